@@ -1,0 +1,1 @@
+//! Channels: an ordered log per channel, read by cursors.

@@ -1,0 +1,1 @@
+//! The channel server: a log over WebSocket and HTTP.

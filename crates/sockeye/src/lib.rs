@@ -1,0 +1,1 @@
+//! WebSockets on tokio: client and server.
