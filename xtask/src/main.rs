@@ -1,2 +1,35 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask --help`.
+
+mod fuzz;
+mod idle;
+mod prepare;
+mod shell;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must pass before a change is merged
+    Test(test::Options),
+    /// Fuzz for long; `cargo xtask test fuzz` does it for a few seconds
+    Fuzz(fuzz::Options),
+    /// Measure what an idle connection costs the server
+    Idle(idle::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Idle(options) => idle::run(&options),
+    }
+}

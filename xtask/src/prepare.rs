@@ -1,0 +1,127 @@
+//! What the steps need beyond Rust: looked for first, installed by name only when missing.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell;
+
+/// Something a step cannot do without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A cargo subcommand, by the name of its crate.
+    CargoTool(&'static str),
+    /// Debian's Chromium.
+    Chromium,
+    /// curl.
+    Curl,
+    /// Node.js with the packages of `tests/package.json`.
+    Node,
+    /// A Python environment with the packages of `tests/requirements.txt`.
+    Python,
+}
+
+/// Makes sure that each need is met, or says in one line what is to be installed.
+pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
+    install_debian_packages(&missing_debian_packages(needs))?;
+    for need in needs {
+        match need {
+            Need::CargoTool(name) => install_cargo_tool(name)?,
+            Need::Node => install_node_packages()?,
+            Need::Python => install_python_packages()?,
+            Need::Chromium | Need::Curl => {}
+        }
+    }
+    Ok(())
+}
+
+fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    let mut want = |package, there: bool| {
+        if !there {
+            missing.push(package);
+        }
+    };
+    for need in needs {
+        match need {
+            Need::CargoTool(_) => {}
+            Need::Chromium => want("chromium", is_program("chromium")),
+            Need::Curl => want("curl", is_program("curl")),
+            Need::Node => {
+                want("nodejs", is_program("node"));
+                want("npm", is_program("npm"));
+            }
+            Need::Python => {
+                want("python3-venv", shell::succeeds(&mut python3(&["-c", "import ensurepip"])));
+            }
+        }
+    }
+    missing
+}
+
+fn install_debian_packages(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    let is_root = shell::output(&mut shell::command("id", ["-u"]))? == "0";
+    if !is_program("apt-get") || !(is_root || is_program("sudo")) {
+        bail!("missing packages, and no way to install them from here: {names}");
+    }
+    let apt_get = |args: &[&str]| {
+        let words = if is_root { &["apt-get"][..] } else { &["sudo", "apt-get"] };
+        let mut command = shell::command(words[0], words[1..].iter().chain(args).copied());
+        shell::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt_get(&["update", "--quiet"])?;
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    apt_get(&[&install, packages].concat())
+        .with_context(|| format!("install these packages by hand: {names}"))
+}
+
+/// Installs a cargo subcommand with the dependencies its own lock file names.
+fn install_cargo_tool(name: &str) -> Result<()> {
+    if is_program(name) {
+        return Ok(());
+    }
+    shell::run(&mut shell::cargo(["install", "--locked", name]))
+}
+
+/// Puts the packages that `tests/package-lock.json` names beside it.
+fn install_node_packages() -> Result<()> {
+    let npm = |args: &[&str]| {
+        let mut npm = shell::command("npm", args.iter().copied());
+        npm.current_dir(shell::root().join("tests"));
+        npm
+    };
+    if shell::succeeds(&mut npm(&["ls", "--all"])) {
+        return Ok(());
+    }
+    shell::run(&mut npm(&["ci", "--no-audit", "--no-fund"]))
+}
+
+/// Makes the Python environment; pip leaves packages alone that are there already.
+fn install_python_packages() -> Result<()> {
+    let environment = python_environment()?;
+    let python = environment.join("bin/python");
+    if !python.exists() {
+        shell::run(python3(&["-m", "venv"]).arg(&environment))?;
+    }
+    let pip = ["-m", "pip", "install", "--quiet", "--requirement", "tests/requirements.txt"];
+    shell::run(&mut shell::command(&python.to_string_lossy(), pip))
+}
+
+/// Where the tests look for their Python too.
+fn python_environment() -> Result<PathBuf> {
+    Ok(shell::target()?.join("python"))
+}
+
+fn python3(args: &[&str]) -> Command {
+    shell::command("python3", args.iter().copied())
+}
+
+fn is_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
