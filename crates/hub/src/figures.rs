@@ -1,0 +1,80 @@
+//! What the hub holds, in numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::Entry;
+
+/// What a hub holds at a moment, for a metrics page. The numbers are read one after another, so
+/// under load they may be some entries apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Figures {
+    /// Channels the hub remembers: with entries, with readers, or with neither but an offset to go
+    /// on from.
+    pub channels: u64,
+    /// Readers that are open.
+    pub readers: u64,
+    /// Entries in all logs.
+    pub entries: u64,
+    /// What these are charged for, in bytes (see [`Entry::charge`](crate::Entry::charge)).
+    pub bytes: u64,
+    /// Bytes in wire forms of entries, also of those which a reader alone still holds.
+    pub form_bytes: u64,
+    /// Entries published since the hub began.
+    pub published: u64,
+}
+
+/// The counters behind [`Figures`]. They order nothing, so all of them are relaxed.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) channels: AtomicU64,
+    /// Those of the channels that something was published on.
+    pub(crate) lasting: AtomicU64,
+    pub(crate) readers: AtomicU64,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    form_bytes: AtomicU64,
+    published: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn published(&self, charge: u64) {
+        self.entries.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(charge, Relaxed);
+        self.published.fetch_add(1, Relaxed);
+    }
+
+    /// Counts entries out. To be called under the lock under which they were counted in, so that
+    /// no sum is ever below zero.
+    pub(crate) fn dropped<'a>(&self, entries: impl IntoIterator<Item = &'a Arc<Entry>>) {
+        let add = |(count, bytes), entry: &Arc<Entry>| (count + 1, bytes + entry.charge());
+        let (count, bytes) = entries.into_iter().fold((0, 0), add);
+        self.entries.fetch_sub(count, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    pub(crate) fn add_form(&self, len: usize) {
+        self.form_bytes.fetch_add(len as u64, Relaxed);
+    }
+
+    pub(crate) fn remove_form(&self, len: usize) {
+        self.form_bytes.fetch_sub(len as u64, Relaxed);
+    }
+
+    /// What counts against the hub's bound of bytes.
+    pub(crate) fn bytes_in_all(&self) -> u64 {
+        self.bytes.load(Relaxed) + self.form_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            channels: self.channels.load(Relaxed),
+            readers: self.readers.load(Relaxed),
+            entries: self.entries.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            form_bytes: self.form_bytes.load(Relaxed),
+            published: self.published.load(Relaxed),
+        }
+    }
+}

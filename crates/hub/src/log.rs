@@ -1,0 +1,243 @@
+//! The log of one channel: what it keeps, where readers begin, and what they are told.
+//!
+//! No lock, no clock and no waiting here: [`Channel`](crate::channel::Channel) adds those.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::{Budget, Entry, Epoch, Gap, Item, Options, Page, Position, Start, Why};
+
+/// Recent entries with offsets that follow each other: the newest has the offset `last`, so the
+/// first kept has `last - entries.len() + 1`.
+#[derive(Debug)]
+pub(crate) struct Log {
+    epoch: Epoch,
+    entries: VecDeque<Arc<Entry>>,
+    /// What the entries are charged for, in bytes.
+    bytes: u64,
+    /// The offset of the newest entry there ever was, or where the log began.
+    last: u64,
+    /// The timestamp of the newest entry there ever was.
+    last_ts: u64,
+    /// Entries up to this offset were deleted on purpose.
+    forgotten: u64,
+    /// How often that was done.
+    forgets: u64,
+}
+
+/// Where a reader stands in a log. All the state a reader has.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    at: Position,
+    /// The value of `Log::forgets` that the reader has been told of.
+    forgets: u64,
+    /// What was lost before the reader began and is still to be told. Rare, so it is boxed.
+    lost: Option<Box<(Position, Why)>>,
+}
+
+impl Log {
+    /// An empty log whose first entry will have the offset `floor + 1`.
+    pub(crate) fn new(epoch: Epoch, floor: u64) -> Self {
+        Self {
+            epoch,
+            entries: VecDeque::new(),
+            bytes: 0,
+            last: floor,
+            last_ts: 0,
+            forgotten: 0,
+            forgets: 0,
+        }
+    }
+
+    /// The position of the newest entry there ever was.
+    pub(crate) fn end(&self) -> Position {
+        self.position(self.last)
+    }
+
+    /// The offset just before the oldest entry kept.
+    fn start(&self) -> u64 {
+        self.last - self.entries.len() as u64
+    }
+
+    fn position(&self, offset: u64) -> Position {
+        Position { epoch: self.epoch, offset }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the entries are charged for, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends what `entry` makes of its position and its time.
+    pub(crate) fn append(
+        &mut self,
+        now: u64,
+        entry: impl FnOnce(Position, u64) -> Entry,
+    ) -> Position {
+        self.last += 1;
+        self.last_ts = self.channel_time(now);
+        let entry = entry(self.end(), self.last_ts);
+        self.bytes += entry.charge();
+        self.entries.push_back(Arc::new(entry));
+        self.end()
+    }
+
+    /// Time in a channel never goes backwards, whatever the clock does.
+    fn channel_time(&self, now: u64) -> u64 {
+        now.max(self.last_ts)
+    }
+
+    /// Drops the oldest entries until the rest is within the options' bounds, and gives back what
+    /// was dropped so that its memory is freed without the lock.
+    pub(crate) fn trim(&mut self, options: &Options, now: u64) -> Vec<Arc<Entry>> {
+        let oldest = self.ts_before(options.history_age, now);
+        self.drop_while(|log, entry| {
+            log.entries.len() > options.history_count.max(1)
+                || log.bytes > options.history_bytes
+                || entry.ts < oldest
+        })
+    }
+
+    /// Drops the oldest entries until at least `bytes` are free, or nothing is left.
+    pub(crate) fn make_room(&mut self, bytes: u64) -> Vec<Arc<Entry>> {
+        let enough = self.bytes.saturating_sub(bytes);
+        self.drop_while(|log, _| log.bytes > enough)
+    }
+
+    fn drop_while(&mut self, surplus: impl Fn(&Self, &Entry) -> bool) -> Vec<Arc<Entry>> {
+        let mut dropped = Vec::new();
+        while let Some(oldest) = self.entries.front() {
+            if !surplus(self, oldest) {
+                break;
+            }
+            self.bytes -= oldest.charge();
+            dropped.extend(self.entries.pop_front());
+        }
+        // A burst of small entries leaves a large buffer behind; an idle channel shall be small.
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+        dropped
+    }
+
+    /// Drops everything on purpose: whoever stands in or before it will be told `reset`.
+    pub(crate) fn forget(&mut self) -> VecDeque<Arc<Entry>> {
+        self.forgotten = self.last;
+        self.forgets += 1;
+        self.bytes = 0;
+        std::mem::take(&mut self.entries)
+    }
+
+    /// The earliest timestamp that is not older than `age`.
+    fn ts_before(&self, age: std::time::Duration, now: u64) -> u64 {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.channel_time(now).saturating_sub(age)
+    }
+}
+
+/// Reading.
+impl Log {
+    /// Puts a new reader where `start` says.
+    pub(crate) fn locate(&self, start: Start, now: u64) -> Cursor {
+        let mut lost = None;
+        let offset = match start {
+            Start::After(position) => match self.loss(position) {
+                None => position.offset,
+                Some(why) => {
+                    lost = Some(Box::new((position, why)));
+                    self.start()
+                }
+            },
+            Start::Earliest => self.start(),
+            Start::Last(count) => self.last.saturating_sub(count).max(self.start()),
+            Start::Now => self.last,
+            Start::Since(span) => {
+                let oldest = self.ts_before(span, now);
+                let older = self.entries.partition_point(|entry| entry.ts < oldest);
+                self.start() + older as u64
+            }
+        };
+        Cursor { at: self.position(offset), forgets: self.forgets, lost }
+    }
+
+    /// Why one who comes back to `position` cannot go on as if never away, if so.
+    fn loss(&self, position: Position) -> Option<Why> {
+        let known = position.epoch == self.epoch && position.offset <= self.last;
+        if !known || position.offset < self.forgotten {
+            Some(Why::Reset)
+        } else if position.offset < self.start() {
+            Some(Why::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// The next thing for a reader, if there is one.
+    pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Item> {
+        if let Some(gap) = self.gap(cursor) {
+            return Some(Item::Gap(gap));
+        }
+        let entry = self.entries.get(self.index(cursor))?;
+        cursor.at = entry.position;
+        Some(Item::Entry(Arc::clone(entry)))
+    }
+
+    /// What follows for a reader, within `budget`; possibly nothing.
+    pub(crate) fn page(&self, cursor: &mut Cursor, budget: Budget) -> Page {
+        let gap = self.gap(cursor);
+        let mut bytes = 0_u64;
+        let fits = |entry: &&Arc<Entry>| {
+            let first = bytes == 0;
+            bytes = bytes.saturating_add(entry.charge());
+            first || bytes <= budget.bytes
+        };
+        let rest = self.entries.range(self.index(cursor)..);
+        let entries: Vec<_> = rest.take(budget.entries).take_while(fits).cloned().collect();
+        if let Some(newest) = entries.last() {
+            cursor.at = newest.position;
+        }
+        Page { gap, entries, at: cursor.at }
+    }
+
+    /// How many entries there are that the reader has not had.
+    pub(crate) fn lag(&self, cursor: &Cursor) -> u64 {
+        (self.entries.len() - self.index(cursor)) as u64
+    }
+
+    /// Whether a gap is what the reader will be told next.
+    pub(crate) fn gap_ahead(&self, cursor: &Cursor) -> Option<Why> {
+        if cursor.forgets != self.forgets {
+            Some(Why::Reset)
+        } else if let Some(lost) = &cursor.lost {
+            Some(lost.1)
+        } else {
+            (cursor.at.offset < self.start()).then_some(Why::Slow)
+        }
+    }
+
+    /// Tells the reader what it missed, if anything, and puts it before the oldest entry kept.
+    /// What piled up since it was told last makes one gap.
+    fn gap(&self, cursor: &mut Cursor) -> Option<Gap> {
+        let why = self.gap_ahead(cursor)?;
+        let after = cursor.position();
+        *cursor = Cursor { at: self.position(self.start()), forgets: self.forgets, lost: None };
+        Some(Gap { after, next: cursor.at, why })
+    }
+
+    /// The index of the entry behind the cursor, or of the oldest if that is trimmed already.
+    fn index(&self, cursor: &Cursor) -> usize {
+        // A cursor stands at or before `last`, so this is at most the number of entries.
+        cursor.at.offset.saturating_sub(self.start()) as usize
+    }
+}
+
+impl Cursor {
+    /// Where the reader stands: what it was given last, or came with.
+    pub(crate) fn position(&self) -> Position {
+        self.lost.as_ref().map_or(self.at, |lost| lost.0)
+    }
+}

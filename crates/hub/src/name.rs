@@ -1,0 +1,162 @@
+//! The names of channels and events: valid by construction.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The name of a channel: 1 to 255 bytes of `A-Z a-z 0-9 _ - . : ~ @`, beginning with a letter or
+/// digit.
+///
+/// None of these bytes needs escaping in a path segment of a URL. Cloning is cheap: clones share
+/// the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelName(Arc<str>);
+
+/// The name of an event: 1 to 64 visible ASCII characters (`!` to `~`), and none of the reserved
+/// `message`, `gap`, `binary`, `open`, `error`, which mean something on the wire already.
+///
+/// Cloning is cheap: clones share the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventName(Arc<str>);
+
+impl ChannelName {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 255;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl EventName {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// Names with a meaning of their own on one transport or another.
+    pub const RESERVED: [&'static str; 5] = ["message", "gap", "binary", "open", "error"];
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ChannelName {
+    type Err = BadChannelName;
+
+    fn from_str(name: &str) -> Result<Self, BadChannelName> {
+        let Some(first) = name.bytes().next() else {
+            return Err(BadChannelName::Empty);
+        };
+        if name.len() > Self::MAX_LEN {
+            return Err(BadChannelName::TooLong);
+        }
+        if !first.is_ascii_alphanumeric() {
+            return Err(BadChannelName::Beginning);
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:~@".contains(&byte);
+        if !name.bytes().all(allowed) {
+            return Err(BadChannelName::Character);
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+impl FromStr for EventName {
+    type Err = BadEventName;
+
+    fn from_str(name: &str) -> Result<Self, BadEventName> {
+        if name.is_empty() {
+            return Err(BadEventName::Empty);
+        }
+        if name.len() > Self::MAX_LEN {
+            return Err(BadEventName::TooLong);
+        }
+        if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(BadEventName::Character);
+        }
+        if Self::RESERVED.contains(&name) {
+            return Err(BadEventName::Reserved);
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+/// Why a text is no [`ChannelName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadChannelName {
+    /// It begins with something that is allowed further on only, or not at all.
+    #[error("a channel's name begins with a letter or a digit")]
+    Beginning,
+    /// It holds a character that is not allowed.
+    #[error("a channel's name has only letters, digits and `_ - . : ~ @`")]
+    Character,
+    /// There is nothing.
+    #[error("a channel's name is not empty")]
+    Empty,
+    /// It is longer than [`ChannelName::MAX_LEN`].
+    #[error("a channel's name has at most 255 characters")]
+    TooLong,
+}
+
+/// Why a text is no [`EventName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadEventName {
+    /// It holds a space, a control character or something outside ASCII.
+    #[error("an event's name has only visible ASCII characters")]
+    Character,
+    /// There is nothing.
+    #[error("an event's name is not empty")]
+    Empty,
+    /// It is one of [`EventName::RESERVED`].
+    #[error("the event names `message`, `gap`, `binary`, `open` and `error` are reserved")]
+    Reserved,
+    /// It is longer than [`EventName::MAX_LEN`].
+    #[error("an event's name has at most 64 characters")]
+    TooLong,
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl AsRef<str> for ChannelName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+// `Hash`, `Eq` and `Ord` of the name are those of its text, as `Borrow` demands.
+impl Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl AsRef<str> for EventName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}

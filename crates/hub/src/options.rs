@@ -1,0 +1,76 @@
+//! What a hub keeps, and the clock it goes by.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a hub keeps. The history of a channel is bounded by count, bytes *and* age: what one of
+/// them no longer covers is dropped, oldest first.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most entries of a channel. Default 1000. At least the newest is kept whatever this
+    /// says, for what never was in the log reaches nobody.
+    pub history_count: usize,
+    /// The most bytes of a channel, each entry charged as [`Entry::charge`](crate::Entry::charge)
+    /// says. Default 16 MiB. An entry that is larger all alone is refused.
+    pub history_bytes: u64,
+    /// The greatest age of an entry. Default 24 h. Older ones are dropped when their channel is
+    /// next used, or by [`Hub::sweep`](crate::Hub::sweep), even if a slow reader has not come to
+    /// them.
+    pub history_age: Duration,
+    /// The most channels remembered that something was ever published on. Default 100,000.
+    /// Past half of it a sweep forgets those with neither entries nor readers.
+    pub max_channels: u64,
+    /// The most bytes of all channels together, with the wire forms of their entries. Default
+    /// 1 GiB. When it is reached a channel makes room out of its own history, and one that cannot
+    /// is refused. Publishers on many channels at once may pass it by an entry each.
+    pub max_bytes: u64,
+    /// Where the time comes from. Default [`Clock::system`].
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            history_count: 1000,
+            history_bytes: 16 << 20,
+            history_age: Duration::from_hours(24),
+            max_channels: 100_000,
+            max_bytes: 1 << 30,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// Tells the time, in milliseconds since the Unix epoch. Cloning is cheap.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Clock {
+    /// A clock that `now` tells, in milliseconds since the Unix epoch. It is called with a
+    /// channel locked: it must neither use the hub nor take long. It may step back; what the hub
+    /// makes of it never does within a channel.
+    pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::new(|| {
+            // A clock set before 1970 reads as 1970: nothing worse follows than odd timestamps.
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// The time, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({})", self.now())
+    }
+}

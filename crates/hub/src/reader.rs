@@ -1,0 +1,107 @@
+//! A reader: a cursor in a channel's log, and a way to wait there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+use crate::channel::Channel;
+use crate::log::Cursor;
+use crate::{Budget, ChannelName, Hub, Item, Page, Position, Why};
+
+/// Reads a channel's entries in order, each once, and is told of every gap.
+///
+/// A reader has no queue: it holds its place in the log and reads on from there whenever it is
+/// asked. One that falls behind costs no more than one that does not; when the log no longer
+/// reaches back to it, it gets a [`Gap`](crate::Gap) and goes on at the oldest entry kept.
+///
+/// Waiting is cancel-safe: a future that is dropped before it is ready has taken nothing.
+#[derive(Debug)]
+pub struct Reader {
+    hub: Hub,
+    channel: Arc<Channel>,
+    cursor: Cursor,
+}
+
+impl Reader {
+    /// The channel must have been joined for this reader.
+    pub(crate) fn new(hub: Hub, channel: Arc<Channel>, cursor: Cursor) -> Self {
+        hub.meter().readers.fetch_add(1, Relaxed);
+        Self { hub, channel, cursor }
+    }
+
+    /// The next entry or gap, as soon as there is one.
+    pub async fn next(&mut self) -> Item {
+        loop {
+            self.let_others_run().await;
+            let Self { channel, cursor, .. } = self;
+            // It counts from here on, so what is published between a look and the wait wakes it.
+            let grown = channel.grown.notified();
+            if let Some(item) = channel.lock().log.next(cursor) {
+                return item;
+            }
+            grown.await;
+        }
+    }
+
+    /// The next entry or gap, if there is one now.
+    pub fn try_next(&mut self) -> Option<Item> {
+        self.channel.lock().log.next(&mut self.cursor)
+    }
+
+    /// All that is there, within `budget`, as soon as there is something: one lock for many
+    /// entries.
+    pub async fn next_page(&mut self, budget: Budget) -> Page {
+        loop {
+            self.let_others_run().await;
+            let Self { channel, cursor, .. } = self;
+            let grown = channel.grown.notified();
+            let page = channel.lock().log.page(cursor, budget);
+            if page.is_news() {
+                return page;
+            }
+            grown.await;
+        }
+    }
+
+    /// All that is there now, within `budget`.
+    pub fn try_next_page(&mut self, budget: Budget) -> Option<Page> {
+        let page = self.channel.lock().log.page(&mut self.cursor, budget);
+        page.is_news().then_some(page)
+    }
+
+    /// Where the reader stands: behind the entry or gap it was given last, or, before that, where
+    /// it began. Subscribe [`After`](crate::Start::After) it to go on elsewhere.
+    pub fn position(&self) -> Position {
+        self.cursor.position()
+    }
+
+    /// How many entries there are by now that the reader has not had.
+    pub fn lag(&self) -> u64 {
+        self.channel.lock().log.lag(&self.cursor)
+    }
+
+    /// Why the next item will be a gap, if it will. `None` right after subscribing means that
+    /// nothing was missed.
+    pub fn gap_ahead(&self) -> Option<Why> {
+        self.channel.lock().log.gap_ahead(&self.cursor)
+    }
+
+    /// The channel.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel.name
+    }
+
+    /// A reader with a long way to go is always ready; without this it would never yield.
+    async fn let_others_run(&self) {
+        tokio::task::consume_budget().await;
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.hub.meter().readers.fetch_sub(1, Relaxed);
+        let last = self.channel.readers.fetch_sub(1, AcqRel) == 1;
+        if last && !self.channel.lock().lasting {
+            self.hub.shards().release(&self.channel, self.hub.meter());
+        }
+    }
+}
