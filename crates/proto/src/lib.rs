@@ -1,1 +1,61 @@
-//! The WebSocket protocol (RFC 6455), sans-I/O: bytes in, events out.
+//! The WebSocket protocol ([RFC 6455]) as a state machine: bytes in, events out.
+//!
+//! Nothing here touches a socket, a clock or a source of randomness. Whoever moves the bytes (tokio,
+//! a thread, a test) appends what was received to a buffer, asks for events, writes what is to be
+//! transmitted, and passes in the time and the masking keys. So every rule can be tested without a
+//! network, and every transport behaves alike.
+//!
+//! * [`Connection`] is an open WebSocket: its documentation is the contract in four kinds of methods.
+//! * [`handshake`] opens one, on either side, as data: heads in, heads or refusals out.
+//! * [`Config`] has the limits and deadlines, all with defaults that are safe in public.
+//!
+//! ```
+//! use std::time::Instant;
+//! use bytes::{Buf, BytesMut};
+//! use sockeye_proto::{Config, Connection, Event, Message};
+//!
+//! let now = Instant::now();
+//! let mut server = Connection::server(Config::default(), now);
+//! let mut client = Connection::client(Config::default(), Box::new(|| [7, 1, 8, 2]), now);
+//!
+//! client.send(Message::from("hello"))?;
+//! let mut received = BytesMut::new();
+//! while client.transmit().has_remaining() {
+//!     let chunk = client.transmit().chunk();
+//!     received.extend_from_slice(chunk);
+//!     let written = chunk.len();
+//!     client.transmit().advance(written);
+//! }
+//!
+//! let event = server.poll_event(&mut received, now);
+//! assert_eq!(event, Some(Event::Message(Message::from("hello"))));
+//! # Ok::<(), sockeye_proto::Misuse>(())
+//! ```
+//!
+//! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
+
+mod close;
+mod config;
+mod connection;
+mod error;
+mod frame;
+pub mod handshake;
+mod mask;
+mod message;
+mod text;
+mod utf8;
+
+pub use close::{CloseCode, CloseFrame, Closed, InvalidCloseCode, Peer, ReasonTooLong};
+pub use config::{Config, Keepalive};
+pub use connection::{Connection, Event, MaskSource, Outbox, State, Transport};
+pub use error::{Deadline, Failure, Limit, Misuse, Violation};
+pub use message::{Message, MessageKind};
+pub use text::{InvalidUtf8, Text};
+
+/// The protocol's pieces, reachable for fuzz targets and benchmarks; not part of the public API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::frame::{Header, Opcode};
+    pub use crate::mask::apply_mask;
+    pub use crate::utf8::Utf8Validator;
+}

@@ -1,0 +1,505 @@
+//! An open WebSocket connection, from the first frame to the end of the transport.
+
+mod outbox;
+mod receiver;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+
+pub use self::outbox::Outbox;
+use self::receiver::{Received, Receiver};
+use crate::{
+    close::{CloseFrame, Closed, Peer},
+    config::Config,
+    error::{Deadline, Failure, Misuse},
+    frame::{Header, MAX_CONTROL_PAYLOAD, Opcode, Rules},
+    message::{Message, MessageKind},
+};
+
+/// Where a client's masking keys come from (RFC 6455 §5.3): unpredictable, a fresh one per frame.
+///
+/// Any `FnMut() -> [u8; 4]` is one. Draw from a cryptographic generator: a peer that can foretell
+/// keys can make a proxy see requests of its choice.
+pub trait MaskSource: Send {
+    /// The key for the next frame.
+    fn next_key(&mut self) -> [u8; 4];
+}
+
+impl<F: FnMut() -> [u8; 4] + Send> MaskSource for F {
+    fn next_key(&mut self) -> [u8; 4] {
+        self()
+    }
+}
+
+/// What happened on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A whole message arrived.
+    Message(Message),
+    /// A ping arrived; its pong is already on its way.
+    Ping(Bytes),
+    /// A pong arrived, in answer to a ping or unasked.
+    Pong(Bytes),
+    /// The WebSocket is over: the last event. What is left is to follow
+    /// [`transport`](Connection::transport) to the transport's end.
+    Closed(Closed),
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Messages may be sent and received.
+    Open,
+    /// This end has sent its Close and waits for the peer's; messages may still arrive.
+    Closing,
+    /// Both Close frames were exchanged, or the connection failed.
+    Closed,
+}
+
+/// What to do with the transport once everything to transmit is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Leave it open, go on reading.
+    Open,
+    /// End the writing side (TCP `shutdown`, TLS `close_notify`) and go on reading, to throw away
+    /// what still comes: closing with unread input would reset the connection and could destroy
+    /// what the peer has not read yet (RFC 6455 §7.1.1).
+    HalfClose,
+    /// Close it.
+    Close,
+}
+
+enum Role {
+    Client(Box<dyn MaskSource>),
+    Server,
+}
+
+/// An open WebSocket connection, without I/O.
+///
+/// Its methods are of four kinds:
+///
+/// 1. **Getters**, such as [`state`](Self::state) and [`closed`](Self::closed).
+/// 2. **Inputs.** Append the bytes received to a buffer of yours; call
+///    [`handle_eof`](Self::handle_eof) when the transport has ended and
+///    [`handle_timeout`](Self::handle_timeout) when the deadline has passed.
+/// 3. **Commands**: [`send`](Self::send), [`ping`](Self::ping), [`close`](Self::close) and their kin.
+///    They only queue; nothing is written until you transmit.
+/// 4. **Outputs**, to be asked for after every input and command, in this order:
+///    [`poll_event`](Self::poll_event) until it gives `None`, [`transmit`](Self::transmit) while there
+///    are bytes, [`transport`](Self::transport), and [`poll_timeout`](Self::poll_timeout).
+///
+/// The input buffer stays with the caller and is an argument of `poll_event`: events are made on
+/// demand from what is there, none is ever queued, and not asking for events is backpressure. The
+/// buffer's contents belong to the connection: bytes may be appended, nothing else. They may be
+/// unmasked in place, and a message that came whole in one frame *is* a slice of it: no copy, no
+/// allocation.
+///
+/// Time never goes backwards: each `now` is at or after the one before.
+pub struct Connection {
+    role: Role,
+    config: Arc<Config>,
+    state: State,
+
+    // Receiving.
+    receiver: Receiver,
+    /// How many bytes the input buffer had when we last looked, to tell when more have come.
+    input_seen: usize,
+    last_received: Instant,
+    message_began: Option<Instant>,
+
+    // Sending.
+    outbox: Outbox,
+    /// The kind of the fragmented message that is being sent.
+    fragmented: Option<MessageKind>,
+    /// The latest ping not yet answered, because the pong before it is not yet written.
+    pong_due: Option<Bytes>,
+    /// The outbox's position after the last pong.
+    pong_end: u64,
+    ping_sent: Option<Instant>,
+
+    // Ending.
+    ending: Option<Box<Closed>>,
+    /// When the peer must have answered our Close, and have ended the transport.
+    close_deadline: Option<Instant>,
+    reported: bool,
+    eof: bool,
+    /// The transport is of no more use.
+    over: bool,
+}
+
+/// Getters.
+impl Connection {
+    /// How far the connection has come.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether this is the client's end.
+    pub fn is_client(&self) -> bool {
+        matches!(self.role, Role::Client(_))
+    }
+
+    /// The limits and deadlines in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.ending.as_deref().filter(|_| self.state == State::Closed)
+    }
+
+    /// How many bytes are queued and not yet transmitted, headers included.
+    pub fn queued(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// How many bytes are missing from the frame that is being received in place, beyond the
+    /// `available` ones of the input buffer; 0 if none is known to be missing.
+    ///
+    /// A hint for the size of the next read. Reserve no more than in proportion to what has arrived:
+    /// the number is the peer's.
+    pub fn missing(&self, available: usize) -> usize {
+        self.receiver.missing(available)
+    }
+}
+
+/// Inputs. The bytes received go through [`Connection::poll_event`].
+impl Connection {
+    /// A server's end of a connection whose handshake is done.
+    pub fn server(config: impl Into<Arc<Config>>, now: Instant) -> Self {
+        Self::new(Role::Server, config.into(), now)
+    }
+
+    /// A client's end of a connection whose handshake is done.
+    pub fn client(
+        config: impl Into<Arc<Config>>,
+        masks: Box<dyn MaskSource>,
+        now: Instant,
+    ) -> Self {
+        Self::new(Role::Client(masks), config.into(), now)
+    }
+
+    /// The transport has ended, or failed: no more bytes will come.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.eof = true;
+        if self.state != State::Closed {
+            self.over = true;
+            self.fail(Failure::Lost, Peer::Remote, now);
+        }
+    }
+
+    /// Time has passed: call it at the [deadline](Self::poll_timeout), or whenever.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if passed(self.close_deadline) {
+            self.over = true;
+            if self.state != State::Closed {
+                self.fail(Failure::Deadline(Deadline::Close), Peer::Local, now);
+            }
+            return;
+        }
+        if passed(self.message_deadline()) {
+            self.fail(Failure::Deadline(Deadline::Message), Peer::Local, now);
+        } else if passed(self.keepalive_deadline()) {
+            if self.ping_sent.is_some() {
+                self.fail(Failure::Deadline(Deadline::Keepalive), Peer::Local, now);
+            } else {
+                self.queue_control(Opcode::Ping, Bytes::new());
+                self.ping_sent = Some(now);
+            }
+        }
+    }
+}
+
+/// Commands.
+impl Connection {
+    /// Sends a message in one frame.
+    ///
+    /// Payloads of a few KiB are copied, so that many small messages go out in one write; larger
+    /// ones are not, except on a client when the payload is shared: it has to be masked.
+    pub fn send(&mut self, message: Message) -> Result<(), Misuse> {
+        let kind = message.kind();
+        self.send_fragment(kind, message.into_bytes(), true)
+    }
+
+    /// Sends the next fragment of a message; `last` ends it (RFC 6455 §5.4).
+    ///
+    /// Fragments of a text may be cut anywhere, also inside a character: that the whole is UTF-8 is
+    /// up to the caller.
+    pub fn send_fragment(
+        &mut self,
+        kind: MessageKind,
+        payload: Bytes,
+        last: bool,
+    ) -> Result<(), Misuse> {
+        if self.state != State::Open {
+            return Err(Misuse::Closing);
+        }
+        let opcode = match (self.fragmented, kind) {
+            (None, MessageKind::Text) => Opcode::Text,
+            (None, MessageKind::Binary) => Opcode::Binary,
+            (Some(begun), _) if begun == kind => Opcode::Continuation,
+            (Some(_), _) => return Err(Misuse::Fragmented),
+        };
+        self.fragmented = (!last).then_some(kind);
+        self.queue_frame(last, opcode, payload);
+        Ok(())
+    }
+
+    /// Sends a ping with up to 125 bytes of payload.
+    pub fn ping(&mut self, payload: Bytes) -> Result<(), Misuse> {
+        self.send_control(Opcode::Ping, payload)
+    }
+
+    /// Sends a pong that nobody asked for, with up to 125 bytes of payload. Pings are answered
+    /// without it.
+    pub fn pong(&mut self, payload: Bytes) -> Result<(), Misuse> {
+        self.send_control(Opcode::Pong, payload)
+    }
+
+    /// Starts the closing handshake (RFC 6455 §7.1.2), behind everything already queued. `None` sends
+    /// an empty Close. Closing again changes nothing.
+    pub fn close(&mut self, frame: Option<CloseFrame>, now: Instant) {
+        if self.state == State::Open {
+            self.state = State::Closing;
+            self.queue_close(frame, Peer::Local, now);
+        }
+    }
+
+    /// Gives the connection up at once, without a closing handshake: what is queued is not sent.
+    pub fn abort(&mut self, now: Instant) {
+        self.over = true;
+        if self.state != State::Closed {
+            self.fail(Failure::Aborted, Peer::Local, now);
+        }
+    }
+}
+
+/// Outputs.
+impl Connection {
+    /// The next event, made from the bytes received so far; `None` when more bytes are needed.
+    ///
+    /// Consumes from the front of `input` what it has understood.
+    pub fn poll_event(&mut self, input: &mut BytesMut, now: Instant) -> Option<Event> {
+        if self.state == State::Closed {
+            // RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
+            input.clear();
+            return self.report_closed();
+        }
+        if input.len() > self.input_seen {
+            self.last_received = now;
+            self.ping_sent = None;
+        }
+        let rules = Rules {
+            masked: !self.is_client(),
+            rsv1: false,
+            long_lengths: self.config.accept_long_lengths,
+        };
+        let received = self.receiver.next(input, &self.config, rules);
+        self.input_seen = input.len();
+        let incomplete = !input.is_empty() || self.receiver.is_inside_message();
+        match received {
+            Ok(None) => {
+                self.message_began = incomplete.then(|| self.message_began.unwrap_or(now));
+                None
+            }
+            Ok(Some(received)) => {
+                if !self.receiver.is_inside_message() {
+                    self.message_began = None;
+                }
+                self.on_received(received, now)
+            }
+            Err(failure) => {
+                input.clear();
+                self.fail(failure, Peer::Local, now);
+                self.report_closed()
+            }
+        }
+    }
+
+    /// The bytes to transmit: write [`chunk`](bytes::Buf::chunk) or
+    /// [`chunks_vectored`](bytes::Buf::chunks_vectored), then [`advance`](bytes::Buf::advance) by what
+    /// was written.
+    pub fn transmit(&mut self) -> &mut Outbox {
+        if self.pong_due.is_some() && self.outbox.written() >= self.pong_end {
+            if let Some(payload) = self.pong_due.take() {
+                self.queue_control(Opcode::Pong, payload);
+                self.pong_end = self.outbox.end();
+            }
+        }
+        &mut self.outbox
+    }
+
+    /// What to do with the transport once there is nothing to transmit. [`Transport::Close`] holds
+    /// at once, whatever is still queued.
+    pub fn transport(&self) -> Transport {
+        if self.over {
+            return Transport::Close;
+        }
+        if self.state != State::Closed || !self.outbox.is_empty() {
+            return Transport::Open;
+        }
+        if self.eof {
+            return Transport::Close;
+        }
+        // After a clean close it is the server that ends the TCP connection first (RFC 6455 §7.1.1).
+        let clean = self.closed().is_some_and(Closed::is_clean);
+        if clean && self.is_client() { Transport::Open } else { Transport::HalfClose }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` if nothing is awaited.
+    /// It may change with every input and command.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.over {
+            return None;
+        }
+        [self.close_deadline, self.message_deadline(), self.keepalive_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl Connection {
+    fn new(role: Role, config: Arc<Config>, now: Instant) -> Self {
+        Self {
+            role,
+            config,
+            state: State::Open,
+            receiver: Receiver::default(),
+            input_seen: 0,
+            last_received: now,
+            message_began: None,
+            outbox: Outbox::default(),
+            fragmented: None,
+            pong_due: None,
+            pong_end: 0,
+            ping_sent: None,
+            ending: None,
+            close_deadline: None,
+            reported: false,
+            eof: false,
+            over: false,
+        }
+    }
+
+    fn on_received(&mut self, received: Received, now: Instant) -> Option<Event> {
+        match received {
+            Received::Message(message) => Some(Event::Message(message)),
+            Received::Ping(payload) => {
+                // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
+                self.pong_due = Some(Bytes::copy_from_slice(&payload));
+                self.transmit();
+                Some(Event::Ping(payload))
+            }
+            Received::Pong(payload) => Some(Event::Pong(payload)),
+            Received::Close(frame) => {
+                self.state = State::Closed;
+                self.pong_due = None;
+                if self.ending.is_none() {
+                    self.queue_close(frame.clone(), Peer::Remote, now);
+                }
+                if let Some(ending) = &mut self.ending {
+                    ending.received = Some(frame);
+                }
+                self.report_closed()
+            }
+        }
+    }
+
+    /// Fails the WebSocket connection (RFC 6455 §7.1.7).
+    fn fail(&mut self, failure: Failure, initiator: Peer, now: Instant) {
+        self.state = State::Closed;
+        self.pong_due = None;
+        if self.ending.is_none() && !self.over {
+            if let Some(code) = failure.close_code() {
+                let frame = CloseFrame::new(code, failure.to_string()).unwrap_or(code.into());
+                self.queue_close(Some(frame), initiator, now);
+            }
+        }
+        let ending = self.ending.get_or_insert_with(|| begin_ending(initiator));
+        ending.failure = Some(failure);
+        self.arm_close_deadline(now);
+    }
+
+    fn report_closed(&mut self) -> Option<Event> {
+        if self.reported {
+            return None;
+        }
+        let closed = self.closed()?.clone();
+        self.reported = true;
+        Some(Event::Closed(closed))
+    }
+
+    fn queue_close(&mut self, frame: Option<CloseFrame>, initiator: Peer, now: Instant) {
+        let mut body = BytesMut::new();
+        if let Some(frame) = &frame {
+            body.extend_from_slice(&frame.code().as_u16().to_be_bytes());
+            body.extend_from_slice(frame.reason().as_bytes());
+        }
+        self.queue_control(Opcode::Close, body.freeze());
+        let ending = self.ending.get_or_insert_with(|| begin_ending(initiator));
+        ending.sent = Some(frame);
+        self.arm_close_deadline(now);
+    }
+
+    fn send_control(&mut self, opcode: Opcode, payload: Bytes) -> Result<(), Misuse> {
+        if self.state != State::Open {
+            return Err(Misuse::Closing);
+        }
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(Misuse::LongControl(payload.len()));
+        }
+        self.queue_control(opcode, payload);
+        Ok(())
+    }
+
+    fn queue_control(&mut self, opcode: Opcode, payload: Bytes) {
+        self.queue_frame(true, opcode, payload);
+    }
+
+    fn queue_frame(&mut self, fin: bool, opcode: Opcode, payload: Bytes) {
+        let mask = match &mut self.role {
+            Role::Client(masks) => Some(masks.next_key()),
+            Role::Server => None,
+        };
+        let length = payload.len() as u64;
+        self.outbox.push(&Header { fin, rsv1: false, opcode, mask, length }, payload);
+    }
+
+    /// All deadlines are absolute: the closing one is set once.
+    fn arm_close_deadline(&mut self, now: Instant) {
+        self.close_deadline.get_or_insert(now + self.config.close_timeout);
+    }
+
+    fn message_deadline(&self) -> Option<Instant> {
+        let timeout = self.config.message_timeout.filter(|_| self.state != State::Closed)?;
+        Some(self.message_began? + timeout)
+    }
+
+    fn keepalive_deadline(&self) -> Option<Instant> {
+        let keepalive = self.config.keepalive.filter(|_| self.state == State::Open)?;
+        Some(match self.ping_sent {
+            Some(sent) => sent + keepalive.timeout,
+            None => self.last_received + keepalive.interval,
+        })
+    }
+}
+
+fn begin_ending(initiator: Peer) -> Box<Closed> {
+    Box::new(Closed { initiator, sent: None, received: None, failure: None })
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("client", &self.is_client())
+            .field("state", &self.state)
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! The client's half: write the request, check the response.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, Response, StatusCode,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+        UPGRADE,
+    },
+    uri::{Authority, PathAndQuery},
+};
+
+use super::{
+    Extension, accept_key,
+    fields::{is_token, list_has, single},
+    head::{HeadLimits, HeadReader, MalformedHead, encode_fields},
+};
+
+/// What a client asks for.
+#[derive(Debug, Clone)]
+pub struct ClientRequest {
+    /// The server's host, with the port if it is not the scheme's default: the `Host` header.
+    pub host: Authority,
+    /// The path and query.
+    pub target: PathAndQuery,
+    /// The subprotocols to offer, the preferred one first.
+    pub subprotocols: Vec<String>,
+    /// Headers of one's own, such as `Origin`, `Authorization` or `Cookie`.
+    pub headers: HeaderMap,
+    /// How large the response's head may be.
+    pub limits: HeadLimits,
+}
+
+impl ClientRequest {
+    /// A request without subprotocols and further headers.
+    pub fn new(host: Authority, target: PathAndQuery) -> Self {
+        Self {
+            host,
+            target,
+            subprotocols: Vec::new(),
+            headers: HeaderMap::new(),
+            limits: HeadLimits::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), InvalidRequest> {
+        if let Some(name) = self.headers.keys().find(|name| is_reserved(name)) {
+            return Err(InvalidRequest::ReservedHeader(name.clone()));
+        }
+        for (i, subprotocol) in self.subprotocols.iter().enumerate() {
+            if !is_token(subprotocol) {
+                return Err(InvalidRequest::Subprotocol(subprotocol.clone()));
+            }
+            if self.subprotocols[..i].contains(subprotocol) {
+                return Err(InvalidRequest::RepeatedSubprotocol(subprotocol.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&self, key: &str) -> Bytes {
+        let mut out = BytesMut::with_capacity(512);
+        out.put_slice(b"GET ");
+        out.put_slice(self.target.as_str().as_bytes());
+        out.put_slice(b" HTTP/1.1\r\nHost: ");
+        out.put_slice(self.host.as_str().as_bytes());
+        out.put_slice(b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ");
+        out.put_slice(key.as_bytes());
+        out.put_slice(b"\r\nSec-WebSocket-Version: 13\r\n");
+        if !self.subprotocols.is_empty() {
+            out.put_slice(b"Sec-WebSocket-Protocol: ");
+            out.put_slice(self.subprotocols.join(", ").as_bytes());
+            out.put_slice(b"\r\n");
+        }
+        encode_fields(&self.headers, &mut out);
+        out.put_slice(b"\r\n");
+        out.freeze()
+    }
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
+    [HOST, UPGRADE, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+        || [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_ACCEPT].contains(name)
+        || [SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_EXTENSIONS].contains(name)
+}
+
+/// The application asked for a request that would not be a valid handshake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// A subprotocol that is offered twice (RFC 6455 §4.1).
+    #[error("the subprotocol {0:?} is offered twice")]
+    RepeatedSubprotocol(String),
+    /// The handshake sets this header itself.
+    #[error("the header {0} is set by the handshake itself")]
+    ReservedHeader(HeaderName),
+    /// A subprotocol that is not a token (RFC 6455 §4.1).
+    #[error("the subprotocol {0:?} is not a token: it needs visible ASCII without separators")]
+    Subprotocol(String),
+}
+
+/// Opens a WebSocket from the client's side.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    request: Bytes,
+    accept: String,
+    subprotocols: Vec<String>,
+    reader: HeadReader,
+}
+
+/// The server agreed: the WebSocket is open.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The response as it came.
+    pub response: Response<()>,
+    /// The subprotocol that the server chose.
+    pub subprotocol: Option<String>,
+}
+
+impl ClientHandshake {
+    /// Prepares the request. The nonce must be random and fresh (RFC 6455 §4.1).
+    pub fn new(request: ClientRequest, nonce: [u8; 16]) -> Result<Self, InvalidRequest> {
+        request.check()?;
+        let key = STANDARD.encode(nonce);
+        Ok(Self {
+            request: request.encode(&key),
+            accept: accept_key(&key),
+            reader: HeadReader::new(request.limits),
+            subprotocols: request.subprotocols,
+        })
+    }
+
+    /// The request, to be sent as it is. Nothing may follow it before the response (RFC 6455 §4.1).
+    pub fn request(&self) -> &Bytes {
+        &self.request
+    }
+
+    /// Checks the response, once its head is complete (RFC 6455 §4.1, RFC 6455 §4.2.2).
+    ///
+    /// Call it again after appending more bytes. An error is final: close the transport.
+    pub fn poll_response(
+        &mut self,
+        input: &mut BytesMut,
+    ) -> Result<Option<Accepted>, ResponseError> {
+        let Some(head) = self.reader.poll(input)? else { return Ok(None) };
+        let response = self.reader.parse_response(&head)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ResponseError::Status(Box::new(response)));
+        }
+        let headers = response.headers();
+        let upgrade = single(headers, &UPGRADE).ok().flatten().unwrap_or_default();
+        if !upgrade.eq_ignore_ascii_case("websocket") {
+            return Err(ResponseError::Upgrade);
+        }
+        if !list_has(headers, &CONNECTION, "upgrade") {
+            return Err(ResponseError::Connection);
+        }
+        if single(headers, &SEC_WEBSOCKET_ACCEPT) != Ok(Some(&self.accept)) {
+            return Err(ResponseError::Accept);
+        }
+        self.check_extensions(headers)?;
+        let subprotocol = self.check_subprotocol(headers)?;
+        Ok(Some(Accepted { response, subprotocol }))
+    }
+
+    fn check_extensions(&self, headers: &HeaderMap) -> Result<(), ResponseError> {
+        let extensions = Extension::parse_all(headers)
+            .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
+        match extensions.into_iter().next() {
+            Some(extension) => Err(ResponseError::Extension(extension.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
+        let Ok(chosen) = single(headers, &SEC_WEBSOCKET_PROTOCOL) else {
+            return Err(ResponseError::Subprotocol("several".to_owned()));
+        };
+        match chosen {
+            Some(name) if !self.subprotocols.iter().any(|offered| offered == name) => {
+                Err(ResponseError::Subprotocol(name.to_owned()))
+            }
+            _ => Ok(chosen.map(str::to_owned)),
+        }
+    }
+}
+
+/// The response does not open a WebSocket.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// `Sec-WebSocket-Accept` is missing or does not answer our key: no WebSocket server, or a cache.
+    #[error("its Sec-WebSocket-Accept does not answer our key")]
+    Accept,
+    /// `Connection` has no `Upgrade`.
+    #[error("its Connection header has no Upgrade")]
+    Connection,
+    /// An extension that was not offered, or a list that is none.
+    #[error("it agrees to {0:?}, an extension that was not offered")]
+    Extension(String),
+    /// Not HTTP, or too long.
+    #[error(transparent)]
+    Head(#[from] MalformedHead),
+    /// Another status than 101. The response's body follows in the input.
+    #[error("its status is {}, not 101", .0.status())]
+    Status(Box<Response<()>>),
+    /// A subprotocol that was not offered, or several.
+    #[error("it chooses {0:?} as subprotocol, which was not offered")]
+    Subprotocol(String),
+    /// `Upgrade` is not `websocket`.
+    #[error("its Upgrade header is not websocket")]
+    Upgrade,
+}

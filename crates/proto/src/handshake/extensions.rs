@@ -1,0 +1,173 @@
+//! `Sec-WebSocket-Extensions`: names with parameters (RFC 6455 §9.1).
+
+use std::fmt;
+
+use http::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
+
+use super::fields::{Malformed, is_token, is_token_byte};
+
+/// An extension, as offered or as agreed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// Its registered name, such as `permessage-deflate`.
+    pub name: String,
+    /// Its parameters in order, each with or without a value; quotes are taken off.
+    pub parameters: Vec<(String, Option<String>)>,
+}
+
+impl Extension {
+    /// Reads all lines of the field, as one list (W115: any error in it is an error of the whole).
+    pub(super) fn parse_all(headers: &HeaderMap) -> Result<Vec<Self>, Malformed> {
+        let mut extensions = Vec::new();
+        for value in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
+            let mut scanner = Scanner { rest: value.as_bytes() };
+            while scanner.skip_commas() {
+                extensions.push(scanner.extension()?);
+            }
+        }
+        Ok(extensions)
+    }
+}
+
+impl fmt::Display for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        for (name, value) in &self.parameters {
+            write!(f, "; {name}")?;
+            if let Some(value) = value {
+                write!(f, "={value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Scanner<'a> {
+    rest: &'a [u8],
+}
+
+impl Scanner<'_> {
+    /// Goes to the next element of the list; false at its end.
+    fn skip_commas(&mut self) -> bool {
+        loop {
+            self.skip_space();
+            if !self.take(b',') {
+                return !self.rest.is_empty();
+            }
+        }
+    }
+
+    fn extension(&mut self) -> Result<Extension, Malformed> {
+        let name = self.token()?;
+        let mut parameters = Vec::new();
+        loop {
+            self.skip_space();
+            if !self.take(b';') {
+                break;
+            }
+            self.skip_space();
+            let name = self.token()?;
+            self.skip_space();
+            let value = if self.take(b'=') {
+                self.skip_space();
+                Some(if self.take(b'"') { self.quoted()? } else { self.token()? })
+            } else {
+                None
+            };
+            parameters.push((name, value));
+        }
+        match self.rest.first() {
+            None | Some(b',') => Ok(Extension { name, parameters }),
+            Some(_) => Err(Malformed),
+        }
+    }
+
+    fn token(&mut self) -> Result<String, Malformed> {
+        let end =
+            self.rest.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(self.rest.len());
+        let (token, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let token = std::str::from_utf8(token).map_err(|_| Malformed)?;
+        if token.is_empty() { Err(Malformed) } else { Ok(token.to_owned()) }
+    }
+
+    /// A quoted string, which must be a token once its quotes and escapes are gone (W51).
+    fn quoted(&mut self) -> Result<String, Malformed> {
+        let mut value = String::new();
+        loop {
+            let (&byte, rest) = self.rest.split_first().ok_or(Malformed)?;
+            self.rest = rest;
+            match byte {
+                b'"' => break,
+                b'\\' => {
+                    let (&escaped, rest) = self.rest.split_first().ok_or(Malformed)?;
+                    self.rest = rest;
+                    value.push(char::from(escaped));
+                }
+                _ => value.push(char::from(byte)),
+            }
+        }
+        if is_token(&value) { Ok(value) } else { Err(Malformed) }
+    }
+
+    fn skip_space(&mut self) {
+        while self.take(b' ') || self.take(b'\t') {}
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let Some(rest) = self.rest.strip_prefix(&[byte]) else { return false };
+        self.rest = rest;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(lines: &[&[u8]]) -> Result<Vec<String>, Malformed> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let value = HeaderValue::from_bytes(line).map_err(|_| Malformed)?;
+            headers.append(SEC_WEBSOCKET_EXTENSIONS, value);
+        }
+        let extensions = Extension::parse_all(&headers)?;
+        Ok(extensions.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn w116_offers_come_in_lists_and_on_several_lines() {
+        let parsed = parse(&[b"a; x; y = 1 ,, b", b" c;z=\"10\""]).unwrap();
+        assert_eq!(parsed, ["a; x; y=1", "b", "c; z=10"]);
+        assert_eq!(parse(&[b""]).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn w051_a_quoted_value_must_be_a_token_inside() {
+        assert_eq!(parse(&[br#"a; b="c\d""#]).unwrap(), ["a; b=cd"]);
+        for bad in [&br#"a; b="c d""#[..], br#"a; b="""#, br#"a; b="c"#, br#"a; b="c\"#] {
+            assert_eq!(parse(&[bad]), Err(Malformed), "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn w115_what_is_not_a_list_of_extensions_is_an_error() {
+        for bad in ["a b", "a;", "a; =1", "a; b=", "=", ";", "a; b c", "\"a\"", "a;;b", "a/b", "é"]
+        {
+            assert_eq!(parse(&[b"ok", bad.as_bytes()]), Err(Malformed), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_parsed_or_refused_and_reads_back(line in "[ -~]{0,60}") {
+            if let Ok(parsed) = parse(&[line.as_bytes()]) {
+                let joined = parsed.join(", ");
+                prop_assert_eq!(parse(&[joined.as_bytes()]), Ok(parsed));
+            }
+        }
+    }
+}

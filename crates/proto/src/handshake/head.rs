@@ -1,0 +1,189 @@
+//! HTTP/1.1 heads: found within limits, parsed once, written.
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
+
+/// How large the head of a request or response may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The whole head, in bytes. Default 16 KiB.
+    pub bytes: usize,
+    /// The first line, in bytes. Default 8 KiB.
+    pub line: usize,
+    /// The number of header fields. Default 100.
+    pub fields: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { bytes: 16 << 10, line: 8 << 10, fields: 100 }
+    }
+}
+
+/// What was received is no HTTP/1.1 head, or passes a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedHead {
+    /// More header fields than allowed.
+    #[error("the head has more than {0} header fields")]
+    Fields(usize),
+    /// A first line longer than allowed.
+    #[error("the first line has more than {0} bytes")]
+    Line(usize),
+    /// A head longer than allowed.
+    #[error("the head has more than {0} bytes")]
+    Size(usize),
+    /// Not HTTP.
+    #[error("it is not HTTP: {0}")]
+    Syntax(&'static str),
+    /// Another version than HTTP/1.x.
+    #[error("its HTTP version is not supported")]
+    Version,
+}
+
+/// Waits for the empty line that ends a head. Each byte is looked at once, however they come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HeadReader {
+    limits: HeadLimits,
+    scanned: usize,
+    first_line_done: bool,
+}
+
+impl HeadReader {
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        Self { limits, scanned: 0, first_line_done: false }
+    }
+
+    /// Cuts the head out of `input` once it is complete.
+    pub(super) fn poll(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, MalformedHead> {
+        while let Some(length) = input[self.scanned..].iter().position(|&byte| byte == b'\n') {
+            let end = self.scanned + length + 1;
+            // A bare LF ends a line for some parsers and not for others: nothing good comes of it.
+            if !input[..end].ends_with(b"\r\n") {
+                return Err(MalformedHead::Syntax("a line ends without CR"));
+            }
+            self.check_size(end)?;
+            let empty_line = length == 1;
+            if empty_line && self.first_line_done {
+                self.scanned = 0;
+                return Ok(Some(input.split_to(end).freeze()));
+            }
+            self.first_line_done |= !empty_line;
+            self.scanned = end;
+        }
+        // No further line yet: an incomplete one must not grow past the limits either.
+        self.check_size(input.len())?;
+        Ok(None)
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), MalformedHead> {
+        if !self.first_line_done && size > self.limits.line {
+            return Err(MalformedHead::Line(self.limits.line));
+        }
+        if size > self.limits.bytes {
+            return Err(MalformedHead::Size(self.limits.bytes));
+        }
+        Ok(())
+    }
+
+    pub(super) fn parse_request(&self, head: &[u8]) -> Result<Request<()>, MalformedHead> {
+        let mut fields = vec![httparse::EMPTY_HEADER; self.limits.fields];
+        let mut parsed = httparse::Request::new(&mut fields);
+        self.require_complete(parsed.parse(head))?;
+        let method = parsed.method.unwrap_or_default();
+        let target = parsed.path.unwrap_or_default();
+        if target.contains('#') {
+            return Err(MalformedHead::Syntax("the target has a fragment"));
+        }
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(method.as_bytes())
+            .map_err(|_| MalformedHead::Syntax("the method is not a token"))?;
+        *request.uri_mut() =
+            Uri::try_from(target).map_err(|_| MalformedHead::Syntax("the target is not a URI"))?;
+        *request.version_mut() = version(parsed.version);
+        *request.headers_mut() = header_map(parsed.headers)?;
+        Ok(request)
+    }
+
+    pub(super) fn parse_response(&self, head: &[u8]) -> Result<Response<()>, MalformedHead> {
+        let mut fields = vec![httparse::EMPTY_HEADER; self.limits.fields];
+        let mut parsed = httparse::Response::new(&mut fields);
+        self.require_complete(parsed.parse(head))?;
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
+            .map_err(|_| MalformedHead::Syntax("the status is no status code"))?;
+        *response.version_mut() = version(parsed.version);
+        *response.headers_mut() = header_map(parsed.headers)?;
+        Ok(response)
+    }
+
+    fn require_complete(&self, result: httparse::Result<usize>) -> Result<(), MalformedHead> {
+        match result {
+            Ok(httparse::Status::Complete(_)) => Ok(()),
+            Ok(httparse::Status::Partial) => Err(MalformedHead::Syntax("the head breaks off")),
+            Err(httparse::Error::TooManyHeaders) => Err(MalformedHead::Fields(self.limits.fields)),
+            Err(httparse::Error::Version) => Err(MalformedHead::Version),
+            Err(httparse::Error::HeaderName) => {
+                Err(MalformedHead::Syntax("a header field's name is malformed"))
+            }
+            Err(httparse::Error::HeaderValue) => {
+                Err(MalformedHead::Syntax("a header field's value is malformed"))
+            }
+            Err(_) => Err(MalformedHead::Syntax("its first line is malformed")),
+        }
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 }
+}
+
+fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, MalformedHead> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes())
+            .map_err(|_| MalformedHead::Syntax("a header field's name is malformed"))?;
+        let value = HeaderValue::from_bytes(field.value)
+            .map_err(|_| MalformedHead::Syntax("a header field's value is malformed"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Writes a response's head, and its body behind it if there is one.
+pub fn encode_response<B: AsRef<[u8]>>(response: &Response<B>) -> Bytes {
+    let status = response.status();
+    let mut out = BytesMut::with_capacity(256);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(status.canonical_reason().unwrap_or("Unknown").as_bytes());
+    out.extend_from_slice(b"\r\n");
+    encode_fields(response.headers(), &mut out);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(response.body().as_ref());
+    out.freeze()
+}
+
+/// Writes header fields, a line each, with their names the way that the RFCs write them.
+pub(super) fn encode_fields(headers: &HeaderMap, out: &mut BytesMut) {
+    for (name, value) in headers {
+        for (i, word) in name.as_str().split('-').enumerate() {
+            if i > 0 {
+                out.extend_from_slice(b"-");
+            }
+            match word {
+                "websocket" => out.extend_from_slice(b"WebSocket"),
+                _ => {
+                    let begin = out.len();
+                    out.extend_from_slice(word.as_bytes());
+                    out[begin..].iter_mut().take(1).for_each(u8::make_ascii_uppercase);
+                }
+            }
+        }
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}

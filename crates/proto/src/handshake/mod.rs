@@ -1,0 +1,38 @@
+//! The opening handshake (RFC 6455 §4), without I/O.
+//!
+//! A server feeds [`ServerHandshake`] until it has the request, checks it with [`Offer::from_request`]
+//! and answers with [`Offer::accept`] or a [`Refusal`]. A server that already speaks HTTP begins at
+//! `Offer::from_request`. A client sends [`ClientHandshake::request`] and feeds the answer to
+//! [`ClientHandshake::poll_response`]. What follows the head in the input buffer is left there: it
+//! belongs to the connection.
+
+mod client;
+mod extensions;
+mod fields;
+mod head;
+mod server;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha1::{Digest, Sha1};
+
+pub use self::{
+    client::{Accepted, ClientHandshake, ClientRequest, InvalidRequest, ResponseError},
+    extensions::Extension,
+    fields::is_token,
+    head::{HeadLimits, MalformedHead, encode_response},
+    server::{AnswerError, Offer, Refusal, ServerHandshake},
+};
+
+/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+///
+/// ```
+/// use sockeye_proto::handshake::accept_key;
+///
+/// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(hash.finalize())
+}

@@ -1,0 +1,269 @@
+//! The server's half: read the request, check it, accept or refuse.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        TRANSFER_ENCODING, UPGRADE,
+    },
+    uri::Authority,
+};
+
+use super::{
+    Extension, accept_key, encode_response,
+    fields::{is_token, list, list_has, single},
+    head::{HeadLimits, HeadReader, MalformedHead},
+};
+
+/// Reads the request that opens a WebSocket.
+#[derive(Debug, Default)]
+pub struct ServerHandshake {
+    reader: HeadReader,
+}
+
+impl ServerHandshake {
+    /// Begins to read a request's head.
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { reader: HeadReader::new(limits) }
+    }
+
+    /// The request, once its head is complete; it is not checked yet, apart from being HTTP/1.
+    ///
+    /// Call it again after appending more bytes. A refusal is final: send it, close the transport.
+    pub fn poll_request(&mut self, input: &mut BytesMut) -> Result<Option<Request<()>>, Refusal> {
+        let Some(head) = self.reader.poll(input)? else { return Ok(None) };
+        Ok(Some(self.reader.parse_request(&head)?))
+    }
+}
+
+/// What a client offers: a request that was checked and may be accepted.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    accept: String,
+    subprotocols: Vec<String>,
+    extensions: Vec<Extension>,
+}
+
+impl Offer {
+    /// Checks a request (RFC 6455 §4.2.1). The first defect decides the answer.
+    pub fn from_request<B>(request: &Request<B>) -> Result<Self, Refusal> {
+        check_request_line(request)?;
+        let headers = request.headers();
+        check_upgrade(headers)?;
+        check_no_body(headers)?;
+        let key = single(headers, &SEC_WEBSOCKET_KEY).ok().flatten().unwrap_or_default();
+        if STANDARD.decode(key).map_or(true, |nonce| nonce.len() != 16) {
+            return Err(bad_request("Sec-WebSocket-Key must be one key: 16 bytes in base64"));
+        }
+        check_version(headers)?;
+        let extensions = Extension::parse_all(headers)
+            .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
+        Ok(Self { accept: accept_key(key), subprotocols: parse_subprotocols(headers)?, extensions })
+    }
+
+    /// The subprotocols offered, the preferred one first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.subprotocols.iter().map(String::as_str)
+    }
+
+    /// The extensions offered, the preferred one first.
+    pub fn extensions(&self) -> &[Extension] {
+        &self.extensions
+    }
+
+    /// The answer that opens the WebSocket, with the subprotocol chosen and headers of one's own.
+    ///
+    /// # Errors
+    ///
+    /// If the subprotocol was not offered, or a header is one that the handshake itself sets.
+    pub fn accept(
+        &self,
+        subprotocol: Option<&str>,
+        headers: HeaderMap,
+    ) -> Result<Response<()>, AnswerError> {
+        if let Some(name) = headers.keys().find(|name| is_reserved(name)) {
+            return Err(AnswerError::ReservedHeader(name.clone()));
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = headers;
+        let fields = response.headers_mut();
+        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        let accept = HeaderValue::from_str(&self.accept).map_err(|_| AnswerError::NotOffered)?;
+        fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if let Some(chosen) = subprotocol {
+            let offered = self.subprotocols().any(|offered| offered == chosen);
+            let value = HeaderValue::from_str(chosen).ok().filter(|_| offered);
+            fields.insert(SEC_WEBSOCKET_PROTOCOL, value.ok_or(AnswerError::NotOffered)?);
+        }
+        Ok(response)
+    }
+}
+
+/// The answer that the application asked for would not be a valid handshake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// The subprotocol is not one of those that the client offered.
+    #[error("the subprotocol was not offered by the client")]
+    NotOffered,
+    /// The handshake sets this header itself.
+    #[error("the header {0} is set by the handshake itself")]
+    ReservedHeader(HeaderName),
+}
+
+fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.version() != Version::HTTP_11 {
+        let text = "a WebSocket is opened with HTTP/1.1";
+        return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
+    }
+    if request.method() != Method::GET {
+        let text = "a WebSocket is opened with GET";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
+            .header(ALLOW, HeaderValue::from_static("GET")));
+    }
+    if !request.uri().path().starts_with('/') {
+        return Err(bad_request("the target must be a path or an absolute URI"));
+    }
+    let host = single(request.headers(), &HOST).ok().flatten().unwrap_or_default();
+    if host.contains('@') || host.parse::<Authority>().is_err() {
+        return Err(bad_request("there must be one Host header with a host"));
+    }
+    Ok(())
+}
+
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !list_has(headers, &UPGRADE, "websocket") {
+        return Err(upgrade_required("this address speaks WebSocket: send Upgrade: websocket"));
+    }
+    if !list_has(headers, &CONNECTION, "upgrade") {
+        return Err(bad_request("the Connection header must have Upgrade"));
+    }
+    Ok(())
+}
+
+/// A body behind an upgrade would be taken for frames by one side and not by the other.
+fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
+    let length = single(headers, &CONTENT_LENGTH);
+    if headers.contains_key(TRANSFER_ENCODING) || !matches!(length, Ok(None | Some("0"))) {
+        return Err(bad_request("a request that opens a WebSocket has no body"));
+    }
+    Ok(())
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
+    match single(headers, &SEC_WEBSOCKET_VERSION) {
+        Ok(Some("13")) => Ok(()),
+        Ok(Some(_)) => Err(upgrade_required("the WebSocket version must be 13")),
+        Ok(None) | Err(_) => Err(bad_request("there must be one Sec-WebSocket-Version header, 13")
+            .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
+    }
+}
+
+fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
+    let mut subprotocols: Vec<String> = Vec::new();
+    for subprotocol in list(headers, &SEC_WEBSOCKET_PROTOCOL) {
+        match subprotocol {
+            Ok(name) if is_token(name) && !subprotocols.iter().any(|known| known == name) => {
+                subprotocols.push(name.to_owned());
+            }
+            _ => return Err(bad_request("Sec-WebSocket-Protocol must be a list of unique tokens")),
+        }
+    }
+    Ok(subprotocols)
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
+    [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL]
+        .contains(name)
+        || [CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+}
+
+/// An HTTP answer instead of a WebSocket. Once it is sent the transport is to be closed, as it says
+/// in `Connection: close`: what follows the request must not be taken for another one.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    response: Response<String>,
+}
+
+impl Refusal {
+    /// An answer with a line of plain text. A status that is no error (not 3xx, 4xx or 5xx) becomes
+    /// 500: it would look as if the WebSocket had been opened.
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        let refuses =
+            status.is_redirection() || status.is_client_error() || status.is_server_error();
+        let status = if refuses { status } else { StatusCode::INTERNAL_SERVER_ERROR };
+        let text = text.into() + "\n";
+        let mut response = Response::new(text);
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Self { response }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The header fields, apart from `Content-Length`.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// What it says.
+    pub fn text(&self) -> &str {
+        self.response.body().trim_end()
+    }
+
+    /// The answer as bytes of HTTP/1.1.
+    pub fn encode(&self) -> Bytes {
+        let mut response = self.response.clone();
+        let length = response.body().len();
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        encode_response(&response)
+    }
+}
+
+impl From<Refusal> for Response<String> {
+    fn from(refusal: Refusal) -> Self {
+        refusal.response
+    }
+}
+
+impl From<MalformedHead> for Refusal {
+    fn from(error: MalformedHead) -> Self {
+        let status = match error {
+            MalformedHead::Fields(_) | MalformedHead::Size(_) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+            MalformedHead::Line(_) => StatusCode::URI_TOO_LONG,
+            MalformedHead::Syntax(_) => StatusCode::BAD_REQUEST,
+            MalformedHead::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        };
+        Self::new(status, format!("bad request: {error}"))
+    }
+}
+
+fn bad_request(text: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, text)
+}
+
+/// RFC 9110 §15.5.22: a 426 names what to upgrade to, and the `Upgrade` has to be a connection
+/// option.
+fn upgrade_required(text: &str) -> Refusal {
+    Refusal::new(StatusCode::UPGRADE_REQUIRED, text)
+        .header(CONNECTION, HeaderValue::from_static("Upgrade, close"))
+        .header(UPGRADE, HeaderValue::from_static("websocket"))
+        .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
