@@ -13,6 +13,7 @@ const CATCH_UP = 500;
 const SETTLE_EVERY = 50;
 
 const OPEN_WITHIN_MS = 10_000;
+const PROBE_AFTER_MS = 30_000;
 const PROBE_WITHIN_MS = 3_000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 20_000;
@@ -58,6 +59,7 @@ export class Channel {
   #failures = 0;
   #liveSince = 0;
   #retryTimer = 0;
+  #probeTimer = 0;
   #listeners = new AbortController();
 
   /** @param {string} name a valid channel name @param {Listener} listener */
@@ -67,7 +69,7 @@ export class Channel {
     const { signal } = this.#listeners;
     addEventListener('online', () => this.retryNow(), { signal });
     addEventListener('offline', () => this.#probe(), { signal });
-    document.addEventListener('visibilitychange', () => document.hidden || this.retryNow(), { signal });
+    document.addEventListener('visibilitychange', () => document.hidden || this.#wake(), { signal });
     this.#connect();
   }
 
@@ -105,8 +107,15 @@ export class Channel {
       if (!signal.aborted) this.#open(() => clearTimeout(deadline));
     } catch (error) {
       if (signal.aborted) return;
+      if (error.code === 'bad_position') this.#startOver();
       this.#fail(error instanceof Refusal ? error.message : words.unreachable, error.retryAfter);
     }
+  }
+
+  // Not a position of this server: another one answers at this address now.
+  #startOver() {
+    this.#cursor = null;
+    this.#listener.gap('reset');
   }
 
   async #history(signal) {
@@ -140,11 +149,6 @@ export class Channel {
     const body = await response.json().catch(() => ({}));
     signal.throwIfAborted();
     if (response.ok) return body;
-    if (body.code === 'bad_position') {
-      // Not a position of this server: another one answers at this address now.
-      this.#cursor = null;
-      this.#listener.gap('reset');
-    }
     throw new Refusal(response, body);
   }
 
@@ -157,6 +161,7 @@ export class Channel {
     socket.onopen = () => {
       opened();
       this.#liveSince = performance.now();
+      this.#probeTimer = setInterval(() => this.#probe(), PROBE_AFTER_MS);
       this.#listener.state({ kind: 'live' });
     };
     socket.onmessage = ({ data }) => {
@@ -178,14 +183,31 @@ export class Channel {
     }
   }
 
-  // A browser says `offline` when a machine leaves its network; a server on the same machine is still there.
+  #wake() {
+    this.retryNow();
+    this.#probe();
+  }
+
+  // A page sees no pings, and a socket whose other end is gone (power cut, sleep, another network) may look open for
+  // many minutes. So now and then, and whenever the browser says `offline` (which need not concern a server on the same
+  // machine), the page asks what comes next: no answer, or a message that the socket does not bring, and it is dead.
   async #probe() {
     const { signal } = this.#attempt;
-    const deadline = AbortSignal.timeout(PROBE_WITHIN_MS);
+    const cursor = this.#cursor;
+    if (!this.#liveSince) return;
+    const { at, frames } = cursor;
+    const asked = new AbortController();
+    const deadline = setTimeout(() => asked.abort(), PROBE_WITHIN_MS);
+    signal.addEventListener('abort', () => asked.abort());
     try {
-      await fetch(channelUrl(this.#name), { method: 'HEAD', cache: 'no-store', signal: deadline });
-    } catch {
-      if (!signal.aborted) this.#fail(words.unreachable);
+      const page = await this.#poll({ after: at, limit: frames + 1 }, asked.signal);
+      if (page.gap || page.messages.length <= frames) return;
+      await new Promise((resolve) => setTimeout(resolve, PROBE_WITHIN_MS));
+      if (cursor.at === at && cursor.frames === frames) throw new Error('the socket is behind');
+    } catch (error) {
+      if (!signal.aborted && !(error instanceof Refusal)) this.#fail(words.unreachable);
+    } finally {
+      clearTimeout(deadline);
     }
   }
 
@@ -203,6 +225,7 @@ export class Channel {
     this.#attempt.abort();
     this.#attempt = new AbortController();
     clearTimeout(this.#retryTimer);
+    clearInterval(this.#probeTimer);
     this.#retryTimer = 0;
     this.#liveSince = 0;
     if (!this.#socket) return;
@@ -214,9 +237,10 @@ export class Channel {
 
 /** The server answered, but not with what was asked for. */
 class Refusal extends Error {
-  /** @param {Response} response @param {{detail?: string, title?: string}} problem */
+  /** @param {Response} response @param {{code?: string, detail?: string, title?: string}} problem */
   constructor(response, problem) {
     super(words.refused(response.status, problem.detail ?? problem.title));
+    this.code = problem.code;
     const seconds = Number(response.headers.get('Retry-After'));
     this.retryAfter = seconds > 0 ? Math.min(seconds * 1000, LONGEST_RETRY_AFTER_MS) : 0;
   }

@@ -40,7 +40,6 @@ function setUpChannel() {
     parts.draft.focus();
   });
   parts.channel.addEventListener('change', () => choose(parts.channel.value.trim().replace(/^#/, '')));
-  parts.channel.addEventListener('input', () => sizeToContent(parts.channel));
   addEventListener('hashchange', () => open(channelOfUrl()));
   open(channelOfUrl());
 }
@@ -70,11 +69,6 @@ function open(name) {
     document.title = words.title(current);
   }
   parts.channel.value = current;
-  sizeToContent(parts.channel);
-}
-
-function sizeToContent(input) {
-  input.size = Math.min(Math.max(input.value.length, 4), 24);
 }
 
 function showRecipes(name) {

@@ -13,7 +13,7 @@ export const words = {
   waiting: 'Reconnecting in',
   waitingSeconds: (seconds) => ` ${seconds} s`,
   offline: 'Offline',
-  retryNow: 'Now',
+  retryNow: 'Try now',
   unreachable: 'The server does not answer.',
   cut: (code) => `The connection was lost (${code}).`,
   refused: (status, detail) => `The server refused: ${detail || status}.`,
