@@ -62,11 +62,11 @@ impl Channel {
             if state.retired {
                 return None;
             }
+            let now = options.clock.now();
             let mut dropped = match state.admit(publication.charge(), options, meter) {
                 Ok(dropped) => dropped,
                 Err(error) => return Some(Err(error)),
             };
-            let now = options.clock.now();
             let position = state.log.append(now, |position, ts| {
                 let event = publication.event.clone();
                 Entry::new(position, ts, payload, event, Arc::clone(meter))

@@ -93,9 +93,9 @@ impl<'a> Publication<'a> {
     }
 }
 
-impl PayloadRef<'_> {
+impl<'a> PayloadRef<'a> {
     /// The bytes of the payload, whatever its kind.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::Json(text) | Self::Text(text) => text.as_bytes(),
@@ -103,8 +103,8 @@ impl PayloadRef<'_> {
     }
 
     /// Copies the payload into an allocation of its own, no larger than it.
-    pub fn to_payload(&self) -> Payload {
-        match *self {
+    pub fn to_payload(self) -> Payload {
+        match self {
             Self::Bytes(bytes) => Payload::Bytes(Bytes::copy_from_slice(bytes)),
             Self::Json(json) => Payload::Json(json.into()),
             Self::Text(text) => Payload::Text(text.into()),

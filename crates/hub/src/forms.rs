@@ -18,7 +18,7 @@ pub(crate) struct Forms {
 struct Node {
     slot: u8,
     bytes: OnceLock<Bytes>,
-    next: OnceLock<Box<Node>>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Forms {

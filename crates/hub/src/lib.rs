@@ -1,4 +1,48 @@
 //! Channels: an ordered log per channel, read by cursors.
+//!
+//! A [`Hub`] holds channels by name. Publishing appends an [`Entry`] to a channel's log and gives
+//! its [`Position`]; a [`Reader`] is a cursor in that log, not a queue. So one position means the
+//! same to everybody, a reader that is slow costs no more than one that is not, and one who comes
+//! back goes on where it stood:
+//!
+//! ```
+//! use sockeye_hub::{ChannelName, Hub, Item, Options, Publication, Start};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new(Options { history_count: 100, ..Options::default() });
+//! let chat: ChannelName = "chat".parse()?;
+//!
+//! // Take the position before you render the page, subscribe after it, miss nothing.
+//! let rendered = hub.position(&chat);
+//! hub.publish(&chat, Publication::text("hello"))?;
+//!
+//! let mut reader = hub.subscribe(&chat, Start::After(rendered));
+//! match reader.next().await {
+//!     Item::Entry(entry) => assert_eq!(&entry.payload.as_bytes()[..], b"hello"),
+//!     Item::Gap(gap) => println!("missed what was after {}: {}", gap.after, gap.why),
+//! }
+//!
+//! // `after` as people write it: a position, `earliest`, `now`, `-50`, `10m`.
+//! let page = hub.read(&chat, "-50".parse()?, 100);
+//! assert_eq!(page.entries.len(), 1);
+//! assert_eq!(page.at, reader.position());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! - Offsets of a channel rise by one with each entry, and no position is ever given to two. The
+//!   [`Epoch`] is new with each hub: what was in memory is lost, and those who come back learn it.
+//! - A reader gets every entry once and in order, or a [`Gap`] in its place: `expired` (trimmed
+//!   while it was away), `slow` (trimmed while it was connected), `reset` (another epoch, a
+//!   position that is not there yet, or a history that was [forgotten](Hub::forget)).
+//! - A publisher never waits for a reader.
+//! - Memory is bounded by [`Options`]; what peers merely ask about leaves nothing behind.
+//!
+//! The hub knows nothing of HTTP, JSON or WebSockets. Those who do keep what they make of an entry
+//! with it, so that it is made once for all readers: see [`Entry::form`].
 
 mod channel;
 mod entry;
@@ -19,7 +63,7 @@ pub use figures::Figures;
 pub use hub::{Hub, PublishError};
 pub use name::{BadChannelName, BadEventName, ChannelName, EventName};
 pub use options::{Clock, Options};
-pub use page::{Budget, Gap, Item, Page, Why};
+pub use page::{Budget, Gap, Item, Lag, Page, Why};
 pub use position::{BadPosition, Epoch, Position};
 pub use reader::Reader;
 pub use start::{BadStart, Start};

@@ -4,8 +4,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Budget, Entry, Epoch, Gap, Item, Options, Page, Position, Start, Why};
+use crate::{Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Position, Start, Why};
 
 /// Recent entries with offsets that follow each other: the newest has the offset `last`, so the
 /// first kept has `last - entries.len() + 1`.
@@ -133,7 +134,7 @@ impl Log {
     }
 
     /// The earliest timestamp that is not older than `age`.
-    fn ts_before(&self, age: std::time::Duration, now: u64) -> u64 {
+    fn ts_before(&self, age: Duration, now: u64) -> u64 {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         self.channel_time(now).saturating_sub(age)
     }
@@ -196,20 +197,22 @@ impl Log {
             first || bytes <= budget.bytes
         };
         let rest = self.entries.range(self.index(cursor)..);
-        let entries: Vec<_> = rest.take(budget.entries).take_while(fits).cloned().collect();
+        let mut entries = Vec::with_capacity(rest.len().min(budget.entries));
+        entries.extend(rest.take(budget.entries).take_while(fits).cloned());
         if let Some(newest) = entries.last() {
             cursor.at = newest.position;
         }
         Page { gap, entries, at: cursor.at }
     }
 
-    /// How many entries there are that the reader has not had.
-    pub(crate) fn lag(&self, cursor: &Cursor) -> u64 {
-        (self.entries.len() - self.index(cursor)) as u64
+    /// How far the reader is behind.
+    pub(crate) fn lag(&self, cursor: &Cursor) -> Lag {
+        let entries = (self.entries.len() - self.index(cursor)) as u64;
+        Lag { end: self.end(), entries, gap: self.gap_ahead(cursor) }
     }
 
-    /// Whether a gap is what the reader will be told next.
-    pub(crate) fn gap_ahead(&self, cursor: &Cursor) -> Option<Why> {
+    /// Why a gap is what the reader will be told next, if so.
+    fn gap_ahead(&self, cursor: &Cursor) -> Option<Why> {
         if cursor.forgets != self.forgets {
             Some(Why::Reset)
         } else if let Some(lost) = &cursor.lost {

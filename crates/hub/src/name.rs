@@ -160,3 +160,64 @@ impl AsRef<str> for EventName {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_name_is_letters_digits_and_some_signs() {
+        let longest = "c".repeat(255);
+        for name in ["a", "7", "chat", "Room.42", "a_-.:~@Z", "user:ann@example", &longest] {
+            let parsed: ChannelName = name.parse().unwrap();
+            assert_eq!(parsed.to_string(), name);
+            assert_eq!(parsed.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_channel_name_says_what_is_wrong_with_it() {
+        use BadChannelName::*;
+        let too_long = "c".repeat(256);
+        let cases = [
+            ("", Empty),
+            (too_long.as_str(), TooLong),
+            ("_chat", Beginning),
+            (".", Beginning),
+            ("..", Beginning),
+            ("@ann", Beginning),
+            ("ü", Beginning),
+            ("chät", Character),
+            ("a b", Character),
+            ("a/b", Character),
+            ("a%2Fb", Character),
+            ("a\0", Character),
+            ("a*", Character),
+        ];
+        for (name, error) in cases {
+            assert_eq!(name.parse::<ChannelName>(), Err(error), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_name_is_visible_ascii() {
+        let longest = "~".repeat(64);
+        for name in ["x", "user-joined", "a:b/c", "!", "Message", "gaps", &longest] {
+            let parsed: EventName = name.parse().unwrap();
+            assert_eq!(parsed.to_string(), name);
+            assert_eq!(parsed.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn an_event_name_says_what_is_wrong_with_it() {
+        use BadEventName::*;
+        let too_long = "e".repeat(65);
+        let mut cases = vec![("", Empty), (too_long.as_str(), TooLong)];
+        cases.extend(["a b", "a\r", "a\n", "\0", "\x7f", "é"].map(|name| (name, Character)));
+        cases.extend(["message", "gap", "binary", "open", "error"].map(|name| (name, Reserved)));
+        for (name, error) in cases {
+            assert_eq!(name.parse::<EventName>(), Err(error), "{name:?}");
+        }
+    }
+}

@@ -36,6 +36,18 @@ pub struct Gap {
     pub why: Why,
 }
 
+/// How far a reader is behind, all at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Where the channel is: the position of its newest entry.
+    pub end: Position,
+    /// How many entries up to there the reader will be given.
+    pub entries: u64,
+    /// Why a gap comes before these, if one does. `None` right after subscribing means that
+    /// nothing was missed.
+    pub gap: Option<Why>,
+}
+
 /// How a [`Gap`] came to be. Written in lower case: `expired`, `slow`, `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
@@ -47,14 +59,14 @@ pub enum Why {
     Slow,
 }
 
-/// How much a reader takes at once, at most. A page always holds at least one entry, however large,
-/// unless `entries` is 0.
+/// How much a reader takes at once, at most. The first entry of a page may be larger than the bytes
+/// say: nothing is too large to be read.
 ///
 /// What a reader has taken stays in memory until the reader lets go of it, even when the log has
 /// dropped it: the bytes bound what a stalled reader can pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// The most entries. Default 64.
+    /// The most entries. Default 64. With 0 a reader waits for a gap only.
     pub entries: usize,
     /// The most bytes, as [`Entry::charge`] counts them. Default 256 KiB.
     pub bytes: u64,

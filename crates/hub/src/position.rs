@@ -112,3 +112,80 @@ impl PartialOrd for Position {
         (self.epoch == other.epoch).then(|| self.offset.cmp(&other.offset))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn position(text: &str) -> Position {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_position_is_written_as_it_was_read() {
+        let most = format!("zzzzzzzzzzzz.{}", u64::MAX);
+        for text in ["k3f9.1187", "1.0", "a.1", &most] {
+            assert_eq!(position(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn two_texts_never_mean_one_position() {
+        let too_much = "k3f9.18446744073709551616";
+        for text in [
+            "",
+            ".",
+            "k3f9",
+            "k3f9.",
+            ".7",
+            "k3f9.-1",
+            "k3f9.+1",
+            "k3f9.01",
+            "k3f9.00",
+            "k3f9.1.2",
+            "k3f9. 1",
+            " k3f9.1",
+            "K3F9.1",
+            "0k.1",
+            "0.1",
+            "k_3.1",
+            "ü.1",
+            "zzzzzzzzzzzzz.1",
+            too_much,
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(BadPosition), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn positions_compare_within_one_epoch_only() {
+        assert!(position("k3f9.9") < position("k3f9.10"));
+        assert_eq!(position("k3f9.9").partial_cmp(&position("k3f8.10")), None);
+    }
+
+    #[test]
+    fn each_epoch_is_another() {
+        let epochs: std::collections::HashSet<_> = (0..100).map(|_| Epoch::random()).collect();
+        assert_eq!(epochs.len(), 100);
+        assert!(epochs.iter().all(|epoch| epoch.to_string().len() == 6));
+    }
+
+    proptest! {
+        #[test]
+        fn any_position_round_trips(epoch in "[1-9a-z][0-9a-z]{0,11}", offset: u64) {
+            let text = format!("{epoch}.{offset}");
+            let parsed: Position = text.parse().unwrap();
+            prop_assert_eq!(parsed.offset, offset);
+            prop_assert_eq!(parsed.to_string(), text);
+        }
+
+        #[test]
+        fn any_text_is_a_position_or_an_error(text in "\\PC{0,30}|[0-9a-z.+-]{0,20}") {
+            if let Ok(position) = text.parse::<Position>() {
+                prop_assert_eq!(position.to_string(), text);
+            }
+        }
+    }
+}

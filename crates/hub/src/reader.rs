@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use crate::channel::Channel;
 use crate::log::Cursor;
-use crate::{Budget, ChannelName, Hub, Item, Page, Position, Why};
+use crate::{Budget, ChannelName, Hub, Item, Lag, Page, Position};
 
 /// Reads a channel's entries in order, each once, and is told of every gap.
 ///
@@ -31,7 +31,7 @@ impl Reader {
     /// The next entry or gap, as soon as there is one.
     pub async fn next(&mut self) -> Item {
         loop {
-            self.let_others_run().await;
+            let_others_run().await;
             let Self { channel, cursor, .. } = self;
             // It counts from here on, so what is published between a look and the wait wakes it.
             let grown = channel.grown.notified();
@@ -51,7 +51,7 @@ impl Reader {
     /// entries.
     pub async fn next_page(&mut self, budget: Budget) -> Page {
         loop {
-            self.let_others_run().await;
+            let_others_run().await;
             let Self { channel, cursor, .. } = self;
             let grown = channel.grown.notified();
             let page = channel.lock().log.page(cursor, budget);
@@ -74,26 +74,20 @@ impl Reader {
         self.cursor.position()
     }
 
-    /// How many entries there are by now that the reader has not had.
-    pub fn lag(&self) -> u64 {
+    /// How far the reader is behind.
+    pub fn lag(&self) -> Lag {
         self.channel.lock().log.lag(&self.cursor)
-    }
-
-    /// Why the next item will be a gap, if it will. `None` right after subscribing means that
-    /// nothing was missed.
-    pub fn gap_ahead(&self) -> Option<Why> {
-        self.channel.lock().log.gap_ahead(&self.cursor)
     }
 
     /// The channel.
     pub fn channel(&self) -> &ChannelName {
         &self.channel.name
     }
+}
 
-    /// A reader with a long way to go is always ready; without this it would never yield.
-    async fn let_others_run(&self) {
-        tokio::task::consume_budget().await;
-    }
+/// A reader with a long way to go is always ready; without this it would never yield.
+async fn let_others_run() {
+    tokio::task::consume_budget().await;
 }
 
 impl Drop for Reader {

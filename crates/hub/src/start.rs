@@ -88,3 +88,93 @@ impl fmt::Display for Start {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn after_takes_every_form_of_the_interface() {
+        let cases = [
+            ("k3f9.1187", Start::After("k3f9.1187".parse().unwrap())),
+            ("earliest", Start::Earliest),
+            ("now", Start::Now),
+            ("-50", Start::Last(50)),
+            ("-0", Start::Last(0)),
+            ("500ms", Start::Since(Duration::from_millis(500))),
+            ("30s", Start::Since(Duration::from_secs(30))),
+            ("10m", Start::Since(Duration::from_mins(10))),
+            ("2h", Start::Since(Duration::from_hours(2))),
+            ("7d", Start::Since(Duration::from_hours(7 * 24))),
+            ("0s", Start::Since(Duration::ZERO)),
+        ];
+        for (text, start) in cases {
+            assert_eq!(text.parse(), Ok(start), "{text}");
+            assert_eq!(start.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn one_span_of_time_may_be_written_in_several_units() {
+        assert_eq!("60s".parse::<Start>(), "1m".parse());
+        assert_eq!("1m".parse::<Start>().unwrap().to_string(), "1m");
+        assert_eq!(Start::Since(Duration::from_secs(90)).to_string(), "90s");
+    }
+
+    #[test]
+    fn anything_else_is_no_place_to_start() {
+        for text in [
+            "",
+            " ",
+            "Now",
+            "EARLIEST",
+            "latest",
+            "50",
+            "+50",
+            "-",
+            "--5",
+            "-+5",
+            "-5m",
+            "- 5",
+            "m",
+            "10",
+            "10 m",
+            "10min",
+            "10M",
+            "1.5h",
+            "+1h",
+            "1h30m",
+            "10µs",
+            "k3f9",
+            "k3f9.x",
+            "k3f9.",
+            "18446744073709551616ms",
+            "18446744073709551615d",
+            "-18446744073709551616",
+        ] {
+            assert_eq!(text.parse::<Start>(), Err(BadStart), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_start_round_trips(
+            start in prop_oneof![
+                any::<u64>().prop_map(Start::Last),
+                any::<u64>().prop_map(|millis| Start::Since(Duration::from_millis(millis))),
+                ("[1-9a-z][0-9a-z]{0,11}", any::<u64>()).prop_map(|(epoch, offset)| {
+                    Start::After(format!("{epoch}.{offset}").parse().unwrap())
+                }),
+            ]
+        ) {
+            prop_assert_eq!(start.to_string().parse(), Ok(start));
+        }
+
+        #[test]
+        fn any_text_is_a_start_or_an_error(text in "\\PC{0,20}|[-+0-9a-z.]{0,12}") {
+            let _: Result<Start, BadStart> = text.parse();
+        }
+    }
+}
