@@ -192,6 +192,16 @@ impl Connection {
         }
     }
 
+    /// The peer is not silent: it is this end that does not read, because the application is behind.
+    ///
+    /// Call it before [`handle_timeout`](Self::handle_timeout) in that case, so that the peer is not
+    /// given up for an answer that may be waiting in the transport.
+    pub fn handle_paused(&mut self, now: Instant) {
+        self.last_received = now;
+        self.ping_sent = None;
+        self.message_began = self.message_began.map(|_| now);
+    }
+
     /// Time has passed: call it at the [deadline](Self::poll_timeout), or whenever.
     pub fn handle_timeout(&mut self, now: Instant) {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
@@ -325,11 +335,11 @@ impl Connection {
     /// [`chunks_vectored`](bytes::Buf::chunks_vectored), then [`advance`](bytes::Buf::advance) by what
     /// was written.
     pub fn transmit(&mut self) -> &mut Outbox {
-        if self.pong_due.is_some() && self.outbox.written() >= self.pong_end {
-            if let Some(payload) = self.pong_due.take() {
-                self.queue_control(Opcode::Pong, payload);
-                self.pong_end = self.outbox.end();
-            }
+        if self.outbox.written() >= self.pong_end
+            && let Some(payload) = self.pong_due.take()
+        {
+            self.queue_control(Opcode::Pong, payload);
+            self.pong_end = self.outbox.end();
         }
         &mut self.outbox
     }
@@ -415,11 +425,12 @@ impl Connection {
     fn fail(&mut self, failure: Failure, initiator: Peer, now: Instant) {
         self.state = State::Closed;
         self.pong_due = None;
-        if self.ending.is_none() && !self.over {
-            if let Some(code) = failure.close_code() {
-                let frame = CloseFrame::new(code, failure.to_string()).unwrap_or(code.into());
-                self.queue_close(Some(frame), initiator, now);
-            }
+        if self.ending.is_none()
+            && !self.over
+            && let Some(code) = failure.close_code()
+        {
+            let frame = CloseFrame::new(code, failure.to_string()).unwrap_or(code.into());
+            self.queue_close(Some(frame), initiator, now);
         }
         let ending = self.ending.get_or_insert_with(|| begin_ending(initiator));
         ending.failure = Some(failure);

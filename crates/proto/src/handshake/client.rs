@@ -160,18 +160,9 @@ impl ClientHandshake {
         if single(headers, &SEC_WEBSOCKET_ACCEPT) != Ok(Some(&self.accept)) {
             return Err(ResponseError::Accept);
         }
-        self.check_extensions(headers)?;
+        check_extensions(headers)?;
         let subprotocol = self.check_subprotocol(headers)?;
         Ok(Some(Accepted { response, subprotocol }))
-    }
-
-    fn check_extensions(&self, headers: &HeaderMap) -> Result<(), ResponseError> {
-        let extensions = Extension::parse_all(headers)
-            .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
-        match extensions.into_iter().next() {
-            Some(extension) => Err(ResponseError::Extension(extension.name)),
-            None => Ok(()),
-        }
     }
 
     fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
@@ -184,6 +175,15 @@ impl ClientHandshake {
             }
             _ => Ok(chosen.map(str::to_owned)),
         }
+    }
+}
+
+fn check_extensions(headers: &HeaderMap) -> Result<(), ResponseError> {
+    let extensions = Extension::parse_all(headers)
+        .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
+    match extensions.into_iter().next() {
+        Some(extension) => Err(ResponseError::Extension(extension.name)),
+        None => Ok(()),
     }
 }
 

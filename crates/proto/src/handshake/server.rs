@@ -186,7 +186,7 @@ fn is_reserved(name: &HeaderName) -> bool {
 /// in `Connection: close`: what follows the request must not be taken for another one.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    response: Response<String>,
+    response: Box<Response<String>>,
 }
 
 impl Refusal {
@@ -202,7 +202,7 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        Self { response }
+        Self { response: Box::new(response) }
     }
 
     /// Adds a header.
@@ -228,7 +228,7 @@ impl Refusal {
 
     /// The answer as bytes of HTTP/1.1.
     pub fn encode(&self) -> Bytes {
-        let mut response = self.response.clone();
+        let mut response = (*self.response).clone();
         let length = response.body().len();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         encode_response(&response)
@@ -237,7 +237,7 @@ impl Refusal {
 
 impl From<Refusal> for Response<String> {
     fn from(refusal: Refusal) -> Self {
-        refusal.response
+        *refusal.response
     }
 }
 
