@@ -1,1 +1,32 @@
-//! The channel server: a log over WebSocket and HTTP.
+//! The channel server: channels over HTTP, where a channel is a URL.
+//!
+//! [`Server`] listens by itself; [`Channels`] gives the same as an axum router, for a program
+//! that already serves. Both speak what the project's interface describes: `POST /c/{channel}`
+//! publishes, `GET` polls or opens a WebSocket, `/` is the console.
+//!
+//! Inside, a request passes [`access`] (origin rules, CORS), comes by the [`router`] to
+//! [`channel`], and from there to [`publish`], [`poll`] or [`websocket`]; [`message`] is what a
+//! message looks like. Whatever goes wrong is a [`problem`].
+
+mod accept;
+mod access;
+mod channel;
+mod console;
+mod drain;
+mod listener;
+mod message;
+mod options;
+mod origin;
+mod poll;
+mod problem;
+mod publish;
+mod query;
+mod router;
+mod segments;
+mod server;
+
+pub use crate::listener::{BindError, LocalAddress};
+pub use crate::options::{Listen, ServerOptions};
+pub use crate::origin::{BadOrigin, Origin};
+pub use crate::router::Channels;
+pub use crate::server::Server;

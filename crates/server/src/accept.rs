@@ -1,0 +1,86 @@
+//! Which form of a resource a client prefers: `Accept` (RFC 9110 §12.5.1).
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+
+/// The one of `offers` the client likes best; the earlier where it likes them alike; `None` when
+/// it accepts none of them. Offers are full types such as `application/json`.
+pub(crate) fn preferred<'o>(headers: &HeaderMap, offers: &[&'o str]) -> Option<&'o str> {
+    let lines: Vec<&str> = headers.get_all(ACCEPT).iter().flat_map(|line| line.to_str()).collect();
+    if lines.is_empty() {
+        return offers.first().copied();
+    }
+    let mut best = None;
+    let mut best_quality = 0;
+    for offer in offers {
+        let ranges = lines.iter().flat_map(|line| line.split(','));
+        let quality = quality_of(offer, ranges);
+        if quality > best_quality {
+            (best, best_quality) = (Some(*offer), quality);
+        }
+    }
+    best
+}
+
+/// How much the most specific range that covers `offer` wants it, in thousandths.
+fn quality_of<'r>(offer: &str, ranges: impl Iterator<Item = &'r str>) -> u16 {
+    let mut found = (0, 0);
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let specificity = match parts.next() {
+            Some("*/*") => 1,
+            Some(kind) if is_wildcard_of(kind, offer) => 2,
+            Some(exact) if exact.eq_ignore_ascii_case(offer) => 3,
+            _ => continue,
+        };
+        if specificity > found.0 {
+            found = (specificity, parts.find_map(weight).unwrap_or(1000));
+        }
+    }
+    found.1
+}
+
+/// Whether `kind` is `application/*` where `offer` is `application/json`.
+fn is_wildcard_of(kind: &str, offer: &str) -> bool {
+    match (kind.strip_suffix("/*"), offer.split_once('/')) {
+        (Some(kind), Some((main, _))) => kind.eq_ignore_ascii_case(main),
+        _ => false,
+    }
+}
+
+/// `q=0.5` in thousandths; what is no number counts as a wish of 1.
+fn weight(parameter: &str) -> Option<u16> {
+    let (name, value) = parameter.split_once('=')?;
+    if !name.trim().eq_ignore_ascii_case("q") {
+        return None;
+    }
+    let value: f32 = value.trim().parse().unwrap_or(1.0);
+    Some((value.clamp(0.0, 1.0) * 1000.0).round() as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = "application/json";
+    const EVENTS: &str = "text/event-stream";
+
+    fn choice(accept: &str) -> Option<&'static str> {
+        let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().unwrap())]);
+        preferred(&headers, &[JSON, EVENTS])
+    }
+
+    #[test]
+    fn the_client_gets_what_it_likes_best() {
+        assert_eq!(preferred(&HeaderMap::new(), &[JSON, EVENTS]), Some(JSON));
+        assert_eq!(choice("*/*"), Some(JSON));
+        assert_eq!(choice("text/html,application/xml;q=0.9,*/*;q=0.8"), Some(JSON));
+        assert_eq!(choice("text/event-stream"), Some(EVENTS));
+        assert_eq!(choice("Text/*"), Some(EVENTS));
+        assert_eq!(choice("application/json;q=0.2, text/event-stream;q=0.9"), Some(EVENTS));
+        assert_eq!(choice("*/*, application/json;q=0"), Some(EVENTS));
+        assert_eq!(choice("image/png"), None);
+        assert_eq!(choice(""), None);
+        assert_eq!(choice("application/json; q=NaN"), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! What every request passes and every answer gets, whatever the resource: the origin rules,
+//! CORS (WHATWG Fetch §3.2), and the headers that keep a browser from guessing.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    CACHE_CONTROL, HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::channel;
+use crate::router::App;
+
+/// Request headers that pages of allowed origins may send.
+const MAY_SEND: &str = "Content-Type, If-None-Match, Sockeye-Event";
+/// Response headers that pages of allowed origins may read.
+const MAY_READ: &str = "ETag, Allow";
+/// For how many seconds a browser may remember the answer to a preflight.
+const REMEMBER_PREFLIGHT: &str = "600";
+const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// The middleware round all resources.
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (parts, body) = request.into_parts();
+    let mut response = match app.origins.check(&parts) {
+        Err(refused) => refused.into_response(),
+        Ok(origin) => {
+            let is_preflight = parts.method == Method::OPTIONS
+                && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+            let request = Request::from_parts(parts, body);
+            let mut response = if is_preflight { preflight() } else { next.run(request).await };
+            if let Some(origin) = origin {
+                let headers = response.headers_mut();
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
+            }
+            response
+        }
+    };
+    tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        harden(&mut response);
+    }
+    response
+}
+
+/// The answer to a browser that asks whether a page may send what it wants to send.
+fn preflight() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set(&mut response, ACCESS_CONTROL_ALLOW_METHODS, channel::METHODS);
+    set(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, MAY_SEND);
+    set(&mut response, ACCESS_CONTROL_MAX_AGE, REMEMBER_PREFLIGHT);
+    response
+}
+
+/// Live data is never cached, types are never guessed, and nothing leaks by way of `Referer`.
+fn harden(response: &mut Response) {
+    response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
+    if !response.headers().contains_key(CACHE_CONTROL) {
+        set(response, CACHE_CONTROL, "no-store");
+    }
+    set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(response, REFERRER_POLICY, "no-referrer");
+    set(response, SAME_ORIGIN_POLICY, "same-origin");
+}
+
+fn set(response: &mut Response<Body>, name: HeaderName, value: &'static str) {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+}

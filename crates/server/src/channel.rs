@@ -1,0 +1,45 @@
+//! `/c/{channel}`: a channel is a URL, and each method does one thing with it.
+
+use std::sync::Arc;
+
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::ALLOW;
+use http::{Method, StatusCode};
+use sockeye_hub::ChannelName;
+
+use crate::problem::{Code, Problem};
+use crate::router::App;
+use crate::{poll, publish};
+
+/// What can be done with a channel.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+
+/// Answers any request for a channel.
+pub(crate) async fn answer(
+    State(app): State<Arc<App>>,
+    path: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let name = path.as_ref().ok().and_then(|path| path.iter().find(|(key, _)| *key == "channel"));
+    // A name that does not decode to UTF-8 is as wrong as one with a space in it.
+    let channel: ChannelName = name
+        .map_or("%", |(_, name)| name)
+        .parse()
+        .map_err(|wrong| Problem::new(Code::BadChannel, wrong))?;
+
+    match *request.method() {
+        Method::GET => poll::messages(&app, &channel, &request),
+        Method::HEAD => Ok(poll::position(&app, &channel, &request)),
+        Method::POST => publish::publish(&app, &channel, request).await,
+        Method::DELETE => Ok(forget(&app, &channel)),
+        Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
+        _ => Err(Problem::method_not_allowed(METHODS)),
+    }
+}
+
+/// `DELETE`: the history is gone, the channel goes on.
+fn forget(app: &App, channel: &ChannelName) -> Response {
+    app.hub.forget(channel);
+    StatusCode::NO_CONTENT.into_response()
+}

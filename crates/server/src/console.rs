@@ -1,0 +1,89 @@
+//! The console at `/`: a page and the files it names, built into the program.
+
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use http::HeaderName;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+
+use crate::problem::Problem;
+
+/// The page loads its own files, talks to its own server, is framed by nobody, and runs no
+/// script that a message brings along.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+/// Asked for anew each time: another version of the program may answer at this address tomorrow.
+const ALWAYS_ASK: &str = "no-cache";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// One file of the console.
+pub(crate) struct File {
+    /// Where it is served.
+    pub(crate) path: &'static str,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+macro_rules! file {
+    ($path:literal, $content_type:expr, $name:literal) => {
+        File {
+            path: $path,
+            content_type: $content_type,
+            content: include_str!(concat!("../console/", $name)),
+        }
+    };
+}
+
+/// All of them.
+pub(crate) const FILES: &[File] = &[
+    file!("/", HTML, "index.html"),
+    file!("/channel.js", JS, "channel.js"),
+    file!("/chat.js", JS, "chat.js"),
+    file!("/console.css", CSS, "console.css"),
+    file!("/console.js", JS, "console.js"),
+    file!("/cursor.js", JS, "cursor.js"),
+    file!("/favicon.svg", SVG, "favicon.svg"),
+    file!("/log.js", JS, "log.js"),
+    file!("/message.js", JS, "message.js"),
+    file!("/outbox.js", JS, "outbox.js"),
+    file!("/words.js", JS, "words.js"),
+];
+
+impl File {
+    /// The route that serves the file, and nothing but serves it.
+    pub(crate) fn route<S: Clone + Send + Sync + 'static>(&'static self) -> MethodRouter<S> {
+        get(async || self.answer()).fallback(async || Problem::method_not_allowed("GET, HEAD"))
+    }
+
+    fn answer(&self) -> Response {
+        let headers: [(HeaderName, &str); 3] = [
+            (CONTENT_TYPE, self.content_type),
+            (CACHE_CONTROL, ALWAYS_ASK),
+            (CONTENT_SECURITY_POLICY, POLICY),
+        ];
+        (headers, self.content).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_console_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/console");
+        let mut there: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| format!("/{}", file.unwrap().file_name().into_string().unwrap()))
+            .map(|path| if path == "/index.html" { "/".to_owned() } else { path })
+            .collect();
+        there.sort();
+        let served: Vec<&str> = FILES.iter().map(|file| file.path).collect();
+        assert_eq!(served, there);
+    }
+}

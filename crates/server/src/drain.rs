@@ -1,0 +1,139 @@
+//! Who is connected, and how they are sent away when the server stops.
+//!
+//! Every connection holds a [`Guest`]. Draining tells them all at once; HTTP connections finish
+//! the request they are at, WebSockets leave one after the other, so that those who reconnect
+//! somewhere else do not arrive there in the same instant.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// WebSockets sent away in a second. Ten thousand take ten seconds, three are gone at once.
+const LEAVING_PER_SECOND: u32 = 1000;
+
+/// The door of the server.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    /// `None` while the server is open. It counts the guests, too: each holds a receiver.
+    plan: watch::Sender<Option<Plan>>,
+    next_guest: AtomicU64,
+}
+
+/// How a drain goes.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    begun: Instant,
+    /// The time over which WebSockets leave.
+    spread: Duration,
+    /// When whoever is still there is cut off.
+    deadline: Instant,
+}
+
+impl Drain {
+    pub(crate) fn new() -> Self {
+        Self { plan: watch::Sender::new(None), next_guest: AtomicU64::new(0) }
+    }
+
+    /// Lets one more in. Whoever comes while the server drains is sent away like the others.
+    pub(crate) fn admit(&self) -> Guest {
+        let number = self.next_guest.fetch_add(1, Ordering::Relaxed);
+        Guest { plan: self.plan.subscribe(), number }
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.plan.borrow().is_some()
+    }
+
+    /// Sends everybody away and returns when the last has left, at once when nobody is there, or
+    /// when `within` is over. Gives how many were still there.
+    pub(crate) async fn run(&self, within: Duration) -> usize {
+        let begun = Instant::now();
+        let connected = u32::try_from(self.plan.receiver_count()).unwrap_or(u32::MAX);
+        // A fifth of the time stays for the closing handshakes of the last ones.
+        let spread = (Duration::from_secs(1) * connected / LEAVING_PER_SECOND).min(within * 4 / 5);
+        self.plan.send_replace(Some(Plan { begun, spread, deadline: begun + within }));
+        let _ = timeout_at(begun + within, self.plan.closed()).await;
+        self.plan.receiver_count()
+    }
+}
+
+/// One connection's place; dropped when it ends.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    plan: watch::Receiver<Option<Plan>>,
+    number: u64,
+}
+
+impl Guest {
+    /// Waits until the server drains. Gives the time by which the connection must have ended.
+    pub(crate) async fn told_to_leave(&mut self) -> Instant {
+        self.plan().await.deadline
+    }
+
+    /// The same, and then waits for this guest's turn.
+    pub(crate) async fn turn_to_leave(&mut self) -> Instant {
+        let Plan { begun, spread, deadline } = self.plan().await;
+        sleep_until(begun + spread.mul_f64(self.share())).await;
+        deadline
+    }
+
+    async fn plan(&mut self) -> Plan {
+        match self.plan.wait_for(Option::is_some).await.map(|plan| *plan) {
+            Ok(Some(plan)) => plan,
+            // The server itself is gone without a word: nobody will come and tell.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// This guest's place in the spread, from 0 to 1: multiples of the golden ratio lie evenly,
+    /// however many of the guests are still there, and not in the order in which they came.
+    fn share(&self) -> f64 {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.number.wrapping_mul(GOLDEN) as f64 / u64::MAX as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_with_nobody_there_is_over_at_once() {
+        let started = Instant::now();
+        assert_eq!(Drain::new().run(Duration::from_secs(30)).await, 0);
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guests_leave_one_after_the_other() {
+        let drain = Drain::new();
+        let started = Instant::now();
+        let leaving = (0..2000).map(|_| {
+            let mut guest = drain.admit();
+            tokio::spawn(async move {
+                guest.turn_to_leave().await;
+                started.elapsed()
+            })
+        });
+        let leaving: Vec<_> = leaving.collect();
+        assert_eq!(drain.run(Duration::from_secs(30)).await, 0);
+        let mut in_second_half = 0;
+        for left in leaving {
+            let left = left.await.unwrap();
+            assert!(left <= Duration::from_millis(2001), "{left:?}");
+            in_second_half += usize::from(left > Duration::from_secs(1));
+        }
+        assert!((990..=1010).contains(&in_second_half), "{in_second_half} of 2000");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_leave_does_not_hold_the_server() {
+        let drain = Drain::new();
+        let _guest = drain.admit();
+        let started = Instant::now();
+        assert_eq!(drain.run(Duration::from_secs(3)).await, 1);
+        assert_eq!(started.elapsed(), Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,89 @@
+//! What a server can be told, and what it does when it is told nothing.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::origin::Origin;
+
+/// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
+/// channels in memory and lets the pages it serves itself, and no others, use it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Where to listen. Default: `127.0.0.1:8080` alone.
+    pub listen: Vec<Listen>,
+    /// Pages of these origins may use the server, beside its own. Default: none.
+    pub allow_origin: Vec<Origin>,
+    /// Whether anybody who reaches the server may use it, under whatever name. Default: no; then
+    /// it listens on loopback addresses only and answers to loopback names only.
+    ///
+    /// Danger: there are no tokens, so this publishes every channel to the whole network.
+    pub open: bool,
+    /// Messages kept of a channel. Default: 1000.
+    pub history_count: usize,
+    /// Bytes kept of a channel. Default: 16 MiB.
+    pub history_bytes: u64,
+    /// How long a message is kept. Default: 24 hours.
+    pub history_age: Duration,
+    /// The largest message, in bytes, on every transport. Default: 64 KiB.
+    pub max_message: usize,
+    /// How long the server waits for its clients to leave when it stops. Default: 30 seconds.
+    pub drain: Duration,
+    /// How long the head of a request may take to arrive, and how long a connection may idle
+    /// between requests. Default: 10 seconds.
+    pub head_timeout: Duration,
+    /// How long the body of a request may take to arrive. Default: 30 seconds.
+    pub body_timeout: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Tcp("127.0.0.1:8080".to_owned())],
+            allow_origin: Vec::new(),
+            open: false,
+            history_count: 1000,
+            history_bytes: 16 << 20,
+            history_age: Duration::from_hours(24),
+            max_message: 64 << 10,
+            drain: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An address to listen on, as a user writes it: `HOST:PORT`, or `unix:PATH`.
+///
+/// Port 0 takes any free port; [`Server::local_addrs`](crate::Server::local_addrs) says which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A host and a port. The host is looked up when the server binds.
+    Tcp(String),
+    /// A Unix domain socket at this path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = Infallible;
+
+    /// Any text is an address; whether it exists turns out when the server binds.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.strip_prefix("unix:") {
+            Some(path) => Self::Unix(path.into()),
+            None => Self::Tcp(text.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

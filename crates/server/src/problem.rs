@@ -1,0 +1,163 @@
+//! Errors as a client sees them: `application/problem+json` (RFC 9457) with a stable `code`.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+
+/// What went wrong, in a word that programs may rely on.
+///
+/// The words are the same on every transport; the HTTP status belongs to the word unless the
+/// constructor of a [`Problem`] says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    /// The channel's name breaks the rules for names.
+    BadChannel,
+    /// The event's name breaks the rules for names, or is reserved.
+    BadEvent,
+    /// A body that calls itself JSON is not.
+    BadJson,
+    /// The request comes from a page that may not use this server, or names a host it is not.
+    BadOrigin,
+    /// `after` is none of the forms of a position.
+    BadPosition,
+    /// The request is wrong in some other way; the detail says in which.
+    BadRequest,
+    /// The server has no room for the message.
+    InsufficientStorage,
+    /// The server failed; it is not the client's fault.
+    Internal,
+    /// The resource does not have this method.
+    MethodNotAllowed,
+    /// The resource has none of the forms the client accepts.
+    NotAcceptable,
+    /// There is nothing at this path.
+    NotFound,
+    /// The message is larger than the server takes.
+    TooLarge,
+    /// The server is not taking requests now.
+    Unavailable,
+    /// The WebSocket handshake is of a version the server does not speak.
+    UpgradeRequired,
+}
+
+impl Code {
+    /// The HTTP status that goes with the code.
+    fn status(self) -> StatusCode {
+        match self {
+            Self::BadChannel
+            | Self::BadEvent
+            | Self::BadJson
+            | Self::BadPosition
+            | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::BadOrigin => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the code means, for a person.
+    fn title(self) -> &'static str {
+        match self {
+            Self::BadChannel => "Not a channel's name",
+            Self::BadEvent => "Not an event's name",
+            Self::BadJson => "Not JSON",
+            Self::BadOrigin => "Origin not allowed",
+            Self::BadPosition => "Not a position",
+            Self::BadRequest => "Bad request",
+            Self::InsufficientStorage => "No room",
+            Self::Internal => "Internal error",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::NotAcceptable => "Not acceptable",
+            Self::NotFound => "Nothing here",
+            Self::TooLarge => "Message too large",
+            Self::Unavailable => "Unavailable",
+            Self::UpgradeRequired => "Upgrade required",
+        }
+    }
+}
+
+/// One error answer: the code, and a sentence that says what to do.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    status: StatusCode,
+    detail: String,
+    headers: HeaderMap,
+}
+
+impl Problem {
+    /// An answer with the status of its code.
+    pub(crate) fn new(code: Code, detail: impl fmt::Display) -> Self {
+        let status = code.status();
+        Self { code, status, detail: detail.to_string(), headers: HeaderMap::new() }
+    }
+
+    /// The same with another status, where HTTP has a more precise one.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same with headers that belong to the refusal.
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// The same, and the connection ends with it: what follows on it can not be trusted to be
+    /// a request, or would have to be read for nothing.
+    pub(crate) fn and_close(mut self) -> Self {
+        self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        self
+    }
+
+    /// `405`, naming the methods there are (RFC 9110 §15.5.6).
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        let mut problem = Self::new(Code::MethodNotAllowed, format_args!("Use one of: {allow}."));
+        problem.headers.insert(ALLOW, HeaderValue::from_static(allow));
+        problem
+    }
+
+    /// `404` for a path that names nothing.
+    pub(crate) fn not_found() -> Self {
+        Self::new(Code::NotFound, "A channel is at /c/NAME, the console at /.")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            code: Code,
+            title: &'static str,
+            status: u16,
+            detail: &'a str,
+        }
+        let json = Json {
+            code: self.code,
+            title: self.code.title(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        // Strings and numbers always serialise; an empty body would still carry the status.
+        let body = serde_json::to_vec(&json).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}

@@ -1,0 +1,140 @@
+//! `POST /c/{channel}`: publish one message.
+
+use std::fmt::Display;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderName, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::value::RawValue;
+use sockeye_hub::{ChannelName, EventName, PayloadRef, Publication, PublishError};
+use tokio::time::timeout;
+
+use crate::poll::etag;
+use crate::problem::{Code, Problem};
+use crate::router::App;
+
+const SOCKEYE_EVENT: HeaderName = HeaderName::from_static("sockeye-event");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Publishes the body and answers `201` with the position it got.
+pub(crate) async fn publish(
+    app: &App,
+    channel: &ChannelName,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let event = event(&head.headers)?;
+    refuse_what_would_be_ignored(&head.headers)?;
+    if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
+        return Err(too_large(app.max_message));
+    }
+    let body = timeout(app.body_timeout, collect(body, app.max_message))
+        .await
+        .map_err(|_| took_too_long())??;
+    let payload = payload(&head.headers, &body)?;
+
+    let position = app.hub.publish(channel, Publication { payload, event }).map_err(refused)?;
+    let json = format!("{{\"at\":\"{position}\"}}");
+    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
+    Ok((StatusCode::CREATED, headers, json).into_response())
+}
+
+/// `Sockeye-Event`: the event's name, if it has one.
+fn event(headers: &HeaderMap) -> Result<Option<EventName>, Problem> {
+    let Some(value) = headers.get(SOCKEYE_EVENT) else { return Ok(None) };
+    // What is not even ASCII becomes a text that is no name, for the same reason.
+    let name = value.to_str().unwrap_or(" ");
+    name.parse().map(Some).map_err(|wrong| Problem::new(Code::BadEvent, wrong))
+}
+
+/// Two headers change what a publication means. Publishing as if they were not there would be
+/// wrong: the one would be published twice, the other would be no text.
+fn refuse_what_would_be_ignored(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        let detail = "This server does not know Idempotency-Key yet: publish without it.";
+        return Err(Problem::new(Code::BadRequest, detail)
+            .with_status(StatusCode::NOT_IMPLEMENTED)
+            .and_close());
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            let detail = "Send the body without a Content-Encoding.";
+            Err(Problem::new(Code::BadRequest, detail)
+                .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .and_close())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The length the head promises. A chunked body promises none.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The whole body in one piece. It grows with what arrived, not with what was announced.
+async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::new(Code::BadRequest, "The body broke off or is malformed.").and_close()
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > max - whole.len() {
+            return Err(too_large(max));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
+}
+
+/// What the body is, by its `Content-Type`.
+fn payload<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PayloadRef<'b>, Problem> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    if essence == "application/json" {
+        return json(body);
+    }
+    // curl -d sends everything as a form; nobody posts real forms to a channel.
+    let calls_itself_text =
+        essence.starts_with("text/") || essence == "application/x-www-form-urlencoded";
+    Ok(match str::from_utf8(body) {
+        Ok(text) if calls_itself_text => PayloadRef::Text(text),
+        _ => PayloadRef::Bytes(body),
+    })
+}
+
+/// JSON is checked and then kept byte for byte: no number loses its digits, no key its place.
+fn json(body: &[u8]) -> Result<PayloadRef<'_>, Problem> {
+    let text = str::from_utf8(body).map_err(|wrong| not_json(&wrong))?;
+    serde_json::from_str::<&RawValue>(text).map_err(|wrong| not_json(&wrong))?;
+    Ok(PayloadRef::Json(text))
+}
+
+fn not_json(wrong: &dyn Display) -> Problem {
+    Problem::new(Code::BadJson, format_args!("The body is not JSON: {wrong}."))
+}
+
+/// The hub's refusal as a client sees it.
+fn refused(error: PublishError) -> Problem {
+    match error {
+        PublishError::TooLarge { .. } => Problem::new(Code::TooLarge, error),
+        PublishError::Full => Problem::new(Code::InsufficientStorage, error),
+        _ => Problem::new(Code::Internal, error),
+    }
+}
+
+fn too_large(max: usize) -> Problem {
+    let detail = format_args!("A message has at most {max} bytes: see --max-message.");
+    Problem::new(Code::TooLarge, detail).and_close()
+}
+
+fn took_too_long() -> Problem {
+    Problem::new(Code::BadRequest, "The body took too long to arrive: send it faster.")
+        .with_status(StatusCode::REQUEST_TIMEOUT)
+        .and_close()
+}

@@ -1,0 +1,91 @@
+//! The resources and their paths.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::any;
+use sockeye_hub::Hub;
+
+use crate::drain::Drain;
+use crate::options::ServerOptions;
+use crate::origin::OriginRule;
+use crate::problem::Problem;
+use crate::{access, channel, console};
+
+/// What the resources share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) hub: Hub,
+    pub(crate) origins: OriginRule,
+    pub(crate) max_message: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) drain: Drain,
+}
+
+/// The channels over HTTP, without a listener: for a program that has one.
+///
+/// ```
+/// # async fn example() {
+/// let channels = sockeye_server::Channels::new(&sockeye_server::ServerOptions::default());
+/// let program: axum::Router = axum::Router::new().nest("/live", channels.router());
+/// # }
+/// ```
+///
+/// Clones are the same channels.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    app: Arc<App>,
+}
+
+impl Channels {
+    /// New, empty channels in memory. Of the options, those about listening are not used.
+    pub fn new(options: &ServerOptions) -> Self {
+        let hub = Hub::new(sockeye_hub::Options {
+            history_count: options.history_count,
+            history_bytes: options.history_bytes,
+            history_age: options.history_age,
+            ..Default::default()
+        });
+        let origins = OriginRule { allowed: options.allow_origin.clone(), any_host: options.open };
+        let app = App {
+            hub,
+            origins,
+            max_message: options.max_message,
+            body_timeout: options.body_timeout,
+            drain: Drain::new(),
+        };
+        Self { app: Arc::new(app) }
+    }
+
+    /// The channels themselves, to publish and subscribe inside the program.
+    pub fn hub(&self) -> &Hub {
+        &self.app.hub
+    }
+
+    /// The routes, with the origin rules round them: `/c/{channel}`, and the console at `/`.
+    pub fn router(&self) -> Router {
+        let console = console::FILES
+            .iter()
+            .fold(Router::new(), |routes, file| routes.route(file.path, file.route()));
+        console
+            .route("/c/{channel}", any(channel::answer))
+            .fallback(async || Problem::not_found())
+            .layer(from_fn_with_state(Arc::clone(&self.app), access::guard))
+            .with_state(Arc::clone(&self.app))
+    }
+
+    /// Sends everybody away: WebSockets get close code 1012, spread over a part of `within`, and
+    /// come back to whoever serves then. Returns when all have left, at once when nobody is
+    /// connected, or when `within` is over; gives how many were still there.
+    ///
+    /// New WebSockets are refused from then on.
+    pub async fn drain(&self, within: Duration) -> usize {
+        self.app.drain.run(within).await
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.app
+    }
+}

@@ -1,0 +1,47 @@
+//! A body made of shared pieces: what a thousand clients poll exists once.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// The pieces still to be sent, and how long they are together. The length is known, so the
+/// answer is not chunked.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    pieces: VecDeque<Bytes>,
+    length: u64,
+}
+
+impl Segments {
+    pub(crate) fn push(&mut self, piece: impl Into<Bytes>) {
+        let piece = piece.into();
+        self.length += piece.len() as u64;
+        self.pieces.push_back(piece);
+    }
+}
+
+impl Body for Segments {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.length -= piece.as_ref().map_or(0, Bytes::len) as u64;
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}

@@ -1,0 +1,198 @@
+//! The server: listeners, the connections they bring, and the end of both.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use sockeye_hub::Hub;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout_at};
+
+use crate::drain::Guest;
+use crate::listener::{BindError, Connection, Listener, LocalAddress};
+use crate::options::ServerOptions;
+use crate::router::Channels;
+
+/// The head of a request with its line and headers, in bytes. Of headers there may be 100, which
+/// is hyper's own limit.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How often old messages are dropped from channels that nobody uses.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long to wait before accepting again when the process has run out of file descriptors.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// A channel server on addresses of its own.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use sockeye_server::{Server, ServerOptions};
+///
+/// let server = Server::bind(ServerOptions::default()).await?;
+/// println!("{}", server.local_addrs()[0]); // http://127.0.0.1:8080
+/// server.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    channels: Channels,
+    listeners: Vec<Listener>,
+    local_addrs: Vec<LocalAddress>,
+    drain: Duration,
+    head_timeout: Duration,
+}
+
+impl Server {
+    /// Listens on every address of the options; connections wait until [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::Exposed`] for an address that is not loopback, unless the options say
+    /// `open`; [`BindError::Io`] when the operating system refuses.
+    pub async fn bind(options: ServerOptions) -> Result<Self, BindError> {
+        let mut listeners = Vec::with_capacity(options.listen.len());
+        let mut local_addrs = Vec::with_capacity(options.listen.len());
+        for address in &options.listen {
+            let listener = Listener::bind(address, options.open).await?;
+            let local = listener
+                .local_address()
+                .map_err(|source| BindError::Io { address: address.clone(), source })?;
+            local_addrs.push(local);
+            listeners.push(listener);
+        }
+        Ok(Self {
+            channels: Channels::new(&options),
+            listeners,
+            local_addrs,
+            drain: options.drain,
+            head_timeout: options.head_timeout,
+        })
+    }
+
+    /// The addresses it listens on, in the order of the options, with the ports it really has.
+    pub fn local_addrs(&self) -> &[LocalAddress] {
+        &self.local_addrs
+    }
+
+    /// The channels, to publish and subscribe inside the program.
+    pub fn hub(&self) -> &Hub {
+        self.channels.hub()
+    }
+
+    /// The routes the server answers by.
+    pub fn router(&self) -> Router {
+        self.channels.router()
+    }
+
+    /// Serves until `shutdown` is ready, then lets everybody finish and returns: see
+    /// [`Channels::drain`]. With nobody connected it returns at once. Connections that are still
+    /// there at the end of the drain end with the runtime.
+    ///
+    /// # Errors
+    ///
+    /// When a listening socket breaks. Connections that break concern nobody else.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let mut tasks = JoinSet::new();
+        for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
+            tracing::info!(%address, "listening");
+            let service = Service::new(&self.channels, self.head_timeout);
+            tasks.spawn(accept(listener, service));
+        }
+        tasks.spawn(sweep(self.channels.hub().clone()));
+        tokio::select! {
+            () = shutdown => {}
+            Some(broken) = tasks.join_next() => return broken?,
+        }
+        tasks.shutdown().await;
+        tracing::info!("stopping");
+        match self.channels.drain(self.drain).await {
+            0 => tracing::info!("everybody has left"),
+            cut_off => tracing::warn!(connections = cut_off, "cut off at the end of the drain"),
+        }
+        Ok(())
+    }
+}
+
+/// Drops old messages, for ever. Channels in use do it themselves as they are used.
+async fn sweep(hub: Hub) -> io::Result<()> {
+    loop {
+        sleep(SWEEP).await;
+        hub.sweep();
+    }
+}
+
+/// Takes connections for ever, each into a task of its own. Aborted when the server stops.
+async fn accept(listener: Listener, service: Service) -> io::Result<()> {
+    loop {
+        match listener.accept().await {
+            Ok(Connection::Tcp(stream)) => service.spawn(stream),
+            #[cfg(unix)]
+            Ok(Connection::Unix(stream)) => service.spawn(stream),
+            // The socket does not listen any more (accept(2): EINVAL).
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                sleep(OUT_OF_DESCRIPTORS).await;
+            }
+        }
+    }
+}
+
+/// Errors of the connection that was being accepted, not of the listener.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// What makes HTTP of a connection.
+#[derive(Clone)]
+struct Service {
+    http: http1::Builder,
+    channels: Channels,
+    router: TowerToHyperService<Router>,
+}
+
+impl Service {
+    fn new(channels: &Channels, head_timeout: Duration) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_header_size(MAX_HEAD);
+        let router = TowerToHyperService::new(channels.router());
+        Self { http, channels: channels.clone(), router }
+    }
+
+    fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let guest = self.channels.app().drain.admit();
+        let connection = self.http.serve_connection(TokioIo::new(io), self.router.clone());
+        tokio::spawn(serve(connection.with_upgrades(), guest));
+    }
+}
+
+/// Drives one connection to its end. An upgrade ends it, too: the WebSocket has a task of its
+/// own, and what HTTP needed is gone.
+async fn serve<I>(
+    connection: http1::UpgradeableConnection<I, TowerToHyperService<Router>>,
+    mut guest: Guest,
+) where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        deadline = guest.told_to_leave() => {
+            connection.as_mut().graceful_shutdown();
+            timeout_at(deadline, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection broke");
+    }
+}

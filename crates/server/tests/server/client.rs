@@ -1,0 +1,159 @@
+//! A server that runs for one test, and the small HTTP client the tests talk to it with.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Builder;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use sockeye_hub::Hub;
+use sockeye_server::{Listen, Server, ServerOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Nothing in these tests takes this long unless it hangs.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// A server on a free port of loopback. It stops with the test.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    /// The channels from inside, where a test needs thousands of messages that nobody posts.
+    pub(crate) hub: Hub,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server with other options than the default ones.
+    pub(crate) async fn with(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let mut options = ServerOptions::default();
+        options.listen = vec![Listen::Tcp("127.0.0.1:0".to_owned())];
+        change(&mut options);
+        let server = Server::bind(options).await.unwrap();
+        let address = server.local_addrs()[0].tcp().unwrap();
+        let hub = server.hub().clone();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, hub, stop, running }
+    }
+
+    /// Tells the server to stop and waits until it has.
+    pub(crate) async fn stop(self) {
+        let running = self.begin_to_stop();
+        timeout(SOON, running).await.expect("the server stops").unwrap().unwrap();
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn begin_to_stop(self) -> JoinHandle<std::io::Result<()>> {
+        self.stop.send(()).unwrap();
+        self.running
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path), "").await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.send(self.request(Method::HEAD, path), "").await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path), "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, kind: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(self.request(Method::POST, path).header(CONTENT_TYPE, kind), body).await
+    }
+
+    /// Publishes a text and gives its position.
+    pub(crate) async fn publish(&self, path: &str, text: &str) -> String {
+        let answer = self.post(path, "text/plain", text.to_owned()).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        answer.json()["at"].as_str().unwrap().to_owned()
+    }
+
+    /// A request with the right `Host`, to add headers to.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
+        Request::builder().method(method).uri(path).header(HOST, self.address.to_string())
+    }
+
+    /// Sends the request on a connection of its own.
+    pub(crate) async fn send(&self, request: Builder, body: impl Into<Bytes>) -> Answer {
+        let request = request.body(Full::new(body.into())).unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let answer = async {
+            let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Answer { status: head.status, headers: head.headers, body }
+        };
+        timeout(SOON, answer).await.expect("the server answers")
+    }
+
+    /// Sends bytes as they are and gives what comes back until the server ends the connection.
+    pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        read_to_end(stream).await
+    }
+}
+
+/// What comes until the other side ends the connection.
+pub(crate) async fn read_to_end(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A reset after the answer is an end, too.
+    let read = async { while stream.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {} };
+    timeout(SOON, read).await.expect("the server ends the connection");
+    String::from_utf8(answer).unwrap()
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// A header's value, or nothing; several lines of it as one list.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let lines = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap());
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Asserts that this is a problem with this status and code, told the way RFC 9457 has it.
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        let problem = self.json();
+        assert_eq!((self.status.as_u16(), &problem["code"]), (status, &code.into()), "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        for words in ["title", "detail"] {
+            assert!(problem[words].as_str().is_some_and(|words| !words.is_empty()), "{problem}");
+        }
+    }
+}

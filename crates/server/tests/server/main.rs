@@ -1,0 +1,10 @@
+//! The server as its clients see it: real requests to a real listener on loopback.
+
+mod client;
+mod console;
+mod errors;
+mod limits;
+mod origin;
+mod poll;
+mod publish;
+mod serve;

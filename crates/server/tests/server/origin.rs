@@ -1,0 +1,191 @@
+//! Which pages may use the server.
+
+use http::{HeaderValue, Method, Request, StatusCode};
+
+use crate::client::{Answer, TestServer};
+
+/// A request as a browser would send it for a page of `origin` to a server it knows as `host`.
+async fn ask(server: &TestServer, method: Method, host: &str, origin: Option<&str>) -> Answer {
+    ask_for(server, "/c/chat", method, host, origin).await
+}
+
+async fn ask_for(
+    server: &TestServer,
+    path: &str,
+    method: Method,
+    host: &str,
+    origin: Option<&str>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path).header("Host", host);
+    if let Some(origin) = origin {
+        request = request.header("Origin", origin);
+    }
+    server.send(request, "").await
+}
+
+#[tokio::test]
+async fn the_servers_own_pages_may_use_it() {
+    let server = TestServer::start().await;
+    for host in [
+        "127.0.0.1:8080",
+        "localhost:8080",
+        "LOCALHOST",
+        "chat.localhost",
+        "[::1]:8080",
+        "127.1.2.3",
+    ] {
+        let origin = format!("http://{host}");
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE] {
+            let answer = ask(&server, method.clone(), host, Some(&origin)).await;
+            assert!(answer.status.is_success(), "{method} {host}: {}", answer.status);
+            assert_eq!(answer.header("access-control-allow-origin"), origin);
+            assert!(answer.header("vary").contains("Origin"), "{method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn programs_without_an_origin_may_use_it() {
+    let server = TestServer::start().await;
+    let answer = ask(&server, Method::GET, "localhost:8080", None).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn foreign_pages_may_not_on_any_method() {
+    let server = TestServer::start().await;
+    let foreign = [
+        "http://evil.example",
+        "https://localhost:8080",
+        "http://localhost:8081",
+        "http://localhost",
+        "http://localhost:8080.evil.example",
+        "http://127.0.0.1:8080",
+        "http://evil-localhost:8080",
+        "null",
+        "file://",
+        "",
+        "*",
+        "http://localhost:8080/",
+        "garbage",
+    ];
+    for origin in foreign {
+        for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS, Method::PUT] {
+            let answer = ask(&server, method.clone(), "localhost:8080", Some(origin)).await;
+            answer.assert_problem(403, "bad_origin");
+            assert_eq!(answer.header("access-control-allow-origin"), "", "{method} {origin}");
+        }
+        let head = ask(&server, Method::HEAD, "localhost:8080", Some(origin)).await;
+        assert_eq!((head.status, head.header("etag").as_str()), (StatusCode::FORBIDDEN, ""));
+        let console = ask_for(&server, "/", Method::GET, "localhost:8080", Some(origin)).await;
+        console.assert_problem(403, "bad_origin");
+    }
+    assert!(
+        server.get("/c/chat").await.text().contains("\"messages\":[]"),
+        "something was published"
+    );
+}
+
+#[tokio::test]
+async fn an_allowed_origin_is_allowed_exactly() {
+    let server = TestServer::with(|options| {
+        options.allow_origin = vec!["https://App.example".parse().unwrap()];
+    })
+    .await;
+    for origin in ["https://app.example", "https://app.example:443"] {
+        let answer = ask(&server, Method::POST, "localhost:8080", Some(origin)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{origin}");
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert!(answer.header("access-control-expose-headers").contains("ETag"));
+        assert!(answer.header("vary").contains("Origin"));
+    }
+    for origin in
+        ["http://app.example", "https://app.example:8443", "https://www.app.example", "null"]
+    {
+        let answer = ask(&server, Method::POST, "localhost:8080", Some(origin)).await;
+        answer.assert_problem(403, "bad_origin");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_rebinds_its_name_to_loopback_stays_out() {
+    let server = TestServer::start().await;
+    for host in
+        ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1", "0.0.0.0:8080"]
+    {
+        let origin = format!("http://{host}");
+        for origin in [Some(origin.as_str()), None] {
+            for path in ["/", "/console.js", "/c/chat", "/nowhere"] {
+                let answer = ask_for(&server, path, Method::GET, host, origin).await;
+                answer.assert_problem(403, "bad_origin");
+            }
+            ask(&server, Method::POST, host, origin).await.assert_problem(403, "bad_origin");
+        }
+    }
+    // A request target with a name in it overrules `Host` (RFC 9112 §3.2.2).
+    let request =
+        "GET http://evil.example/c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(server.send_raw(request).await.contains("bad_origin"));
+}
+
+#[tokio::test]
+async fn an_open_server_goes_by_the_name_it_is_asked_under() {
+    let server = TestServer::with(|options| options.open = true).await;
+    let (host, own) = ("chat.example:8080", "http://chat.example:8080");
+    assert_eq!(ask(&server, Method::POST, host, Some(own)).await.status, StatusCode::CREATED);
+    assert_eq!(ask(&server, Method::POST, host, None).await.status, StatusCode::CREATED);
+    for origin in
+        ["http://evil.example", "https://chat.example:8080", "http://chat.example", "null"]
+    {
+        ask(&server, Method::POST, host, Some(origin)).await.assert_problem(403, "bad_origin");
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_there_once_and_is_a_host() {
+    let server = TestServer::start().await;
+    for host in [
+        "",
+        "Host:\r\n",
+        "Host: a b\r\n",
+        "Host: user@localhost\r\n",
+        "Host: localhost:99999\r\n",
+        "Host: localhost\r\nHost: evil.example\r\n",
+    ] {
+        let answer = server.send_raw(format!("GET /c/chat HTTP/1.1\r\n{host}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{host:?}: {answer}");
+        assert!(answer.contains("\"bad_request\""), "{host:?}: {answer}");
+    }
+    let two = "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n";
+    let answer = server.send_raw(format!("GET /c/chat HTTP/1.1\r\n{two}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_preflight_says_what_a_page_may_send() {
+    let server = TestServer::with(|options| {
+        options.allow_origin = vec!["https://app.example".parse().unwrap()];
+    })
+    .await;
+    let preflight = |origin: &'static str| {
+        let request = server.request(Method::OPTIONS, "/c/chat");
+        let request = request.header("Origin", HeaderValue::from_static(origin));
+        let request = request.header("Access-Control-Request-Method", "POST");
+        server.send(
+            request.header("Access-Control-Request-Headers", "content-type,sockeye-event"),
+            "",
+        )
+    };
+    let answer = preflight("https://app.example").await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
+    for method in ["GET", "HEAD", "POST", "DELETE"] {
+        assert!(answer.header("access-control-allow-methods").contains(method), "{method}");
+    }
+    for header in ["Content-Type", "Sockeye-Event", "If-None-Match"] {
+        assert!(answer.header("access-control-allow-headers").contains(header), "{header}");
+    }
+    assert_eq!(answer.header("access-control-allow-credentials"), "");
+    preflight("https://evil.example").await.assert_problem(403, "bad_origin");
+}

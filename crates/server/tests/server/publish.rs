@@ -1,0 +1,127 @@
+//! `POST /c/{channel}`.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use crate::client::TestServer;
+
+/// The one message in the channel `chat`, as the server wrote it.
+async fn only_message(server: &TestServer) -> String {
+    let poll = server.get("/c/chat").await;
+    let (_, messages) = poll.text().split_once("\"messages\":[").unwrap();
+    messages.strip_suffix("]}").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn publishing_gives_the_position() {
+    let server = TestServer::start().await;
+    let first = server.post("/c/chat", "text/plain", "one").await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    assert_eq!(first.header("content-type"), "application/json");
+    let at = first.json()["at"].as_str().unwrap().to_owned();
+    assert_eq!(first.text(), format!("{{\"at\":\"{at}\"}}"));
+    assert_eq!(first.header("etag"), format!("\"{at}\""));
+
+    let (epoch, offset) = at.split_once('.').unwrap();
+    assert_eq!(offset, "1");
+    assert_eq!(server.publish("/c/chat", "two").await, format!("{epoch}.2"));
+    assert_eq!(server.publish("/c/other", "one").await, format!("{epoch}.1"));
+}
+
+#[tokio::test]
+async fn json_is_kept_byte_for_byte() {
+    let server = TestServer::start().await;
+    let json =
+        "{ \"b\" : 1.0,\t\"a\":1e5, \"a\": 123456789012345678901234567890, \"u\":\"\\u00e9\\/\" }";
+    let answer = server.post("/c/chat", "Application/JSON; charset=utf-8", json).await;
+    assert_eq!(answer.status, StatusCode::CREATED);
+    let message = only_message(&server).await;
+    assert!(message.ends_with(&format!(",\"data\":{json}}}")), "{message}");
+}
+
+#[tokio::test]
+async fn any_json_value_is_a_message() {
+    let server = TestServer::start().await;
+    for value in ["null", "true", "-0.0", "\"text\"", "[]", " {} \n"] {
+        let answer = server.post("/c/chat", "application/json", value).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{value}");
+    }
+    let data = server.get("/c/chat").await.json();
+    let data: Vec<_> = data["messages"].as_array().unwrap().iter().map(|m| &m["data"]).collect();
+    assert_eq!(json!(data), json!([null, true, -0.0, "text", [], {}]));
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_refused() {
+    let server = TestServer::start().await;
+    let bad: [&[u8]; 8] =
+        [b"", b"{", b"{\"a\":1,}", b"hello", b"1 2", b"\"\xff\"", b"\"a\nb\"", b"\xef\xbb\xbf{}"];
+    for body in bad {
+        server.post("/c/chat", "application/json", body).await.assert_problem(400, "bad_json");
+    }
+    assert_eq!(server.get("/c/chat").await.json()["messages"], json!([]));
+}
+
+#[tokio::test]
+async fn text_is_text_when_it_is_utf_8_and_bytes_when_it_is_not() {
+    for kind in ["text/plain", "TEXT/markdown; charset=utf-8", "application/x-www-form-urlencoded"]
+    {
+        let server = TestServer::start().await;
+        server.post("/c/chat", kind, "a=1&b=%20 \"ü\"\n\u{0}").await;
+        server.post("/c/chat", kind, &b"gr\xfc\xdfe"[..]).await;
+        let messages = &server.get("/c/chat").await.json()["messages"];
+        assert_eq!(messages[0]["data"], "a=1&b=%20 \"ü\"\n\u{0}", "{kind}");
+        assert_eq!(messages[1]["b64"], "Z3L832U=", "{kind}");
+        assert_eq!(messages[1].get("data"), None, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn anything_else_is_bytes() {
+    let server = TestServer::start().await;
+    server.post("/c/chat", "application/octet-stream", "hello").await;
+    server.post("/c/chat", "image/png", &b"\x89PNG"[..]).await;
+    server.send(server.request(Method::POST, "/c/chat"), "no type").await;
+    let messages = server.get("/c/chat").await.json();
+    let b64: Vec<_> = messages["messages"].as_array().unwrap().iter().map(|m| &m["b64"]).collect();
+    assert_eq!(json!(b64), json!(["aGVsbG8=", "iVBORw==", "bm8gdHlwZQ=="]));
+}
+
+#[tokio::test]
+async fn an_empty_body_is_an_empty_message() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat", "").await;
+    assert_eq!(server.get("/c/chat").await.json()["messages"][0]["data"], "");
+}
+
+#[tokio::test]
+async fn an_event_has_its_name() {
+    let server = TestServer::start().await;
+    let request = server.request(Method::POST, "/c/chat").header("content-type", "text/plain");
+    let named = request.header("Sockeye-Event", "user-\"joined\"\\");
+    assert_eq!(server.send(named, "ann").await.status, StatusCode::CREATED);
+    let message = only_message(&server).await;
+    assert!(message.ends_with(r#","data":"ann","event":"user-\"joined\"\\"}"#), "{message}");
+}
+
+#[tokio::test]
+async fn reserved_and_malformed_event_names_are_refused() {
+    let server = TestServer::start().await;
+    let long = "e".repeat(65);
+    for name in ["message", "gap", "binary", "open", "error", "", "two words", "é", &long] {
+        let request = server.request(Method::POST, "/c/chat").header("Sockeye-Event", name);
+        server.send(request, "x").await.assert_problem(400, "bad_event");
+    }
+    let request = server.request(Method::POST, "/c/chat").header("Sockeye-Event", &long[1..]);
+    assert_eq!(server.send(request, "x").await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn headers_that_can_not_be_honoured_are_not_ignored() {
+    let server = TestServer::start().await;
+    let request = server.request(Method::POST, "/c/chat").header("Idempotency-Key", "k1");
+    server.send(request, "x").await.assert_problem(501, "bad_request");
+    let request = server.request(Method::POST, "/c/chat").header("Content-Encoding", "gzip");
+    server.send(request, "x").await.assert_problem(415, "bad_request");
+    assert_eq!(server.get("/c/chat").await.json()["messages"], json!([]));
+}

@@ -1,0 +1,150 @@
+//! Where the server listens, how it stops, and how it lives inside another program.
+
+use std::time::{Duration, Instant};
+
+use sockeye_server::{BindError, Channels, Listen, LocalAddress, Server, ServerOptions};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::client::{SOON, TestServer, read_to_end};
+
+async fn bind(listen: &str, open: bool) -> Result<Server, BindError> {
+    let mut options = ServerOptions::default();
+    options.listen = vec![listen.parse().unwrap()];
+    options.open = open;
+    Server::bind(options).await
+}
+
+#[tokio::test]
+async fn an_address_that_others_reach_needs_to_be_opened() {
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let refused = bind(address, false).await.unwrap_err().to_string();
+        assert!(refused.contains(address), "{refused}");
+        assert!(refused.contains("--auth-key") && refused.contains("--open"), "{refused}");
+    }
+    bind("0.0.0.0:0", true).await.unwrap();
+    for address in ["127.0.0.1:0", "127.0.0.2:0", "localhost:0"] {
+        bind(address, false).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_or_none_is_named_in_the_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for address in [address.as_str(), "127.0.0.1", "127.0.0.1:http", "unix:/nowhere/at/all"] {
+        let refused = bind(address, false).await.unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("cannot listen on {address}: ")), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_real_addresses_are_told() {
+    let mut options = ServerOptions::default();
+    options.listen = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    let server = Server::bind(options).await.unwrap();
+    let ports: Vec<u16> = server.local_addrs().iter().map(|a| a.tcp().unwrap().port()).collect();
+    assert!(ports[0] != 0 && ports[1] != 0 && ports[0] != ports[1], "{ports:?}");
+    let shown = server.local_addrs()[0].to_string();
+    assert_eq!(shown, format!("http://127.0.0.1:{}", ports[0]));
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_is_gone_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sockeye.sock");
+    // Somebody died here and left his file.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let server = bind(&format!("unix:{}", path.display()), false).await.unwrap();
+    assert_eq!(server.local_addrs(), [LocalAddress::Unix(path.clone())]);
+    let second = bind(&format!("unix:{}", path.display()), false).await.unwrap_err();
+    assert!(matches!(second, BindError::Io { address: Listen::Unix(_), .. }), "{second}");
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    let request = b"GET /c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    drop(stop);
+    timeout(SOON, running).await.unwrap().unwrap().unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn it_stops_at_once_when_nobody_is_connected() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat", "hello").await;
+    let address = server.address;
+    let begun = Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn connections_that_idle_do_not_hold_it() {
+    let server = TestServer::start().await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /c/chat HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    idle.readable().await.unwrap();
+    let begun = Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_request_that_is_under_way_is_answered() {
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // `100 Continue` says that the request is being read.
+    stream.readable().await.unwrap();
+    let running = server.begin_to_stop();
+    stream.write_all(b"0123456789").await.unwrap();
+    let answer = read_to_end(stream).await;
+    assert!(answer.contains("HTTP/1.1 201 "), "{answer}");
+    timeout(SOON, running).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_is_cut_off() {
+    let server = TestServer::with(|options| options.drain = Duration::from_millis(100)).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.readable().await.unwrap();
+    server.stop().await;
+    assert!(!read_to_end(stream).await.contains("201"));
+}
+
+#[tokio::test]
+async fn the_channels_live_inside_another_program() {
+    let channels = Channels::new(&ServerOptions::default());
+    let program = axum::Router::new()
+        .route("/", axum::routing::get(async || "the program's own page"))
+        .nest("/live", channels.router());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, program).await });
+
+    let ask = async |line: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_to_end(stream).await
+    };
+    let posted = ask("POST /live/c/chat").await;
+    assert!(posted.starts_with("HTTP/1.1 201 "), "{posted}");
+    assert!(ask("GET /").await.ends_with("the program's own page"));
+    let position = channels.hub().position(&"chat".parse().unwrap());
+    assert!(posted.ends_with(&format!("{{\"at\":\"{position}\"}}")), "{posted}");
+}
