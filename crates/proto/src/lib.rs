@@ -55,7 +55,7 @@ pub use text::{InvalidUtf8, Text};
 /// The protocol's pieces, reachable for fuzz targets and benchmarks; not part of the public API.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::frame::{Header, Opcode};
+    pub use crate::frame::{Header, Opcode, Rules};
     pub use crate::mask::apply_mask;
     pub use crate::utf8::Utf8Validator;
 }

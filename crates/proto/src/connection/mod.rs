@@ -482,22 +482,23 @@ impl Connection {
         self.outbox.push(&Header { fin, rsv1: false, opcode, mask, length }, payload);
     }
 
-    /// All deadlines are absolute: the closing one is set once.
+    /// All deadlines are absolute: the closing one is set once. One too far away to be told is none.
     fn arm_close_deadline(&mut self, now: Instant) {
-        self.close_deadline.get_or_insert(now + self.config.close_timeout);
+        let deadline = now.checked_add(self.config.close_timeout);
+        self.close_deadline = self.close_deadline.or(deadline);
     }
 
     fn message_deadline(&self) -> Option<Instant> {
         let timeout = self.config.message_timeout.filter(|_| self.state != State::Closed)?;
-        Some(self.message_began? + timeout)
+        self.message_began?.checked_add(timeout)
     }
 
     fn keepalive_deadline(&self) -> Option<Instant> {
         let keepalive = self.config.keepalive.filter(|_| self.state == State::Open)?;
-        Some(match self.ping_sent {
-            Some(sent) => sent + keepalive.timeout,
-            None => self.last_received + keepalive.interval,
-        })
+        match self.ping_sent {
+            Some(sent) => sent.checked_add(keepalive.timeout),
+            None => self.last_received.checked_add(keepalive.interval),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, Response, StatusCode,
+    HeaderMap, HeaderName, Response, StatusCode, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
         SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
@@ -49,6 +49,9 @@ impl ClientRequest {
         if let Some(name) = self.headers.keys().find(|name| is_reserved(name)) {
             return Err(InvalidRequest::ReservedHeader(name.clone()));
         }
+        if self.host.as_str().contains('@') {
+            return Err(InvalidRequest::Credentials);
+        }
         for (i, subprotocol) in self.subprotocols.iter().enumerate() {
             if !is_token(subprotocol) {
                 return Err(InvalidRequest::Subprotocol(subprotocol.clone()));
@@ -63,7 +66,8 @@ impl ClientRequest {
     fn encode(&self, key: &str) -> Bytes {
         let mut out = BytesMut::with_capacity(512);
         out.put_slice(b"GET ");
-        out.put_slice(self.target.as_str().as_bytes());
+        // Not `as_str`, which has no slash before a query without a path.
+        out.put_slice(self.target.to_string().as_bytes());
         out.put_slice(b" HTTP/1.1\r\nHost: ");
         out.put_slice(self.host.as_str().as_bytes());
         out.put_slice(b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ");
@@ -89,6 +93,9 @@ fn is_reserved(name: &HeaderName) -> bool {
 /// The application asked for a request that would not be a valid handshake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRequest {
+    /// A host with a name or password before it, which have no place in `Host` (RFC 9110 §7.2).
+    #[error("the host has credentials: send them as a header of their own")]
+    Credentials,
     /// A subprotocol that is offered twice (RFC 6455 §4.1).
     #[error("the subprotocol {0:?} is offered twice")]
     RepeatedSubprotocol(String),
@@ -148,6 +155,9 @@ impl ClientHandshake {
         let response = self.reader.parse_response(&head)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(Box::new(response)));
+        }
+        if response.version() != Version::HTTP_11 {
+            return Err(MalformedHead::Version.into());
         }
         let headers = response.headers();
         let upgrade = single(headers, &UPGRADE).ok().flatten().unwrap_or_default();

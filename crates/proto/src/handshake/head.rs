@@ -46,32 +46,36 @@ pub enum MalformedHead {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct HeadReader {
     limits: HeadLimits,
+    /// Where the line that is being received begins.
+    line: usize,
+    /// How much of the input has been searched for the end of that line.
     scanned: usize,
     first_line_done: bool,
 }
 
 impl HeadReader {
     pub(super) fn new(limits: HeadLimits) -> Self {
-        Self { limits, scanned: 0, first_line_done: false }
+        Self { limits, line: 0, scanned: 0, first_line_done: false }
     }
 
     /// Cuts the head out of `input` once it is complete.
     pub(super) fn poll(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, MalformedHead> {
         while let Some(length) = input[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + length + 1;
+            self.check_size(end)?;
             // A bare LF ends a line for some parsers and not for others: nothing good comes of it.
-            if !input[..end].ends_with(b"\r\n") {
+            if !input[self.line..end].ends_with(b"\r\n") {
                 return Err(MalformedHead::Syntax("a line ends without CR"));
             }
-            self.check_size(end)?;
-            let empty_line = length == 1;
+            let empty_line = end - self.line == 2;
             if empty_line && self.first_line_done {
-                self.scanned = 0;
+                (self.line, self.scanned) = (0, 0);
                 return Ok(Some(input.split_to(end).freeze()));
             }
             self.first_line_done |= !empty_line;
-            self.scanned = end;
+            (self.line, self.scanned) = (end, end);
         }
+        self.scanned = input.len();
         // No further line yet: an incomplete one must not grow past the limits either.
         self.check_size(input.len())?;
         Ok(None)
@@ -102,7 +106,7 @@ impl HeadReader {
         *request.uri_mut() =
             Uri::try_from(target).map_err(|_| MalformedHead::Syntax("the target is not a URI"))?;
         *request.version_mut() = version(parsed.version);
-        *request.headers_mut() = header_map(parsed.headers)?;
+        *request.headers_mut() = self.header_map(parsed.headers)?;
         Ok(request)
     }
 
@@ -114,7 +118,7 @@ impl HeadReader {
         *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|_| MalformedHead::Syntax("the status is no status code"))?;
         *response.version_mut() = version(parsed.version);
-        *response.headers_mut() = header_map(parsed.headers)?;
+        *response.headers_mut() = self.header_map(parsed.headers)?;
         Ok(response)
     }
 
@@ -133,22 +137,24 @@ impl HeadReader {
             Err(_) => Err(MalformedHead::Syntax("its first line is malformed")),
         }
     }
+
+    fn header_map(&self, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, MalformedHead> {
+        // A map has room for 32,768 fields, whatever the limit allows.
+        let too_many = |_| MalformedHead::Fields(self.limits.fields);
+        let mut headers = HeaderMap::try_with_capacity(fields.len()).map_err(too_many)?;
+        for field in fields {
+            let name = HeaderName::from_bytes(field.name.as_bytes())
+                .map_err(|_| MalformedHead::Syntax("a header field's name is malformed"))?;
+            let value = HeaderValue::from_bytes(field.value)
+                .map_err(|_| MalformedHead::Syntax("a header field's value is malformed"))?;
+            headers.try_append(name, value).map_err(too_many)?;
+        }
+        Ok(headers)
+    }
 }
 
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 }
-}
-
-fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, MalformedHead> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_| MalformedHead::Syntax("a header field's name is malformed"))?;
-        let value = HeaderValue::from_bytes(field.value)
-            .map_err(|_| MalformedHead::Syntax("a header field's value is malformed"))?;
-        headers.append(name, value);
-    }
-    Ok(headers)
 }
 
 /// Writes a response's head, and its body behind it if there is one.
