@@ -408,8 +408,7 @@ impl Connection {
             }
             Received::Pong(payload) => Some(Event::Pong(payload)),
             Received::Close(frame) => {
-                self.state = State::Closed;
-                self.pong_due = None;
+                self.stop_receiving();
                 if self.ending.is_none() {
                     self.queue_close(frame.clone(), Peer::Remote, now);
                 }
@@ -423,8 +422,7 @@ impl Connection {
 
     /// Fails the WebSocket connection (RFC 6455 §7.1.7).
     fn fail(&mut self, failure: Failure, initiator: Peer, now: Instant) {
-        self.state = State::Closed;
-        self.pong_due = None;
+        self.stop_receiving();
         if self.ending.is_none()
             && !self.over
             && let Some(code) = failure.close_code()
@@ -435,6 +433,13 @@ impl Connection {
         let ending = self.ending.get_or_insert_with(|| begin_ending(initiator));
         ending.failure = Some(failure);
         self.arm_close_deadline(now);
+    }
+
+    /// The end: no ping is answered any more, and of a message begun nothing is kept.
+    fn stop_receiving(&mut self) {
+        self.state = State::Closed;
+        self.pong_due = None;
+        self.receiver = Receiver::default();
     }
 
     fn report_closed(&mut self) -> Option<Event> {
