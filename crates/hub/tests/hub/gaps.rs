@@ -1,0 +1,188 @@
+//! What is missing is told: when, from where to where, and why.
+
+use std::time::Duration;
+
+use sockeye_hub::{Budget, Gap, Options, Start, Why};
+
+use crate::{Rig, entry, foreign, gap, name, text, texts};
+
+#[test]
+fn one_who_comes_back_in_time_is_told_no_gap() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 5);
+    // Entry 2 is gone, but who stands behind it has read it.
+    let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(2)));
+    assert_eq!(reader.lag().gap, None);
+    assert_eq!(text(&entry(reader.try_next())), "3");
+    assert_eq!(rig.hub.read(&chat, Start::After(rig.at(2)), 10).gap, None);
+}
+
+#[test]
+fn trimmed_while_the_reader_was_away_is_expired() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 5);
+    let expired = Gap { after: rig.at(1), next: rig.at(2), why: Why::Expired };
+
+    let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
+    assert_eq!(gap(reader.try_next()), expired);
+    assert_eq!(entry(reader.try_next()).position, rig.at(3));
+
+    let page = rig.hub.read(&chat, Start::After(rig.at(1)), 10);
+    assert_eq!(page.gap, Some(expired));
+    assert_eq!(texts(&page.entries), ["3", "4", "5"]);
+}
+
+#[test]
+fn too_old_by_now_is_expired_for_one_who_comes_back() {
+    let rig = Rig::new(Options { history_age: Duration::from_secs(10), ..Options::default() });
+    let chat = name("chat");
+    rig.count_to(&chat, 2);
+    rig.pass(10_001);
+    let page = rig.hub.read(&chat, Start::After(rig.at(1)), 10);
+    assert_eq!(page.gap, Some(Gap { after: rig.at(1), next: rig.at(2), why: Why::Expired }));
+    assert_eq!((page.entries.len(), page.at), (0, rig.at(2)));
+    let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
+    assert_eq!(gap(reader.try_next()).why, Why::Expired);
+}
+
+#[test]
+fn trimmed_while_the_reader_was_connected_is_slow() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    let mut reader = rig.hub.subscribe(&chat, Start::Now);
+    rig.count_to(&chat, 5);
+    let slow = Gap { after: rig.at(0), next: rig.at(2), why: Why::Slow };
+    assert_eq!(reader.lag().gap, Some(Why::Slow));
+    assert_eq!(gap(reader.try_next()), slow);
+    assert_eq!(text(&entry(reader.try_next())), "3");
+}
+
+#[test]
+fn a_slow_reader_of_pages_gets_the_gap_before_what_follows_it() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    let mut reader = rig.hub.subscribe(&chat, Start::Now);
+    rig.count_to(&chat, 5);
+    let page = reader.try_next_page(Budget::default()).unwrap();
+    assert_eq!(page.gap, Some(Gap { after: rig.at(0), next: rig.at(2), why: Why::Slow }));
+    assert_eq!(texts(&page.entries), ["3", "4", "5"]);
+    assert!(reader.try_next_page(Budget::default()).is_none());
+}
+
+#[test]
+fn a_reader_that_has_read_all_is_not_slow_when_the_history_ages() {
+    let rig = Rig::new(Options { history_age: Duration::from_secs(10), ..Options::default() });
+    let chat = name("chat");
+    let mut reader = rig.hub.subscribe(&chat, Start::Now);
+    rig.say(&chat, "hello");
+    entry(reader.try_next());
+    rig.pass(10_001);
+    rig.hub.sweep();
+    assert!(reader.try_next().is_none());
+    rig.say(&chat, "again");
+    assert_eq!(text(&entry(reader.try_next())), "again");
+}
+
+#[test]
+fn a_position_of_another_epoch_is_reset() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 5);
+    let reset = Gap { after: foreign(), next: rig.at(2), why: Why::Reset };
+    let page = rig.hub.read(&chat, Start::After(foreign()), 10);
+    assert_eq!((page.gap, texts(&page.entries)), (Some(reset), vec!["3", "4", "5"]));
+    let mut reader = rig.hub.subscribe(&chat, Start::After(foreign()));
+    assert_eq!(gap(reader.try_next()), reset);
+    assert_eq!(text(&entry(reader.try_next())), "3");
+}
+
+#[test]
+fn a_position_of_this_epoch_that_is_not_there_yet_is_reset() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 5);
+    assert_eq!(rig.hub.read(&chat, Start::After(rig.at(5)), 10).gap, None);
+    let page = rig.hub.read(&chat, Start::After(rig.at(6)), 10);
+    assert_eq!(page.gap, Some(Gap { after: rig.at(6), next: rig.at(2), why: Why::Reset }));
+    assert_eq!(texts(&page.entries), ["3", "4", "5"]);
+}
+
+#[test]
+fn a_channel_nobody_published_on_resets_one_who_was_further() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    let page = rig.hub.read(&chat, Start::After(rig.at(7)), 10);
+    assert_eq!(page.gap, Some(Gap { after: rig.at(7), next: rig.at(0), why: Why::Reset }));
+    assert_eq!(page.at, rig.at(0));
+    let mut reader = rig.hub.subscribe(&chat, Start::After(foreign()));
+    assert_eq!(gap(reader.try_next()).next, rig.at(0));
+    assert!(reader.try_next().is_none());
+}
+
+#[test]
+fn forgetting_tells_every_open_reader_reset_once() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    rig.count_to(&chat, 3);
+    let mut behind = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
+    let mut done = rig.hub.subscribe(&chat, Start::Now);
+    rig.hub.forget(&chat);
+    rig.hub.forget(&chat);
+    rig.say(&chat, "next");
+
+    let reset = |after| Gap { after, next: rig.at(3), why: Why::Reset };
+    assert_eq!(gap(behind.try_next()), reset(rig.at(1)));
+    assert_eq!(gap(done.try_next()), reset(rig.at(3)));
+    for mut reader in [behind, done] {
+        assert_eq!(text(&entry(reader.try_next())), "next");
+        assert!(reader.try_next().is_none());
+    }
+}
+
+#[test]
+fn forgetting_resets_those_who_come_back_and_missed_something() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    rig.count_to(&chat, 3);
+    rig.hub.forget(&chat);
+    rig.say(&chat, "next");
+    let page = rig.hub.read(&chat, Start::After(rig.at(2)), 10);
+    assert_eq!(page.gap, Some(Gap { after: rig.at(2), next: rig.at(3), why: Why::Reset }));
+    let page = rig.hub.read(&chat, Start::After(rig.at(3)), 10);
+    assert_eq!((page.gap, texts(&page.entries)), (None, vec!["next"]));
+    // A reader that comes after it was never reset.
+    assert_eq!(rig.hub.subscribe(&chat, Start::Earliest).lag().gap, None);
+}
+
+#[test]
+fn a_gap_not_told_yet_is_told_again_to_one_who_resumes() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 5);
+    let dropped = rig.hub.subscribe(&chat, Start::After(foreign()));
+    assert_eq!(dropped.position(), foreign());
+    let mut resumed = rig.hub.subscribe(&chat, Start::After(dropped.position()));
+    let told = gap(resumed.try_next());
+    assert_eq!((told.after, told.why), (foreign(), Why::Reset));
+    assert_eq!(resumed.position(), told.next);
+}
+
+#[test]
+fn what_is_lost_before_a_gap_is_told_makes_one_gap() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 5);
+    let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
+    rig.count_to(&chat, 4);
+    let told = gap(reader.try_next());
+    assert_eq!(told, Gap { after: rig.at(1), next: rig.at(6), why: Why::Expired });
+    assert_eq!(entry(reader.try_next()).position, rig.at(7));
+}
+
+#[test]
+fn a_reason_is_written_as_on_the_wire() {
+    let words = [Why::Expired, Why::Slow, Why::Reset].map(|why| why.to_string());
+    assert_eq!(words, ["expired", "slow", "reset"]);
+}

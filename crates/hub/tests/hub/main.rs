@@ -1,0 +1,104 @@
+//! What those who use a hub see.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, helpers included")]
+
+mod concurrent;
+mod gaps;
+mod history;
+mod memory;
+mod model;
+mod readers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use sockeye_hub::{ChannelName, Clock, Entry, Gap, Hub, Item, Options, Position, Publication};
+
+/// A hub with a clock that stands still until a test moves it.
+pub(crate) struct Rig {
+    pub(crate) hub: Hub,
+    time: Arc<AtomicU64>,
+}
+
+impl Rig {
+    pub(crate) fn new(options: Options) -> Self {
+        let time = Arc::new(AtomicU64::new(1_760_000_000_000));
+        let hands = Arc::clone(&time);
+        let clock = Clock::new(move || hands.load(Relaxed));
+        Self { hub: Hub::new(Options { clock, ..options }), time }
+    }
+
+    /// A hub whose channels keep so many entries.
+    pub(crate) fn keeping(history_count: usize) -> Self {
+        Self::new(Options { history_count, ..Options::default() })
+    }
+
+    pub(crate) fn set_time(&self, millis: u64) {
+        self.time.store(millis, Relaxed);
+    }
+
+    pub(crate) fn time(&self) -> u64 {
+        self.time.load(Relaxed)
+    }
+
+    /// Lets so many milliseconds pass.
+    pub(crate) fn pass(&self, millis: u64) {
+        self.set_time(self.time() + millis);
+    }
+
+    /// Publishes a text on the channel.
+    pub(crate) fn say(&self, channel: &ChannelName, text: &str) -> Position {
+        self.hub.publish(channel, Publication::text(text)).unwrap()
+    }
+
+    /// Publishes so many texts, `1`, `2` and so on, on the channel.
+    pub(crate) fn count_to(&self, channel: &ChannelName, count: usize) {
+        for number in 1..=count {
+            self.say(channel, &number.to_string());
+        }
+    }
+
+    /// Publishes the text so many times on the channel.
+    pub(crate) fn repeat(&self, channel: &ChannelName, text: &str, count: usize) {
+        for _ in 0..count {
+            self.say(channel, text);
+        }
+    }
+
+    /// The position with that offset in this hub's epoch.
+    pub(crate) fn at(&self, offset: u64) -> Position {
+        Position { epoch: self.hub.epoch(), offset }
+    }
+}
+
+pub(crate) fn name(name: &str) -> ChannelName {
+    name.parse().unwrap()
+}
+
+/// A position of another hub's epoch.
+pub(crate) fn foreign() -> Position {
+    "k3f9.2".parse().unwrap()
+}
+
+pub(crate) fn text(entry: &Entry) -> &str {
+    std::str::from_utf8(entry.payload.as_bytes()).unwrap()
+}
+
+pub(crate) fn texts(entries: &[Arc<Entry>]) -> Vec<&str> {
+    entries.iter().map(|entry| text(entry)).collect()
+}
+
+#[track_caller]
+pub(crate) fn entry(item: Option<Item>) -> Arc<Entry> {
+    match item {
+        Some(Item::Entry(entry)) => entry,
+        other => panic!("an entry was due, not {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn gap(item: Option<Item>) -> Gap {
+    match item {
+        Some(Item::Gap(gap)) => gap,
+        other => panic!("a gap was due, not {other:?}"),
+    }
+}

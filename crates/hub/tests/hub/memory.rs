@@ -1,0 +1,198 @@
+//! Memory: what is counted, what is bounded, and what leaves nothing behind.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sockeye_hub::{ENTRY_OVERHEAD, Options, Publication, PublishError, Start, Why};
+
+use crate::{Rig, entry, gap, name};
+
+/// Options with room for so many channels, whose entries live for a second.
+fn channels(max_channels: u64) -> Options {
+    Options { max_channels, history_age: Duration::from_secs(1), ..Options::default() }
+}
+
+#[test]
+fn asking_about_a_channel_leaves_nothing_behind() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    rig.hub.position(&chat);
+    rig.hub.read(&chat, Start::Earliest, 10);
+    rig.hub.forget(&chat);
+    assert_eq!(rig.hub.figures().channels, 0);
+
+    let readers = [(); 3].map(|()| rig.hub.subscribe(&chat, Start::Now));
+    let figures = rig.hub.figures();
+    assert_eq!((figures.channels, figures.readers), (1, 3));
+    drop(readers);
+    assert_eq!(rig.hub.figures(), Default::default());
+}
+
+#[test]
+fn a_refused_publication_leaves_nothing_behind() {
+    let rig = Rig::new(Options { max_channels: 0, ..Options::default() });
+    let refused = rig.hub.publish(&name("chat"), Publication::text("hello"));
+    assert_eq!(refused, Err(PublishError::Full));
+    assert_eq!(rig.hub.figures(), Default::default());
+}
+
+#[test]
+fn a_channel_outlives_its_readers_once_something_was_published() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    let reader = rig.hub.subscribe(&chat, Start::Now);
+    rig.say(&chat, "hello");
+    drop(reader);
+    assert_eq!(rig.hub.position(&chat), rig.at(1));
+    assert_eq!(rig.hub.figures().channels, 1);
+}
+
+#[test]
+fn figures_tell_what_the_hub_holds() {
+    let rig = Rig::keeping(2);
+    let (chat, news) = (name("chat"), name("news"));
+    rig.count_to(&chat, 3);
+    rig.count_to(&news, 1);
+    let _reader = rig.hub.subscribe(&news, Start::Now);
+    let figures = rig.hub.figures();
+    assert_eq!((figures.channels, figures.readers), (2, 1));
+    assert_eq!((figures.entries, figures.published), (3, 4));
+    assert_eq!(figures.bytes, 3 * (1 + ENTRY_OVERHEAD));
+}
+
+#[test]
+fn only_so_many_channels_are_kept() {
+    let rig = Rig::new(channels(3));
+    for channel in ["a", "b", "c"] {
+        rig.say(&name(channel), "hello");
+    }
+    let hello = Publication::text("hello");
+    assert_eq!(rig.hub.publish(&name("d"), hello.clone()), Err(PublishError::Full));
+    rig.say(&name("a"), "known channels go on");
+
+    rig.pass(1_001);
+    rig.hub.sweep();
+    assert_eq!(rig.hub.figures().channels, 1, "idle ones go until half of the room is free");
+    rig.hub.publish(&name("d"), hello).unwrap();
+}
+
+#[test]
+fn with_room_to_spare_an_idle_channel_is_remembered() {
+    let rig = Rig::new(channels(100));
+    let chat = name("chat");
+    rig.count_to(&chat, 3);
+    rig.pass(1_001);
+    rig.hub.sweep();
+    assert_eq!(rig.hub.position(&chat), rig.at(3));
+    assert_eq!(rig.hub.read(&chat, Start::After(rig.at(3)), 10).gap, None);
+}
+
+#[test]
+fn a_channel_with_readers_or_entries_is_never_let_go_of() {
+    let rig = Rig::new(channels(1));
+    let chat = name("chat");
+    let mut reader = rig.hub.subscribe(&chat, Start::Now);
+    rig.say(&chat, "one");
+    rig.hub.sweep();
+    rig.pass(1_001);
+    rig.hub.sweep();
+    assert_eq!(gap(reader.try_next()).why, Why::Slow);
+    rig.say(&chat, "two");
+    rig.hub.sweep();
+    assert_eq!(entry(reader.try_next()).position, rig.at(2));
+}
+
+#[test]
+fn no_position_means_two_entries_even_when_channels_are_let_go_of() {
+    let rig = Rig::new(channels(1));
+    let chat = name("chat");
+    let mut newest = 0;
+    for round in 1..=5 {
+        rig.count_to(&chat, round);
+        let position = rig.hub.position(&chat);
+        assert_eq!(position, rig.at(newest + round as u64));
+        newest = position.offset;
+        rig.pass(1_001);
+        rig.hub.sweep();
+        assert_eq!(rig.hub.figures().channels, 0);
+    }
+    // What was read long ago is told as missing, not as something else.
+    rig.say(&chat, "new");
+    let page = rig.hub.read(&chat, Start::After(rig.at(2)), 10);
+    assert_eq!(page.gap.unwrap().why, Why::Expired);
+    assert_eq!(page.entries[0].position, rig.at(newest + 1));
+}
+
+#[test]
+fn when_the_hub_is_full_a_channel_makes_room_in_its_own_history() {
+    let size = 36 + ENTRY_OVERHEAD;
+    let rig = Rig::new(Options { max_bytes: 3 * size, ..Options::default() });
+    let (chat, news, payload) = (name("chat"), name("news"), "x".repeat(36));
+    rig.say(&chat, &payload);
+    rig.say(&chat, &payload);
+    rig.say(&news, &payload);
+    rig.say(&chat, &payload);
+    assert_eq!(rig.hub.figures().bytes, 3 * size);
+    assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
+    assert_eq!(rig.hub.read(&news, Start::Earliest, 10).entries.len(), 1);
+
+    let refused = rig.hub.publish(&name("third"), Publication::text(&payload));
+    assert_eq!(refused, Err(PublishError::Full));
+    assert_eq!(rig.hub.figures().channels, 2);
+    rig.hub.forget(&chat);
+    rig.say(&name("third"), &payload);
+}
+
+#[test]
+fn a_wire_form_is_made_once_and_shared() {
+    let rig = Rig::keeping(1);
+    let chat = name("chat");
+    rig.say(&chat, "hello");
+    let hello = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
+    let made = AtomicUsize::new(0);
+    let make = |form: &'static str| {
+        made.fetch_add(1, Relaxed);
+        Bytes::from_static(form.as_bytes())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (slot, form) in [(0, "zero"), (7, "seven"), (255, "last"), (0, "zero")] {
+                    assert_eq!(hello.form(slot, || make(form)), form);
+                }
+            });
+        }
+    });
+    assert_eq!(made.into_inner(), 3);
+}
+
+#[test]
+fn wire_forms_are_counted_as_long_as_their_entry_lives() {
+    let rig = Rig::keeping(1);
+    let chat = name("chat");
+    rig.say(&chat, "hello");
+    let hello = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
+    hello.form(0, || Bytes::from_static(b"ten bytes!"));
+    hello.form(1, || Bytes::from_static(b"two"));
+    assert_eq!(rig.hub.figures().form_bytes, 13);
+    rig.say(&chat, "pushes the first out of the log");
+    assert_eq!(rig.hub.figures().form_bytes, 13, "a reader still holds it");
+    drop(hello);
+    assert_eq!(rig.hub.figures().form_bytes, 0);
+}
+
+#[test]
+fn wire_forms_do_not_shorten_a_history_but_count_for_the_hub() {
+    let size = 36 + ENTRY_OVERHEAD;
+    let options = Options { history_bytes: 2 * size, max_bytes: 4 * size, ..Options::default() };
+    let rig = Rig::new(options);
+    let (chat, payload) = (name("chat"), "x".repeat(36));
+    rig.say(&chat, &payload);
+    let entry = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
+    entry.form(0, || Bytes::from(vec![0; 2 * size as usize]));
+    rig.say(&chat, &payload);
+    assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
+    let refused = rig.hub.publish(&name("news"), Publication::text(&payload));
+    assert_eq!(refused, Err(PublishError::Full));
+}
