@@ -153,7 +153,8 @@ impl Entry {
     ///
     /// # Panics
     ///
-    /// If `make` asks for the same form of the same entry, it may wait for itself for ever.
+    /// If `make` panics; the form is then made by whoever asks next. A `make` that asks for the same
+    /// form of the same entry panics or waits for itself for ever.
     pub fn form(&self, slot: u8, make: impl FnOnce() -> Bytes) -> &Bytes {
         self.forms.form(slot, make)
     }

@@ -93,6 +93,10 @@ impl Shards {
                     shard.remove_if(channel, meter, |_| true);
                 }
             }
+            // A crowd that has left leaves no room standing empty either.
+            if read(lock).is_spacious() {
+                write(lock).channels.shrink_to_fit();
+            }
         }
     }
 
@@ -119,6 +123,10 @@ impl Shards {
 }
 
 impl Shard {
+    fn is_spacious(&self) -> bool {
+        self.channels.capacity() > 64 + 4 * self.channels.len()
+    }
+
     /// Removes the channel if it has neither entries nor readers, and `also` agrees, which is told
     /// whether anything was ever published on it.
     fn remove_if(&mut self, channel: &Arc<Channel>, meter: &Meter, also: impl Fn(bool) -> bool) {
