@@ -15,6 +15,7 @@ use http::header::{
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::channel;
+use crate::problem::Problem;
 use crate::router::App;
 
 /// Request headers that pages of allowed origins may send.
@@ -27,28 +28,27 @@ const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-res
 
 /// The middleware round all resources.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let (parts, body) = request.into_parts();
-    let mut response = match app.origins.check(&parts) {
-        Err(refused) => refused.into_response(),
-        Ok(origin) => {
-            let is_preflight = parts.method == Method::OPTIONS
-                && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-            let request = Request::from_parts(parts, body);
-            let mut response = if is_preflight { preflight() } else { next.run(request).await };
-            if let Some(origin) = origin {
-                let headers = response.headers_mut();
-                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-                set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
-            }
-            response
-        }
-    };
-    tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
+    // The path without the query, which may hold what nobody should read in a log.
+    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "request");
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         harden(&mut response);
     }
     response
+}
+
+/// Lets the request through to its resource, if the origin rules do.
+async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
+    let origin = app.origins.check(&request)?;
+    let is_preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if is_preflight { preflight() } else { next.run(request).await };
+    if let Some(origin) = origin {
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
+    }
+    Ok(response)
 }
 
 /// The answer to a browser that asks whether a page may send what it wants to send.

@@ -28,6 +28,11 @@ pub struct ServerOptions {
     pub history_bytes: u64,
     /// How long a message is kept. Default: 24 hours.
     pub history_age: Duration,
+    /// Channels that hold or have held messages. Default: 100,000.
+    pub max_channels: u64,
+    /// Bytes kept of all channels together. Default: 1 GiB. Past it a channel that has messages
+    /// lets go of its oldest, and one that has none is refused.
+    pub max_bytes: u64,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
     /// How long the server waits for its clients to leave when it stops. Default: 30 seconds.
@@ -48,6 +53,8 @@ impl Default for ServerOptions {
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),
+            max_channels: 100_000,
+            max_bytes: 1 << 30,
             max_message: 64 << 10,
             drain: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),

@@ -10,9 +10,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::header::{HOST, ORIGIN};
-use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::problem::{Code, Problem};
 
@@ -114,9 +113,9 @@ pub(crate) struct OriginRule {
 impl OriginRule {
     /// Lets the request pass, or says why not. `Some` is the `Origin` it came with, as it came,
     /// to be named in the CORS headers of the answer.
-    pub(crate) fn check(&self, request: &Parts) -> Result<Option<HeaderValue>, Problem> {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Option<HeaderValue>, Problem> {
         let own = self.own_origin(request)?;
-        let Some(sent) = single(&request.headers, ORIGIN)? else { return Ok(None) };
+        let Some(sent) = single(request.headers(), ORIGIN)? else { return Ok(None) };
         // `null` (a sandboxed frame, a file) does not parse, so it is nobody's own.
         let origin: Option<Origin> = sent.to_str().ok().and_then(|text| text.parse().ok());
         match origin {
@@ -137,9 +136,9 @@ impl OriginRule {
     }
 
     /// The origin the request itself was sent to.
-    fn own_origin(&self, request: &Parts) -> Result<Origin, Problem> {
+    fn own_origin<B>(&self, request: &Request<B>) -> Result<Origin, Problem> {
         // An absolute request target overrules `Host` (RFC 9112 §3.2.2).
-        let authority = match (request.uri.authority(), single(&request.headers, HOST)?) {
+        let authority = match (request.uri().authority(), single(request.headers(), HOST)?) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => host.to_str().map_err(|_| bad_host())?,
             (None, None) => return Err(bad_host()),
@@ -158,13 +157,11 @@ impl OriginRule {
 
 /// `400`: no `Host`, several, or none that is a host (RFC 9112 §3.2).
 fn bad_host() -> Problem {
-    Problem::new(Code::BadRequest, "Send one Host header that names this server.")
-        .with_status(StatusCode::BAD_REQUEST)
-        .and_close()
+    Problem::new(Code::BadRequest, "Send one Host header that names this server.").and_close()
 }
 
 /// The header's one value. Two are refused: whoever reads the other one would disagree.
-fn single(headers: &HeaderMap, name: http::HeaderName) -> Result<Option<&HeaderValue>, Problem> {
+fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&HeaderValue>, Problem> {
     let mut values = headers.get_all(&name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),

@@ -1,13 +1,11 @@
 //! Plain polling: `GET /c/{channel}` for messages, `HEAD` for the position alone.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
-use sockeye_hub::{ChannelName, Entry, Page, Position, Start};
+use sockeye_hub::{ChannelName, Page, Position, Start};
 
 use crate::problem::{Code, Problem};
 use crate::router::App;

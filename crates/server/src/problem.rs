@@ -5,7 +5,7 @@ use std::fmt;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// What went wrong, in a word that programs may rely on.
@@ -93,14 +93,14 @@ pub(crate) struct Problem {
     code: Code,
     status: StatusCode,
     detail: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// An answer with the status of its code.
     pub(crate) fn new(code: Code, detail: impl fmt::Display) -> Self {
         let status = code.status();
-        Self { code, status, detail: detail.to_string(), headers: HeaderMap::new() }
+        Self { code, status, detail: detail.to_string(), headers: Vec::new() }
     }
 
     /// The same with another status, where HTTP has a more precise one.
@@ -109,24 +109,22 @@ impl Problem {
         self
     }
 
-    /// The same with headers that belong to the refusal.
-    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
+    /// The same with a header that belongs to the refusal.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
     /// The same, and the connection ends with it: what follows on it can not be trusted to be
     /// a request, or would have to be read for nothing.
-    pub(crate) fn and_close(mut self) -> Self {
-        self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        self
+    pub(crate) fn and_close(self) -> Self {
+        self.with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 
     /// `405`, naming the methods there are (RFC 9110 §15.5.6).
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        let mut problem = Self::new(Code::MethodNotAllowed, format_args!("Use one of: {allow}."));
-        problem.headers.insert(ALLOW, HeaderValue::from_static(allow));
-        problem
+        Self::new(Code::MethodNotAllowed, format_args!("Use one of: {allow}."))
+            .with_header(ALLOW, HeaderValue::from_static(allow))
     }
 
     /// `404` for a path that names nothing.
@@ -154,7 +152,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&json).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

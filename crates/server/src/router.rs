@@ -46,6 +46,8 @@ impl Channels {
             history_count: options.history_count,
             history_bytes: options.history_bytes,
             history_age: options.history_age,
+            max_channels: options.max_channels,
+            max_bytes: options.max_bytes,
             ..Default::default()
         });
         let origins = OriginRule { allowed: options.allow_origin.clone(), any_host: options.open };
@@ -59,7 +61,9 @@ impl Channels {
         Self { app: Arc::new(app) }
     }
 
-    /// The channels themselves, to publish and subscribe inside the program.
+    /// The channels themselves, to publish and subscribe inside the program. A
+    /// [`Server`](crate::Server) sweeps them; a program without one calls [`Hub::sweep`] every few
+    /// seconds, or messages of channels that nobody uses stay longer than they should.
     pub fn hub(&self) -> &Hub {
         &self.app.hub
     }

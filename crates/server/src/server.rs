@@ -23,6 +23,9 @@ use crate::router::Channels;
 /// is hyper's own limit.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// What a connection reads ahead or has waiting to be written, in bytes at most.
+const MAX_BUFFER: usize = 64 * 1024;
+
 /// How often old messages are dropped from channels that nobody uses.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -164,7 +167,10 @@ struct Service {
 impl Service {
     fn new(channels: &Channels, head_timeout: Duration) -> Self {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_header_size(MAX_HEAD);
+        http.timer(TokioTimer::new())
+            .header_read_timeout(head_timeout)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_BUFFER);
         let router = TowerToHyperService::new(channels.router());
         Self { http, channels: channels.clone(), router }
     }

@@ -108,3 +108,14 @@ async fn a_message_larger_than_a_whole_history_is_refused() {
         StatusCode::CREATED
     );
 }
+
+#[tokio::test]
+async fn a_server_without_room_says_so_and_serves_the_channels_it_has() {
+    let server = TestServer::with(|options| options.max_channels = 2).await;
+    server.publish("/c/one", "x").await;
+    server.publish("/c/two", "x").await;
+    let refused = server.post("/c/three", "text/plain", "x").await;
+    refused.assert_problem(507, "insufficient_storage");
+    server.publish("/c/one", "x").await;
+    assert_eq!(server.get("/c/three").await.status, StatusCode::OK);
+}
