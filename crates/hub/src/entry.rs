@@ -146,7 +146,7 @@ impl Entry {
     /// every reader. Who comes while it is being made waits for it.
     ///
     /// The hub does not know what the forms are; those who share a hub agree on the numbers. A form
-    /// lives as long as its entry. Forms are not charged to the channel's history (how far back
+    /// lives as long as its entry, and so does any room to spare in the buffer it is made of. Forms are not charged to the channel's history (how far back
     /// that reaches does not depend on who listens) but to the hub as a whole: see
     /// [`Options::max_bytes`](crate::Options::max_bytes) and
     /// [`Figures::form_bytes`](crate::Figures::form_bytes).

@@ -73,9 +73,9 @@ pub struct Budget {
 }
 
 impl Page {
-    /// Whether it says anything.
-    pub(crate) fn is_news(&self) -> bool {
-        self.gap.is_some() || !self.entries.is_empty()
+    /// The page, if it says anything.
+    pub(crate) fn news(self) -> Option<Self> {
+        (self.gap.is_some() || !self.entries.is_empty()).then_some(self)
     }
 }
 

@@ -54,8 +54,7 @@ impl Reader {
             let_others_run().await;
             let Self { channel, cursor, .. } = self;
             let grown = channel.grown.notified();
-            let page = channel.lock().log.page(cursor, budget);
-            if page.is_news() {
+            if let Some(page) = channel.lock().log.page(cursor, budget).news() {
                 return page;
             }
             grown.await;
@@ -64,8 +63,7 @@ impl Reader {
 
     /// All that is there now, within `budget`.
     pub fn try_next_page(&mut self, budget: Budget) -> Option<Page> {
-        let page = self.channel.lock().log.page(&mut self.cursor, budget);
-        page.is_news().then_some(page)
+        self.channel.lock().log.page(&mut self.cursor, budget).news()
     }
 
     /// Where the reader stands: behind the entry or gap it was given last, or, before that, where

@@ -1,5 +1,6 @@
 //! Publishing, what a channel keeps of it, and reading it page by page.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_hub::{ENTRY_OVERHEAD, Options, Payload, PayloadRef, Publication, PublishError, Start};
@@ -42,9 +43,12 @@ fn a_payload_takes_its_own_memory_and_not_the_buffer_it_was_read_into() {
     let chat = name("chat");
     let buffer = vec![b'x'; 1 << 16];
     rig.hub.publish(&chat, Publication::bytes(&buffer[..3])).unwrap();
-    drop(buffer);
     let entry = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
-    assert_eq!(&entry.payload.as_bytes()[..], b"xxx");
+    rig.hub.forget(&chat);
+    // Nobody else holds the entry now, so its payload shows how much memory it has.
+    let Payload::Bytes(payload) = Arc::into_inner(entry).unwrap().payload else { panic!() };
+    let memory = payload.try_into_mut().unwrap();
+    assert_eq!((&memory[..], memory.capacity()), (&b"xxx"[..], 3));
 }
 
 #[test]
