@@ -173,6 +173,13 @@ impl Closed {
     }
 }
 
+impl From<Failure> for Closed {
+    /// The end of a connection that this side gave up before any Close.
+    fn from(failure: Failure) -> Self {
+        Self { initiator: Peer::Local, sent: None, received: None, failure: Some(failure) }
+    }
+}
+
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(failure) = &self.failure {

@@ -1,1 +1,60 @@
 //! WebSockets on tokio: client and server.
+//!
+//! ```
+//! use sockeye::{CloseCode, Incoming, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::bind("127.0.0.1:0").await?;
+//! let url = format!("ws://{}/", server.local_addr()?);
+//! tokio::spawn(server.run(|incoming: Incoming| async move {
+//!     let mut socket = incoming.accept().await?;
+//!     while let Some(message) = socket.recv().await {
+//!         socket.send(message?).await?;
+//!     }
+//!     Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+//! }));
+//!
+//! let mut socket = sockeye::connect(&url).await?;
+//! socket.send("hello").await?;
+//! let echo = socket.recv().await.unwrap()?;
+//! assert_eq!(echo.as_text(), Some("hello"));
+//! let closed = socket.close(CloseCode::NORMAL, "bye").await?;
+//! assert!(closed.is_clean());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`connect`] and [`Client`] open a WebSocket; [`Server`] serves them in a program of its own;
+//!   [`Upgrade`] in one that already speaks HTTP (hyper, axum).
+//! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
+//! * Limits and deadlines are on by default: [`Config`].
+//!
+//! The protocol itself, without I/O, is the crate [`sockeye_proto`].
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod client;
+mod error;
+mod origin;
+mod random;
+mod server;
+mod socket;
+mod upgrade;
+
+pub use sockeye_proto::{
+    CloseCode, CloseFrame, Closed, Config, Deadline, Failure, InvalidCloseCode, InvalidUtf8,
+    Keepalive, Limit, Message, MessageKind, Misuse, Peer, ReasonTooLong, Text, Violation,
+    handshake::{AnswerError, HeadLimits, InvalidRequest, Refusal, ResponseError},
+};
+
+pub use self::{
+    address::Address,
+    client::{Client, Opened, connect},
+    error::{AcceptError, AddressError, ConnectError, Error},
+    origin::Origins,
+    server::{Incoming, Server},
+    socket::{Reader, WebSocket, Writer},
+    upgrade::{Opening, Upgrade},
+};

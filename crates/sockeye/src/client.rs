@@ -1,0 +1,214 @@
+//! The client: from a URL to an open WebSocket.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response,
+    header::{AUTHORIZATION, Entry},
+};
+use sockeye_proto::{
+    Config, Connection,
+    handshake::{Accepted, ClientHandshake, ClientRequest},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    Address, AddressError, ConnectError, WebSocket, random,
+    socket::{Io, Shared},
+};
+
+/// Opens a WebSocket with the default settings.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut socket = sockeye::connect("ws://127.0.0.1:9001/").await?;
+/// socket.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// When the URL is none of a WebSocket, the server is not reached, or it does not agree.
+pub async fn connect(url: &str) -> Result<WebSocket, ConnectError> {
+    Client::new(url)?.connect().await
+}
+
+/// A client with settings of one's own.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use http::{HeaderValue, header::ORIGIN};
+///
+/// let socket = sockeye::Client::new("ws://127.0.0.1:8080/c/chat")?
+///     .subprotocol("sockeye.v1")
+///     .header(ORIGIN, HeaderValue::from_static("http://127.0.0.1:8080"))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    address: Address,
+    headers: HeaderMap,
+    subprotocols: Vec<String>,
+    config: Config,
+    timeout: Duration,
+}
+
+/// An open WebSocket with the handshake that opened it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The WebSocket.
+    pub socket: WebSocket,
+    /// The request as it was sent.
+    pub request: Bytes,
+    /// The response as it was received.
+    pub response: Response<()>,
+}
+
+impl Client {
+    /// A client for this URL: `ws://…`.
+    ///
+    /// # Errors
+    ///
+    /// When it is no URL of a WebSocket.
+    pub fn new(url: &str) -> Result<Self, AddressError> {
+        let address: Address = url.parse()?;
+        if address.is_secure() {
+            return Err(AddressError::Tls(url.to_owned()));
+        }
+        Ok(Self {
+            address,
+            headers: HeaderMap::new(),
+            subprotocols: Vec::new(),
+            config: Config::default(),
+            timeout: Duration::from_secs(10),
+        })
+    }
+
+    /// Adds a header to the request, such as `Authorization`, `Cookie` or `Origin`. The headers of
+    /// the handshake itself cannot be set.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Offers a subprotocol; the first one offered is the preferred one.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.push(name.into());
+        self
+    }
+
+    /// Sets limits and deadlines of the connection.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets how long opening may take, from the name's resolution to the server's answer. Default
+    /// 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Opens the WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, does not agree, or takes too long.
+    pub async fn connect(self) -> Result<WebSocket, ConnectError> {
+        Ok(self.open().await?.socket)
+    }
+
+    /// Opens the WebSocket, and shows the handshake too.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn open(self) -> Result<Opened, ConnectError> {
+        let limit = self.timeout;
+        let opening = async {
+            let stream = self.reach().await?;
+            self.handshake(stream, Io::Tcp).await
+        };
+        timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    /// Opens the WebSocket over a transport of one's own, which already leads to the server.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not agree, or takes too long.
+    pub async fn open_over<T>(self, transport: T) -> Result<Opened, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limit = self.timeout;
+        let opening = self.handshake(transport, Io::boxed);
+        timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    async fn reach(&self) -> Result<TcpStream, ConnectError> {
+        let host = (self.address.host(), self.address.port());
+        let stream = TcpStream::connect((host.0.as_str(), host.1)).await;
+        let stream = stream.map_err(|error| ConnectError::Connect {
+            host: format!("{}:{}", host.0, host.1),
+            error,
+        })?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn handshake<T>(
+        &self,
+        mut stream: T,
+        into_io: impl FnOnce(T) -> Io,
+    ) -> Result<Opened, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut handshake = ClientHandshake::new(self.request(), random::nonce())?;
+        stream.write_all(handshake.request()).await?;
+        stream.flush().await?;
+        let mut input = BytesMut::new();
+        let Accepted { response, subprotocol, .. } = loop {
+            if stream.read_buf(&mut input).await? == 0 {
+                return Err(ConnectError::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if let Some(accepted) = handshake.poll_response(&mut input)? {
+                break accepted;
+            }
+        };
+        let masks = Box::new(random::mask_key);
+        let connection = Connection::client(self.config.clone(), masks, Instant::now());
+        let shared = Shared::new(into_io(stream), connection, input, subprotocol);
+        let request = handshake.request().clone();
+        Ok(Opened { socket: WebSocket::new(shared), request, response })
+    }
+
+    fn request(&self) -> ClientRequest {
+        let address = &self.address;
+        let mut request = ClientRequest::new(address.authority().clone(), address.target().clone());
+        request.headers = self.headers.clone();
+        request.subprotocols = self.subprotocols.clone();
+        // What was set by hand wins over the user name in the URL.
+        if let (Entry::Vacant(empty), Some(value)) =
+            (request.headers.entry(AUTHORIZATION), address.authorization())
+        {
+            empty.insert(value);
+        }
+        request
+    }
+}

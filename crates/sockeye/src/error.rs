@@ -1,0 +1,94 @@
+//! What can go wrong: while a connection is open, and while it is being opened.
+
+use std::{io, time::Duration};
+
+use sockeye_proto::{
+    Failure, Misuse, ReasonTooLong,
+    handshake::{AnswerError, InvalidRequest, ResponseError},
+};
+
+/// An error of an open connection. A connection that was closed in order is not an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection failed; it is of no more use.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The transport failed; the connection is of no more use.
+    #[error("the connection was lost: {0}")]
+    Io(#[source] io::Error),
+    /// What was asked for is not possible; nothing was sent.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The reason for closing is too long; nothing was sent.
+    #[error(transparent)]
+    Reason(#[from] ReasonTooLong),
+}
+
+/// Why a client's connection was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is not one of a WebSocket.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The server was not reached.
+    #[error("cannot connect to {host}: {error}")]
+    Connect {
+        /// The host and port.
+        host: String,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// The connection was lost during the handshake.
+    #[error("the connection was lost during the handshake: {0}")]
+    Io(#[from] io::Error),
+    /// The request cannot be sent as it was asked for.
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
+    /// The server answered something else than a WebSocket.
+    #[error("the server did not open a WebSocket: {0}")]
+    Response(#[from] ResponseError),
+    /// It took too long.
+    #[error("no WebSocket was opened within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Text that is not the address of a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// A fragment, which means nothing here (RFC 6455 §3).
+    #[error("{0} has a fragment (#…), which the address of a WebSocket cannot have")]
+    Fragment(String),
+    /// Not a URL at all.
+    #[error("{url} is not a URL: {reason}")]
+    Invalid {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another scheme than ws, wss, http or https.
+    #[error("{0} is not the address of a WebSocket: it must begin with ws:// or wss://")]
+    Scheme(String),
+    /// A scheme that needs a transport which this build does not have.
+    #[error("{0}: wss:// is not supported yet")]
+    Tls(String),
+}
+
+/// Why a server's connection was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The answer asked for would not be a valid handshake.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// The transport failed.
+    #[error("the connection was lost during the handshake: {0}")]
+    Io(#[from] io::Error),
+    /// The HTTP server did not hand the connection over.
+    #[error("the HTTP server did not hand the connection over: {0}")]
+    Upgrade(#[from] hyper::Error),
+}

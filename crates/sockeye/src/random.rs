@@ -1,0 +1,33 @@
+//! Randomness for keys and nonces, from the system's generator.
+
+use std::cell::RefCell;
+
+/// Sixteen fresh bytes for `Sec-WebSocket-Key`.
+pub(crate) fn nonce() -> [u8; 16] {
+    let mut nonce = [0; 16];
+    fill(&mut nonce);
+    nonce
+}
+
+/// A masking key that nobody can foretell. Drawn from the system many at a time: a system call per
+/// frame would cost more than the frame.
+pub(crate) fn mask_key() -> [u8; 4] {
+    const KEYS: usize = 256;
+    thread_local! {
+        static DRAWN: RefCell<Vec<[u8; 4]>> = const { RefCell::new(Vec::new()) };
+    }
+    DRAWN.with_borrow_mut(|keys| {
+        if keys.is_empty() {
+            let mut bytes = [0; 4 * KEYS];
+            fill(&mut bytes);
+            keys.extend_from_slice(bytes.as_chunks().0);
+        }
+        keys.pop().unwrap_or_default()
+    })
+}
+
+fn fill(bytes: &mut [u8]) {
+    // A system without randomness cannot open a WebSocket safely, nor much else.
+    #[expect(clippy::expect_used, reason = "no safe way to go on")]
+    getrandom::fill(bytes).expect("the system gives no random bytes");
+}

@@ -1,0 +1,279 @@
+//! What an application holds: a whole WebSocket, or its reading and its writing half.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use sockeye_proto::{CloseCode, CloseFrame, Closed, Failure, Message};
+
+use super::shared::Shared;
+use crate::Error;
+
+/// An open WebSocket.
+///
+/// It is a [`Stream`] of messages received and a [`Sink`] of messages to send; [`recv`](Self::recv)
+/// and [`send`](Self::send) are the same in plain `async` methods. Pings are answered, Close is
+/// answered and silent peers are found out whether the application reads or not.
+///
+/// All methods are cancel-safe: a future that is dropped before it is ready has taken nothing from
+/// the connection and sent nothing on it, except that a Close once begun goes on.
+///
+/// Dropping the last handle of a connection closes it in the background: with 1001 on a server,
+/// without a code on a client. Use [`close`](Self::close) to choose, and to wait for the outcome.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut socket = sockeye::connect("ws://127.0.0.1:9001/").await?;
+/// socket.send("hello").await?;
+/// while let Some(message) = socket.recv().await {
+///     println!("{:?}", message?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WebSocket {
+    reader: Reader,
+    writer: Writer,
+}
+
+impl WebSocket {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let handle = Handle::new(shared);
+        Self { reader: Reader { handle: handle.clone() }, writer: Writer { handle } }
+    }
+
+    /// The next message; `None` once the connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// Once, when the connection has failed rather than been closed; then comes `None`.
+    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        self.reader.recv().await
+    }
+
+    /// Sends a message; waits while too much is queued (64 KiB) because the peer is slow to read.
+    ///
+    /// The message is written when this returns, or very soon: while there are received messages
+    /// that the application has not taken yet, answers are gathered into one write.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing, closed or failed.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.writer.send(message).await
+    }
+
+    /// Sends a ping and waits for its pong: the round-trip time.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends before the pong comes.
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        self.writer.ping().await
+    }
+
+    /// Closes the connection, after everything that was sent before, and waits for the peer's Close:
+    /// at most for [`close_timeout`](sockeye_proto::Config::close_timeout). Messages that still come
+    /// are thrown away.
+    ///
+    /// # Errors
+    ///
+    /// When the reason has more than 123 bytes. How the connection ended is never an error.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.reader.handle.shared.close(Some(frame));
+        while self.recv().await.is_some() {}
+        Ok(self.reader.handle.outcome())
+    }
+
+    /// Splits it into a reading half and a writing half, for two tasks. Both stay connected to each
+    /// other: pongs and Close go out whichever half is alive.
+    pub fn split(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
+    }
+
+    /// The subprotocol agreed on, if any.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.reader.handle.shared.subprotocol()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.reader.closed()
+    }
+
+    /// How many bytes are queued and not written yet, headers included.
+    pub fn buffered_amount(&self) -> usize {
+        self.writer.buffered_amount()
+    }
+}
+
+impl Stream for WebSocket {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.reader).poll_next(cx)
+    }
+}
+
+impl Sink<Message> for WebSocket {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.writer).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        Pin::new(&mut self.writer).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
+    }
+
+    /// Closes with 1000 and waits for the end, throwing away messages that still come.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.reader.handle.shared.close(Some(CloseCode::NORMAL.into()));
+        while ready!(Pin::new(&mut self.reader).poll_next(cx)).is_some() {}
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The half of a [`WebSocket`] that receives.
+#[derive(Debug)]
+pub struct Reader {
+    handle: Handle,
+}
+
+impl Reader {
+    /// The next message; as [`WebSocket::recv`].
+    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        poll_fn(|cx| self.handle.shared.poll_message(cx)).await
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.handle.shared.closed()
+    }
+}
+
+impl Stream for Reader {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.handle.shared.poll_message(cx)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.handle.shared.drop_reader();
+    }
+}
+
+/// The half of a [`WebSocket`] that sends. Clones send on the same connection; each message goes out
+/// whole.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    handle: Handle,
+}
+
+impl Writer {
+    /// Sends a message; as [`WebSocket::send`].
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        let message = message.into();
+        poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
+        self.handle.shared.send(message)
+    }
+
+    /// Sends a ping and waits for its pong; as [`WebSocket::ping`].
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        let pong = self.handle.shared.ping()?;
+        pong.await.map_err(|_| match self.handle.outcome().failure {
+            Some(failure) => Error::Failed(failure),
+            None => Error::Misuse(sockeye_proto::Misuse::Closing),
+        })
+    }
+
+    /// Closes the connection, after everything that was sent before, and waits for the end: at most for
+    /// [`close_timeout`](sockeye_proto::Config::close_timeout), and that long if the [`Reader`] is
+    /// kept but not read.
+    ///
+    /// # Errors
+    ///
+    /// When the reason has more than 123 bytes. How the connection ended is never an error.
+    pub async fn close(&self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.handle.shared.close(Some(frame));
+        poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
+        Ok(self.handle.outcome())
+    }
+
+    /// How many bytes are queued and not written yet, headers included.
+    pub fn buffered_amount(&self) -> usize {
+        self.handle.shared.queued()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.handle.shared.closed()
+    }
+}
+
+impl Sink<Message> for Writer {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.shared.poll_room(cx).map(Ok)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.handle.shared.feed(message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.shared.poll_written(cx)
+    }
+
+    /// Closes with 1000 and waits for the end.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.shared.close(Some(CloseCode::NORMAL.into()));
+        self.handle.shared.poll_end(cx).map(|()| Ok(()))
+    }
+}
+
+/// A counted reference: the last one to go closes the connection.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.add_handle();
+        Self { shared }
+    }
+
+    fn outcome(&self) -> Closed {
+        self.shared.closed().unwrap_or_else(|| Closed::from(Failure::Aborted))
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.drop_handle();
+    }
+}

@@ -1,0 +1,305 @@
+//! One connection, shared by its handles, the runtime's wake-ups and the caretaker.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use sockeye_proto::{CloseCode, CloseFrame, Closed, Connection, Message, State as Stage};
+use tokio::sync::oneshot;
+
+use super::{
+    caretaker::{Caretaker, Timer},
+    io::Io,
+    state::State,
+};
+use crate::Error;
+
+/// A connection. It is itself the waker that its socket knows: whoever waits is told, and if nobody
+/// does, the caretaker.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    parked: Mutex<Parked>,
+    /// The caretaker's own note on this connection.
+    timer: Mutex<Option<Timer>>,
+    caretaker: Arc<Caretaker>,
+    handles: AtomicUsize,
+    subprotocol: Option<Box<str>>,
+}
+
+/// The tasks that wait for this connection.
+#[derive(Default)]
+struct Parked {
+    reader: Option<Waker>,
+    /// Those that wait for room to send, for everything to be written, or for the end.
+    others: Vec<Waker>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        io: Io,
+        connection: Connection,
+        input: BytesMut,
+        subprotocol: Option<String>,
+    ) -> Arc<Self> {
+        let shared = Arc::new(Self {
+            state: Mutex::new(State::new(io, connection, input)),
+            parked: Mutex::default(),
+            timer: Mutex::default(),
+            caretaker: Caretaker::of_this_runtime(),
+            handles: AtomicUsize::new(0),
+            subprotocol: subprotocol.map(String::into_boxed_str),
+        });
+        shared.caretaker.attend(shared.clone());
+        shared
+    }
+
+    pub(super) fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    pub(super) fn closed(&self) -> Option<Closed> {
+        self.state().closed().cloned()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.state().connection.queued()
+    }
+
+    /// The next message; `None` at the end.
+    pub(super) fn poll_message(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        let waker = Waker::from(self.clone());
+        let mut state = self.state();
+        let result = state.poll_message(&mut Context::from_waker(&waker));
+        // The state is still locked: who is woken meanwhile and finds no reader parked asks the
+        // caretaker, and he waits for the lock.
+        match &result {
+            Poll::Pending => self.park_reader(cx),
+            Poll::Ready(_) => {
+                self.parked().reader = None;
+                state.listen(&mut Context::from_waker(&waker));
+                self.attend_soon_if_needed(&mut state);
+            }
+        }
+        let ended = state.has_ended();
+        drop(state);
+        if ended {
+            self.wake_others();
+        }
+        result
+    }
+
+    /// Ready when there is room to send, or nothing can be sent any more.
+    pub(super) fn poll_room(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
+        self.poll_until(cx, State::has_room)
+    }
+
+    /// Ready when everything is written, or never will be.
+    pub(super) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let written = |state: &State| state.connection.queued() == 0 || state.has_ended();
+        self.poll_until(cx, written).map(|()| {
+            let state = self.state();
+            match state.connection.queued() {
+                0 => Ok(()),
+                _ => Err(state.send_error(sockeye_proto::Misuse::Closing)),
+            }
+        })
+    }
+
+    /// Ready when the transport is closed or, on a server, when all that is left is to see the client
+    /// close it.
+    pub(super) fn poll_end(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
+        let over = |state: &State| {
+            let told = !state.connection.is_client() && state.connection.queued() == 0;
+            state.has_ended() || (told && state.closed().is_some())
+        };
+        self.poll_until(cx, over)
+    }
+
+    /// Queues a message; writes it, unless more is likely to follow in a moment.
+    pub(super) fn send(self: &Arc<Self>, message: Message) -> Result<(), Error> {
+        let mut state = self.state();
+        state.queue(message)?;
+        self.write_or_defer(&mut state);
+        Ok(())
+    }
+
+    /// Queues a message without writing it.
+    pub(super) fn feed(self: &Arc<Self>, message: Message) -> Result<(), Error> {
+        self.state().queue(message)
+    }
+
+    pub(super) fn ping(self: &Arc<Self>) -> Result<oneshot::Receiver<Duration>, Error> {
+        let mut state = self.state();
+        let pong = state.ping()?;
+        self.write_or_defer(&mut state);
+        Ok(pong)
+    }
+
+    /// Starts the closing handshake.
+    pub(super) fn close(self: &Arc<Self>, frame: Option<CloseFrame>) {
+        let mut state = self.state();
+        state.connection.close(frame, Instant::now());
+        self.write_or_defer(&mut state);
+        drop(state);
+        // A new deadline holds.
+        self.caretaker.attend(self.clone());
+    }
+
+    /// Does what cannot wait for the application; gives the next deadline, `None` if there is none or
+    /// the connection is at its end.
+    pub(super) fn attend(self: &Arc<Self>, deadline_passed: bool) -> Option<Instant> {
+        let waker = Waker::from(self.clone());
+        let cx = &mut Context::from_waker(&waker);
+        let mut state = self.state();
+        if deadline_passed {
+            state.handle_timeout(cx);
+        } else {
+            state.attend(cx);
+        }
+        let deadline = state.connection.poll_timeout().filter(|_| !state.has_ended());
+        let news = state.has_news();
+        drop(state);
+        self.wake_others();
+        if news {
+            self.wake_reader();
+        }
+        deadline
+    }
+
+    pub(super) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The reading handle is gone: what still comes is thrown away.
+    pub(super) fn drop_reader(&self) {
+        self.parked().reader = None;
+        self.state().drop_reader();
+    }
+
+    /// With the last handle gone the connection is closed, with 1001 by a server and without a code
+    /// by a client; the caretaker sees it to its end.
+    pub(super) fn drop_handle(self: &Arc<Self>) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut state = self.state();
+        state.drop_reader();
+        if state.connection.state() == Stage::Open {
+            let frame = (!state.connection.is_client()).then_some(CloseCode::GOING_AWAY.into());
+            state.connection.close(frame, Instant::now());
+        }
+        let ended = state.has_ended();
+        drop(state);
+        if !ended {
+            self.caretaker.attend(self.clone());
+        }
+    }
+
+    /// Polls until `done`; writes meanwhile.
+    fn poll_until(self: &Arc<Self>, cx: &Context<'_>, done: impl Fn(&State) -> bool) -> Poll<()> {
+        let mut state = self.state();
+        if done(&state) {
+            return Poll::Ready(());
+        }
+        self.park_other(cx);
+        let waker = Waker::from(self.clone());
+        // Pings, pongs and Close are read meanwhile.
+        state.attend(&mut Context::from_waker(&waker));
+        let result = if done(&state) { Poll::Ready(()) } else { Poll::Pending };
+        let news = state.has_news();
+        drop(state);
+        if news {
+            self.wake_reader();
+        }
+        result
+    }
+
+    fn write_or_defer(self: &Arc<Self>, state: &mut State) {
+        if state.has_unread_input() {
+            self.attend_soon_if_needed(state);
+        } else {
+            let waker = Waker::from(self.clone());
+            state.write(&mut Context::from_waker(&waker));
+        }
+    }
+
+    /// Has the caretaker come by when this task lets go of the processor, for what is queued or what
+    /// the socket may have to say while nobody polls.
+    fn attend_soon_if_needed(self: &Arc<Self>, state: &mut State) {
+        if state.needs_attention() && !std::mem::replace(&mut state.called, true) {
+            self.caretaker.attend(self.clone());
+        }
+    }
+
+    fn park_reader(&self, cx: &Context<'_>) {
+        let mut parked = self.parked();
+        match &mut parked.reader {
+            Some(waker) => waker.clone_from(cx.waker()),
+            empty => *empty = Some(cx.waker().clone()),
+        }
+    }
+
+    fn park_other(&self, cx: &Context<'_>) {
+        let mut parked = self.parked();
+        if !parked.others.iter().any(|waker| waker.will_wake(cx.waker())) {
+            parked.others.push(cx.waker().clone());
+        }
+    }
+
+    fn wake_reader(&self) {
+        let reader = self.parked().reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn wake_others(&self) {
+        let others = std::mem::take(&mut self.parked().others);
+        others.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn timer(&self) -> MutexGuard<'_, Option<Timer>> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the state as consistent as any early return would.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Never takes the lock of the state: it may be held by whoever made the call.
+        let Parked { reader, others } = std::mem::take(&mut *self.parked());
+        others.into_iter().for_each(Waker::wake);
+        match reader {
+            Some(reader) => reader.wake(),
+            None => self.caretaker.attend(self.clone()),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("protocol", &self.state().connection).finish()
+    }
+}
