@@ -36,10 +36,11 @@ function followViewport() {
 function setUpChannel() {
   parts['channel-form'].addEventListener('submit', (event) => {
     event.preventDefault();
-    choose(parts.channel.value.trim().replace(/^#/, ''));
-    parts.draft.focus();
+    const name = parts.channel.value.trim().replace(/^#/, '');
+    choose(name);
+    if (isChannelName(name)) parts.draft.focus();
   });
-  parts.channel.addEventListener('change', () => choose(parts.channel.value.trim().replace(/^#/, '')));
+  parts.channel.addEventListener('blur', () => (parts.channel.value = current));
   addEventListener('hashchange', () => open(channelOfUrl()));
   open(channelOfUrl());
 }
