@@ -1,2 +1,59 @@
-//! The program `sockeye`.
-fn main() {}
+//! The program `sockeye`: a channel server, and tools for everybody who works with WebSockets.
+
+#![forbid(unsafe_code)]
+
+mod connect;
+mod echo;
+mod prompt;
+mod serve;
+mod units;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// WebSockets: a channel server, a client, an echo server.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Echo(echo::Echo),
+    Connect(connect::Connect),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let result = match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Echo(echo) => echo.run(),
+        Command::Connect(connect) => connect.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who reads our output has seen enough, `head` for one: no reason to complain.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sockeye: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs from `warn` on; `RUST_LOG` asks for more.
+fn log_to_stderr() {
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,92 @@
+//! `sockeye echo`: every message back, unchanged.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use sockeye::{Config, Incoming, Keepalive, Origins, Server};
+use tokio::signal;
+
+use crate::units::{Size, Switch, time_or_off};
+
+/// Serve WebSockets that send every message back, unchanged
+///
+/// Text comes back as text, binary as binary. For trying out clients; pages of any origin may
+/// connect.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sockeye echo
+  sockeye echo --listen 127.0.0.1:9002 --max-message 16M
+  sockeye connect ws://127.0.0.1:9001")]
+pub(crate) struct Echo {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
+    listen: String,
+
+    /// The largest message, such as 64k or 16M; a larger one is answered with close code 1009
+    #[arg(long, value_name = "SIZE", default_value = "1M")]
+    max_message: Size,
+
+    /// The most frames that one message may come in
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    max_fragments: usize,
+
+    /// Ping clients that are silent for this long, such as 25s; or off
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time_or_off)]
+    keepalive: Switch,
+
+    /// How many threads serve connections [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+}
+
+impl Echo {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        if let Some(workers) = self.workers {
+            runtime.worker_threads(workers.into());
+        }
+        runtime.enable_all().build()?.block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let server = Server::bind(&self.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", self.listen))?
+            .origins(Origins::Any)
+            .config(self.config());
+        print_line(&format!("listening on ws://{}", server.local_addr()?))?;
+        tokio::select! {
+            () = server.run(echo) => {}
+            result = signal::ctrl_c() => result?,
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> Config {
+        let keepalive = self
+            .keepalive
+            .0
+            .map(|interval| Keepalive { interval, timeout: interval.min(Duration::from_secs(20)) });
+        Config::default()
+            .max_message_size(self.max_message.in_memory())
+            .max_fragments(self.max_fragments)
+            .keepalive(keepalive)
+    }
+}
+
+async fn echo(incoming: Incoming) -> anyhow::Result<()> {
+    let mut socket = incoming.accept().await?;
+    while let Some(message) = socket.recv().await {
+        socket.send(message?).await?;
+    }
+    Ok(())
+}
+
+/// Prints a line at once, also into a pipe.
+pub(crate) fn print_line(line: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}

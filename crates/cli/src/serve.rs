@@ -1,0 +1,142 @@
+//! `sockeye serve`: the channel server.
+
+use std::time::Duration;
+
+use clap::Args;
+use sockeye_server::{Listen, LocalAddress, Origin, Server, ServerOptions};
+use tokio::signal;
+
+use crate::{
+    echo::print_line,
+    units::{Size, time},
+};
+
+/// Serve channels: publish with curl, listen in a browser
+///
+/// Needs no configuration: it listens on loopback, where anybody on this machine may read and write,
+/// and browsers only from its own pages. Every option can also be set in the environment:
+/// SOCKEYE_MAX_MESSAGE=1M for --max-message 1M.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sockeye serve
+  curl -d 'hello' http://127.0.0.1:8080/c/chat
+  sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
+pub(crate) struct Serve {
+    /// Where to listen: an address, or unix:PATH; may be given several times
+    #[arg(long, value_name = "ADDR", env = "SOCKEYE_LISTEN", value_delimiter = ',')]
+    #[arg(default_value = "127.0.0.1:8080")]
+    listen: Vec<Listen>,
+
+    /// Let pages of this origin use the server, beside its own; may be given several times
+    #[arg(long, value_name = "ORIGIN", env = "SOCKEYE_ALLOW_ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<Origin>,
+
+    /// Listen on addresses that other machines reach, though anybody may then read and write
+    #[arg(long, env = "SOCKEYE_OPEN")]
+    open: bool,
+
+    /// How many messages of a channel are kept
+    #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", default_value_t = 1000)]
+    history_count: usize,
+
+    /// How many bytes of a channel are kept
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_HISTORY_BYTES", default_value = "16M")]
+    history_bytes: Size,
+
+    /// How long messages are kept
+    #[arg(long, value_name = "TIME", env = "SOCKEYE_HISTORY_AGE", default_value = "24h")]
+    #[arg(value_parser = time)]
+    history_age: Duration,
+
+    /// The largest message
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", default_value = "64k")]
+    max_message: Size,
+
+    /// How long clients may take to leave when the server stops
+    #[arg(long, value_name = "TIME", env = "SOCKEYE_DRAIN", default_value = "30s")]
+    #[arg(value_parser = time)]
+    drain: Duration,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(async {
+            let server = Server::bind(self.options()).await?;
+            for address in server.local_addrs() {
+                print_line(&format!("listening on {address}"))?;
+            }
+            if let Some(address) = server.local_addrs().first() {
+                introduce(address)?;
+            }
+            tokio::select! {
+                result = server.run(stop_signal()) => Ok(result?),
+                () = second_signal() => Ok(()),
+            }
+        });
+        // Whoever is still connected has had his time.
+        runtime.shutdown_background();
+        result
+    }
+
+    fn options(self) -> ServerOptions {
+        let mut options = ServerOptions::default();
+        options.listen = self.listen;
+        options.allow_origin = self.allow_origin;
+        options.open = self.open;
+        options.history_count = self.history_count;
+        options.history_bytes = self.history_bytes.0;
+        options.history_age = self.history_age;
+        options.max_message = self.max_message.in_memory();
+        options.drain = self.drain;
+        options
+    }
+}
+
+/// Says what to do with the server, ready to paste.
+fn introduce(address: &LocalAddress) -> std::io::Result<()> {
+    let lines = match address {
+        LocalAddress::Tcp(address) => format!(
+            "
+  chat       http://{address}/ in two windows of a browser
+  publish    curl -d 'hello' http://{address}/c/chat
+  read       curl http://{address}/c/chat
+  listen     sockeye connect ws://{address}/c/chat
+  in a page  new WebSocket(\"ws://{address}/c/chat\")
+"
+        ),
+        LocalAddress::Unix(path) => format!(
+            "
+  publish    curl --unix-socket {path} -d 'hello' http://localhost/c/chat
+  read       curl --unix-socket {path} http://localhost/c/chat
+",
+            path = path.display()
+        ),
+    };
+    print_line(&lines)
+}
+
+/// Ready when the program is asked to stop: Ctrl-C, or SIGTERM.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    // Without a way to be told, the server runs until it is killed.
+    if signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ready at the second request to stop.
+async fn second_signal() {
+    stop_signal().await;
+    stop_signal().await;
+}

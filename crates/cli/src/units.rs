@@ -1,0 +1,109 @@
+//! Sizes and times as people write them: `64k`, `16M`; `500ms`, `30s`, `2h`.
+
+use std::{str::FromStr, time::Duration};
+
+/// A number of bytes. Units are powers of 1024: `k`, `M`, `G`, also as `KB` or `KiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (number, unit) = split(text);
+        let shift = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err("write a size as 512, 64k, 16M or 1G"),
+        };
+        let number: u64 = number.parse().map_err(|_| "write a size as 512, 64k, 16M or 1G")?;
+        number.checked_mul(1 << shift).map(Self).ok_or("the size is too large")
+    }
+}
+
+impl Size {
+    /// As a size in memory.
+    pub(crate) fn in_memory(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A span of time: `500ms`, `30s`, `10m`, `2h`, `7d`.
+pub(crate) fn time(text: &str) -> Result<Duration, &'static str> {
+    const HOW: &str = "write a time as 500ms, 30s, 10m, 2h or 7d";
+    let (number, unit) = split(text);
+    let number: u64 = number.parse().map_err(|_| HOW)?;
+    let seconds = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(HOW),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or("the time is too long")
+}
+
+/// A span of time that is not zero, or `off`.
+pub(crate) fn time_or_off(text: &str) -> Result<Switch, &'static str> {
+    if text == "off" {
+        return Ok(Switch(None));
+    }
+    match time(text)? {
+        Duration::ZERO => Err("write off, or a time above zero"),
+        time => Ok(Switch(Some(time))),
+    }
+}
+
+/// A time that can be switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switch(pub(crate) Option<Duration>);
+
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("64k", 65536),
+            ("64KiB", 65536),
+            ("16M", 16 << 20),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for bad in ["", "k", "-1", "1.5M", "64x", "99999999999G"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("2h", 7_200_000),
+            ("7d", 604_800_000),
+        ] {
+            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "30", "s", "1w", "-1s", "99999999999999999d"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+        assert_eq!(time_or_off("off"), Ok(Switch(None)));
+        assert!(time_or_off("0s").is_err());
+    }
+}
