@@ -43,6 +43,13 @@ impl Outbox {
         self.written + self.length as u64
     }
 
+    /// How much memory is held.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        let segments: usize = self.segments.iter().map(Bytes::len).sum();
+        self.segments.capacity() + segments + self.staging.capacity()
+    }
+
     /// Adds a frame; its payload is masked here if the header has a key.
     pub(super) fn push(&mut self, header: &Header, payload: Bytes) {
         let (bytes, size) = header.encode();

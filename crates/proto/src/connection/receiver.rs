@@ -107,6 +107,12 @@ impl Receiver {
         }
     }
 
+    /// How much memory the message begun holds.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.payload.capacity())
+    }
+
     /// Checks that the frame may stand here and stays within the limits, before any of its payload
     /// is looked at.
     fn begin_frame(&mut self, header: &Header, config: &Config) -> Result<(), Failure> {

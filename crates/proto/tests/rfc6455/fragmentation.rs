@@ -1,0 +1,155 @@
+//! Messages in several frames (RFC 6455 §5.4).
+
+use bytes::Bytes;
+use sockeye_proto::{Event, Message, MessageKind, Misuse, Violation};
+
+use crate::harness::{Cut, End, Pair, binary, both_every_cut, text};
+
+#[test]
+fn w070_w073_w078_fragments_are_joined_in_order_and_whole_messages_go_on_between() {
+    both_every_cut(|end| {
+        end.feed_frame(0x81, b"one");
+        end.feed_frame(0x01, b"t");
+        end.feed_frame(0x00, b"w");
+        end.feed_frame(0x80, b"o");
+        end.feed_frame(0x02, b"thr");
+        end.feed_frame(0x80, b"ee");
+        end.feed_frame(0x82, b"four");
+        assert_eq!(end.events(), [text("one"), text("two"), binary(b"three"), binary(b"four")]);
+    });
+}
+
+#[test]
+fn w073_fragments_may_be_empty() {
+    both_every_cut(|end| {
+        for payloads in [["", "", ""], ["a", "", ""], ["", "a", ""], ["", "", "a"]] {
+            end.feed_frame(0x01, payloads[0].as_bytes());
+            end.feed_frame(0x00, payloads[1].as_bytes());
+            end.feed_frame(0x80, payloads[2].as_bytes());
+            assert_eq!(end.events(), [text(&payloads.concat())]);
+        }
+    });
+}
+
+#[test]
+fn w072_control_frames_come_through_inside_a_fragmented_message() {
+    both_every_cut(|end| {
+        end.feed_frame(0x01, b"a");
+        end.feed_frame(0x89, b"ping");
+        end.feed_frame(0x00, b"b");
+        end.feed_frame(0x8a, b"pong");
+        assert_eq!(end.events(), [Event::Ping("ping".into()), Event::Pong("pong".into())]);
+        assert_eq!(end.frames(), [(0x8a, b"ping".to_vec())]);
+        end.feed_frame(0x80, b"c");
+        assert_eq!(end.events(), [text("abc")]);
+    });
+}
+
+#[test]
+fn w071_a_message_inside_another_is_refused() {
+    for begun in [0x01, 0x02] {
+        for first in [0x81, 0x82, 0x01, 0x02] {
+            both_every_cut(|end| {
+                end.feed_frame(begun, b"begun");
+                end.feed_frame(first, b"another");
+                end.expect_failure(Violation::Interleaved, 1002);
+            });
+        }
+    }
+}
+
+#[test]
+fn w071_a_continuation_without_a_message_is_refused() {
+    for first in [0x00, 0x80] {
+        both_every_cut(|end| {
+            end.feed_frame(first, b"of what?");
+            end.expect_failure(Violation::Continuation, 1002);
+        });
+        both_every_cut(|end| {
+            end.feed_frame(0x81, b"whole");
+            end.feed_frame(0x02, b"in ");
+            end.feed_frame(0x80, b"two");
+            end.feed_frame(first, b"of what?");
+            end.expect_failure(Violation::Continuation, 1002);
+        });
+    }
+}
+
+fn fragment(end: &mut End, kind: MessageKind, payload: &'static str, last: bool) {
+    end.connection.send_fragment(kind, Bytes::from(payload), last).unwrap();
+    end.settle();
+}
+
+#[test]
+fn w089_w092_w093_w094_w096_the_first_frame_has_the_opcode_and_the_last_has_fin() {
+    both_every_cut(|end| {
+        for (kind, first) in [(MessageKind::Text, 0x01), (MessageKind::Binary, 0x02)] {
+            fragment(end, kind, "a", false);
+            fragment(end, kind, "", false);
+            fragment(end, kind, "b", true);
+            let expected = [(first, b"a".to_vec()), (0x00, vec![]), (0x80, b"b".to_vec())];
+            assert_eq!(end.frames(), expected);
+            fragment(end, kind, "c", true);
+            assert_eq!(end.frames(), [(0x80 | first, b"c".to_vec())]);
+        }
+    });
+}
+
+#[test]
+fn w071_w078_the_application_cannot_mix_messages() {
+    both_every_cut(|end| {
+        fragment(end, MessageKind::Text, "a", false);
+        let other = end.connection.send_fragment(MessageKind::Binary, Bytes::new(), true);
+        assert_eq!(other, Err(Misuse::Fragmented));
+        let binary = end.connection.send(Message::from(vec![1]));
+        assert_eq!(binary, Err(Misuse::Fragmented));
+        fragment(end, MessageKind::Text, "b", true);
+        end.send(vec![1]);
+        let expected = [(0x01, b"a".to_vec()), (0x80, b"b".to_vec()), (0x82, vec![1])];
+        assert_eq!(end.frames(), expected);
+    });
+}
+
+#[test]
+fn w072_control_frames_go_out_inside_a_fragmented_message() {
+    both_every_cut(|end| {
+        fragment(end, MessageKind::Text, "a", false);
+        end.connection.ping(Bytes::from_static(b"?")).unwrap();
+        end.feed_frame(0x89, b"!");
+        fragment(end, MessageKind::Text, "b", true);
+        let frames = end.frames();
+        let firsts: Vec<_> = frames.iter().map(|(first, _)| *first).collect();
+        assert_eq!(firsts, [0x01, 0x89, 0x8a, 0x80]);
+    });
+}
+
+#[test]
+fn w070_w073_fragments_of_one_end_are_one_message_at_the_other() {
+    for cut in crate::harness::CUTS {
+        let mut pair = Pair::new(&sockeye_proto::Config::default(), cut);
+        // A character may lie across fragments.
+        for (piece, last) in [(&b"caf\xc3"[..], false), (b"", false), (b"\xa9", true)] {
+            let piece = Bytes::from_static(piece);
+            pair.client.connection.send_fragment(MessageKind::Text, piece.clone(), last).unwrap();
+            pair.server.connection.send_fragment(MessageKind::Text, piece, last).unwrap();
+        }
+        pair.client.settle();
+        pair.server.settle();
+        pair.drive();
+        assert_eq!(pair.server.events(), [text("café")]);
+        assert_eq!(pair.client.events(), [text("café")]);
+    }
+}
+
+#[test]
+fn w100_a_message_may_be_cut_into_frames_of_one_byte() {
+    let end = &mut End::new(crate::harness::Role::Server, Default::default(), Cut::Random(9));
+    let message: String = "naïve ☃ 🐟".repeat(10);
+    let (last, rest) = message.as_bytes().split_last().unwrap();
+    for (i, byte) in rest.iter().enumerate() {
+        end.feed_frame(if i == 0 { 0x01 } else { 0x00 }, &[*byte]);
+    }
+    assert_eq!(end.events(), []);
+    end.feed_frame(0x80, &[*last]);
+    assert_eq!(end.events(), [text(&message)]);
+}

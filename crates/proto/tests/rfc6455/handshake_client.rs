@@ -1,0 +1,331 @@
+//! The client's half of the opening handshake (RFC 6455 §4.1): the request it writes, and the
+//! responses it refuses.
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderValue, header};
+use sockeye_proto::handshake::{
+    Accepted, ClientHandshake, ClientRequest, HeadLimits, InvalidRequest, MalformedHead, Offer,
+    ResponseError, ServerHandshake,
+};
+
+use crate::harness::{CUTS, Cut, End, Role, text, wire};
+
+const NONCE: [u8; 16] = *b"the sample nonce";
+
+/// The response of RFC 6455 §1.2, to the nonce of its request.
+const VALID: [&str; 4] = [
+    "HTTP/1.1 101 Switching Protocols",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+];
+
+fn request() -> ClientRequest {
+    let mut request = ClientRequest::new("h:8080".parse().unwrap(), "/a?b".parse().unwrap());
+    request.subprotocols = vec!["chat".to_owned(), "superchat".to_owned()];
+    request
+}
+
+fn encode(request: ClientRequest) -> String {
+    let handshake = ClientHandshake::new(request, NONCE).unwrap();
+    String::from_utf8(handshake.request().to_vec()).unwrap()
+}
+
+#[test]
+fn w018_w019_w020_w022_w023_w024_w025_w029_the_request_is_what_the_rfc_asks_for() {
+    let expected = "GET /a?b HTTP/1.1\r\n\
+                    Host: h:8080\r\n\
+                    Upgrade: websocket\r\n\
+                    Connection: Upgrade\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                    Sec-WebSocket-Version: 13\r\n\
+                    Sec-WebSocket-Protocol: chat, superchat\r\n\
+                    \r\n";
+    assert_eq!(encode(request()), expected);
+}
+
+#[test]
+fn w003_w021_the_target_is_a_path_without_a_fragment() {
+    for (target, line) in [
+        ("/", "GET / HTTP/1.1\r\n"),
+        ("/?x=1", "GET /?x=1 HTTP/1.1\r\n"),
+        ("?x=1", "GET /?x=1 HTTP/1.1\r\n"),
+        ("/a#fragment", "GET /a HTTP/1.1\r\n"),
+        ("/a%23b", "GET /a%23b HTTP/1.1\r\n"),
+    ] {
+        let mut request = request();
+        request.target = target.parse().unwrap();
+        assert!(encode(request).starts_with(line), "{target}");
+    }
+    let uri: http::Uri = "ws://h?x=1".parse().unwrap();
+    let mut request = request();
+    request.target = uri.path_and_query().unwrap().clone();
+    assert!(encode(request).starts_with("GET /?x=1 HTTP/1.1\r\n"));
+}
+
+#[test]
+fn w022_credentials_do_not_get_into_host() {
+    let mut request = request();
+    request.host = "user:password@h:8080".parse().unwrap();
+    let error = ClientHandshake::new(request, NONCE).unwrap_err();
+    assert_eq!(error, InvalidRequest::Credentials);
+}
+
+#[test]
+fn w028_headers_of_ones_own_go_with_it() {
+    let mut request = request();
+    request.headers.insert(header::ORIGIN, HeaderValue::from_static("https://example.com"));
+    request.headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+    let head = encode(request);
+    assert!(head.contains("\r\nOrigin: https://example.com\r\n"));
+    assert!(head.contains("\r\nCookie: a=1\r\n"));
+}
+
+#[test]
+fn w022_w128_w132_the_handshakes_own_headers_are_there_once() {
+    for name in [
+        header::HOST,
+        header::UPGRADE,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_VERSION,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_PROTOCOL,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+    ] {
+        let mut request = request();
+        request.headers.insert(name.clone(), HeaderValue::from_static("x"));
+        let error = ClientHandshake::new(request, NONCE).unwrap_err();
+        assert_eq!(error, InvalidRequest::ReservedHeader(name));
+    }
+}
+
+#[test]
+fn w031_n8_subprotocols_are_unique_tokens() {
+    for bad in ["", "a b", "a,b", "a\r\nX: y", "é", "a/b"] {
+        let mut request = request();
+        request.subprotocols = vec![bad.to_owned()];
+        let error = ClientHandshake::new(request, NONCE).unwrap_err();
+        assert_eq!(error, InvalidRequest::Subprotocol(bad.to_owned()));
+    }
+    let mut request = request();
+    request.subprotocols.push("chat".to_owned());
+    let error = ClientHandshake::new(request, NONCE).unwrap_err();
+    assert_eq!(error, InvalidRequest::RepeatedSubprotocol("chat".to_owned()));
+}
+
+fn head(lines: &[&str]) -> Vec<u8> {
+    (lines.join("\r\n") + "\r\n\r\n").into_bytes()
+}
+
+/// The valid response with its `line`th line replaced.
+fn with(line: usize, new: &[&str]) -> Vec<u8> {
+    head(&[&VALID[..line], new, &VALID[line + 1..]].concat())
+}
+
+/// The valid response with further lines.
+fn plus(lines: &[&str]) -> Vec<u8> {
+    head(&[&VALID[..], lines].concat())
+}
+
+/// Reads a response cut in every way, with bytes behind it that are to stay in the input.
+#[track_caller]
+fn read_with(head: &[u8], limits: HeadLimits) -> Result<Accepted, ResponseError> {
+    let bytes = [head, b"\x81\x06behind"].concat();
+    let results = CUTS.map(|mut cut| {
+        let mut request = request();
+        request.limits = limits;
+        let mut handshake = ClientHandshake::new(request, NONCE).unwrap();
+        let (mut input, mut rest) = (BytesMut::new(), &bytes[..]);
+        loop {
+            assert!(!rest.is_empty(), "the head was not found");
+            let (piece, later) = rest.split_at(cut.next(rest.len()));
+            input.extend_from_slice(piece);
+            rest = later;
+            match handshake.poll_response(&mut input) {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    input.extend_from_slice(rest);
+                    assert_eq!(input, &b"\x81\x06behind"[..]);
+                    return Ok(accepted);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    let seen = results.each_ref().map(|result| format!("{result:?}"));
+    assert!(seen.iter().all(|other| *other == seen[0]), "{seen:#?}");
+    let [first, ..] = results;
+    first
+}
+
+#[track_caller]
+fn accepts(head: &[u8]) -> Accepted {
+    read_with(head, HeadLimits::default()).unwrap()
+}
+
+#[track_caller]
+fn refuses(head: &[u8]) -> ResponseError {
+    read_with(head, HeadLimits::default()).unwrap_err()
+}
+
+#[test]
+fn w005_w033_the_response_of_the_rfc_opens_the_websocket() {
+    let accepted = accepts(&plus(&["Sec-WebSocket-Protocol: chat", "Set-Cookie: a=1"]));
+    assert_eq!(accepted.subprotocol.as_deref(), Some("chat"));
+    assert_eq!(accepted.response.headers()["set-cookie"], "a=1");
+    assert_eq!(accepts(&head(&VALID)).subprotocol, None);
+    accepts(&with(0, &["HTTP/1.1 101 "]));
+    accepts(&with(0, &["HTTP/1.1 101 Whatever you say"]));
+}
+
+#[test]
+fn w033_another_status_is_told_with_its_headers() {
+    for status in [200, 204, 301, 401, 403, 404, 426, 500, 503] {
+        let line = format!("HTTP/1.1 {status} X");
+        let bytes = head(&[&line, "Location: /there", "Content-Length: 6"]);
+        let error = refuses(&bytes);
+        let ResponseError::Status(response) = &error else { panic!("{error}") };
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.headers()["location"], "/there");
+        assert_eq!(error.to_string(), format!("its status is {}, not 101", response.status()));
+    }
+    // An answer of HTTP/1.0 can refuse as well.
+    assert!(matches!(refuses(&head(&["HTTP/1.0 403 No"])), ResponseError::Status(_)));
+}
+
+#[test]
+fn w034_upgrade_must_be_websocket_in_any_case() {
+    accepts(&with(1, &["UPGRADE:   WebSocket "]));
+    for upgrade in [&[][..], &["Upgrade:"], &["Upgrade: h2c"], &["Upgrade: websocket, h2c"]] {
+        assert!(matches!(refuses(&with(1, upgrade)), ResponseError::Upgrade));
+    }
+    assert!(matches!(refuses(&with(1, &[VALID[1], VALID[1]])), ResponseError::Upgrade));
+}
+
+#[test]
+fn w035_connection_must_have_upgrade_in_any_case_on_any_line() {
+    for connection in [
+        &["Connection: keep-alive, upgrade"][..],
+        &["connection: UPGRADE"],
+        &["Connection: keep-alive", "Connection: Upgrade"],
+    ] {
+        accepts(&with(2, connection));
+    }
+    for connection in [&[][..], &["Connection: close"], &["Connection: upgraded"]] {
+        assert!(matches!(refuses(&with(2, connection)), ResponseError::Connection));
+    }
+}
+
+#[test]
+fn w036_w130_accept_must_answer_our_key_and_be_there_once() {
+    accepts(&with(3, &["sec-websocket-accept: \t s3pPLMBiTxaQ9kYGzzhZRbK+xOo= "]));
+    for accept in [
+        &[][..],
+        &["Sec-WebSocket-Accept:"],
+        &["Sec-WebSocket-Accept: S3PPLMBITXAQ9KYGZZHZRBK+XOO="],
+        &["Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo"],
+        &["Sec-WebSocket-Accept: HSmrc0sMlYUkAGmm5OPpG2HaGWk="],
+        &[VALID[3], VALID[3]],
+    ] {
+        assert!(matches!(refuses(&with(3, accept)), ResponseError::Accept));
+    }
+}
+
+#[test]
+fn w037_w115_w119_w129_an_extension_that_was_not_offered_is_refused() {
+    for (lines, told) in [
+        (&["Sec-WebSocket-Extensions: permessage-deflate"][..], "permessage-deflate"),
+        (&["Sec-WebSocket-Extensions: ", "Sec-WebSocket-Extensions: x; y=1"], "x"),
+        (&["Sec-WebSocket-Extensions: a b"], "something that is no extension"),
+    ] {
+        let error = refuses(&plus(lines));
+        assert!(matches!(&error, ResponseError::Extension(name) if name == told), "{error}");
+    }
+    accepts(&plus(&["Sec-WebSocket-Extensions: "]));
+}
+
+#[test]
+fn w038_w131_a_subprotocol_must_be_one_that_was_offered() {
+    for (lines, told) in [
+        (&["Sec-WebSocket-Protocol: other"][..], "other"),
+        (&["Sec-WebSocket-Protocol: Chat"], "Chat"),
+        (&["Sec-WebSocket-Protocol:"], ""),
+        (&["Sec-WebSocket-Protocol: chat, superchat"], "chat, superchat"),
+        (&["Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: superchat"], "several"),
+        (&["Sec-WebSocket-Protocol: chat", "Sec-WebSocket-Protocol: chat"], "several"),
+    ] {
+        let error = refuses(&plus(lines));
+        assert!(matches!(&error, ResponseError::Subprotocol(name) if name == told), "{error}");
+    }
+}
+
+#[test]
+fn w039_what_is_not_http_1_1_is_refused() {
+    for line in ["HTTP/1.0 101 Switching Protocols", "HTTP/2.0 101 Switching Protocols"] {
+        let error = refuses(&with(0, &[line]));
+        assert!(matches!(error, ResponseError::Head(MalformedHead::Version)), "{error}");
+    }
+    for line in ["SSH-2.0-OpenSSH_9.2", "HTTP/1.1", "HTTP/1.1 1 X", "101 HTTP/1.1", "\u{7f}"] {
+        let error = refuses(&with(0, &[line]));
+        assert!(matches!(error, ResponseError::Head(_)), "{error}");
+    }
+    for line in ["No colon", "Space : x", " folded", "Nul: a\0b"] {
+        let error = refuses(&plus(&[line]));
+        assert!(matches!(error, ResponseError::Head(MalformedHead::Syntax(_))), "{error}");
+    }
+    let bare = b"HTTP/1.1 101 X\nUpgrade: websocket\n\n";
+    assert!(matches!(refuses(bare), ResponseError::Head(MalformedHead::Syntax(_))));
+}
+
+#[test]
+fn n2_the_responses_head_has_limits_too() {
+    let limits = HeadLimits { bytes: 1000, line: 100, fields: 10 };
+    let padded = |size: usize| {
+        let room = size - plus(&["Pad: "]).len();
+        plus(&[&format!("Pad: {}", "x".repeat(room))])
+    };
+    read_with(&padded(1000), limits).unwrap();
+    let error = read_with(&padded(1001), limits).unwrap_err();
+    assert!(matches!(error, ResponseError::Head(MalformedHead::Size(1000))), "{error}");
+
+    read_with(&plus(&["X: y"; 7]), limits).unwrap();
+    let error = read_with(&plus(&["X: y"; 8]), limits).unwrap_err();
+    assert!(matches!(error, ResponseError::Head(MalformedHead::Fields(10))), "{error}");
+
+    let error = read_with(&[b'x'; 200], limits).unwrap_err();
+    assert!(matches!(error, ResponseError::Head(MalformedHead::Line(100))), "{error}");
+}
+
+#[test]
+fn w018_w032_n12_the_two_halves_open_a_websocket_and_frames_behind_the_head_are_kept() {
+    for mut cut in CUTS {
+        let mut client = ClientHandshake::new(request(), NONCE).unwrap();
+        let mut server = ServerHandshake::default();
+        let mut input = BytesMut::from(&client.request()[..]);
+        let http = server.poll_request(&mut input).unwrap().unwrap();
+        assert!(input.is_empty());
+        assert_eq!((http.uri().path(), http.uri().query()), ("/a", Some("b")));
+        let offer = Offer::from_request(&http).unwrap();
+        let response = offer.accept(Some("superchat"), HeaderMap::new()).unwrap();
+        let answer = sockeye_proto::handshake::encode_response(&response.map(|()| ""));
+
+        let bytes = [&answer[..], &wire(Role::Server, 0x81, b"hello")].concat();
+        let (mut input, mut rest) = (BytesMut::new(), &bytes[..]);
+        let accepted = loop {
+            let (piece, later) = rest.split_at(cut.next(rest.len()));
+            input.extend_from_slice(piece);
+            rest = later;
+            if let Some(accepted) = client.poll_response(&mut input).unwrap() {
+                break accepted;
+            }
+        };
+        assert_eq!(accepted.subprotocol.as_deref(), Some("superchat"));
+        let mut end = End::new(Role::Client, Default::default(), Cut::Whole);
+        end.feed(&input);
+        end.feed(rest);
+        assert_eq!(end.events(), [text("hello")]);
+    }
+}

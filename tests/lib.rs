@@ -1,1 +1,0 @@
-//! Whole-program tests: real clients and a real browser against the program `sockeye`.
