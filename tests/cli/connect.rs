@@ -1,0 +1,182 @@
+//! `sockeye connect` in a pipe: lines in, messages out.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use sockeye_tests::frame::{BINARY, CLOSE, PONG, TEXT, close_payload, unmasked};
+use sockeye_tests::peer::{Pace, Peer, accept_for, response};
+use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
+
+/// A port for a hand-made server, and its URL.
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}/chat?x=1", listener.local_addr().expect("an address"));
+    (listener, url)
+}
+
+#[test]
+fn each_line_is_a_message_and_each_message_a_line() {
+    let server = Sockeye::echo(&[]);
+    let input = "one\n\n  spaces kept  \nunfinished";
+    let output = run(&["connect", &server.ws("/")], input);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{input}\n"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn many_lines_all_come_back_in_order() {
+    let server = Sockeye::echo(&[]);
+    let input: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+    let output = run(&["connect", &server.ws("/")], &input);
+    assert!(String::from_utf8_lossy(&output.stdout) == input);
+}
+
+#[test]
+fn the_request_is_as_rfc_6455_wants_it() {
+    let (listener, url) = listen();
+    let keys = [(); 2].map(|()| {
+        let _client = Running::start(&["connect", &url]);
+        let head = Peer::accept(&listener).read_head();
+        assert_eq!(head.first_line, "GET /chat?x=1 HTTP/1.1", "w021");
+        let address = listener.local_addr().expect("an address").to_string();
+        assert_eq!(head.header("host"), Some(address.as_str()), "w022");
+        assert_eq!(head.header("upgrade"), Some("websocket"), "w023");
+        assert_eq!(head.header("connection"), Some("Upgrade"), "w024");
+        assert_eq!(head.header("sec-websocket-version"), Some("13"), "w029");
+        let key = head.header("sec-websocket-key").expect("w025");
+        assert_eq!(key.len(), "dGhlIHNhbXBsZSBub25jZQ==".len(), "w026");
+        key.to_owned()
+    });
+    assert_ne!(keys[0], keys[1], "w027: a key of its own for each connection");
+}
+
+#[test]
+fn the_end_of_input_closes_with_1000_and_what_still_comes_is_printed() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", &url]);
+    let mut peer = Peer::accept_open(&listener);
+    let mut stdin = client.stdin();
+    stdin.write_all(b"first\nsecond\n").expect("the program reads");
+    drop(stdin);
+    let (first, second) = (peer.read(), peer.read());
+    assert_eq!((first.first, first.payload.as_slice()), (TEXT, &b"first"[..]));
+    assert_eq!((second.first, second.payload.as_slice()), (TEXT, &b"second"[..]));
+    assert!(first.mask.is_some() && second.mask.is_some(), "w053: a client always masks");
+    assert_ne!(first.mask, second.mask, "w067: with a key of its own for each frame");
+    assert_eq!(peer.read().close_code(), Some(1000));
+    peer.send(&unmasked(TEXT, b"last words"), Pace::Whole);
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    drop(peer);
+    let output = client.finish();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "last words\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn wait_listens_on_after_the_end_of_input() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", "--wait", "1s", &url]);
+    drop(client.stdin());
+    let mut peer = Peer::accept_open(&listener);
+    let start = Instant::now();
+    peer.send(&unmasked(TEXT, b"news"), Pace::Whole);
+    assert_eq!(peer.read().close_code(), Some(1000));
+    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    drop(peer);
+    let output = client.finish();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "news\n");
+}
+
+#[test]
+fn verbose_shows_the_handshake_beside_the_messages() {
+    let server = Sockeye::echo(&[]);
+    let output = run(&["connect", "-v", &server.ws("/here")], "hello\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
+    let shown = String::from_utf8_lossy(&output.stderr).to_ascii_lowercase();
+    for part in ["get /here http/1.1", "sec-websocket-key:", "101", "sec-websocket-accept:"] {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+}
+
+#[test]
+fn a_ping_is_answered_with_its_payload() {
+    let (listener, url) = listen();
+    let client = Running::start(&["connect", &url]);
+    let mut peer = Peer::accept_open(&listener);
+    peer.send(&unmasked(0x89, b"there?"), Pace::Whole);
+    let pong = peer.read();
+    assert_eq!((pong.first, pong.payload.as_slice()), (PONG, &b"there?"[..]));
+    drop((peer, client));
+}
+
+/// Frames in one segment with the response belong to the WebSocket.
+#[test]
+fn n012_messages_that_come_with_the_response_are_printed() {
+    let (listener, url) = listen();
+    let client = Running::start(&["connect", &url]);
+    let mut peer = Peer::accept(&listener);
+    let accept = accept_for(peer.read_head().header("sec-websocket-key").expect("a key"));
+    let close = unmasked(CLOSE, &close_payload(1000, b""));
+    let bytes = [response(&accept).into_bytes(), unmasked(TEXT, b"welcome"), close].concat();
+    peer.send(&bytes, Pace::Whole);
+    assert_eq!(peer.read().close_code(), Some(1000), "w083");
+    drop(peer);
+    let output = client.finish();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "welcome\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn nobody_there_is_a_failure_in_one_line() {
+    let (listener, url) = listen();
+    drop(listener);
+    assert_fails(&run(&["connect", &url], ""), 1);
+}
+
+#[test]
+fn a_refusal_is_a_failure_that_tells_the_status() {
+    let server = Sockeye::serve(&[]);
+    let output = run(&["connect", &server.ws("/nowhere")], "");
+    assert_fails(&output, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("404"), "{output:?}");
+}
+
+#[test]
+fn a_connection_that_breaks_off_is_a_failure() {
+    let (listener, url) = listen();
+    let client = Running::start(&["connect", &url]);
+    drop(Peer::accept_open(&listener));
+    assert_fails(&client.finish(), 1);
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", &url]);
+    let mut peer = Peer::accept_open(&listener);
+    client.close_stdout();
+    peer.send(&unmasked(TEXT, b"for nobody").repeat(100), Pace::Whole);
+    peer.send(&unmasked(BINARY, b"for nobody"), Pace::Whole);
+    peer.read_to_end();
+    let output = client.finish();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn ctrl_c_closes_the_connection_and_is_quiet() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", &url]);
+    let mut peer = Peer::accept_open(&listener);
+    // It answers: so it is past its start and listens to signals.
+    peer.send(&unmasked(0x89, b""), Pace::Whole);
+    assert_eq!(peer.read().first, PONG);
+    client.interrupt();
+    assert_eq!(peer.read().first, CLOSE);
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    drop(peer);
+    let output = client.finish();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -1,0 +1,6 @@
+//! The command line of `sockeye`, as a person and a pipe meet it.
+
+mod common;
+mod connect;
+mod echo;
+mod serve;

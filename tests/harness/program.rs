@@ -1,0 +1,249 @@
+//! The program under test: found, started, watched, and stopped when dropped.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{PATIENCE, build_directory};
+
+/// Where the program is: `SOCKEYE_BIN`, or beside the tests in the build directory.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn path() -> PathBuf {
+    let built = || build_directory().join("sockeye");
+    let path = std::env::var_os("SOCKEYE_BIN").map_or_else(built, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "no program at {}: `cargo build` makes it, `cargo xtask test` does so by itself",
+        path.display()
+    );
+    path
+}
+
+/// The program with these arguments, not yet started.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(path());
+    command.args(args).env_remove("RUST_LOG");
+    command
+}
+
+/// The program run with these arguments and this input, to its end.
+#[must_use]
+pub fn run(args: &[&str], input: &str) -> Output {
+    let mut running = Running::start(args);
+    let (mut stdin, input) = (running.stdin(), input.to_owned());
+    // Beside the reading of the output, which the program may wait for. A program that fails at
+    // once has ended before it reads.
+    let writer = thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = running.finish();
+    let _ = writer.join();
+    output
+}
+
+/// The program with its input and both outputs piped to the test. Killed when dropped.
+#[derive(Debug)]
+pub struct Running(Option<Child>);
+
+impl Running {
+    /// Starts the program with these arguments.
+    #[must_use]
+    pub fn start(args: &[&str]) -> Self {
+        let mut command = command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(Some(command.spawn().expect("the program starts")))
+    }
+
+    /// Its input, which ends when this is dropped.
+    pub fn stdin(&mut self) -> ChildStdin {
+        self.child().stdin.take().expect("the input was not taken before")
+    }
+
+    /// Closes the pipe that it prints to.
+    pub fn close_stdout(&mut self) {
+        drop(self.child().stdout.take());
+    }
+
+    /// Sends it what Ctrl-C sends.
+    pub fn interrupt(&mut self) {
+        interrupt(self.child());
+    }
+
+    /// Waits for its end, and gives what it printed.
+    #[must_use]
+    pub fn finish(mut self) -> Output {
+        let child = self.0.take().expect("it is waited for once");
+        child.wait_with_output().expect("the program can be waited for")
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it was not waited for before")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Fails unless the program failed with this exit code and one line that says why.
+pub fn assert_fails(output: &Output, code: i32) {
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "it said: {why}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(why.trim_end().lines().count(), 1, "one line says why: {why}");
+}
+
+fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).expect("the process runs");
+}
+
+/// A running server: `sockeye echo` or `sockeye serve`.
+#[derive(Debug)]
+pub struct Sockeye {
+    child: Child,
+    address: SocketAddr,
+    log: Log,
+}
+
+impl Sockeye {
+    /// `sockeye echo` on a free port, with these options besides.
+    #[must_use]
+    pub fn echo(options: &[&str]) -> Self {
+        Self::start(&[&["echo", "--listen", "127.0.0.1:0"], options].concat())
+    }
+
+    /// `sockeye serve` on a free port, with these options besides.
+    #[must_use]
+    pub fn serve(options: &[&str]) -> Self {
+        Self::start(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())
+    }
+
+    fn start(args: &[&str]) -> Self {
+        let mut command = command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let (lines, log) = (mpsc::channel(), Log::default());
+        log.follow(child.stdout.take(), lines.0.clone());
+        log.follow(child.stderr.take(), lines.0);
+        match first_address(&lines.1) {
+            Ok(address) => Self { child, address, log },
+            Err(why) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("sockeye {} {why}; it said:\n{}", args.join(" "), log.text());
+            }
+        }
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The WebSocket URL of a path that begins with `/`.
+    #[must_use]
+    pub fn ws(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    /// The HTTP URL of a path that begins with `/`.
+    #[must_use]
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The memory the process holds, in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a resident size");
+        kib.trim().parse::<u64>().expect("a number of KiB") * 1024
+    }
+
+    /// Sends it what Ctrl-C sends.
+    pub fn interrupt(&self) {
+        interrupt(&self.child);
+    }
+
+    /// Waits for it to end by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("the process can be waited for")
+    }
+
+    /// Fails the test if the server ended or a part of it panicked.
+    pub fn assert_sound(&mut self) {
+        let ended = self.child.try_wait().expect("the process can be asked");
+        let log = self.log.text();
+        assert!(ended.is_none(), "the server ended: {ended:?}\n{log}");
+        assert!(!log.contains("panicked"), "the server panicked:\n{log}");
+    }
+}
+
+impl Drop for Sockeye {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Everything a program has printed so far.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    /// Keeps what comes from `output`, and passes it on line by line while somebody listens.
+    fn follow(&self, output: Option<impl Read + Send + 'static>, lines: Sender<String>) {
+        let (log, output) = (self.clone(), output.expect("the output is piped"));
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                *log.0.lock().unwrap_or_else(PoisonError::into_inner) += &format!("{line}\n");
+                let _ = lines.send(line);
+            }
+        });
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Waits for the line in which the server names the address it listens on.
+fn first_address(lines: &Receiver<String>) -> Result<SocketAddr, &'static str> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let line = lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        match line {
+            Ok(line) => {
+                if let Some(address) = address_in(&line) {
+                    return Ok(address);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => return Err("named no address in time"),
+            Err(RecvTimeoutError::Disconnected) => return Err("ended before it listened"),
+        }
+    }
+}
+
+/// The first `127.0.0.1:PORT` in a line.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, after) = line.split_once("127.0.0.1:")?;
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)))
+}

@@ -1,0 +1,79 @@
+//! Real WebSocket clients and servers in other languages: the scripts in `interop/`.
+//!
+//! A script prints one JSON object per line, and exits with a failure when a check does not hold.
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::build_directory;
+
+/// The languages that scripts come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Node.js, with `ws`.
+    Node,
+    /// Python, with `websockets`.
+    Python,
+}
+
+/// A running script.
+#[derive(Debug)]
+pub struct Script {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Script {
+    /// Starts `interop/<name>.py` or `interop/<name>.mjs`.
+    #[must_use]
+    pub fn start(language: Language, name: &str, args: &[&str]) -> Self {
+        let (program, file) = match language {
+            Language::Node => (PathBuf::from("node"), format!("interop/{name}.mjs")),
+            Language::Python => (python(), format!("interop/{name}.py")),
+        };
+        let mut command = Command::new(program);
+        command.arg(folder().join(file)).args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("`cargo xtask test interop` installs its programs");
+        let lines = BufReader::new(child.stdout.take().expect("the output is piped")).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for the next thing it reports; `None` when it has no more to say.
+    pub fn report(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.expect("a line of output");
+        Some(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+    }
+
+    /// Waits for its end, which must be a success.
+    pub fn finish(mut self) {
+        let status = self.child.wait().expect("the script can be waited for");
+        assert!(status.success(), "the script failed: {status}");
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder of this crate.
+#[must_use]
+pub fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Python of the environment that `cargo xtask test` makes.
+fn python() -> PathBuf {
+    let python = build_directory().with_file_name("python").join("bin/python");
+    assert!(
+        python.exists(),
+        "no Python environment at {}: `cargo xtask test interop` makes it",
+        python.display()
+    );
+    python
+}

@@ -1,0 +1,144 @@
+//! Our clients, the library and `sockeye connect`, on servers made with Python's `websockets` and
+//! Node's `ws`.
+
+use serde_json::json;
+use sockeye::{CloseCode, Message, Peer, WebSocket};
+use sockeye_tests::program;
+use sockeye_tests::script::{Language, Script};
+
+const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
+
+/// Makes a test of each function for each language.
+macro_rules! with_each_language {
+    ($($name:ident),+) => {
+        mod python {
+            $(#[test]
+            fn $name() {
+                super::$name(super::Server::start(super::Language::Python));
+            })+
+        }
+        mod node {
+            $(#[test]
+            fn $name() {
+                super::$name(super::Server::start(super::Language::Node));
+            })+
+        }
+    };
+}
+
+with_each_language!(
+    messages_of_all_sizes_come_back,
+    fragmented_messages_arrive_whole,
+    the_servers_ping_is_answered,
+    our_ping_is_answered,
+    our_close_arrives_with_code_and_reason,
+    the_servers_close_arrives_with_code_and_reason,
+    connect_sends_lines_and_closes_with_1000
+);
+
+/// A running server in another language.
+struct Server {
+    script: Script,
+    url: String,
+}
+
+impl Server {
+    fn start(language: Language) -> Self {
+        let mut script = Script::start(language, "server", &[]);
+        let port = script.report().expect("the server's port")["port"].clone();
+        Self { script, url: format!("ws://127.0.0.1:{port}") }
+    }
+
+    async fn open(&self, path: &str) -> WebSocket {
+        let url = format!("{}{path}", self.url);
+        sockeye::connect(&url).await.expect("the server lets us in")
+    }
+
+    /// The server saw the connection close with this code and reason.
+    fn assert_closed(&mut self, code: u16, reason: &str) {
+        let report = self.script.report().expect("a report of the close");
+        assert_eq!(report, json!({ "code": code, "reason": reason }));
+    }
+}
+
+fn messages_of_all_sizes_come_back(mut server: Server) {
+    block_on(async {
+        let mut ws = server.open("/").await;
+        for size in SIZES {
+            assert_comes_back(&mut ws, Message::from("x".repeat(size))).await;
+            assert_comes_back(&mut ws, Message::from(vec![0xA5; size])).await;
+        }
+        ws.close(CloseCode::NORMAL, "").await.expect("a close");
+    });
+    server.assert_closed(1000, "");
+}
+
+async fn assert_comes_back(ws: &mut WebSocket, message: Message) {
+    ws.send(message.clone()).await.expect("a send");
+    assert!(receive(ws).await == message, "the same message comes back");
+}
+
+fn fragmented_messages_arrive_whole(server: Server) {
+    block_on(async {
+        let mut ws = server.open("/fragments").await;
+        assert_eq!(receive(&mut ws).await, Message::from("sockeye 🐟"));
+        assert_eq!(receive(&mut ws).await, Message::from(vec![0x00, 0xFF, 0xFE]));
+    });
+}
+
+fn the_servers_ping_is_answered(server: Server) {
+    block_on(async {
+        let mut ws = server.open("/ping").await;
+        assert_eq!(receive(&mut ws).await, Message::from("the pong came"));
+    });
+}
+
+fn our_ping_is_answered(server: Server) {
+    block_on(async {
+        let ws = server.open("/").await;
+        ws.ping().await.expect("a pong");
+    });
+}
+
+fn our_close_arrives_with_code_and_reason(mut server: Server) {
+    block_on(async {
+        let mut ws = server.open("/").await;
+        let code = CloseCode::try_from(4321).expect("a code for applications");
+        ws.close(code, "tschüß").await.expect("a close");
+        assert!(ws.recv().await.is_none(), "nothing comes after the close");
+    });
+    server.assert_closed(4321, "tschüß");
+}
+
+fn the_servers_close_arrives_with_code_and_reason(mut server: Server) {
+    block_on(async {
+        let mut ws = server.open("/close").await;
+        assert!(ws.recv().await.is_none(), "a normal close is no error");
+        let closed = ws.closed().expect("the server closed");
+        assert_eq!((closed.code(), closed.reason()), (4001, "enough"));
+        assert_eq!(closed.initiator, Peer::Remote);
+        assert!(closed.is_clean());
+    });
+    server.assert_closed(4001, "enough");
+}
+
+fn connect_sends_lines_and_closes_with_1000(mut server: Server) {
+    let lines = "one\nzwei\n三 🐟\n";
+    let output = program::run(&["connect", &server.url], lines);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), lines);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+    server.assert_closed(1000, "");
+}
+
+async fn receive(ws: &mut WebSocket) -> Message {
+    ws.recv().await.expect("a message, not the end").expect("a message, not an error")
+}
+
+/// Runs the client's part of a test, which has to end in time.
+fn block_on(future: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(sockeye_tests::PATIENCE, future).await.expect("it ends in time");
+    });
+}
