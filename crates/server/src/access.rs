@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CACHE_CONTROL, HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::channel;
 use crate::problem::Problem;
 use crate::router::App;
+use crate::{channel, websocket};
 
 /// Request headers that pages of allowed origins may send.
 const MAY_SEND: &str = "Content-Type, If-None-Match, Sockeye-Event";
@@ -29,11 +29,17 @@ const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-res
 /// The middleware round all resources.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let is_handshake = websocket::is_handshake(request.headers());
     let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
     // The path without the query, which may hold what nobody should read in a log.
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "request");
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         harden(&mut response);
+        if is_handshake {
+            // What follows on this connection was meant to be frames, and is not to be read as
+            // a request.
+            set(&mut response, CONNECTION, "close");
+        }
     }
     response
 }

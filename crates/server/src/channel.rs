@@ -10,7 +10,7 @@ use sockeye_hub::ChannelName;
 
 use crate::problem::{Code, Problem};
 use crate::router::App;
-use crate::{poll, publish};
+use crate::{poll, publish, websocket};
 
 /// What can be done with a channel.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
@@ -29,6 +29,9 @@ pub(crate) async fn answer(
         .map_err(|wrong| Problem::new(Code::BadChannel, wrong))?;
 
     match *request.method() {
+        Method::GET if websocket::is_handshake(request.headers()) => {
+            websocket::open(&app, &channel, request)
+        }
         Method::GET => poll::messages(&app, &channel, &request),
         Method::HEAD => Ok(poll::position(&app, &channel, &request)),
         Method::POST => publish::publish(&app, &channel, request).await,

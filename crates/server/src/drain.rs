@@ -72,11 +72,10 @@ impl Guest {
         self.plan().await.deadline
     }
 
-    /// The same, and then waits for this guest's turn.
-    pub(crate) async fn turn_to_leave(&mut self) -> Instant {
-        let Plan { begun, spread, deadline } = self.plan().await;
+    /// Waits until the server drains and it is this guest's turn.
+    pub(crate) async fn turn_to_leave(&mut self) {
+        let Plan { begun, spread, .. } = self.plan().await;
         sleep_until(begun + spread.mul_f64(self.share())).await;
-        deadline
     }
 
     async fn plan(&mut self) -> Plan {

@@ -24,6 +24,7 @@ mod query;
 mod router;
 mod segments;
 mod server;
+mod websocket;
 
 pub use crate::listener::{BindError, LocalAddress};
 pub use crate::options::{Listen, ServerOptions};

@@ -10,3 +10,4 @@ mod origin;
 mod poll;
 mod publish;
 mod serve;
+mod websocket;

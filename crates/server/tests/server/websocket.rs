@@ -1,0 +1,289 @@
+//! The plain WebSocket on `/c/{channel}`.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use serde_json::json;
+use sockeye::{Message, WebSocket};
+use sockeye_hub::Publication;
+use tokio::time::timeout;
+
+use crate::client::{SOON, TestServer};
+
+async fn connect(server: &TestServer, path: &str) -> WebSocket {
+    let url = format!("ws://{}{path}", server.address);
+    timeout(SOON, sockeye::connect(&url)).await.expect("the server answers").unwrap()
+}
+
+/// The next message.
+async fn receive(socket: &mut WebSocket) -> Message {
+    timeout(SOON, socket.recv()).await.expect("a message comes").expect("it is open").unwrap()
+}
+
+/// The next message, which is this text.
+#[track_caller]
+fn assert_text(message: &Message, text: &str) {
+    assert_eq!(message.as_text(), Some(text));
+}
+
+/// Reads until the server closes, and gives its close code.
+async fn close_of(socket: &mut WebSocket) -> u16 {
+    let end = async { while socket.recv().await.is_some() {} };
+    timeout(SOON, end).await.expect("the server closes");
+    let closed = socket.closed().expect("it is closed");
+    assert!(!closed.reason().is_empty(), "a close says why: {closed}");
+    closed.code()
+}
+
+#[tokio::test]
+async fn what_one_sends_everybody_gets_and_oneself_too() {
+    let server = TestServer::start().await;
+    let mut ann = connect(&server, "/c/chat").await;
+    let mut bob = connect(&server, "/c/chat").await;
+    let mut elsewhere = connect(&server, "/c/other").await;
+
+    ann.send("hello").await.unwrap();
+    ann.send(vec![0xff, 0x00]).await.unwrap();
+    ann.send("").await.unwrap();
+    for socket in [&mut ann, &mut bob] {
+        assert_text(&receive(socket).await, "hello");
+        assert_eq!(receive(socket).await, Message::binary(vec![0xff, 0x00]));
+        assert_text(&receive(socket).await, "");
+    }
+    bob.send("hi").await.unwrap();
+    assert_text(&receive(&mut ann).await, "hi");
+    elsewhere.send("alone").await.unwrap();
+    assert_text(&receive(&mut elsewhere).await, "alone");
+}
+
+#[tokio::test]
+async fn what_is_posted_comes_as_its_payload_alone() {
+    let server = TestServer::start().await;
+    let mut socket = connect(&server, "/c/chat").await;
+    let json = "{ \"b\":1.0, \"a\" : 1e5 }";
+    server.post("/c/chat", "application/json", json).await;
+    server.post("/c/chat", "application/x-www-form-urlencoded", "hello").await;
+    server.post("/c/chat", "image/png", &b"\x89PNG"[..]).await;
+    assert_text(&receive(&mut socket).await, json);
+    assert_text(&receive(&mut socket).await, "hello");
+    assert_eq!(receive(&mut socket).await, Message::binary(b"\x89PNG".to_vec()));
+}
+
+#[tokio::test]
+async fn what_is_sent_is_polled_with_positions_to_go_on_from() {
+    let server = TestServer::start().await;
+    let mut socket = connect(&server, "/c/chat").await;
+    let first = server.publish("/c/chat", "posted").await;
+    receive(&mut socket).await;
+    socket.send("sent").await.unwrap();
+    socket.send(vec![0]).await.unwrap();
+    receive(&mut socket).await;
+    receive(&mut socket).await;
+
+    let poll = server.get(&format!("/c/chat?after={first}")).await.json();
+    let said: Vec<_> = poll["messages"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        (said.len(), &said[0]["data"], &said[1]["b64"]),
+        (2, &json!("sent"), &json!("AA=="))
+    );
+    let after_sent = said[0]["at"].as_str().unwrap();
+    let mut resumed = connect(&server, &format!("/c/chat?after={after_sent}")).await;
+    assert_eq!(receive(&mut resumed).await, Message::binary(vec![0]));
+}
+
+#[tokio::test]
+async fn it_starts_at_now() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat", "before").await;
+    let mut socket = connect(&server, "/c/chat").await;
+    server.publish("/c/chat", "after").await;
+    assert_text(&receive(&mut socket).await, "after");
+}
+
+#[tokio::test]
+async fn it_starts_where_after_says() {
+    let server = TestServer::start().await;
+    for text in ["1", "2", "3"] {
+        server.publish("/c/chat", text).await;
+    }
+    for (after, first) in [("earliest", "1"), ("-1", "3"), ("10m", "1"), ("-2", "2")] {
+        let mut socket = connect(&server, &format!("/c/chat?after={after}")).await;
+        assert_text(&receive(&mut socket).await, first);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_subscribes_after_a_position_misses_nothing() {
+    let server = TestServer::start().await;
+    let channel = "chat".parse().unwrap();
+    let publishing = tokio::spawn({
+        let hub = server.hub.clone();
+        async move {
+            for number in 1..=900 {
+                hub.publish(&channel, Publication::text(&number.to_string())).unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    // In the middle of it: the position first, then the socket after it.
+    for _ in 0..5 {
+        let at = server.head("/c/chat").await.header("etag").trim_matches('"').to_owned();
+        let (_, offset) = at.split_once('.').unwrap();
+        let mut socket = connect(&server, &format!("/c/chat?after={at}")).await;
+        for number in offset.parse::<u64>().unwrap() + 1..=900 {
+            assert_text(&receive(&mut socket).await, &number.to_string());
+        }
+    }
+    publishing.await.unwrap();
+}
+
+#[tokio::test]
+async fn where_messages_are_missing_it_closes_with_4410() {
+    let server = TestServer::with(|options| options.history_count = 2).await;
+    let first = server.publish("/c/chat", "1").await;
+    for text in ["2", "3", "4"] {
+        server.publish("/c/chat", text).await;
+    }
+    for after in [first.as_str(), "zzzzzzz.1"] {
+        let mut socket = connect(&server, &format!("/c/chat?after={after}")).await;
+        assert_eq!(close_of(&mut socket).await, 4410, "after={after}");
+    }
+}
+
+#[tokio::test]
+async fn one_who_reads_too_slowly_is_closed_with_4410() {
+    let server = TestServer::with(|options| options.history_bytes = 256 * 1024).await;
+    let mut slow = connect(&server, "/c/chat").await;
+    let (channel, large) = ("chat".parse().unwrap(), vec![0; 60 * 1024]);
+    // More than the sockets' buffers hold; and time for the server to have filled them.
+    for _ in 0..1000 {
+        server.hub.publish(&channel, Publication::bytes(&large)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(close_of(&mut slow).await, 4410);
+}
+
+#[tokio::test]
+async fn it_stays_open_when_the_history_is_deleted() {
+    let server = TestServer::start().await;
+    let mut socket = connect(&server, "/c/chat").await;
+    server.publish("/c/chat", "before").await;
+    assert_text(&receive(&mut socket).await, "before");
+    assert_eq!(server.delete("/c/chat").await.status, StatusCode::NO_CONTENT);
+    server.publish("/c/chat", "after").await;
+    assert_text(&receive(&mut socket).await, "after");
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_limit_closes_with_1009() {
+    let server = TestServer::with(|options| options.max_message = 10).await;
+    let mut socket = connect(&server, "/c/chat").await;
+    socket.send("0123456789").await.unwrap();
+    assert_text(&receive(&mut socket).await, "0123456789");
+    socket.send("0123456789x").await.unwrap();
+    assert_eq!(close_of(&mut socket).await, 1009);
+
+    // One that is larger than the whole history is too large as well.
+    let server = TestServer::with(|options| options.history_bytes = 1000).await;
+    let mut socket = connect(&server, "/c/chat").await;
+    socket.send("x".repeat(1001)).await.unwrap();
+    assert_eq!(close_of(&mut socket).await, 1009);
+}
+
+#[tokio::test]
+async fn one_who_sends_and_does_not_read_is_still_listened_to() {
+    let server = TestServer::with(|options| options.history_bytes = 64 << 20).await;
+    let mut socket = connect(&server, "/c/chat").await;
+    let large = "x".repeat(60 * 1024);
+    let sending = async {
+        for _ in 0..400 {
+            socket.send(large.as_str()).await.unwrap();
+        }
+    };
+    timeout(SOON, sending).await.expect("the server reads though nobody reads what it writes");
+    for _ in 0..400 {
+        assert_eq!(receive(&mut socket).await.len(), large.len());
+    }
+}
+
+#[tokio::test]
+async fn a_close_is_answered_with_the_same_code() {
+    let server = TestServer::start().await;
+    let mut socket = connect(&server, "/c/chat").await;
+    let closed = socket.close(4000.try_into().unwrap(), "bye").await.unwrap();
+    assert!(closed.is_clean());
+    assert_eq!(closed.code(), 4000);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_sends_its_websockets_away_with_1012() {
+    let server = TestServer::start().await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        sockets.push(connect(&server, "/c/chat").await);
+    }
+    let begun = Instant::now();
+    let running = server.begin_to_stop();
+    for socket in &mut sockets {
+        assert_eq!(close_of(socket).await, 1012);
+    }
+    timeout(SOON, running).await.unwrap().unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn one_who_does_not_read_does_not_hold_a_server_that_stops() {
+    let server = TestServer::with(|options| options.drain = Duration::from_millis(200)).await;
+    let _deaf = connect(&server, "/c/chat").await;
+    let (channel, large) = ("chat".parse().unwrap(), vec![0; 60 * 1024]);
+    for _ in 0..200 {
+        server.hub.publish(&channel, Publication::bytes(&large)).unwrap();
+    }
+    server.stop().await;
+}
+
+/// The head of a handshake that is right but for these header lines.
+fn handshake(path: &str, headers: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+}
+
+/// A refusal ends the connection: what follows on it was meant to be frames.
+#[tokio::test]
+async fn handshakes_that_are_refused_say_why_and_end_the_connection() {
+    let server = TestServer::start().await;
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    let cases = [
+        ("/c/chat", "Sec-WebSocket-Version: 8\r\n".to_owned(), 426, "upgrade_required"),
+        ("/c/chat", String::new(), 400, "bad_request"),
+        ("/c/chat", format!("{version}Sec-WebSocket-Key: again\r\n"), 400, "bad_request"),
+        ("/c/chat?after=yesterday", version.to_owned(), 400, "bad_position"),
+        ("/c/-chat", version.to_owned(), 400, "bad_channel"),
+        ("/nowhere", version.to_owned(), 404, "not_found"),
+        ("/c/chat", format!("{version}Origin: http://evil.example\r\n"), 403, "bad_origin"),
+        ("/c/chat", format!("{version}Origin: null\r\n"), 403, "bad_origin"),
+        (
+            "/c/chat",
+            format!("{version}Sec-WebSocket-Protocol: sockeye.v1\r\n"),
+            406,
+            "not_acceptable",
+        ),
+    ];
+    for (path, headers, status, code) in cases {
+        let answer = server.send_raw(handshake(path, &headers)).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}{answer}");
+        assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{headers}{answer}");
+        assert!(status != 426 || answer.contains("sec-websocket-version: 13"), "{answer}");
+    }
+    let rebound = handshake("/c/chat", version).replace("localhost", "evil.example");
+    assert!(server.send_raw(rebound).await.contains("\"bad_origin\""));
+}
+
+#[tokio::test]
+async fn an_upgrade_to_something_else_is_an_ordinary_request() {
+    let server = TestServer::start().await;
+    let request = "GET /c/chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n";
+    assert!(server.send_raw(request).await.starts_with("HTTP/1.1 200 "));
+}
