@@ -232,6 +232,9 @@ impl Connection {
     /// Payloads of a few KiB are copied, so that many small messages go out in one write; larger
     /// ones are not, except on a client when the payload is shared: it has to be masked.
     pub fn send(&mut self, message: Message) -> Result<(), Misuse> {
+        if self.state == State::Open && self.fragmented.is_some() {
+            return Err(Misuse::Fragmented);
+        }
         let kind = message.kind();
         self.send_fragment(kind, message.into_bytes(), true)
     }

@@ -82,8 +82,9 @@ impl HeadReader {
     }
 
     fn check_size(&self, size: usize) -> Result<(), MalformedHead> {
-        if !self.first_line_done && size > self.limits.line {
-            return Err(MalformedHead::Line(self.limits.line));
+        let line = self.limits.line.min(self.limits.bytes);
+        if !self.first_line_done && size > line {
+            return Err(MalformedHead::Line(line));
         }
         if size > self.limits.bytes {
             return Err(MalformedHead::Size(self.limits.bytes));
