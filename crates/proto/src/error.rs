@@ -44,6 +44,9 @@ pub enum Violation {
     /// A Close frame with a code that may not be sent (RFC 6455 §7.4).
     #[error("a Close frame has the code {0}, which may not be sent")]
     CloseCode(u16),
+    /// A compressed message that is not DEFLATE data, or is cut off (RFC 7692 §7.2.2).
+    #[error("a compressed message cannot be inflated")]
+    Compression,
     /// A continuation with no message begun (RFC 6455 §5.4).
     #[error("a continuation frame came with no message begun")]
     Continuation,
@@ -83,7 +86,7 @@ impl Violation {
     /// The close code that it earns.
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::Compression | Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! * [`Connection`] is an open WebSocket: its documentation is the contract in four kinds of methods.
 //! * [`handshake`] opens one, on either side, as data: heads in, heads or refusals out.
+//! * [`DeflateConfig`] asks for compressed messages ([RFC 7692]); [`Connection::with_deflate`] has them.
 //! * [`Config`] has the limits and deadlines, all with defaults that are safe in public.
 //!
 //! ```
@@ -21,10 +22,10 @@
 //! client.send(Message::from("hello"))?;
 //! let mut received = BytesMut::new();
 //! while client.transmit().has_remaining() {
-//!     let chunk = client.transmit().chunk();
-//!     received.extend_from_slice(chunk);
-//!     let written = chunk.len();
-//!     client.transmit().advance(written);
+//!     let outbox = client.transmit();
+//!     received.extend_from_slice(outbox.chunk());
+//!     let written = outbox.chunk().len();
+//!     outbox.advance(written);
 //! }
 //!
 //! let event = server.poll_event(&mut received, now);
@@ -32,11 +33,13 @@
 //! # Ok::<(), sockeye_proto::Misuse>(())
 //! ```
 //!
+//! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
 mod close;
 mod config;
 mod connection;
+mod deflate;
 mod error;
 mod frame;
 pub mod handshake;
@@ -48,6 +51,10 @@ mod utf8;
 pub use close::{CloseCode, CloseFrame, Closed, InvalidCloseCode, Peer, ReasonTooLong};
 pub use config::{Config, Keepalive};
 pub use connection::{Connection, Event, MaskSource, Outbox, State, Transport};
+pub use deflate::{
+    ClientWindow, DeflateAgreement, DeflateConfig, DeflateOffer, InvalidWindowBits, Prepared,
+    WindowBits,
+};
 pub use error::{Deadline, Failure, Limit, Misuse, Violation};
 pub use message::{Message, MessageKind};
 pub use text::{InvalidUtf8, Text};

@@ -1,5 +1,6 @@
 //! An open WebSocket connection, from the first frame to the end of the transport.
 
+mod compressed;
 mod outbox;
 mod receiver;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use self::receiver::{Received, Receiver};
 use crate::{
     close::{CloseFrame, Closed, Peer},
     config::Config,
+    deflate::Deflation,
     error::{Deadline, Failure, Misuse},
     frame::{Header, MAX_CONTROL_PAYLOAD, Opcode, Rules},
     message::{Message, MessageKind},
@@ -77,6 +79,16 @@ enum Role {
     Server,
 }
 
+impl Role {
+    /// The key for the next frame; servers do not mask.
+    fn next_mask(&mut self) -> Option<[u8; 4]> {
+        match self {
+            Self::Client(masks) => Some(masks.next_key()),
+            Self::Server => None,
+        }
+    }
+}
+
 /// An open WebSocket connection, without I/O.
 ///
 /// Its methods are of four kinds:
@@ -102,6 +114,8 @@ pub struct Connection {
     role: Role,
     config: Arc<Config>,
     state: State,
+    /// permessage-deflate, if it was agreed on and as long as messages go.
+    deflate: Option<Box<Deflation>>,
 
     // Receiving.
     receiver: Receiver,
@@ -112,8 +126,8 @@ pub struct Connection {
 
     // Sending.
     outbox: Outbox,
-    /// The kind of the fragmented message that is being sent.
-    fragmented: Option<MessageKind>,
+    /// The fragmented message that is being sent: its kind, and whether it is compressed.
+    fragmented: Option<(MessageKind, bool)>,
     /// The latest ping not yet answered, because the pong before it is not yet written.
     pong_due: Option<Bytes>,
     /// The outbox's position after the last pong.
@@ -227,40 +241,27 @@ impl Connection {
 
 /// Commands.
 impl Connection {
-    /// Sends a message in one frame.
+    /// Sends a message in one frame, compressed if [that was agreed on](Self::with_deflate) and makes
+    /// it smaller.
     ///
     /// Payloads of a few KiB are copied, so that many small messages go out in one write; larger
     /// ones are not, except on a client when the payload is shared: it has to be masked.
     pub fn send(&mut self, message: Message) -> Result<(), Misuse> {
-        if self.state == State::Open && self.fragmented.is_some() {
-            return Err(Misuse::Fragmented);
-        }
-        let kind = message.kind();
-        self.send_fragment(kind, message.into_bytes(), true)
+        self.send_with(message, true)
     }
 
     /// Sends the next fragment of a message; `last` ends it (RFC 6455 §5.4).
     ///
     /// Fragments of a text may be cut anywhere, also inside a character: that the whole is UTF-8 is
-    /// up to the caller.
+    /// up to the caller. They go uncompressed; see
+    /// [`send_fragment_with`](Self::send_fragment_with).
     pub fn send_fragment(
         &mut self,
         kind: MessageKind,
         payload: Bytes,
         last: bool,
     ) -> Result<(), Misuse> {
-        if self.state != State::Open {
-            return Err(Misuse::Closing);
-        }
-        let opcode = match (self.fragmented, kind) {
-            (None, MessageKind::Text) => Opcode::Text,
-            (None, MessageKind::Binary) => Opcode::Binary,
-            (Some(begun), _) if begun == kind => Opcode::Continuation,
-            (Some(_), _) => return Err(Misuse::Fragmented),
-        };
-        self.fragmented = (!last).then_some(kind);
-        self.queue_frame(last, opcode, payload);
-        Ok(())
+        self.send_fragment_with(kind, payload, last, false)
     }
 
     /// Sends a ping with up to 125 bytes of payload.
@@ -309,10 +310,11 @@ impl Connection {
         }
         let rules = Rules {
             masked: !self.is_client(),
-            rsv1: false,
+            rsv1: self.deflate.is_some(),
             long_lengths: self.config.accept_long_lengths,
         };
-        let received = self.receiver.next(input, &self.config, rules);
+        let inbound = self.deflate.as_deref_mut().map(|deflate| &mut deflate.inbound);
+        let received = self.receiver.next(input, &self.config, rules, inbound);
         self.input_seen = input.len();
         let incomplete = !input.is_empty() || self.receiver.is_inside_message();
         match received {
@@ -383,6 +385,7 @@ impl Connection {
             role,
             config,
             state: State::Open,
+            deflate: None,
             receiver: Receiver::default(),
             input_seen: 0,
             last_received: now,
@@ -443,6 +446,7 @@ impl Connection {
         self.state = State::Closed;
         self.pong_due = None;
         self.receiver = Receiver::default();
+        self.deflate = None;
     }
 
     fn report_closed(&mut self) -> Option<Event> {
@@ -482,10 +486,7 @@ impl Connection {
     }
 
     fn queue_frame(&mut self, fin: bool, opcode: Opcode, payload: Bytes) {
-        let mask = match &mut self.role {
-            Role::Client(masks) => Some(masks.next_key()),
-            Role::Server => None,
-        };
+        let mask = self.role.next_mask();
         let length = payload.len() as u64;
         self.outbox.push(&Header { fin, rsv1: false, opcode, mask, length }, payload);
     }

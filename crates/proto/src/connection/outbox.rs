@@ -52,24 +52,48 @@ impl Outbox {
 
     /// Adds a frame; its payload is masked here if the header has a key.
     pub(super) fn push(&mut self, header: &Header, payload: Bytes) {
-        let (bytes, size) = header.encode();
-        self.length += size + payload.len();
         if payload.len() < WORTH_SHARING {
-            self.staging.reserve(size + payload.len());
-            self.staging.extend_from_slice(&bytes[..size]);
-            let begin = self.staging.len();
-            self.staging.extend_from_slice(&payload);
-            if let Some(key) = header.mask {
-                apply_mask(&mut self.staging[begin..], key, 0);
-            }
+            self.push_copy(header, &payload);
             return;
         }
+        let (bytes, size) = header.encode();
+        self.length += size;
         self.staging.extend_from_slice(&bytes[..size]);
-        self.segments.push_back(self.staging.split().freeze());
-        self.segments.push_back(match header.mask {
+        self.push_shared(match header.mask {
             Some(key) => masked(payload, key),
             None => payload,
         });
+    }
+
+    /// Adds a frame, copying its payload.
+    pub(super) fn push_copy(&mut self, header: &Header, payload: &[u8]) {
+        let (bytes, size) = header.encode();
+        self.length += size + payload.len();
+        self.staging.reserve(size + payload.len());
+        self.staging.extend_from_slice(&bytes[..size]);
+        let begin = self.staging.len();
+        self.staging.extend_from_slice(payload);
+        if let Some(key) = header.mask {
+            apply_mask(&mut self.staging[begin..], key, 0);
+        }
+    }
+
+    /// Adds a frame that is encoded already.
+    pub(super) fn push_encoded(&mut self, frame: &Bytes) {
+        if frame.len() < WORTH_SHARING {
+            self.length += frame.len();
+            self.staging.extend_from_slice(frame);
+        } else {
+            self.push_shared(frame.clone());
+        }
+    }
+
+    fn push_shared(&mut self, bytes: Bytes) {
+        self.length += bytes.len();
+        if !self.staging.is_empty() {
+            self.segments.push_back(self.staging.split().freeze());
+        }
+        self.segments.push_back(bytes);
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! A message in one frame is unmasked and checked where it lies, in the input buffer, while it
 //! arrives, and is cut out of it when whole. Fragments are moved, as they arrive, to one buffer of
-//! their message. Either way memory grows with what has arrived, never with what a header announces.
+//! their message; so is what a compressed message inflates to. Either way memory grows with what has arrived, never with what a header announces.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
+    deflate::{Inbound, Inflation},
     error::{Failure, Limit, Violation},
     frame::{Header, Opcode, Rules},
     mask::apply_mask,
@@ -50,7 +51,12 @@ struct Frame {
 struct Assembly {
     kind: MessageKind,
     payload: BytesMut,
+    /// What inflates it, if it is compressed.
+    inflation: Option<Inflation>,
     fragments: usize,
+    /// The payload of its frames, as announced.
+    length: usize,
+    /// The same, each fragment with its least charge.
     cost: usize,
 }
 
@@ -61,6 +67,7 @@ impl Receiver {
         input: &mut BytesMut,
         config: &Config,
         rules: Rules,
+        mut inbound: Option<&mut Inbound>,
     ) -> Result<Option<Received>, Failure> {
         loop {
             let mut frame = match self.frame.take() {
@@ -69,7 +76,7 @@ impl Receiver {
                     let Some((header, size)) = Header::decode(input, rules)? else {
                         return Ok(None);
                     };
-                    self.begin_frame(&header, config)?;
+                    self.begin_frame(&header, config, inbound.as_deref())?;
                     input.advance(size);
                     Frame { header, done: 0 }
                 }
@@ -78,7 +85,7 @@ impl Receiver {
             let received = if opcode.is_control() {
                 take_control(&frame.header, input)?
             } else if self.message.is_some() {
-                self.take_fragment(&mut frame, input)?
+                self.take_fragment(&mut frame, input, config, inbound.as_deref_mut())?
             } else {
                 self.take_in_place(&mut frame, input)?
             };
@@ -115,7 +122,12 @@ impl Receiver {
 
     /// Checks that the frame may stand here and stays within the limits, before any of its payload
     /// is looked at.
-    fn begin_frame(&mut self, header: &Header, config: &Config) -> Result<(), Failure> {
+    fn begin_frame(
+        &mut self,
+        header: &Header,
+        config: &Config,
+        inbound: Option<&Inbound>,
+    ) -> Result<(), Failure> {
         let kind = match header.opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
             Opcode::Continuation if self.message.is_none() => {
@@ -128,26 +140,30 @@ impl Receiver {
             Opcode::Text => Some(MessageKind::Text),
             Opcode::Binary => Some(MessageKind::Binary),
         };
-        let too_big = Limit::MessageSize { max: config.max_message_size };
+        let inflated = self.message.as_ref().is_some_and(|message| message.inflation.is_some());
+        let max = config.max_message_size;
+        let max_length = if header.rsv1 || inflated { max_compressed(max) } else { max };
+        let too_big = Limit::MessageSize { max };
         let length = usize::try_from(header.length).map_err(|_| too_big)?;
-        let before = self.message.as_ref().map_or(0, |message| message.payload.len());
-        if before.checked_add(length).is_none_or(|total| total > config.max_message_size) {
+        let before = self.message.as_ref().map_or(0, |message| message.length);
+        if before.checked_add(length).is_none_or(|total| total > max_length) {
             return Err(too_big.into());
         }
         if let Some(kind) = kind {
             self.utf8 = Utf8Validator::default();
-            if !header.fin {
-                let payload = BytesMut::new();
-                self.message = Some(Box::new(Assembly { kind, payload, fragments: 0, cost: 0 }));
+            if header.rsv1 || !header.fin {
+                let inflation = inbound.filter(|_| header.rsv1).map(Inflation::new).transpose()?;
+                self.message = Some(Box::new(Assembly::new(kind, inflation)));
             }
         }
         if let Some(message) = &mut self.message {
             message.fragments += 1;
+            message.length += length;
             message.cost = message.cost.saturating_add(length.max(FRAGMENT_COST));
             if message.fragments > config.max_fragments {
                 return Err(Limit::Fragments { max: config.max_fragments }.into());
             }
-            if message.cost > config.max_message_size.max(MIN_COST_LIMIT) {
+            if message.cost > max_length.max(MIN_COST_LIMIT) {
                 return Err(too_big.into());
             }
         }
@@ -177,21 +193,29 @@ impl Receiver {
         self.complete(kind, payload)
     }
 
-    /// A fragment, moved to its message's buffer as it arrives.
+    /// A fragment, or a compressed message, moved to its message's buffer as it arrives.
     fn take_fragment(
         &mut self,
         frame: &mut Frame,
         input: &mut BytesMut,
-    ) -> Result<Progress, Violation> {
-        let Some(message) = &mut self.message else { return Err(Violation::Continuation) };
+        config: &Config,
+        inbound: Option<&mut Inbound>,
+    ) -> Result<Progress, Failure> {
+        let Some(message) = &mut self.message else { return Err(Violation::Continuation.into()) };
         let length = frame.header.length as usize; // within the limit: it fits
         let arrived = (length - frame.done).min(input.len());
         let fresh = &mut input[..arrived];
         unmask(&frame.header, frame.done, fresh);
-        if message.kind == MessageKind::Text {
-            self.utf8.update(fresh).map_err(|_| Violation::InvalidUtf8)?;
+        let last = frame.header.fin && frame.done + arrived == length;
+        match inbound {
+            Some(inbound) if message.inflation.is_some() => {
+                message.inflate(fresh, last, inbound, config.max_message_size, &mut self.utf8)?;
+            }
+            _ => {
+                check_text(message.kind, fresh, &mut self.utf8)?;
+                message.payload.extend_from_slice(fresh);
+            }
         }
-        message.payload.extend_from_slice(fresh);
         input.advance(arrived);
         frame.done += arrived;
         if frame.done < length {
@@ -202,7 +226,7 @@ impl Receiver {
         }
         let (kind, payload) = (message.kind, std::mem::take(&mut message.payload));
         self.message = None;
-        self.complete(kind, payload.freeze())
+        Ok(self.complete(kind, payload.freeze())?)
     }
 
     fn complete(&self, kind: MessageKind, payload: Bytes) -> Result<Progress, Violation> {
@@ -213,6 +237,46 @@ impl Receiver {
         };
         Ok(Progress::Complete(Received::Message(message)))
     }
+}
+
+impl Assembly {
+    fn new(kind: MessageKind, inflation: Option<Inflation>) -> Self {
+        let payload = BytesMut::new();
+        Self { kind, payload, inflation, fragments: 0, length: 0, cost: 0 }
+    }
+
+    /// Inflates what has come, and what was still missing if it was the last.
+    fn inflate(
+        &mut self,
+        compressed: &[u8],
+        last: bool,
+        inbound: &mut Inbound,
+        max: usize,
+        utf8: &mut Utf8Validator,
+    ) -> Result<(), Failure> {
+        let kind = self.kind;
+        let mut check = |fresh: &[u8]| Ok(check_text(kind, fresh, utf8)?);
+        if let Some(inflation) = &mut self.inflation {
+            inflation.feed(compressed, &mut self.payload, inbound, max, &mut check)?;
+        }
+        if last && let Some(inflation) = self.inflation.take() {
+            inflation.finish(&mut self.payload, inbound, max, check)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_text(kind: MessageKind, fresh: &[u8], utf8: &mut Utf8Validator) -> Result<(), Violation> {
+    match kind {
+        MessageKind::Text => utf8.update(fresh).map_err(|_| Violation::InvalidUtf8),
+        MessageKind::Binary => Ok(()),
+    }
+}
+
+/// How long a compressed message may be that inflates to `max` bytes: what does not compress grows
+/// by an eighth at the worst, where literals of 9 bits stand for 8, and by the ends of flushes.
+fn max_compressed(max: usize) -> usize {
+    max.saturating_add(max / 8).saturating_add(1024)
 }
 
 enum Progress {

@@ -17,6 +17,7 @@ use super::{
     fields::{is_token, list_has, single},
     head::{HeadLimits, HeadReader, MalformedHead, encode_fields},
 };
+use crate::deflate::{DeflateAgreement, DeflateConfig};
 
 /// What a client asks for.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct ClientRequest {
     pub headers: HeaderMap,
     /// How large the response's head may be.
     pub limits: HeadLimits,
+    /// Whether to offer permessage-deflate, and how. Default not.
+    pub deflate: Option<DeflateConfig>,
 }
 
 impl ClientRequest {
@@ -42,6 +45,7 @@ impl ClientRequest {
             subprotocols: Vec::new(),
             headers: HeaderMap::new(),
             limits: HeadLimits::default(),
+            deflate: None,
         }
     }
 
@@ -76,6 +80,12 @@ impl ClientRequest {
         if !self.subprotocols.is_empty() {
             out.put_slice(b"Sec-WebSocket-Protocol: ");
             out.put_slice(self.subprotocols.join(", ").as_bytes());
+            out.put_slice(b"\r\n");
+        }
+        if let Some(deflate) = &self.deflate {
+            let offers: Vec<_> = deflate.to_offers().iter().map(ToString::to_string).collect();
+            out.put_slice(b"Sec-WebSocket-Extensions: ");
+            out.put_slice(offers.join(", ").as_bytes());
             out.put_slice(b"\r\n");
         }
         encode_fields(&self.headers, &mut out);
@@ -113,6 +123,7 @@ pub struct ClientHandshake {
     request: Bytes,
     accept: String,
     subprotocols: Vec<String>,
+    deflate: Option<DeflateConfig>,
     reader: HeadReader,
 }
 
@@ -124,6 +135,8 @@ pub struct Accepted {
     pub response: Response<()>,
     /// The subprotocol that the server chose.
     pub subprotocol: Option<String>,
+    /// The compression agreed on, for [`Connection::with_deflate`](crate::Connection::with_deflate).
+    pub deflate: Option<DeflateAgreement>,
 }
 
 impl ClientHandshake {
@@ -136,6 +149,7 @@ impl ClientHandshake {
             accept: accept_key(&key),
             reader: HeadReader::new(request.limits),
             subprotocols: request.subprotocols,
+            deflate: request.deflate,
         })
     }
 
@@ -170,9 +184,30 @@ impl ClientHandshake {
         if single(headers, &SEC_WEBSOCKET_ACCEPT) != Ok(Some(&self.accept)) {
             return Err(ResponseError::Accept);
         }
-        check_extensions(headers)?;
+        let deflate = self.check_extensions(headers)?;
         let subprotocol = self.check_subprotocol(headers)?;
-        Ok(Some(Accepted { response, subprotocol }))
+        Ok(Some(Accepted { response, subprotocol, deflate }))
+    }
+
+    fn check_extensions(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<DeflateAgreement>, ResponseError> {
+        let extensions = Extension::parse_all(headers)
+            .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
+        let mut agreed = None;
+        for extension in extensions {
+            // Two would share RSV1 (RFC 7692 §5): there can be one at most.
+            let config = self.deflate.as_ref().filter(|_| agreed.is_none());
+            agreed = config.and_then(|config| DeflateAgreement::check(&extension, config));
+            if agreed.is_none() {
+                return Err(ResponseError::Extension(match config {
+                    Some(_) => extension.to_string(),
+                    None => extension.name,
+                }));
+            }
+        }
+        Ok(agreed)
     }
 
     fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
@@ -188,15 +223,6 @@ impl ClientHandshake {
     }
 }
 
-fn check_extensions(headers: &HeaderMap) -> Result<(), ResponseError> {
-    let extensions = Extension::parse_all(headers)
-        .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
-    match extensions.into_iter().next() {
-        Some(extension) => Err(ResponseError::Extension(extension.name)),
-        None => Ok(()),
-    }
-}
-
 /// The response does not open a WebSocket.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
@@ -206,8 +232,8 @@ pub enum ResponseError {
     /// `Connection` has no `Upgrade`.
     #[error("its Connection header has no Upgrade")]
     Connection,
-    /// An extension that was not offered, or a list that is none.
-    #[error("it agrees to {0:?}, an extension that was not offered")]
+    /// An extension that was not offered, or not so, or a list that is none.
+    #[error("it agrees to {0:?}, which was not offered")]
     Extension(String),
     /// Not HTTP, or too long.
     #[error(transparent)]

@@ -17,6 +17,7 @@ use super::{
     fields::{is_token, list, list_has, single},
     head::{HeadLimits, HeadReader, MalformedHead},
 };
+use crate::deflate::{DeflateAgreement, DeflateConfig};
 
 /// Reads the request that opens a WebSocket.
 #[derive(Debug, Default)]
@@ -45,6 +46,7 @@ pub struct Offer {
     accept: String,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
+    deflate: Option<DeflateAgreement>,
 }
 
 impl Offer {
@@ -61,7 +63,12 @@ impl Offer {
         check_version(headers)?;
         let extensions = Extension::parse_all(headers)
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
-        Ok(Self { accept: accept_key(key), subprotocols: parse_subprotocols(headers)?, extensions })
+        Ok(Self {
+            accept: accept_key(key),
+            subprotocols: parse_subprotocols(headers)?,
+            extensions,
+            deflate: None,
+        })
     }
 
     /// The subprotocols offered, the preferred one first.
@@ -72,6 +79,15 @@ impl Offer {
     /// The extensions offered, the preferred one first.
     pub fn extensions(&self) -> &[Extension] {
         &self.extensions
+    }
+
+    /// Agrees to permessage-deflate, if the client offers it in a way that fits `config`: to the first
+    /// such offer (RFC 7692 §5). [`accept`](Self::accept) will then say so, and the agreement is for
+    /// [`Connection::with_deflate`](crate::Connection::with_deflate). Without an offer that fits there
+    /// is no compression; that is no error.
+    pub fn agree_deflate(&mut self, config: &DeflateConfig) -> Option<DeflateAgreement> {
+        self.deflate = DeflateAgreement::accept(&self.extensions, config);
+        self.deflate
     }
 
     /// The answer that opens the WebSocket, with the subprotocol chosen and headers of one's own.
@@ -99,6 +115,10 @@ impl Offer {
             let offered = self.subprotocols().any(|offered| offered == chosen);
             let value = HeaderValue::from_str(chosen).ok().filter(|_| offered);
             fields.insert(SEC_WEBSOCKET_PROTOCOL, value.ok_or(AnswerError::NotOffered)?);
+        }
+        if let Some(deflate) = &self.deflate {
+            let value = HeaderValue::from_str(&deflate.to_string());
+            fields.insert(SEC_WEBSOCKET_EXTENSIONS, value.map_err(|_| AnswerError::NotOffered)?);
         }
         Ok(response)
     }

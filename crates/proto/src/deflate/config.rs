@@ -1,0 +1,114 @@
+//! How an end wants its messages compressed.
+
+use super::params::{ClientWindow, DeflateOffer, WindowBits};
+
+/// How an end wants permessage-deflate to be: what a client offers, what a server agrees to.
+///
+/// The default lets every message start from an empty window in both directions, so that an idle
+/// connection costs nothing; as an offer:
+/// `permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits`.
+///
+/// ```
+/// use sockeye_proto::DeflateConfig;
+///
+/// let similar_messages = DeflateConfig::default().server_takeover(true).threshold(32);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeflateConfig {
+    /// Whether the server's messages may refer to earlier ones. Default no.
+    ///
+    /// It makes similar small messages much smaller, and costs memory per connection on both sides:
+    /// [up to 276 KiB](crate::Connection::release_deflate) to send, up to 32 KiB to receive.
+    pub server_takeover: bool,
+    /// Whether the client's messages may refer to earlier ones. Default no.
+    pub client_takeover: bool,
+    /// How far back the server's messages may refer. Default 15, which is 32 KiB.
+    pub server_window_bits: WindowBits,
+    /// How far back the client's messages may refer. Default 15, which is 32 KiB.
+    pub client_window_bits: WindowBits,
+    /// How hard the sender tries, 1 to 9 (a number outside counts as the nearest). Default 5.
+    ///
+    /// Below 3 messages grow by half; above 6 they shrink by one percent at twice the time.
+    pub level: u8,
+    /// Messages of fewer bytes go uncompressed. Default 256.
+    ///
+    /// Without context takeover such short messages hardly shrink.
+    pub threshold: usize,
+    /// What a client offers instead of one offer made from the rest, the preferred one first.
+    /// Default none.
+    pub offers: Vec<DeflateOffer>,
+}
+
+impl Default for DeflateConfig {
+    fn default() -> Self {
+        Self {
+            server_takeover: false,
+            client_takeover: false,
+            server_window_bits: WindowBits::MAX,
+            client_window_bits: WindowBits::MAX,
+            level: 5,
+            threshold: 256,
+            offers: Vec::new(),
+        }
+    }
+}
+
+impl DeflateConfig {
+    /// Sets [`server_takeover`](Self::server_takeover).
+    pub fn server_takeover(mut self, allowed: bool) -> Self {
+        self.server_takeover = allowed;
+        self
+    }
+
+    /// Sets [`client_takeover`](Self::client_takeover).
+    pub fn client_takeover(mut self, allowed: bool) -> Self {
+        self.client_takeover = allowed;
+        self
+    }
+
+    /// Sets [`server_window_bits`](Self::server_window_bits).
+    pub fn server_window_bits(mut self, bits: WindowBits) -> Self {
+        self.server_window_bits = bits;
+        self
+    }
+
+    /// Sets [`client_window_bits`](Self::client_window_bits).
+    pub fn client_window_bits(mut self, bits: WindowBits) -> Self {
+        self.client_window_bits = bits;
+        self
+    }
+
+    /// Sets [`level`](Self::level).
+    pub fn level(mut self, level: u8) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Sets [`threshold`](Self::threshold), in bytes.
+    pub fn threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// Adds one of the [`offers`](Self::offers) of a client.
+    pub fn offer(mut self, offer: DeflateOffer) -> Self {
+        self.offers.push(offer);
+        self
+    }
+
+    /// What a client offers with this, the preferred offer first.
+    pub fn to_offers(&self) -> Vec<DeflateOffer> {
+        if !self.offers.is_empty() {
+            return self.offers.clone();
+        }
+        let limited = |bits: WindowBits| (bits < WindowBits::MAX).then_some(bits);
+        vec![DeflateOffer {
+            server_no_context_takeover: !self.server_takeover,
+            client_no_context_takeover: !self.client_takeover,
+            server_max_window_bits: limited(self.server_window_bits),
+            client_max_window_bits: limited(self.client_window_bits)
+                .map_or(ClientWindow::Limitable, ClientWindow::AtMost),
+        }]
+    }
+}

@@ -1,0 +1,118 @@
+//! A message encoded once for many receivers.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    DeflateConfig,
+    compress::{Setting, compress_alone},
+    params::WindowBits,
+    pool,
+};
+use crate::{
+    frame::{Header, Opcode},
+    message::{Message, MessageKind},
+};
+
+/// A message that a server sends on many connections: its frame is made once, plain and compressed,
+/// each when it is first needed, and shared.
+///
+/// Cloning shares all of it. Send it with
+/// [`Connection::send_prepared`](crate::Connection::send_prepared).
+///
+/// ```
+/// use std::time::Instant;
+/// use sockeye_proto::{Config, Connection, Message, Prepared};
+///
+/// let news = Prepared::new(Message::from("news"));
+/// for _ in 0..1000 {
+///     let mut connection = Connection::server(Config::default(), Instant::now());
+///     connection.send_prepared(&news)?;
+/// }
+/// # Ok::<(), sockeye_proto::Misuse>(())
+/// ```
+#[derive(Clone)]
+pub struct Prepared {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    message: Message,
+    level: u8,
+    plain: OnceLock<Bytes>,
+    /// `None` inside: compressed it would not be smaller.
+    compressed: OnceLock<Option<Bytes>>,
+}
+
+impl Prepared {
+    /// Nothing is encoded yet. It will be compressed at the default level, 5.
+    pub fn new(message: impl Into<Message>) -> Self {
+        Self::with_level(message, DeflateConfig::default().level)
+    }
+
+    /// The same with a level of compression, 1 to 9, that counts whatever the connections' levels are.
+    pub fn with_level(message: impl Into<Message>, level: u8) -> Self {
+        let message = message.into();
+        let (plain, compressed) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { message, level, plain, compressed }) }
+    }
+
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.shared.message
+    }
+
+    /// The message as an unmasked frame.
+    pub fn plain(&self) -> &Bytes {
+        let shared = &self.shared;
+        shared.plain.get_or_init(|| frame(&shared.message, shared.message.as_bytes(), false))
+    }
+
+    /// The message as an unmasked frame compressed from an empty window; `None` if that would not be
+    /// smaller.
+    ///
+    /// It may refer back as far as its own beginning, up to 32 KiB.
+    pub fn compressed(&self) -> Option<&Bytes> {
+        let shared = &self.shared;
+        let compress = || {
+            let payload = shared.message.as_bytes();
+            let setting = Setting { window: WindowBits::MAX, level: shared.level, held: false };
+            let mut scratch = pool::scratch();
+            let length = compress_alone(setting, payload, &mut scratch);
+            let frame =
+                (length < payload.len()).then(|| frame(&shared.message, &scratch[..length], true));
+            pool::keep_scratch(scratch);
+            frame
+        };
+        shared.compressed.get_or_init(compress).as_ref()
+    }
+}
+
+fn frame(message: &Message, payload: &[u8], rsv1: bool) -> Bytes {
+    let opcode = match message.kind() {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
+    };
+    let length = payload.len() as u64;
+    let (header, size) = Header { fin: true, rsv1, opcode, mask: None, length }.encode();
+    let mut frame = BytesMut::with_capacity(size + payload.len());
+    frame.extend_from_slice(&header[..size]);
+    frame.extend_from_slice(payload);
+    frame.freeze()
+}
+
+impl From<Message> for Prepared {
+    fn from(message: Message) -> Self {
+        Self::new(message)
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prepared").field(&self.shared.message).finish()
+    }
+}
