@@ -136,15 +136,22 @@ async fn the_channels_live_inside_another_program() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, program).await });
 
-    let ask = async |line: &str| {
+    let ask = async |line: &str, headers: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let host = "Host: localhost\r\nConnection: close";
+        let request = format!("{line} HTTP/1.1\r\n{host}\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         read_to_end(stream).await
     };
-    let posted = ask("POST /live/c/chat").await;
+    let posted = ask("POST /live/c/chat", "").await;
     assert!(posted.starts_with("HTTP/1.1 201 "), "{posted}");
-    assert!(ask("GET /").await.ends_with("the program's own page"));
+    assert!(ask("GET /", "").await.ends_with("the program's own page"));
     let position = channels.hub().position(&"chat".parse().unwrap());
     assert!(posted.ends_with(&format!("{{\"at\":\"{position}\"}}")), "{posted}");
+
+    // The program stops: who comes now is sent elsewhere.
+    assert_eq!(channels.drain(SOON).await, 0);
+    let refused = ask("GET /live/c/chat", "Upgrade: websocket\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("\"unavailable\""), "{refused}");
 }
