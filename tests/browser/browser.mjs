@@ -47,7 +47,7 @@ export function newChannel() {
 
 /** Publishes with curl, as the README has it. */
 export async function curl(channel, ...data) {
-  const { stdout } = await promisify(execFile)('curl', ['-sS', '--fail-with-body', ...data, `${serverUrl}/c/${channel}`]);
+  const { stdout } = await promisify(execFile)('curl', ['-sS', '--fail-with-body', '--max-time', '20', ...data, `${serverUrl}/c/${channel}`]);
   return JSON.parse(stdout);
 }
 

@@ -114,8 +114,12 @@ test('a gap that the server tells is shown where it is', async () => {
 });
 
 async function publish(channel, text) {
-  const headers = { 'Content-Type': 'text/plain' };
-  const response = await fetch(`${serverUrl}/c/${channel}`, { method: 'POST', body: text, headers });
+  const response = await fetch(`${serverUrl}/c/${channel}`, {
+    method: 'POST',
+    body: text,
+    headers: { 'Content-Type': 'text/plain' },
+    signal: AbortSignal.timeout(20_000),
+  });
   assert.equal(response.status, 201);
   await response.arrayBuffer();
 }
