@@ -1,8 +1,12 @@
 //! Plain polling: `GET /c/{channel}` for messages, `HEAD` for the position alone.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
 use sockeye_hub::{ChannelName, Page, Position, Start};
@@ -48,7 +52,9 @@ pub(crate) fn position(app: &App, channel: &ChannelName, request: &Request) -> R
     if is_known(request.headers(), at) {
         return not_modified(at);
     }
-    [(CONTENT_TYPE, JSON.to_owned()), (ETAG, etag(at))].into_response()
+    // A body of no known length: `Content-Length` would have to be that of `GET` (RFC 9110 §8.6).
+    let body = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+    ([(CONTENT_TYPE, JSON.to_owned()), (ETAG, etag(at))], body).into_response()
 }
 
 /// A position as an entity tag.

@@ -172,6 +172,7 @@ async fn head_is_the_position_to_subscribe_after() {
     assert_eq!((head.status, head.text()), (StatusCode::OK, ""));
     assert_eq!(head.header("etag"), format!("\"{at}\""));
     assert_eq!(head.header("content-type"), "application/json");
+    assert_eq!(head.header("content-length"), "", "no length is better than a wrong one");
     server.publish("/c/chat", "after it").await;
     assert_eq!(texts(&server.get(&format!("/c/chat?after={at}")).await), ["after it"]);
 }
