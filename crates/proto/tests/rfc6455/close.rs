@@ -299,8 +299,11 @@ fn ws5_w103_w106_failing_after_close_was_sent_sends_no_second_one() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.frames();
+        end.wait(Duration::from_secs(2));
         end.feed_frame(0x83, b"");
         assert_eq!(end.frames(), []);
+        // Nor does it give the peer more time.
+        assert_eq!(end.deadline(), Some(Duration::from_secs(3)));
         let closed = end.closed();
         assert_eq!(closed.failure, Some(Violation::UnknownOpcode(3).into()));
         assert_eq!(closed.initiator, Peer::Local);

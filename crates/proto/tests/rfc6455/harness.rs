@@ -244,6 +244,7 @@ impl End {
         self.feed_frame(0x89, b"too late");
         self.feed_frame(0x88, &close_body(1000, "too late"));
         assert_eq!((self.events(), self.sent()), (vec![], vec![]));
+        assert!(self.input.is_empty(), "what comes after the end is thrown away");
         self.eof();
         assert_eq!((self.events(), self.sent()), (vec![], vec![]));
         assert_eq!(self.connection.transport(), Transport::Close);
