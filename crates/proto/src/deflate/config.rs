@@ -19,7 +19,7 @@ pub struct DeflateConfig {
     /// Whether the server's messages may refer to earlier ones. Default no.
     ///
     /// It makes similar small messages much smaller, and costs memory per connection on both sides:
-    /// [up to 276 KiB](crate::Connection::release_deflate) to send, up to 32 KiB to receive.
+    /// [147 to 273 KiB](crate::Connection::release_deflate) to send, up to 32 KiB to receive.
     pub server_takeover: bool,
     /// Whether the client's messages may refer to earlier ones. Default no.
     pub client_takeover: bool,
@@ -29,11 +29,13 @@ pub struct DeflateConfig {
     pub client_window_bits: WindowBits,
     /// How hard the sender tries, 1 to 9 (a number outside counts as the nearest). Default 5.
     ///
-    /// Below 3 messages grow by half; above 6 they shrink by one percent at twice the time.
+    /// On JSON of 1 KiB, 3 to 6 differ by 2 % in size and hardly in time without context takeover;
+    /// 1 takes a third of the time and gives a third more bytes; 9 saves one percent at twice the time.
     pub level: u8,
     /// Messages of fewer bytes go uncompressed. Default 256.
     ///
-    /// Without context takeover such short messages hardly shrink.
+    /// JSON of 128 bytes shrinks by a sixth, of 256 bytes by a third; with context takeover by more
+    /// than half, and a lower threshold is worth it.
     pub threshold: usize,
     /// What a client offers instead of one offer made from the rest, the preferred one first.
     /// Default none.

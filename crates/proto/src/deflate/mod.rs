@@ -9,10 +9,10 @@
 //! compressors and inflaters belong to the thread and are lent for the time of a message. With
 //! context takeover a connection holds
 //!
-//! * to send: a compressor, from the first message on, about 184 KiB with a window of 2¹² bytes or
-//!   less and up to 276 KiB with one of 2¹⁵ (the codec's hash table alone takes 128 KiB, whatever the
-//!   window and the level); [`Connection::release_deflate`](crate::Connection::release_deflate) gives
-//!   it up at any time;
+//! * to send: a compressor, from the first message on: 147 KiB with a window of 2⁸ or 2⁹ bytes, 161
+//!   with 2¹², 177 with 2¹³, 209 with 2¹⁴ and 273 with 2¹⁵ (the codec's hash table alone takes 128,
+//!   whatever the window and the level);
+//!   [`Connection::release_deflate`](crate::Connection::release_deflate) gives it up at any time;
 //! * to receive: the last bytes of what was received, at most the peer's window (256 bytes to
 //!   32 KiB), and nothing else.
 //!
