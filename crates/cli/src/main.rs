@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         // Who reads our output has seen enough, `head` for one: no reason to complain.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sockeye: {error:#}");
+            eprintln!("sockeye: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -52,6 +52,17 @@ fn log_to_stderr() {
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// The error and its causes, each said once: some errors quote their cause, some do not.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| {
+        match (line.is_empty(), line.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => line,
+            (false, false) => format!("{line}: {cause}"),
+        }
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

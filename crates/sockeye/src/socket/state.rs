@@ -112,7 +112,7 @@ impl State {
             }
             self.write(cx);
             self.follow_transport(cx);
-            if self.is_paused() || self.read(cx, now).is_pending() {
+            if self.has_ended() || self.is_paused() || self.read(cx, now).is_pending() {
                 return;
             }
         }
