@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use sockeye_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, TEXT, close_payload, header_with};
+use sockeye_tests::frame::{BINARY, CLOSE, CONTINUATION, PING, TEXT, close_payload};
 use sockeye_tests::frame::{masked, unmasked};
 use sockeye_tests::peer::{Pace, Peer, accept_for, response};
 use sockeye_tests::program::{Running, assert_fails};
@@ -38,7 +38,7 @@ rows! { fails_connection:
     w080_a_close_of_1_byte => 1002, &unmasked(CLOSE, &[3]);
     w087_text_that_is_no_utf8 => 1007, &unmasked(TEXT, b"\xFF");
     w109_code_1005 => 1002, &unmasked(CLOSE, &close_payload(1005, b""));
-    w121_an_announced_length_of_2_to_the_62 => 1009, &header_with(TEXT, 127, &(1_u64 << 62).to_be_bytes());
+    w121_an_announced_length_of_2_to_the_62 => 1009, &[&[TEXT, 127][..], &(1_u64 << 62).to_be_bytes()].concat();
 }
 
 /// Makes the change to a correct answer: the program ends with a failure and says why in a line.

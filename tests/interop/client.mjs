@@ -1,14 +1,16 @@
-// A client made with Node's ws: client.mjs URL LARGEST
+// A client made with Node's ws: client.mjs URL LARGEST GOING_AWAY
 //
 // Reports each check that holds as a line of JSON, and fails at the first that does not. The
-// server sends every message back and takes none above LARGEST bytes.
+// server sends every message back, takes none above LARGEST bytes, and closes with GOING_AWAY when it
+// stops.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { WebSocket } from "ws";
 
 const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1048576];
-const [url, largest] = [process.argv[2], Number(process.argv[3])];
+const url = process.argv[2];
+const [largest, goingAway] = process.argv.slice(3).map(Number);
 
 const say = (report) => console.log(JSON.stringify(report));
 const passed = (check) => say({ check });
@@ -83,4 +85,4 @@ ws.close();
 await close(1000, "");
 await close(4321, "bye");
 await closedByServer(1009, "too large", (ws) => ws.send(Buffer.alloc(largest + 1)));
-await closedByServer(1001, "going away", () => say({ ready: "to be told that the server goes" }));
+await closedByServer(goingAway, "going away", () => say({ ready: "to be told that the server goes" }));

@@ -1,7 +1,7 @@
-"""A client made with Python's websockets: client.py URL LARGEST
+"""A client made with Python's websockets: client.py URL LARGEST GOING_AWAY
 
 Reports each check that holds as a line of JSON, and fails at the first that does not. The server
-sends every message back and takes none above LARGEST bytes.
+sends every message back, takes none above LARGEST bytes, and closes with GOING_AWAY when it stops.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ async def closed_by_server(url, code, check, act):
     passed(check)
 
 
-async def main(url, largest):
+async def main(url, largest, going_away):
     async with connect(url, proxy=None, max_size=None) as ws:
         expect("subprotocol", ws.subprotocol, None)
         passed("no subprotocol")
@@ -84,7 +84,7 @@ async def main(url, largest):
     async def ask_to_go(_):
         print(json.dumps({"ready": "to be told that the server goes"}), flush=True)
 
-    await closed_by_server(url, 1001, "going away", ask_to_go)
+    await closed_by_server(url, going_away, "going away", ask_to_go)
 
 
-asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -9,28 +9,35 @@ const KIB_64: usize = 64 << 10;
 
 #[test]
 fn pythons_websockets_talks_to_echo() {
-    passes_all_checks(Language::Python, Sockeye::echo(&[]), "/", MIB);
+    passes_all_checks(Language::Python, Sockeye::echo(&[]), "/", MIB, 1001);
 }
 
 #[test]
 fn nodes_ws_talks_to_echo() {
-    passes_all_checks(Language::Node, Sockeye::echo(&[]), "/", MIB);
+    passes_all_checks(Language::Node, Sockeye::echo(&[]), "/", MIB, 1001);
 }
 
 #[test]
 fn pythons_websockets_talks_to_a_channel() {
-    passes_all_checks(Language::Python, Sockeye::serve(&[]), "/c/interop", KIB_64);
+    passes_all_checks(Language::Python, Sockeye::serve(&[]), "/c/interop", KIB_64, 1012);
 }
 
 #[test]
 fn nodes_ws_talks_to_a_channel() {
-    passes_all_checks(Language::Node, Sockeye::serve(&[]), "/c/interop", KIB_64);
+    passes_all_checks(Language::Node, Sockeye::serve(&[]), "/c/interop", KIB_64, 1012);
 }
 
-/// Runs the client, which makes every check below; then ends the server, as the client awaits.
-fn passes_all_checks(language: Language, mut server: Sockeye, path: &str, largest: usize) {
-    let url = server.ws(path);
-    let mut client = Script::start(language, "client", &[&url, &largest.to_string()]);
+/// Runs the client, which makes every check below; then ends the server, as the client awaits: with
+/// the code `going_away`.
+fn passes_all_checks(
+    language: Language,
+    mut server: Sockeye,
+    path: &str,
+    largest: usize,
+    going_away: u16,
+) {
+    let arguments = [server.ws(path), largest.to_string(), going_away.to_string()];
+    let mut client = Script::start(language, "client", &arguments.each_ref().map(String::as_str));
     for check in checks(largest) {
         assert_eq!(client.report().expect(&check)["check"], check);
     }

@@ -14,17 +14,18 @@ use http::{
     header::{AUTHORIZATION, ORIGIN},
 };
 use sockeye::{
-    Client, CloseCode, Closed, Config, ConnectError, Message, Opened, Reader, ResponseError, Writer,
+    Address, AddressError, Client, CloseCode, Closed, Config, ConnectError, Message, Opened,
+    Reader, ResponseError, Writer,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    signal,
     sync::mpsc,
     time::sleep,
 };
 
 use crate::{
     prompt::Prompt,
+    stop::Stop,
     units::{Size, time},
 };
 
@@ -42,6 +43,7 @@ use crate::{
   sockeye connect -v -H 'Cookie: id=1' ws://127.0.0.1:9001")]
 pub(crate) struct Connect {
     /// Where to connect to: ws://HOST[:PORT]/PATH
+    #[arg(value_parser = url)]
     url: String,
 
     /// Add a header to the request; may be given several times
@@ -87,6 +89,7 @@ impl Connect {
     }
 
     async fn talk(self) -> anyhow::Result<()> {
+        let mut stop = Stop::new()?;
         let (reader, writer) = self.open().await?.socket.split();
         let (lines, output) = if io::stdin().is_terminal() && io::stdout().is_terminal() {
             let (lines, prompt) = Prompt::open()?;
@@ -95,7 +98,7 @@ impl Connect {
             (piped_lines(), Output::Pipe(io::stdout()))
         };
         let closed = {
-            let sending = send_lines(lines, &writer, self.wait);
+            let sending = send_lines(lines, &writer, self.wait, &mut stop);
             let printing = print_messages(reader, output);
             tokio::pin!(sending, printing);
             tokio::select! {
@@ -171,6 +174,7 @@ async fn send_lines(
     mut lines: mpsc::Receiver<String>,
     writer: &Writer,
     wait: Duration,
+    stop: &mut Stop,
 ) -> anyhow::Result<()> {
     let sending = async {
         while let Some(line) = lines.recv().await {
@@ -181,7 +185,7 @@ async fn send_lines(
     };
     tokio::select! {
         result = sending => result,
-        result = signal::ctrl_c() => Ok(result?),
+        () = stop.requested() => Ok(()),
     }
 }
 
@@ -267,6 +271,10 @@ fn show_lines(prefix: &str, text: &str) {
     for line in text.trim_end().lines() {
         eprintln!("{prefix}{line}");
     }
+}
+
+fn url(text: &str) -> Result<String, AddressError> {
+    text.parse::<Address>().map(|_| text.to_owned())
 }
 
 fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {

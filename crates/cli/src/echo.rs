@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use sockeye::{Config, Incoming, Keepalive, Origins, Server};
-use tokio::signal;
 
-use crate::units::{Size, Switch, time_or_off};
+use crate::{
+    stop::Stop,
+    units::{Size, Switch, listen_address, time_or_off},
+};
 
 /// Serve WebSockets that send every message back, unchanged
 ///
@@ -20,7 +22,7 @@ use crate::units::{Size, Switch, time_or_off};
   sockeye connect ws://127.0.0.1:9001")]
 pub(crate) struct Echo {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = listen_address)]
     listen: String,
 
     /// The largest message, such as 64k or 16M; a larger one is answered with close code 1009
@@ -55,10 +57,11 @@ impl Echo {
             .with_context(|| format!("cannot listen on {}", self.listen))?
             .origins(Origins::Any)
             .config(self.config());
+        let mut stop = Stop::new()?;
         print_line(&format!("listening on ws://{}", server.local_addr()?))?;
         tokio::select! {
             () = server.run(echo) => {}
-            result = signal::ctrl_c() => result?,
+            () = stop.requested() => {}
         }
         Ok(())
     }

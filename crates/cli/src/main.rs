@@ -6,6 +6,7 @@ mod connect;
 mod echo;
 mod prompt;
 mod serve;
+mod stop;
 mod units;
 
 use std::{io, process::ExitCode};
@@ -15,7 +16,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// WebSockets: a channel server, a client, an echo server.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "sockeye", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

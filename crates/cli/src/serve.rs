@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 use sockeye_server::{Listen, LocalAddress, Origin, Server, ServerOptions};
-use tokio::signal;
 
 use crate::{
     echo::print_line,
-    units::{Size, time},
+    stop::Stop,
+    units::{Size, listen_address, time},
 };
 
 /// Serve channels: publish with curl, listen in a browser
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Serve {
     /// Where to listen: an address, or unix:PATH; may be given several times
     #[arg(long, value_name = "ADDR", env = "SOCKEYE_LISTEN", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:8080")]
+    #[arg(default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: Vec<Listen>,
 
     /// Let pages of this origin use the server, beside its own; may be given several times
@@ -63,15 +63,20 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let server = Server::bind(self.options()).await?;
+            let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
             for address in server.local_addrs() {
                 print_line(&format!("listening on {address}"))?;
             }
             if let Some(address) = server.local_addrs().first() {
                 introduce(address)?;
             }
+            let second_request = async {
+                now.requested().await;
+                now.requested().await;
+            };
             tokio::select! {
-                result = server.run(stop_signal()) => Ok(result?),
-                () = second_signal() => Ok(()),
+                result = server.run(stop.requested()) => Ok(result?),
+                () = second_request => Ok(()),
             }
         });
         // Whoever is still connected has had his time.
@@ -116,27 +121,11 @@ fn introduce(address: &LocalAddress) -> std::io::Result<()> {
     print_line(&lines)
 }
 
-/// Ready when the program is asked to stop: Ctrl-C, or SIGTERM.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    // Without a way to be told, the server runs until it is killed.
-    if signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Ready at the second request to stop.
-async fn second_signal() {
-    stop_signal().await;
-    stop_signal().await;
+/// An address to listen on, or `unix:PATH`.
+fn listen(text: &str) -> Result<Listen, &'static str> {
+    let listen = match text.starts_with("unix:") {
+        true => text.parse(),
+        false => listen_address(text)?.parse(),
+    };
+    Ok(listen.unwrap_or_else(|never: std::convert::Infallible| match never {}))
 }

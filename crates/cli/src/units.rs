@@ -62,6 +62,16 @@ pub(crate) fn time_or_off(text: &str) -> Result<Switch, &'static str> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Switch(pub(crate) Option<Duration>);
 
+/// An address to listen on, `HOST:PORT`: its form, not whether it exists.
+pub(crate) fn listen_address(text: &str) -> Result<String, &'static str> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write an address as 127.0.0.1:8080 or [::1]:8080"),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -137,7 +137,7 @@ pub enum AnswerError {
 
 fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
     if request.version() != Version::HTTP_11 {
-        let text = "a WebSocket is opened with HTTP/1.1";
+        let text = "a WebSocket is opened with HTTP of version 1.1";
         return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
     }
     if request.method() != Method::GET {

@@ -83,7 +83,10 @@ impl Shared {
         // The state is still locked: who is woken meanwhile and finds no reader parked asks the
         // caretaker, and he waits for the lock.
         match &result {
-            Poll::Pending => self.park_reader(cx),
+            Poll::Pending => {
+                self.park_reader(cx);
+                self.tell_deadline(&mut state);
+            }
             Poll::Ready(_) => {
                 self.parked().reader = None;
                 state.listen(&mut Context::from_waker(&waker));
@@ -167,6 +170,7 @@ impl Shared {
             state.attend(cx);
         }
         let deadline = state.connection.poll_timeout().filter(|_| !state.has_ended());
+        state.watched = deadline;
         let news = state.has_news();
         drop(state);
         self.wake_others();
@@ -215,6 +219,7 @@ impl Shared {
         let waker = Waker::from(self.clone());
         // Pings, pongs and Close are read meanwhile.
         state.attend(&mut Context::from_waker(&waker));
+        self.tell_deadline(&mut state);
         let result = if done(&state) { Poll::Ready(()) } else { Poll::Pending };
         let news = state.has_news();
         drop(state);
@@ -237,6 +242,19 @@ impl Shared {
     /// the socket may have to say while nobody polls.
     fn attend_soon_if_needed(self: &Arc<Self>, state: &mut State) {
         if state.needs_attention() && !std::mem::replace(&mut state.called, true) {
+            self.caretaker.attend(self.clone());
+        }
+    }
+
+    /// Has the caretaker come by if there is a deadline before the one that he watches: of a message
+    /// that has begun, say.
+    fn tell_deadline(self: &Arc<Self>, state: &mut State) {
+        let sooner = match (state.connection.poll_timeout(), state.watched) {
+            (Some(deadline), Some(watched)) => deadline < watched,
+            (deadline, None) => deadline.is_some(),
+            (None, Some(_)) => false,
+        };
+        if sooner && !std::mem::replace(&mut state.called, true) {
             self.caretaker.attend(self.clone());
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct State {
     has_reader: bool,
     /// Whether the caretaker was called and has not come yet.
     pub(super) called: bool,
+    /// The deadline that the caretaker watches.
+    pub(super) watched: Option<Instant>,
     /// Whether the transport takes no more bytes; it may still have some to give.
     write_failed: bool,
     /// The transport's own error, if it had one.
@@ -64,6 +66,7 @@ impl State {
             half_closed: false,
             has_reader: true,
             called: false,
+            watched: None,
             write_failed: false,
             io_error: None,
             end_reported: false,
