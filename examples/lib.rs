@@ -1,1 +1,19 @@
 //! Small complete programs, one idea each. Run one with `cargo run -p sockeye-examples --example NAME`.
+//!
+//! The code in the README and in the guides of `docs/` is compiled here, as documentation tests.
+
+/// What is read is also compiled.
+macro_rules! compile {
+    ($($name:ident: $path:literal,)*) => {
+        $(
+            #[cfg(doctest)]
+            #[doc = include_str!($path)]
+            mod $name {}
+        )*
+    };
+}
+
+compile! {
+    readme: "../README.md",
+    readme_zh_cn: "../README.zh-CN.md",
+}
