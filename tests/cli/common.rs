@@ -24,11 +24,12 @@ fn version_is_told() {
 
 #[test]
 fn wrong_usage_exits_with_2_and_begins_with_a_line_that_says_what_is_wrong() {
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 8] = [
         &["swim"],
         &["echo", "--upstream"],
         &["echo", "--listen", "somewhere"],
         &["echo", "--max-message", "large"],
+        &["echo", "--deflate", "perhaps"],
         &["serve", "--listen", "127.0.0.1:99999"],
         &["connect"],
         &["connect", "not a url"],

@@ -102,6 +102,16 @@ fn verbose_shows_the_handshake_beside_the_messages() {
 }
 
 #[test]
+fn compressed_offers_compression_and_messages_are_the_same() {
+    let server = Sockeye::echo(&[]);
+    let input = format!("{}\nshort\n", "to be compressed ".repeat(1000));
+    let output = run(&["connect", "--compressed", "-v", &server.ws("/")], &input);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), input);
+    let shown = String::from_utf8_lossy(&output.stderr).to_ascii_lowercase();
+    assert!(shown.contains("< sec-websocket-extensions: permessage-deflate"), "{shown}");
+}
+
+#[test]
 fn a_ping_is_answered_with_its_payload() {
     let (listener, url) = listen();
     let client = Running::start(&["connect", &url]);

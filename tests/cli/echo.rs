@@ -1,7 +1,7 @@
 //! `sockeye echo` and its options.
 
 use sockeye_tests::frame::{BINARY, CONTINUATION, FIN, PING, TEXT, masked};
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_tests::peer::{Head, Pace, Peer, request};
 use sockeye_tests::program::Sockeye;
 
 #[test]
@@ -35,6 +35,33 @@ fn max_fragments_is_the_largest_number_of_fragments_taken() {
 fn keepalive_pings_silent_peers() {
     let server = Sockeye::echo(&["--keepalive", "100ms"]);
     assert_eq!(Peer::open(server.address(), "/").read().first, PING);
+}
+
+/// What the server answers to an offer of compression.
+fn answer_to_deflate(options: &[&str], offer: &str) -> Head {
+    let server = Sockeye::echo(options);
+    let mut peer = Peer::connect(server.address());
+    let extension = format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n\r\n");
+    let request = request("/").replacen("\r\n\r\n", &format!("\r\n{extension}"), 1);
+    peer.send(request.as_bytes(), Pace::Whole);
+    let head = peer.read_head();
+    assert_eq!(head.status(), 101, "{head:?}");
+    peer.echo(&"x".repeat(100));
+    head
+}
+
+#[test]
+fn deflate_is_accepted_when_offered() {
+    let head = answer_to_deflate(&[], "; server_max_window_bits=9");
+    let answer = head.header("sec-websocket-extensions").expect("an agreement");
+    assert!(answer.starts_with("permessage-deflate;"), "{answer}");
+    assert!(answer.contains("server_max_window_bits=9"), "{answer}");
+}
+
+#[test]
+fn deflate_off_declines_it() {
+    let head = answer_to_deflate(&["--deflate", "off"], "");
+    assert_eq!(head.header("sec-websocket-extensions"), None);
 }
 
 #[test]

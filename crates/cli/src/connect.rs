@@ -14,8 +14,8 @@ use http::{
     header::{AUTHORIZATION, ORIGIN},
 };
 use sockeye::{
-    Address, AddressError, Client, CloseCode, Closed, Config, ConnectError, Message, Opened,
-    Reader, ResponseError, Writer,
+    Address, AddressError, Client, CloseCode, Closed, Config, ConnectError, DeflateConfig, Message,
+    Opened, Reader, ResponseError, Writer,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -57,6 +57,10 @@ pub(crate) struct Connect {
     /// Say which page this pretends to be on
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<HeaderValue>,
+
+    /// Offer compression (permessage-deflate)
+    #[arg(long)]
+    compressed: bool,
 
     /// Authenticate with a name and a password (basic authentication)
     #[arg(short, long, value_name = "NAME:PASSWORD")]
@@ -141,7 +145,8 @@ impl Connect {
     fn client(&self) -> anyhow::Result<Client> {
         let mut client = Client::new(&self.url)?
             .timeout(self.connect_timeout)
-            .config(Config::default().max_message_size(self.max_message.in_memory()));
+            .config(Config::default().max_message_size(self.max_message.in_memory()))
+            .deflate(self.compressed.then(DeflateConfig::default));
         for (name, value) in &self.headers {
             client = client.header(name.clone(), value.clone());
         }

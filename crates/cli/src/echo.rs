@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
-use sockeye::{Config, Incoming, Keepalive, Origins, Server};
+use clap::{ArgAction, Args};
+use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server};
 
 use crate::{
     stop::Stop,
-    units::{Size, Switch, listen_address, time_or_off},
+    units::{Size, Switch, listen_address, on_or_off, time_or_off},
 };
 
 /// Serve WebSockets that send every message back, unchanged
@@ -24,6 +24,10 @@ pub(crate) struct Echo {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = listen_address)]
     listen: String,
+
+    /// Whether to compress messages where clients offer it (permessage-deflate)
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = ArgAction::Set)]
+    deflate: bool,
 
     /// The largest message, such as 64k or 16M; a larger one is answered with close code 1009
     #[arg(long, value_name = "SIZE", default_value = "1M")]
@@ -56,7 +60,8 @@ impl Echo {
             .await
             .with_context(|| format!("cannot listen on {}", self.listen))?
             .origins(Origins::Any)
-            .config(self.config());
+            .config(self.config())
+            .deflate(self.deflate.then(DeflateConfig::default));
         let mut stop = Stop::new()?;
         print_line(&format!("listening on ws://{}", server.local_addr()?))?;
         tokio::select! {

@@ -11,7 +11,7 @@ use http::{
     header::{AUTHORIZATION, Entry},
 };
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, DeflateConfig,
     handshake::{Accepted, ClientHandshake, ClientRequest},
 };
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     Address, AddressError, ConnectError, WebSocket, random,
-    socket::{Io, Shared},
+    socket::{Agreed, Io, Shared},
 };
 
 /// Opens a WebSocket with the default settings.
@@ -62,6 +62,7 @@ pub struct Client {
     headers: HeaderMap,
     subprotocols: Vec<String>,
     config: Config,
+    deflate: Option<DeflateConfig>,
     timeout: Duration,
 }
 
@@ -93,6 +94,7 @@ impl Client {
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             config: Config::default(),
+            deflate: None,
             timeout: Duration::from_secs(10),
         })
     }
@@ -113,6 +115,24 @@ impl Client {
     /// Sets limits and deadlines of the connection.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Offers permessage-deflate (RFC 7692): messages are compressed if the server agrees, which
+    /// [`WebSocket::deflate`] tells. Default: not offered.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye::{Client, DeflateConfig};
+    ///
+    /// let client = Client::new("ws://127.0.0.1:9001/")?.deflate(DeflateConfig::default());
+    /// let socket = client.connect().await?;
+    /// assert!(socket.extensions().starts_with("permessage-deflate"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.deflate = deflate.into();
         self
     }
 
@@ -183,7 +203,7 @@ impl Client {
         stream.write_all(handshake.request()).await?;
         stream.flush().await?;
         let mut input = BytesMut::new();
-        let Accepted { response, subprotocol, .. } = loop {
+        let Accepted { response, subprotocol, deflate, .. } = loop {
             if stream.read_buf(&mut input).await? == 0 {
                 return Err(ConnectError::Io(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -193,7 +213,8 @@ impl Client {
         };
         let masks = Box::new(random::mask_key);
         let connection = Connection::client(self.config.clone(), masks, Instant::now());
-        let shared = Shared::new(into_io(stream), connection, input, subprotocol);
+        let agreed = Agreed { subprotocol, deflate };
+        let shared = Shared::new(into_io(stream), connection, input, agreed);
         let request = handshake.request().clone();
         Ok(Opened { socket: WebSocket::new(shared), request, response })
     }
@@ -203,6 +224,7 @@ impl Client {
         let mut request = ClientRequest::new(address.authority().clone(), address.target().clone());
         request.headers = self.headers.clone();
         request.subprotocols = self.subprotocols.clone();
+        request.deflate = self.deflate.clone();
         // What was set by hand wins over the user name in the URL.
         if let (Entry::Vacant(empty), Some(value)) =
             (request.headers.entry(AUTHORIZATION), address.authorization())

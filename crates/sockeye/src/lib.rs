@@ -28,6 +28,7 @@
 //! * [`connect`] and [`Client`] open a WebSocket; [`Server`] serves them in a program of its own;
 //!   [`Upgrade`] in one that already speaks HTTP (hyper, axum).
 //! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
+//! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
 //! * Limits and deadlines are on by default: [`Config`].
 //!
 //! The protocol itself, without I/O, is the crate [`sockeye_proto`].
@@ -44,8 +45,9 @@ mod socket;
 mod upgrade;
 
 pub use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Config, Deadline, Failure, InvalidCloseCode, InvalidUtf8,
-    Keepalive, Limit, Message, MessageKind, Misuse, Peer, ReasonTooLong, Text, Violation,
+    ClientWindow, CloseCode, CloseFrame, Closed, Config, Deadline, DeflateAgreement, DeflateConfig,
+    DeflateOffer, Failure, InvalidCloseCode, InvalidUtf8, InvalidWindowBits, Keepalive, Limit,
+    Message, MessageKind, Misuse, Peer, Prepared, ReasonTooLong, Text, Violation, WindowBits,
     handshake::{AnswerError, HeadLimits, InvalidRequest, Refusal, ResponseError},
 };
 

@@ -11,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, DeflateConfig,
     handshake::{HeadLimits, Offer, Refusal, ServerHandshake, encode_response},
 };
 use tokio::{
@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     AcceptError, WebSocket,
     origin::Origins,
-    socket::{Io, Shared},
+    socket::{Agreed, Io, Shared},
 };
 
 /// How long a refused client may take to read its answer.
@@ -59,6 +59,7 @@ pub struct Server {
 #[derive(Debug, Clone)]
 struct Settings {
     config: Arc<Config>,
+    deflate: Option<DeflateConfig>,
     limits: HeadLimits,
     origins: Origins,
     handshake_timeout: Duration,
@@ -78,6 +79,7 @@ impl Server {
     pub fn from_listener(listener: TcpListener) -> Self {
         let settings = Settings {
             config: Arc::default(),
+            deflate: None,
             limits: HeadLimits::default(),
             origins: Origins::default(),
             handshake_timeout: Duration::from_secs(10),
@@ -97,6 +99,16 @@ impl Server {
     /// Sets limits and deadlines of the connections.
     pub fn config(mut self, config: Config) -> Self {
         self.settings.config = Arc::new(config);
+        self
+    }
+
+    /// Agrees to permessage-deflate (RFC 7692) where clients offer it in a way that fits: messages are
+    /// compressed both ways. Default: declined.
+    ///
+    /// With the settings' own defaults, compression costs a connection nothing while it is idle: see
+    /// [`DeflateConfig`].
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.settings.deflate = deflate.into();
         self
     }
 
@@ -189,6 +201,7 @@ async fn receive(mut stream: TcpStream, peer: SocketAddr, settings: Settings) ->
             offer,
             peer,
             config: settings.config,
+            deflate: settings.deflate,
             subprotocol: None,
             headers: HeaderMap::new(),
         }))),
@@ -226,6 +239,7 @@ struct Waiting {
     offer: Offer,
     peer: SocketAddr,
     config: Arc<Config>,
+    deflate: Option<DeflateConfig>,
     subprotocol: Option<String>,
     headers: HeaderMap,
 }
@@ -274,6 +288,12 @@ impl Incoming {
         self
     }
 
+    /// Sets whether permessage-deflate is agreed to on this connection, and how; `None` declines it.
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.0.deflate = deflate.into();
+        self
+    }
+
     /// Opens the WebSocket.
     ///
     /// # Errors
@@ -281,11 +301,13 @@ impl Incoming {
     /// When the client went away, the subprotocol chosen was not offered, or a header is one of the
     /// handshake's own.
     pub async fn accept(self) -> Result<WebSocket, AcceptError> {
-        let Waiting { mut stream, input, offer, config, subprotocol, headers, .. } = *self.0;
+        let Waiting { mut stream, input, mut offer, config, subprotocol, headers, .. } = *self.0;
+        let deflate = self.0.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
         let response = offer.accept(subprotocol.as_deref(), headers)?;
         stream.write_all(&encode_response(&response.map(|()| ""))).await?;
         let connection = Connection::server(config, Instant::now());
-        Ok(WebSocket::new(Shared::new(Io::Tcp(stream), connection, input, subprotocol)))
+        let agreed = Agreed { subprotocol, deflate };
+        Ok(WebSocket::new(Shared::new(Io::Tcp(stream), connection, input, agreed)))
     }
 
     /// Answers with an HTTP error and a line of text, and closes the connection.

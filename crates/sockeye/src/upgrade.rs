@@ -6,14 +6,14 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper_util::rt::TokioIo;
 use sockeye_proto::{
-    Config, Connection,
+    Config, Connection, DeflateConfig,
     handshake::{Offer, Refusal},
 };
 use tokio::net::TcpStream;
 
 use crate::{
     AcceptError, WebSocket,
-    socket::{Io, Shared},
+    socket::{Agreed, Io, Shared},
 };
 
 /// A request that asks for a WebSocket and may be granted one.
@@ -45,6 +45,7 @@ pub struct Upgrade {
     subprotocol: Option<String>,
     headers: HeaderMap,
     config: Config,
+    deflate: Option<DeflateConfig>,
 }
 
 impl Upgrade {
@@ -61,6 +62,7 @@ impl Upgrade {
             subprotocol: None,
             headers: HeaderMap::new(),
             config: Config::default(),
+            deflate: None,
         })
     }
 
@@ -87,16 +89,25 @@ impl Upgrade {
         self
     }
 
+    /// Agrees to permessage-deflate (RFC 7692) if the client offers it in a way that fits: messages are
+    /// compressed both ways. Default: declined.
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.deflate = deflate.into();
+        self
+    }
+
     /// The answer to give, and what becomes the WebSocket once it is given: await that in a task of
     /// its own, not before the answer is returned.
     ///
     /// # Errors
     ///
     /// When the subprotocol chosen was not offered, or a header is one of the handshake's own.
-    pub fn accept(self) -> Result<(Response<()>, Opening), AcceptError> {
+    pub fn accept(mut self) -> Result<(Response<()>, Opening), AcceptError> {
+        let deflate = self.deflate.and_then(|deflate| self.offer.agree_deflate(&deflate));
         let response = self.offer.accept(self.subprotocol.as_deref(), self.headers)?;
         let Self { on_upgrade, subprotocol, config, .. } = self;
-        Ok((response, Opening { on_upgrade, subprotocol, config }))
+        let agreed = Agreed { subprotocol, deflate };
+        Ok((response, Opening { on_upgrade, agreed, config }))
     }
 }
 
@@ -104,7 +115,7 @@ impl Upgrade {
 #[derive(Debug)]
 pub struct Opening {
     on_upgrade: hyper::upgrade::OnUpgrade,
-    subprotocol: Option<String>,
+    agreed: Agreed,
     config: Config,
 }
 
@@ -123,6 +134,6 @@ impl Opening {
             Err(upgraded) => (Io::boxed(TokioIo::new(upgraded)), BytesMut::new()),
         };
         let connection = Connection::server(self.config, Instant::now());
-        Ok(WebSocket::new(Shared::new(io, connection, input, self.subprotocol)))
+        Ok(WebSocket::new(Shared::new(io, connection, input, self.agreed)))
     }
 }

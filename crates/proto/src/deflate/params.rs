@@ -144,8 +144,10 @@ pub(super) struct Direction {
 /// [`Connection::with_deflate`](crate::Connection::with_deflate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateAgreement {
-    /// The server's response; with what the client limits by itself, on the client.
+    /// The server's response.
     response: DeflateOffer,
+    /// What the response says of the client's messages; on the client, with what it limits by itself.
+    client: Direction,
     pub(super) level: u8,
     pub(super) threshold: usize,
 }
@@ -158,7 +160,7 @@ impl DeflateAgreement {
 
     /// Whether each message of the client starts from an empty window.
     pub fn client_no_context_takeover(&self) -> bool {
-        self.response.client_no_context_takeover
+        !self.client.takeover
     }
 
     /// The window that the server keeps to.
@@ -168,10 +170,7 @@ impl DeflateAgreement {
 
     /// The window that the client keeps to.
     pub fn client_max_window_bits(&self) -> WindowBits {
-        match self.response.client_max_window_bits {
-            ClientWindow::AtMost(bits) => bits,
-            ClientWindow::Fixed | ClientWindow::Limitable => WindowBits::MAX,
-        }
+        self.client.window
     }
 
     /// The agreement of what was offered in these extensions with what a server wants: the first
@@ -205,7 +204,8 @@ impl DeflateAgreement {
             server_max_window_bits,
             client_max_window_bits,
         };
-        Some(Self { response, level: config.level, threshold: config.threshold })
+        let client = response.client();
+        Some(Self { response, client, level: config.level, threshold: config.threshold })
     }
 
     /// The agreement that a server's response makes; `None` if it does not fit any of the offers
@@ -214,20 +214,13 @@ impl DeflateAgreement {
         let response = Some(response).filter(|response| response.name == NAME)?;
         let response = DeflateOffer::parse(response)?;
         let offer = config.to_offers().into_iter().find(|offer| offer.fits(&response))?;
-        let window = match (offer.client_max_window_bits, response.client_max_window_bits) {
-            (ClientWindow::AtMost(ours), ClientWindow::AtMost(theirs)) => ours.min(theirs),
-            (ClientWindow::AtMost(bits), _) | (_, ClientWindow::AtMost(bits)) => bits,
-            _ => WindowBits::MAX,
+        // What a client says of its own window holds, whether the server repeats it or not.
+        let (said, answered) = (offer.client(), response.client());
+        let client = Direction {
+            takeover: said.takeover && answered.takeover && config.client_takeover,
+            window: said.window.min(answered.window).min(config.client_window_bits),
         };
-        let kept = DeflateOffer {
-            // What a client says of its own window holds, whether the server repeats it or not.
-            client_no_context_takeover: offer.client_no_context_takeover
-                || response.client_no_context_takeover
-                || !config.client_takeover,
-            client_max_window_bits: ClientWindow::AtMost(window.min(config.client_window_bits)),
-            ..response
-        };
-        Some(Self { response: kept, level: config.level, threshold: config.threshold })
+        Some(Self { response, client, level: config.level, threshold: config.threshold })
     }
 
     pub(super) fn server(&self) -> Direction {
@@ -236,12 +229,20 @@ impl DeflateAgreement {
     }
 
     pub(super) fn client(&self) -> Direction {
-        let takeover = !self.response.client_no_context_takeover;
-        Direction { takeover, window: self.client_max_window_bits() }
+        self.client
     }
 }
 
 impl DeflateOffer {
+    /// What it says of the client's messages.
+    fn client(&self) -> Direction {
+        let window = match self.client_max_window_bits {
+            ClientWindow::AtMost(bits) => bits,
+            ClientWindow::Fixed | ClientWindow::Limitable => WindowBits::MAX,
+        };
+        Direction { takeover: !self.client_no_context_takeover, window }
+    }
+
     /// Whether a server may answer this offer so (RFC 7692 §7.1.1, §7.1.2).
     fn fits(&self, response: &Self) -> bool {
         let server_takeover =

@@ -10,7 +10,7 @@ use std::{
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, Closed, Failure, Message};
+use sockeye_proto::{CloseCode, CloseFrame, Closed, DeflateAgreement, Failure, Message, Prepared};
 
 use super::shared::Shared;
 use crate::Error;
@@ -70,6 +70,44 @@ impl WebSocket {
         self.writer.send(message).await
     }
 
+    /// Sends a message like [`send`](Self::send), compressed only if `compress` is set (and
+    /// compression was agreed on, and makes it smaller).
+    ///
+    /// Do not compress a secret together with what an attacker may choose: the length tells him how
+    /// well his guess fits (RFC 7692 §8).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &mut self,
+        message: impl Into<Message>,
+        compress: bool,
+    ) -> Result<(), Error> {
+        self.writer.send_with(message, compress).await
+    }
+
+    /// Sends a message that was prepared for many connections like [`send`](Self::send). On a server
+    /// it is encoded once for all of them, and compressed once for all that agreed on compression
+    /// without context takeover.
+    ///
+    /// ```no_run
+    /// # async fn example(clients: &mut [sockeye::WebSocket]) -> Result<(), sockeye::Error> {
+    /// let news = sockeye::Prepared::new("news");
+    /// for client in clients {
+    ///     client.send_prepared(&news).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.writer.send_prepared(prepared).await
+    }
+
     /// Sends a ping and waits for its pong: the round-trip time.
     ///
     /// # Errors
@@ -102,6 +140,17 @@ impl WebSocket {
     /// The subprotocol agreed on, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.reader.handle.shared.subprotocol()
+    }
+
+    /// The extensions agreed on, as the server's answer names them in `Sec-WebSocket-Extensions`;
+    /// empty if there are none.
+    pub fn extensions(&self) -> String {
+        self.deflate().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// What was agreed on compression; `None` if messages go as they are.
+    pub fn deflate(&self) -> Option<&DeflateAgreement> {
+        self.reader.handle.shared.deflate()
     }
 
     /// How the connection ended, once it has.
@@ -188,9 +237,24 @@ pub struct Writer {
 impl Writer {
     /// Sends a message; as [`WebSocket::send`].
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        self.send_with(message, true).await
+    }
+
+    /// Sends a message, compressed only if `compress` is set; as [`WebSocket::send_with`].
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        compress: bool,
+    ) -> Result<(), Error> {
         let message = message.into();
         poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
-        self.handle.shared.send(message)
+        self.handle.shared.send(message, compress)
+    }
+
+    /// Sends a message that was prepared for many connections; as [`WebSocket::send_prepared`].
+    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
+        poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
+        self.handle.shared.send_prepared(prepared)
     }
 
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`].

@@ -13,4 +13,7 @@ mod shared;
 mod state;
 
 pub use self::handles::{Reader, WebSocket, Writer};
-pub(crate) use self::{io::Io, shared::Shared};
+pub(crate) use self::{
+    io::Io,
+    shared::{Agreed, Shared},
+};

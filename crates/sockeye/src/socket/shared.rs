@@ -11,7 +11,9 @@ use std::{
 };
 
 use bytes::BytesMut;
-use sockeye_proto::{CloseCode, CloseFrame, Closed, Connection, Message, State as Stage};
+use sockeye_proto::{
+    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, Prepared, State as Stage,
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -31,6 +33,14 @@ pub(crate) struct Shared {
     caretaker: Arc<Caretaker>,
     handles: AtomicUsize,
     subprotocol: Option<Box<str>>,
+    deflate: Option<DeflateAgreement>,
+}
+
+/// What the handshake agreed on.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) deflate: Option<DeflateAgreement>,
 }
 
 /// The tasks that wait for this connection.
@@ -46,8 +56,10 @@ impl Shared {
         io: Io,
         connection: Connection,
         input: BytesMut,
-        subprotocol: Option<String>,
+        agreed: Agreed,
     ) -> Arc<Self> {
+        let Agreed { subprotocol, deflate } = agreed;
+        let connection = connection.with_deflate(deflate);
         let shared = Arc::new(Self {
             state: Mutex::new(State::new(io, connection, input)),
             parked: Mutex::default(),
@@ -55,6 +67,7 @@ impl Shared {
             caretaker: Caretaker::of_this_runtime(),
             handles: AtomicUsize::new(0),
             subprotocol: subprotocol.map(String::into_boxed_str),
+            deflate,
         });
         shared.caretaker.attend(shared.clone());
         shared
@@ -62,6 +75,10 @@ impl Shared {
 
     pub(super) fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    pub(super) fn deflate(&self) -> Option<&DeflateAgreement> {
+        self.deflate.as_ref()
     }
 
     pub(super) fn closed(&self) -> Option<Closed> {
@@ -128,17 +145,26 @@ impl Shared {
         self.poll_until(cx, over)
     }
 
-    /// Queues a message; writes it, unless more is likely to follow in a moment.
-    pub(super) fn send(self: &Arc<Self>, message: Message) -> Result<(), Error> {
+    /// Queues a message, compressed only if that is asked for; writes it, unless more is likely to
+    /// follow in a moment.
+    pub(super) fn send(self: &Arc<Self>, message: Message, compress: bool) -> Result<(), Error> {
         let mut state = self.state();
-        state.queue(message)?;
+        state.queue(message, compress)?;
+        self.write_or_defer(&mut state);
+        Ok(())
+    }
+
+    /// The same with a message that was prepared for many connections.
+    pub(super) fn send_prepared(self: &Arc<Self>, prepared: &Prepared) -> Result<(), Error> {
+        let mut state = self.state();
+        state.queue_prepared(prepared)?;
         self.write_or_defer(&mut state);
         Ok(())
     }
 
     /// Queues a message without writing it.
     pub(super) fn feed(self: &Arc<Self>, message: Message) -> Result<(), Error> {
-        self.state().queue(message)
+        self.state().queue(message, true)
     }
 
     pub(super) fn ping(self: &Arc<Self>) -> Result<oneshot::Receiver<Duration>, Error> {

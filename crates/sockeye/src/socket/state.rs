@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockeye_proto::{Closed, Connection, Event, Failure, Message, Transport};
+use sockeye_proto::{Closed, Connection, Event, Failure, Message, Prepared, Transport};
 use tokio::{io::AsyncWrite, sync::oneshot};
 use tokio_util::io::poll_read_buf;
 
@@ -189,8 +189,13 @@ impl State {
     }
 
     /// Queues a message. That there is room has been checked.
-    pub(super) fn queue(&mut self, message: Message) -> Result<(), Error> {
-        self.connection.send(message).map_err(|misuse| self.send_error(misuse))
+    pub(super) fn queue(&mut self, message: Message, compress: bool) -> Result<(), Error> {
+        self.connection.send_with(message, compress).map_err(|misuse| self.send_error(misuse))
+    }
+
+    /// Queues a message that was prepared for many connections.
+    pub(super) fn queue_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.connection.send_prepared(prepared).map_err(|misuse| self.send_error(misuse))
     }
 
     /// Why nothing can be sent any more.
