@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask --help`.
 
+mod conformance;
 mod fuzz;
 mod idle;
 mod prepare;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Everything that must pass before a change is merged
     Test(test::Options),
+    /// Write docs/conformance.md: which test shows which rule of the standards
+    Conformance(conformance::Options),
     /// Fuzz for long; `cargo xtask test fuzz` does it for a few seconds
     Fuzz(fuzz::Options),
     /// Measure what an idle connection costs the server
@@ -31,6 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Idle(options) => idle::run(&options),
     };
