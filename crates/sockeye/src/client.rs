@@ -64,6 +64,8 @@ pub struct Client {
     config: Config,
     deflate: Option<DeflateConfig>,
     timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: crate::tls::ClientTls,
 }
 
 /// An open WebSocket with the handshake that opened it.
@@ -79,23 +81,21 @@ pub struct Opened {
 }
 
 impl Client {
-    /// A client for this URL: `ws://…`.
+    /// A client for this URL: `ws://…` or `wss://…`.
     ///
     /// # Errors
     ///
     /// When it is no URL of a WebSocket.
     pub fn new(url: &str) -> Result<Self, AddressError> {
-        let address: Address = url.parse()?;
-        if address.is_secure() {
-            return Err(AddressError::Tls(url.to_owned()));
-        }
         Ok(Self {
-            address,
+            address: url.parse()?,
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             config: Config::default(),
             deflate: None,
             timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: crate::tls::ClientTls::new(),
         })
     }
 
@@ -143,6 +143,14 @@ impl Client {
         self
     }
 
+    /// Sets whom to trust with `wss://` URLs, and who to be. Default: the authorities that the system
+    /// trusts, and nobody.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Opens the WebSocket.
     ///
     /// # Errors
@@ -161,12 +169,13 @@ impl Client {
         let limit = self.timeout;
         let opening = async {
             let stream = self.reach().await?;
-            self.handshake(stream, Io::Tcp).await
+            self.handshake(stream).await
         };
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
-    /// Opens the WebSocket over a transport of one's own, which already leads to the server.
+    /// Opens the WebSocket over a transport of one's own, which already leads to the server. For a
+    /// `wss://` URL it is one that TLS has been made of already.
     ///
     /// # Errors
     ///
@@ -176,11 +185,11 @@ impl Client {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = self.timeout;
-        let opening = self.handshake(transport, Io::boxed);
+        let opening = self.handshake(Io::boxed(transport));
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
-    async fn reach(&self) -> Result<TcpStream, ConnectError> {
+    async fn reach(&self) -> Result<Io, ConnectError> {
         let host = (self.address.host(), self.address.port());
         let stream = TcpStream::connect((host.0.as_str(), host.1)).await;
         let stream = stream.map_err(|error| ConnectError::Connect {
@@ -188,17 +197,23 @@ impl Client {
             error,
         })?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        if self.address.is_secure() { self.secure(stream).await } else { Ok(Io::Tcp(stream)) }
     }
 
-    async fn handshake<T>(
-        &self,
-        mut stream: T,
-        into_io: impl FnOnce(T) -> Io,
-    ) -> Result<Opened, ConnectError>
-    where
-        T: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// Makes TLS of a connection that leads to the server.
+    async fn secure(&self, stream: TcpStream) -> Result<Io, ConnectError> {
+        let host = self.address.host();
+        #[cfg(feature = "tls")]
+        let secured = self.tls.connect(&host, stream).await.map(Io::boxed);
+        #[cfg(not(feature = "tls"))]
+        let secured = {
+            drop(stream);
+            Err(io::Error::other("this program was built without TLS"))
+        };
+        secured.map_err(|error| ConnectError::Tls { host, error })
+    }
+
+    async fn handshake(&self, mut stream: Io) -> Result<Opened, ConnectError> {
         let mut handshake = ClientHandshake::new(self.request(), random::nonce())?;
         stream.write_all(handshake.request()).await?;
         stream.flush().await?;
@@ -214,7 +229,7 @@ impl Client {
         let masks = Box::new(random::mask_key);
         let connection = Connection::client(self.config.clone(), masks, Instant::now());
         let agreed = Agreed { subprotocol, deflate };
-        let shared = Shared::new(into_io(stream), connection, input, agreed);
+        let shared = Shared::new(stream, connection, input, agreed);
         let request = handshake.request().clone();
         Ok(Opened { socket: WebSocket::new(shared), request, response })
     }

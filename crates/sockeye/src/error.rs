@@ -50,6 +50,15 @@ pub enum ConnectError {
     /// The server answered something else than a WebSocket.
     #[error("the server did not open a WebSocket: {0}")]
     Response(#[from] ResponseError),
+    /// TLS was not agreed on, for one because the server's certificate is not to be trusted.
+    #[error("no TLS with {host}: {error}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What rustls said: its own error is inside.
+        #[source]
+        error: io::Error,
+    },
     /// It took too long.
     #[error("no WebSocket was opened within {0:?}")]
     Timeout(Duration),
@@ -73,9 +82,6 @@ pub enum AddressError {
     /// Another scheme than ws, wss, http or https.
     #[error("{0} is not the address of a WebSocket: it must begin with ws:// or wss://")]
     Scheme(String),
-    /// A scheme that needs a transport which this build does not have.
-    #[error("{0}: wss:// is not supported yet")]
-    Tls(String),
 }
 
 /// Why a server's connection was not opened.

@@ -29,6 +29,7 @@
 //!   [`Upgrade`] in one that already speaks HTTP (hyper, axum).
 //! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
 //! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
+//! * `wss://` works as it is; the module `tls` (feature `tls`, on by default) has certificates.
 //! * Limits and deadlines are on by default: [`Config`].
 //!
 //! The protocol itself, without I/O, is the crate [`sockeye_proto`].
@@ -42,6 +43,8 @@ mod origin;
 mod random;
 mod server;
 mod socket;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod upgrade;
 
 pub use sockeye_proto::{

@@ -17,7 +17,7 @@ use sockeye_proto::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, ToSocketAddrs},
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -63,6 +63,8 @@ struct Settings {
     limits: HeadLimits,
     origins: Origins,
     handshake_timeout: Duration,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::ServerTls>,
 }
 
 impl Server {
@@ -83,6 +85,8 @@ impl Server {
             limits: HeadLimits::default(),
             origins: Origins::default(),
             handshake_timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: None,
         };
         Self { listener, settings }
     }
@@ -124,8 +128,15 @@ impl Server {
         self
     }
 
-    /// Sets how long a client may take to send its request: from the connection's beginning,
-    /// whatever it sends. Default 10 s.
+    /// Serves `wss://` with this certificate, instead of `ws://`.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::ServerTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Sets how long a client may take to send its request: from the connection's beginning, with
+    /// TLS, whatever it sends. Default 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
@@ -169,7 +180,16 @@ impl Server {
 }
 
 /// Reads and checks the request. `None` if it was refused, or never came.
-async fn receive(mut stream: TcpStream, peer: SocketAddr, settings: Settings) -> Option<Incoming> {
+async fn receive(stream: TcpStream, peer: SocketAddr, settings: Settings) -> Option<Incoming> {
+    let deadline = tokio::time::Instant::now() + settings.handshake_timeout;
+    let mut stream = match timeout_at(deadline, secure(stream, &settings)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, "the TLS handshake failed: {error}");
+            return None;
+        }
+        Err(_) => return None,
+    };
     let mut handshake = ServerHandshake::new(settings.limits);
     let mut input = BytesMut::new();
     let reading = async {
@@ -182,7 +202,7 @@ async fn receive(mut stream: TcpStream, peer: SocketAddr, settings: Settings) ->
             }
         }
     };
-    let request = match timeout(settings.handshake_timeout, reading).await {
+    let request = match timeout_at(deadline, reading).await {
         Ok(request) => request,
         Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")),
     };
@@ -213,9 +233,18 @@ async fn receive(mut stream: TcpStream, peer: SocketAddr, settings: Settings) ->
     }
 }
 
+/// Makes TLS of a connection, if that is what is served here.
+async fn secure(stream: TcpStream, settings: &Settings) -> io::Result<Io> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &settings.tls {
+        return Ok(Io::boxed(tls.accept(stream).await?));
+    }
+    Ok(Io::Tcp(stream))
+}
+
 /// Sends the answer and ends the connection. What still comes is read and thrown away for a while: to
 /// close at once would reset the connection, and the answer might never be seen.
-async fn refuse(mut stream: TcpStream, refusal: &Refusal) {
+async fn refuse(mut stream: Io, refusal: &Refusal) {
     let answer = async {
         stream.write_all(&refusal.encode()).await?;
         stream.shutdown().await?;
@@ -233,7 +262,7 @@ pub struct Incoming(Box<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    stream: TcpStream,
+    stream: Io,
     input: BytesMut,
     request: Request<()>,
     offer: Offer,
@@ -305,9 +334,10 @@ impl Incoming {
         let deflate = self.0.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
         let response = offer.accept(subprotocol.as_deref(), headers)?;
         stream.write_all(&encode_response(&response.map(|()| ""))).await?;
+        stream.flush().await?;
         let connection = Connection::server(config, Instant::now());
         let agreed = Agreed { subprotocol, deflate };
-        Ok(WebSocket::new(Shared::new(Io::Tcp(stream), connection, input, agreed)))
+        Ok(WebSocket::new(Shared::new(stream, connection, input, agreed)))
     }
 
     /// Answers with an HTTP error and a line of text, and closes the connection.

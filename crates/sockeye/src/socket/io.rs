@@ -1,6 +1,7 @@
 //! The transport below a WebSocket.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
@@ -27,10 +28,27 @@ impl Io {
         Self::Boxed(Box::new(stream))
     }
 
+    /// Closes the stream for both directions, without waiting for anything.
+    pub(crate) fn close(mut self, cx: &mut Context<'_>) {
+        if let Self::Boxed(stream) = &mut self {
+            // TLS announces its end (RFC 8446 §6.1); a peer that does not take it does not need it.
+            let _ = Pin::new(stream).poll_shutdown(cx);
+        }
+    }
+
     fn inner(&mut self) -> Pin<&mut dyn Duplex> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Boxed(stream) => Pin::new(&mut **stream),
+        }
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(stream) => stream.fmt(f),
+            Self::Boxed(_) => f.write_str("Boxed"),
         }
     }
 }

@@ -321,7 +321,9 @@ impl State {
                 self.half_closed = Pin::new(io).poll_shutdown(cx).is_ready();
             }
             Transport::Close => {
-                self.io = None;
+                if let Some(io) = self.io.take() {
+                    io.close(cx);
+                }
                 self.input = BytesMut::new();
             }
         }

@@ -1,0 +1,44 @@
+//! What can be wrong with certificates and keys before any connection is made.
+
+use std::{io, path::PathBuf};
+
+use rustls::pki_types::pem;
+
+/// Certificates or keys that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// No certificate where one was to be, in PEM.
+    #[error("there is no certificate in PEM in it")]
+    NoCertificate,
+    /// No private key where one was to be, in PEM and not encrypted.
+    #[error("there is no private key in PEM in it, or none that is not encrypted")]
+    NoKey,
+    /// Not PEM.
+    #[error("it is not PEM: {0}")]
+    Pem(pem::Error),
+    /// A certificate, or a certificate with a key, that cannot be used.
+    #[error("{0}")]
+    Unusable(#[from] rustls::Error),
+    /// What is wrong is in this file.
+    #[error("{}: {error}", path.display())]
+    In {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong in it.
+        #[source]
+        error: Box<Self>,
+    },
+    /// The system has no list of authorities to trust, and no other was given.
+    #[error("the system trusts no certificate authority{0}")]
+    NoRoots(String),
+}

@@ -1,0 +1,29 @@
+//! TLS, which makes `wss://` of `ws://`: with [rustls], its *ring* provider, TLS 1.2 and 1.3.
+//!
+//! A [`Client`](crate::Client) needs nothing of this to open `wss://` URLs: it trusts the
+//! certificate authorities that the system trusts, and refuses every certificate that is not for
+//! the host. [`ClientTls`] says so otherwise. [`ServerTls`] gives a server its certificate.
+
+mod client;
+mod error;
+mod pem;
+mod reload;
+mod server;
+mod unverified;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use rustls;
+pub use tokio_rustls::server::TlsStream;
+
+pub use self::{client::ClientTls, error::TlsError, server::ServerTls};
+
+/// The name of HTTP/1.1 in ALPN (RFC 7301 §6): what a WebSocket handshake of RFC 6455 is.
+const HTTP_11: &[u8] = b"http/1.1";
+
+/// The cryptography. Asked for by name: a program may have several linked in, and no default.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

@@ -1,0 +1,87 @@
+//! The server's side of TLS: its certificate.
+
+use std::{io, path::Path, sync::Arc};
+
+use rustls::{
+    ServerConfig,
+    server::ResolvesServerCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::{HTTP_11, TlsError, pem, provider, reload::Reloaded};
+
+/// What a server needs to serve `wss://`: a certificate and its private key.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use sockeye::{Server, tls::ServerTls};
+///
+/// let server = Server::bind("0.0.0.0:443").await?.tls(ServerTls::from_files("chain.pem", "key.pem")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+}
+
+impl ServerTls {
+    /// Reads PEM files: the certificate, followed by those between it and the authority; and its
+    /// private key. They may be one and the same.
+    ///
+    /// When they change, connections from then on get the new certificate, within two seconds, and
+    /// those that are open stay. While the new files are broken, or do not fit together, the old
+    /// certificate stays in use and a warning is logged (`tracing`).
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read, or they cannot be used.
+    pub fn from_files(
+        certificates: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        Self::resolving(Arc::new(Reloaded::open(certificates.as_ref(), key.as_ref())?))
+    }
+
+    /// Uses PEM texts, as [`from_files`](Self::from_files) without looking for changes.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be used.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let certificates = pem::certificates(certificates)?;
+        let certified = CertifiedKey::from_der(certificates, pem::key(key)?, &provider())?;
+        Self::resolving(Arc::new(SingleCertAndKey::from(certified)))
+    }
+
+    /// Does as a configuration of rustls says, for example to ask clients for certificates. Its ALPN
+    /// names are kept, if there are any; `http/1.1` should be among them.
+    pub fn from_config(mut config: ServerConfig) -> Self {
+        if config.alpn_protocols.is_empty() {
+            config.alpn_protocols = vec![HTTP_11.to_vec()];
+        }
+        Self { config: Arc::new(config) }
+    }
+
+    fn resolving(resolver: Arc<dyn ResolvesServerCert>) -> Result<Self, TlsError> {
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        Ok(Self::from_config(config))
+    }
+
+    /// Makes TLS of a connection that was accepted. It has no deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the client speaks something else, or does not like the certificate.
+    pub async fn accept<T>(&self, stream: T) -> io::Result<TlsStream<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        TlsAcceptor::from(self.config.clone()).accept(stream).await
+    }
+}
