@@ -15,7 +15,8 @@ pub(crate) struct Options {
 
 /// Builds the program as it is released, opens the connections to it and prints its memory.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    shell::run(&mut shell::cargo(["build", "--release", "--workspace"]))?;
+    let packages = ["--package", "sockeye-cli", "--package", "sockeye-tests"];
+    shell::run(shell::cargo(["build", "--release"]).args(packages))?;
     let count = options.connections.to_string();
     let measure = ["run", "--quiet", "--release", "--package", "sockeye-tests", "--bin"];
     shell::run(shell::cargo(measure).args(["measure-idle", &count]))

@@ -67,7 +67,7 @@ fn install_debian_packages(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     let is_root = shell::output(&mut shell::command("id", ["-u"]))? == "0";
     if !is_program("apt-get") || !(is_root || is_program("sudo")) {
-        bail!("missing packages, and no way to install them from here: {names}");
+        bail!("these Debian packages are missing, and installing them takes root or sudo: {names}");
     }
     let apt_get = |args: &[&str]| {
         let words = if is_root { &["apt-get"][..] } else { &["sudo", "apt-get"] };

@@ -32,7 +32,7 @@ const STEPS: &[Step] = &[
     Step { name: "crates", needs: &[NEXTEST], run: crates },
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },
-    Step { name: "program", needs: &[NEXTEST], run: program },
+    Step { name: "program", needs: &[NEXTEST, Need::Curl], run: program },
     Step { name: "interop", needs: &[NEXTEST, Need::Node, Need::Python], run: interop },
     Step {
         name: "browser",
