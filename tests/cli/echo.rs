@@ -1,6 +1,6 @@
 //! `sockeye echo` and its options.
 
-use sockeye_tests::frame::{BINARY, CONTINUATION, FIN, PING, TEXT, masked};
+use sockeye_tests::frame::{BINARY, CLOSE, CONTINUATION, FIN, PING, TEXT, masked};
 use sockeye_tests::peer::{Head, Pace, Peer, request};
 use sockeye_tests::program::Sockeye;
 
@@ -68,4 +68,26 @@ fn deflate_off_declines_it() {
 fn any_path_is_served() {
     let server = Sockeye::echo(&["--workers", "1"]);
     Peer::open(server.address(), "/any/path?with=query").echo("hello");
+}
+
+#[test]
+fn it_says_goodbye_when_it_is_interrupted() {
+    let mut server = Sockeye::echo(&[]);
+    let mut peer = Peer::open(server.address(), "/");
+    peer.echo("hello");
+    server.interrupt();
+    let close = peer.read();
+    assert_eq!(close.close_code(), Some(1001));
+    peer.send(&masked(CLOSE, &close.payload), Pace::Whole);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_second_interrupt_ends_it_whoever_is_connected() {
+    let mut server = Sockeye::echo(&[]);
+    let mut peer = Peer::open(server.address(), "/");
+    server.interrupt();
+    assert_eq!(peer.read().close_code(), Some(1001));
+    server.interrupt();
+    assert!(server.wait().success());
 }

@@ -11,6 +11,9 @@ use crate::{
     units::{Size, Switch, listen_address, on_or_off, time_or_off},
 };
 
+/// How long clients may take to answer the Close when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Serve WebSockets that send every message back, unchanged
 ///
 /// Text comes back as text, binary as binary. For trying out clients; pages of any origin may
@@ -61,12 +64,17 @@ impl Echo {
             .with_context(|| format!("cannot listen on {}", self.listen))?
             .origins(Origins::Any)
             .config(self.config())
-            .deflate(self.deflate.then(DeflateConfig::default));
-        let mut stop = Stop::new()?;
+            .deflate(self.deflate.then(DeflateConfig::default))
+            .shutdown_timeout(STOP_TIMEOUT);
+        let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
         print_line(&format!("listening on ws://{}", server.local_addr()?))?;
+        let second_request = async {
+            now.requested().await;
+            now.requested().await;
+        };
         tokio::select! {
-            () = server.run(echo) => {}
-            () = stop.requested() => {}
+            () = server.run_until(stop.requested(), echo) => {}
+            () = second_request => {}
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use futures_util::SinkExt;
 use http::header::UPGRADE;
 use http::{HeaderMap, StatusCode};
-use sockeye::{CloseCode, Config, Message, Refusal, Text, Upgrade, WebSocket};
+use sockeye::{CloseCode, Config, Message, Origins, Refusal, Text, Upgrade, WebSocket};
 use sockeye_hub::{
     Budget, ChannelName, Hub, Payload, PayloadRef, Publication, PublishError, Reader, Start, Why,
 };
@@ -51,8 +51,12 @@ pub(crate) fn open(
         return Err(Problem::new(Code::NotAcceptable, detail));
     }
     let config = Config::default().max_message_size(app.max_message);
-    let (response, opening) =
-        upgrade.config(config).accept().map_err(|wrong| Problem::new(Code::Internal, wrong))?;
+    // Which pages may connect was decided for all transports alike.
+    let (response, opening) = upgrade
+        .origins(Origins::Any)
+        .config(config)
+        .accept()
+        .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let (hub, reader) = (app.hub.clone(), app.hub.subscribe(channel, start));

@@ -94,6 +94,9 @@ pub enum AcceptError {
     /// The transport failed.
     #[error("the connection was lost during the handshake: {0}")]
     Io(#[from] io::Error),
+    /// The server stops: the client was refused with 503.
+    #[error("the server is stopping")]
+    Stopping,
     /// The HTTP server did not hand the connection over.
     #[error("the HTTP server did not hand the connection over: {0}")]
     Upgrade(#[from] hyper::Error),

@@ -30,6 +30,7 @@
 //! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
 //! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
 //! * `wss://` works as it is; the module `tls` (feature `tls`, on by default) has certificates.
+//! * [`Connections`] is a set of them, to send to all and to close in order.
 //! * Limits and deadlines are on by default: [`Config`].
 //!
 //! The protocol itself, without I/O, is the crate [`sockeye_proto`].
@@ -38,6 +39,7 @@
 
 mod address;
 mod client;
+mod connections;
 mod error;
 mod origin;
 mod random;
@@ -57,9 +59,10 @@ pub use sockeye_proto::{
 pub use self::{
     address::Address,
     client::{Client, Opened, connect},
+    connections::{Broadcast, Connections},
     error::{AcceptError, AddressError, ConnectError, Error},
     origin::Origins,
-    server::{Incoming, Server},
+    server::{Incoming, Listener, PeerAddr, Server},
     socket::{Reader, WebSocket, Writer},
     upgrade::{Opening, Upgrade},
 };

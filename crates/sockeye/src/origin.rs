@@ -22,14 +22,16 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// Refuses a request of a page that may not connect with 403.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+    /// Refuses a request of a page that may not connect with 403. Without a page there is none to
+    /// refuse.
+    pub(crate) fn check(&self, page: Option<&Page>) -> Result<(), Refusal> {
+        let Some(page) = page else { return Ok(()) };
         let allowed = match self {
             Self::Any => true,
-            Self::SameHost => is_same_host(request),
+            Self::SameHost => page.same_host,
             Self::Listed(origins) => {
-                origins.iter().any(|listed| origin == listed.as_str()) || is_same_host(request)
+                page.same_host
+                    || origins.iter().any(|listed| page.origin.as_deref() == Some(listed.as_str()))
             }
         };
         if allowed {
@@ -39,12 +41,33 @@ impl Origins {
     }
 }
 
-/// Whether the origin's host and port are those of the `Host` header. The schemes cannot be compared:
-/// a proxy in front may have taken the TLS off.
-fn is_same_host<B>(request: &Request<B>) -> bool {
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let (Some(origin), Some(host)) = (text(ORIGIN), text(HOST)) else { return false };
-    let Ok(url) = Url::parse(origin) else { return false };
+/// The page that a request comes from: there is one if the request has an `Origin`.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    /// `None` if it is not one text: nobody's then.
+    origin: Option<Box<str>>,
+    same_host: bool,
+}
+
+impl Page {
+    pub(crate) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let first = origins.next()?;
+        let origin = first.to_str().ok().filter(|_| origins.next().is_none()).map(Box::from);
+        let same_host = origin.as_deref().is_some_and(|origin| is_same_host(origin, request));
+        Some(Self { origin, same_host })
+    }
+}
+
+/// Whether the origin's host and port are those that the request goes to. The schemes cannot be
+/// compared: a proxy in front may have taken the TLS off.
+fn is_same_host<B>(origin: &str, request: &Request<B>) -> bool {
+    // An absolute target overrules `Host` (RFC 9112 §3.2.2), and HTTP/2 has nothing else.
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
+    };
+    let (Some(host), Ok(url)) = (host, Url::parse(origin)) else { return false };
     let Origin::Tuple(scheme, ..) = url.origin() else { return false };
     Url::parse(&format!("{scheme}://{host}")).is_ok_and(|own| own.origin() == url.origin())
 }
@@ -55,7 +78,11 @@ mod tests {
 
     fn allows(origins: &Origins, origin: &str, host: &str) -> bool {
         let request = Request::builder().header(ORIGIN, origin).header(HOST, host);
-        origins.check(&request.body(()).unwrap()).is_ok()
+        is_allowed(origins, &request.body(()).unwrap())
+    }
+
+    fn is_allowed(origins: &Origins, request: &Request<()>) -> bool {
+        origins.check(Page::of(request).as_ref()).is_ok()
     }
 
     #[test]
@@ -80,5 +107,29 @@ mod tests {
         for foreign in ["http://app.example.org", "https://app.example.org:444", "null"] {
             assert!(!allows(&listed, foreign, "api.example.org"), "{foreign}");
         }
+    }
+    #[test]
+    fn ws1_a_request_without_an_origin_is_no_page() {
+        let request = Request::builder().header(HOST, "example.org").body(()).unwrap();
+        assert!(is_allowed(&Origins::default(), &request));
+    }
+
+    #[test]
+    fn ws2_two_origins_are_nobodys() {
+        let own = "http://example.org";
+        let request = Request::builder().header(ORIGIN, own).header(ORIGIN, own);
+        let request = request.header(HOST, "example.org").body(()).unwrap();
+        assert!(!is_allowed(&Origins::SameHost, &request));
+        assert!(!is_allowed(&Origins::Listed(vec![own.to_owned()]), &request));
+    }
+
+    #[test]
+    fn ws2_the_host_of_an_absolute_target_counts_and_not_the_host_header() {
+        let request = Request::builder().uri("http://example.org/").header(HOST, "evil.org");
+        let request = request.header(ORIGIN, "http://evil.org").body(()).unwrap();
+        assert!(!is_allowed(&Origins::default(), &request));
+        let request = Request::builder().uri("http://example.org/");
+        let request = request.header(ORIGIN, "http://example.org").body(()).unwrap();
+        assert!(is_allowed(&Origins::default(), &request));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
@@ -12,7 +12,8 @@ use sockeye_proto::{
 use tokio::net::TcpStream;
 
 use crate::{
-    AcceptError, WebSocket,
+    AcceptError, Origins, WebSocket,
+    origin::Page,
     socket::{Agreed, Io, Shared},
 };
 
@@ -21,13 +22,14 @@ use crate::{
 /// ```no_run
 /// use http::{Request, Response};
 /// use hyper::body::Incoming;
+/// use sockeye::{Refusal, Upgrade};
 ///
 /// async fn handle(mut request: Request<Incoming>) -> Response<String> {
-///     let upgrade = match sockeye::Upgrade::new(&mut request) {
-///         Ok(upgrade) => upgrade,
-///         Err(refusal) => return refusal.into(),
-///     };
-///     let Ok((response, opening)) = upgrade.accept() else { unreachable!("nothing was chosen") };
+///     serve(&mut request).unwrap_or_else(Refusal::into)
+/// }
+///
+/// fn serve(request: &mut Request<Incoming>) -> Result<Response<String>, Refusal> {
+///     let (response, opening) = Upgrade::new(request)?.accept()?;
 ///     tokio::spawn(async move {
 ///         let mut socket = opening.open().await?;
 ///         while let Some(message) = socket.recv().await {
@@ -35,12 +37,14 @@ use crate::{
 ///         }
 ///         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 ///     });
-///     response.map(|()| String::new())
+///     Ok(response.map(|()| String::new()))
 /// }
 /// ```
 #[derive(Debug)]
 pub struct Upgrade {
     offer: Offer,
+    page: Option<Page>,
+    origins: Origins,
     on_upgrade: hyper::upgrade::OnUpgrade,
     subprotocol: Option<String>,
     headers: HeaderMap,
@@ -49,21 +53,30 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Checks the request (RFC 6455 §4.2.1). Its origin is the caller's to check: a browser sends
-    /// cookies with requests of any page.
+    /// Checks the request (RFC 6455 §4.2.1), whatever its body's type. Whether its page may connect
+    /// is checked by [`accept`](Self::accept), as [`origins`](Self::origins) says.
     ///
     /// # Errors
     ///
     /// The answer to give, with its status and headers, when the request is not one for a WebSocket.
+    /// It says `Connection: close`: what follows the request must not be taken for another one.
     pub fn new<B>(request: &mut Request<B>) -> Result<Self, Refusal> {
         Ok(Self {
             offer: Offer::from_request(request)?,
+            page: Page::of(request),
+            origins: Origins::default(),
             on_upgrade: hyper::upgrade::on(request),
             subprotocol: None,
             headers: HeaderMap::new(),
             config: Config::default(),
             deflate: None,
         })
+    }
+
+    /// Sets which pages may connect. Default: those of the host and port that the request goes to.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
     }
 
     /// The subprotocols that the client offers, the preferred one first.
@@ -75,6 +88,18 @@ impl Upgrade {
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = Some(name.into());
         self
+    }
+
+    /// Chooses the first of these subprotocols that the client offers; none if it offers none of
+    /// them.
+    pub fn subprotocol_of<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.subprotocol = first_offered(&self.offer, names);
+        self
+    }
+
+    /// The subprotocol chosen so far.
+    pub fn chosen_subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
     }
 
     /// Adds a header to the answer.
@@ -101,14 +126,28 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// When the subprotocol chosen was not offered, or a header is one of the handshake's own.
-    pub fn accept(mut self) -> Result<(Response<()>, Opening), AcceptError> {
+    /// The answer to give instead: 403 if the request's page may not connect; 500 if the subprotocol
+    /// chosen was not offered, or a header is one of the handshake's own.
+    pub fn accept(mut self) -> Result<(Response<()>, Opening), Refusal> {
+        self.origins.check(self.page.as_ref())?;
         let deflate = self.deflate.and_then(|deflate| self.offer.agree_deflate(&deflate));
-        let response = self.offer.accept(self.subprotocol.as_deref(), self.headers)?;
+        let response = self.offer.accept(self.subprotocol.as_deref(), self.headers);
+        let response = response.map_err(|wrong| {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot accept: {wrong}"))
+        })?;
         let Self { on_upgrade, subprotocol, config, .. } = self;
         let agreed = Agreed { subprotocol, deflate };
         Ok((response, Opening { on_upgrade, agreed, config }))
     }
+}
+
+/// The first of a server's subprotocols that a client offers.
+pub(crate) fn first_offered<'a>(
+    offer: &Offer,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let mut names = names.into_iter();
+    names.find(|name| offer.subprotocols().any(|offered| offered == *name)).map(str::to_owned)
 }
 
 /// A WebSocket whose handshake is being answered.

@@ -137,6 +137,10 @@ impl WebSocket {
         (self.reader, self.writer)
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.reader.handle.shared
+    }
+
     /// The subprotocol agreed on, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.reader.handle.shared.subprotocol()
@@ -235,6 +239,11 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A writer of a connection that has a handle; `None` if the last one is gone.
+    pub(super) fn of_held(shared: Arc<Shared>) -> Option<Self> {
+        shared.add_handle_if_held().then_some(Self { handle: Handle { shared } })
+    }
+
     /// Sends a message; as [`WebSocket::send`].
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
         self.send_with(message, true).await

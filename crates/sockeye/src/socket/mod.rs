@@ -9,11 +9,13 @@ mod buffers;
 mod caretaker;
 mod handles;
 mod io;
+mod member;
 mod shared;
 mod state;
 
 pub use self::handles::{Reader, WebSocket, Writer};
 pub(crate) use self::{
     io::Io,
+    member::{Member, Sent},
     shared::{Agreed, Shared},
 };

@@ -210,6 +210,17 @@ impl Shared {
         self.handles.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts one more handle, unless the last one is gone and the connection is being closed.
+    pub(super) fn add_handle_if_held(&self) -> bool {
+        let count = |handles| (handles > 0).then_some(handles + 1);
+        self.handles.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
+    }
+
+    /// Has the caretaker come by.
+    pub(super) fn call_caretaker(self: &Arc<Self>) {
+        self.caretaker.attend(self.clone());
+    }
+
     /// The reading handle is gone: what still comes is thrown away.
     pub(super) fn drop_reader(&self) {
         self.parked().reader = None;
@@ -255,7 +266,8 @@ impl Shared {
         result
     }
 
-    fn write_or_defer(self: &Arc<Self>, state: &mut State) {
+    /// Writes what is queued, unless more is likely to follow in a moment.
+    pub(super) fn write_or_defer(self: &Arc<Self>, state: &mut State) {
         if state.has_unread_input() {
             self.attend_soon_if_needed(state);
         } else {
@@ -316,7 +328,7 @@ impl Shared {
         self.timer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves the state as consistent as any early return would.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -51,6 +51,8 @@ pub(super) struct State {
     /// The transport's own error, if it had one.
     io_error: Option<io::Error>,
     end_reported: bool,
+    /// What is dropped when the transport ends; each takes no lock of a connection then.
+    companions: Vec<Box<dyn Send>>,
 }
 
 impl State {
@@ -70,6 +72,7 @@ impl State {
             write_failed: false,
             io_error: None,
             end_reported: false,
+            companions: Vec::new(),
         }
     }
 
@@ -138,6 +141,14 @@ impl State {
         }
         self.connection.handle_timeout(now);
         self.attend(cx);
+    }
+
+    /// Keeps something until the transport ends.
+    pub(super) fn until_end(&mut self, companion: Box<dyn Send>) {
+        if !self.has_ended() {
+            self.companions.reserve_exact(1);
+            self.companions.push(companion);
+        }
     }
 
     /// Whether a sender may queue more.
@@ -321,6 +332,8 @@ impl State {
                 self.half_closed = Pin::new(io).poll_shutdown(cx).is_ready();
             }
             Transport::Close => {
+                // Before the peer sees the end: its place is free when it comes back.
+                self.companions = Vec::new();
                 if let Some(io) = self.io.take() {
                     io.close(cx);
                 }

@@ -1,0 +1,168 @@
+//! A client that waits for its answer.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header::ORIGIN};
+use sockeye_proto::{
+    Config, Connection, DeflateConfig,
+    handshake::{Offer, Refusal, encode_response},
+};
+use tokio::io::AsyncWriteExt;
+
+use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, refuse::refuse};
+use crate::{
+    AcceptError, WebSocket,
+    socket::{Agreed, Io, Shared},
+    upgrade::first_offered,
+};
+
+/// A client that asks for a WebSocket: look at the request, then accept or refuse.
+///
+/// Dropped without an answer, the connection is closed.
+///
+/// ```no_run
+/// use http::{HeaderName, HeaderValue, StatusCode};
+/// use sockeye::{AcceptError, Incoming};
+///
+/// async fn handle(incoming: Incoming) -> Result<(), AcceptError> {
+///     if incoming.path() != "/chat" {
+///         incoming.refuse(StatusCode::NOT_FOUND, "only /chat is here").await;
+///         return Ok(());
+///     }
+///     let room = HeaderName::from_static("x-room");
+///     let socket = incoming
+///         .subprotocol_of(["chat.v2", "chat.v1"])
+///         .header(room, HeaderValue::from_static("lobby"))
+///         .accept()
+///         .await?;
+///     println!("speaks {:?}", socket.subprotocol());
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Incoming(pub(super) Box<Waiting>);
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) io: Io,
+    pub(super) input: BytesMut,
+    pub(super) request: Request<()>,
+    pub(super) offer: Offer,
+    pub(super) peer: PeerAddr,
+    pub(super) slot: Slot,
+    pub(super) config: Arc<Config>,
+    pub(super) deflate: Option<DeflateConfig>,
+    pub(super) subprotocol: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl Incoming {
+    /// The request as it came.
+    pub fn request(&self) -> &Request<()> {
+        &self.0.request
+    }
+
+    /// The path that it asks for, without the query.
+    pub fn path(&self) -> &str {
+        self.0.request.uri().path()
+    }
+
+    /// The query, without the `?`; still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.0.request.uri().query()
+    }
+
+    /// Its header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.request.headers()
+    }
+
+    /// The origin of the page that connects, if a page does. It may connect: that was checked.
+    pub fn origin(&self) -> Option<&str> {
+        self.headers().get(ORIGIN)?.to_str().ok()
+    }
+
+    /// The subprotocols that it offers, the preferred one first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.0.offer.subprotocols()
+    }
+
+    /// Where the connection comes from; behind a proxy, from the proxy.
+    pub fn peer_addr(&self) -> PeerAddr {
+        self.0.peer
+    }
+
+    /// Chooses a subprotocol, one of those offered.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.0.subprotocol = Some(name.into());
+        self
+    }
+
+    /// Chooses the first of these subprotocols that the client offers; none if it offers none of
+    /// them.
+    pub fn subprotocol_of<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.0.subprotocol = first_offered(&self.0.offer, names);
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.append(name, value);
+        self
+    }
+
+    /// Sets limits and deadlines of this connection.
+    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.0.config = config.into();
+        self
+    }
+
+    /// Sets whether permessage-deflate is agreed to on this connection, and how; `None` declines it.
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.0.deflate = deflate.into();
+        self
+    }
+
+    /// Opens the WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// When the client went away, the server stops (the client is told so with 503), the subprotocol
+    /// chosen was not offered, or a header is one of the handshake's own (with 500).
+    pub async fn accept(self) -> Result<WebSocket, AcceptError> {
+        let Waiting { mut io, input, mut offer, slot, config, headers, settings, .. } = *self.0;
+        if settings.connections.closing().is_cancelled() {
+            refuse(io, &stopping(&settings)).await;
+            return Err(AcceptError::Stopping);
+        }
+        let deflate = self.0.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
+        let subprotocol = self.0.subprotocol;
+        let response = match offer.accept(subprotocol.as_deref(), headers) {
+            Ok(response) => response,
+            Err(wrong) => {
+                let text = format!("cannot accept: {wrong}");
+                refuse(io, &Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)).await;
+                return Err(wrong.into());
+            }
+        };
+        io.write_all(&encode_response(&response.map(|()| ""))).await?;
+        io.flush().await?;
+        let connection = Connection::server(config, Instant::now());
+        let socket =
+            WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
+        settings.connections.insert_with(&socket, slot);
+        Ok(socket)
+    }
+
+    /// Answers with an HTTP error and a line of text, and closes the connection.
+    pub async fn refuse(self, status: StatusCode, text: &str) {
+        self.refuse_with(Refusal::new(status, text)).await;
+    }
+
+    /// Answers with a refusal of one's own, and closes the connection.
+    pub async fn refuse_with(self, refusal: Refusal) {
+        refuse(self.0.io, &refusal).await;
+    }
+}

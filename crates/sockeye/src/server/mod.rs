@@ -1,0 +1,262 @@
+//! A WebSocket server for a program of its own: bind, accept, handle, and stop in order.
+
+mod handshake;
+mod incoming;
+mod limits;
+mod listener;
+mod refuse;
+mod run;
+
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use sockeye_proto::{CloseCode, CloseFrame, Config, DeflateConfig, handshake::HeadLimits};
+use tokio::net::ToSocketAddrs;
+
+pub use self::{
+    incoming::Incoming,
+    listener::{Listener, PeerAddr},
+};
+use self::{limits::Limits, run::run_until};
+use crate::{Connections, Origins};
+
+/// A server that speaks nothing but WebSocket.
+///
+/// ```no_run
+/// use sockeye::{Incoming, Server};
+///
+/// # async fn example() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:9001").await?;
+/// server
+///     .run(|incoming: Incoming| async move {
+///         let mut socket = incoming.accept().await?;
+///         while let Some(message) = socket.recv().await {
+///             socket.send(message?).await?;
+///         }
+///         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+///     })
+///     .await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clients are refused as HTTP has it, with a line of text and `Connection: close`: a request that is
+/// no WebSocket handshake with 400, 405, 426 or 505; one that is too large with 414 or 431; one that
+/// takes too long with 408; a foreign page with 403; beyond the [limits](Self::max_connections) with
+/// 429 or 503, and 503 too while the server stops.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    settings: Settings,
+    shutdown_close: CloseFrame,
+    shutdown_timeout: Duration,
+}
+
+/// What holds for every connection.
+#[derive(Debug)]
+struct Settings {
+    config: Arc<Config>,
+    deflate: Option<DeflateConfig>,
+    head_limits: HeadLimits,
+    origins: Origins,
+    handshake_timeout: Duration,
+    max_handshakes: usize,
+    limits: Limits,
+    connections: Connections,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::ServerTls>,
+}
+
+impl Server {
+    /// Listens on an address; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    ///
+    /// When the address is not one of this machine, or taken.
+    pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Self::from_listener(Listener::bind(address).await?))
+    }
+
+    /// Listens on a Unix socket; as [`Listener::bind_unix`].
+    ///
+    /// # Errors
+    ///
+    /// When the path cannot be written, or somebody listens there.
+    #[cfg(unix)]
+    pub async fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self::from_listener(Listener::bind_unix(path).await?))
+    }
+
+    /// Serves what a listener of one's own accepts.
+    pub fn from_listener(listener: impl Into<Listener>) -> Self {
+        let settings = Settings {
+            config: Arc::default(),
+            deflate: None,
+            head_limits: HeadLimits::default(),
+            origins: Origins::default(),
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 1024,
+            limits: Limits::default(),
+            connections: Connections::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        };
+        Self {
+            listeners: vec![listener.into()],
+            settings,
+            shutdown_close: CloseCode::GOING_AWAY.into(),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Serves what one more listener accepts, too.
+    pub fn listener(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// The address that it listens on: that of the first listener with an address and a port.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let unsupported = Err(io::ErrorKind::Unsupported.into());
+        self.listeners.iter().find_map(Listener::local_addr).unwrap_or(unsupported)
+    }
+
+    /// The set of the connections that it has accepted, here and while it runs.
+    pub fn connections(&self) -> Connections {
+        self.settings.connections.clone()
+    }
+
+    /// Sets limits and deadlines of the connections.
+    pub fn config(mut self, config: Config) -> Self {
+        self.settings.config = Arc::new(config);
+        self
+    }
+
+    /// Agrees to permessage-deflate (RFC 7692) where clients offer it in a way that fits: messages are
+    /// compressed both ways. Default: declined.
+    ///
+    /// With the settings' own defaults, compression costs a connection nothing while it is idle: see
+    /// [`DeflateConfig`].
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.settings.deflate = deflate.into();
+        self
+    }
+
+    /// Sets how large the head of a request may be.
+    pub fn head_limits(mut self, limits: HeadLimits) -> Self {
+        self.settings.head_limits = limits;
+        self
+    }
+
+    /// Sets which pages may connect. Default: those of the server's own origin.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.settings.origins = origins;
+        self
+    }
+
+    /// Serves `wss://` with this certificate, instead of `ws://`.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::ServerTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Sets how long a client may take to send its request: from the connection's beginning, TLS
+    /// included, whatever it sends. Default 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handshake_timeout = timeout;
+        self
+    }
+
+    /// Sets how many clients may be in their handshake at once, those that are being refused included;
+    /// at least one. Default 1024. Further ones wait in the system's queue.
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.settings.max_handshakes = handshakes.max(1);
+        self
+    }
+
+    /// Sets how many clients there may be whose request was passed to the handler; those that still
+    /// come are refused with 503 and `Retry-After`. Default: as many as the system has descriptors for.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.settings.limits.all = Some(connections);
+        self
+    }
+
+    /// The same for each IP address, or /64 network of IPv6, with 429. Default: no limit. Behind a
+    /// proxy all clients have the proxy's address.
+    pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
+        self.settings.limits.per_ip = Some(connections);
+        self
+    }
+
+    /// Sets when clients that are refused for a limit should come again, in whole seconds. Default 5 s.
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.settings.limits.retry_after = delay;
+        self
+    }
+
+    /// Sets how connections are closed when the server stops. Default 1001, going away; 1012 says that
+    /// the service restarts (RFC 6455 §7.4.1).
+    pub fn shutdown_close(mut self, frame: impl Into<CloseFrame>) -> Self {
+        self.shutdown_close = frame.into();
+        self
+    }
+
+    /// Sets how long connections and their handlers have to end when the server stops. Default 10 s.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Accepts connections for ever, each handled in a task of its own. What the handler returns as
+    /// an error is logged (`tracing`, level debug).
+    ///
+    /// Dropping this future stops accepting; connections that are open go on.
+    pub async fn run<H, F, E>(self, handler: H)
+    where
+        H: Fn(Incoming) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send,
+    {
+        self.run_until(pending::<()>(), handler).await;
+    }
+
+    /// Accepts connections as [`run`](Self::run) does, until `shutdown` is ready. Then it stops in
+    /// order:
+    ///
+    /// 1. It closes its listeners. Clients in their handshake are refused with 503 and `Retry-After`.
+    /// 2. It closes every connection as [`shutdown_close`](Self::shutdown_close) says, after what was
+    ///    sent on it before.
+    /// 3. It waits until all connections and handlers have ended: at once if there are none, and at
+    ///    most for [`shutdown_timeout`](Self::shutdown_timeout).
+    /// 4. It cuts the connections that are left and cancels the handlers that still run.
+    ///
+    /// ```no_run
+    /// # async fn echo(_: sockeye::Incoming) -> Result<(), std::io::Error> { Ok(()) }
+    /// # async fn example() -> std::io::Result<()> {
+    /// let server = sockeye::Server::bind("127.0.0.1:9001").await?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// server.run_until(stopped, echo).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run_until<S, H, F, E>(self, shutdown: S, handler: H)
+    where
+        S: Future,
+        H: Fn(Incoming) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send,
+    {
+        run_until(self, shutdown, Arc::new(handler)).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! A connection as a set of connections knows it: by a reference that does not keep it open.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use sockeye_proto::{CloseFrame, Prepared};
+
+use super::{
+    handles::{WebSocket, Writer},
+    shared::Shared,
+};
+
+/// A connection that somebody else holds. Once it is gone, all that is asked of it does nothing.
+#[derive(Clone)]
+pub(crate) struct Member {
+    shared: Weak<Shared>,
+}
+
+/// What became of a message.
+pub(crate) enum Sent {
+    /// It is written or queued.
+    Yes,
+    /// Too much is queued already.
+    TooSlow,
+    /// The connection is closing or closed.
+    Closed,
+}
+
+impl WebSocket {
+    pub(crate) fn member(&self) -> Member {
+        Member { shared: Arc::downgrade(self.shared()) }
+    }
+}
+
+impl Member {
+    /// A writer, if the application still holds a handle of the connection.
+    pub(crate) fn writer(&self) -> Option<Writer> {
+        Writer::of_held(self.shared.upgrade()?)
+    }
+
+    /// Sends a message unless too much is queued.
+    pub(crate) fn try_send(&self, message: &Prepared) -> Sent {
+        let Some(shared) = self.shared.upgrade() else { return Sent::Closed };
+        let mut state = shared.state();
+        if !state.has_room() {
+            return Sent::TooSlow;
+        }
+        if state.connection.send_prepared(message).is_err() {
+            return Sent::Closed;
+        }
+        shared.write_or_defer(&mut state);
+        Sent::Yes
+    }
+
+    /// Starts the closing handshake.
+    pub(crate) fn close(&self, frame: CloseFrame) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.close(Some(frame));
+        }
+    }
+
+    /// Ends the transport as soon as the runtime comes to it, without a word.
+    pub(crate) fn cut(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.state().connection.abort(Instant::now());
+            shared.call_caretaker();
+        }
+    }
+
+    /// Keeps `companion` until the transport ends, then drops it.
+    pub(crate) fn until_end(&self, companion: Box<dyn Send>) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.state().until_end(companion);
+        }
+    }
+}
