@@ -167,7 +167,7 @@ fn a_closed_pipe_is_quiet() {
     let (listener, url) = listen();
     let mut client = Running::start(&["connect", &url]);
     let mut peer = Peer::accept_open(&listener);
-    client.close_stdout();
+    drop(client.stdout());
     peer.send(&unmasked(TEXT, b"for nobody").repeat(100), Pace::Whole);
     peer.send(&unmasked(BINARY, b"for nobody"), Pace::Whole);
     peer.read_to_end();

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -68,9 +68,9 @@ impl Running {
         self.child().stdin.take().expect("the input was not taken before")
     }
 
-    /// Closes the pipe that it prints to.
-    pub fn close_stdout(&mut self) {
-        drop(self.child().stdout.take());
+    /// What it prints, while it runs; the pipe is closed when this is dropped.
+    pub fn stdout(&mut self) -> ChildStdout {
+        self.child().stdout.take().expect("the output was not taken before")
     }
 
     /// Sends it what Ctrl-C sends.
@@ -78,7 +78,7 @@ impl Running {
         interrupt(self.child());
     }
 
-    /// Waits for its end, and gives what it printed.
+    /// Waits for its end, and gives what it printed and nobody read.
     #[must_use]
     pub fn finish(mut self) -> Output {
         let child = self.0.take().expect("it is waited for once");

@@ -1,9 +1,11 @@
 //! Our clients, the library and `sockeye connect`, on servers made with Python's `websockets` and
 //! Node's `ws`.
 
+use std::io::{Read as _, Write as _};
+
 use serde_json::json;
 use sockeye::{CloseCode, Message, Peer, WebSocket};
-use sockeye_tests::program;
+use sockeye_tests::program::Running;
 use sockeye_tests::script::{Language, Script};
 
 const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
@@ -124,11 +126,17 @@ fn the_servers_close_arrives_with_code_and_reason(mut server: Server) {
 
 fn connect_sends_lines_and_closes_with_1000(mut server: Server) {
     let lines = "one\nzwei\n三 🐟\n";
-    let output = program::run(&["connect", &server.url], lines);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), lines);
+    let mut client = Running::start(&["connect", &server.url]);
+    let (mut stdin, mut stdout) = (client.stdin(), client.stdout());
+    stdin.write_all(lines.as_bytes()).expect("the program reads");
+    let mut printed = vec![0; lines.len()];
+    stdout.read_exact(&mut printed).expect("as much comes back");
+    assert_eq!(String::from_utf8_lossy(&printed), lines);
+    drop(stdin);
+    server.assert_closed(1000, "");
+    let output = client.finish();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
-    server.assert_closed(1000, "");
 }
 
 async fn receive(ws: &mut WebSocket) -> Message {
