@@ -49,7 +49,7 @@ impl ClientRequest {
         }
     }
 
-    fn check(&self) -> Result<(), InvalidRequest> {
+    pub(super) fn check(&self) -> Result<(), InvalidRequest> {
         if let Some(name) = self.headers.keys().find(|name| is_reserved(name)) {
             return Err(InvalidRequest::ReservedHeader(name.clone()));
         }
@@ -122,8 +122,7 @@ pub enum InvalidRequest {
 pub struct ClientHandshake {
     request: Bytes,
     accept: String,
-    subprotocols: Vec<String>,
-    deflate: Option<DeflateConfig>,
+    offered: Offered,
     reader: HeadReader,
 }
 
@@ -148,8 +147,7 @@ impl ClientHandshake {
             request: request.encode(&key),
             accept: accept_key(&key),
             reader: HeadReader::new(request.limits),
-            subprotocols: request.subprotocols,
-            deflate: request.deflate,
+            offered: Offered { subprotocols: request.subprotocols, deflate: request.deflate },
         })
     }
 
@@ -184,9 +182,23 @@ impl ClientHandshake {
         if single(headers, &SEC_WEBSOCKET_ACCEPT) != Ok(Some(&self.accept)) {
             return Err(ResponseError::Accept);
         }
-        let deflate = self.check_extensions(headers)?;
-        let subprotocol = self.check_subprotocol(headers)?;
-        Ok(Some(Accepted { response, subprotocol, deflate }))
+        self.offered.accepted(response).map(Some)
+    }
+}
+
+/// What the client offered, and the server may choose of.
+#[derive(Debug, Clone)]
+pub(super) struct Offered {
+    pub(super) subprotocols: Vec<String>,
+    pub(super) deflate: Option<DeflateConfig>,
+}
+
+impl Offered {
+    /// Checks what a response that opens the WebSocket has chosen.
+    pub(super) fn accepted(&self, response: Response<()>) -> Result<Accepted, ResponseError> {
+        let deflate = self.check_extensions(response.headers())?;
+        let subprotocol = self.check_subprotocol(response.headers())?;
+        Ok(Accepted { response, subprotocol, deflate })
     }
 
     fn check_extensions(
@@ -238,8 +250,8 @@ pub enum ResponseError {
     /// Not HTTP, or too long.
     #[error(transparent)]
     Head(#[from] MalformedHead),
-    /// Another status than 101. The response's body follows in the input.
-    #[error("its status is {}, not 101", .0.status())]
+    /// Another status than 101, or over HTTP/2 than 2xx. The response's body follows.
+    #[error("its status is {}, not {}", .0.status(), expected_status(.0.version()))]
     Status(Box<Response<()>>),
     /// A subprotocol that was not offered, or several.
     #[error("it chooses {0:?} as subprotocol, which was not offered")]
@@ -247,4 +259,8 @@ pub enum ResponseError {
     /// `Upgrade` is not `websocket`.
     #[error("its Upgrade header is not websocket")]
     Upgrade,
+}
+
+fn expected_status(version: Version) -> u16 {
+    if version == Version::HTTP_2 { 200 } else { 101 }
 }

@@ -5,8 +5,12 @@
 //! `Offer::from_request`. A client sends [`ClientHandshake::request`] and feeds the answer to
 //! [`ClientHandshake::poll_response`]. What follows the head in the input buffer is left there: it
 //! belongs to the connection.
+//!
+//! Over HTTP/2 and HTTP/3 the server begins at [`Offer::from_extended_connect`] and the client at
+//! [`ExtendedConnect`]; the frames then are the same.
 
 mod client;
+mod extended_connect;
 mod extensions;
 mod fields;
 mod head;
@@ -17,6 +21,7 @@ use sha1::{Digest, Sha1};
 
 pub use self::{
     client::{Accepted, ClientHandshake, ClientRequest, InvalidRequest, ResponseError},
+    extended_connect::ExtendedConnect,
     extensions::Extension,
     fields::is_token,
     head::{HeadLimits, MalformedHead, encode_response},

@@ -43,7 +43,8 @@ impl ServerHandshake {
 /// What a client offers: a request that was checked and may be accepted.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    accept: String,
+    /// The `Sec-WebSocket-Accept` of the answer; `None` for extended CONNECT, which has no key.
+    accept: Option<String>,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
     deflate: Option<DeflateAgreement>,
@@ -64,11 +65,58 @@ impl Offer {
         let extensions = Extension::parse_all(headers)
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
         Ok(Self {
-            accept: accept_key(key),
+            accept: Some(accept_key(key)),
             subprotocols: parse_subprotocols(headers)?,
             extensions,
             deflate: None,
         })
+    }
+
+    /// Checks a request of HTTP/2 or HTTP/3: an extended CONNECT (RFC 8441 §5, RFC 9220), whose
+    /// `:protocol` is `protocol`. It has no key and no `Upgrade`, and is accepted with 200.
+    ///
+    /// ```
+    /// use http::{Request, Version};
+    /// use sockeye_proto::handshake::Offer;
+    ///
+    /// let request = Request::connect("https://example.org/chat")
+    ///     .version(Version::HTTP_2)
+    ///     .header("sec-websocket-version", "13")
+    ///     .body(())?;
+    /// let offer = Offer::from_extended_connect(&request, "websocket").unwrap();
+    /// assert_eq!(offer.accept(None, Default::default()).unwrap().status(), 200);
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The answer to give instead: 501 for another protocol, 405 for another method, 400 for what is
+    /// malformed.
+    pub fn from_extended_connect<B>(request: &Request<B>, protocol: &str) -> Result<Self, Refusal> {
+        Self::check_extended_connect(request, protocol).map_err(Refusal::without_upgrade)
+    }
+
+    fn check_extended_connect<B>(request: &Request<B>, protocol: &str) -> Result<Self, Refusal> {
+        if request.method() != Method::CONNECT {
+            return Err(connect_required());
+        }
+        if protocol != "websocket" {
+            let text = "the only :protocol spoken here is websocket";
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
+        }
+        if !request.uri().path().starts_with('/') {
+            return Err(bad_request(":path must be a path"));
+        }
+        let headers = request.headers();
+        if headers.contains_key(CONNECTION) || headers.contains_key(UPGRADE) {
+            return Err(bad_request("Connection and Upgrade have no place in HTTP/2 and HTTP/3"));
+        }
+        check_no_body(headers)?;
+        check_version(headers)?;
+        let extensions = Extension::parse_all(headers)
+            .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
+        let subprotocols = parse_subprotocols(headers)?;
+        Ok(Self { accept: None, subprotocols, extensions, deflate: None })
     }
 
     /// The subprotocols offered, the preferred one first.
@@ -104,13 +152,16 @@ impl Offer {
             return Err(AnswerError::ReservedHeader(name.clone()));
         }
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = headers;
+        if let Some(accept) = &self.accept {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let fields = response.headers_mut();
+            fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            let accept = HeaderValue::from_str(accept).map_err(|_| AnswerError::NotOffered)?;
+            fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
         let fields = response.headers_mut();
-        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        let accept = HeaderValue::from_str(&self.accept).map_err(|_| AnswerError::NotOffered)?;
-        fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
         if let Some(chosen) = subprotocol {
             let offered = self.subprotocols().any(|offered| offered == chosen);
             let value = HeaderValue::from_str(chosen).ok().filter(|_| offered);
@@ -136,6 +187,13 @@ pub enum AnswerError {
 }
 
 fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if matches!(request.version(), Version::HTTP_2 | Version::HTTP_3) {
+        return Err(match *request.method() {
+            Method::CONNECT => Refusal::new(StatusCode::NOT_IMPLEMENTED, "this is no proxy"),
+            _ => connect_required(),
+        }
+        .without_upgrade());
+    }
     if request.version() != Version::HTTP_11 {
         let text = "a WebSocket is opened with HTTP of version 1.1";
         return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
@@ -231,6 +289,16 @@ impl Refusal {
         self
     }
 
+    /// For HTTP/2 and HTTP/3, whose streams end by themselves and know no upgrade (RFC 9113 §8.2.2).
+    fn without_upgrade(mut self) -> Self {
+        let headers = self.response.headers_mut();
+        headers.remove(CONNECTION);
+        if headers.remove(UPGRADE).is_some() {
+            *self.response.status_mut() = StatusCode::BAD_REQUEST;
+        }
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.response.status()
@@ -277,6 +345,12 @@ impl From<MalformedHead> for Refusal {
 
 fn bad_request(text: &str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, text)
+}
+
+fn connect_required() -> Refusal {
+    let text = "over HTTP/2 and HTTP/3 a WebSocket is opened with an extended CONNECT (RFC 8441)";
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
+        .header(ALLOW, HeaderValue::from_static("CONNECT"))
 }
 
 /// RFC 9110 §15.5.22: a 426 names what to upgrade to, and the `Upgrade` has to be a connection
