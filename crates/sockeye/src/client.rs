@@ -58,12 +58,12 @@ pub async fn connect(url: &str) -> Result<WebSocket, ConnectError> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Client {
-    address: Address,
+    pub(crate) address: Address,
     headers: HeaderMap,
     subprotocols: Vec<String>,
-    config: Config,
+    pub(crate) config: Config,
     deflate: Option<DeflateConfig>,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     #[cfg(feature = "tls")]
     tls: crate::tls::ClientTls,
 }
@@ -189,7 +189,7 @@ impl Client {
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
-    async fn reach(&self) -> Result<Io, ConnectError> {
+    pub(crate) async fn reach(&self) -> Result<Io, ConnectError> {
         let host = (self.address.host(), self.address.port());
         let stream = TcpStream::connect((host.0.as_str(), host.1)).await;
         let stream = stream.map_err(|error| ConnectError::Connect {
@@ -234,7 +234,7 @@ impl Client {
         Ok(Opened { socket: WebSocket::new(shared), request, response })
     }
 
-    fn request(&self) -> ClientRequest {
+    pub(crate) fn request(&self) -> ClientRequest {
         let address = &self.address;
         let mut request = ClientRequest::new(address.authority().clone(), address.target().clone());
         request.headers = self.headers.clone();

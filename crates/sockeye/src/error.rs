@@ -44,6 +44,9 @@ pub enum ConnectError {
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake: {0}")]
     Io(#[from] io::Error),
+    /// The server speaks HTTP/2, but opens no WebSockets over it (RFC 8441 §3).
+    #[error("the server does not open WebSockets over HTTP/2")]
+    NoExtendedConnect,
     /// The request cannot be sent as it was asked for.
     #[error(transparent)]
     Request(#[from] InvalidRequest),

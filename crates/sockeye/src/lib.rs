@@ -41,6 +41,8 @@ mod address;
 mod client;
 mod connections;
 mod error;
+#[cfg(feature = "http2")]
+pub mod http2;
 mod origin;
 mod random;
 mod server;

@@ -46,6 +46,8 @@ pub struct Upgrade {
     page: Option<Page>,
     origins: Origins,
     on_upgrade: hyper::upgrade::OnUpgrade,
+    #[cfg(feature = "http2")]
+    is_http2: bool,
     subprotocol: Option<String>,
     headers: HeaderMap,
     config: Config,
@@ -53,8 +55,8 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Checks the request (RFC 6455 §4.2.1), whatever its body's type. Whether its page may connect
-    /// is checked by [`accept`](Self::accept), as [`origins`](Self::origins) says.
+    /// Checks the request (RFC 6455 §4.2.1; over HTTP/2, RFC 8441 §5), whatever its body's type. Whether
+    /// its page may connect is checked by [`accept`](Self::accept), as [`origins`](Self::origins) says.
     ///
     /// # Errors
     ///
@@ -62,9 +64,11 @@ impl Upgrade {
     /// It says `Connection: close`: what follows the request must not be taken for another one.
     pub fn new<B>(request: &mut Request<B>) -> Result<Self, Refusal> {
         Ok(Self {
-            offer: Offer::from_request(request)?,
+            offer: offer(request)?,
             page: Page::of(request),
             origins: Origins::default(),
+            #[cfg(feature = "http2")]
+            is_http2: request.version() == http::Version::HTTP_2,
             on_upgrade: hyper::upgrade::on(request),
             subprotocol: None,
             headers: HeaderMap::new(),
@@ -135,10 +139,24 @@ impl Upgrade {
         let response = response.map_err(|wrong| {
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot accept: {wrong}"))
         })?;
-        let Self { on_upgrade, subprotocol, config, .. } = self;
-        let agreed = Agreed { subprotocol, deflate };
-        Ok((response, Opening { on_upgrade, agreed, config }))
+        let opening = Opening {
+            on_upgrade: self.on_upgrade,
+            agreed: Agreed { subprotocol: self.subprotocol, deflate },
+            #[cfg(feature = "http2")]
+            is_http2: self.is_http2,
+            config: self.config,
+        };
+        Ok((response, opening))
     }
+}
+
+/// Checks a request of HTTP/1.1 or, if the server lets clients ask so, of HTTP/2.
+fn offer<B>(request: &Request<B>) -> Result<Offer, Refusal> {
+    #[cfg(feature = "http2")]
+    if let Some(protocol) = request.extensions().get::<hyper::ext::Protocol>() {
+        return Offer::from_extended_connect(request, protocol.as_str());
+    }
+    Offer::from_request(request)
 }
 
 /// The first of a server's subprotocols that a client offers.
@@ -155,6 +173,8 @@ pub(crate) fn first_offered<'a>(
 pub struct Opening {
     on_upgrade: hyper::upgrade::OnUpgrade,
     agreed: Agreed,
+    #[cfg(feature = "http2")]
+    is_http2: bool,
     config: Config,
 }
 
@@ -170,6 +190,10 @@ impl Opening {
         let upgraded = self.on_upgrade.await?;
         let (io, input) = match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (Io::Tcp(parts.io.into_inner()), BytesMut::from(parts.read_buf)),
+            #[cfg(feature = "http2")]
+            Err(upgraded) if self.is_http2 => {
+                (Io::boxed(crate::http2::Http2Upgraded::new(upgraded)), BytesMut::new())
+            }
             Err(upgraded) => (Io::boxed(TokioIo::new(upgraded)), BytesMut::new()),
         };
         let connection = Connection::server(self.config, Instant::now());

@@ -1,0 +1,158 @@
+//! The client: one connection to a server, and the WebSockets on it.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use h2::{Ping, client::SendRequest, ext::Protocol};
+use http::{Request, Response};
+use sockeye_proto::handshake::{Accepted, ExtendedConnect};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+
+use super::stream::{Http2Stream, io_error};
+use crate::{
+    Client, ConnectError, Opened, WebSocket, random,
+    socket::{Io, Shared},
+};
+
+/// How much a server may send on a stream that nobody reads.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// As large as can be: what streams may hold in all is bounded by their own windows, so that none
+/// takes the room of another.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// What unread DATA frames may cost beyond their contents, in all: 256 bytes for each small one.
+const FRAME_OVERHEAD: usize = 64 << 20;
+
+/// An HTTP/2 connection to a server, on which WebSockets are opened.
+///
+/// ```no_run
+/// use sockeye::{Client, http2};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::new("ws://127.0.0.1:8080/c/chat")?;
+/// let connection = http2::Connection::connect(&client).await?;
+/// let mut chat = connection.open(client).await?.socket;
+/// let mut news = connection.open(Client::new("ws://127.0.0.1:8080/c/news")?).await?.socket;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clones are the same connection. It ends when the last clone is dropped and the last WebSocket on
+/// it has ended. How many WebSockets it takes at once is the server's to say; further ones wait for
+/// their turn, at most for the [timeout](Client::timeout) of their client.
+///
+/// A stream that the application does not read holds up to 256 KiB, besides what a WebSocket takes in
+/// by itself.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    sender: SendRequest<Bytes>,
+}
+
+impl Connection {
+    /// Connects to the client's server with prior knowledge that it speaks HTTP/2 (RFC 9113 §3.3).
+    /// Nothing is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, speaks no HTTP/2, takes too long, or opens no WebSockets over
+    /// HTTP/2 ([`ConnectError::NoExtendedConnect`]; use [`Client::connect`] then).
+    pub async fn connect(client: &Client) -> Result<Self, ConnectError> {
+        let limit = client.timeout;
+        let connecting = async { Self::handshake(client.reach().await?).await };
+        timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    /// Speaks HTTP/2 over a transport of one's own, which already leads to the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); it may take 10 s.
+    pub async fn over<T>(transport: T) -> Result<Self, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limit = Duration::from_secs(10);
+        let connecting = Self::handshake(transport);
+        timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    async fn handshake<T>(transport: T) -> Result<Self, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, mut connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .data_frame_budget(FRAME_OVERHEAD)
+            .enable_push(false)
+            .handshake(transport)
+            .await
+            .map_err(io_error)?;
+        let pings = connection.ping_pong();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("an HTTP/2 connection ended: {error}");
+            }
+        });
+        // The server's settings come before anything else it sends (RFC 9113 §3.4): with the answer
+        // to a ping they are there, and only then may it be asked (RFC 8441 §3).
+        if let Some(mut pings) = pings {
+            pings.ping(Ping::opaque()).await.map_err(io_error)?;
+        }
+        if !sender.is_extended_connect_protocol_enabled() {
+            return Err(ConnectError::NoExtendedConnect);
+        }
+        Ok(Self { sender })
+    }
+
+    /// Opens a WebSocket on a stream of this connection.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not agree, or takes too long, or the connection has ended.
+    pub async fn open(&self, client: Client) -> Result<Opened, ConnectError> {
+        let limit = client.timeout;
+        let opening = self.open_stream(&client);
+        timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    async fn open_stream(&self, client: &Client) -> Result<Opened, ConnectError> {
+        let handshake = ExtendedConnect::new(client.request(), client.address.is_secure())?;
+        let mut request = handshake.request().clone();
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let mut sender = self.sender.clone().ready().await.map_err(io_error)?;
+        let (response, send) = sender.send_request(request, false).map_err(io_error)?;
+        let (head, receive) = response.await.map_err(io_error)?.into_parts();
+        let Accepted { response, subprotocol, .. } =
+            handshake.check(Response::from_parts(head, ()))?;
+        let masks = Box::new(random::mask_key);
+        let connection =
+            sockeye_proto::Connection::client(client.config.clone(), masks, Instant::now());
+        let io = Io::boxed(Http2Stream::new(send, receive));
+        let shared = Shared::new(io, connection, BytesMut::new(), subprotocol);
+        let request = text(handshake.request()).into();
+        Ok(Opened { socket: WebSocket::new(shared), request, response })
+    }
+}
+
+/// A request as a reader would write it down: HTTP/2 has no text form.
+fn text(request: &Request<()>) -> Vec<u8> {
+    let uri = request.uri();
+    let mut text = format!(
+        ":method: CONNECT\r\n:protocol: websocket\r\n:scheme: {}\r\n:authority: {}\r\n:path: {}\r\n",
+        uri.scheme_str().unwrap_or_default(),
+        uri.authority().map_or("", |authority| authority.as_str()),
+        uri.path_and_query().map_or("/", |target| target.as_str()),
+    )
+    .into_bytes();
+    for (name, value) in request.headers() {
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}

@@ -1,0 +1,43 @@
+//! WebSockets over HTTP/2 (RFC 8441): many of them share one TCP connection, each on a stream.
+//!
+//! Above the stream nothing differs: the frames are those of RFC 6455, masked by the client, and the
+//! [`WebSocket`](crate::WebSocket) is the same type. The stream's end (`END_STREAM`) stands for TCP's
+//! FIN, its reset for TCP's RST (RFC 8441 §5), and its flow control for TCP's: who does not read
+//! holds up his own stream and no other.
+//!
+//! The client is [`Connection`]. On a server [`Upgrade`](crate::Upgrade) takes both kinds of
+//! requests, once the HTTP/2 server lets clients ask:
+//!
+//! ```
+//! use hyper::server::conn::http2;
+//! use hyper_util::rt::{TokioExecutor, TokioTimer};
+//!
+//! let mut http2 = http2::Builder::new(TokioExecutor::new());
+//! http2
+//!     .timer(TokioTimer::new())
+//!     .enable_connect_protocol()
+//!     // 200 streams of 64 KiB fit into the connection's 16 MiB: streams that nobody reads leave room
+//!     // for the others. hyper's own defaults do not.
+//!     .max_concurrent_streams(200)
+//!     .initial_stream_window_size(64 << 10)
+//!     .initial_connection_window_size(16 << 20);
+//! ```
+//!
+//! # HTTP/3
+//!
+//! RFC 9220 carries the same request over QUIC, with the same setting and pseudo-header. All that
+//! depends on HTTP/2 is in this module: a byte stream (`stream.rs`) and a way to open one (the
+//! [`Connection`]). [`sockeye_proto::handshake::ExtendedConnect`] and
+//! [`Offer::from_extended_connect`](sockeye_proto::handshake::Offer::from_extended_connect) serve
+//! both, and `END_STREAM` and reset have their twins there (a FIN, `H3_REQUEST_CANCELLED`). So HTTP/3
+//! is a second module of this shape over another crate, and nothing above it changes.
+
+mod connection;
+mod stream;
+mod upgraded;
+
+pub use self::connection::Connection;
+pub(crate) use self::upgraded::Http2Upgraded;
+
+/// How much goes into one DATA frame: what every peer takes (RFC 9113 §4.2).
+const FRAME: usize = 16 << 10;
