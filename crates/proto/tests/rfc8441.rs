@@ -1,4 +1,5 @@
 //! The opening handshake over HTTP/2 and HTTP/3: extended CONNECT (RFC 8441 §5, RFC 9220).
+#![allow(clippy::unwrap_used, reason = "a failing helper is to fail its test")]
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use sockeye_proto::{

@@ -100,6 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn h07_over_http_2_the_authority_is_the_host() {
+        for (origin, allowed) in [("https://example.org:8080", true), ("https://evil.org", false)] {
+            let request = Request::connect("https://example.org:8080/chat")
+                .version(http::Version::HTTP_2)
+                .header(HOST, "evil.org")
+                .header(ORIGIN, origin)
+                .body(())
+                .unwrap();
+            let page = Page::of(&request);
+            assert_eq!(Origins::SameHost.check(page.as_ref()).is_ok(), allowed, "{origin}");
+        }
+    }
+
+    #[test]
     fn listed_origins_must_match_to_the_letter() {
         let listed = Origins::Listed(vec!["https://app.example.org".to_owned()]);
         assert!(allows(&listed, "https://app.example.org", "api.example.org"));
