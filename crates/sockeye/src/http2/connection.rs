@@ -14,7 +14,7 @@ use tokio::{
 use super::stream::{Http2Stream, io_error};
 use crate::{
     Client, ConnectError, Opened, WebSocket, random,
-    socket::{Io, Shared},
+    socket::{Agreed, Io, Shared},
 };
 
 /// How much a server may send on a stream that nobody reads.
@@ -125,13 +125,14 @@ impl Connection {
         let mut sender = self.sender.clone().ready().await.map_err(io_error)?;
         let (response, send) = sender.send_request(request, false).map_err(io_error)?;
         let (head, receive) = response.await.map_err(io_error)?.into_parts();
-        let Accepted { response, subprotocol, .. } =
+        let Accepted { response, subprotocol, deflate, .. } =
             handshake.check(Response::from_parts(head, ()))?;
         let masks = Box::new(random::mask_key);
         let connection =
             sockeye_proto::Connection::client(client.config.clone(), masks, Instant::now());
         let io = Io::boxed(Http2Stream::new(send, receive));
-        let shared = Shared::new(io, connection, BytesMut::new(), subprotocol);
+        let agreed = Agreed { subprotocol, deflate };
+        let shared = Shared::new(io, connection, BytesMut::new(), agreed);
         let request = text(handshake.request()).into();
         Ok(Opened { socket: WebSocket::new(shared), request, response })
     }

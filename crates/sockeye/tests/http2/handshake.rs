@@ -1,6 +1,6 @@
 //! Settings, the request and its answers.
 
-use sockeye::{Client, CloseCode, ConnectError, Message, ResponseError, http2};
+use sockeye::{Client, CloseCode, ConnectError, DeflateConfig, Message, ResponseError, http2};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -45,6 +45,19 @@ async fn h05_h07_h08_a_websocket_over_http_2_does_what_any_websocket_does() {
     let closed = socket.closed().unwrap();
     assert!(closed.is_clean());
     assert_eq!(closed.received.unwrap().unwrap().reason(), "bye");
+}
+
+#[tokio::test]
+async fn h07_compression_is_agreed_on_over_http_2_too() {
+    let mut server = Server::start().await;
+    server.echo();
+    let connection = server.connect().await;
+    let client = server.client().deflate(DeflateConfig::default());
+    let mut socket = connection.open(client).await.unwrap().socket;
+    assert!(socket.extensions().starts_with("permessage-deflate"), "{}", socket.extensions());
+    let text = "again and ".repeat(1000);
+    socket.send(text.as_str()).await.unwrap();
+    assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some(text.as_str()));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use sockeye::{Client, Upgrade, WebSocket};
+use sockeye::{Client, DeflateConfig, Upgrade, WebSocket};
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -115,7 +115,7 @@ async fn answer(
         return Ok(Response::builder().status(404).body(String::new()).unwrap());
     }
     let mut upgrade = match Upgrade::new(&mut request) {
-        Ok(upgrade) => upgrade,
+        Ok(upgrade) => upgrade.deflate(DeflateConfig::default()),
         Err(refusal) => return Ok(refusal.into()),
     };
     if upgrade.subprotocols().any(|name| name == "chat") {
