@@ -25,6 +25,9 @@ use crate::{
     socket::{Agreed, Io, Shared},
 };
 
+/// The name of HTTP/1.1 in ALPN (RFC 7301 §6): what a WebSocket handshake of RFC 6455 is.
+pub(crate) const HTTP_11: &[u8] = b"http/1.1";
+
 /// Opens a WebSocket with the default settings.
 ///
 /// ```no_run
@@ -168,7 +171,7 @@ impl Client {
     pub async fn open(self) -> Result<Opened, ConnectError> {
         let limit = self.timeout;
         let opening = async {
-            let stream = self.reach().await?;
+            let (stream, _) = self.reach(&[HTTP_11]).await?;
             self.handshake(stream).await
         };
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
@@ -189,7 +192,12 @@ impl Client {
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
-    pub(crate) async fn reach(&self) -> Result<Io, ConnectError> {
+    /// Connects to the server, to speak one of these protocols; gives which one the server has chosen,
+    /// if TLS is spoken and it knows how to choose (ALPN).
+    pub(crate) async fn reach(
+        &self,
+        protocols: &[&[u8]],
+    ) -> Result<(Io, Option<Vec<u8>>), ConnectError> {
         let host = (self.address.host(), self.address.port());
         let stream = TcpStream::connect((host.0.as_str(), host.1)).await;
         let stream = stream.map_err(|error| ConnectError::Connect {
@@ -197,17 +205,28 @@ impl Client {
             error,
         })?;
         stream.set_nodelay(true)?;
-        if self.address.is_secure() { self.secure(stream).await } else { Ok(Io::Tcp(stream)) }
+        if self.address.is_secure() {
+            self.secure(protocols, stream).await
+        } else {
+            Ok((Io::Tcp(stream), None))
+        }
     }
 
     /// Makes TLS of a connection that leads to the server.
-    async fn secure(&self, stream: TcpStream) -> Result<Io, ConnectError> {
+    async fn secure(
+        &self,
+        protocols: &[&[u8]],
+        stream: TcpStream,
+    ) -> Result<(Io, Option<Vec<u8>>), ConnectError> {
         let host = self.address.host();
         #[cfg(feature = "tls")]
-        let secured = self.tls.connect(&host, stream).await.map(Io::boxed);
+        let secured = self.tls.connect(&host, protocols, stream).await.map(|stream| {
+            let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            (Io::boxed(stream), protocol)
+        });
         #[cfg(not(feature = "tls"))]
         let secured = {
-            drop(stream);
+            drop((protocols, stream));
             Err(io::Error::other("this program was built without TLS"))
         };
         secured.map_err(|error| ConnectError::Tls { host, error })

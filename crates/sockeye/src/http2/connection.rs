@@ -13,10 +13,14 @@ use tokio::{
 
 use super::stream::{Http2Stream, io_error};
 use crate::{
-    Client, ConnectError, Opened, WebSocket, random,
+    Client, ConnectError, Opened, WebSocket,
+    client::HTTP_11,
+    random,
     socket::{Agreed, Io, Shared},
 };
 
+/// The name of HTTP/2 in ALPN (RFC 9113 §3.2).
+const HTTP_2: &[u8] = b"h2";
 /// How much a server may send on a stream that nobody reads.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// As large as can be: what streams may hold in all is bounded by their own windows, so that none
@@ -47,21 +51,50 @@ const FRAME_OVERHEAD: usize = 64 << 20;
 /// by itself.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    sender: SendRequest<Bytes>,
+    /// `None` if the server has no HTTP/2, so that there is nothing to share.
+    sender: Option<SendRequest<Bytes>>,
 }
 
 impl Connection {
-    /// Connects to the client's server with prior knowledge that it speaks HTTP/2 (RFC 9113 §3.3).
-    /// Nothing is opened yet.
+    /// Connects to the client's server with HTTP/2: for `wss://` as TLS negotiates it (ALPN), for
+    /// `ws://` with prior knowledge (RFC 9113 §3.3). Nothing is opened yet.
     ///
     /// # Errors
     ///
-    /// When the server is not reached, speaks no HTTP/2, takes too long, or opens no WebSockets over
-    /// HTTP/2 ([`ConnectError::NoExtendedConnect`]; use [`Client::connect`] then).
+    /// When the server is not reached, takes too long, or opens no WebSockets over HTTP/2
+    /// ([`ConnectError::NoExtendedConnect`]).
     pub async fn connect(client: &Client) -> Result<Self, ConnectError> {
         let limit = client.timeout;
-        let connecting = async { Self::handshake(client.reach().await?).await };
+        let connecting = async {
+            let (stream, protocol) = client.reach(&[HTTP_2, HTTP_11]).await?;
+            if client.address.is_secure() && protocol.as_deref() != Some(HTTP_2) {
+                return Err(ConnectError::NoExtendedConnect);
+            }
+            Self::handshake(stream).await
+        };
         timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    /// Connects to the client's server with HTTP/2 if that is what TLS (ALPN) and the server's settings
+    /// come to. If not, every WebSocket has a connection of its own, with HTTP/1.1; for `ws://` that is
+    /// always so, because nothing is negotiated there.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, or takes too long.
+    pub async fn negotiate(client: &Client) -> Result<Self, ConnectError> {
+        if !client.address.is_secure() {
+            return Ok(Self { sender: None });
+        }
+        match Self::connect(client).await {
+            Err(ConnectError::NoExtendedConnect) => Ok(Self { sender: None }),
+            connected => connected,
+        }
+    }
+
+    /// Whether WebSockets share this connection; if not, see [`negotiate`](Self::negotiate).
+    pub fn is_shared(&self) -> bool {
+        self.sender.is_some()
     }
 
     /// Speaks HTTP/2 over a transport of one's own, which already leads to the server.
@@ -104,25 +137,30 @@ impl Connection {
         if !sender.is_extended_connect_protocol_enabled() {
             return Err(ConnectError::NoExtendedConnect);
         }
-        Ok(Self { sender })
+        Ok(Self { sender: Some(sender) })
     }
 
-    /// Opens a WebSocket on a stream of this connection.
+    /// Opens a WebSocket on a stream of this connection. How to connect, TLS included, was decided by
+    /// the client that connected.
     ///
     /// # Errors
     ///
     /// When the server does not agree, or takes too long, or the connection has ended.
     pub async fn open(&self, client: Client) -> Result<Opened, ConnectError> {
+        let Some(sender) = self.sender.clone() else { return client.open().await };
         let limit = client.timeout;
-        let opening = self.open_stream(&client);
+        let opening = Self::open_stream(sender, &client);
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
-    async fn open_stream(&self, client: &Client) -> Result<Opened, ConnectError> {
+    async fn open_stream(
+        sender: SendRequest<Bytes>,
+        client: &Client,
+    ) -> Result<Opened, ConnectError> {
         let handshake = ExtendedConnect::new(client.request(), client.address.is_secure())?;
         let mut request = handshake.request().clone();
         request.extensions_mut().insert(Protocol::from_static("websocket"));
-        let mut sender = self.sender.clone().ready().await.map_err(io_error)?;
+        let mut sender = sender.ready().await.map_err(io_error)?;
         let (response, send) = sender.send_request(request, false).map_err(io_error)?;
         let (head, receive) = response.await.map_err(io_error)?.into_parts();
         let Accepted { response, subprotocol, deflate, .. } =

@@ -13,7 +13,7 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{HTTP_11, TlsError, pem, provider, unverified::AcceptAnything};
+use super::{TlsError, pem, provider, unverified::AcceptAnything};
 
 /// How a client makes sure that it speaks to the right server, and what it says of itself.
 ///
@@ -137,14 +137,20 @@ impl ClientTls {
     }
 
     /// Makes TLS of a connection that leads to `host` (a name, or an IP address without brackets):
-    /// its certificate must be for that. A name is sent along (SNI, RFC 6066 §3).
-    pub(crate) async fn connect<T>(&self, host: &str, stream: T) -> io::Result<TlsStream<T>>
+    /// its certificate must be for that. A name is sent along (SNI, RFC 6066 §3), and the protocols
+    /// to choose from, the preferred one first (ALPN, RFC 7301).
+    pub(crate) async fn connect<T>(
+        &self,
+        host: &str,
+        protocols: &[&[u8]],
+        stream: T,
+    ) -> io::Result<TlsStream<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut config = ClientConfig::clone(&*self.config().await?);
-        config.alpn_protocols = vec![HTTP_11.to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 

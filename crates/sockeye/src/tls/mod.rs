@@ -20,9 +20,6 @@ pub use tokio_rustls::server::TlsStream;
 
 pub use self::{client::ClientTls, error::TlsError, server::ServerTls};
 
-/// The name of HTTP/1.1 in ALPN (RFC 7301 §6): what a WebSocket handshake of RFC 6455 is.
-const HTTP_11: &[u8] = b"http/1.1";
-
 /// The cryptography. Asked for by name: a program may have several linked in, and no default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

@@ -10,7 +10,8 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{HTTP_11, TlsError, pem, provider, reload::Reloaded};
+use super::{TlsError, pem, provider, reload::Reloaded};
+use crate::client::HTTP_11;
 
 /// What a server needs to serve `wss://`: a certificate and its private key.
 ///

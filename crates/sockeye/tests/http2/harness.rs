@@ -107,7 +107,7 @@ impl Server {
 }
 
 /// Opens a WebSocket, with the subprotocol `chat` if it is offered.
-async fn answer(
+pub(crate) async fn answer(
     mut request: Request<Incoming>,
     sockets: UnboundedSender<WebSocket>,
 ) -> Result<Response<String>, Infallible> {

@@ -8,3 +8,5 @@ mod handshake;
 mod harness;
 mod raw;
 mod sharing;
+#[cfg(feature = "tls")]
+mod tls;
