@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask --help`.
 
+mod autobahn;
 mod conformance;
 mod fuzz;
 mod idle;
@@ -29,6 +30,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Measure what an idle connection costs the server
     Idle(idle::Options),
+    /// Run the Autobahn test suite on our server and our client, for `docs/autobahn.md`
+    Autobahn(autobahn::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Conformance(options) => conformance::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::Autobahn(options) => autobahn::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
