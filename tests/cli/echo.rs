@@ -1,6 +1,6 @@
 //! `sockeye echo` and its options.
 
-use sockeye_tests::frame::{BINARY, CLOSE, CONTINUATION, FIN, PING, TEXT, masked};
+use sockeye_tests::frame::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked};
 use sockeye_tests::peer::{Head, Pace, Peer, request};
 use sockeye_tests::program::Sockeye;
 
@@ -35,6 +35,18 @@ fn max_fragments_is_the_largest_number_of_fragments_taken() {
 fn keepalive_pings_silent_peers() {
     let server = Sockeye::echo(&["--keepalive", "100ms"]);
     assert_eq!(Peer::open(server.address(), "/").read().first, PING);
+}
+
+#[test]
+fn w086_of_pings_that_come_together_each_is_answered() {
+    let server = Sockeye::echo(&[]);
+    let mut peer = Peer::open(server.address(), "/");
+    let pings: Vec<u8> = (0..10).flat_map(|number| masked(PING, &[number])).collect();
+    peer.send(&pings, Pace::Whole);
+    for number in 0..10 {
+        let pong = peer.read();
+        assert_eq!((pong.first, pong.payload), (PONG, vec![number]));
+    }
 }
 
 /// What the server answers to an offer of compression.

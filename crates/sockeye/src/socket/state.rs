@@ -90,7 +90,7 @@ impl State {
         }
         let now = Instant::now();
         loop {
-            if let Some(message) = self.next_message(now) {
+            if let Some(message) = self.next_message(cx, now) {
                 return Poll::Ready(Some(Ok(buffers::detach(message))));
             }
             self.write(cx);
@@ -110,7 +110,7 @@ impl State {
         self.called = false;
         loop {
             while !self.is_paused() {
-                let Some(message) = self.next_message(now) else { break };
+                let Some(message) = self.next_message(cx, now) else { break };
                 if self.has_reader {
                     self.waiting_bytes += message.len();
                     self.waiting.push_back(buffers::detach(message));
@@ -257,12 +257,13 @@ impl State {
     }
 
     /// The next message among the bytes received.
-    fn next_message(&mut self, now: Instant) -> Option<Message> {
+    fn next_message(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Message> {
         while let Some(event) = self.connection.poll_event(&mut self.input, now) {
             match event {
                 Event::Message(message) => return Some(message),
                 Event::Pong(payload) => self.on_pong(&payload, now),
-                Event::Ping(_) => {}
+                // Of pings that come together each gets its pong, while the transport takes them.
+                Event::Ping(_) => self.write(cx),
                 Event::Closed(_) => self.pings.clear(),
             }
         }
