@@ -17,6 +17,7 @@ compile! {
     readme: "../README.md",
     readme_zh_cn: "../README.zh-CN.md",
     client: "../docs/client.md",
+    compression: "../docs/compression.md",
     keepalive_and_close: "../docs/keepalive-and-close.md",
     limits_and_security: "../docs/limits-and-security.md",
     proto_without_tokio: "../docs/proto-without-tokio.md",
