@@ -26,7 +26,7 @@
 //! ```
 //!
 //! * [`connect`] and [`Client`] open a WebSocket; [`Server`] serves them in a program of its own;
-//!   [`Upgrade`] in one that already speaks HTTP (hyper, axum).
+//!   [`Upgrade`] in one that already speaks HTTP: hyper, or axum with the feature `axum`.
 //! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
 //! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
 //! * `wss://` works as it is; the module `tls` (feature `tls`, on by default) has certificates.
@@ -38,6 +38,8 @@
 #![forbid(unsafe_code)]
 
 mod address;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod client;
 mod connections;
 mod error;
@@ -45,6 +47,7 @@ mod error;
 pub mod http2;
 mod origin;
 mod random;
+pub mod reconnect;
 mod server;
 mod socket;
 #[cfg(feature = "tls")]

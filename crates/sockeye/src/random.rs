@@ -1,6 +1,6 @@
-//! Randomness for keys and nonces, from the system's generator.
+//! Randomness for keys, nonces and delays, from the system's generator.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 
 /// Sixteen fresh bytes for `Sec-WebSocket-Key`.
 pub(crate) fn nonce() -> [u8; 16] {
@@ -24,6 +24,13 @@ pub(crate) fn mask_key() -> [u8; 4] {
         }
         keys.pop().unwrap_or_default()
     })
+}
+
+/// A time between nothing and `limit`, each as likely.
+pub(crate) fn up_to(limit: Duration) -> Duration {
+    let mut bytes = [0; 4];
+    fill(&mut bytes);
+    limit.mul_f64(f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX))
 }
 
 fn fill(bytes: &mut [u8]) {

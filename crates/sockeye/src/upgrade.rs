@@ -1,6 +1,6 @@
 //! WebSockets inside a program that already speaks HTTP: any server made with hyper, so axum too.
 
-use std::time::Instant;
+use std::{future::Future, time::Instant};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -22,22 +22,21 @@ use crate::{
 /// ```no_run
 /// use http::{Request, Response};
 /// use hyper::body::Incoming;
-/// use sockeye::{Refusal, Upgrade};
+/// use sockeye::{Upgrade, WebSocket};
 ///
 /// async fn handle(mut request: Request<Incoming>) -> Response<String> {
-///     serve(&mut request).unwrap_or_else(Refusal::into)
+///     match Upgrade::new(&mut request) {
+///         Ok(upgrade) => upgrade.on_upgrade(echo),
+///         Err(refusal) => refusal.into(),
+///     }
 /// }
 ///
-/// fn serve(request: &mut Request<Incoming>) -> Result<Response<String>, Refusal> {
-///     let (response, opening) = Upgrade::new(request)?.accept()?;
-///     tokio::spawn(async move {
-///         let mut socket = opening.open().await?;
-///         while let Some(message) = socket.recv().await {
-///             socket.send(message?).await?;
+/// async fn echo(mut socket: WebSocket) {
+///     while let Some(Ok(message)) = socket.recv().await {
+///         if socket.send(message).await.is_err() {
+///             return;
 ///         }
-///         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-///     });
-///     Ok(response.map(|()| String::new()))
+///     }
 /// }
 /// ```
 #[derive(Debug)]
@@ -147,6 +146,29 @@ impl Upgrade {
             config: self.config,
         };
         Ok((response, opening))
+    }
+
+    /// The answer to give; once it is given, `handler` has the WebSocket in a task of its own. If the
+    /// WebSocket may not be opened, the answer says so, as the error of [`accept`](Self::accept).
+    ///
+    /// The body's type is the server's: `String`, `Full<Bytes>`, or that of axum.
+    pub fn on_upgrade<B, H, F>(self, handler: H) -> Response<B>
+    where
+        B: From<String>,
+        H: FnOnce(WebSocket) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (response, opening) = match self.accept() {
+            Ok(accepted) => accepted,
+            Err(refusal) => return Response::from(refusal).map(B::from),
+        };
+        tokio::spawn(async move {
+            match opening.open().await {
+                Ok(socket) => handler(socket).await,
+                Err(error) => tracing::debug!("{error}"),
+            }
+        });
+        response.map(|()| B::from(String::new()))
     }
 }
 

@@ -1,0 +1,88 @@
+//! Whether it makes sense to connect again.
+
+use std::{fmt, time::Duration};
+
+use http::{StatusCode, header::RETRY_AFTER};
+use sockeye_proto::{CloseCode, Closed, Peer, handshake::ResponseError};
+
+use crate::ConnectError;
+
+/// How long to stay away from a server that says 1013, try again later.
+const LATER: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Down {
+    /// It was open and has ended.
+    Closed(Closed),
+    /// It was not opened.
+    NotOpened(ConnectError),
+}
+
+/// What to do without a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Give up: it will not get better.
+    Final,
+    /// Connect again, after the usual delay.
+    Retry,
+    /// Connect again after this time, at most five minutes, and the usual delay.
+    RetryAfter(Duration),
+}
+
+impl Down {
+    /// What to do unless one knows better. Final are:
+    ///
+    /// * what this side has closed, and what the server has closed with 1000 (it is done), 1003, 1008 or
+    ///   1010 (it does not want what this client does);
+    /// * an answer that refuses, 3xx or 4xx, apart from 408 (too slow) and 429 (too often);
+    /// * an address or a request that is none.
+    ///
+    /// All else may get better. `Retry-After` is heeded where it is a number of seconds; 1013 (try
+    /// again later) asks for 5 s.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Closed(closed) => of_closed(closed),
+            Self::NotOpened(ConnectError::Response(ResponseError::Status(response))) => {
+                let is_final = match response.status() {
+                    StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => false,
+                    status => status.is_client_error() || status.is_redirection(),
+                };
+                let retry_after = response.headers().get(RETRY_AFTER);
+                let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+                match seconds {
+                    _ if is_final => Verdict::Final,
+                    Some(seconds) => Verdict::RetryAfter(Duration::from_secs(seconds)),
+                    None => Verdict::Retry,
+                }
+            }
+            Self::NotOpened(ConnectError::Address(_) | ConnectError::Request(_)) => Verdict::Final,
+            Self::NotOpened(_) => Verdict::Retry,
+        }
+    }
+}
+
+fn of_closed(closed: &Closed) -> Verdict {
+    if closed.initiator == Peer::Local && closed.failure.is_none() {
+        return Verdict::Final;
+    }
+    match CloseCode::try_from(closed.code()) {
+        Ok(
+            CloseCode::NORMAL
+            | CloseCode::UNSUPPORTED_DATA
+            | CloseCode::POLICY_VIOLATION
+            | CloseCode::MANDATORY_EXTENSION,
+        ) => Verdict::Final,
+        Ok(CloseCode::TRY_AGAIN_LATER) => Verdict::RetryAfter(LATER),
+        _ => Verdict::Retry,
+    }
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(closed) => closed.fmt(f),
+            Self::NotOpened(error) => error.fmt(f),
+        }
+    }
+}
