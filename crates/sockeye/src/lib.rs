@@ -33,7 +33,8 @@
 //! * [`Connections`] is a set of them, to send to all and to close in order.
 //! * Limits and deadlines are on by default: [`Config`].
 //!
-//! The protocol itself, without I/O, is the crate [`sockeye_proto`].
+//! The module [`web`] is the browser's API, with its events and exceptions. The protocol itself,
+//! without I/O, is the crate [`sockeye_proto`].
 
 #![forbid(unsafe_code)]
 
@@ -53,6 +54,7 @@ mod socket;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod upgrade;
+pub mod web;
 
 pub use sockeye_proto::{
     ClientWindow, CloseCode, CloseFrame, Closed, Config, Deadline, DeflateAgreement, DeflateConfig,

@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, Closed, DeflateAgreement, Failure, Message, Prepared};
+use sockeye_proto::{
+    CloseCode, CloseFrame, Closed, DeflateAgreement, Failure, Message, MessageKind, Prepared,
+};
 
 use super::shared::Shared;
 use crate::Error;
@@ -297,6 +300,29 @@ impl Writer {
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.handle.shared.closed()
+    }
+}
+
+/// What [`web`](crate::web) needs besides.
+impl Writer {
+    /// Starts the closing handshake, with an empty Close if there is no frame; waits for nothing.
+    pub(crate) fn start_close(&self, frame: Option<CloseFrame>) {
+        self.handle.shared.close(frame);
+    }
+
+    /// Gives the connection up at once.
+    pub(crate) fn abort(&self) {
+        self.handle.shared.abort();
+    }
+
+    /// Sends a piece of a message; `last` ends it.
+    pub(crate) fn send_fragment(
+        &self,
+        kind: MessageKind,
+        payload: Bytes,
+        last: bool,
+    ) -> Result<(), Error> {
+        self.handle.shared.send_fragment(kind, payload, last)
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, Prepared, State as Stage,
+    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Prepared,
+    State as Stage,
 };
 use tokio::sync::oneshot;
 
@@ -167,6 +168,20 @@ impl Shared {
         self.state().queue(message, true)
     }
 
+    /// Queues a piece of a message, and writes it.
+    pub(super) fn send_fragment(
+        self: &Arc<Self>,
+        kind: MessageKind,
+        payload: Bytes,
+        last: bool,
+    ) -> Result<(), Error> {
+        let mut state = self.state();
+        let queued = state.connection.send_fragment(kind, payload, last);
+        queued.map_err(|misuse| state.send_error(misuse))?;
+        self.write_or_defer(&mut state);
+        Ok(())
+    }
+
     pub(super) fn ping(self: &Arc<Self>) -> Result<oneshot::Receiver<Duration>, Error> {
         let mut state = self.state();
         let pong = state.ping()?;
@@ -181,6 +196,12 @@ impl Shared {
         self.write_or_defer(&mut state);
         drop(state);
         // A new deadline holds.
+        self.caretaker.attend(self.clone());
+    }
+
+    /// Gives the connection up at once; what is queued is not sent.
+    pub(super) fn abort(self: &Arc<Self>) {
+        self.state().connection.abort(Instant::now());
         self.caretaker.attend(self.clone());
     }
 

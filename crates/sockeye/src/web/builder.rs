@@ -1,0 +1,198 @@
+//! What a page gives a socket without being asked: its address, its origin, its cookies.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{COOKIE, ORIGIN},
+};
+use url::Url;
+
+use super::{
+    DomException, Protocols, Turns, WebSocket,
+    opening::{Opening, check_protocols, parse_url},
+};
+use crate::{Address, Config, DeflateConfig};
+
+/// How long opening may take: browsers are patient.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many bytes may wait to be sent.
+const MAX_BUFFERED: u64 = 256 << 20;
+
+/// Settings for sockets, as a page has them; see [`WebSocket::builder`]. It may open any number.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), sockeye::web::DomException> {
+/// use sockeye::web::WebSocket;
+///
+/// let page = WebSocket::builder().base_url("https://example.org/chat/")?;
+/// let socket = page.open("live", "chat")?;
+/// assert_eq!(socket.url(), "wss://example.org/chat/live");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    base: Option<Url>,
+    headers: HeaderMap,
+    config: Config,
+    timeout: Duration,
+    turns: Option<Turns>,
+    deflate: Option<DeflateConfig>,
+    max_buffered: u64,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            base: None,
+            headers: HeaderMap::new(),
+            config: Config::default(),
+            timeout: OPEN_TIMEOUT,
+            turns: Some(Turns::process_wide()),
+            deflate: Some(page_offer()),
+            max_buffered: MAX_BUFFERED,
+        }
+    }
+}
+
+impl Builder {
+    /// Sets the address of the page: relative URLs are relative to it, and its origin is sent, unless
+    /// another one [is set](Self::origin). Default none.
+    ///
+    /// # Errors
+    ///
+    /// `SyntaxError` when it is not an absolute URL.
+    pub fn base_url(mut self, url: &str) -> Result<Self, DomException> {
+        let base = Url::parse(url)
+            .map_err(|error| DomException::Syntax(format!("{url:?} is not a URL: {error}")))?;
+        self.base = Some(base);
+        Ok(self)
+    }
+
+    /// Sets the `Origin` that is sent (RFC 6454). Default that of [`base_url`](Self::base_url), or
+    /// none.
+    pub fn origin(mut self, origin: HeaderValue) -> Self {
+        self.headers.insert(ORIGIN, origin);
+        self
+    }
+
+    /// Sets the `Cookie` header. Default none.
+    pub fn cookie(mut self, cookie: HeaderValue) -> Self {
+        self.headers.insert(COOKIE, cookie);
+        self
+    }
+
+    /// Adds any other header, which a page could not. Those of the handshake itself cannot be set:
+    /// then opening fails.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Sets limits and deadlines of the connection. Default: those of [`Config`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets how long opening may take, once it is the socket's turn. Default 60 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets with whom a socket takes turns to connect; `None` to wait for nobody (against RFC 6455
+    /// §4.1). Default [`Turns::process_wide`].
+    pub fn turns(mut self, turns: impl Into<Option<Turns>>) -> Self {
+        self.turns = turns.into();
+        self
+    }
+
+    /// Sets how permessage-deflate (RFC 7692) is offered; `None` not to. Default as browsers do:
+    /// `permessage-deflate; client_max_window_bits`, which leaves everything to the server.
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.deflate = deflate.into();
+        self
+    }
+
+    /// Sets how many bytes may wait to be sent; a `send` that goes beyond fails the connection, as
+    /// the standard wants it. Default 256 MiB.
+    pub fn max_buffered_amount(mut self, bytes: u64) -> Self {
+        self.max_buffered = bytes;
+        self
+    }
+
+    /// Opens a socket with these settings; as [`WebSocket::new`].
+    ///
+    /// # Errors
+    ///
+    /// `SyntaxError` when the URL or a subprotocol is none.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open(&self, url: &str, protocols: impl Protocols) -> Result<WebSocket, DomException> {
+        self.open_with(url, protocols, |_| {})
+    }
+
+    /// Opens a socket with these settings, with listeners that hear everything; as
+    /// [`WebSocket::new_with`].
+    ///
+    /// # Errors
+    ///
+    /// `SyntaxError` when the URL or a subprotocol is none.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn open_with(
+        &self,
+        url: &str,
+        protocols: impl Protocols,
+        listen: impl FnOnce(&WebSocket),
+    ) -> Result<WebSocket, DomException> {
+        let opening = self.opening(parse_url(url, self.base.as_ref())?, protocols)?;
+        Ok(WebSocket::start(opening, self.max_buffered, listen))
+    }
+
+    pub(super) fn opening(
+        &self,
+        address: Address,
+        protocols: impl Protocols,
+    ) -> Result<Opening, DomException> {
+        let protocols = protocols.into_list();
+        check_protocols(&protocols)?;
+        let mut headers = self.headers.clone();
+        if !headers.contains_key(ORIGIN)
+            && let Some(origin) = self.base.as_ref().and_then(page_origin)
+        {
+            headers.insert(ORIGIN, origin);
+        }
+        Ok(Opening {
+            address,
+            protocols,
+            headers,
+            config: self.config.clone(),
+            timeout: self.timeout,
+            turns: self.turns.clone(),
+            deflate: self.deflate.clone(),
+        })
+    }
+}
+
+/// What browsers offer: all is left to the server.
+fn page_offer() -> DeflateConfig {
+    DeflateConfig::default().server_takeover(true).client_takeover(true)
+}
+
+/// The origin of a page at this address; pages are fetched over HTTP.
+fn page_origin(base: &Url) -> Option<HeaderValue> {
+    let mut base = base.clone();
+    match base.scheme() {
+        "ws" => base.set_scheme("http").ok()?,
+        "wss" => base.set_scheme("https").ok()?,
+        _ => {}
+    }
+    HeaderValue::from_str(&base.origin().ascii_serialization()).ok()
+}

@@ -1,0 +1,131 @@
+//! From the arguments of the constructor to an open connection.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use url::Url;
+
+use super::{Cause, DomException, Turns, ports};
+use crate::{Address, Client, Config, DeflateConfig, WebSocket};
+
+/// The subprotocols that a constructor takes: none, `()`; one, `"chat"`; or a list,
+/// `["chat", "superchat"]`.
+pub trait Protocols {
+    /// The subprotocols, the preferred one first.
+    fn into_list(self) -> Vec<String>;
+}
+
+impl Protocols for () {
+    fn into_list(self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Protocols for &str {
+    fn into_list(self) -> Vec<String> {
+        vec![self.to_owned()]
+    }
+}
+
+impl Protocols for String {
+    fn into_list(self) -> Vec<String> {
+        vec![self]
+    }
+}
+
+impl<S: Into<String>, const N: usize> Protocols for [S; N] {
+    fn into_list(self) -> Vec<String> {
+        self.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<S: Into<String>> Protocols for Vec<S> {
+    fn into_list(self) -> Vec<String> {
+        self.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<S: AsRef<str>> Protocols for &[S] {
+    fn into_list(self) -> Vec<String> {
+        self.iter().map(|name| name.as_ref().to_owned()).collect()
+    }
+}
+
+/// Reads a URL as a script's would be read: relative to a base, `http` meaning `ws`.
+pub(super) fn parse_url(url: &str, base: Option<&Url>) -> Result<Address, DomException> {
+    let url = Url::options()
+        .base_url(base)
+        .parse(url)
+        .map_err(|error| DomException::Syntax(format!("{url:?} is not a URL: {error}")))?;
+    url.as_str().parse().map_err(|error| DomException::Syntax(format!("{error}")))
+}
+
+/// Checks subprotocols: tokens, none twice, whatever the case of their letters.
+pub(super) fn check_protocols(protocols: &[String]) -> Result<(), DomException> {
+    for (i, name) in protocols.iter().enumerate() {
+        if name.is_empty() || !name.bytes().all(is_token_byte) {
+            return Err(DomException::Syntax(format!("the subprotocol {name:?} is not a token")));
+        }
+        if protocols[..i].iter().any(|before| before.eq_ignore_ascii_case(name)) {
+            return Err(DomException::Syntax(format!("the subprotocol {name:?} occurs twice")));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 2616 §2.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
+}
+
+/// All that is known when the constructor returns.
+#[derive(Debug, Clone)]
+pub(super) struct Opening {
+    pub(super) address: Address,
+    pub(super) protocols: Vec<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) config: Config,
+    pub(super) timeout: Duration,
+    pub(super) turns: Option<Turns>,
+    pub(super) deflate: Option<DeflateConfig>,
+}
+
+/// An open connection with what was agreed on.
+pub(super) struct Opened {
+    pub(super) socket: WebSocket,
+    pub(super) extensions: String,
+    pub(super) protocol: String,
+}
+
+impl Opening {
+    /// Opens the connection, when it is its turn. Dropped, it gives the attempt up.
+    pub(super) async fn run(self) -> Result<Opened, Cause> {
+        let (host, port) = (self.address.host(), self.address.port());
+        if ports::is_blocked(port) {
+            return Err(Cause::BlockedPort(port));
+        }
+        let _turn = match &self.turns {
+            Some(turns) => Some(turns.take(&host, port).await),
+            None => None,
+        };
+        let mut client = Client::new(self.address.url().as_str())
+            .map_err(crate::ConnectError::from)?
+            .config(self.config)
+            .timeout(self.timeout)
+            .deflate(self.deflate);
+        for protocol in &self.protocols {
+            client = client.subprotocol(protocol);
+        }
+        for (name, value) in &self.headers {
+            client = client.header(name.clone(), value.clone());
+        }
+        let socket = client.connect().await?;
+        let protocol = socket.subprotocol().unwrap_or_default().to_owned();
+        if protocol.is_empty() && !self.protocols.is_empty() {
+            socket.split().1.abort();
+            return Err(Cause::NoProtocol);
+        }
+        let extensions = socket.extensions();
+        Ok(Opened { socket, extensions, protocol })
+    }
+}

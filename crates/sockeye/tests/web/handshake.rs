@@ -1,0 +1,175 @@
+//! A13, A22–A30, A44: what the server answers, and who may connect when.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sockeye::web::{Turns, WebSocket};
+use tokio::time::sleep;
+
+use crate::support::{Events, Told, answer, clean, echo, failed, script, serve, switch};
+
+/// What comes of an answer, given the request.
+async fn outcome(
+    protocols: &[&str],
+    make: impl FnOnce(&str) -> Vec<u8> + Send + 'static,
+) -> (Vec<Told>, String) {
+    let url = script(|stream, head| async move {
+        answer(stream, &make(&head)).await;
+    })
+    .await;
+    let socket = WebSocket::new(&url, protocols).unwrap();
+    let events = Events::of(&socket).all().await;
+    let cause = socket.last_error().map(|cause| cause.to_string());
+    (events, cause.unwrap_or_default())
+}
+
+async fn assert_fails(protocols: &[&str], make: impl FnOnce(&str) -> Vec<u8> + Send + 'static) {
+    let (events, cause) = outcome(protocols, make).await;
+    assert_eq!(events, [Told::Error, failed()]);
+    assert!(!cause.is_empty());
+}
+
+#[tokio::test]
+async fn a13_protocols_are_matched_with_their_case() {
+    assert_fails(&["FOOBAR"], |head| switch(head, "Sec-WebSocket-Protocol: foobar\r\n")).await;
+}
+
+#[tokio::test]
+async fn a22_any_other_status_fails_and_no_redirect_is_followed() {
+    for status in ["200 OK", "404 Not Found", "500 Oh", "401 Unauthorized"] {
+        assert_fails(&[], move |_| {
+            format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+        })
+        .await;
+    }
+    let elsewhere = echo().await;
+    for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"] {
+        let location = elsewhere.clone();
+        assert_fails(&[], move |_| {
+            format!("HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+                .into_bytes()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a23_a_protocol_that_was_asked_for_must_be_chosen() {
+    let (events, cause) = outcome(&["chat"], |head| switch(head, "")).await;
+    assert_eq!(events, [Told::Error, failed()]);
+    assert!(cause.contains("chose none"), "{cause}");
+    assert_fails(&["chat"], |head| switch(head, "Sec-WebSocket-Protocol: \r\n")).await;
+    assert_fails(&["chat", "b"], |head| switch(head, "Sec-WebSocket-Protocol: chat, b\r\n")).await;
+}
+
+#[tokio::test]
+async fn a24_a_protocol_that_was_not_asked_for_fails() {
+    assert_fails(&[], |head| switch(head, "Sec-WebSocket-Protocol: chat\r\n")).await;
+}
+
+#[tokio::test]
+async fn a25_a_wrong_accept_fails() {
+    let wrong = |_: &str| switch("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "");
+    let (events, cause) = outcome(&[], wrong).await;
+    assert_eq!(events, [Told::Error, failed()]);
+    assert!(cause.contains("Sec-WebSocket-Accept"), "{cause}");
+}
+
+#[tokio::test]
+async fn a26_garbage_fails_once() {
+    assert_fails(&[], |_| b"garbage\r\n\r\nmore garbage".to_vec()).await;
+    assert_fails(&[], |_| b"\x00\x01\x02\x03\xff\r\n\r\n".to_vec()).await;
+}
+
+#[tokio::test]
+async fn a27_open_comes_before_a_close_in_the_same_segment() {
+    let url = script(|stream, head| async move {
+        let mut bytes = switch(&head, "");
+        bytes.extend_from_slice(b"\x88\x06\x03\xe9PASS");
+        answer(stream, &bytes).await;
+    })
+    .await;
+    let socket = WebSocket::new(&url, ()).unwrap();
+    socket.set_onopen(|event| event.target().close(None, "").unwrap());
+    let events = Events::of(&socket).all().await;
+    assert_eq!(events, [Told::Open, clean(1001, "PASS")]);
+}
+
+#[tokio::test]
+async fn a28_one_socket_at_a_time_connects_to_a_server() {
+    let connecting = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (counter, peak) = (connecting.clone(), most.clone());
+    let url = serve(move |incoming| {
+        let (counter, peak) = (counter.clone(), peak.clone());
+        async move {
+            peak.fetch_max(counter.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            sleep(Duration::from_millis(50)).await;
+            counter.fetch_sub(1, Ordering::SeqCst);
+            let mut socket = incoming.accept().await?;
+            while socket.recv().await.is_some() {}
+            Ok(())
+        }
+    })
+    .await;
+    let open = async |turns: Option<Turns>| {
+        let builder = WebSocket::builder().turns(turns);
+        let sockets: Vec<_> = (0..4).map(|_| builder.open(&url, ()).unwrap()).collect();
+        let mut events: Vec<_> = sockets.iter().map(Events::of).collect();
+        for events in &mut events {
+            assert_eq!(events.next().await, Told::Open);
+        }
+        most.swap(0, Ordering::SeqCst)
+    };
+    assert_eq!(open(Some(Turns::new())).await, 1);
+    assert_eq!(open(Some(Turns::process_wide())).await, 1);
+    assert!(open(None).await > 1, "without turns they do not wait");
+}
+
+#[tokio::test]
+async fn a28_a_socket_that_fails_gives_its_turn_to_the_next() {
+    let url = echo().await;
+    let first = WebSocket::new(&url, ()).unwrap();
+    let second = WebSocket::new(&url, ()).unwrap();
+    let mut events = Events::of(&second);
+    first.close(None, "").unwrap();
+    assert_eq!(events.next().await, Told::Open);
+}
+
+#[tokio::test]
+async fn a29_25_sockets_hear_each_event_once() {
+    let url = serve(|incoming| async move {
+        let mut socket = incoming.accept().await?;
+        socket.send("hello").await?;
+        socket.close(sockeye::CloseCode::NORMAL, "bye").await?;
+        Ok(())
+    })
+    .await;
+    let sockets: Vec<_> = (0..25).map(|_| WebSocket::new(&url, ()).unwrap()).collect();
+    for mut events in sockets.iter().map(Events::of).collect::<Vec<_>>() {
+        let expected = [Told::Open, Told::Text("hello".to_owned()), clean(1000, "bye")];
+        assert_eq!(events.all().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a30_no_extensions_are_an_empty_string() {
+    let url = script(|stream, head| async move {
+        answer(stream, &switch(&head, "")).await;
+    })
+    .await;
+    let socket = WebSocket::new(&url, ()).unwrap();
+    assert_eq!(Events::of(&socket).next().await, Told::Open);
+    assert_eq!(socket.extensions(), "");
+}
+
+#[tokio::test]
+async fn a44_a_host_that_does_not_exist_is_an_error_event() {
+    let socket = WebSocket::new("ws://example.invalid/", ()).unwrap();
+    assert_eq!(Events::of(&socket).all().await, [Told::Error, failed()]);
+}
