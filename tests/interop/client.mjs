@@ -1,4 +1,4 @@
-// A client made with Node's ws: client.mjs URL LARGEST GOING_AWAY
+// A client made with Node's ws: client.mjs URL LARGEST GOING_AWAY plain|deflate
 //
 // Reports each check that holds as a line of JSON, and fails at the first that does not. The
 // server sends every message back, takes none above LARGEST bytes, and closes with GOING_AWAY when it
@@ -12,11 +12,13 @@ const SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1048576];
 const url = process.argv[2];
 const [largest, goingAway] = process.argv.slice(3).map(Number);
 
+const perMessageDeflate = process.argv[5] === "deflate" && { threshold: 0 };
+
 const say = (report) => console.log(JSON.stringify(report));
 const passed = (check) => say({ check });
 
 async function open() {
-  const ws = new WebSocket(url);
+  const ws = new WebSocket(url, { perMessageDeflate });
   await once(ws, "open");
   return ws;
 }
@@ -78,6 +80,7 @@ async function closedByServer(code, check, act) {
 const ws = await open();
 assert.equal(ws.protocol, "");
 passed("no subprotocol");
+passed(ws.extensions.startsWith("permessage-deflate") ? "compressed" : "not compressed");
 await messages(ws);
 await fragments(ws);
 await ping(ws);

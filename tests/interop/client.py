@@ -1,7 +1,8 @@
-"""A client made with Python's websockets: client.py URL LARGEST GOING_AWAY
+"""A client made with Python's websockets: client.py URL LARGEST GOING_AWAY plain|deflate
 
 Reports each check that holds as a line of JSON, and fails at the first that does not. The server
 sends every message back, takes none above LARGEST bytes, and closes with GOING_AWAY when it stops.
+With `deflate` compression is offered.
 """
 
 import asyncio
@@ -11,11 +12,16 @@ import sys
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+COMPRESSION = "deflate" if sys.argv[4] == "deflate" else None
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1048576]
 
 
 def passed(check):
     print(json.dumps({"check": check}), flush=True)
+
+
+def opened(url):
+    return connect(url, proxy=None, max_size=None, compression=COMPRESSION)
 
 
 def expect(what, found, expected):
@@ -51,7 +57,7 @@ async def ping(ws):
 
 
 async def close(url, code, reason):
-    async with connect(url, proxy=None) as ws:
+    async with opened(url) as ws:
         await ws.close(code, reason)
         expect("close code", ws.close_code, code)
         expect("sent by the client first", ws.protocol.close_rcvd_then_sent, False)
@@ -59,7 +65,7 @@ async def close(url, code, reason):
 
 
 async def closed_by_server(url, code, check, act):
-    async with connect(url, proxy=None, max_size=None) as ws:
+    async with opened(url) as ws:
         await act(ws)
         try:
             await asyncio.wait_for(ws.recv(), 10)
@@ -71,9 +77,10 @@ async def closed_by_server(url, code, check, act):
 
 
 async def main(url, largest, going_away):
-    async with connect(url, proxy=None, max_size=None) as ws:
+    async with opened(url) as ws:
         expect("subprotocol", ws.subprotocol, None)
         passed("no subprotocol")
+        passed("compressed" if ws.protocol.extensions else "not compressed")
         await messages(ws, largest)
         await fragments(ws)
         await ping(ws)
@@ -87,4 +94,4 @@ async def main(url, largest, going_away):
     await closed_by_server(url, going_away, "going away", ask_to_go)
 
 
-asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))
+asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:4])))

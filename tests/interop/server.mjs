@@ -1,4 +1,5 @@
-// A server made with Node's ws, on a free port that it reports as a line of JSON.
+// A server made with Node's ws, on a free port that it reports as a line of JSON:
+// server.mjs plain|deflate
 //
 // What a connection does is said by its path; how it was closed is reported when it ends.
 
@@ -27,7 +28,8 @@ const paths = {
   },
 };
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+const perMessageDeflate = process.argv[2] === "deflate" && { threshold: 0 };
+const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate });
 await once(server, "listening");
 say({ port: server.address().port });
 server.on("connection", (ws, request) => {

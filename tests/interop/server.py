@@ -1,4 +1,5 @@
-"""A server made with Python's websockets, on a free port that it reports as a line of JSON.
+"""A server made with Python's websockets, on a free port that it reports as a line of JSON:
+server.py plain|deflate
 
 What a connection does is said by its path; how it was closed is reported when it ends.
 """
@@ -6,6 +7,7 @@ What a connection does is said by its path; how it was closed is reported when i
 import asyncio
 import contextlib
 import json
+import sys
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
@@ -36,6 +38,7 @@ async def close(ws):
     await ws.close(4001, "enough")
 
 
+COMPRESSION = "deflate" if sys.argv[1] == "deflate" else None
 PATHS = {"/": echo, "/fragments": fragments, "/ping": ping, "/close": close}
 
 
@@ -48,7 +51,8 @@ async def handle(ws):
 
 
 async def main():
-    async with serve(handle, "127.0.0.1", 0, max_size=None) as server:
+    options = {"max_size": None, "compression": COMPRESSION}
+    async with serve(handle, "127.0.0.1", 0, **options) as server:
         say({"port": server.sockets[0].getsockname()[1]})
         await server.serve_forever()
 

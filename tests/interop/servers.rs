@@ -4,25 +4,25 @@
 use std::io::{Read as _, Write as _};
 
 use serde_json::json;
-use sockeye::{CloseCode, Message, Peer, WebSocket};
+use sockeye::{Client, CloseCode, DeflateConfig, Message, Peer, WebSocket};
 use sockeye_tests::program::Running;
 use sockeye_tests::script::{Language, Script};
 
 const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
 
-/// Makes a test of each function for each language.
+/// Makes a test of each function for each language, without and with compression.
 macro_rules! with_each_language {
     ($($name:ident),+) => {
-        mod python {
+        with_each_language!(@ python Python false $($name),+);
+        with_each_language!(@ python_compressed Python true $($name),+);
+        with_each_language!(@ node Node false $($name),+);
+        with_each_language!(@ node_compressed Node true $($name),+);
+    };
+    (@ $module:ident $language:ident $deflate:literal $($name:ident),+) => {
+        mod $module {
             $(#[test]
             fn $name() {
-                super::$name(super::Server::start(super::Language::Python));
-            })+
-        }
-        mod node {
-            $(#[test]
-            fn $name() {
-                super::$name(super::Server::start(super::Language::Node));
+                super::$name(super::Server::start(super::Language::$language, $deflate));
             })+
         }
     };
@@ -42,18 +42,24 @@ with_each_language!(
 struct Server {
     script: Script,
     url: String,
+    deflate: bool,
 }
 
 impl Server {
-    fn start(language: Language) -> Self {
-        let mut script = Script::start(language, "server", &[]);
+    fn start(language: Language, deflate: bool) -> Self {
+        let mode = if deflate { "deflate" } else { "plain" };
+        let mut script = Script::start(language, "server", &[mode]);
         let port = script.report().expect("the server's port")["port"].clone();
-        Self { script, url: format!("ws://127.0.0.1:{port}") }
+        Self { script, url: format!("ws://127.0.0.1:{port}"), deflate }
     }
 
     async fn open(&self, path: &str) -> WebSocket {
         let url = format!("{}{path}", self.url);
-        sockeye::connect(&url).await.expect("the server lets us in")
+        let client = Client::new(&url).expect("a WebSocket's URL");
+        let client = client.deflate(self.deflate.then(DeflateConfig::default));
+        let socket = client.connect().await.expect("the server lets us in");
+        assert_eq!(socket.deflate().is_some(), self.deflate);
+        socket
     }
 
     /// The server saw the connection close with this code and reason.
