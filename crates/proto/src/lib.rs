@@ -45,6 +45,7 @@ mod frame;
 pub mod handshake;
 mod mask;
 mod message;
+pub mod proxy;
 mod text;
 mod utf8;
 

@@ -2,26 +2,28 @@
 
 use std::{
     io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response,
-    header::{AUTHORIZATION, Entry},
+    header::{AUTHORIZATION, COOKIE, Entry, PROXY_AUTHORIZATION},
 };
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
-    handshake::{Accepted, ClientHandshake, ClientRequest},
+    handshake::{Accepted, ClientHandshake, ClientRequest, ResponseError},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
 use crate::{
-    Address, AddressError, ConnectError, WebSocket, random,
+    Address, AddressError, ConnectError, Proxy, WebSocket, random,
+    reach::Way,
+    redirect::redirect,
     socket::{Agreed, Io, Shared},
 };
 
@@ -67,6 +69,8 @@ pub struct Client {
     pub(crate) config: Config,
     deflate: Option<DeflateConfig>,
     pub(crate) timeout: Duration,
+    way: Way,
+    redirects: usize,
     #[cfg(feature = "tls")]
     tls: crate::tls::ClientTls,
 }
@@ -97,6 +101,8 @@ impl Client {
             config: Config::default(),
             deflate: None,
             timeout: Duration::from_secs(10),
+            way: Way::Environment,
+            redirects: 0,
             #[cfg(feature = "tls")]
             tls: crate::tls::ClientTls::new(),
         })
@@ -146,6 +152,50 @@ impl Client {
         self
     }
 
+    /// Goes through this proxy. Default: the one that the environment asks for.
+    ///
+    /// That is for `wss://` URLs the first of `wss_proxy`, `https_proxy` and `all_proxy` that is set,
+    /// for `ws://` URLs of `ws_proxy`, `http_proxy` and `all_proxy`; each also in capitals, except
+    /// `HTTP_PROXY`, which the clients of a CGI program could set. Set but empty means none.
+    /// `no_proxy` or `NO_PROXY` lists exceptions, separated by commas: hosts, which stand for their
+    /// subdomains too; IP addresses and blocks of them (`10.0.0.0/8`); each with a port or without;
+    /// or `*`. The loopback of this machine is always one.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.way = Way::Proxy(Box::new(proxy));
+        self
+    }
+
+    /// Goes straight to the server, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.way = Way::Straight;
+        self
+    }
+
+    /// Connects to the Unix socket at this path, instead of the URL's host and port, which are only
+    /// told to the server.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = sockeye::Client::new("ws://localhost/c/chat")?.unix_socket("/run/sockeye.sock");
+    /// let socket = client.connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.way = Way::Unix(path.into());
+        self
+    }
+
+    /// Follows up to this many redirects (RFC 9110 §15.4). Default: none, as browsers do.
+    ///
+    /// To another scheme, host or port go neither `Authorization`, `Cookie`, the URL's user name nor
+    /// the client certificate that [`tls`](Self::tls) names; other headers do. From `wss://` to
+    /// `ws://` no redirect is followed.
+    pub fn follow_redirects(mut self, limit: usize) -> Self {
+        self.redirects = limit;
+        self
+    }
+
     /// Sets whom to trust with `wss://` URLs, and who to be. Default: the authorities that the system
     /// trusts, and nobody.
     #[cfg(feature = "tls")]
@@ -168,11 +218,20 @@ impl Client {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
-    pub async fn open(self) -> Result<Opened, ConnectError> {
+    pub async fn open(mut self) -> Result<Opened, ConnectError> {
         let limit = self.timeout;
         let opening = async {
-            let (stream, _) = self.reach(&[HTTP_11]).await?;
-            self.handshake(stream).await
+            loop {
+                let (stream, _) = self.reach(&[HTTP_11]).await?;
+                match self.handshake(stream).await {
+                    Err(ConnectError::Response(ResponseError::Status(response)))
+                        if self.redirects > 0 =>
+                    {
+                        self.redirect(response)?;
+                    }
+                    opened => return opened,
+                }
+            }
         };
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
@@ -198,17 +257,10 @@ impl Client {
         &self,
         protocols: &[&[u8]],
     ) -> Result<(Io, Option<Vec<u8>>), ConnectError> {
-        let host = (self.address.host(), self.address.port());
-        let stream = TcpStream::connect((host.0.as_str(), host.1)).await;
-        let stream = stream.map_err(|error| ConnectError::Connect {
-            host: format!("{}:{}", host.0, host.1),
-            error,
-        })?;
-        stream.set_nodelay(true)?;
-        if self.address.is_secure() {
-            self.secure(protocols, stream).await
-        } else {
-            Ok((Io::Tcp(stream), None))
+        let stream = self.way.reach(&self.address).await?;
+        match self.address.is_secure() {
+            true => self.secure(protocols, stream).await,
+            false => Ok((stream, None)),
         }
     }
 
@@ -216,7 +268,7 @@ impl Client {
     async fn secure(
         &self,
         protocols: &[&[u8]],
-        stream: TcpStream,
+        stream: Io,
     ) -> Result<(Io, Option<Vec<u8>>), ConnectError> {
         let host = self.address.host();
         #[cfg(feature = "tls")]
@@ -230,6 +282,23 @@ impl Client {
             Err(io::Error::other("this program was built without TLS"))
         };
         secured.map_err(|error| ConnectError::Tls { host, error })
+    }
+
+    /// Turns to where the response points; an error if that is nowhere.
+    fn redirect(&mut self, response: Box<Response<()>>) -> Result<(), ConnectError> {
+        let Some(redirect) = redirect(&self.address, &response)? else {
+            return Err(ResponseError::Status(response).into());
+        };
+        self.redirects -= 1;
+        self.address = redirect.address;
+        if !redirect.same_origin {
+            for secret in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+                self.headers.remove(secret);
+            }
+            #[cfg(feature = "tls")]
+            self.tls.forget_identity();
+        }
+        Ok(())
     }
 
     async fn handshake(&self, mut stream: Io) -> Result<Opened, ConnectError> {

@@ -7,6 +7,8 @@ use sockeye_proto::{
     handshake::{AnswerError, InvalidRequest, ResponseError},
 };
 
+use crate::ProxyError;
+
 /// An error of an open connection. A connection that was closed in order is not an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +49,23 @@ pub enum ConnectError {
     /// The server speaks HTTP/2, but opens no WebSockets over it (RFC 8441 §3).
     #[error("the server does not open WebSockets over HTTP/2")]
     NoExtendedConnect,
+    /// There is no way through the proxy.
+    #[error("the proxy {proxy}: {error}")]
+    Proxy {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// What is wrong.
+        #[source]
+        error: ProxyError,
+    },
+    /// A redirect that is not followed.
+    #[error("the redirect to {to} is not followed: {reason}")]
+    Redirect {
+        /// Where it leads.
+        to: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The request cannot be sent as it was asked for.
     #[error(transparent)]
     Request(#[from] InvalidRequest),

@@ -31,6 +31,7 @@
 //! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
 //! * `wss://` works as it is; the module `tls` (feature `tls`, on by default) has certificates.
 //! * [`Connections`] is a set of them, to send to all and to close in order.
+//! * A client goes through the [`Proxy`] that the environment asks for, or another, or none.
 //! * Limits and deadlines are on by default: [`Config`].
 //!
 //! The module [`web`] is the browser's API, with its events and exceptions. The protocol itself,
@@ -43,12 +44,16 @@ mod address;
 pub mod axum;
 mod client;
 mod connections;
+mod dial;
 mod error;
 #[cfg(feature = "http2")]
 pub mod http2;
 mod origin;
+mod proxy;
 mod random;
+mod reach;
 pub mod reconnect;
+mod redirect;
 mod server;
 mod socket;
 #[cfg(feature = "tls")]
@@ -69,6 +74,7 @@ pub use self::{
     connections::{Broadcast, Connections},
     error::{AcceptError, AddressError, ConnectError, Error},
     origin::Origins,
+    proxy::{Proxy, ProxyError},
     server::{Incoming, Listener, PeerAddr, Server},
     socket::{Reader, WebSocket, Writer},
     upgrade::{Opening, Upgrade},

@@ -44,7 +44,7 @@ pub enum MalformedHead {
 
 /// Waits for the empty line that ends a head. Each byte is looked at once, however they come.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct HeadReader {
+pub(crate) struct HeadReader {
     limits: HeadLimits,
     /// Where the line that is being received begins.
     line: usize,
@@ -54,12 +54,12 @@ pub(super) struct HeadReader {
 }
 
 impl HeadReader {
-    pub(super) fn new(limits: HeadLimits) -> Self {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
         Self { limits, line: 0, scanned: 0, first_line_done: false }
     }
 
     /// Cuts the head out of `input` once it is complete.
-    pub(super) fn poll(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, MalformedHead> {
+    pub(crate) fn poll(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, MalformedHead> {
         while let Some(length) = input[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + length + 1;
             self.check_size(end)?;
@@ -111,7 +111,7 @@ impl HeadReader {
         Ok(request)
     }
 
-    pub(super) fn parse_response(&self, head: &[u8]) -> Result<Response<()>, MalformedHead> {
+    pub(crate) fn parse_response(&self, head: &[u8]) -> Result<Response<()>, MalformedHead> {
         let mut fields = vec![httparse::EMPTY_HEADER; self.limits.fields];
         let mut parsed = httparse::Response::new(&mut fields);
         self.require_complete(parsed.parse(head))?;

@@ -19,6 +19,7 @@ mod server;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
+pub(crate) use self::head::HeadReader;
 pub use self::{
     client::{Accepted, ClientHandshake, ClientRequest, InvalidRequest, ResponseError},
     extended_connect::ExtendedConnect,

@@ -130,6 +130,13 @@ impl ClientTls {
         self.change(|settings| settings.accept_anything = true)
     }
 
+    /// Presents no certificate any more, but one that a configuration of rustls has.
+    pub(crate) fn forget_identity(&mut self) {
+        if self.settings.identity.take().is_some() {
+            self.built = Arc::default();
+        }
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self.built = Arc::default();
