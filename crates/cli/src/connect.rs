@@ -27,6 +27,7 @@ use crate::{
     prompt::Prompt,
     stop::Stop,
     units::{Size, time},
+    way::Way,
 };
 
 /// Open a WebSocket: type and see, or pipe in and out
@@ -40,9 +41,10 @@ use crate::{
   sockeye connect ws://127.0.0.1:8080/c/chat
   echo hello | sockeye connect ws://127.0.0.1:9001
   sockeye connect --wait 10s ws://127.0.0.1:8080/c/chat < /dev/null | jq .
+  sockeye connect --cacert authority.pem -x socks5h://127.0.0.1:1080 wss://internal.example
   sockeye connect -v -H 'Cookie: id=1' ws://127.0.0.1:9001")]
 pub(crate) struct Connect {
-    /// Where to connect to: ws://HOST[:PORT]/PATH
+    /// Where to connect to: ws://HOST[:PORT]/PATH, or wss://
     #[arg(value_parser = url)]
     url: String,
 
@@ -77,6 +79,9 @@ pub(crate) struct Connect {
     /// The largest message to accept
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     max_message: Size,
+
+    #[command(flatten)]
+    way: Way,
 
     /// Show the handshake and the close, on stderr
     #[arg(short, long)]
@@ -147,6 +152,7 @@ impl Connect {
             .timeout(self.connect_timeout)
             .config(Config::default().max_message_size(self.max_message.in_memory()))
             .deflate(self.compressed.then(DeflateConfig::default));
+        client = self.way.apply(client)?;
         for (name, value) in &self.headers {
             client = client.header(name.clone(), value.clone());
         }

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args};
 use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server};
 
 use crate::{
+    certificate::Certificate,
     stop::Stop,
     units::{Size, Switch, listen_address, on_or_off, time_or_off},
 };
@@ -22,11 +23,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 #[command(after_help = "Examples:
   sockeye echo
   sockeye echo --listen 127.0.0.1:9002 --max-message 16M
+  sockeye echo --tls-cert chain.pem --tls-key key.pem
   sockeye connect ws://127.0.0.1:9001")]
 pub(crate) struct Echo {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = listen_address)]
     listen: String,
+
+    #[command(flatten)]
+    certificate: Certificate,
 
     /// Whether to compress messages where clients offer it (permessage-deflate)
     #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = ArgAction::Set)]
@@ -59,6 +64,8 @@ impl Echo {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
+        let tls = self.certificate.read()?;
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
         let server = Server::bind(&self.listen)
             .await
             .with_context(|| format!("cannot listen on {}", self.listen))?
@@ -66,8 +73,12 @@ impl Echo {
             .config(self.config())
             .deflate(self.deflate.then(DeflateConfig::default))
             .shutdown_timeout(STOP_TIMEOUT);
+        let server = match tls {
+            Some(tls) => server.tls(tls),
+            None => server,
+        };
         let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
-        print_line(&format!("listening on ws://{}", server.local_addr()?))?;
+        print_line(&format!("listening on {scheme}://{}", server.local_addr()?))?;
         let second_request = async {
             now.requested().await;
             now.requested().await;

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod connect;
 mod echo;
 mod prompt;
 mod serve;
 mod stop;
 mod units;
+mod way;
 
 use std::{io, process::ExitCode};
 

@@ -1,11 +1,12 @@
 //! `sockeye serve`: the channel server.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 use sockeye_server::{Listen, LocalAddress, Origin, Server, ServerOptions};
 
 use crate::{
+    certificate::Certificate,
     echo::print_line,
     stop::Stop,
     units::{Size, listen_address, time},
@@ -35,6 +36,9 @@ pub(crate) struct Serve {
     #[arg(long, env = "SOCKEYE_OPEN")]
     open: bool,
 
+    #[command(flatten)]
+    certificate: Certificate,
+
     /// How many messages of a channel are kept
     #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", default_value_t = 1000)]
     history_count: usize,
@@ -62,7 +66,7 @@ impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {
-            let server = Server::bind(self.options()).await?;
+            let server = Server::bind(self.options()?).await?;
             let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
             for address in server.local_addrs() {
                 print_line(&format!("listening on {address}"))?;
@@ -84,7 +88,7 @@ impl Serve {
         result
     }
 
-    fn options(self) -> ServerOptions {
+    fn options(self) -> anyhow::Result<ServerOptions> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;
         options.allow_origin = self.allow_origin;
@@ -94,22 +98,27 @@ impl Serve {
         options.history_age = self.history_age;
         options.max_message = self.max_message.in_memory();
         options.drain = self.drain;
-        options
+        options.tls = self.certificate.read()?;
+        Ok(options)
     }
 }
 
 /// Says what to do with the server, ready to paste.
 fn introduce(address: &LocalAddress) -> std::io::Result<()> {
-    let lines = match address {
-        LocalAddress::Tcp(address) => format!(
+    let over_tcp = |address: &SocketAddr, s: &str| {
+        format!(
             "
-  chat       http://{address}/ in two windows of a browser
-  publish    curl -d 'hello' http://{address}/c/chat
-  read       curl http://{address}/c/chat
-  listen     sockeye connect ws://{address}/c/chat
-  in a page  new WebSocket(\"ws://{address}/c/chat\")
+  chat       http{s}://{address}/ in two windows of a browser
+  publish    curl -d 'hello' http{s}://{address}/c/chat
+  read       curl http{s}://{address}/c/chat
+  listen     sockeye connect ws{s}://{address}/c/chat
+  in a page  new WebSocket(\"ws{s}://{address}/c/chat\")
 "
-        ),
+        )
+    };
+    let lines = match address {
+        LocalAddress::Tcp(address) => over_tcp(address, ""),
+        LocalAddress::Tls(address) => over_tcp(address, "s"),
         LocalAddress::Unix(path) => format!(
             "
   publish    curl --unix-socket {path} -d 'hello' http://localhost/c/chat

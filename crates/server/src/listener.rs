@@ -16,6 +16,8 @@ use crate::options::Listen;
 pub enum LocalAddress {
     /// An address and a port.
     Tcp(SocketAddr),
+    /// An address and a port, with TLS.
+    Tls(SocketAddr),
     /// A Unix domain socket at this path.
     Unix(PathBuf),
 }
@@ -24,7 +26,7 @@ impl LocalAddress {
     /// The socket address, unless it is a Unix domain socket.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(address) => Some(*address),
+            Self::Tcp(address) | Self::Tls(address) => Some(*address),
             Self::Unix(_) => None,
         }
     }
@@ -34,6 +36,7 @@ impl fmt::Display for LocalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sockeye::tls::ServerTls;
+
 use crate::origin::Origin;
 
 /// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
@@ -22,6 +24,8 @@ pub struct ServerOptions {
     ///
     /// Danger: there are no tokens, so this publishes every channel to the whole network.
     pub open: bool,
+    /// The certificate to serve TLS with on every address that is not a Unix socket. Default: none.
+    pub tls: Option<ServerTls>,
     /// Messages kept of a channel. Default: 1000.
     pub history_count: usize,
     /// Bytes kept of a channel. Default: 16 MiB.
@@ -50,6 +54,7 @@ impl Default for ServerOptions {
             listen: vec![Listen::Tcp("127.0.0.1:8080".to_owned())],
             allow_origin: Vec::new(),
             open: false,
+            tls: None,
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),

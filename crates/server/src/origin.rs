@@ -108,6 +108,8 @@ pub(crate) struct OriginRule {
     pub(crate) allowed: Vec<Origin>,
     /// Whether any `Host` is the server's own, or loopback names only.
     pub(crate) any_host: bool,
+    /// Whether its own pages come over TLS.
+    pub(crate) secure: bool,
 }
 
 impl OriginRule {
@@ -143,7 +145,8 @@ impl OriginRule {
             (None, Some(host)) => host.to_str().map_err(|_| bad_host())?,
             (None, None) => return Err(bad_host()),
         };
-        let own = Origin::new(Scheme::Http, authority).ok_or_else(bad_host)?;
+        let scheme = if self.secure { Scheme::Https } else { Scheme::Http };
+        let own = Origin::new(scheme, authority).ok_or_else(bad_host)?;
         if self.any_host || own.is_loopback() {
             return Ok(own);
         }

@@ -50,7 +50,11 @@ impl Channels {
             max_bytes: options.max_bytes,
             ..Default::default()
         });
-        let origins = OriginRule { allowed: options.allow_origin.clone(), any_host: options.open };
+        let origins = OriginRule {
+            allowed: options.allow_origin.clone(),
+            any_host: options.open,
+            secure: options.tls.is_some(),
+        };
         let app = App {
             hub,
             origins,

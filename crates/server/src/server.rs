@@ -9,10 +9,12 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use sockeye::tls::ServerTls;
 use sockeye_hub::Hub;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::drain::Guest;
 use crate::listener::{BindError, Connection, Listener, LocalAddress};
@@ -51,6 +53,7 @@ pub struct Server {
     local_addrs: Vec<LocalAddress>,
     drain: Duration,
     head_timeout: Duration,
+    tls: Option<ServerTls>,
 }
 
 impl Server {
@@ -68,7 +71,10 @@ impl Server {
             let local = listener
                 .local_address()
                 .map_err(|source| BindError::Io { address: address.clone(), source })?;
-            local_addrs.push(local);
+            local_addrs.push(match local {
+                LocalAddress::Tcp(address) if options.tls.is_some() => LocalAddress::Tls(address),
+                local => local,
+            });
             listeners.push(listener);
         }
         Ok(Self {
@@ -77,6 +83,7 @@ impl Server {
             local_addrs,
             drain: options.drain,
             head_timeout: options.head_timeout,
+            tls: options.tls,
         })
     }
 
@@ -106,7 +113,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
             tracing::info!(%address, "listening");
-            let service = Service::new(&self.channels, self.head_timeout);
+            let service = Service::new(&self.channels, self.head_timeout, self.tls.clone());
             tasks.spawn(accept(listener, service));
         }
         tasks.spawn(sweep(self.channels.hub().clone()));
@@ -136,7 +143,7 @@ async fn sweep(hub: Hub) -> io::Result<()> {
 async fn accept(listener: Listener, service: Service) -> io::Result<()> {
     loop {
         match listener.accept().await {
-            Ok(Connection::Tcp(stream)) => service.spawn(stream),
+            Ok(Connection::Tcp(stream)) => service.secure_and_spawn(stream),
             #[cfg(unix)]
             Ok(Connection::Unix(stream)) => service.spawn(stream),
             // The socket does not listen any more (accept(2): EINVAL).
@@ -162,17 +169,32 @@ struct Service {
     http: http1::Builder,
     channels: Channels,
     router: TowerToHyperService<Router>,
+    head_timeout: Duration,
+    tls: Option<ServerTls>,
 }
 
 impl Service {
-    fn new(channels: &Channels, head_timeout: Duration) -> Self {
+    fn new(channels: &Channels, head_timeout: Duration, tls: Option<ServerTls>) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(head_timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER);
         let router = TowerToHyperService::new(channels.router());
-        Self { http, channels: channels.clone(), router }
+        Self { http, channels: channels.clone(), router, head_timeout, tls }
+    }
+
+    /// Makes TLS of the connection first, if that is what is served here.
+    fn secure_and_spawn(&self, stream: TcpStream) {
+        let Some(tls) = self.tls.clone() else { return self.spawn(stream) };
+        let service = self.clone();
+        tokio::spawn(async move {
+            match timeout(service.head_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => service.spawn(stream),
+                Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
+                Err(_) => {}
+            }
+        });
     }
 
     fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {

@@ -1,0 +1,81 @@
+//! How `sockeye connect` gets to the server: whom it trusts, and what it goes through. The flags are
+//! curl's.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sockeye::{
+    Client, Proxy,
+    tls::{ClientTls, TlsError},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Way {
+    /// Trust the certificate authorities in this file (PEM) alone, not those of the system
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+
+    /// Present this certificate (PEM) to the server
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// The private key (PEM) of --cert, if it is not in the same file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// Danger: believe whoever answers, whatever certificate he shows
+    #[arg(short = 'k', long)]
+    insecure: bool,
+
+    /// Go through this proxy: http://, https://, socks5:// or socks5h://[NAME:PASSWORD@]HOST[:PORT];
+    /// nothing means none [default: as the environment says: wss_proxy, https_proxy, all_proxy, ...]
+    #[arg(short = 'x', long, value_name = "URL", value_parser = proxy)]
+    proxy: Option<ProxyChoice>,
+
+    /// Connect to this Unix socket instead of the URL's host and port
+    #[arg(long, value_name = "PATH", conflicts_with = "proxy")]
+    unix_socket: Option<PathBuf>,
+
+    /// Follow redirects, up to ten
+    #[arg(short = 'L', long)]
+    location: bool,
+}
+
+/// `None` for going straight.
+#[derive(Debug, Clone)]
+struct ProxyChoice(Option<Box<Proxy>>);
+
+impl Way {
+    pub(crate) fn apply(&self, client: Client) -> Result<Client, TlsError> {
+        let mut client = client.tls(self.tls()?);
+        if let Some(ProxyChoice(choice)) = &self.proxy {
+            client = match choice {
+                Some(proxy) => client.proxy(Proxy::clone(proxy)),
+                None => client.no_proxy(),
+            };
+        }
+        if let Some(path) = &self.unix_socket {
+            client = client.unix_socket(path);
+        }
+        Ok(client.follow_redirects(if self.location { 10 } else { 0 }))
+    }
+
+    fn tls(&self) -> Result<ClientTls, TlsError> {
+        let mut tls = ClientTls::new();
+        if let Some(file) = &self.cacert {
+            tls = tls.without_system_roots().root_file(file)?;
+        }
+        if let Some(certificate) = &self.cert {
+            tls = tls.identity_files(certificate, self.key.as_ref().unwrap_or(certificate))?;
+        }
+        Ok(if self.insecure { tls.danger_accept_invalid_certificates() } else { tls })
+    }
+}
+
+fn proxy(text: &str) -> Result<ProxyChoice, String> {
+    if text.is_empty() {
+        return Ok(ProxyChoice(None));
+    }
+    let proxy = text.parse().map_err(|error: sockeye::ProxyError| error.to_string())?;
+    Ok(ProxyChoice(Some(Box::new(proxy))))
+}
