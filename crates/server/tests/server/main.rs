@@ -10,4 +10,5 @@ mod origin;
 mod poll;
 mod publish;
 mod serve;
+mod tls;
 mod websocket;
