@@ -16,6 +16,7 @@ macro_rules! compile {
 compile! {
     readme: "../README.md",
     readme_zh_cn: "../README.zh-CN.md",
+    browser_api: "../docs/browser-api.md",
     client: "../docs/client.md",
     compression: "../docs/compression.md",
     keepalive_and_close: "../docs/keepalive-and-close.md",
