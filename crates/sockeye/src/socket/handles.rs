@@ -324,6 +324,12 @@ impl Writer {
     ) -> Result<(), Error> {
         self.handle.shared.send_fragment(kind, payload, last)
     }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Closed {
+        poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
+        self.handle.outcome()
+    }
 }
 
 impl Sink<Message> for Writer {

@@ -156,6 +156,10 @@ impl Builder {
         Ok(WebSocket::start(opening, self.max_buffered, listen))
     }
 
+    pub(super) fn base(&self) -> Option<&Url> {
+        self.base.as_ref()
+    }
+
     pub(super) fn opening(
         &self,
         address: Address,

@@ -50,6 +50,8 @@
 //! A listener gets the socket from its event, [`Event::target`]: one that captured the socket would
 //! keep it for ever.
 //!
+//! [`WebSocketStream`] is the same with streams and backpressure in place of events.
+//!
 //! # What is different
 //!
 //! * [`WebSocket::new`] needs a tokio runtime, and on a multi-threaded one
@@ -71,6 +73,7 @@ mod opening;
 mod ports;
 mod socket;
 mod state;
+mod stream;
 mod target;
 mod task;
 mod turns;
@@ -85,6 +88,10 @@ pub use self::{
     opening::Protocols,
     socket::WebSocket,
     state::ReadyState,
+    stream::{
+        CloseInfo, StreamError, StreamOpened, StreamOptions, StreamReader, StreamWriter,
+        WebSocketError, WebSocketStream,
+    },
     target::ListenerId,
     turns::Turns,
 };

@@ -309,7 +309,10 @@ impl Drop for Handle {
 }
 
 /// The Close frame for what was given, if that is allowed: first the code is judged, then the reason.
-fn check_close(code: Option<u16>, reason: &str) -> Result<Option<CloseFrame>, DomException> {
+pub(super) fn check_close(
+    code: Option<u16>,
+    reason: &str,
+) -> Result<Option<CloseFrame>, DomException> {
     // `close("reason")` is how a script comes to a reason without a code: it has the code 0.
     let code = code.or((!reason.is_empty()).then_some(0));
     let Some(code) = code else { return Ok(None) };

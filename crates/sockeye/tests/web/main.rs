@@ -6,4 +6,5 @@ mod constructor;
 mod events;
 mod handshake;
 mod send;
+mod stream;
 mod support;

@@ -1,0 +1,259 @@
+//! S1–S15: `WebSocketStream`.
+
+use std::time::Duration;
+
+use sockeye::{
+    CloseCode, Message,
+    web::{CloseInfo, StreamError, StreamOpened, StreamOptions, WebSocketError, WebSocketStream},
+};
+use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{answer, echo, recorder, script, serve, soon, switch};
+
+async fn open(url: &str) -> StreamOpened {
+    soon(WebSocketStream::connect(url, StreamOptions::default())).await.unwrap()
+}
+
+#[tokio::test]
+async fn s01_what_the_constructor_refuses() {
+    for url in ["invalid:", "ws://h/#f"] {
+        let error = WebSocketStream::connect(url, StreamOptions::default()).await.unwrap_err();
+        assert!(
+            matches!(&error, StreamError::Exception(e) if e.name() == "SyntaxError"),
+            "{error}"
+        );
+    }
+    let options = StreamOptions::default().protocols(["a", "a"]);
+    let error = WebSocketStream::connect("ws://h/", options).await.unwrap_err();
+    assert!(matches!(&error, StreamError::Exception(e) if e.name() == "SyntaxError"), "{error}");
+}
+
+#[tokio::test]
+async fn s02_a_token_cancelled_before_makes_no_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let token = CancellationToken::new();
+    token.cancel();
+    let options = StreamOptions::default().signal(token);
+    let error = soon(WebSocketStream::connect(&url, options)).await.unwrap_err();
+    assert!(matches!(error, StreamError::Aborted), "{error}");
+    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err());
+}
+
+#[tokio::test]
+async fn s03_a_token_cancelled_meanwhile_gives_up_and_later_means_nothing() {
+    let token = CancellationToken::new();
+    let canceller = token.clone();
+    let url = script(|stream, _| async move {
+        canceller.cancel();
+        answer(stream, b"").await;
+    })
+    .await;
+    let options = StreamOptions::default().signal(token);
+    let error = soon(WebSocketStream::connect(&url, options)).await.unwrap_err();
+    assert!(matches!(error, StreamError::Aborted), "{error}");
+
+    let token = CancellationToken::new();
+    let options = StreamOptions::default().signal(token.clone());
+    let mut opened = WebSocketStream::connect(&echo().await, options).await.unwrap();
+    token.cancel();
+    opened.writer.write("still open").await.unwrap();
+    let message = soon(opened.reader.read()).await.unwrap().unwrap();
+    assert_eq!(message.as_text(), Some("still open"));
+}
+
+#[tokio::test]
+async fn s04_opened_has_what_was_agreed_on() {
+    let options = StreamOptions::default().protocols("chat");
+    let opened = WebSocketStream::connect(&echo().await, options).await.unwrap();
+    assert_eq!((opened.protocol.as_str(), opened.extensions.as_str()), ("chat", ""));
+    assert_eq!(open(&echo().await).await.protocol, "");
+}
+
+#[tokio::test]
+async fn s05_a_failed_connection_is_a_websocket_error() {
+    let url = script(|stream, _| async {
+        answer(stream, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
+    let error = WebSocketStream::connect(&url, StreamOptions::default()).await.unwrap_err();
+    let StreamError::WebSocket(error) = error else { panic!("{error}") };
+    assert_eq!((error.name(), error.close_code()), ("WebSocketError", Some(1006)));
+    assert!(error.cause().is_some());
+}
+
+#[tokio::test]
+async fn s06_a_reader_that_does_not_read_makes_the_server_wait() {
+    let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
+    let url = serve(move |incoming| {
+        let sender = sender.clone();
+        async move {
+            let mut socket = incoming.accept().await?;
+            for i in 0..32 {
+                socket.send(vec![0; 1 << 20]).await?;
+                sender.send(i)?;
+            }
+            socket.close(CloseCode::NORMAL, "").await?;
+            Ok(())
+        }
+    })
+    .await;
+    let StreamOpened { mut reader, .. } = open(&url).await;
+    // The last one cannot be sent before something is read.
+    let all = async { while sent.recv().await != Some(31) {} };
+    tokio::pin!(all);
+    assert!(timeout(Duration::from_millis(200), &mut all).await.is_err());
+    let mut count = 0;
+    while let Some(message) = soon(reader.read()).await {
+        assert_eq!(message.unwrap().len(), 1 << 20);
+        count += 1;
+    }
+    assert_eq!(count, 32);
+}
+
+#[tokio::test]
+async fn s07_a_write_waits_for_the_network() {
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let url = script(|mut stream, head| async move {
+        stream.write_all(&switch(&head, "")).await.unwrap();
+        let _ = wait.await;
+        answer(stream, b"").await;
+    })
+    .await;
+    let StreamOpened { mut writer, socket, reader, .. } = open(&url).await;
+    writer.write("small").await.unwrap();
+    let large = writer.write(vec![0; 32 << 20]);
+    tokio::pin!(large);
+    assert!(timeout(Duration::from_millis(200), &mut large).await.is_err());
+    go.send(()).unwrap();
+    soon(large).await.unwrap();
+    drop((socket, reader));
+}
+
+#[tokio::test]
+async fn s09_close_judges_its_arguments() {
+    let StreamOpened { socket, .. } = open(&echo().await).await;
+    for code in [0, 999, 1001, 1005, 2999, 5000] {
+        let error = socket.close(CloseInfo::new(code, "")).unwrap_err();
+        assert_eq!(error.name(), "InvalidAccessError", "{code}");
+    }
+    let error = socket.close(CloseInfo::new(1000, "x".repeat(124))).unwrap_err();
+    assert_eq!(error.name(), "SyntaxError");
+}
+
+#[tokio::test]
+async fn s09_s10_closed_is_what_the_server_answered() {
+    for (info, answered) in [
+        (CloseInfo::default(), CloseInfo::new(1005, "")),
+        (CloseInfo::new(1000, ""), CloseInfo::new(1000, "")),
+        (CloseInfo::new(None, "why"), CloseInfo::new(1000, "why")),
+        (CloseInfo::new(4999, "é"), CloseInfo::new(4999, "é")),
+    ] {
+        let StreamOpened { socket, .. } = open(&echo().await).await;
+        socket.close(info).unwrap();
+        assert_eq!(soon(socket.closed()).await.unwrap(), answered);
+    }
+}
+
+#[tokio::test]
+async fn s10_an_unclean_end_is_a_websocket_error() {
+    let url = script(|stream, head| async move {
+        let mut stream = stream;
+        stream.write_all(&switch(&head, "")).await.unwrap();
+    })
+    .await;
+    let StreamOpened { socket, mut reader, .. } = open(&url).await;
+    let error = soon(socket.closed()).await.unwrap_err();
+    assert_eq!((error.close_code(), error.reason()), (Some(1006), ""));
+    assert!(soon(reader.read()).await.unwrap().is_err());
+    assert!(soon(reader.read()).await.is_none());
+}
+
+#[tokio::test]
+async fn s11_closing_the_writer_closes_the_connection_and_waits_for_the_end() {
+    let (url, mut received) = recorder().await;
+    let StreamOpened { mut writer, socket, .. } = open(&url).await;
+    writer.write("last").await.unwrap();
+    soon(writer.close()).await.unwrap();
+    assert_eq!(soon(received.recv()).await, Some(Ok(Message::text("last"))));
+    let closed = soon(received.recv()).await.unwrap().unwrap_err();
+    assert_eq!(closed.received, Some(None));
+    assert_eq!(soon(socket.closed()).await.unwrap().close_code, Some(1005));
+}
+
+#[tokio::test]
+async fn s11_aborting_and_cancelling_use_the_code_of_a_websocket_error() {
+    let error = WebSocketError::new("enough", CloseInfo::new(3456, "set")).unwrap();
+    let StreamOpened { writer, socket, .. } = open(&echo().await).await;
+    writer.abort(Some(&error));
+    assert_eq!(soon(socket.closed()).await.unwrap(), CloseInfo::new(3456, "set"));
+    let StreamOpened { reader, socket, .. } = open(&echo().await).await;
+    reader.cancel(Some(&error));
+    assert_eq!(soon(socket.closed()).await.unwrap(), CloseInfo::new(3456, "set"));
+    let StreamOpened { writer, socket, .. } = open(&echo().await).await;
+    writer.abort(None);
+    assert_eq!(soon(socket.closed()).await.unwrap(), CloseInfo::new(1005, ""));
+}
+
+#[tokio::test]
+async fn s12_what_the_server_closes_with_is_told_unless_something_was_unwritten() {
+    let url = serve(|incoming| async move {
+        incoming.accept().await?.close(CloseCode::try_from(3000)?, "bye é").await?;
+        Ok(())
+    })
+    .await;
+    let StreamOpened { socket, .. } = open(&url).await;
+    assert_eq!(soon(socket.closed()).await.unwrap(), CloseInfo::new(3000, "bye é"));
+
+    let url = script(|mut stream, head| async move {
+        stream.write_all(&switch(&head, "")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
+        // It reads nothing and goes.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    })
+    .await;
+    let StreamOpened { socket, mut writer, reader, .. } = open(&url).await;
+    let write = tokio::spawn(async move { writer.write(vec![0; 64 << 20]).await });
+    assert!(soon(socket.closed()).await.is_err());
+    assert!(soon(write).await.unwrap().is_err(), "a write that came to no end");
+    drop(reader);
+}
+
+#[tokio::test]
+async fn s13_writing_after_the_end_is_an_invalid_state_error() {
+    let StreamOpened { socket, mut writer, .. } = open(&echo().await).await;
+    socket.close(CloseInfo::default()).unwrap();
+    soon(socket.closed()).await.unwrap();
+    let error = writer.write("late").await.unwrap_err();
+    let StreamError::Exception(error) = error else { panic!("{error}") };
+    assert_eq!(error.name(), "InvalidStateError");
+}
+
+#[test]
+fn s14_a_websocket_error_judges_its_arguments() {
+    let make = |code: Option<u16>, reason: &str| {
+        WebSocketError::new("words", CloseInfo::new(code, reason))
+    };
+    let error = make(None, "").unwrap();
+    assert_eq!(
+        (error.close_code(), error.reason(), error.to_string().as_str()),
+        (None, "", "words")
+    );
+    assert_eq!(make(None, "why").unwrap().close_code(), Some(1000));
+    assert_eq!(make(Some(3333), "why").unwrap().close_code(), Some(3333));
+    assert_eq!(make(Some(1001), "").unwrap_err().name(), "InvalidAccessError");
+    assert_eq!(make(None, &"é".repeat(62)).unwrap_err().name(), "SyntaxError");
+}
+
+#[tokio::test]
+async fn s15_dropping_everything_closes_the_connection() {
+    let (url, mut received) = recorder().await;
+    let mut opened = open(&url).await;
+    opened.writer.write("last").await.unwrap();
+    drop(opened);
+    assert_eq!(soon(received.recv()).await, Some(Ok(Message::text("last"))));
+    let closed = soon(received.recv()).await.unwrap().unwrap_err();
+    assert_eq!((closed.is_clean(), closed.received), (true, Some(None)));
+}
