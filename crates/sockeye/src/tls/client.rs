@@ -66,8 +66,9 @@ impl ClientTls {
         Self { settings: Settings::default(), built: Arc::new(OnceLock::from(config)) }
     }
 
-    /// Trusts the certificate authorities in this PEM text, too. A server's own certificate is
-    /// trusted if it is one that names itself as an authority.
+    /// Trusts the certificate authorities in this PEM text, too. A server's own
+    /// certificate may stand here unless it says that it is an authority's (`CA:TRUE`), as those do
+    /// that `openssl req -x509` makes if not told otherwise.
     ///
     /// # Errors
     ///
