@@ -11,6 +11,7 @@
 //!         Event::Open => client.send("hello").await?,
 //!         Event::Message(message) => println!("{message:?}"),
 //!         Event::Down(why) => println!("{why}"),
+//!         _ => {}
 //!     }
 //! }
 //! // It has given up, and the last event said why.

@@ -3,16 +3,25 @@
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use tokio::runtime::{self, Handle};
+use tokio::{
+    runtime::{self, Handle},
+    time::{Sleep, sleep},
+};
 use tokio_util::time::{DelayQueue, delay_queue::Key};
 
 use super::shared::Shared;
+
+/// How long a reader who was told of something may stay away before the caretaker does his work.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// The wheel does not reach farther than some years. A deadline beyond this is looked up again then.
+const FARTHEST: Duration = Duration::from_hours(24);
 
 /// The way to reach a runtime's caretaker.
 pub(super) struct Caretaker {
@@ -22,6 +31,8 @@ pub(super) struct Caretaker {
 #[derive(Default)]
 struct Inbox {
     connections: Vec<Arc<Shared>>,
+    /// Those whose readers were told of something, and may not look.
+    expecting: Vec<Arc<Shared>>,
     waker: Option<Waker>,
 }
 
@@ -58,8 +69,36 @@ impl Caretaker {
         }
     }
 
-    fn poll_inbox(&self, cx: &Context<'_>) -> Poll<Vec<Arc<Shared>>> {
+    /// Has a connection looked at in a while, unless its reader has come back by then.
+    pub(super) fn expect_reader(&self, connection: Arc<Shared>) {
         let mut inbox = self.inbox();
+        inbox.expecting.push(connection);
+        let first = (inbox.expecting.len() == 1).then(|| inbox.waker.take()).flatten();
+        drop(inbox);
+        if let Some(waker) = first {
+            waker.wake();
+        }
+    }
+
+    /// The connections to look at now: those that called and, when `patience` is at its end, those
+    /// whose readers have not come back.
+    fn poll_inbox(
+        &self,
+        cx: &mut Context<'_>,
+        patience: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Vec<Arc<Shared>>> {
+        let mut inbox = self.inbox();
+        if patience.is_none() && !inbox.expecting.is_empty() {
+            *patience = Some(Box::pin(sleep(PATIENCE)));
+        }
+        if let Some(timer) = patience
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            *patience = None;
+            let mut late = std::mem::take(&mut inbox.expecting);
+            late.retain(|connection| !connection.has_reader_returned());
+            inbox.connections.append(&mut late);
+        }
         if inbox.connections.is_empty() {
             inbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
@@ -75,6 +114,7 @@ impl Caretaker {
 /// The caretaker's task: it ends with its runtime.
 async fn make_rounds(caretaker: Arc<Caretaker>) {
     let mut wheel = DelayQueue::new();
+    let mut patience = None;
     loop {
         let (called, deadline_passed) = poll_fn(|cx| {
             // Deadlines first: no stream of calls can put them off.
@@ -83,7 +123,7 @@ async fn make_rounds(caretaker: Arc<Caretaker>) {
                 *connection.timer() = None;
                 return Poll::Ready((vec![connection], true));
             }
-            caretaker.poll_inbox(cx).map(|connections| (connections, false))
+            caretaker.poll_inbox(cx, &mut patience).map(|connections| (connections, false))
         })
         .await;
         for connection in called {
@@ -109,6 +149,7 @@ fn set_timer(
     deadline: Option<Instant>,
 ) {
     let mut timer = connection.timer();
+    let deadline = deadline.map(|at| at.min(Instant::now() + FARTHEST));
     match (&mut *timer, deadline) {
         (None, None) => {}
         (Some(timer), Some(at)) if timer.at <= at => {}

@@ -15,7 +15,7 @@ use sockeye_proto::{
     CloseCode, CloseFrame, Closed, DeflateAgreement, Failure, Message, MessageKind, Prepared,
 };
 
-use super::shared::Shared;
+use super::{shared::Shared, state::State};
 use crate::Error;
 
 /// An open WebSocket.
@@ -211,12 +211,35 @@ pub struct Reader {
 impl Reader {
     /// The next message; as [`WebSocket::recv`].
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        poll_fn(|cx| self.handle.shared.poll_message(cx)).await
+        let mut waiting = Waiting { shared: &self.handle.shared, pending: false };
+        poll_fn(|cx| waiting.poll(cx)).await
     }
 
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.handle.shared.closed()
+    }
+}
+
+/// One who waits for a message. If he gives up, the caretaker listens in his place.
+struct Waiting<'a> {
+    shared: &'a Arc<Shared>,
+    pending: bool,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let result = self.shared.poll_message(cx);
+        self.pending = result.is_pending();
+        result
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.shared.stop_waiting();
+        }
     }
 }
 
@@ -258,20 +281,22 @@ impl Writer {
         message: impl Into<Message>,
         compress: bool,
     ) -> Result<(), Error> {
-        let message = message.into();
-        poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
-        self.handle.shared.send(message, compress)
+        let mut message = Some(message.into());
+        let queue = |state: &mut State| match message.take() {
+            Some(message) => state.queue(message, compress),
+            None => Ok(()),
+        };
+        self.queue(queue).await
     }
 
     /// Sends a message that was prepared for many connections; as [`WebSocket::send_prepared`].
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
-        poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
-        self.handle.shared.send_prepared(prepared)
+        self.queue(|state| state.queue_prepared(prepared)).await
     }
 
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`].
     pub async fn ping(&self) -> Result<Duration, Error> {
-        let pong = self.handle.shared.ping()?;
+        let pong = self.queue(State::ping).await?;
         pong.await.map_err(|_| match self.handle.outcome().failure {
             Some(failure) => Error::Failed(failure),
             None => Error::Misuse(sockeye_proto::Misuse::Closing),
@@ -300,6 +325,15 @@ impl Writer {
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.handle.shared.closed()
+    }
+}
+
+impl Writer {
+    async fn queue<T>(
+        &self,
+        mut queue: impl FnMut(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        poll_fn(|cx| self.handle.shared.poll_queue(cx, &mut queue)).await
     }
 }
 

@@ -4,18 +4,17 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
-    time::{Duration, Instant},
+    task::{Context, Poll, Wake, Waker, ready},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Prepared,
+    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind,
     State as Stage,
 };
-use tokio::sync::oneshot;
 
 use super::{
     caretaker::{Caretaker, Timer},
@@ -33,6 +32,8 @@ pub(crate) struct Shared {
     timer: Mutex<Option<Timer>>,
     caretaker: Arc<Caretaker>,
     handles: AtomicUsize,
+    /// Whether the caretaker will see to it that a reader who was told of something looks.
+    expected: AtomicBool,
     subprotocol: Option<Box<str>>,
     deflate: Option<DeflateAgreement>,
 }
@@ -67,6 +68,7 @@ impl Shared {
             timer: Mutex::default(),
             caretaker: Caretaker::of_this_runtime(),
             handles: AtomicUsize::new(0),
+            expected: AtomicBool::new(false),
             subprotocol: subprotocol.map(String::into_boxed_str),
             deflate,
         });
@@ -119,6 +121,14 @@ impl Shared {
         result
     }
 
+    /// The reader does not wait any more. Should he have been told of something and not have looked,
+    /// the caretaker does.
+    pub(super) fn stop_waiting(self: &Arc<Self>) {
+        if self.parked().reader.take().is_none() {
+            self.caretaker.attend(self.clone());
+        }
+    }
+
     /// Ready when there is room to send, or nothing can be sent any more.
     pub(super) fn poll_room(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
         self.poll_until(cx, State::has_room)
@@ -146,21 +156,25 @@ impl Shared {
         self.poll_until(cx, over)
     }
 
-    /// Queues a message, compressed only if that is asked for; writes it, unless more is likely to
-    /// follow in a moment.
-    pub(super) fn send(self: &Arc<Self>, message: Message, compress: bool) -> Result<(), Error> {
-        let mut state = self.state();
-        state.queue(message, compress)?;
-        self.write_or_defer(&mut state);
-        Ok(())
-    }
-
-    /// The same with a message that was prepared for many connections.
-    pub(super) fn send_prepared(self: &Arc<Self>, prepared: &Prepared) -> Result<(), Error> {
-        let mut state = self.state();
-        state.queue_prepared(prepared)?;
-        self.write_or_defer(&mut state);
-        Ok(())
+    /// Queues something when there is room for it; writes it, unless more is likely to follow in a
+    /// moment.
+    ///
+    /// Room is looked for and taken under one lock: however many send, the limit is passed by one
+    /// message only.
+    pub(super) fn poll_queue<T>(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        mut queue: impl FnMut(&mut State) -> Result<T, Error>,
+    ) -> Poll<Result<T, Error>> {
+        loop {
+            ready!(self.poll_room(cx));
+            let mut state = self.state();
+            if state.has_room() {
+                let queued = queue(&mut state)?;
+                self.write_or_defer(&mut state);
+                return Poll::Ready(Ok(queued));
+            }
+        }
     }
 
     /// Queues a message without writing it.
@@ -180,13 +194,6 @@ impl Shared {
         queued.map_err(|misuse| state.send_error(misuse))?;
         self.write_or_defer(&mut state);
         Ok(())
-    }
-
-    pub(super) fn ping(self: &Arc<Self>) -> Result<oneshot::Receiver<Duration>, Error> {
-        let mut state = self.state();
-        let pong = state.ping()?;
-        self.write_or_defer(&mut state);
-        Ok(pong)
     }
 
     /// Starts the closing handshake.
@@ -243,9 +250,11 @@ impl Shared {
     }
 
     /// The reading handle is gone: what still comes is thrown away.
-    pub(super) fn drop_reader(&self) {
+    pub(super) fn drop_reader(self: &Arc<Self>) {
         self.parked().reader = None;
         self.state().drop_reader();
+        // Reading may have been paused, or left to the reader.
+        self.caretaker.attend(self.clone());
     }
 
     /// With the last handle gone the connection is closed, with 1001 by a server and without a code
@@ -318,6 +327,12 @@ impl Shared {
         }
     }
 
+    /// Whether the reader who was told of something has looked, and waits again.
+    pub(super) fn has_reader_returned(&self) -> bool {
+        self.expected.store(false, Ordering::Release);
+        self.parked().reader.is_some()
+    }
+
     fn park_reader(&self, cx: &Context<'_>) {
         let mut parked = self.parked();
         match &mut parked.reader {
@@ -369,7 +384,13 @@ impl Wake for Shared {
         let Parked { reader, others } = std::mem::take(&mut *self.parked());
         others.into_iter().for_each(Waker::wake);
         match reader {
-            Some(reader) => reader.wake(),
+            Some(reader) => {
+                reader.wake();
+                // He may not look: whoever polls a stream may have turned to something else.
+                if !self.expected.swap(true, Ordering::AcqRel) {
+                    self.caretaker.expect_reader(self.clone());
+                }
+            }
             None => self.caretaker.attend(self.clone()),
         }
     }

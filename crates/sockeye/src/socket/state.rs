@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) called: bool,
     /// The deadline that the caretaker watches.
     pub(super) watched: Option<Instant>,
+    /// Whether the transport has no more bytes to give; it may still take some.
+    read_ended: bool,
     /// Whether the transport takes no more bytes; it may still have some to give.
     write_failed: bool,
     /// The transport's own error, if it had one.
@@ -69,6 +71,7 @@ impl State {
             has_reader: true,
             called: false,
             watched: None,
+            read_ended: false,
             write_failed: false,
             io_error: None,
             end_reported: false,
@@ -194,6 +197,8 @@ impl State {
             .ping(Bytes::copy_from_slice(&number.to_be_bytes()))
             .map_err(|misuse| self.send_error(misuse))?;
         self.pings_sent += 1;
+        // Those who gave up waiting do not pile up.
+        self.pings.retain(|(_, _, waiter)| !waiter.is_closed());
         let (sender, receiver) = oneshot::channel();
         self.pings.push((number, Instant::now(), sender));
         Ok(receiver)
@@ -283,6 +288,9 @@ impl State {
     /// Reads once; ready if there may be something new to look at.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let Some(io) = &mut self.io else { return Poll::Ready(()) };
+        if self.read_ended {
+            return Poll::Pending;
+        }
         if self.input.is_empty() {
             self.input = buffers::take();
         } else {
@@ -296,8 +304,12 @@ impl State {
         match result {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(1..)) => {}
-            Poll::Ready(Ok(0)) => self.connection.handle_eof(now),
+            Poll::Ready(Ok(0)) => {
+                self.read_ended = true;
+                self.connection.handle_eof(now);
+            }
             Poll::Ready(Err(error)) => {
+                self.read_ended = true;
                 self.io_error.get_or_insert(error);
                 self.connection.handle_eof(now);
                 self.connection.abort(now);
