@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::prepare::{self, Need};
-use crate::{fuzz, shell};
+use crate::{conformance, fuzz, shell};
 
 /// What `cargo xtask test` is told.
 #[derive(Args)]
@@ -28,6 +28,7 @@ const NEXTEST: Need = Need::CargoTool("cargo-nextest");
 /// All steps, in their order.
 const STEPS: &[Step] = &[
     Step { name: "format", needs: &[], run: format },
+    Step { name: "conformance", needs: &[], run: conformance::check },
     Step { name: "clippy", needs: &[], run: clippy },
     Step { name: "crates", needs: &[NEXTEST], run: crates },
     Step { name: "doctests", needs: &[], run: doctests },
