@@ -200,8 +200,10 @@ fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
     if request.method() != Method::GET {
         let text = "a WebSocket is opened with GET";
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
-            .header(ALLOW, HeaderValue::from_static("GET")));
+        let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
+            .header(ALLOW, HeaderValue::from_static("GET"));
+        refusal.to_head = request.method() == Method::HEAD;
+        return Err(refusal);
     }
     if !request.uri().path().starts_with('/') {
         return Err(bad_request("the target must be a path or an absolute URI"));
@@ -265,6 +267,8 @@ fn is_reserved(name: &HeaderName) -> bool {
 #[derive(Debug, Clone)]
 pub struct Refusal {
     response: Box<Response<String>>,
+    /// Whether the request was a HEAD: what it says is then not sent (RFC 9110 §9.3.2).
+    to_head: bool,
 }
 
 impl Refusal {
@@ -280,7 +284,7 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        Self { response: Box::new(response) }
+        Self { response: Box::new(response), to_head: false }
     }
 
     /// Adds a header.
@@ -319,6 +323,9 @@ impl Refusal {
         let mut response = (*self.response).clone();
         let length = response.body().len();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        if self.to_head {
+            response.body_mut().clear();
+        }
         encode_response(&response)
     }
 }

@@ -121,6 +121,14 @@ fn w020_w040_any_method_but_get_is_405_with_allow() {
 }
 
 #[test]
+fn w020_the_answer_to_head_has_no_body() {
+    let request = Request::head("/").body(()).unwrap();
+    let answer = Offer::from_request(&request).unwrap_err().encode();
+    assert!(answer.starts_with(b"HTTP/1.1 405 "), "{answer:?}");
+    assert!(answer.ends_with(b"\r\n\r\n"), "{answer:?}");
+}
+
+#[test]
 fn w020_w040_any_version_but_http_1_1_is_505() {
     for version in ["HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "HTTP/1.2"] {
         let line = format!("GET /chat {version}");
