@@ -14,6 +14,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::router::App;
 use crate::{channel, websocket};
@@ -45,8 +46,10 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 }
 
 /// Lets the request through to its resource, if the origin rules do.
-async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
+async fn admit(app: &App, mut request: Request, next: Next) -> Result<Response, Problem> {
     let origin = app.origins.check(&request)?;
+    let caller = Caller::named_by(&request)?;
+    request.extensions_mut().insert(caller);
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_preflight { preflight() } else { next.run(request).await };

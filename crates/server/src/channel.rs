@@ -8,6 +8,7 @@ use http::header::ALLOW;
 use http::{Method, StatusCode};
 use sockeye_hub::ChannelName;
 
+use crate::auth::{Caller, Right};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::{poll, publish, websocket};
@@ -33,16 +34,17 @@ pub(crate) async fn answer(
             websocket::open(&app, &channel, request)
         }
         Method::GET => poll::messages(&app, &channel, &request),
-        Method::HEAD => Ok(poll::position(&app, &channel, &request)),
+        Method::HEAD => poll::position(&app, &channel, &request),
         Method::POST => publish::publish(&app, &channel, request).await,
-        Method::DELETE => Ok(forget(&app, &channel)),
+        Method::DELETE => forget(&app, &channel, &request),
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
         _ => Err(Problem::method_not_allowed(METHODS)),
     }
 }
 
 /// `DELETE`: the history is gone, the channel goes on.
-fn forget(app: &App, channel: &ChannelName) -> Response {
+fn forget(app: &App, channel: &ChannelName, request: &Request) -> Result<Response, Problem> {
+    Caller::of(request).may(Right::Write, channel)?;
     app.hub.forget(channel);
-    StatusCode::NO_CONTENT.into_response()
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

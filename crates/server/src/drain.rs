@@ -13,6 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// WebSockets sent away in a second. Ten thousand take ten seconds, three are gone at once.
 const LEAVING_PER_SECOND: u32 = 1000;
 
+/// The least time that a client is asked to wait before it comes back, and the time over which
+/// even a few of them are spread.
+const RETRY_AT_LEAST: Duration = Duration::from_millis(500);
+const RETRY_SPREAD: Duration = Duration::from_secs(2);
+
 /// The door of the server.
 #[derive(Debug)]
 pub(crate) struct Drain {
@@ -76,6 +81,13 @@ impl Guest {
     pub(crate) async fn turn_to_leave(&mut self) {
         let Plan { begun, spread, .. } = self.plan().await;
         sleep_until(begun + spread.mul_f64(self.share())).await;
+    }
+
+    /// When this guest is to come back after it was sent away: its own time within the spread of
+    /// all, so that they do not come together either.
+    pub(crate) fn retry(&self) -> Duration {
+        let spread = self.plan.borrow().map_or(Duration::ZERO, |plan| plan.spread);
+        RETRY_AT_LEAST + (RETRY_SPREAD + spread).mul_f64(self.share())
     }
 
     async fn plan(&mut self) -> Plan {

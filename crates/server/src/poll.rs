@@ -11,6 +11,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, StatusCode};
 use sockeye_hub::{ChannelName, Page, Position, Start};
 
+use crate::auth::{Caller, Right};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::segments::Segments;
@@ -25,6 +26,7 @@ pub(crate) fn messages(
     channel: &ChannelName,
     request: &Request,
 ) -> Result<Response, Problem> {
+    Caller::of(request).may(Right::Read, channel)?;
     accept::preferred(request.headers(), &[JSON])
         .ok_or_else(|| not_acceptable("Accept application/json."))?;
     if query::parameter(request.uri(), "wait")?.is_some() {
@@ -47,14 +49,19 @@ pub(crate) fn messages(
 }
 
 /// `HEAD`: the position to subscribe after, as `ETag`.
-pub(crate) fn position(app: &App, channel: &ChannelName, request: &Request) -> Response {
+pub(crate) fn position(
+    app: &App,
+    channel: &ChannelName,
+    request: &Request,
+) -> Result<Response, Problem> {
+    Caller::of(request).may(Right::Read, channel)?;
     let at = app.hub.position(channel);
     if is_known(request.headers(), at) {
-        return not_modified(at);
+        return Ok(not_modified(at));
     }
     // A body of no known length: `Content-Length` would have to be that of `GET` (RFC 9110 §8.6).
     let body = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
-    ([(CONTENT_TYPE, JSON.to_owned()), (ETAG, etag(at))], body).into_response()
+    Ok(([(CONTENT_TYPE, JSON.to_owned()), (ETAG, etag(at))], body).into_response())
 }
 
 /// A position as an entity tag.

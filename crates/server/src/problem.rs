@@ -29,6 +29,8 @@ pub(crate) enum Code {
     BadRequest,
     /// The server has no room for the message.
     InsufficientStorage,
+    /// The caller is known, and may not do that.
+    Forbidden,
     /// The server failed; it is not the client's fault.
     Internal,
     /// The resource does not have this method.
@@ -39,6 +41,10 @@ pub(crate) enum Code {
     NotFound,
     /// The message is larger than the server takes.
     TooLarge,
+    /// Too many requests, connections or subscriptions: slower, or fewer.
+    TooMany,
+    /// There is no token, or it is not good any more.
+    Unauthorized,
     /// The server is not taking requests now.
     Unavailable,
     /// The WebSocket handshake is of a version the server does not speak.
@@ -54,7 +60,9 @@ impl Code {
             | Self::BadJson
             | Self::BadPosition
             | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::BadOrigin => StatusCode::FORBIDDEN,
+            Self::BadOrigin | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -75,12 +83,15 @@ impl Code {
             Self::BadOrigin => "Origin not allowed",
             Self::BadPosition => "Not a position",
             Self::BadRequest => "Bad request",
+            Self::Forbidden => "Not allowed",
             Self::InsufficientStorage => "No room",
             Self::Internal => "Internal error",
             Self::MethodNotAllowed => "Method not allowed",
             Self::NotAcceptable => "Not acceptable",
             Self::NotFound => "Nothing here",
             Self::TooLarge => "Message too large",
+            Self::TooMany => "Too many",
+            Self::Unauthorized => "Not authorized",
             Self::Unavailable => "Unavailable",
             Self::UpgradeRequired => "Upgrade required",
         }
@@ -101,6 +112,16 @@ impl Problem {
     pub(crate) fn new(code: Code, detail: impl fmt::Display) -> Self {
         let status = code.status();
         Self { code, status, detail: detail.to_string(), headers: Vec::new() }
+    }
+
+    /// What went wrong, as other transports name it, too.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// A sentence that says what to do.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The same with another status, where HTTP has a more precise one.

@@ -9,9 +9,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::value::RawValue;
-use sockeye_hub::{ChannelName, EventName, PayloadRef, Publication, PublishError};
+use sockeye_hub::{ChannelName, EventName, PayloadRef, Position, Publication, PublishError};
 use tokio::time::timeout;
 
+use crate::auth::{Caller, Right};
 use crate::poll::etag;
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -25,6 +26,9 @@ pub(crate) async fn publish(
     channel: &ChannelName,
     request: Request,
 ) -> Result<Response, Problem> {
+    let caller = Caller::of(&request);
+    // Before the body is read: who may not publish sends it for nothing.
+    caller.may(Right::Write, channel).map_err(Problem::and_close)?;
     let (head, body) = request.into_parts();
     let event = event(&head.headers)?;
     refuse_what_would_be_ignored(&head.headers)?;
@@ -36,10 +40,24 @@ pub(crate) async fn publish(
         .map_err(|_| took_too_long())??;
     let payload = payload(&head.headers, &body)?;
 
-    let position = app.hub.publish(channel, Publication { payload, event }).map_err(refused)?;
+    let publication = Publication { payload, event };
+    let position = app.publish(&caller, channel, publication).await?;
     let json = format!("{{\"at\":\"{position}\"}}");
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
     Ok((StatusCode::CREATED, headers, json).into_response())
+}
+
+impl App {
+    /// Publishes for the caller: the one way in, whatever the transport.
+    pub(crate) async fn publish(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+        publication: Publication<'_>,
+    ) -> Result<Position, Problem> {
+        caller.may(Right::Write, channel)?;
+        self.hub.publish(channel, publication).map_err(refused)
+    }
 }
 
 /// `Sockeye-Event`: the event's name, if it has one.

@@ -3,6 +3,8 @@
 //! Every frame that comes is published; every message of others and of oneself goes out as one
 //! frame. Where a message is missing, and it could not be told in a frame, the connection ends.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -10,10 +12,9 @@ use futures_util::SinkExt;
 use http::header::UPGRADE;
 use http::{HeaderMap, StatusCode};
 use sockeye::{CloseCode, Config, Message, Origins, Refusal, Text, Upgrade, WebSocket};
-use sockeye_hub::{
-    Budget, ChannelName, Hub, Payload, PayloadRef, Publication, PublishError, Reader, Start, Why,
-};
+use sockeye_hub::{Budget, ChannelName, Payload, PayloadRef, Publication, Reader, Start, Why};
 
+use crate::auth::{Caller, Right};
 use crate::drain::Guest;
 use crate::problem::{Code, Problem};
 use crate::query;
@@ -36,7 +37,7 @@ pub(crate) fn is_handshake(headers: &HeaderMap) -> bool {
 
 /// Answers the handshake; the WebSocket then lives in a task of its own.
 pub(crate) fn open(
-    app: &App,
+    app: &Arc<App>,
     channel: &ChannelName,
     mut request: Request,
 ) -> Result<Response, Problem> {
@@ -44,6 +45,8 @@ pub(crate) fn open(
         let detail = "The server is stopping: connect again in a moment.";
         return Err(Problem::new(Code::Unavailable, detail));
     }
+    let caller = Caller::of(&request);
+    caller.may(Right::Read, channel)?;
     let start = query::after(request.uri())?.unwrap_or(Start::Now);
     let upgrade = Upgrade::new(&mut request).map_err(|refusal| refused(&refusal))?;
     if upgrade.subprotocols().any(|name| name.starts_with(OWN_SUBPROTOCOLS)) {
@@ -59,12 +62,12 @@ pub(crate) fn open(
         .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
-    let (hub, reader) = (app.hub.clone(), app.hub.subscribe(channel, start));
+    let (app, reader) = (Arc::clone(app), app.hub.subscribe(channel, start));
     let has_missed = reader.lag().gap.is_some();
     let guest = app.drain.admit();
     tokio::spawn(async move {
         if let Ok(socket) = opening.open().await {
-            converse(socket, &hub, reader, has_missed, guest).await;
+            converse(socket, &app, &caller, reader, has_missed, guest).await;
         }
     });
     Ok(response.map(|()| Body::empty()))
@@ -89,6 +92,8 @@ type Ending = (u16, &'static str);
 /// Messages are missing, and payloads alone have no way to say so.
 const MISSING: Ending = (4410, "messages are missing: poll, then connect after its position");
 const RESTARTING: Ending = (1012, "the server restarts: connect again");
+const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one");
+const FORBIDDEN: Ending = (4403, "not allowed to publish here");
 const TOO_LARGE: Ending = (1009, "the message is larger than a whole history");
 const NO_ROOM: Ending = (1013, "the server has no room for the message");
 
@@ -96,7 +101,8 @@ const NO_ROOM: Ending = (1013, "the server has no room for the message");
 /// that does only the other; until the client leaves or there is a reason to close.
 async fn converse(
     socket: WebSocket,
-    hub: &Hub,
+    app: &App,
+    caller: &Caller,
     mut reader: Reader,
     has_missed: bool,
     mut guest: Guest,
@@ -106,9 +112,10 @@ async fn converse(
     let ending = tokio::select! {
         biased;
         () = guest.turn_to_leave() => Some(RESTARTING),
+        () = caller.expired() => Some(EXPIRED),
         () = std::future::ready(()), if has_missed => Some(MISSING),
         ending = deliver(&mut reader, &mut outgoing) => ending,
-        ending = publish(&mut incoming, hub, &channel) => ending,
+        ending = publish(&mut incoming, app, caller, &channel) => ending,
     };
     // What still comes is not published any more.
     drop((reader, incoming));
@@ -123,7 +130,8 @@ async fn converse(
 /// Publishes every message that comes. `None` when the client has left.
 async fn publish(
     incoming: &mut sockeye::Reader,
-    hub: &Hub,
+    app: &App,
+    caller: &Caller,
     channel: &ChannelName,
 ) -> Option<Ending> {
     while let Some(Ok(message)) = incoming.recv().await {
@@ -131,10 +139,13 @@ async fn publish(
             Message::Text(text) => PayloadRef::Text(text),
             Message::Binary(bytes) => PayloadRef::Bytes(bytes),
         };
-        match hub.publish(channel, Publication { payload, event: None }) {
-            Ok(_) => {}
-            Err(PublishError::TooLarge { .. }) => return Some(TOO_LARGE),
-            Err(_) => return Some(NO_ROOM),
+        let publication = Publication { payload, event: None };
+        if let Err(problem) = app.publish(caller, channel, publication).await {
+            return Some(match problem.code() {
+                Code::TooLarge => TOO_LARGE,
+                Code::Forbidden | Code::Unauthorized => FORBIDDEN,
+                _ => NO_ROOM,
+            });
         }
     }
     None
