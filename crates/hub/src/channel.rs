@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::figures::Meter;
+use crate::keys::Keys;
 use crate::log::Log;
-use crate::{ChannelName, Entry, Epoch, Options, Position, Publication, PublishError};
+use crate::{
+    ChannelName, Entry, Epoch, IdempotencyKey, Options, Position, Publication, PublishError,
+};
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -25,6 +28,8 @@ pub(crate) struct Channel {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) log: Log,
+    /// What was published with a key not long ago.
+    pub(crate) keys: Keys,
     /// Whether anything was ever published here: then the offset must be remembered.
     pub(crate) lasting: bool,
     /// Whether the hub has let go of this channel: who still holds it asks the hub for a new one.
@@ -36,7 +41,7 @@ impl Channel {
         let log = Log::new(epoch, floor);
         Self {
             name,
-            state: Mutex::new(State { log, lasting: false, retired: false }),
+            state: Mutex::new(State { log, keys: Keys::default(), lasting: false, retired: false }),
             grown: Notify::new(),
             readers: AtomicUsize::new(0),
         }
@@ -48,7 +53,7 @@ impl Channel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends and wakes whoever waits. `None` if the hub has let go of this channel meanwhile.
+    /// Appends and wakes whoever waits, unless it was done before. `None` if the hub has let go of this channel meanwhile.
     pub(crate) fn publish(
         &self,
         publication: &Publication<'_>,
@@ -63,7 +68,10 @@ impl Channel {
                 return None;
             }
             let now = options.clock.now();
-            let mut dropped = match state.admit(publication.charge(), options, meter) {
+            if let Some(position) = state.repeated(publication) {
+                return Some(Ok(position));
+            }
+            let mut dropped = match state.admit(publication, options, meter) {
                 Ok(dropped) => dropped,
                 Err(error) => return Some(Err(error)),
             };
@@ -72,6 +80,7 @@ impl Channel {
                 Entry::new(position, ts, payload, event, Arc::clone(meter))
             });
             meter.published(publication.charge());
+            state.remember(publication, position, meter);
             dropped.append(&mut state.expire(options, meter, now));
             (position, dropped)
         };
@@ -108,13 +117,32 @@ impl Channel {
 }
 
 impl State {
-    /// Makes room in the hub for an entry of that charge, at the cost of this channel alone.
+    /// Whether nothing would be lost with this channel but its offset.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.log.is_empty() && self.keys.is_empty()
+    }
+
+    /// The position that the publication got when it came first, if it came before.
+    fn repeated(&self, publication: &Publication<'_>) -> Option<Position> {
+        let offset = self.keys.find(publication.key.as_ref()?)?;
+        Some(Position { offset, ..self.log.end() })
+    }
+
+    fn remember(&mut self, publication: &Publication<'_>, position: Position, meter: &Meter) {
+        let Some(key) = &publication.key else { return };
+        meter.add_key(key.charge());
+        self.keys.remember(key.clone(), position.offset, self.log.last_ts());
+    }
+
+    /// Makes room in the hub for an entry, at the cost of this channel alone.
     fn admit(
         &mut self,
-        charge: u64,
+        publication: &Publication<'_>,
         options: &Options,
         meter: &Meter,
     ) -> Result<Vec<Arc<Entry>>, PublishError> {
+        let key = publication.key.as_ref().map_or(0, IdempotencyKey::charge);
+        let charge = publication.charge() + key;
         let surplus = (meter.bytes_in_all() + charge).saturating_sub(options.max_bytes);
         if surplus > self.log.bytes() {
             return Err(PublishError::Full);
@@ -134,6 +162,7 @@ impl State {
     fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
         let dropped = self.log.trim(options, now);
         meter.dropped(&dropped);
+        meter.remove_keys(self.keys.expire(self.log.channel_time(now)));
         dropped
     }
 }

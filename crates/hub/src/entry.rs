@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::figures::Meter;
 use crate::forms::Forms;
-use crate::{EventName, Position};
+use crate::{EventName, IdempotencyKey, Position};
 
 /// What an entry is charged for beside its payload and the name of its event, in bytes.
 ///
@@ -25,6 +25,9 @@ pub struct Publication<'a> {
     pub payload: PayloadRef<'a>,
     /// The name of its event, if it has one.
     pub event: Option<EventName>,
+    /// What makes a repetition known: the first publication on a channel with this key is taken,
+    /// and every other one, whatever it says, gets its position.
+    pub key: Option<IdempotencyKey>,
 }
 
 /// A borrowed [`Payload`].
@@ -67,23 +70,30 @@ pub struct Entry {
 impl<'a> Publication<'a> {
     /// A text.
     pub fn text(text: &'a str) -> Self {
-        Self { payload: PayloadRef::Text(text), event: None }
+        Self { payload: PayloadRef::Text(text), event: None, key: None }
     }
 
     /// A JSON value, which the caller knows to be well-formed.
     pub fn json(json: &'a str) -> Self {
-        Self { payload: PayloadRef::Json(json), event: None }
+        Self { payload: PayloadRef::Json(json), event: None, key: None }
     }
 
     /// Bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
-        Self { payload: PayloadRef::Bytes(bytes), event: None }
+        Self { payload: PayloadRef::Bytes(bytes), event: None, key: None }
     }
 
     /// The same with a named event.
     #[must_use]
     pub fn event(mut self, name: EventName) -> Self {
         self.event = Some(name);
+        self
+    }
+
+    /// The same with an idempotency key.
+    #[must_use]
+    pub fn key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
         self
     }
 

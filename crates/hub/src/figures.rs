@@ -21,6 +21,8 @@ pub struct Figures {
     pub bytes: u64,
     /// Bytes in wire forms of entries, also of those which a reader alone still holds.
     pub form_bytes: u64,
+    /// What idempotency keys that are remembered are charged for, in bytes.
+    pub key_bytes: u64,
     /// Entries published since the hub began.
     pub published: u64,
 }
@@ -35,6 +37,7 @@ pub(crate) struct Meter {
     entries: AtomicU64,
     bytes: AtomicU64,
     form_bytes: AtomicU64,
+    key_bytes: AtomicU64,
     published: AtomicU64,
 }
 
@@ -62,9 +65,17 @@ impl Meter {
         self.form_bytes.fetch_sub(len as u64, Relaxed);
     }
 
+    pub(crate) fn add_key(&self, charge: u64) {
+        self.key_bytes.fetch_add(charge, Relaxed);
+    }
+
+    pub(crate) fn remove_keys(&self, charge: u64) {
+        self.key_bytes.fetch_sub(charge, Relaxed);
+    }
+
     /// What counts against the hub's bound of bytes.
     pub(crate) fn bytes_in_all(&self) -> u64 {
-        self.bytes.load(Relaxed) + self.form_bytes.load(Relaxed)
+        self.bytes.load(Relaxed) + self.form_bytes.load(Relaxed) + self.key_bytes.load(Relaxed)
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -74,6 +85,7 @@ impl Meter {
             entries: self.entries.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             form_bytes: self.form_bytes.load(Relaxed),
+            key_bytes: self.key_bytes.load(Relaxed),
             published: self.published.load(Relaxed),
         }
     }

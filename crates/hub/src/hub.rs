@@ -6,7 +6,8 @@ use crate::figures::Meter;
 use crate::log::Log;
 use crate::shards::Shards;
 use crate::{
-    Budget, ChannelName, Epoch, Figures, Options, Page, Position, Publication, Reader, Start,
+    Budget, ChannelName, Epoch, Figures, Options, Page, Position, Publication, Publishing, Reader,
+    Start,
 };
 
 /// All channels of a server. Cloning is cheap: clones are the same hub.
@@ -40,6 +41,10 @@ pub enum PublishError {
         /// What there is, in bytes.
         limit: u64,
     },
+    /// The hub ended while the message was on its way: it may have been taken, or not. Repeated
+    /// with the same [`IdempotencyKey`](crate::IdempotencyKey) it is there once.
+    #[error("the server stopped before it was known whether the message was kept")]
+    Unknown,
 }
 
 impl Hub {
@@ -50,15 +55,20 @@ impl Hub {
 
     /// Appends to the channel's log and wakes its readers; never waits for any of them.
     ///
-    /// When this returns, the entry is in the log and every reader that asks gets it.
+    /// The order of the calls is the order of the positions, whoever waits for which first. When
+    /// the future is ready, the entry is in the log and every reader that asks gets it.
     ///
     /// # Errors
     ///
-    /// [`PublishError`] if it is larger than a whole history, or the hub is full.
-    pub fn publish(
+    /// [`PublishError`], from the future, if it is larger than a whole history, or the hub is full.
+    pub fn publish(&self, channel: &ChannelName, publication: Publication<'_>) -> Publishing {
+        Publishing::done(self.append(channel, &publication))
+    }
+
+    fn append(
         &self,
         channel: &ChannelName,
-        publication: Publication<'_>,
+        publication: &Publication<'_>,
     ) -> Result<Position, PublishError> {
         let Inner { options, shards, meter } = &*self.0;
         let (charge, limit) = (publication.charge(), options.history_bytes.min(options.max_bytes));
@@ -67,7 +77,7 @@ impl Hub {
         }
         loop {
             let found = shards.find_or_add(channel, meter);
-            match found.publish(&publication, options, meter) {
+            match found.publish(publication, options, meter) {
                 Some(Ok(position)) => return Ok(position),
                 Some(Err(error)) => {
                     shards.release(&found, meter);

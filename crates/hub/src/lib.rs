@@ -15,7 +15,7 @@
 //!
 //! // Take the position before you render the page, subscribe after it, miss nothing.
 //! let rendered = hub.position(&chat);
-//! hub.publish(&chat, Publication::text("hello"))?;
+//! hub.publish(&chat, Publication::text("hello")).await?;
 //!
 //! let mut reader = hub.subscribe(&chat, Start::After(rendered));
 //! match reader.next().await {
@@ -38,7 +38,8 @@
 //! - A reader gets every entry once and in order, or a [`Gap`] in its place: `expired` (trimmed
 //!   while it was away), `slow` (trimmed while it was connected), `reset` (another epoch, a
 //!   position that is not there yet, or a history that was [forgotten](Hub::forget)).
-//! - A publisher never waits for a reader.
+//! - A publisher never waits for a reader, and one who repeats itself with an
+//!   [`IdempotencyKey`] is heard once.
 //! - Memory is bounded by [`Options`]; what peers merely ask about leaves nothing behind.
 //!
 //! The hub knows nothing of HTTP, JSON or WebSockets. Those who do keep what they make of an entry
@@ -49,11 +50,13 @@ mod entry;
 mod figures;
 mod forms;
 mod hub;
+mod keys;
 mod log;
 mod name;
 mod options;
 mod page;
 mod position;
+mod publishing;
 mod reader;
 mod shards;
 mod start;
@@ -61,9 +64,11 @@ mod start;
 pub use entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
 pub use figures::Figures;
 pub use hub::{Hub, PublishError};
+pub use keys::{BadIdempotencyKey, IdempotencyKey};
 pub use name::{BadChannelName, BadEventName, ChannelName, EventName};
 pub use options::{Clock, Options};
 pub use page::{Budget, Gap, Item, Lag, Page, Why};
 pub use position::{BadPosition, Epoch, Position};
+pub use publishing::Publishing;
 pub use reader::Reader;
 pub use start::{BadStart, Start};

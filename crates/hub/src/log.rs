@@ -87,8 +87,13 @@ impl Log {
         self.end()
     }
 
+    /// The timestamp of the newest entry there ever was.
+    pub(crate) fn last_ts(&self) -> u64 {
+        self.last_ts
+    }
+
     /// Time in a channel never goes backwards, whatever the clock does.
-    fn channel_time(&self, now: u64) -> u64 {
+    pub(crate) fn channel_time(&self, now: u64) -> u64 {
         now.max(self.last_ts)
     }
 

@@ -21,7 +21,8 @@ pub struct Options {
     /// The most channels remembered that something was ever published on. Default 100,000.
     /// Past half of it a sweep forgets those with neither entries nor readers.
     pub max_channels: u64,
-    /// The most bytes of all channels together, with the wire forms of their entries. Default
+    /// The most bytes of all channels together, with the wire forms of their entries and the
+    /// idempotency keys that are remembered. Default
     /// 1 GiB. When it is reached a channel makes room out of its own history, and one that cannot
     /// is refused. Publishers on many channels at once may pass it by an entry each.
     pub max_bytes: u64,

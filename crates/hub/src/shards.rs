@@ -78,7 +78,7 @@ impl Shards {
     }
 
     /// Drops what is too old in every channel. If there are many channels by now, lets go of those
-    /// with neither entries nor readers.
+    /// with neither entries nor keys nor readers.
     pub(crate) fn sweep(&self, options: &Options, meter: &Meter) {
         for lock in &self.shards {
             let channels: Vec<_> = read(lock).channels.values().cloned().collect();
@@ -127,13 +127,13 @@ impl Shard {
         self.channels.capacity() > 64 + 4 * self.channels.len()
     }
 
-    /// Removes the channel if it has neither entries nor readers, and `also` agrees, which is told
+    /// Removes the channel if it has neither entries nor keys nor readers, and `also` agrees, which is told
     /// whether anything was ever published on it.
     fn remove_if(&mut self, channel: &Arc<Channel>, meter: &Meter, also: impl Fn(bool) -> bool) {
         // Readers come with this shard locked, so none comes now; a publisher that holds the
         // channel already sees `retired` and asks again.
         let mut state = channel.lock();
-        let idle = channel.readers.load(Relaxed) == 0 && state.log.is_empty();
+        let idle = channel.readers.load(Relaxed) == 0 && state.is_idle();
         if state.retired || !idle || !also(state.lasting) {
             return;
         }

@@ -1,5 +1,6 @@
 //! `POST /c/{channel}`: publish one message.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use axum::body::Body;
@@ -9,7 +10,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::value::RawValue;
-use sockeye_hub::{ChannelName, EventName, PayloadRef, Position, Publication, PublishError};
+use sockeye_hub::{
+    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, PayloadRef, Position, Publication,
+    PublishError,
+};
 use tokio::time::timeout;
 
 use crate::auth::{Caller, Right};
@@ -31,7 +35,8 @@ pub(crate) async fn publish(
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
     let (head, body) = request.into_parts();
     let event = event(&head.headers)?;
-    refuse_what_would_be_ignored(&head.headers)?;
+    let key = key(&head.headers, &caller)?;
+    refuse_what_is_encoded(&head.headers)?;
     if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
         return Err(too_large(app.max_message));
     }
@@ -40,7 +45,7 @@ pub(crate) async fn publish(
         .map_err(|_| took_too_long())??;
     let payload = payload(&head.headers, &body)?;
 
-    let publication = Publication { payload, event };
+    let publication = Publication { payload, event, key };
     let position = app.publish(&caller, channel, publication).await?;
     let json = format!("{{\"at\":\"{position}\"}}");
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
@@ -49,14 +54,18 @@ pub(crate) async fn publish(
 
 impl App {
     /// Publishes for the caller: the one way in, whatever the transport.
-    pub(crate) async fn publish(
+    ///
+    /// The order of the calls is the order of the positions: one may publish again before the
+    /// first position is known.
+    pub(crate) fn publish(
         &self,
         caller: &Caller,
         channel: &ChannelName,
         publication: Publication<'_>,
-    ) -> Result<Position, Problem> {
-        caller.may(Right::Write, channel)?;
-        self.hub.publish(channel, publication).map_err(refused)
+    ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
+        let publishing =
+            caller.may(Right::Write, channel).map(|()| self.hub.publish(channel, publication));
+        async move { publishing?.await.map_err(refused) }
     }
 }
 
@@ -68,15 +77,33 @@ fn event(headers: &HeaderMap) -> Result<Option<EventName>, Problem> {
     name.parse().map(Some).map_err(|wrong| Problem::new(Code::BadEvent, wrong))
 }
 
-/// Two headers change what a publication means. Publishing as if they were not there would be
-/// wrong: the one would be published twice, the other would be no text.
-fn refuse_what_would_be_ignored(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key(IDEMPOTENCY_KEY) {
-        let detail = "This server does not know Idempotency-Key yet: publish without it.";
-        return Err(Problem::new(Code::BadRequest, detail)
-            .with_status(StatusCode::NOT_IMPLEMENTED)
-            .and_close());
+/// `Idempotency-Key`: with what a repetition of this request is known, if it may be repeated.
+fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let text = line.to_str().ok().filter(|_| lines.next().is_none()).and_then(unquoted);
+    let key = text.ok_or(BadIdempotencyKey);
+    let key = key.and_then(|key| IdempotencyKey::new(caller.id().unwrap_or_default(), &key));
+    key.map(Some).map_err(|wrong| Problem::new(Code::BadRequest, wrong).and_close())
+}
+
+/// A string of a structured field (RFC 8941 §3.3.3), which is what the header's draft asks for, or,
+/// as many clients send it, the key as it is.
+fn unquoted(text: &str) -> Option<Cow<'_, str>> {
+    let text = text.trim();
+    let Some(quoted) = text.strip_prefix('"') else { return Some(text.into()) };
+    let (mut key, mut letters) = (String::new(), quoted.chars());
+    loop {
+        match letters.next()? {
+            '"' => return letters.as_str().is_empty().then_some(key.into()),
+            '\\' => key.push(letters.next().filter(|letter| matches!(letter, '"' | '\\'))?),
+            letter => key.push(letter),
+        }
     }
+}
+
+/// A compressed text published as it came would be no text.
+fn refuse_what_is_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
             let detail = "Send the body without a Content-Encoding.";
@@ -142,6 +169,7 @@ fn refused(error: PublishError) -> Problem {
     match error {
         PublishError::TooLarge { .. } => Problem::new(Code::TooLarge, error),
         PublishError::Full => Problem::new(Code::InsufficientStorage, error),
+        PublishError::Unknown => Problem::new(Code::Unavailable, error),
         _ => Problem::new(Code::Internal, error),
     }
 }

@@ -139,7 +139,7 @@ async fn publish(
             Message::Text(text) => PayloadRef::Text(text),
             Message::Binary(bytes) => PayloadRef::Bytes(bytes),
         };
-        let publication = Publication { payload, event: None };
+        let publication = Publication { payload, event: None, key: None };
         if let Err(problem) = app.publish(caller, channel, publication).await {
             return Some(match problem.code() {
                 Code::TooLarge => TOO_LARGE,

@@ -36,7 +36,7 @@ async fn publish_all(hub: Hub, channel: ChannelName, publisher: usize) -> Vec<(P
     let mut acknowledged = Vec::new();
     for number in 0..EACH {
         let text = format!("{publisher}:{number}");
-        let position = hub.publish(&channel, Publication::text(&text)).unwrap();
+        let position = hub.publish(&channel, Publication::text(&text)).wait().unwrap();
         acknowledged.push((position, text));
         if number % 7 == 0 {
             yield_now().await;
@@ -148,7 +148,7 @@ async fn ten_thousand_readers_of_one_channel_all_get_everything() {
         });
     }
     for _ in 0..5 {
-        hub.publish(&channel, Publication::text("goal")).unwrap();
+        hub.publish(&channel, Publication::text("goal")).wait().unwrap();
         yield_now().await;
     }
     readers.join_all().await;
@@ -163,7 +163,7 @@ fn the_first_message_is_kept_while_the_only_reader_leaves() {
         let reader = hub.subscribe(&channel, Start::Now);
         std::thread::scope(|scope| {
             scope.spawn(|| drop(reader));
-            scope.spawn(|| hub.publish(&channel, Publication::text("hello")).unwrap());
+            scope.spawn(|| hub.publish(&channel, Publication::text("hello")).wait().unwrap());
         });
         assert_eq!(hub.read(&channel, Start::Earliest, 10).entries.len(), 1);
     }
@@ -185,7 +185,7 @@ fn no_position_is_given_twice_while_channels_are_let_go_of() {
             .map(|_| {
                 scope.spawn(|| {
                     let hello = || Publication::text("hello");
-                    let publish = |n: usize| hub.publish(&channels[n % 3], hello()).unwrap();
+                    let publish = |n: usize| hub.publish(&channels[n % 3], hello()).wait().unwrap();
                     (0..3_000).map(|n| (n % 3, publish(n).offset)).collect::<Vec<_>>()
                 })
             })

@@ -23,9 +23,9 @@ fn an_entry_says_what_was_published_where_and_when() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     let named = Publication::json(r#"{"by":"ann"}"#).event("joined".parse().unwrap());
-    rig.hub.publish(&chat, named).unwrap();
-    rig.hub.publish(&chat, Publication::bytes(&[0xff, 0])).unwrap();
-    rig.hub.publish(&chat, Publication::text("")).unwrap();
+    rig.hub.publish(&chat, named).wait().unwrap();
+    rig.hub.publish(&chat, Publication::bytes(&[0xff, 0])).wait().unwrap();
+    rig.hub.publish(&chat, Publication::text("")).wait().unwrap();
 
     let page = rig.hub.read(&chat, Start::Earliest, 10);
     let [json, bytes, empty] = &page.entries[..] else { panic!("{page:?}") };
@@ -42,7 +42,7 @@ fn a_payload_takes_its_own_memory_and_not_the_buffer_it_was_read_into() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     let buffer = vec![b'x'; 1 << 16];
-    rig.hub.publish(&chat, Publication::bytes(&buffer[..3])).unwrap();
+    rig.hub.publish(&chat, Publication::bytes(&buffer[..3])).wait().unwrap();
     let entry = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
     rig.hub.forget(&chat);
     // Nobody else holds the entry now, so its payload shows how much memory it has.
@@ -95,7 +95,7 @@ fn the_name_of_an_event_is_charged_too() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     let named = Publication::text("four").event("eight-by".parse().unwrap());
-    rig.hub.publish(&chat, named).unwrap();
+    rig.hub.publish(&chat, named).wait().unwrap();
     assert_eq!(rig.hub.figures().bytes, 4 + 8 + ENTRY_OVERHEAD);
 }
 
@@ -131,10 +131,10 @@ fn a_sweep_drops_what_is_too_old_in_channels_nobody_uses() {
 fn a_message_larger_than_a_history_is_refused_and_reaches_nobody() {
     let rig = Rig::new(Options { history_bytes: 100, ..Options::default() });
     let chat = name("chat");
-    let refused = rig.hub.publish(&chat, Publication::text(&"x".repeat(37)));
+    let refused = rig.hub.publish(&chat, Publication::text(&"x".repeat(37))).wait();
     assert_eq!(refused, Err(PublishError::TooLarge { charge: 101, limit: 100 }));
     assert_eq!(rig.hub.position(&chat), rig.at(0));
-    rig.hub.publish(&chat, Publication::text(&"x".repeat(36))).unwrap();
+    rig.hub.publish(&chat, Publication::text(&"x".repeat(36))).wait().unwrap();
 }
 
 #[test]

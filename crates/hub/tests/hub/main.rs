@@ -4,6 +4,7 @@
 mod concurrent;
 mod gaps;
 mod history;
+mod keys;
 mod memory;
 mod model;
 mod readers;
@@ -47,7 +48,7 @@ impl Rig {
 
     /// Publishes a text on the channel.
     pub(crate) fn say(&self, channel: &ChannelName, text: &str) -> Position {
-        self.hub.publish(channel, Publication::text(text)).unwrap()
+        self.hub.publish(channel, Publication::text(text)).wait().unwrap()
     }
 
     /// Publishes so many texts, `1`, `2` and so on, on the channel.

@@ -32,7 +32,7 @@ fn asking_about_a_channel_leaves_nothing_behind() {
 #[test]
 fn a_refused_publication_leaves_nothing_behind() {
     let rig = Rig::new(Options { max_channels: 0, ..Options::default() });
-    let refused = rig.hub.publish(&name("chat"), Publication::text("hello"));
+    let refused = rig.hub.publish(&name("chat"), Publication::text("hello")).wait();
     assert_eq!(refused, Err(PublishError::Full));
     assert_eq!(rig.hub.figures(), Default::default());
 }
@@ -68,13 +68,13 @@ fn only_so_many_channels_are_kept() {
         rig.say(&name(channel), "hello");
     }
     let hello = Publication::text("hello");
-    assert_eq!(rig.hub.publish(&name("d"), hello.clone()), Err(PublishError::Full));
+    assert_eq!(rig.hub.publish(&name("d"), hello.clone()).wait(), Err(PublishError::Full));
     rig.say(&name("a"), "known channels go on");
 
     rig.pass(1_001);
     rig.hub.sweep();
     assert_eq!(rig.hub.figures().channels, 1, "idle ones go until half of the room is free");
-    rig.hub.publish(&name("d"), hello).unwrap();
+    rig.hub.publish(&name("d"), hello).wait().unwrap();
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn when_the_hub_is_full_a_channel_makes_room_in_its_own_history() {
     assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
     assert_eq!(rig.hub.read(&news, Start::Earliest, 10).entries.len(), 1);
 
-    let refused = rig.hub.publish(&name("third"), Publication::text(&payload));
+    let refused = rig.hub.publish(&name("third"), Publication::text(&payload)).wait();
     assert_eq!(refused, Err(PublishError::Full));
     assert_eq!(rig.hub.figures().channels, 2);
     rig.hub.forget(&chat);
@@ -193,6 +193,6 @@ fn wire_forms_do_not_shorten_a_history_but_count_for_the_hub() {
     entry.form(0, || Bytes::from(vec![0; 2 * size as usize]));
     rig.say(&chat, &payload);
     assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
-    let refused = rig.hub.publish(&name("news"), Publication::text(&payload));
+    let refused = rig.hub.publish(&name("news"), Publication::text(&payload)).wait();
     assert_eq!(refused, Err(PublishError::Full));
 }

@@ -95,7 +95,7 @@ async fn a_poll_gives_the_last_hundred_unless_told_otherwise() {
     let server = TestServer::with(|options| options.history_count = 2000).await;
     for number in 1..=1005 {
         let number = number.to_string();
-        server.hub.publish(&"chat".parse().unwrap(), Publication::text(&number)).unwrap();
+        server.hub.publish(&"chat".parse().unwrap(), Publication::text(&number)).await.unwrap();
     }
     let first_and_count = async |query: &str| {
         let texts = texts(&server.get(&format!("/c/chat{query}")).await);

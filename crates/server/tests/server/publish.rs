@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::client::TestServer;
+use crate::client::{Answer, TestServer};
 
 /// The one message in the channel `chat`, as the server wrote it.
 async fn only_message(server: &TestServer) -> String {
@@ -116,11 +116,62 @@ async fn reserved_and_malformed_event_names_are_refused() {
     assert_eq!(server.send(request, "x").await.status, StatusCode::CREATED);
 }
 
+/// Publishes a text with that key, as that publisher.
+async fn publish_with_key(server: &TestServer, publisher: &str, key: &str, text: &str) -> Answer {
+    let request = server.request(Method::POST, &format!("/c/chat{publisher}"));
+    let request = request.header("content-type", "text/plain").header("Idempotency-Key", key);
+    server.send(request, text.to_owned()).await
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_with_its_key_gets_its_first_answer() {
+    let server = TestServer::start().await;
+    let first = publish_with_key(&server, "", "\"8e03978e\"", "one").await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    server.publish("/c/chat", "two").await;
+    // Quoted or not, it is the same key.
+    for key in ["\"8e03978e\"", "8e03978e", " \"8e03978e\" "] {
+        let again = publish_with_key(&server, "", key, "one").await;
+        assert_eq!((again.status, again.text()), (StatusCode::CREATED, first.text()));
+    }
+    let messages = server.get("/c/chat").await.json();
+    assert_eq!(messages["messages"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn another_key_another_publisher_or_another_channel_is_another_message() {
+    let server = TestServer::start().await;
+    let mut given = Vec::new();
+    for (publisher, key) in
+        [("", "k1"), ("", "k2"), ("", "K1"), ("?as=ann", "k1"), ("?as=ben", "k1")]
+    {
+        given.push(publish_with_key(&server, publisher, key, "x").await.text().to_owned());
+    }
+    let request = server.request(Method::POST, "/c/other").header("Idempotency-Key", "k1");
+    assert_eq!(server.send(request, "x").await.status, StatusCode::CREATED);
+    given.sort();
+    given.dedup();
+    assert_eq!(given.len(), 5);
+    assert_eq!(server.get("/c/other").await.json()["messages"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_malformed_idempotency_key_is_refused() {
+    let server = TestServer::start().await;
+    let long = "k".repeat(256);
+    for key in ["", "\"\"", "\"open", "\"a\"b", "\"a\\b\"", "ü", &long] {
+        publish_with_key(&server, "", key, "x").await.assert_problem(400, "bad_request");
+    }
+    let twice = server.request(Method::POST, "/c/chat").header("Idempotency-Key", "a");
+    let twice = server.send(twice.header("Idempotency-Key", "b"), "x").await;
+    twice.assert_problem(400, "bad_request");
+    assert_eq!(server.get("/c/chat").await.json()["messages"], json!([]));
+    assert_eq!(publish_with_key(&server, "", &long[1..], "x").await.status, StatusCode::CREATED);
+}
+
 #[tokio::test]
 async fn headers_that_can_not_be_honoured_are_not_ignored() {
     let server = TestServer::start().await;
-    let request = server.request(Method::POST, "/c/chat").header("Idempotency-Key", "k1");
-    server.send(request, "x").await.assert_problem(501, "bad_request");
     let request = server.request(Method::POST, "/c/chat").header("Content-Encoding", "gzip");
     server.send(request, "x").await.assert_problem(415, "bad_request");
     assert_eq!(server.get("/c/chat").await.json()["messages"], json!([]));

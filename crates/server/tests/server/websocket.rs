@@ -120,7 +120,7 @@ async fn one_who_subscribes_after_a_position_misses_nothing() {
         let hub = server.hub.clone();
         async move {
             for number in 1..=900 {
-                hub.publish(&channel, Publication::text(&number.to_string())).unwrap();
+                hub.publish(&channel, Publication::text(&number.to_string())).await.unwrap();
                 tokio::task::yield_now().await;
             }
         }
@@ -157,7 +157,7 @@ async fn one_who_reads_too_slowly_is_closed_with_4410() {
     let (channel, large) = ("chat".parse().unwrap(), vec![0; 60 * 1024]);
     // More than the sockets' buffers hold; and time for the server to have filled them.
     for _ in 0..1000 {
-        server.hub.publish(&channel, Publication::bytes(&large)).unwrap();
+        server.hub.publish(&channel, Publication::bytes(&large)).await.unwrap();
         tokio::task::yield_now().await;
     }
     assert_eq!(close_of(&mut slow).await, 4410);
@@ -237,7 +237,7 @@ async fn one_who_does_not_read_does_not_hold_a_server_that_stops() {
     let _deaf = connect(&server, "/c/chat").await;
     let (channel, large) = ("chat".parse().unwrap(), vec![0; 60 * 1024]);
     for _ in 0..200 {
-        server.hub.publish(&channel, Publication::bytes(&large)).unwrap();
+        server.hub.publish(&channel, Publication::bytes(&large)).await.unwrap();
     }
     server.stop().await;
 }

@@ -1,0 +1,98 @@
+//! Idempotency keys: a publication that is repeated gets the position it has already.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a key is charged for beside its text, in bytes.
+const KEY_OVERHEAD: u64 = 64;
+
+/// Names one publication of one publisher, so that it can be repeated without being published
+/// twice: see [`Publication::key`](crate::Publication::key).
+///
+/// A channel remembers a key for [`REMEMBERED`](Self::REMEMBERED) at least, whatever becomes of the
+/// entry. What is remembered counts against [`Options::max_bytes`](crate::Options::max_bytes); when
+/// that is reached, a publication with a new key is refused rather than an old key forgotten early.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(Arc<str>);
+
+/// The text is no [`IdempotencyKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an idempotency key is 1 to {} visible ASCII characters or spaces",
+    IdempotencyKey::MAX_LEN
+)]
+pub struct BadIdempotencyKey;
+
+impl IdempotencyKey {
+    /// The longest key, in bytes.
+    pub const MAX_LEN: usize = 255;
+
+    /// How long a key is remembered at least.
+    pub const REMEMBERED: Duration = Duration::from_mins(5);
+
+    /// The key of that publisher. Publishers without a name, `""`, share their keys.
+    ///
+    /// # Errors
+    ///
+    /// [`BadIdempotencyKey`] unless the key is 1 to [`MAX_LEN`](Self::MAX_LEN) visible ASCII
+    /// characters or spaces.
+    pub fn new(publisher: &str, key: &str) -> Result<Self, BadIdempotencyKey> {
+        let plain = key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if key.is_empty() || key.len() > Self::MAX_LEN || !plain {
+            return Err(BadIdempotencyKey);
+        }
+        // No key has a line break, so the last one separates the two whatever the publisher's name.
+        Ok(Self(format!("{publisher}\n{key}").into()))
+    }
+
+    /// What remembering it is charged for, in bytes.
+    pub(crate) fn charge(&self) -> u64 {
+        self.0.len() as u64 + KEY_OVERHEAD
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey({:?})", &*self.0)
+    }
+}
+
+/// The keys that a channel remembers, with the offset that each got.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    offsets: HashMap<IdempotencyKey, u64>,
+    /// The same in the order of their use, with the time of it.
+    used: VecDeque<(u64, IdempotencyKey)>,
+}
+
+impl Keys {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used.is_empty()
+    }
+
+    /// The offset that was given for the key.
+    pub(crate) fn find(&self, key: &IdempotencyKey) -> Option<u64> {
+        self.offsets.get(key).copied()
+    }
+
+    pub(crate) fn remember(&mut self, key: IdempotencyKey, offset: u64, ts: u64) {
+        self.offsets.insert(key.clone(), offset);
+        self.used.push_back((ts, key));
+    }
+
+    /// Forgets what was used long enough before `now`; gives what that was charged for.
+    pub(crate) fn expire(&mut self, now: u64) -> u64 {
+        let oldest = now.saturating_sub(IdempotencyKey::REMEMBERED.as_millis() as u64);
+        let mut charge = 0;
+        while let Some((_, key)) = self.used.pop_front_if(|(ts, _)| *ts < oldest) {
+            charge += key.charge();
+            self.offsets.remove(&key);
+        }
+        if self.used.is_empty() {
+            *self = Self::default();
+        }
+        charge
+    }
+}
