@@ -23,6 +23,9 @@ pub struct Figures {
     pub form_bytes: u64,
     /// What idempotency keys that are remembered are charged for, in bytes.
     pub key_bytes: u64,
+    /// What presence is charged for, in bytes (see
+    /// [`Options::max_presence_bytes`](crate::Options::max_presence_bytes)).
+    pub presence_bytes: u64,
     /// Entries published since the hub began.
     pub published: u64,
 }
@@ -78,7 +81,7 @@ impl Meter {
         self.bytes.load(Relaxed) + self.form_bytes.load(Relaxed) + self.key_bytes.load(Relaxed)
     }
 
-    pub(crate) fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self, presence_bytes: u64) -> Figures {
         Figures {
             channels: self.channels.load(Relaxed),
             readers: self.readers.load(Relaxed),
@@ -86,6 +89,7 @@ impl Meter {
             bytes: self.bytes.load(Relaxed),
             form_bytes: self.form_bytes.load(Relaxed),
             key_bytes: self.key_bytes.load(Relaxed),
+            presence_bytes,
             published: self.published.load(Relaxed),
         }
     }

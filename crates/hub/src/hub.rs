@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::figures::Meter;
 use crate::log::Log;
+use crate::presence::Rooms;
 use crate::shards::Shards;
 use crate::{
     Budget, ChannelName, Epoch, Figures, Options, Page, Position, Publication, Publishing, Reader,
@@ -22,6 +23,7 @@ struct Inner {
     shards: Shards,
     /// Shared with the entries, which may outlive the hub in the hands of a reader.
     meter: Arc<Meter>,
+    rooms: Rooms,
 }
 
 /// Why a publication was not taken. What is refused reaches nobody.
@@ -50,7 +52,8 @@ pub enum PublishError {
 impl Hub {
     /// A hub without channels, in a new epoch.
     pub fn new(options: Options) -> Self {
-        Self(Arc::new(Inner { options, shards: Shards::new(), meter: Arc::default() }))
+        let rooms = Rooms::new(&options);
+        Self(Arc::new(Inner { options, shards: Shards::new(), meter: Arc::default(), rooms }))
     }
 
     /// Appends to the channel's log and wakes its readers; never waits for any of them.
@@ -70,7 +73,7 @@ impl Hub {
         channel: &ChannelName,
         publication: &Publication<'_>,
     ) -> Result<Position, PublishError> {
-        let Inner { options, shards, meter } = &*self.0;
+        let Inner { options, shards, meter, .. } = &*self.0;
         let (charge, limit) = (publication.charge(), options.history_bytes.min(options.max_bytes));
         if charge > limit {
             return Err(PublishError::TooLarge { charge, limit });
@@ -134,16 +137,18 @@ impl Hub {
     }
 
     /// Drops what is older than [`Options::history_age`] in channels that nobody uses, and forgets
-    /// idle channels when there are many. To be called every few seconds.
+    /// idle channels when there are many; and lets those leave who have stopped polling. To be
+    /// called every few seconds.
     ///
     /// It visits every channel, each locked for a moment only.
     pub fn sweep(&self) {
         self.0.shards.sweep(&self.0.options, &self.0.meter);
+        self.0.rooms.sweep();
     }
 
     /// What the hub holds.
     pub fn figures(&self) -> Figures {
-        self.0.meter.figures()
+        self.0.meter.figures(self.0.rooms.bytes())
     }
 
     /// The epoch of the hub's positions: random, for this run.
@@ -153,6 +158,10 @@ impl Hub {
 
     pub(crate) fn shards(&self) -> &Shards {
         &self.0.shards
+    }
+
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.0.rooms
     }
 
     pub(crate) fn meter(&self) -> &Meter {

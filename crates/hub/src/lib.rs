@@ -42,6 +42,9 @@
 //!   [`IdempotencyKey`] is heard once.
 //! - Memory is bounded by [`Options`]; what peers merely ask about leaves nothing behind.
 //!
+//! Who listens to a channel is its [`Presence`]: connections hold a [`Lease`] ([`Hub::join`]),
+//! those who poll renew theirs ([`Hub::renew`]), and a [`Watch`] tells who comes and goes.
+//!
 //! The hub knows nothing of HTTP, JSON or WebSockets. Those who do keep what they make of an entry
 //! with it, so that it is made once for all readers: see [`Entry::form`].
 
@@ -56,6 +59,7 @@ mod name;
 mod options;
 mod page;
 mod position;
+mod presence;
 mod publishing;
 mod reader;
 mod shards;
@@ -69,6 +73,7 @@ pub use name::{BadChannelName, BadEventName, ChannelName, EventName};
 pub use options::{Clock, Options};
 pub use page::{Budget, Gap, Item, Lag, Page, Why};
 pub use position::{BadPosition, Epoch, Position};
+pub use presence::{Change, Lease, Member, Presence, Watch};
 pub use publishing::Publishing;
 pub use reader::Reader;
 pub use start::{BadStart, Start};

@@ -26,6 +26,13 @@ pub struct Options {
     /// 1 GiB. When it is reached a channel makes room out of its own history, and one that cannot
     /// is refused. Publishers on many channels at once may pass it by an entry each.
     pub max_bytes: u64,
+    /// The most members of a channel's [`Presence`](crate::Presence), those who poll without an id
+    /// among them. Default 10,000. Connections beyond it are only counted, polls are not.
+    pub max_members: usize,
+    /// The most bytes of presence on all channels together: each channel with somebody on it
+    /// charged with 256 and its name, each member with 128 and its id. Default 64 MiB. Beyond it
+    /// connections are only counted, polls are not.
+    pub max_presence_bytes: u64,
     /// Where the time comes from. Default [`Clock::system`].
     pub clock: Clock,
 }
@@ -38,6 +45,8 @@ impl Default for Options {
             history_age: Duration::from_hours(24),
             max_channels: 100_000,
             max_bytes: 1 << 30,
+            max_members: 10_000,
+            max_presence_bytes: 64 << 20,
             clock: Clock::system(),
         }
     }

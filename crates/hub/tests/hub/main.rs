@@ -7,6 +7,7 @@ mod history;
 mod keys;
 mod memory;
 mod model;
+mod presence;
 mod readers;
 
 use std::sync::Arc;

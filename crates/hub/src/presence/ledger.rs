@@ -1,0 +1,61 @@
+//! What presence costs: charged by fixed rates, and bounded.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::{ChannelName, Options};
+
+/// What a channel is charged for as long as somebody is present on it, beside its name, and what
+/// each of those is charged for, beside his id or key; in bytes.
+const ROOM_OVERHEAD: u64 = 256;
+const MEMBER_OVERHEAD: u64 = 128;
+
+/// The account of all rooms.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) max_members: usize,
+    max_bytes: u64,
+    bytes: AtomicU64,
+}
+
+impl Ledger {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            max_members: options.max_members,
+            max_bytes: options.max_presence_bytes,
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Charges for a channel. There always is room for one: a refusal, if any, is for whom it is
+    /// opened.
+    pub(super) fn open(&self, channel: &ChannelName) {
+        self.bytes.fetch_add(room_charge(channel), Relaxed);
+    }
+
+    pub(super) fn close(&self, channel: &ChannelName) {
+        self.bytes.fetch_sub(room_charge(channel), Relaxed);
+    }
+
+    /// Charges for one who goes by that name, if there is room for him.
+    pub(super) fn admit(&self, name: &str) -> bool {
+        let charge = member_charge(name);
+        let admitted = |bytes| Some(bytes + charge).filter(|bytes| *bytes <= self.max_bytes);
+        self.bytes.fetch_update(Relaxed, Relaxed, admitted).is_ok()
+    }
+
+    pub(super) fn dismiss(&self, name: &str) {
+        self.bytes.fetch_sub(member_charge(name), Relaxed);
+    }
+}
+
+fn room_charge(channel: &ChannelName) -> u64 {
+    ROOM_OVERHEAD + channel.as_str().len() as u64
+}
+
+fn member_charge(name: &str) -> u64 {
+    MEMBER_OVERHEAD + name.len() as u64
+}
