@@ -5,61 +5,31 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
 use futures_util::SinkExt;
-use http::header::UPGRADE;
-use http::{HeaderMap, StatusCode};
-use sockeye::{CloseCode, Config, Message, Origins, Refusal, Text, Upgrade, WebSocket};
+use sockeye::{CloseCode, Config, Message, Text, WebSocket};
 use sockeye_hub::{Budget, ChannelName, Payload, PayloadRef, Publication, Reader, Start, Why};
 
-use crate::auth::{Caller, Right};
+use super::handshake::Handshake;
+use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::problem::{Code, Problem};
-use crate::query;
 use crate::router::App;
-
-/// Subprotocols of ours begin with this. A client that offers one does not expect a plain
-/// WebSocket.
-const OWN_SUBPROTOCOLS: &str = "sockeye.";
 
 /// What one connection takes from the log at once: all that a client which does not read can keep
 /// in memory beyond the log's own time.
 const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
 
-/// Whether a request asks for a WebSocket rather than for the resource.
-pub(crate) fn is_handshake(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(UPGRADE).iter().flat_map(|line| line.to_str());
-    let mut protocols = lines.flat_map(|line| line.split(','));
-    protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
-}
-
 /// Answers the handshake; the WebSocket then lives in a task of its own.
-pub(crate) fn open(
+pub(super) fn open(
+    handshake: Handshake,
     app: &Arc<App>,
+    caller: Caller,
     channel: &ChannelName,
-    mut request: Request,
+    start: Start,
 ) -> Result<Response, Problem> {
-    if app.drain.has_begun() {
-        let detail = "The server is stopping: connect again in a moment.";
-        return Err(Problem::new(Code::Unavailable, detail));
-    }
-    let caller = Caller::of(&request);
-    caller.may(Right::Read, channel)?;
-    let start = query::after(request.uri())?.unwrap_or(Start::Now);
-    let upgrade = Upgrade::new(&mut request).map_err(|refusal| refused(&refusal))?;
-    if upgrade.subprotocols().any(|name| name.starts_with(OWN_SUBPROTOCOLS)) {
-        let detail = "This server does not speak that subprotocol: offer none.";
-        return Err(Problem::new(Code::NotAcceptable, detail));
-    }
-    let config = Config::default().max_message_size(app.max_message);
-    // Which pages may connect was decided for all transports alike.
-    let (response, opening) = upgrade
-        .origins(Origins::Any)
-        .config(config)
-        .accept()
-        .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;
+    let (response, opening) =
+        handshake.accept(Config::default().max_message_size(app.max_message))?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let (app, reader) = (Arc::clone(app), app.hub.subscribe(channel, start));
@@ -70,20 +40,7 @@ pub(crate) fn open(
             converse(socket, &app, &caller, reader, has_missed, guest).await;
         }
     });
-    Ok(response.map(|()| Body::empty()))
-}
-
-/// A handshake that is none, as a problem with the headers the protocol asks for.
-fn refused(refusal: &Refusal) -> Problem {
-    let code = match refusal.status() {
-        StatusCode::UPGRADE_REQUIRED => Code::UpgradeRequired,
-        _ => Code::BadRequest,
-    };
-    let problem = Problem::new(code, refusal.text()).with_status(refusal.status());
-    refusal
-        .headers()
-        .iter()
-        .fold(problem, |problem, (name, value)| problem.with_header(name.clone(), value.clone()))
+    Ok(response)
 }
 
 /// Why this end closes.
