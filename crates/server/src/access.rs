@@ -12,7 +12,7 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
     CACHE_CONTROL, CONNECTION, HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use crate::auth::Caller;
 use crate::problem::Problem;
@@ -30,13 +30,18 @@ const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-res
 /// The middleware round all resources.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let is_handshake = websocket::is_handshake(request.headers());
+    let is_handshake = websocket::is_handshake(&request);
+    let shares_connection = request.version() == Version::HTTP_2;
     let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
     // The path without the query, which may hold what nobody should read in a log.
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "request");
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let has_opened = match method {
+        Method::CONNECT => response.status().is_success(),
+        _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+    };
+    if !has_opened {
         harden(&mut response);
-        if is_handshake {
+        if is_handshake && !shares_connection {
             // What follows on this connection was meant to be frames, and is not to be read as
             // a request.
             set(&mut response, CONNECTION, "close");

@@ -30,7 +30,7 @@ pub(crate) async fn answer(
         .map_err(|wrong| Problem::new(Code::BadChannel, wrong))?;
 
     match *request.method() {
-        Method::GET if websocket::is_handshake(request.headers()) => {
+        Method::GET | Method::CONNECT if websocket::is_handshake(&request) => {
             websocket::open(&app, &channel, request)
         }
         Method::GET => poll::messages(&app, &channel, &request),

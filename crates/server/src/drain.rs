@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::http2::Stay;
+
 /// WebSockets sent away in a second. Ten thousand take ten seconds, three are gone at once.
 const LEAVING_PER_SECOND: u32 = 1000;
 
@@ -44,7 +46,7 @@ impl Drain {
     /// Lets one more in. Whoever comes while the server drains is sent away like the others.
     pub(crate) fn admit(&self) -> Guest {
         let number = self.next_guest.fetch_add(1, Ordering::Relaxed);
-        Guest { plan: self.plan.subscribe(), number }
+        Guest { plan: self.plan.subscribe(), number, _stay: Stay::current() }
     }
 
     pub(crate) fn has_begun(&self) -> bool {
@@ -69,6 +71,8 @@ impl Drain {
 pub(crate) struct Guest {
     plan: watch::Receiver<Option<Plan>>,
     number: u64,
+    /// Keeps the connection open that this guest shares with others.
+    _stay: Option<Stay>,
 }
 
 impl Guest {

@@ -17,6 +17,7 @@ mod auth;
 mod channel;
 mod console;
 mod drain;
+mod http2;
 mod listener;
 mod message;
 mod options;

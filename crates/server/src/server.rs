@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use sockeye::tls::ServerTls;
 use sockeye_hub::Hub;
@@ -23,10 +23,10 @@ use crate::router::Channels;
 
 /// The head of a request with its line and headers, in bytes. Of headers there may be 100, which
 /// is hyper's own limit.
-const MAX_HEAD: usize = 16 * 1024;
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
 
 /// What a connection reads ahead or has waiting to be written, in bytes at most.
-const MAX_BUFFER: usize = 64 * 1024;
+pub(crate) const MAX_BUFFER: usize = 64 * 1024;
 
 /// How often old messages are dropped from channels that nobody uses.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -166,7 +166,8 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 /// What makes HTTP of a connection.
 #[derive(Clone)]
 struct Service {
-    http: http1::Builder,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
     channels: Channels,
     router: TowerToHyperService<Router>,
     head_timeout: Duration,
@@ -175,21 +176,34 @@ struct Service {
 
 impl Service {
     fn new(channels: &Channels, head_timeout: Duration, tls: Option<ServerTls>) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
             .header_read_timeout(head_timeout)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER);
-        let router = TowerToHyperService::new(channels.router());
-        Self { http, channels: channels.clone(), router, head_timeout, tls }
+        Self {
+            http1,
+            http2: crate::http2::builder(),
+            channels: channels.clone(),
+            router: TowerToHyperService::new(channels.router()),
+            head_timeout,
+            tls: tls.map(ServerTls::http2),
+        }
     }
 
-    /// Makes TLS of the connection first, if that is what is served here.
+    /// Makes TLS of the connection first, if that is what is served here. With it comes HTTP/2, if
+    /// the client wants that (ALPN).
     fn secure_and_spawn(&self, stream: TcpStream) {
         let Some(tls) = self.tls.clone() else { return self.spawn(stream) };
         let service = self.clone();
         tokio::spawn(async move {
             match timeout(service.head_timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) if ServerTls::negotiated_http2(&stream) => {
+                    let Self { http2, router, head_timeout, .. } = service;
+                    let guest = service.channels.app().drain.admit();
+                    crate::http2::serve(http2, stream, router, head_timeout, guest).await;
+                }
                 Ok(Ok(stream)) => service.spawn(stream),
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
                 Err(_) => {}
@@ -199,12 +213,12 @@ impl Service {
 
     fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let guest = self.channels.app().drain.admit();
-        let connection = self.http.serve_connection(TokioIo::new(io), self.router.clone());
+        let connection = self.http1.serve_connection(TokioIo::new(io), self.router.clone());
         tokio::spawn(serve(connection.with_upgrades(), guest));
     }
 }
 
-/// Drives one connection to its end. An upgrade ends it, too: the WebSocket has a task of its
+/// Drives one connection of HTTP/1.1 to its end. An upgrade ends it, too: the WebSocket has a task of its
 /// own, and what HTTP needed is gone.
 async fn serve<I>(
     connection: http1::UpgradeableConnection<I, TowerToHyperService<Router>>,

@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::UPGRADE;
-use http::{HeaderMap, StatusCode};
+use http::{Method, StatusCode};
+use hyper::ext::Protocol;
 use sockeye::{Config, Opening, Origins, Refusal, Upgrade};
 
 use crate::problem::{Code, Problem};
@@ -14,9 +15,13 @@ use crate::router::App;
 /// WebSocket.
 const OWN_SUBPROTOCOLS: &str = "sockeye.";
 
-/// Whether a request asks for a WebSocket rather than for the resource.
-pub(crate) fn is_handshake(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(UPGRADE).iter().flat_map(|line| line.to_str());
+/// Whether a request asks for a WebSocket rather than for the resource: by `Upgrade`, or over HTTP/2
+/// by extended CONNECT (RFC 8441 §4).
+pub(crate) fn is_handshake(request: &Request) -> bool {
+    if request.method() == Method::CONNECT {
+        return request.extensions().get::<Protocol>().is_some();
+    }
+    let lines = request.headers().get_all(UPGRADE).iter().flat_map(|line| line.to_str());
     let mut protocols = lines.flat_map(|line| line.split(','));
     protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
 }

@@ -5,6 +5,7 @@
 mod client;
 mod console;
 mod errors;
+mod http2;
 mod limits;
 mod origin;
 mod poll;

@@ -11,7 +11,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::stream::{Http2Stream, io_error};
+use super::{
+    HTTP_2,
+    stream::{Http2Stream, io_error},
+};
 use crate::{
     Client, ConnectError, Opened, WebSocket,
     client::HTTP_11,
@@ -19,8 +22,6 @@ use crate::{
     socket::{Agreed, Io, Shared},
 };
 
-/// The name of HTTP/2 in ALPN (RFC 9113 §3.2).
-const HTTP_2: &[u8] = b"h2";
 /// How much a server may send on a stream that nobody reads.
 const STREAM_WINDOW: u32 = 256 << 10;
 /// As large as can be: what streams may hold in all is bounded by their own windows, so that none

@@ -39,5 +39,8 @@ mod upgraded;
 pub use self::connection::Connection;
 pub(crate) use self::upgraded::Http2Upgraded;
 
+/// The name of HTTP/2 in ALPN (RFC 9113 §3.2).
+pub(crate) const HTTP_2: &[u8] = b"h2";
+
 /// How much goes into one DATA frame: what every peer takes (RFC 9113 §4.2).
 const FRAME: usize = 16 << 10;

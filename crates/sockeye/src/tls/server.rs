@@ -26,6 +26,8 @@ use crate::client::HTTP_11;
 #[derive(Debug, Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    /// Whether the ALPN names are those of [`ServerTls::from_config`].
+    has_own_alpn: bool,
 }
 
 impl ServerTls {
@@ -60,10 +62,29 @@ impl ServerTls {
     /// Does as a configuration of rustls says, for example to ask clients for certificates. Its ALPN
     /// names are kept, if there are any; `http/1.1` should be among them.
     pub fn from_config(mut config: ServerConfig) -> Self {
-        if config.alpn_protocols.is_empty() {
+        let has_own_alpn = !config.alpn_protocols.is_empty();
+        if !has_own_alpn {
             config.alpn_protocols = vec![HTTP_11.to_vec()];
         }
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), has_own_alpn }
+    }
+
+    /// Offers HTTP/2 before HTTP/1.1 (ALPN), for a server that speaks both;
+    /// [`negotiated_http2`](Self::negotiated_http2) says what a client has chosen. ALPN names given to
+    /// [`from_config`](Self::from_config) stay as they are.
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self) -> Self {
+        if !self.has_own_alpn {
+            let names = vec![crate::http2::HTTP_2.to_vec(), HTTP_11.to_vec()];
+            Arc::make_mut(&mut self.config).alpn_protocols = names;
+        }
+        self
+    }
+
+    /// Whether this connection's client and the server agreed on HTTP/2.
+    #[cfg(feature = "http2")]
+    pub fn negotiated_http2<T>(stream: &TlsStream<T>) -> bool {
+        stream.get_ref().1.alpn_protocol() == Some(crate::http2::HTTP_2)
     }
 
     fn resolving(resolver: Arc<dyn ResolvesServerCert>) -> Result<Self, TlsError> {

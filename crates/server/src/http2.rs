@@ -1,0 +1,186 @@
+//! HTTP/2: its limits, and when a connection on which nothing goes on ends.
+//!
+//! A connection of HTTP/1.1 is at one request, or waits for the head of the next. On one of HTTP/2
+//! hundreds of requests and WebSockets go on at once. So whatever goes on holds a [`Stay`], and a
+//! connection that nothing holds is sent away as one of HTTP/1.1 would be.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+
+use crate::drain::Guest;
+use crate::server::{MAX_BUFFER, MAX_HEAD};
+
+/// Requests and WebSockets on one connection. With the windows they bound what a client can make
+/// the server hold that does not read what came: 200 × 64 KiB, which the connection's window has
+/// room for, so that no stream takes the room of another.
+const MAX_STREAMS: u32 = 200;
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// Streams that the client has reset before the server came to look at them. More of them are an
+/// attack (CVE-2023-44487, Rapid Reset), and end the connection.
+const MAX_UNSEEN_RESETS: usize = 20;
+
+/// Streams that the server had to reset because of what the client did on them. More of them are an
+/// attack, too (CVE-2025-8671, MadeYouReset).
+const MAX_FORCED_RESETS: usize = 100;
+
+/// A client that does not answer a ping so long is gone, whatever goes on.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// HTTP/2 with the limits of this server. The size of a head bounds the CONTINUATION frames, too
+/// (CVE-2024-27316).
+pub(crate) fn builder() -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
+        .max_local_error_reset_streams(MAX_FORCED_RESETS)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(MAX_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    http
+}
+
+/// Drives one connection to its end. It is told to go (GOAWAY) when the server drains, or when
+/// nothing has gone on for `idle_limit`; what goes on then is finished.
+pub(crate) async fn serve(
+    http: http2::Builder<TokioExecutor>,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: TowerToHyperService<Router>,
+    idle_limit: Duration,
+    mut guest: Guest,
+) {
+    let activity = Arc::new(Activity(watch::Sender::new(0)));
+    let stays = Arc::clone(&activity);
+    let answer = service_fn(move |request| answer(router.clone(), request, stays.begin()));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer));
+    let mut ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = guest.told_to_leave() => None,
+        () = activity.ceased(idle_limit) => None,
+    };
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        ended = tokio::select! {
+            ended = connection => Some(ended),
+            // It does not go by itself.
+            () = activity.ceased(idle_limit) => None,
+            () = async { sleep_until(guest.told_to_leave().await).await } => None,
+        };
+    }
+    if let Some(Err(error)) = ended {
+        tracing::debug!(%error, "connection broke");
+    }
+}
+
+/// Answers a request, which holds the connection until its answer's last byte.
+async fn answer(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+    stay: Stay,
+) -> Result<Response<Held>, Infallible> {
+    let response = STAY.scope(stay.clone(), router.call(request)).await?;
+    Ok(response.map(|body| Held { body, _stay: stay }))
+}
+
+/// How many requests and WebSockets go on on one connection.
+#[derive(Debug)]
+struct Activity(watch::Sender<usize>);
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> Stay {
+        self.0.send_modify(|count| *count += 1);
+        Stay(Arc::clone(self))
+    }
+
+    /// Waits until nothing has gone on for this long.
+    async fn ceased(&self, limit: Duration) {
+        let mut count = self.0.subscribe();
+        loop {
+            // The sender is `self`, so it is not gone.
+            if *count.borrow_and_update() > 0 {
+                let _ = count.changed().await;
+            } else if timeout(limit, count.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+tokio::task_local! {
+    /// What the request that is being answered holds.
+    static STAY: Stay;
+}
+
+/// Keeps a connection open that others share.
+#[derive(Debug)]
+pub(crate) struct Stay(Arc<Activity>);
+
+impl Stay {
+    /// Another hold of the connection that the request being answered came on; `None` where a
+    /// connection is not shared.
+    pub(crate) fn current() -> Option<Self> {
+        STAY.try_with(Self::clone).ok()
+    }
+}
+
+impl Clone for Stay {
+    fn clone(&self) -> Self {
+        self.0.begin()
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A body that holds its connection.
+struct Held {
+    body: Body,
+    _stay: Stay,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,367 @@
+//! HTTP/2 behind TLS: the same channels, WebSockets that share a connection, and what a client may not
+//! do to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, StatusCode, Version};
+use http_body::Frame;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use sockeye::tls::ServerTls;
+use sockeye::{Client, Message, WebSocket};
+use sockeye_server::ServerOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::client::{SOON, TestServer};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+
+/// A server behind TLS, and a client's trust in it.
+struct Secure {
+    server: TestServer,
+    trust: TlsConnector,
+}
+
+impl Secure {
+    async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let server = TestServer::with(|options| {
+            options.tls =
+                Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+            change(options);
+        })
+        .await;
+        Self { server, trust: TlsConnector::from(Arc::new(config)) }
+    }
+
+    /// A connection on which both sides have agreed on HTTP/2.
+    async fn reach(&self) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = self.trust.connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        stream
+    }
+
+    /// Sends one request on a connection of its own.
+    async fn send(&self, request: Request<Content>) -> (StatusCode, String) {
+        let io = TokioIo::new(self.reach().await);
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        let answer = async {
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.version(), Version::HTTP_2);
+            let status = response.status();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        };
+        timeout(SOON, answer).await.expect("the server answers")
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let url = format!("https://localhost:{}{path}", self.server.address.port());
+        Request::builder().method(method).uri(url)
+    }
+
+    fn client(&self, path: &str) -> Client {
+        let url = format!("wss://localhost:{}{path}", self.server.address.port());
+        Client::new(&url).unwrap()
+    }
+}
+
+/// The content of a request: whole, or a beginning after which nothing comes.
+type Content = Either<Full<Bytes>, StreamBody<Pieces>>;
+type Pieces = stream::BoxStream<'static, Result<Frame<Bytes>, std::convert::Infallible>>;
+
+fn whole(content: &'static str) -> Content {
+    Either::Left(Full::from(content))
+}
+
+async fn receive(socket: &mut WebSocket) -> Message {
+    timeout(SOON, socket.recv()).await.expect("in time").expect("a message").expect("a message")
+}
+
+#[tokio::test]
+async fn channels_answer_as_over_http_1() {
+    let secure = Secure::start().await;
+    let post = secure.request(Method::POST, "/c/chat").body(whole("{}")).unwrap();
+    let (status, at) = secure.send(post).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let get = secure.request(Method::GET, "/c/chat").body(whole("")).unwrap();
+    let (status, messages) = secure.send(get).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(messages.contains(at.split('"').nth(3).unwrap()), "{messages}");
+}
+
+#[tokio::test]
+async fn a_connect_that_is_no_websocket_is_refused() {
+    let secure = Secure::start().await;
+    let connect = Request::builder().method(Method::CONNECT).uri("localhost:80");
+    let (status, _) = secure.send(connect.body(whole("")).unwrap()).await;
+    assert!(status.is_client_error(), "{status}");
+}
+
+#[tokio::test]
+async fn websockets_share_a_connection_and_are_sent_away_in_a_drain() {
+    let secure = Secure::start().await;
+    let connection = sockeye::http2::Connection::over(secure.reach().await).await.unwrap();
+    let mut one = connection.open(secure.client("/c/chat")).await.unwrap().socket;
+    let mut two = connection.open(secure.client("/c/chat")).await.unwrap().socket;
+    one.send("to both").await.unwrap();
+    assert_eq!(receive(&mut one).await, Message::from("to both"));
+    assert_eq!(receive(&mut two).await, Message::from("to both"));
+
+    let stopped = secure.server.begin_to_stop();
+    for mut socket in [one, two] {
+        assert!(timeout(SOON, socket.recv()).await.expect("in time").is_none());
+        assert_eq!(socket.closed().unwrap().code(), 1012);
+    }
+    timeout(SOON, stopped).await.expect("the server stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_websocket_holds_its_connection_and_an_idle_connection_ends() {
+    let limit = Duration::from_millis(50);
+    let secure = Secure::with(|options| options.head_timeout = limit).await;
+    let connection = sockeye::http2::Connection::over(secure.reach().await).await.unwrap();
+    let mut socket = connection.open(secure.client("/c/chat")).await.unwrap().socket;
+    let mut idle = RawClient::over(secure.reach().await).await;
+    assert_eq!(idle.next_of(GOAWAY).await.expect("a farewell").code(), 0);
+    // Opened before the idle connection began to idle, and there after it ended.
+    assert!(idle.next_of(GOAWAY).await.is_none(), "the connection ends");
+    socket.send("still here").await.unwrap();
+    assert_eq!(receive(&mut socket).await, Message::from("still here"));
+}
+
+#[tokio::test]
+async fn a_refused_websocket_leaves_the_connection_to_others() {
+    let secure = Secure::start().await;
+    let connection = sockeye::http2::Connection::over(secure.reach().await).await.unwrap();
+    let error = connection.open(secure.client("/c/no%20name")).await.unwrap_err();
+    assert!(error.to_string().contains("400"), "{error}");
+    assert!(connection.open(secure.client("/c/chat")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_runs_out_of_time() {
+    let limit = Duration::from_millis(50);
+    let secure = Secure::with(|options| options.body_timeout = limit).await;
+    let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"hel")))]);
+    let never: Pieces = Box::pin(stream::StreamExt::chain(first, stream::pending()));
+    let post = secure.request(Method::POST, "/c/chat").body(Either::Right(StreamBody::new(never)));
+    let (status, _) = secure.send(post.unwrap()).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_runs_out_of_time() {
+    let limit = Duration::from_millis(50);
+    let secure = Secure::with(|options| options.head_timeout = limit).await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    client.send(&frame(HEADERS, 0, 1, &head("/c/chat"))).await;
+    assert!(client.next_of(RST_STREAM).await.is_none(), "the connection ends");
+    // Nor does a client that says nothing at all stay.
+    let mut silent = secure.reach().await;
+    let mut rest = Vec::new();
+    let _ = timeout(SOON, silent.read_to_end(&mut rest)).await.expect("the connection ends");
+}
+
+#[tokio::test]
+async fn a_head_may_be_16_kib() {
+    let secure = Secure::start().await;
+    for (size, expected) in
+        [(15 << 10, StatusCode::OK), (17 << 10, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)]
+    {
+        let get = secure.request(Method::GET, "/c/chat").header("x-y", "z".repeat(size));
+        let (status, _) = secure.send(get.body(whole("")).unwrap()).await;
+        assert_eq!(status, expected, "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let secure = Secure::start().await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    let mut flood = Vec::new();
+    for stream in (1..200).step_by(2) {
+        flood.extend(frame(HEADERS, END_HEADERS, stream, &head("/c/chat")));
+        flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    client.send(&flood).await;
+    assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), ENHANCE_YOUR_CALM);
+}
+
+#[tokio::test]
+async fn streams_that_force_the_server_to_reset_them_end_the_connection() {
+    let secure = Secure::start().await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    // A window of more than 2³¹−1 bytes is an error of that stream (RFC 9113 §6.9.1).
+    let mut flood = Vec::new();
+    for stream in (1..600).step_by(2) {
+        flood.extend(frame(HEADERS, END_HEADERS, stream, &head("/c/chat")));
+        flood.extend(frame(8, 0, stream, &0x7fff_ffff_u32.to_be_bytes()));
+    }
+    client.send(&flood).await;
+    assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), ENHANCE_YOUR_CALM);
+}
+
+#[tokio::test]
+async fn a_flood_of_continuations_ends_the_connection() {
+    let secure = Secure::start().await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    client.send(&frame(HEADERS, 0, 1, &head("/c/chat"))).await;
+    let more = frame(CONTINUATION, 0, 1, &field("x-y", &"z".repeat(100)));
+    client.send(&more.repeat(2000)).await;
+    let code = client.next_of(GOAWAY).await.expect("a farewell").code();
+    assert!([ENHANCE_YOUR_CALM, PROTOCOL_ERROR].contains(&code), "{code}");
+}
+
+#[tokio::test]
+async fn empty_data_frames_without_end_end_the_connection() {
+    let secure = Secure::start().await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    client.send(&frame(HEADERS, END_HEADERS, 1, &head("/c/chat"))).await;
+    let nothing = frame(DATA, 0, 1, &[]).repeat(1000);
+    // The server stops reading, or answers: what it does not do is to take them for ever.
+    let flood = async { while client.write(&nothing).await {} };
+    timeout(SOON, flood).await.expect("the server ends the connection");
+}
+
+#[tokio::test]
+async fn there_are_200_streams_and_no_more() {
+    let secure = Secure::start().await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    let settings = client.next_of(SETTINGS).await.expect("settings").settings();
+    assert!(settings.contains(&(3, 200)), "{settings:?}");
+    assert!(settings.contains(&(ENABLE_CONNECT_PROTOCOL, 1)), "{settings:?}");
+    let mut requests = Vec::new();
+    for stream in (1..=401).step_by(2) {
+        requests.extend(frame(HEADERS, END_HEADERS, stream, &head("/c/chat")));
+    }
+    client.send(&requests).await;
+    let refused = client.next_of(RST_STREAM).await.expect("a refusal");
+    assert_eq!((refused.stream, refused.code()), (401, REFUSED_STREAM));
+}
+
+/// A frame as it came.
+struct Received {
+    kind: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Received {
+    /// The error code of RST_STREAM, or of GOAWAY.
+    fn code(&self) -> u32 {
+        let code = if self.kind == GOAWAY { &self.payload[4..8] } else { &self.payload[..4] };
+        u32::from_be_bytes(code.try_into().unwrap())
+    }
+
+    fn settings(&self) -> Vec<(u16, u32)> {
+        let setting = |bytes: &[u8]| {
+            let value = u32::from_be_bytes(bytes[2..6].try_into().unwrap());
+            (u16::from_be_bytes([bytes[0], bytes[1]]), value)
+        };
+        self.payload.chunks(6).map(setting).collect()
+    }
+}
+
+/// A client that writes frames as no library would.
+struct RawClient(TlsStream<TcpStream>);
+
+impl RawClient {
+    async fn over(stream: TlsStream<TcpStream>) -> Self {
+        let mut client = Self(stream);
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        client.send(&frame(SETTINGS, 0, 0, &[])).await;
+        client
+    }
+
+    /// A server that has ended the connection has seen enough.
+    async fn send(&mut self, bytes: &[u8]) {
+        self.write(bytes).await;
+    }
+
+    /// Whether the server still takes something.
+    async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok()
+    }
+
+    /// The next frame of this kind; `None` when the server has ended the connection.
+    async fn next_of(&mut self, kind: u8) -> Option<Received> {
+        loop {
+            let received = timeout(SOON, self.next()).await.expect("a frame, or the end")?;
+            if received.kind == kind {
+                return Some(received);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Received> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.ok()?;
+        let [a, b, c, kind, _flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.0.read_exact(&mut payload).await.ok()?;
+        Some(Received { kind, stream: u32::from_be_bytes(stream), payload })
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// The head of a publication whose body is still to come; literal fields (RFC 7541 §6.2.2).
+fn head(path: &str) -> Vec<u8> {
+    let fields =
+        [(":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "localhost")];
+    fields.iter().flat_map(|(name, value)| field(name, value)).collect()
+}
+
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let mut field = vec![0];
+    for text in [name, value] {
+        field.push(u8::try_from(text.len()).unwrap());
+        field.extend(text.as_bytes());
+    }
+    field
+}
