@@ -9,6 +9,7 @@ mod http2;
 mod limits;
 mod origin;
 mod poll;
+mod presence;
 mod publish;
 mod serve;
 mod tls;
