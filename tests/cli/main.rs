@@ -1,5 +1,6 @@
 //! The command line of `sockeye`, as a person and a pipe meet it.
 
+mod bench;
 mod common;
 mod connect;
 mod echo;

@@ -177,6 +177,12 @@ impl Sockeye {
         kib.trim().parse::<u64>().expect("a number of KiB") * 1024
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it what Ctrl-C sends.
     pub fn interrupt(&self) {
         interrupt(&self.child);

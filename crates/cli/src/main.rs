@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod certificate;
 mod connect;
 mod echo;
@@ -29,6 +30,7 @@ enum Command {
     Serve(serve::Serve),
     Echo(echo::Echo),
     Connect(connect::Connect),
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Echo(echo) => echo.run(),
         Command::Connect(connect) => connect.run(),
+        Command::Bench(bench) => bench.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use sockeye::{
     tls::{ClientTls, TlsError},
 };
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Way {
     /// Trust the certificate authorities in this file (PEM) alone, not those of the system
     #[arg(long, value_name = "FILE")]

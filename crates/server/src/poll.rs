@@ -1,7 +1,6 @@
 //! Plain polling: `GET /c/{channel}` for messages, `HEAD` for the position alone.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -16,7 +15,7 @@ use crate::auth::{Caller, Right};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::segments::Segments;
-use crate::{accept, message, presence, query};
+use crate::{accept, message, query};
 
 /// The forms in which a channel's messages can be had.
 const JSON: &str = "application/json";
@@ -36,7 +35,6 @@ pub(crate) fn messages(
     let limit = query::limit(request.uri())?;
     let start = query::after(request.uri())?.unwrap_or(Start::Last(limit as u64));
 
-    presence::stay(app, channel, request, Duration::ZERO);
     let page = app.hub.read(channel, start, limit);
     // A gap is told each time: the client that has not seen it does not know what it has missed.
     if page.gap.is_none() && is_known(request.headers(), page.at) {

@@ -77,6 +77,7 @@ async fn forms_that_are_not_there_are_refused_and_not_faked() {
     }
     server.get("/c/chat?wait=25").await.assert_problem(406, "not_acceptable");
     server.get("/connect").await.assert_problem(404, "not_found");
+    server.get("/c/chat/presence").await.assert_problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@ mod http2;
 mod limits;
 mod origin;
 mod poll;
-mod presence;
 mod publish;
 mod serve;
 mod tls;

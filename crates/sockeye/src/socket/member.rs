@@ -7,7 +7,10 @@ use std::{
 
 use sockeye_proto::{CloseFrame, Prepared};
 
-use super::{shared::Shared, websocket::WebSocket, writer::Writer};
+use super::{
+    handles::{WebSocket, Writer},
+    shared::Shared,
+};
 
 /// A connection that somebody else holds. Once it is gone, all that is asked of it does nothing.
 #[derive(Clone)]
