@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Args};
+use futures_util::{FutureExt as _, SinkExt as _};
 use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server};
 
 use crate::{
@@ -105,7 +106,12 @@ impl Echo {
 async fn echo(incoming: Incoming) -> anyhow::Result<()> {
     let mut socket = incoming.accept().await?;
     while let Some(message) = socket.recv().await {
-        socket.send(message?).await?;
+        socket.feed(message?).await?;
+        // All that came together goes back together: one write, however many messages.
+        while let Some(Some(message)) = socket.recv().now_or_never() {
+            socket.feed(message?).await?;
+        }
+        socket.flush().await?;
     }
     Ok(())
 }
