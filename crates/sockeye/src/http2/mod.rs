@@ -37,10 +37,31 @@ mod stream;
 mod upgraded;
 
 pub use self::connection::Connection;
-pub(crate) use self::upgraded::Http2Upgraded;
+pub(crate) use self::{
+    stream::{Http2Stream, io_error},
+    upgraded::Http2Upgraded,
+};
 
 /// The name of HTTP/2 in ALPN (RFC 9113 §3.2).
 pub(crate) const HTTP_2: &[u8] = b"h2";
+
+/// What [`Server`](crate::Server) grants a client; as above. A head of `max_head` bytes at most is limited with its CONTINUATION
+/// frames (CVE-2024-27316), and so are streams that are reset before anybody came to them
+/// (CVE-2023-44487), or that the client forces the server to reset (CVE-2025-8671).
+#[cfg(feature = "tls")]
+pub(crate) fn server_builder(max_head: usize) -> h2::server::Builder {
+    let mut http2 = h2::server::Builder::new();
+    http2
+        .enable_connect_protocol()
+        .max_concurrent_streams(200)
+        .initial_window_size(64 << 10)
+        .initial_connection_window_size(16 << 20)
+        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(Some(100))
+        .max_send_buffer_size(64 << 10);
+    http2
+}
 
 /// How much goes into one DATA frame: what every peer takes (RFC 9113 §4.2).
 const FRAME: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! A client's HTTP/2 stream as a byte stream.
+//! An HTTP/2 stream as a byte stream.
 
 use std::{
     io,
@@ -13,19 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::FRAME;
 
 /// Both directions of a stream. Dropped before its end it is reset, as a TCP connection would be.
-pub(super) struct Http2Stream {
+#[derive(Debug)]
+pub(crate) struct Http2Stream {
     send: SendStream<Bytes>,
     receive: RecvStream,
     /// What was received and not read yet.
     unread: Bytes,
-    /// Whether the server has ended its direction.
+    /// Whether the peer has ended its direction.
     has_received_end: bool,
     /// Whether this end has ended its own.
     has_sent_end: bool,
 }
 
 impl Http2Stream {
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
+    pub(crate) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
         Self { send, receive, unread: Bytes::new(), has_received_end: false, has_sent_end: false }
     }
 
@@ -77,7 +78,7 @@ impl AsyncWrite for Http2Stream {
         self.as_mut().poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
-    /// Writes as much as fits into one DATA frame, and as the server gives room for.
+    /// Writes as much as fits into one DATA frame, and as the peer gives room for.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -120,9 +121,11 @@ impl Drop for Http2Stream {
         if self.has_received_end {
             // If it fails then the stream is at its end anyway.
             let _ = self.end();
-        } else {
+        } else if !self.has_sent_end {
             self.send.send_reset(Reason::CANCEL);
         }
+        // A stream that this end alone has ended is reset by h2, behind what was sent: by a server
+        // with NO_ERROR, which takes nothing from the client (RFC 9113 §8.1).
     }
 }
 
@@ -137,7 +140,7 @@ pub(super) fn gather(slices: &[io::IoSlice<'_>], count: usize) -> Bytes {
 }
 
 /// An error of HTTP/2 as one of a transport.
-pub(super) fn io_error(error: h2::Error) -> io::Error {
+pub(crate) fn io_error(error: h2::Error) -> io::Error {
     if error.is_reset() {
         return io::Error::new(io::ErrorKind::ConnectionReset, error);
     }

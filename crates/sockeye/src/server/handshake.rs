@@ -1,43 +1,68 @@
 //! From an accepted connection to a request in order, or to its refusal.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use sockeye_proto::handshake::{Offer, Refusal, ServerHandshake};
 use tokio::{
     io::AsyncReadExt,
     time::{Instant, timeout_at},
 };
 
-use super::{
-    PeerAddr, Settings,
-    incoming::{Incoming, Waiting},
-    refuse::refuse,
-};
+use super::{Incoming, PeerAddr, Settings, limits::Slot, pending::Pending};
 use crate::{origin::Page, socket::Io};
 
-/// Secures the connection, reads and checks the request. `None` if it was refused, or never came.
-pub(super) async fn receive(io: Io, peer: PeerAddr, settings: Arc<Settings>) -> Option<Incoming> {
-    let deadline = Instant::now() + settings.handshake_timeout;
-    let stop = settings.connections.closing();
-    // Before it is secured there is no way to answer anything.
-    let mut io = tokio::select! {
-        biased;
-        secured = timeout_at(deadline, secure(io, &settings)) => match secured {
-            Ok(Ok(io)) => io,
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, "the TLS handshake failed: {error}");
-                return None;
+/// What is spoken on a connection.
+pub(super) enum Spoken {
+    Http1(Io),
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    Http2(Io),
+}
+
+/// Makes TLS of the connection, if that is what is served here. `None` if that fails: there is then
+/// no way to answer anything.
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
+pub(super) async fn secure(
+    io: Io,
+    peer: PeerAddr,
+    settings: &Settings,
+    deadline: Instant,
+) -> Option<Spoken> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &settings.tls {
+        let secured = tokio::select! {
+            biased;
+            secured = timeout_at(deadline, tls.accept(io)) => secured.ok()?,
+            () = settings.connections.closing().cancelled() => return None,
+        };
+        return match secured {
+            #[cfg(feature = "http2")]
+            Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
+                Some(Spoken::Http2(Io::boxed(stream)))
             }
-            Err(_) => return None,
-        },
-        () = stop.cancelled() => return None,
-    };
+            Ok(stream) => Some(Spoken::Http1(Io::boxed(stream))),
+            Err(error) => {
+                tracing::debug!(%peer, "the TLS handshake failed: {error}");
+                None
+            }
+        };
+    }
+    Some(Spoken::Http1(io))
+}
+
+/// Reads and checks the one request of a connection of HTTP/1.1. `None` if it was refused, or never
+/// came.
+pub(super) async fn receive(
+    mut io: Io,
+    peer: PeerAddr,
+    settings: Arc<Settings>,
+    deadline: Instant,
+) -> Option<Incoming> {
     let mut input = BytesMut::new();
     let request = tokio::select! {
         biased;
-        () = stop.cancelled() => Err(stopping(&settings)),
+        () = settings.connections.closing().cancelled() => Err(stopping(&settings)),
         request = timeout_at(deadline, read(&mut io, &mut input, &settings)) => {
             let too_slow = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long");
             request.unwrap_or(Err(too_slow))
@@ -46,41 +71,31 @@ pub(super) async fn receive(io: Io, peer: PeerAddr, settings: Arc<Settings>) -> 
     let checked = request.and_then(|request| {
         let Some(request) = request else { return Ok(None) };
         let offer = Offer::from_request(&request)?;
-        settings.origins.check(Page::of(&request).as_ref())?;
-        let slot = settings.limits.admit(peer.ip())?;
+        let slot = admit(&request, peer, &settings)?;
         Ok(Some((request, offer, slot)))
     });
+    let pending = Pending::Http1(io, input);
     match checked {
         Ok(None) => None,
-        Ok(Some((request, offer, slot))) => Some(Incoming(Box::new(Waiting {
-            io,
-            input,
-            request,
-            offer,
-            peer,
-            slot,
-            config: settings.config.clone(),
-            deflate: settings.deflate.clone(),
-            subprotocol: None,
-            headers: HeaderMap::new(),
-            settings,
-        }))),
+        Ok(Some((request, offer, slot))) => {
+            Some(Incoming::new(pending, request, offer, peer, slot, settings))
+        }
         Err(refusal) => {
             tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
-            refuse(io, &refusal).await;
+            pending.refuse(&refusal).await;
             None
         }
     }
 }
 
-/// Makes TLS of a connection, if that is what is served here.
-#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS has settings"))]
-async fn secure(io: Io, settings: &Settings) -> io::Result<Io> {
-    #[cfg(feature = "tls")]
-    if let Some(tls) = &settings.tls {
-        return Ok(Io::boxed(tls.accept(io).await?));
-    }
-    Ok(io)
+/// A place for one more client, if its page may connect.
+pub(super) fn admit(
+    request: &Request<()>,
+    peer: PeerAddr,
+    settings: &Settings,
+) -> Result<Slot, Refusal> {
+    settings.origins.check(Page::of(request).as_ref())?;
+    settings.limits.admit(peer.ip())
 }
 
 /// The answer while the server stops.

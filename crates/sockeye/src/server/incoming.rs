@@ -2,18 +2,16 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header::ORIGIN};
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
-    handshake::{Offer, Refusal, encode_response},
+    handshake::{Offer, Refusal},
 };
-use tokio::io::AsyncWriteExt;
 
-use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, refuse::refuse};
+use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, pending::Pending};
 use crate::{
     AcceptError, WebSocket,
-    socket::{Agreed, Io, Shared},
+    socket::{Agreed, Shared},
     upgrade::first_offered,
 };
 
@@ -41,24 +39,45 @@ use crate::{
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Incoming(pub(super) Box<Waiting>);
+pub struct Incoming(Box<Waiting>);
 
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) io: Io,
-    pub(super) input: BytesMut,
-    pub(super) request: Request<()>,
-    pub(super) offer: Offer,
-    pub(super) peer: PeerAddr,
-    pub(super) slot: Slot,
-    pub(super) config: Arc<Config>,
-    pub(super) deflate: Option<DeflateConfig>,
-    pub(super) subprotocol: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) settings: Arc<Settings>,
+struct Waiting {
+    pending: Pending,
+    request: Request<()>,
+    offer: Offer,
+    peer: PeerAddr,
+    slot: Slot,
+    config: Arc<Config>,
+    deflate: Option<DeflateConfig>,
+    subprotocol: Option<String>,
+    headers: HeaderMap,
+    settings: Arc<Settings>,
 }
 
 impl Incoming {
+    pub(super) fn new(
+        pending: Pending,
+        request: Request<()>,
+        offer: Offer,
+        peer: PeerAddr,
+        slot: Slot,
+        settings: Arc<Settings>,
+    ) -> Self {
+        Self(Box::new(Waiting {
+            pending,
+            request,
+            offer,
+            peer,
+            slot,
+            config: settings.config.clone(),
+            deflate: settings.deflate.clone(),
+            subprotocol: None,
+            headers: HeaderMap::new(),
+            settings,
+        }))
+    }
+
     /// The request as it came.
     pub fn request(&self) -> &Request<()> {
         &self.0.request
@@ -132,9 +151,9 @@ impl Incoming {
     /// When the client went away, the server stops (the client is told so with 503), the subprotocol
     /// chosen was not offered, or a header is one of the handshake's own (with 500).
     pub async fn accept(self) -> Result<WebSocket, AcceptError> {
-        let Waiting { mut io, input, mut offer, slot, config, headers, settings, .. } = *self.0;
+        let Waiting { pending, mut offer, slot, config, headers, settings, .. } = *self.0;
         if settings.connections.closing().is_cancelled() {
-            refuse(io, &stopping(&settings)).await;
+            pending.refuse(&stopping(&settings)).await;
             return Err(AcceptError::Stopping);
         }
         let deflate = self.0.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
@@ -143,12 +162,11 @@ impl Incoming {
             Ok(response) => response,
             Err(wrong) => {
                 let text = format!("cannot accept: {wrong}");
-                refuse(io, &Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)).await;
+                pending.refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)).await;
                 return Err(wrong.into());
             }
         };
-        io.write_all(&encode_response(&response.map(|()| ""))).await?;
-        io.flush().await?;
+        let (io, input) = pending.accept(response).await?;
         let connection = Connection::server(config, Instant::now());
         let socket =
             WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
@@ -156,13 +174,14 @@ impl Incoming {
         Ok(socket)
     }
 
-    /// Answers with an HTTP error and a line of text, and closes the connection.
+    /// Answers with an HTTP error and a line of text, and closes the connection, or the stream of
+    /// HTTP/2.
     pub async fn refuse(self, status: StatusCode, text: &str) {
         self.refuse_with(Refusal::new(status, text)).await;
     }
 
-    /// Answers with a refusal of one's own, and closes the connection.
+    /// Answers with a refusal of one's own, and closes the connection, or the stream of HTTP/2.
     pub async fn refuse_with(self, refusal: Refusal) {
-        refuse(self.0.io, &refusal).await;
+        self.0.pending.refuse(&refusal).await;
     }
 }

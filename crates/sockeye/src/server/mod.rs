@@ -1,9 +1,12 @@
 //! A WebSocket server for a program of its own: bind, accept, handle, and stop in order.
 
 mod handshake;
+#[cfg(all(feature = "http2", feature = "tls"))]
+mod http2;
 mod incoming;
 mod limits;
 mod listener;
+mod pending;
 mod refuse;
 mod run;
 
@@ -164,9 +167,13 @@ impl Server {
         self
     }
 
-    /// Serves `wss://` with this certificate, instead of `ws://`.
+    /// Serves `wss://` with this certificate, instead of `ws://`. With it (and the feature `http2`) comes
+    /// HTTP/2, for clients that want it: their WebSockets share a connection (RFC 8441), and each is an
+    /// [`Incoming`] of its own.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::tls::ServerTls) -> Self {
+        #[cfg(feature = "http2")]
+        let tls = tls.http2();
         self.settings.tls = Some(tls);
         self
     }

@@ -3,9 +3,17 @@
 use std::{fmt::Display, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use sockeye_proto::CloseFrame;
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
-use super::{Incoming, Listener, Server, Settings, handshake::receive, listener::accept};
+use super::{
+    Incoming, Listener, PeerAddr, Server, Settings,
+    handshake::{Spoken, receive, secure},
+    listener::accept,
+};
 use crate::Connections;
 
 /// The tasks of connections. They go on if nobody waits for them any more.
@@ -65,14 +73,37 @@ async fn serve<H, F, E>(
         };
         let (handler, settings) = (handler.clone(), settings.clone());
         handlers.spawn(async move {
+            let deadline = Instant::now() + settings.handshake_timeout;
             // Boxed, so that the task shrinks to its handler when the handshake is done.
-            let incoming = Box::pin(receive(io, peer, settings)).await;
-            drop(permit);
-            let Some(incoming) = incoming else { return };
-            if let Err(error) = handler(incoming).await {
-                tracing::debug!(%peer, "{error}");
+            let spoken = Box::pin(secure(io, peer, &settings, deadline)).await;
+            match spoken {
+                None => {}
+                Some(Spoken::Http1(io)) => {
+                    let incoming = Box::pin(receive(io, peer, settings, deadline)).await;
+                    drop(permit);
+                    if let Some(incoming) = incoming {
+                        handle(&*handler, incoming, peer).await;
+                    }
+                }
+                #[cfg(all(feature = "http2", feature = "tls"))]
+                Some(Spoken::Http2(io)) => {
+                    drop(permit);
+                    Box::pin(super::http2::serve(io, peer, settings, handler, deadline)).await;
+                }
             }
         });
+    }
+}
+
+/// Hands a client over to the application.
+pub(super) async fn handle<H, F, E>(handler: &H, incoming: Incoming, peer: PeerAddr)
+where
+    H: Fn(Incoming) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    if let Err(error) = handler(incoming).await {
+        tracing::debug!(%peer, "{error}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "../certificates/mod.rs"]
-mod certificates;
+pub(crate) mod certificates;
 
 use std::sync::Arc;
 

@@ -1,0 +1,193 @@
+//! `Server` with TLS: HTTP/2 for those who want it, each WebSocket a client of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{
+    HeaderValue, Method, Request, StatusCode,
+    header::{CONNECTION, ORIGIN, RETRY_AFTER},
+};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use sockeye::{
+    Client, CloseCode, ConnectError, Incoming, ResponseError, Server, http2::Connection,
+};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::tls::certificates::Authority;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A running echo server at `/chat`, until it is told to stop.
+struct Running {
+    client: Client,
+    port: u16,
+    authority: Authority,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        Self::with(|server| server).await
+    }
+
+    async fn with(configure: impl FnOnce(Server) -> Server) -> Self {
+        let authority = Authority::new();
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let server = configure(server.tls(authority.identity("localhost").server()));
+        let port = server.local_addr().unwrap().port();
+        let url = format!("wss://localhost:{port}/chat");
+        let client = Client::new(&url).unwrap().tls(authority.trusted());
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(async move { server.run_until(stopped, echo).await });
+        Self { client, port, authority, stop, ended }
+    }
+
+    async fn connect(&self) -> Connection {
+        Connection::connect(&self.client).await.unwrap()
+    }
+
+    fn client(&self, path: &str) -> Client {
+        let url = format!("wss://localhost:{}{path}", self.port);
+        Client::new(&url).unwrap().tls(self.authority.trusted())
+    }
+
+    /// HTTP/2 as a program speaks it that knows nothing of WebSockets.
+    async fn speak(&self) -> (h2::client::SendRequest<bytes::Bytes>, JoinHandle<()>) {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let ended = tokio::spawn(async move {
+            // However it ends.
+            let _ = connection.await;
+        });
+        (sender, ended)
+    }
+}
+
+async fn echo(incoming: Incoming) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    if incoming.path() != "/chat" {
+        incoming.refuse(StatusCode::NOT_FOUND, "only /chat is here").await;
+        return Ok(());
+    }
+    let mut socket = incoming.accept().await?;
+    while let Some(message) = socket.recv().await {
+        socket.send(message?).await?;
+    }
+    Ok(())
+}
+
+async fn assert_echo(socket: &mut sockeye::WebSocket) {
+    socket.send("hello").await.unwrap();
+    let answer = timeout(SOON, socket.recv()).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer.as_text(), Some("hello"));
+}
+
+/// The status and headers with which a WebSocket was refused.
+fn refused(error: ConnectError) -> http::Response<()> {
+    match error {
+        ConnectError::Response(ResponseError::Status(response)) => *response,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn websockets_share_one_connection_and_each_is_a_client() {
+    let running = Running::start().await;
+    let connection = running.connect().await;
+    let mut one = connection.open(running.client.clone()).await.unwrap().socket;
+    let mut two = connection.open(running.client.clone()).await.unwrap().socket;
+    assert_echo(&mut one).await;
+    assert_echo(&mut two).await;
+    one.close(CloseCode::NORMAL, "").await.unwrap();
+    assert!(timeout(SOON, one.recv()).await.unwrap().is_none());
+    assert!(one.closed().unwrap().is_clean());
+    assert_echo(&mut two).await;
+}
+
+#[tokio::test]
+async fn clients_of_http_1_are_served_as_ever() {
+    let running = Running::start().await;
+    let opened = running.client.clone().open().await.unwrap();
+    assert_eq!(opened.response.status(), 101);
+    let mut socket = opened.socket;
+    assert_echo(&mut socket).await;
+}
+
+#[tokio::test]
+async fn refusals_end_their_stream_only() {
+    let running = Running::with(|server| server.max_connections(1)).await;
+    let connection = running.connect().await;
+    let error = connection.open(running.client("/else")).await.unwrap_err();
+    let response = refused(error);
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(!response.headers().contains_key(CONNECTION));
+
+    let foreign = HeaderValue::from_static("https://elsewhere.example");
+    let error = connection.open(running.client("/chat").header(ORIGIN, foreign)).await.unwrap_err();
+    assert_eq!(refused(error).status(), StatusCode::FORBIDDEN);
+
+    let own = HeaderValue::try_from(format!("https://localhost:{}", running.port)).unwrap();
+    let mut one =
+        connection.open(running.client("/chat").header(ORIGIN, own)).await.unwrap().socket;
+    let error = connection.open(running.client("/chat")).await.unwrap_err();
+    let response = refused(error);
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers().contains_key(RETRY_AFTER));
+    assert_echo(&mut one).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_websocket_is_refused() {
+    let running = Running::start().await;
+    let (sender, _) = running.speak().await;
+    for method in [Method::GET, Method::POST] {
+        let request = Request::builder().method(method).uri("https://localhost/chat");
+        let mut sender = sender.clone().ready().await.unwrap();
+        let (response, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+        let response = timeout(SOON, response).await.unwrap().unwrap();
+        assert!(response.status().is_client_error(), "{}", response.status());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_closes_each_websocket_and_then_the_connection() {
+    let running = Running::start().await;
+    let connection = running.connect().await;
+    let mut one = connection.open(running.client.clone()).await.unwrap().socket;
+    let mut two = connection.open(running.client.clone()).await.unwrap().socket;
+    assert_echo(&mut two).await;
+    running.stop.send(()).unwrap();
+    for socket in [&mut one, &mut two] {
+        assert!(timeout(SOON, socket.recv()).await.unwrap().is_none());
+        assert_eq!(socket.closed().unwrap().code(), 1001);
+    }
+    timeout(SOON, running.ended).await.expect("it stops").unwrap();
+    assert!(connection.open(running.client.clone()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_used_ends_and_one_that_is_stays() {
+    let limit = Duration::from_millis(50);
+    let running = Running::with(|server| server.handshake_timeout(limit)).await;
+    let connection = running.connect().await;
+    let mut socket = connection.open(running.client.clone()).await.unwrap().socket;
+    let (_sender, ended) = running.speak().await;
+    timeout(SOON, ended).await.expect("the idle connection ends").unwrap();
+    let (mut sender, ended) = running.speak().await;
+    let get = Request::builder().uri("https://localhost/").body(()).unwrap();
+    let (response, _) = sender.send_request(get, true).unwrap();
+    assert!(response.await.is_ok());
+    timeout(SOON, ended).await.expect("it ends after its last request, too").unwrap();
+    assert_echo(&mut socket).await;
+}
