@@ -3,27 +3,28 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-/// The one of `offers` the client likes best; the earlier where it likes them alike; `None` when
-/// it accepts none of them. Offers are full types such as `application/json`.
+/// The one of `offers` the client likes best; where it likes some alike, one that it names before
+/// one that a wildcard covers, and then the earlier; `None` when it accepts none of them. Offers are full types such as `application/json`.
 pub(crate) fn preferred<'o>(headers: &HeaderMap, offers: &[&'o str]) -> Option<&'o str> {
     let lines: Vec<&str> = headers.get_all(ACCEPT).iter().flat_map(|line| line.to_str()).collect();
     if lines.is_empty() {
         return offers.first().copied();
     }
     let mut best = None;
-    let mut best_quality = 0;
+    let mut best_liking = (0, 0);
     for offer in offers {
         let ranges = lines.iter().flat_map(|line| line.split(','));
-        let quality = quality_of(offer, ranges);
-        if quality > best_quality {
-            (best, best_quality) = (Some(*offer), quality);
+        let liking = liking_of(offer, ranges);
+        if liking.0 > 0 && liking > best_liking {
+            (best, best_liking) = (Some(*offer), liking);
         }
     }
     best
 }
 
-/// How much the most specific range that covers `offer` wants it, in thousandths.
-fn quality_of<'r>(offer: &str, ranges: impl Iterator<Item = &'r str>) -> u16 {
+/// How much the most specific range that covers `offer` wants it, in thousandths, and how specific
+/// that is.
+fn liking_of<'r>(offer: &str, ranges: impl Iterator<Item = &'r str>) -> (u16, u8) {
     let mut found = (0, 0);
     for range in ranges {
         let mut parts = range.split(';').map(str::trim);
@@ -37,7 +38,7 @@ fn quality_of<'r>(offer: &str, ranges: impl Iterator<Item = &'r str>) -> u16 {
             found = (specificity, parts.find_map(weight).unwrap_or(1000));
         }
     }
-    found.1
+    (found.1, found.0)
 }
 
 /// Whether `kind` is `application/*` where `offer` is `application/json`.
@@ -79,6 +80,8 @@ mod tests {
         assert_eq!(choice("Text/*"), Some(EVENTS));
         assert_eq!(choice("application/json;q=0.2, text/event-stream;q=0.9"), Some(EVENTS));
         assert_eq!(choice("*/*, application/json;q=0"), Some(EVENTS));
+        assert_eq!(choice("*/*, text/event-stream"), Some(EVENTS));
+        assert_eq!(choice("text/event-stream, application/json"), Some(JSON));
         assert_eq!(choice("image/png"), None);
         assert_eq!(choice(""), None);
         assert_eq!(choice("application/json; q=NaN"), None);

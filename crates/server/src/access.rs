@@ -20,21 +20,21 @@ use crate::router::App;
 use crate::{channel, websocket};
 
 /// Request headers that pages of allowed origins may send.
-const MAY_SEND: &str = "Content-Type, If-None-Match, Sockeye-Event";
+const MAY_SEND: &str = "Content-Type, If-None-Match, Last-Event-ID, Prefer, Sockeye-Event";
 /// Response headers that pages of allowed origins may read.
-const MAY_READ: &str = "ETag, Allow";
+const MAY_READ: &str = "ETag, Allow, Preference-Applied, Retry-After";
 /// For how many seconds a browser may remember the answer to a preflight.
 const REMEMBER_PREFLIGHT: &str = "600";
 const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The middleware round all resources.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    // The path without the query, which may hold what nobody should read in a log.
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_handshake = websocket::is_handshake(&request);
     let shares_connection = request.version() == Version::HTTP_2;
     let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
-    // The path without the query, which may hold what nobody should read in a log.
-    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), "request");
+    tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     let has_opened = match method {
         Method::CONNECT => response.status().is_success(),
         _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,

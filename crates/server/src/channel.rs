@@ -11,7 +11,7 @@ use sockeye_hub::ChannelName;
 use crate::auth::{Caller, Right};
 use crate::problem::{Code, Problem};
 use crate::router::App;
-use crate::{poll, publish, websocket};
+use crate::{listen, poll, publish, websocket};
 
 /// What can be done with a channel.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
@@ -33,8 +33,11 @@ pub(crate) async fn answer(
         Method::GET | Method::CONNECT if websocket::is_handshake(&request) => {
             websocket::open(&app, &channel, request)
         }
-        Method::GET => poll::messages(&app, &channel, &request),
-        Method::HEAD => poll::position(&app, &channel, &request),
+        Method::GET => listen::messages(&app, &channel, request).await,
+        Method::HEAD => {
+            Caller::of(&request).may(Right::Read, &channel)?;
+            Ok(poll::position(&app, &channel, request.headers()))
+        }
         Method::POST => publish::publish(&app, &channel, request).await,
         Method::DELETE => forget(&app, &channel, &request),
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),

@@ -2,11 +2,11 @@
 //!
 //! [`Server`] listens by itself; [`Channels`] gives the same as an axum router, for a program
 //! that already serves. Both speak what the project's interface describes: `POST /c/{channel}`
-//! publishes, `GET` polls or opens a WebSocket, `/` is the console.
+//! publishes, `GET` polls, streams or opens a WebSocket, `/` is the console.
 //!
 //! Inside, a request passes [`access`] (origin rules, CORS), comes by the [`router`] to
-//! [`channel`], and from there to [`publish`], [`poll`] or [`websocket`]; [`message`] is what a
-//! message looks like. Whatever goes wrong is a [`problem`].
+//! [`channel`], and from there to [`publish`], [`websocket`] or [`listen`], which answers by
+//! [`poll`] or [`stream`]; [`message`] is what a message looks like. Whatever goes wrong is a [`problem`].
 
 // The seams of tokens, presence and drains are laid before all who meet at them are there.
 #![allow(dead_code, clippy::unused_self)]
@@ -18,17 +18,20 @@ mod channel;
 mod console;
 mod drain;
 mod http2;
+mod listen;
 mod listener;
 mod message;
 mod options;
 mod origin;
 mod poll;
+mod prefer;
 mod problem;
 mod publish;
 mod query;
 mod router;
 mod segments;
 mod server;
+mod stream;
 mod websocket;
 
 pub use crate::listener::{BindError, LocalAddress};

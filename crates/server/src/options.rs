@@ -46,6 +46,9 @@ pub struct ServerOptions {
     pub head_timeout: Duration,
     /// How long the body of a request may take to arrive. Default: 30 seconds.
     pub body_timeout: Duration,
+    /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
+    /// that no proxy thinks it dead. Default: 15 seconds.
+    pub heartbeat: Duration,
 }
 
 impl Default for ServerOptions {
@@ -64,6 +67,7 @@ impl Default for ServerOptions {
             drain: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(15),
         }
     }
 }

@@ -1,72 +1,91 @@
-//! Plain polling: `GET /c/{channel}` for messages, `HEAD` for the position alone.
+//! Polling and long polling: `GET /c/{channel}` as JSON; `HEAD` for the position alone.
+//!
+//! A poll is answered at once. A long poll (RFC 7240 `Prefer: wait`, RFC 6202) is parked while
+//! nothing is there; all it holds meanwhile is a cursor. Both answers are complete, with their
+//! length, so they pass through proxies that buffer.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
-use http::{HeaderMap, StatusCode};
-use sockeye_hub::{ChannelName, Page, Position, Start};
+use http::header::{CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Start};
+use tokio::time::sleep;
 
-use crate::auth::{Caller, Right};
+use crate::auth::Caller;
+use crate::listen::{VARY_ON, content_type};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::segments::Segments;
-use crate::{accept, message, query};
+use crate::{message, query};
 
-/// The forms in which a channel's messages can be had.
-const JSON: &str = "application/json";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `GET`: the messages after `after`, oldest first, and where to go on.
-pub(crate) fn messages(
+pub(crate) async fn messages(
     app: &App,
     channel: &ChannelName,
-    request: &Request,
+    caller: Caller,
+    request: Request,
 ) -> Result<Response, Problem> {
-    Caller::of(request).may(Right::Read, channel)?;
-    accept::preferred(request.headers(), &[JSON])
-        .ok_or_else(|| not_acceptable("Accept application/json."))?;
-    if query::parameter(request.uri(), "wait")?.is_some() {
-        return Err(not_acceptable("This server does not long-poll yet: leave out `wait`."));
-    }
     let limit = query::limit(request.uri())?;
-    let start = query::after(request.uri())?.unwrap_or(Start::Last(limit as u64));
-
-    let page = app.hub.read(channel, start, limit);
-    // A gap is told each time: the client that has not seen it does not know what it has missed.
-    if page.gap.is_none() && is_known(request.headers(), page.at) {
-        return Ok(not_modified(page.at));
-    }
-    let headers = [
-        (CONTENT_TYPE, JSON.to_owned()),
-        (ETAG, etag(page.at)),
-        (VARY, ACCEPT.as_str().to_owned()),
-    ];
-    Ok((headers, Body::new(json(&page))).into_response())
+    let start = query::start(&request)?;
+    let known = Known::by(request.headers());
+    let Some(wait) = query::wait(&request)? else {
+        let start = start.unwrap_or(Start::Last(limit as u64));
+        return Ok(answer(&app.hub.read(channel, start, limit), &known));
+    };
+    // It refers to what the connection has read; a parked poll does not keep that.
+    drop(request);
+    let start = start.or_else(|| known.position().map(Start::After)).unwrap_or(Start::Now);
+    let mut reader = app.hub.subscribe(channel, start);
+    let mut guest = app.drain.admit();
+    let mut response = tokio::select! {
+        biased;
+        page = reader.next_page(Budget::entries(limit)) => answer(&page, &known),
+        () = caller.expired() => return Err(expired()),
+        () = guest.turn_to_leave() => come_back(answer(&nothing(&reader), &known), guest.retry()),
+        () = sleep(wait) => answer(&nothing(&reader), &known),
+    };
+    let applied = format!("wait={}", wait.as_secs());
+    insert(&mut response, PREFERENCE_APPLIED, &applied);
+    Ok(response)
 }
 
 /// `HEAD`: the position to subscribe after, as `ETag`.
-pub(crate) fn position(
-    app: &App,
-    channel: &ChannelName,
-    request: &Request,
-) -> Result<Response, Problem> {
-    Caller::of(request).may(Right::Read, channel)?;
+pub(crate) fn position(app: &App, channel: &ChannelName, headers: &HeaderMap) -> Response {
     let at = app.hub.position(channel);
-    if is_known(request.headers(), at) {
-        return Ok(not_modified(at));
+    if Known::by(headers).includes(at) {
+        return not_modified(at);
     }
     // A body of no known length: `Content-Length` would have to be that of `GET` (RFC 9110 §8.6).
     let body = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
-    Ok(([(CONTENT_TYPE, JSON.to_owned()), (ETAG, etag(at))], body).into_response())
+    let form = content_type(headers).to_owned();
+    ([(CONTENT_TYPE, form), (ETAG, etag(at)), (VARY, VARY_ON.to_owned())], body).into_response()
 }
 
 /// A position as an entity tag.
 pub(crate) fn etag(position: Position) -> String {
     format!("\"{position}\"")
+}
+
+/// The page, unless the client says that it knows it. A gap is told each time: the client that has
+/// not seen it does not know what it has missed.
+fn answer(page: &Page, known: &Known) -> Response {
+    if page.gap.is_none() && known.includes(page.at) {
+        return not_modified(page.at);
+    }
+    let headers = [
+        (CONTENT_TYPE, "application/json".to_owned()),
+        (ETAG, etag(page.at)),
+        (VARY, VARY_ON.to_owned()),
+    ];
+    (headers, Body::new(json(page))).into_response()
 }
 
 /// `{"at":…,"messages":[…],"gap":…}`, the messages shared with everybody who reads them.
@@ -86,18 +105,54 @@ fn json(page: &Page) -> Segments {
     body
 }
 
-/// Whether `If-None-Match` names this position (RFC 9110 §13.1.2: weak comparison).
-fn is_known(headers: &HeaderMap, at: Position) -> bool {
-    let etag = etag(at);
-    let lines = headers.get_all(IF_NONE_MATCH).iter().flat_map(|line| line.to_str());
-    let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+/// What a poll gets for which nothing came: the place to go on from.
+fn nothing(reader: &Reader) -> Page {
+    Page { gap: None, entries: Vec::new(), at: reader.position() }
+}
+
+/// The last answer on this connection: the server stops, and each client is told its own time to
+/// ask again.
+fn come_back(mut response: Response, retry: Duration) -> Response {
+    let seconds = retry.as_secs_f64().ceil().to_string();
+    insert(&mut response, RETRY_AFTER, &seconds);
+    insert(&mut response, CONNECTION, "close");
+    response
+}
+
+fn insert(response: &mut Response, name: HeaderName, value: &str) {
+    // Digits and words of ours are always a header's value.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
 fn not_modified(at: Position) -> Response {
-    (StatusCode::NOT_MODIFIED, [(ETAG, etag(at))]).into_response()
+    let headers = [(ETAG, etag(at)), (VARY, VARY_ON.to_owned())];
+    (StatusCode::NOT_MODIFIED, headers).into_response()
 }
 
-fn not_acceptable(detail: &str) -> Problem {
-    Problem::new(Code::NotAcceptable, detail)
+fn expired() -> Problem {
+    Problem::new(Code::Unauthorized, "The token has expired: ask again with a fresh one.")
+}
+
+/// The positions that the client names in `If-None-Match` (RFC 9110 §13.1.2: weak comparison).
+struct Known(Vec<String>);
+
+impl Known {
+    fn by(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(IF_NONE_MATCH).iter().flat_map(|line| line.to_str());
+        let tags = lines.flat_map(|line| line.split(',')).map(str::trim);
+        Self(tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag).to_owned()).collect())
+    }
+
+    fn includes(&self, at: Position) -> bool {
+        let etag = etag(at);
+        self.0.iter().any(|tag| tag == "*" || *tag == etag)
+    }
+
+    /// The position, where the client names one: it waits for what comes after it.
+    fn position(&self) -> Option<Position> {
+        let [tag] = &*self.0 else { return None };
+        tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    }
 }

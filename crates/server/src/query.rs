@@ -2,31 +2,56 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
-use http::Uri;
+use axum::extract::Request;
+use http::{HeaderName, Uri};
 use sockeye_hub::Start;
 use url::form_urlencoded;
 
+use crate::prefer;
 use crate::problem::{Code, Problem};
 
 /// Messages in one poll when `limit` does not say.
 const DEFAULT_LIMIT: usize = 100;
 /// Messages in one poll at most.
 const MAX_LIMIT: usize = 1000;
+/// Seconds that a long poll waits at most: proxies in front give up soon after.
+const MAX_WAIT: u64 = 60;
+/// Bytes of padding at most.
+const MAX_PAD: usize = 64 * 1024;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Where reading starts. `Last-Event-ID` comes first: a browser that reconnects sends it with the
+/// URL it began with. Then the names under which polyfills of `EventSource` put the same into the
+/// URL, and then `after`. What is empty counts as not there.
+pub(crate) fn start(request: &Request) -> Result<Option<Start>, Problem> {
+    if let Some(line) = request.headers().get(LAST_EVENT_ID).filter(|line| !line.is_empty()) {
+        // What is not even ASCII becomes a text that is no place to start, for the same reason.
+        return position(line.to_str().unwrap_or(" ")).map(Some);
+    }
+    for alias in ["lastEventId", "last_event_id"] {
+        if let Some(text) = parameter(request.uri(), alias)?.filter(|text| !text.is_empty()) {
+            return position(&text).map(Some);
+        }
+    }
+    after(request.uri())
+}
 
 /// `?after=`: where reading starts.
 pub(crate) fn after(uri: &Uri) -> Result<Option<Start>, Problem> {
-    parameter(uri, "after")?
-        .map(|text| {
-            text.parse().map_err(|_| {
-                Problem::new(
-                    Code::BadPosition,
-                    "`after` takes a position such as k3f9.1187, `earliest`, `now`, `-50` (the \
-                     last fifty) or `10m` (the last ten minutes).",
-                )
-            })
-        })
-        .transpose()
+    parameter(uri, "after")?.map(|text| position(&text)).transpose()
+}
+
+fn position(text: &str) -> Result<Start, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(
+            Code::BadPosition,
+            "`after` takes a position such as k3f9.1187, `earliest`, `now`, `-50` (the last \
+             fifty) or `10m` (the last ten minutes).",
+        )
+    })
 }
 
 /// `?limit=`: messages in one answer, 1 to 1000.
@@ -35,6 +60,36 @@ pub(crate) fn limit(uri: &Uri) -> Result<usize, Problem> {
     parsed(&text)
         .filter(|limit| (1..=MAX_LIMIT).contains(limit))
         .ok_or_else(|| bad_request(format_args!("`limit` is a number from 1 to {MAX_LIMIT}.")))
+}
+
+/// `?wait=`, or else `Prefer: wait=`: how long to wait for messages where there are none, at most
+/// a minute. `None` is a poll that does not wait.
+pub(crate) fn wait(request: &Request) -> Result<Option<Duration>, Problem> {
+    let seconds = match parameter(request.uri(), "wait")? {
+        Some(text) => Some(parsed(&text).ok_or_else(|| {
+            bad_request(format_args!("`wait` is a number of seconds, at most {MAX_WAIT}."))
+        })?),
+        None => prefer::wait(request.headers()),
+    };
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_WAIT))))
+}
+
+/// `?pad=`: how many bytes to begin a stream with that mean nothing, to fill the buffer of a proxy
+/// that would hold back what comes after.
+pub(crate) fn pad(uri: &Uri) -> Result<usize, Problem> {
+    let Some(text) = parameter(uri, "pad")? else { return Ok(0) };
+    parsed(&text)
+        .filter(|pad| *pad <= MAX_PAD)
+        .ok_or_else(|| bad_request(format_args!("`pad` is a number of bytes up to {MAX_PAD}.")))
+}
+
+/// `?meta=1`: events with the whole message rather than the payload alone.
+pub(crate) fn has_meta(uri: &Uri) -> Result<bool, Problem> {
+    match parameter(uri, "meta")?.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(bad_request("`meta` is 1 or 0.")),
+    }
 }
 
 /// The parameter's value, decoded. One that is given twice is refused: nobody can say which one

@@ -21,6 +21,7 @@ pub(crate) struct App {
     pub(crate) origins: OriginRule,
     pub(crate) max_message: usize,
     pub(crate) body_timeout: Duration,
+    pub(crate) heartbeat: Duration,
     pub(crate) drain: Drain,
 }
 
@@ -60,6 +61,7 @@ impl Channels {
             origins,
             max_message: options.max_message,
             body_timeout: options.body_timeout,
+            heartbeat: options.heartbeat,
             drain: Drain::new(),
         };
         Self { app: Arc::new(app) }

@@ -1,0 +1,103 @@
+//! Server-Sent Events (WHATWG HTML §9.2): what a native `EventSource` reads.
+//!
+//! A field ends with its line, so nothing that others wrote may hold a line break. A payload is
+//! split into as many `data` lines as it has lines; positions are digits and letters, and the name
+//! of an event is visible ASCII by its type.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use sockeye_hub::{Entry, Gap, Payload, Position};
+
+use crate::message::{self, slot};
+
+/// A comment.
+pub(super) const HEARTBEAT: &[u8] = b":\n\n";
+
+/// How long to wait before reconnecting and, as an event without data, where to go on from: so a
+/// stream that breaks before its first message is resumed, too. A comment pads them.
+pub(super) fn opening(at: Position, retry: Duration, pad: usize) -> String {
+    let mut opening = self::retry(retry);
+    let _ = write!(opening, "id: {at}\n\n");
+    if pad > 0 {
+        // `:` and a line break are padding, too.
+        opening.insert_str(0, &format!(":{}\n", " ".repeat(pad.saturating_sub(2))));
+    }
+    opening
+}
+
+/// How long to wait before reconnecting.
+pub(super) fn retry(after: Duration) -> String {
+    format!("retry: {}\n", after.as_millis())
+}
+
+/// The event with the payload as its data; bytes in base64, and called `binary` so that nobody
+/// takes that for a text.
+pub(super) fn event(entry: &Entry) -> Bytes {
+    entry.form(slot::EVENT, || {
+        let mut event = head(entry);
+        match &entry.payload {
+            Payload::Bytes(bytes) => {
+                let _ = writeln!(event, "data: {}", Base64Display::new(bytes, &STANDARD));
+            }
+            Payload::Json(text) | Payload::Text(text) => push_lines(&mut event, text),
+        }
+        finish(event)
+    })
+    .clone()
+}
+
+/// The event with the whole message as its data.
+pub(super) fn meta_event(entry: &Entry) -> Bytes {
+    entry.form(slot::META_EVENT, || {
+        let mut event = head(entry);
+        // It is one line, and has its end.
+        event.push_str("data: ");
+        event.push_str(&message::encode(entry));
+        finish(event)
+    })
+    .clone()
+}
+
+/// The gap, and where what follows it begins.
+pub(super) fn gap(gap: &Gap) -> String {
+    format!("event: gap\nid: {}\ndata: {}\n\n", gap.next, message::gap_json(gap))
+}
+
+fn head(entry: &Entry) -> String {
+    let mut head = format!("id: {}\n", entry.position);
+    let name = match (&entry.payload, &entry.event) {
+        (Payload::Bytes(_), _) => "binary",
+        (_, Some(name)) => name.as_str(),
+        (_, None) => return head,
+    };
+    let _ = writeln!(head, "event: {name}");
+    head
+}
+
+/// A `data` line for each line of the text, whichever of the three line breaks it uses: the client
+/// puts them together again with `\n`.
+fn push_lines(event: &mut String, text: &str) {
+    let mut rest = text;
+    loop {
+        let end = rest.find(['\r', '\n']);
+        let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
+        event.push_str("data: ");
+        event.push_str(line);
+        event.push('\n');
+        if end.is_none() {
+            return;
+        }
+        rest = after.strip_prefix("\r\n").unwrap_or(&after[1..]);
+    }
+}
+
+/// It lives as long as the entry, so it takes no more room than it needs.
+fn finish(mut event: String) -> Bytes {
+    event.push('\n');
+    event.shrink_to_fit();
+    event.into()
+}
