@@ -5,8 +5,14 @@
 mod client;
 mod console;
 mod errors;
+mod event_source;
+mod events;
 mod http2;
+mod injection;
 mod limits;
+mod lines;
+mod listening;
+mod long_poll;
 mod origin;
 mod poll;
 mod publish;

@@ -1,0 +1,240 @@
+//! Server-Sent Events on `/c/{channel}`.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::client::TestServer;
+use crate::event_source::{Event, EventSource};
+
+fn event(name: &str, data: &str, last_id: &str) -> Event {
+    Event { name: name.to_owned(), data: data.to_owned(), last_id: last_id.to_owned() }
+}
+
+/// The data of the events, in order.
+fn data(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.data.as_str()).collect()
+}
+
+#[tokio::test]
+async fn the_head_lets_nobody_hold_the_stream_back() {
+    let server = TestServer::start().await;
+    let stream = server.events("/c/chat").await;
+    assert_eq!(stream.status, StatusCode::OK);
+    assert_eq!(stream.header("content-type"), "text/event-stream");
+    assert_eq!(stream.header("cache-control"), "no-store, no-transform");
+    assert_eq!(stream.header("x-accel-buffering"), "no");
+    assert_eq!(stream.header("content-length"), "");
+    assert_eq!(stream.header("x-content-type-options"), "nosniff");
+    assert!(stream.header("vary").contains("Accept"), "{:?}", stream.headers);
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_the_time_to_reconnect_and_the_position() {
+    let server = TestServer::start().await;
+    let at = server.publish("/c/chat", "before").await;
+    let mut stream = server.events("/c/chat").await;
+    assert!(stream.until("\n\n").await.starts_with("retry: "));
+    let source = EventSource::read(&stream.text);
+    assert_eq!((source.last_id, source.events), (at, vec![]));
+}
+
+#[tokio::test]
+async fn each_client_is_told_its_own_time_to_reconnect() {
+    let server = TestServer::start().await;
+    let mut times = HashSet::new();
+    for _ in 0..10 {
+        let mut stream = server.events("/c/chat").await;
+        stream.until("\n\n").await;
+        times.extend(EventSource::read(&stream.text).retries);
+    }
+    assert!(times.len() > 5, "{times:?}");
+    assert!(times.iter().all(|time| (500..=2500).contains(time)), "{times:?}");
+}
+
+#[tokio::test]
+async fn messages_come_as_they_are_published() {
+    let server = TestServer::start().await;
+    let mut stream = server.events("/c/chat").await;
+    for text in ["one", "", " three: \"3\"", "vier ü 四"] {
+        let at = server.publish("/c/chat", text).await;
+        let wanted = format!("id: {at}\ndata: {text}\n\n");
+        stream.until(&wanted).await;
+    }
+    let events = stream.until_events(4).await;
+    assert_eq!(data(&events), ["one", "", " three: \"3\"", "vier ü 四"]);
+    assert!(events.iter().all(|event| event.name == "message"));
+}
+
+#[tokio::test]
+async fn each_kind_of_message_has_its_form() {
+    let server = TestServer::start().await;
+    let mut stream = server.events("/c/chat").await;
+    let post = async |kind: &str, name: Option<&str>, body: &'static [u8]| {
+        let mut request = server.request(Method::POST, "/c/chat").header("Content-Type", kind);
+        if let Some(name) = name {
+            request = request.header("Sockeye-Event", name);
+        }
+        server.send(request, body).await.json()["at"].as_str().unwrap().to_owned()
+    };
+    let named = post("text/plain", Some("price"), b"42").await;
+    let json = post("application/json", None, b"{\"a\":\r\n[1,\n2]}").await;
+    let lines = post("text/plain", None, b"a\nb\r\nc\rd\n").await;
+    let bytes = post("application/octet-stream", Some("frame"), b"\x00\xff\n").await;
+    assert_eq!(
+        stream.until_events(4).await,
+        [
+            event("price", "42", &named),
+            event("message", "{\"a\":\n[1,\n2]}", &json),
+            event("message", "a\nb\nc\nd\n", &lines),
+            event("binary", "AP8K", &bytes),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn with_meta_the_data_is_the_message() {
+    let server = TestServer::start().await;
+    let mut stream = server.events("/c/chat?meta=1").await;
+    server.publish("/c/chat", "two\nlines").await;
+    let bytes = server.request(Method::POST, "/c/chat").header("Sockeye-Event", "frame");
+    server.send(bytes, "\0").await;
+    let json = server.post("/c/chat", "application/json", "[1,\n2]").await;
+    assert_eq!(json.status, StatusCode::CREATED);
+    let events = stream.until_events(3).await;
+    let messages: Vec<Value> =
+        events.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+    assert_eq!(json!(messages), server.get("/c/chat").await.json()["messages"]);
+    assert_eq!(messages[0]["data"], "two\nlines");
+    assert_eq!((&messages[1]["b64"], &messages[1]["event"]), (&json!("AA=="), &json!("frame")));
+    assert!(events.iter().zip(&messages).all(|(event, message)| message["at"] == event.last_id));
+    server.get("/c/chat?meta=yes").await; // JSON has its meta anyway.
+    let refused = server.request(Method::GET, "/c/chat?meta=yes");
+    let refused = server.send(refused.header("Accept", "text/event-stream"), "").await;
+    refused.assert_problem(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_stream_starts_where_it_is_told() {
+    let server = TestServer::start().await;
+    for number in 1..=4 {
+        server.publish("/c/chat", &number.to_string()).await;
+    }
+    for (after, expected) in [("earliest", "1234"), ("-2", "34"), ("10m", "1234")] {
+        let mut stream = server.events(&format!("/c/chat?after={after}")).await;
+        let events = stream.until_events(expected.len()).await;
+        assert_eq!(data(&events).concat(), expected, "after={after}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_id_wins_over_the_url() {
+    let server = TestServer::start().await;
+    let mut positions = Vec::new();
+    for number in 1..=4 {
+        positions.push(server.publish("/c/chat", &number.to_string()).await);
+    }
+    let (first, third) = (&positions[0], &positions[2]);
+    let cases = [
+        (format!("?after={first}"), None, "234"),
+        (format!("?after={first}"), Some(third.as_str()), "4"),
+        (format!("?lastEventId={first}"), Some(third), "4"),
+        (format!("?after={first}"), Some(""), "234"),
+        (format!("?after={first}&lastEventId={third}"), None, "4"),
+        (format!("?after={first}&last_event_id={third}"), None, "4"),
+        (format!("?after={third}&last_event_id="), None, "4"),
+    ];
+    for (query, last_event_id, expected) in cases {
+        let path = format!("/c/chat{query}");
+        let mut request = server.request(Method::GET, &path).header("Accept", "text/event-stream");
+        if let Some(id) = last_event_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        let events = server.listen(request).await.until_events(expected.len()).await;
+        assert_eq!(data(&events).concat(), expected, "{query} {last_event_id:?}");
+    }
+    let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
+    let refused = server.send(request.header("Last-Event-ID", "17"), "").await;
+    refused.assert_problem(400, "bad_position");
+}
+
+#[tokio::test]
+async fn a_drop_before_the_first_message_is_resumed() {
+    let server = TestServer::start().await;
+    let mut stream = server.events("/c/chat").await;
+    stream.until("\n\n").await;
+    let last_id = EventSource::read(&stream.text).last_id;
+    drop(stream);
+    server.publish("/c/chat", "while away").await;
+    let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
+    let mut stream = server.listen(request.header("Last-Event-ID", last_id)).await;
+    assert_eq!(data(&stream.until_events(1).await), ["while away"]);
+}
+
+#[tokio::test]
+async fn a_gap_is_told_in_band_and_carries_the_position_to_go_on_from() {
+    let server = TestServer::with(|options| options.history_count = 2).await;
+    let mut positions = Vec::new();
+    for number in 1..=5 {
+        positions.push(server.publish("/c/chat", &number.to_string()).await);
+    }
+    let mut stream = server.events(&format!("/c/chat?after={}", positions[0])).await;
+    let events = stream.until_events(3).await;
+    assert!(stream.text.contains(&format!("id: {}\n\n", positions[0])), "it has not moved yet");
+    let gap =
+        format!(r#"{{"after":"{}","next":"{}","why":"expired"}}"#, positions[0], positions[2]);
+    assert_eq!(events[0], event("gap", &gap, &positions[2]));
+    assert_eq!(data(&events[1..]), ["4", "5"]);
+
+    server.delete("/c/chat").await;
+    let events = stream.until_events(4).await;
+    assert_eq!(events[3].name, "gap");
+    assert_eq!(events[3].last_id, positions[4]);
+    assert!(events[3].data.contains(r#""why":"reset""#), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_comes_says_that_it_lives() {
+    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    let mut stream = server.events("/c/chat").await;
+    stream.until("\n\n:\n\n:\n\n").await;
+    let source = EventSource::read(&stream.text);
+    assert_eq!(source.events, []);
+    assert!(source.comments >= 2);
+}
+
+#[tokio::test]
+async fn padding_comes_first_and_means_nothing() {
+    let server = TestServer::start().await;
+    let mut stream = server.events("/c/chat?pad=2048").await;
+    stream.until("\n\n").await;
+    assert_eq!(stream.text.find('\n'), Some(2047));
+    let source = EventSource::read(&stream.text);
+    assert_eq!((source.comments, source.retries.len(), source.events.len()), (1, 1, 0));
+    let request = server.request(Method::GET, "/c/chat?pad=65537");
+    let refused = server.send(request.header("Accept", "text/event-stream"), "").await;
+    refused.assert_problem(400, "bad_request");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_when_to_come_back_and_ends_the_stream() {
+    let server = TestServer::start().await;
+    let mut stream = server.events("/c/chat").await;
+    stream.until("\n\n").await;
+    let running = server.begin_to_stop();
+    let source = EventSource::read(&stream.rest().await);
+    assert_eq!(source.retries.len(), 2, "{source:?}");
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_leaves_nothing_behind() {
+    let server = TestServer::start().await;
+    let streams = [server.events("/c/chat").await, server.lines("/c/chat").await];
+    server.has_readers(2).await;
+    drop(streams);
+    server.has_readers(0).await;
+    assert_eq!(server.hub.presence(&"chat".parse().unwrap()).count, 0);
+}

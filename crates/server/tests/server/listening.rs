@@ -1,0 +1,93 @@
+//! An answer that goes on: what a test does with a stream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Builder;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::{SOON, TestServer};
+use crate::event_source::{Event, EventSource};
+
+/// An open stream and what has come of it.
+pub(crate) struct Listening {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    body: Incoming,
+}
+
+impl TestServer {
+    /// Opens Server-Sent Events.
+    pub(crate) async fn events(&self, path: &str) -> Listening {
+        self.listen(self.request(Method::GET, path).header("Accept", "text/event-stream")).await
+    }
+
+    /// Opens JSON lines.
+    pub(crate) async fn lines(&self, path: &str) -> Listening {
+        self.listen(self.request(Method::GET, path).header("Accept", "application/x-ndjson")).await
+    }
+
+    /// Sends the request on a connection of its own and gives the answer as soon as it begins.
+    pub(crate) async fn listen(&self, request: Builder) -> Listening {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let answer = timeout(SOON, sender.send_request(request)).await;
+        let (head, body) = answer.expect("the server answers at once").unwrap().into_parts();
+        Listening { status: head.status, headers: head.headers, text: String::new(), body }
+    }
+
+    /// Waits until so many readers are left.
+    pub(crate) async fn has_readers(&self, count: u64) {
+        let left = async {
+            while self.hub.figures().readers != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(SOON, left).await.expect("readers come and go");
+    }
+}
+
+impl Listening {
+    /// A header's value, or nothing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Reads until `wanted` has come; gives all that came.
+    pub(crate) async fn until(&mut self, wanted: &str) -> &str {
+        self.until_that(|text| text.contains(wanted)).await
+    }
+
+    /// Reads until there are so many events; gives all that came.
+    pub(crate) async fn until_events(&mut self, count: usize) -> Vec<Event> {
+        self.until_that(|text| EventSource::read(text).events.len() >= count).await;
+        EventSource::read(&self.text).events
+    }
+
+    async fn until_that(&mut self, is_enough: impl Fn(&str) -> bool) -> &str {
+        let read = async {
+            while !is_enough(&self.text) {
+                let frame = self.body.frame().await.expect("the stream goes on").unwrap();
+                self.text.push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap());
+            }
+        };
+        timeout(SOON, read).await.expect("what is waited for comes");
+        &self.text
+    }
+
+    /// Reads to the end; gives all that came.
+    pub(crate) async fn rest(mut self) -> String {
+        let rest = timeout(SOON, self.body.collect()).await.expect("the stream ends").unwrap();
+        self.text.push_str(str::from_utf8(&rest.to_bytes()).unwrap());
+        self.text
+    }
+}
