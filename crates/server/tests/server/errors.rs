@@ -71,11 +71,6 @@ async fn methods_that_a_resource_has_not() {
 #[tokio::test]
 async fn forms_that_are_not_there_are_refused_and_not_faked() {
     let server = TestServer::start().await;
-    for accept in ["text/event-stream", "application/x-ndjson"] {
-        let request = server.request(Method::GET, "/c/chat").header("Accept", accept);
-        server.send(request, "").await.assert_problem(406, "not_acceptable");
-    }
-    server.get("/c/chat?wait=25").await.assert_problem(406, "not_acceptable");
     server.get("/connect").await.assert_problem(404, "not_found");
     server.get("/c/chat/presence").await.assert_problem(404, "not_found");
 }
