@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
-use sockeye_server::{Listen, LocalAddress, Origin, Server, ServerOptions};
+use sockeye_server::{Listen, LocalAddress, Origin, PolicyRule, Server, ServerOptions};
 
 use crate::{
     certificate::Certificate,
@@ -52,6 +52,12 @@ pub(crate) struct Serve {
     #[arg(value_parser = time)]
     history_age: Duration,
 
+    /// What becomes of readers that are too slow for the history: PATTERN=catchup (they go on with
+    /// the oldest message kept), =latest (with the newest) or =close (they are cut off); may be
+    /// given several times, the first whose pattern matches the channel counts
+    #[arg(long, value_name = "PATTERN=POLICY", env = "SOCKEYE_POLICY", value_delimiter = ',')]
+    policy: Vec<PolicyRule>,
+
     /// The largest message
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", default_value = "64k")]
     max_message: Size,
@@ -96,6 +102,7 @@ impl Serve {
         options.history_count = self.history_count;
         options.history_bytes = self.history_bytes.0;
         options.history_age = self.history_age;
+        options.policy = self.policy;
         options.max_message = self.max_message.in_memory();
         options.drain = self.drain;
         options.tls = self.certificate.read()?;

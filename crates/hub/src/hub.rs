@@ -7,8 +7,8 @@ use crate::log::Log;
 use crate::presence::Rooms;
 use crate::shards::Shards;
 use crate::{
-    Budget, ChannelName, Epoch, Figures, Options, Page, Position, Publication, Publishing, Reader,
-    Start,
+    Budget, ChannelName, Epoch, Figures, Options, Page, Policy, Position, Publication, Publishing,
+    Reader, Start,
 };
 
 /// All channels of a server. Cloning is cheap: clones are the same hub.
@@ -97,9 +97,10 @@ impl Hub {
     /// It costs a few dozen bytes, however far behind it is. A channel nothing was ever published
     /// on is remembered only as long as it has readers.
     pub fn subscribe(&self, channel: &ChannelName, start: Start) -> Reader {
-        let channel = self.0.shards.join(channel, &self.0.meter);
-        let cursor =
-            channel.read(&self.0.options, &self.0.meter, |log, now| log.locate(start, now));
+        let Inner { options, shards, meter, .. } = &*self.0;
+        let policy = Policy::of(channel, &options.policies);
+        let channel = shards.join(channel, meter);
+        let cursor = channel.read(options, meter, |log, now| log.locate(start, policy, now));
         Reader::new(self.clone(), channel, cursor)
     }
 
@@ -107,8 +108,9 @@ impl Hub {
     ///
     /// To read on, begin the next page [`After`](Start::After) the [`at`](Page::at) of this one.
     pub fn read(&self, channel: &ChannelName, start: Start, limit: usize) -> Page {
+        let policy = Policy::of(channel, &self.0.options.policies);
         let page = |log: &Log, now| {
-            let mut cursor = log.locate(start, now);
+            let mut cursor = log.locate(start, policy, now);
             log.page(&mut cursor, Budget::entries(limit))
         };
         match self.0.shards.find(channel) {

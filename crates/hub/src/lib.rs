@@ -37,7 +37,8 @@
 //!   [`Epoch`] is new with each hub: what was in memory is lost, and those who come back learn it.
 //! - A reader gets every entry once and in order, or a [`Gap`] in its place: `expired` (trimmed
 //!   while it was away), `slow` (trimmed while it was connected), `reset` (another epoch, a
-//!   position that is not there yet, or a history that was [forgotten](Hub::forget)).
+//!   position that is not there yet, or a history that was [forgotten](Hub::forget)). How it goes
+//!   on after one is its channel's [`Policy`].
 //! - A publisher never waits for a reader, and one who repeats itself with an
 //!   [`IdempotencyKey`] is heard once.
 //! - Memory is bounded by [`Options`]; what peers merely ask about leaves nothing behind.
@@ -58,6 +59,8 @@ mod log;
 mod name;
 mod options;
 mod page;
+mod pattern;
+mod policy;
 mod position;
 mod presence;
 mod publishing;
@@ -72,6 +75,8 @@ pub use keys::{BadIdempotencyKey, IdempotencyKey};
 pub use name::{BadChannelName, BadEventName, ChannelName, EventName};
 pub use options::{Clock, Options};
 pub use page::{Budget, Gap, Item, Lag, Page, Why};
+pub use pattern::{BadPattern, Pattern};
+pub use policy::{BadPolicy, Policy, PolicyRule};
 pub use position::{BadPosition, Epoch, Position};
 pub use presence::{Change, Lease, Member, Presence, Watch};
 pub use publishing::Publishing;

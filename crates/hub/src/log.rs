@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Position, Start, Why};
+use crate::{Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Start, Why};
 
 /// Recent entries with offsets that follow each other: the newest has the offset `last`, so the
 /// first kept has `last - entries.len() + 1`.
@@ -34,6 +34,9 @@ pub(crate) struct Cursor {
     forgets: u64,
     /// What was lost before the reader began and is still to be told. Rare, so it is boxed.
     lost: Option<Box<(Position, Why)>>,
+    policy: Policy,
+    /// Whether it was cut off, by its policy.
+    is_over: bool,
 }
 
 impl Log {
@@ -148,14 +151,14 @@ impl Log {
 /// Reading.
 impl Log {
     /// Puts a new reader where `start` says.
-    pub(crate) fn locate(&self, start: Start, now: u64) -> Cursor {
+    pub(crate) fn locate(&self, start: Start, policy: Policy, now: u64) -> Cursor {
         let mut lost = None;
         let offset = match start {
             Start::After(position) => match self.loss(position) {
                 None => position.offset,
                 Some(why) => {
                     lost = Some(Box::new((position, why)));
-                    self.start()
+                    self.resumption(policy, why)
                 }
             },
             Start::Earliest => self.start(),
@@ -167,7 +170,8 @@ impl Log {
                 self.start() + older as u64
             }
         };
-        Cursor { at: self.position(offset), forgets: self.forgets, lost }
+        let at = self.position(offset);
+        Cursor { at, forgets: self.forgets, lost, policy, is_over: false }
     }
 
     /// Why one who comes back to `position` cannot go on as if never away, if so.
@@ -182,10 +186,21 @@ impl Log {
         }
     }
 
+    /// The offset after which one goes on who has lost something.
+    fn resumption(&self, policy: Policy, why: Why) -> u64 {
+        match policy {
+            Policy::Latest if why != Why::Reset => self.start().max(self.last.saturating_sub(1)),
+            Policy::Catchup | Policy::Close | Policy::Latest => self.start(),
+        }
+    }
+
     /// The next thing for a reader, if there is one.
     pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Item> {
         if let Some(gap) = self.gap(cursor) {
             return Some(Item::Gap(gap));
+        }
+        if cursor.is_over {
+            return None;
         }
         let entry = self.entries.get(self.index(cursor))?;
         cursor.at = entry.position;
@@ -201,7 +216,8 @@ impl Log {
             bytes = bytes.saturating_add(entry.charge());
             first || bytes <= budget.bytes
         };
-        let rest = self.entries.range(self.index(cursor)..);
+        let first = if cursor.is_over { self.entries.len() } else { self.index(cursor) };
+        let rest = self.entries.range(first..);
         let mut entries = Vec::with_capacity(rest.len().min(budget.entries));
         entries.extend(rest.take(budget.entries).take_while(fits).cloned());
         if let Some(newest) = entries.last() {
@@ -212,13 +228,19 @@ impl Log {
 
     /// How far the reader is behind.
     pub(crate) fn lag(&self, cursor: &Cursor) -> Lag {
-        let entries = (self.entries.len() - self.index(cursor)) as u64;
-        Lag { end: self.end(), entries, gap: self.gap_ahead(cursor) }
+        let gap = self.gap_ahead(cursor);
+        let entries = match gap {
+            Some(why) => self.last - self.resumption(cursor.policy, why),
+            None => (self.entries.len() - self.index(cursor)) as u64,
+        };
+        Lag { end: self.end(), entries, gap }
     }
 
     /// Why a gap is what the reader will be told next, if so.
     fn gap_ahead(&self, cursor: &Cursor) -> Option<Why> {
-        if cursor.forgets != self.forgets {
+        if cursor.is_over {
+            None
+        } else if cursor.forgets != self.forgets {
             Some(Why::Reset)
         } else if let Some(lost) = &cursor.lost {
             Some(lost.1)
@@ -227,12 +249,18 @@ impl Log {
         }
     }
 
-    /// Tells the reader what it missed, if anything, and puts it before the oldest entry kept.
-    /// What piled up since it was told last makes one gap.
+    /// Tells the reader what it missed, if anything, and puts it where its policy says. What
+    /// piled up since it was told last makes one gap.
     fn gap(&self, cursor: &mut Cursor) -> Option<Gap> {
         let why = self.gap_ahead(cursor)?;
         let after = cursor.position();
-        *cursor = Cursor { at: self.position(self.start()), forgets: self.forgets, lost: None };
+        *cursor = Cursor {
+            at: self.position(self.resumption(cursor.policy, why)),
+            forgets: self.forgets,
+            lost: None,
+            policy: cursor.policy,
+            is_over: cursor.policy == Policy::Close && why == Why::Slow,
+        };
         Some(Gap { after, next: cursor.at, why })
     }
 
@@ -247,5 +275,9 @@ impl Cursor {
     /// Where the reader stands: what it was given last, or came with.
     pub(crate) fn position(&self) -> Position {
         self.lost.as_ref().map_or(self.at, |lost| lost.0)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::PolicyRule;
+
 /// What a hub keeps. The history of a channel is bounded by count, bytes *and* age: what one of
 /// them no longer covers is dropped, oldest first.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub struct Options {
     /// next used, or by [`Hub::sweep`](crate::Hub::sweep), even if a slow reader has not come to
     /// them.
     pub history_age: Duration,
+    /// What becomes of readers that the log no longer reaches back to, by channel: the first rule
+    /// whose pattern matches counts. Default none: [`Policy::Catchup`](crate::Policy) for all.
+    pub policies: Vec<PolicyRule>,
     /// The most channels remembered that something was ever published on. Default 100,000.
     /// Past half of it a sweep forgets those with neither entries nor readers.
     pub max_channels: u64,
@@ -43,6 +48,7 @@ impl Default for Options {
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),
+            policies: Vec::new(),
             max_channels: 100_000,
             max_bytes: 1 << 30,
             max_members: 10_000,

@@ -11,7 +11,8 @@ use crate::{Budget, ChannelName, Hub, Item, Lag, Page, Position};
 ///
 /// A reader has no queue: it holds its place in the log and reads on from there whenever it is
 /// asked. One that falls behind costs no more than one that does not; when the log no longer
-/// reaches back to it, it gets a [`Gap`](crate::Gap) and goes on at the oldest entry kept.
+/// reaches back to it, it gets a [`Gap`](crate::Gap) and goes on as its channel's
+/// [`Policy`](crate::Policy) says: by default at the oldest entry kept.
 ///
 /// Waiting is cancel-safe: a future that is dropped before it is ready has taken nothing.
 #[derive(Debug)]
@@ -75,6 +76,13 @@ impl Reader {
     /// How far the reader is behind.
     pub fn lag(&self) -> Lag {
         self.channel.lock().log.lag(&self.cursor)
+    }
+
+    /// Whether the gap it was given last was the end of it, by
+    /// [`Policy::Close`](crate::Policy::Close): then it is given nothing more, and waits for ever.
+    /// Whoever serves the reader ends what it serves.
+    pub fn is_over(&self) -> bool {
+        self.cursor.is_over()
     }
 
     /// The channel.

@@ -39,3 +39,5 @@ pub use crate::options::{Listen, ServerOptions};
 pub use crate::origin::{BadOrigin, Origin};
 pub use crate::router::Channels;
 pub use crate::server::Server;
+#[doc(no_inline)]
+pub use sockeye_hub::{Policy, PolicyRule};

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sockeye::tls::ServerTls;
+use sockeye_hub::PolicyRule;
 
 use crate::origin::Origin;
 
@@ -32,6 +33,9 @@ pub struct ServerOptions {
     pub history_bytes: u64,
     /// How long a message is kept. Default: 24 hours.
     pub history_age: Duration,
+    /// What becomes of readers that a history no longer reaches back to, by channel; the first rule
+    /// that matches counts. Default: none, so all [catch up](sockeye_hub::Policy::Catchup).
+    pub policy: Vec<PolicyRule>,
     /// Channels that hold or have held messages. Default: 100,000.
     pub max_channels: u64,
     /// Bytes kept of all channels together. Default: 1 GiB. Past it a channel that has messages
@@ -61,6 +65,7 @@ impl Default for ServerOptions {
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),
+            policy: Vec::new(),
             max_channels: 100_000,
             max_bytes: 1 << 30,
             max_message: 64 << 10,

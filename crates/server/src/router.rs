@@ -47,6 +47,7 @@ impl Channels {
             history_count: options.history_count,
             history_bytes: options.history_bytes,
             history_age: options.history_age,
+            policies: options.policy.clone(),
             max_channels: options.max_channels,
             max_bytes: options.max_bytes,
             ..Default::default()

@@ -7,6 +7,7 @@ mod history;
 mod keys;
 mod memory;
 mod model;
+mod policies;
 mod presence;
 mod readers;
 
