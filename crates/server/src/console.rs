@@ -1,4 +1,5 @@
-//! The console at `/`: a page and the files it names, built into the program.
+//! The console at `/`, a page and the files it names; and the browser client at `/sockeye.js`. Built
+//! into the program.
 
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -39,8 +40,16 @@ macro_rules! file {
     };
 }
 
+/// The client that any page may import.
+const CLIENT: File = File {
+    path: "/sockeye.js",
+    content_type: JS,
+    content: include_str!("../../../clients/js/sockeye.js"),
+};
+
 /// All of them.
 pub(crate) const FILES: &[File] = &[
+    CLIENT,
     file!("/", HTML, "index.html"),
     file!("/channel.js", JS, "channel.js"),
     file!("/chat.js", JS, "chat.js"),
@@ -81,9 +90,11 @@ mod tests {
             .unwrap()
             .map(|file| format!("/{}", file.unwrap().file_name().into_string().unwrap()))
             .map(|path| if path == "/index.html" { "/".to_owned() } else { path })
+            .chain([CLIENT.path.to_owned()])
             .collect();
         there.sort();
-        let served: Vec<&str> = FILES.iter().map(|file| file.path).collect();
+        let mut served: Vec<&str> = FILES.iter().map(|file| file.path).collect();
+        served.sort_unstable();
         assert_eq!(served, there);
     }
 }

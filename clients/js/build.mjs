@@ -1,0 +1,31 @@
+/**
+ * Puts the files of `src/` into one module, `sockeye.js`: `node build.mjs`. Without comments and indentation it is small
+ * enough to be sent to every visitor, and still to be read in a debugger. Nothing else is changed.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+// Each after those it imports from.
+const FILES = ['position', 'time', 'message', 'http', 'run', 'socket', 'requests', 'line', 'subscription', 'sockeye'];
+const HEAD = '// Sockeye, the browser client. Made by build.mjs from src/, where it is explained. MIT OR Apache-2.0.\n';
+
+/** The module as text. */
+export function build() {
+  return HEAD + FILES.map((name) => strip(read(`src/${name}.js`), name === FILES.at(-1))).join('');
+}
+
+/** What is to be read by a machine. Comments stand on lines of their own, imports on one line each. */
+function strip(source, isEntry) {
+  const lines = source.split('\n').map((line) => line.trim());
+  const kept = lines.filter((line) => line && !/^(\/\/|\/?\*|import )/.test(line));
+  return kept.map((line) => `${isEntry ? line : line.replace(/^export /, '')}\n`).join('');
+}
+
+function read(name) {
+  return readFileSync(new URL(name, import.meta.url), 'utf8');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(new URL('sockeye.js', import.meta.url), build());
+}

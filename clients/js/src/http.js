@@ -1,0 +1,109 @@
+/** Requests to the server, with the token. */
+
+import { isBytes } from './message.js';
+import { backoff, sleep } from './time.js';
+
+const LONGEST_RETRY_AFTER = 300_000;
+
+/** The server's answer, when it is not what was asked for. `code` is stable, the message is for people. */
+export class Problem extends Error {
+  constructor({ message, ...about }) {
+    super(message);
+    Object.assign(this, about);
+  }
+}
+
+export class Http {
+  /** When the token should be replaced. */
+  freshUntil = Infinity;
+  #options;
+  #token;
+
+  constructor(base, options) {
+    this.base = base;
+    if (!base.pathname.endsWith('/')) base.pathname += '/';
+    this.#options = options;
+  }
+
+  url(path, query = {}) {
+    const url = new URL(path, this.base);
+    const all = { ...query, as: this.#options.as };
+    for (const [name, value] of Object.entries(all)) if (value !== undefined) url.searchParams.set(name, value);
+    return url;
+  }
+
+  /** The token to show, if there is one; another when `refused` was not good enough. */
+  async token(refused) {
+    const { token } = this.#options;
+    if (typeof token !== 'function') return token === refused ? undefined : token;
+    if (!this.#token || this.#token === refused || Date.now() > this.freshUntil) {
+      try {
+        this.#token = await token();
+      } catch ({ message }) {
+        throw new Problem({ message, retryAfter: 1 });
+      }
+      this.freshUntil = Date.now() + lifetime(this.#token) * 0.8;
+    }
+    return this.#token;
+  }
+
+  async fetch(path, { query, headers, ...init } = {}) {
+    const send = (token) => {
+      const authorization = token && { Authorization: `Bearer ${token}` };
+      return fetch(this.url(path, query), { cache: 'no-store', ...init, headers: { ...authorization, ...headers } });
+    };
+    const token = await this.token();
+    let response = await send(token);
+    const fresh = response.status === 401 && token && (await this.token(token));
+    if (fresh) response = await send(fresh);
+    const { status } = response;
+    if (response.ok || status === 304) return response;
+    const { code, title, detail } = await response.json().catch(() => ({}));
+    const retryAfter = Math.min(Number(response.headers.get('Retry-After')) * 1000 || 0, LONGEST_RETRY_AFTER);
+    throw new Problem({ message: detail ?? title ?? `The server answered ${status}.`, status, code, retryAfter });
+  }
+
+  /** One page of a channel. */
+  async page(channel, query, { headers, ...init }) {
+    const response = await this.fetch(`c/${channel}`, { ...init, query, headers: { Accept: 'application/json', ...headers } });
+    return response.status === 304 ? { at: query.after, messages: [] } : response.json();
+  }
+
+  /** Publishes, and gives the position. */
+  async publish({ channel, data, event, key, signal }) {
+    const isText = typeof data === 'string';
+    const type = isBytes(data) ? 'application/octet-stream' : isText ? 'text/plain;charset=utf-8' : 'application/json';
+    const body = isBytes(data) || isText ? data : JSON.stringify(data);
+    const headers = { 'Content-Type': type, 'Idempotency-Key': key, ...(event && { 'Sockeye-Event': event }) };
+    return (await (await this.fetch(`c/${channel}`, { method: 'POST', body, headers, signal })).json()).at;
+  }
+}
+
+/** Does something again and again until it works, the server refuses, or it has been tried often enough. */
+export async function patiently(attempt, signal, times = Infinity) {
+  for (let n = 0; ; n += 1) {
+    try {
+      return await attempt(n);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!isTransient(error) || n + 1 >= times) throw error;
+      await sleep(Math.max(error.retryAfter ?? 0, backoff(n)), signal);
+    }
+  }
+}
+
+/** Whether it may work next time: the network failed, or the server was not well. */
+export function isTransient({ status, code, retry }) {
+  return retry ?? (status ? status === 429 || status >= 500 : !code);
+}
+
+/** How many milliseconds a JSON Web Token has left, by this clock or, if that is wrong, by its own dates. */
+function lifetime(token) {
+  try {
+    const { exp, iat } = JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
+    const left = exp * 1000 - Date.now();
+    return left > 0 || !iat ? (left || Infinity) : (exp - iat) * 1000;
+  } catch {
+    return Infinity;
+  }
+}

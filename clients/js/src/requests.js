@@ -1,0 +1,144 @@
+/** The three transports over plain HTTP: Server-Sent Events, long polls, polls. Each reads its channels one by one. */
+
+import { Run } from './run.js';
+import { ANSWER_WITHIN, about, sleep, within } from './time.js';
+
+const PAGE = 1000;
+/** Over HTTP/1.1 a browser makes six connections to a server. The rest of the page needs some, too. */
+const HELD_REQUESTS = 4;
+/** A stream that has brought nothing by then is held up by somebody on the way. */
+const FIRST_WITHIN = 5_000;
+/** The server sends a comment every 15 seconds. */
+const SILENT = 40_000;
+/** Seconds for which the server holds a poll: the first to see whether that gets through, and then. */
+const HOLD = { first: 2, then: 25 };
+
+class RequestRun extends Run {
+  #loops = new Map();
+  #heardAt = Date.now();
+
+  start() {
+    for (const channel of this.line.channels) this.open(channel);
+  }
+
+  async open(channel) {
+    const { name } = channel;
+    if (this.#loops.has(name)) return;
+    const loop = new AbortController();
+    this.#loops.set(name, loop);
+    const signal = AbortSignal.any([this.signal, loop.signal]);
+    try {
+      const mayHold = this.#loops.size <= HELD_REQUESTS;
+      await (mayHold ? this.listen(channel, signal) : this.poll(channel, signal));
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.code && [400, 401, 403, 404].includes(error.status)) this.line.refused(name, error);
+      else this.end(error);
+    }
+  }
+
+  shut(name) {
+    this.#loops.get(name)?.abort();
+    this.#loops.delete(name);
+  }
+
+  heard() {
+    this.#heardAt = Date.now();
+    this.works();
+  }
+
+  async poll(channel, signal) {
+    for (;;) {
+      const isFull = await this.page(channel, 0, signal);
+      if (!isFull) await sleep(about(this.line.pollInterval), signal);
+    }
+  }
+
+  /** Polls once, held by the server for `wait` seconds. Gives whether there may be more at once. */
+  async page({ name, at }, wait, signal) {
+    const query = { after: at ?? 'now', limit: PAGE, ...(wait && { wait }) };
+    const headers = at && !wait ? { 'If-None-Match': `"${at}"` } : {};
+    const page = await within(wait * 1000 + ANSWER_WITHIN, this.http.page(name, query, { signal, headers }));
+    signal.throwIfAborted();
+    this.heard();
+    this.line.tookPage(name, page);
+    return page.messages.length === PAGE;
+  }
+
+  // Begun anew with a fresh token, from the same position.
+  refresh() {
+    this.end();
+  }
+
+  probe() {
+    if (Date.now() - this.#heardAt > SILENT / 2) this.end();
+  }
+}
+
+/** Server-Sent Events over `fetch`, which shows statuses and sends headers as `EventSource` does not. */
+export class StreamRun extends RequestRun {
+  #toldWhen = new Set();
+
+  async listen(channel, signal) {
+    const { name, at } = channel;
+    const request = { query: { meta: 1, after: at ?? 'now' }, headers: { Accept: 'text/event-stream' }, signal };
+    const response = await within(FIRST_WITHIN, this.http.fetch(`c/${name}`, request));
+    if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Error('That is no event stream.');
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const parse = eventParser((event) => this.#event(channel, event));
+    for (let patience = FIRST_WITHIN; ; patience = SILENT) {
+      const { done, value } = await within(patience, reader.read());
+      signal.throwIfAborted();
+      if (done) throw new Error('The event stream ended.');
+      this.heard();
+      parse(value);
+    }
+  }
+
+  #event(channel, { event, id, data, retry }) {
+    if (retry) {
+      // Said at the beginning, and a second time before the server goes.
+      this.bye = this.#toldWhen.has(channel);
+      this.#toldWhen.add(channel);
+      this.retryMs = Number(retry);
+    }
+    if (data) this.line.took(channel.name, event === 'gap' ? { gap: JSON.parse(data) } : JSON.parse(data));
+    else if (id) this.line.stands(channel, id);
+  }
+}
+
+/** Long polls: the server answers when there is something to say. They get through where streams are held up. */
+export class HeldRun extends RequestRun {
+  async listen(channel, signal) {
+    let wait = 0;
+    for (;;) {
+      const isFull = await this.page(channel, wait, signal);
+      if (!isFull) wait = wait ? Math.round(about(HOLD.then)) : HOLD.first;
+    }
+  }
+}
+
+/** Polls at intervals: what is left when nothing else gets through. */
+export class PollRun extends RequestRun {
+  listen(channel, signal) {
+    return this.poll(channel, signal);
+  }
+}
+
+/** A parser of event streams, fed piece by piece (WHATWG HTML §9.2.6). */
+export function eventParser(dispatch) {
+  let [rest, event] = ['', {}];
+  return (text) => {
+    // A CR at the very end may be half the end of a line.
+    const lines = (rest + text).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    for (const line of lines) {
+      const [, field, value = ''] = /^([^:]*)(?:: ?([^]*))?$/.exec(line);
+      if (!line) {
+        dispatch(event);
+        event = {};
+      } else if (field === 'data' && 'data' in event) event.data += `\n${value}`;
+      else event[field] = value;
+    }
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * Sockeye in the browser: channels to read and to write, over whatever gets through.
+ *
+ *     const sockeye = new Sockeye('https://example.org/');
+ *     sockeye.subscribe('chat', { after: '-50', onmessage: ({ data }) => console.log(data) });
+ *     await sockeye.publish('chat', { text: 'hello' });
+ *
+ * A channel is a log, and a position in it means the same on every transport. Everything rests on that. A `Line` is a
+ * position in each channel and one connection that moves it on; when the connection breaks, the next one, of whatever
+ * kind, goes on from there. A `Subscription` is a position, too. With each message the line tells where it stood before,
+ * so a subscription that came late, or sits in another tab and missed something, sees that and polls for the rest.
+ */
+
+import { Http, patiently } from './http.js';
+import { Line } from './line.js';
+import { opened, randomKey } from './message.js';
+import { Subscription } from './subscription.js';
+
+const PUBLISH_ATTEMPTS = 6;
+
+/** A server, and the channels on it that this page has to do with. `sockeye.d.ts` has the options. */
+export class Sockeye extends EventTarget {
+  state = 'idle';
+  transport = null;
+  retryAt = 0;
+  error = null;
+  #options;
+  #http;
+  #subscriptions = new Set();
+  /** The connection, if it is this tab that has it. @type {Line | null} */
+  #line = null;
+  #tab = randomKey();
+  /** What each tab reads: known to the tab with the connection. */
+  #wanted = new Map();
+  /** The other tabs. @type {BroadcastChannel | null} */
+  #others = null;
+  #closing = new AbortController();
+
+  constructor(url = new URL('.', import.meta.url), options = {}) {
+    super();
+    this.#options = { share: !options.token, ...options };
+    this.#http = new Http(new URL(url, globalThis.location?.href), this.#options);
+    const { share } = this.#options;
+    if (share && globalThis.navigator?.locks && globalThis.BroadcastChannel) this.#join(`sockeye ${this.#http.base} ${share}`);
+    else this.#lead();
+  }
+
+  /** Reads a channel, from now on if `after` does not say otherwise. */
+  subscribe(channel, options = {}) {
+    const subscription = new Subscription(channel, options, {
+      read: (after, signal) => patiently(() => this.read(channel, { after, signal }), signal),
+      changed: () => this.#ask(),
+      closed: () => this.#subscriptions.delete(subscription) && this.#ask(),
+    });
+    this.#subscriptions.add(subscription);
+    subscription.begin();
+    return subscription;
+  }
+
+  /** Publishes text, bytes or JSON, and gives its position once the server has it. A retry is not a repeat. */
+  async publish(channel, data, { key = randomKey(), event, signal } = {}) {
+    const publication = { channel, data, event, key, signal };
+    const attempt = (n) => (n === 0 && this.#line?.publish(publication)) || this.#http.publish(publication);
+    return patiently(attempt, signal, PUBLISH_ATTEMPTS);
+  }
+
+  /** One page of a channel's history: `{ at, messages, gap? }`. */
+  async read(channel, { after, limit = 1000, signal } = {}) {
+    const { messages, ...page } = await this.#http.page(channel, { after, limit }, { signal });
+    return { ...page, messages: messages.map((message) => opened(channel, message)) };
+  }
+
+  /** Who listens: `{ count, members }`. */
+  async presence(channel, { signal } = {}) {
+    return (await this.#http.fetch(`c/${channel}/presence`, { signal })).json();
+  }
+
+  /** Connects now, if it was waiting to. */
+  retry() {
+    if (this.#line) this.#line.wake();
+    else this.#others?.postMessage({ wake: true });
+  }
+
+  /** Ends it all. */
+  close() {
+    for (const subscription of [...this.#subscriptions]) subscription.close();
+    this.#closing.abort();
+    this.#line?.close();
+    this.#others?.close();
+    this.#others = null;
+    this.#take({ state: 'closed', transport: null });
+  }
+
+  // One tab holds the lock, and with it the connection; when it goes, both pass to the next.
+  #join(name) {
+    const { signal } = this.#closing;
+    const untilClosed = () => new Promise((done) => signal.addEventListener('abort', done));
+    const hold = (lock, held) => navigator.locks.request(lock, { signal }, held).catch(() => {});
+    this.#others = new BroadcastChannel(name);
+    this.#others.onmessage = ({ data }) => {
+      if (data.lead) this.#ask();
+      else if (data.wake) this.#line?.wake();
+      else if (!data.tab) this.#take(data);
+      else if (this.#line) {
+        // Every tab holds a lock of its own. Whoever gets it knows that the tab is no more.
+        if (!this.#wanted.has(data.tab)) hold(`${name} ${data.tab}`, () => this.#want({ tab: data.tab }));
+        this.#want(data);
+      }
+    };
+    hold(`${name} ${this.#tab}`, untilClosed);
+    hold(name, () => (this.#lead(), untilClosed()));
+  }
+
+  #lead() {
+    this.#line = new Line(this.#http, this.#options, (event) => {
+      this.#others?.postMessage(event);
+      this.#take(event);
+    });
+    this.#others?.postMessage({ lead: true });
+    this.#ask();
+  }
+
+  /** Tells the tab with the connection, this or another, what this tab reads. */
+  #ask() {
+    const channels = {};
+    for (const { channel, at, pending, presence } of this.#subscriptions) {
+      const { at: before, presence: wished } = channels[channel] ?? {};
+      if (!pending) channels[channel] = { at: before ?? at, presence: wished || presence };
+    }
+    const request = { tab: this.#tab, channels };
+    if (this.#line) this.#want(request);
+    else this.#others?.postMessage(request);
+  }
+
+  #want({ tab, channels = {} }) {
+    this.#wanted.set(tab, channels);
+    for (const [name, { at, presence }] of Object.entries(channels)) this.#line.want(name, at, presence);
+    this.#line.keepOnly(new Set([...this.#wanted.values()].flatMap(Object.keys)));
+  }
+
+  // What the line tells: how it is, or something of a channel.
+  #take({ channel, ...event }) {
+    if (channel) {
+      for (const each of [...this.#subscriptions]) if (each.channel === channel) each.take(event);
+    } else if (event.state !== this.state || event.transport !== this.transport || event.retryAt !== this.retryAt) {
+      Object.assign(this, event);
+      this.dispatchEvent(new Event('state'));
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/** One reader of one channel: calls back, and can be iterated over. Made by `Sockeye.subscribe`. */
+
+import { Problem } from './http.js';
+import { opened } from './message.js';
+import { isPast, sameEpoch } from './position.js';
+
+export class Subscription {
+  /** The position of the last message it was given. */
+  at = null;
+  /** Whether it still fetches the history it was asked to begin with. */
+  pending = false;
+  /** Settles when it is known where it begins: whatever is published after that comes. */
+  ready;
+  #options;
+  #owner;
+  #after;
+  /** What came while it was catching up. */
+  #late = null;
+  #closing = new AbortController();
+  #iterators = new Set();
+  #begun;
+
+  constructor(channel, options, owner) {
+    this.channel = channel;
+    this.presence = Boolean(options.presence);
+    this.#options = options;
+    this.#owner = owner;
+    this.#after = String(options.after ?? 'now');
+    if (this.#after.includes('.')) this.at = this.#after;
+    this.ready = new Promise((resolve, reject) => (this.#begun = { resolve, reject }));
+    this.ready.catch(() => {});
+  }
+
+  async begin() {
+    if (this.#after !== 'now' && !this.at) {
+      this.pending = true;
+      await this.#catchUp(null);
+      this.pending = false;
+    }
+    if (this.at) this.#begun.resolve(this.at);
+    if (!this.#closing.signal.aborted) this.#owner.changed();
+  }
+
+  close() {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    this.#owner.closed();
+    for (const iterator of this.#iterators) iterator.end();
+  }
+
+  /** Something from the line: it stood at `prev`, and then came a message or a gap, or nothing yet. */
+  take(event) {
+    const { error, join, leave, prev } = event;
+    if (error) this.#fail(new Problem(error));
+    else if (join) this.#call('onjoin', join);
+    else if (leave) this.#call('onleave', leave);
+    else if (this.#late) this.#late.push(event);
+    else {
+      this.at ??= prev;
+      this.#begun.resolve(this.at);
+      if (prev !== this.at && isPast(prev, this.at)) this.#catchUp(prev, [event]);
+      else this.#accept(event);
+    }
+  }
+
+  // What is older than where it stands has been seen. A new epoch begins with a gap.
+  #accept({ prev, message, gap }) {
+    const follows = prev === this.at;
+    if (gap && (follows || isPast(gap.next, this.at))) this.#skip(gap);
+    if (message && (follows || (sameEpoch(message.at, this.at) && isPast(message.at, this.at)))) {
+      this.at = message.at;
+      this.#give(opened(this.channel, message));
+    }
+  }
+
+  #skip(gap) {
+    this.at = gap.next;
+    this.#give({ gap: { channel: this.channel, ...gap } });
+  }
+
+  // Polls until it stands where the line does, then goes on with what the line has brought meanwhile.
+  async #catchUp(until, late = []) {
+    this.#late = late;
+    try {
+      for (let more = true; more; ) {
+        const page = await this.#owner.read(this.at ?? this.#after, this.#closing.signal);
+        if (page.gap) this.#skip(page.gap);
+        for (const message of page.messages) {
+          this.at = message.at;
+          this.#give(message);
+        }
+        this.at = page.at;
+        more = until && page.messages.length && isPast(until, this.at);
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#late = null;
+    for (const event of late) this.#accept(event);
+  }
+
+  #fail(error) {
+    if (this.#closing.signal.aborted) return;
+    for (const iterator of this.#iterators) iterator.end(error);
+    this.#begun.reject(error);
+    this.close();
+    this.#options.onerror?.(error);
+  }
+
+  #give(item) {
+    if (this.#closing.signal.aborted) return;
+    for (const iterator of this.#iterators) iterator.give(item);
+    if (item.gap) this.#call('ongap', item.gap);
+    else this.#call('onmessage', item);
+  }
+
+  // What goes wrong in the application is told like any error of its own, and stops nothing here.
+  #call(name, value) {
+    try {
+      this.#options[name]?.(value);
+    } catch (error) {
+      setTimeout(() => {
+        throw error;
+      });
+    }
+  }
+
+  /** Messages and gaps (`{ gap }`) in order, until it is closed. They wait in memory for whoever iterates. */
+  [Symbol.asyncIterator]() {
+    const waiting = [];
+    let [wake, ended, failure] = [null, this.#closing.signal.aborted, null];
+    this.#iterators.add({
+      give: (item) => (waiting.push(item), wake?.()),
+      end: (error) => ((ended = true), (failure ??= error), wake?.()),
+    });
+    const next = async () => {
+      while (!waiting.length && !ended) await new Promise((resolve) => (wake = resolve));
+      if (failure && !waiting.length) throw failure;
+      return { done: !waiting.length, value: waiting.shift() };
+    };
+    return { next, return: async () => (this.close(), { done: true, value: undefined }) };
+  }
+}
