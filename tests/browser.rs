@@ -2,24 +2,50 @@
 
 use std::process::Command;
 
+use serde_json::{Value, json};
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::script::folder;
+use sockeye_tests::tls::Certificates;
 
 #[test]
 fn the_browser_tests_pass() {
-    let (mut server, mut echo) = (Sockeye::serve(&[]), Sockeye::echo(&[]));
+    let (server, echo) = (Sockeye::serve(&[]), Sockeye::echo(&[]));
+    let certificates = Certificates::new();
+    let (others, urls) = every_way(&certificates, &server.http(""));
     let screenshots = std::env::var_os("SOCKEYE_SCREENSHOT_DIR");
     let status = Command::new("node")
         .args(["--test", "--test-reporter=spec"])
         .args(test_files())
         .env("SOCKEYE_URL", server.http(""))
         .env("SOCKEYE_ECHO_URL", echo.ws("/"))
+        .env("SOCKEYE_SERVERS", Value::from(urls).to_string())
         .env("SOCKEYE_SCREENSHOT_DIR", screenshots.unwrap_or_else(|| std::env::temp_dir().into()))
         .status()
         .expect("`cargo xtask test browser` installs node");
     assert!(status.success(), "the browser tests failed: {status}");
-    server.assert_sound();
-    echo.assert_sound();
+    for mut server in [server, echo].into_iter().chain(others) {
+        server.assert_sound();
+    }
+}
+
+/// Servers that send back what they get, plain and with TLS, that compress or do not, to pages of this
+/// origin too; and their URLs.
+fn every_way(certificates: &Certificates, page: &str) -> (Vec<Sockeye>, Vec<Value>) {
+    let flags = certificates.flags();
+    let tls = flags.each_ref().map(String::as_str);
+    let mut servers = Vec::new();
+    let mut urls = Vec::new();
+    for flags in [&[][..], &tls] {
+        for deflate in ["on", "off"] {
+            let server = Sockeye::echo(&[flags, &["--deflate", deflate]].concat());
+            urls.push(json!({ "url": server.ws("/"), "compresses": deflate == "on" }));
+            servers.push(server);
+        }
+        let server = Sockeye::serve(&[flags, &["--allow-origin", page]].concat());
+        urls.push(json!({ "url": server.ws("/c/browser"), "compresses": false }));
+        servers.push(server);
+    }
+    (servers, urls)
 }
 
 fn test_files() -> Vec<std::path::PathBuf> {

@@ -9,6 +9,9 @@ export class Gate {
   #sockets = new Set();
   #port = 0;
 
+  /** How many connections have come. */
+  connections = 0;
+
   /** @param {string} url where the gate leads */
   static async to(url) {
     const gate = new Gate();
@@ -19,12 +22,13 @@ export class Gate {
 
   /** The base URL on this side of the gate. */
   get url() {
-    return `http://127.0.0.1:${this.#port}`;
+    return `${this.#target.protocol}//127.0.0.1:${this.#port}`;
   }
 
   /** Lets connections through, on the same port each time. */
   async open() {
     this.#listener = net.createServer((near) => {
+      this.connections += 1;
       const far = net.connect(Number(this.#target.port), this.#target.hostname);
       for (const [socket, other] of [[near, far], [far, near]]) {
         this.#sockets.add(socket);

@@ -8,6 +8,7 @@ pub mod idle;
 pub mod peer;
 pub mod program;
 pub mod script;
+pub mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;

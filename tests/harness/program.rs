@@ -116,6 +116,8 @@ fn interrupt(child: &Child) {
 pub struct Sockeye {
     child: Child,
     address: SocketAddr,
+    /// `s` if it serves TLS.
+    secure: &'static str,
     log: Log,
 }
 
@@ -140,7 +142,10 @@ impl Sockeye {
         log.follow(child.stdout.take(), lines.0.clone());
         log.follow(child.stderr.take(), lines.0);
         match first_address(&lines.1) {
-            Ok(address) => Self { child, address, log },
+            Ok(address) => {
+                let secure = if args.contains(&"--tls-cert") { "s" } else { "" };
+                Self { child, address, secure, log }
+            }
             Err(why) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -158,13 +163,13 @@ impl Sockeye {
     /// The WebSocket URL of a path that begins with `/`.
     #[must_use]
     pub fn ws(&self, path: &str) -> String {
-        format!("ws://{}{path}", self.address)
+        format!("ws{}://{}{path}", self.secure, self.address)
     }
 
     /// The HTTP URL of a path that begins with `/`.
     #[must_use]
     pub fn http(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http{}://{}{path}", self.secure, self.address)
     }
 
     /// The memory the process holds, in bytes.

@@ -1,0 +1,73 @@
+//! An authority that nobody but the tests trusts, and its certificate for this machine.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+/// The certificates as PEM files, which go when this is dropped.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    /// Makes an authority, and a certificate for `localhost` and `127.0.0.1`.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "the tests' own authority");
+        let authority_key = KeyPair::generate().expect("a key");
+        let authority = params.self_signed(&authority_key).expect("an authority").pem();
+        let issuer = Issuer::new(params, authority_key);
+
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let params = CertificateParams::new(names).expect("names");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate").pem();
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, pem: String| {
+            std::fs::write(folder.path().join(name), pem).expect("the folder can be written");
+        };
+        write("authority.pem", authority);
+        write("certificate.pem", certificate);
+        write("key.pem", key.serialize_pem());
+        Self { folder }
+    }
+
+    /// The authority: whom to trust.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("authority.pem")
+    }
+
+    /// The server's certificate.
+    #[must_use]
+    pub fn certificate(&self) -> String {
+        text(&self.folder.path().join("certificate.pem"))
+    }
+
+    /// Its private key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        text(&self.folder.path().join("key.pem"))
+    }
+
+    /// The flags with which our servers serve TLS.
+    #[must_use]
+    pub fn flags(&self) -> [String; 4] {
+        ["--tls-cert".to_owned(), self.certificate(), "--tls-key".to_owned(), self.key()]
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("temporary folders have plain names").to_owned()
+}
