@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::ALLOW;
@@ -19,16 +20,10 @@ pub(crate) const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 /// Answers any request for a channel.
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
-    path: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = path.as_ref().ok().and_then(|path| path.iter().find(|(key, _)| *key == "channel"));
-    // A name that does not decode to UTF-8 is as wrong as one with a space in it.
-    let channel: ChannelName = name
-        .map_or("%", |(_, name)| name)
-        .parse()
-        .map_err(|wrong| Problem::new(Code::BadChannel, wrong))?;
-
+    let channel = named_in(path)?;
     match *request.method() {
         Method::GET | Method::CONNECT if websocket::is_handshake(&request) => {
             websocket::open(&app, &channel, request)
@@ -43,6 +38,16 @@ pub(crate) async fn answer(
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
         _ => Err(Problem::method_not_allowed(METHODS)),
     }
+}
+
+/// The channel that a path names.
+pub(crate) fn named_in(
+    path: Result<RawPathParams, RawPathParamsRejection>,
+) -> Result<ChannelName, Problem> {
+    let name = path.as_ref().ok().and_then(|path| path.iter().find(|(key, _)| *key == "channel"));
+    // A name that does not decode to UTF-8 is as wrong as one with a space in it.
+    let name = name.map_or("%", |(_, name)| name);
+    name.parse().map_err(|wrong| Problem::new(Code::BadChannel, wrong))
 }
 
 /// `DELETE`: the history is gone, the channel goes on.

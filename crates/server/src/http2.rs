@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -19,12 +18,12 @@ use hyper::server::conn::http2;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use crate::drain::Guest;
+use crate::peer::Routes;
 use crate::server::{MAX_BUFFER, MAX_HEAD};
 
 /// Requests and WebSockets on one connection. With the windows they bound what a client can make
@@ -69,13 +68,13 @@ pub(crate) fn builder() -> http2::Builder<TokioExecutor> {
 pub(crate) async fn serve(
     http: http2::Builder<TokioExecutor>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: TowerToHyperService<Router>,
+    routes: Routes,
     idle_limit: Duration,
     mut guest: Guest,
 ) {
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);
-    let answer = service_fn(move |request| answer(router.clone(), request, stays.begin()));
+    let answer = service_fn(move |request| answer(routes.clone(), request, stays.begin()));
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer));
     let mut ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
@@ -98,11 +97,11 @@ pub(crate) async fn serve(
 
 /// Answers a request, which holds the connection until its answer's last byte.
 async fn answer(
-    router: TowerToHyperService<Router>,
+    routes: Routes,
     request: Request<Incoming>,
     stay: Stay,
 ) -> Result<Response<Held>, Infallible> {
-    let response = STAY.scope(stay.clone(), router.call(request)).await?;
+    let response = STAY.scope(stay.clone(), routes.call(request)).await?;
     Ok(response.map(|body| Held { body, _stay: stay }))
 }
 

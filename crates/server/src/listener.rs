@@ -73,7 +73,7 @@ pub(crate) enum Listener {
 /// One connection that came in.
 #[derive(Debug)]
 pub(crate) enum Connection {
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
     #[cfg(unix)]
     Unix(UnixStream),
 }
@@ -111,10 +111,10 @@ impl Listener {
     pub(crate) async fn accept(&self) -> io::Result<Connection> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 // Messages are small and live: none waits for the one before to be acknowledged.
                 stream.set_nodelay(true)?;
-                Ok(Connection::Tcp(stream))
+                Ok(Connection::Tcp(stream, peer))
             }
             #[cfg(unix)]
             Self::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),

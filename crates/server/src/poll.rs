@@ -22,7 +22,7 @@ use crate::listen::{VARY_ON, content_type};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::segments::Segments;
-use crate::{message, query};
+use crate::{message, presence, query};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -36,7 +36,9 @@ pub(crate) async fn messages(
     let limit = query::limit(request.uri())?;
     let start = query::start(&request)?;
     let known = Known::by(request.headers());
-    let Some(wait) = query::wait(&request)? else {
+    let wait = query::wait(&request)?;
+    presence::stay(app, channel, &request, wait.unwrap_or_default());
+    let Some(wait) = wait else {
         let start = start.unwrap_or(Start::Last(limit as u64));
         return Ok(answer(&app.hub.read(channel, start, limit), &known));
     };

@@ -12,7 +12,7 @@ use crate::drain::Drain;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
 use crate::problem::Problem;
-use crate::{access, channel, console};
+use crate::{access, channel, console, presence};
 
 /// What the resources share.
 #[derive(Debug)]
@@ -75,13 +75,15 @@ impl Channels {
         &self.app.hub
     }
 
-    /// The routes, with the origin rules round them: `/c/{channel}`, and the console at `/`.
+    /// The routes, with the origin rules round them: `/c/{channel}` and what is below it, and the
+    /// console at `/`.
     pub fn router(&self) -> Router {
         let console = console::FILES
             .iter()
             .fold(Router::new(), |routes, file| routes.route(file.path, file.route()));
         console
             .route("/c/{channel}", any(channel::answer))
+            .route("/c/{channel}/presence", any(presence::answer))
             .fallback(async || Problem::not_found())
             .layer(from_fn_with_state(Arc::clone(&self.app), access::guard))
             .with_state(Arc::clone(&self.app))

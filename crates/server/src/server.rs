@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use crate::drain::Guest;
 use crate::listener::{BindError, Connection, Listener, LocalAddress};
 use crate::options::ServerOptions;
+use crate::peer::{Addressed, Peer, Routes};
 use crate::router::Channels;
 
 /// The head of a request with its line and headers, in bytes. Of headers there may be 100, which
@@ -143,9 +144,11 @@ async fn sweep(hub: Hub) -> io::Result<()> {
 async fn accept(listener: Listener, service: Service) -> io::Result<()> {
     loop {
         match listener.accept().await {
-            Ok(Connection::Tcp(stream)) => service.secure_and_spawn(stream),
+            Ok(Connection::Tcp(stream, peer)) => {
+                service.secure_and_spawn(stream, Peer::tcp(peer));
+            }
             #[cfg(unix)]
-            Ok(Connection::Unix(stream)) => service.spawn(stream),
+            Ok(Connection::Unix(stream)) => service.spawn(stream, Peer::unknown()),
             // The socket does not listen any more (accept(2): EINVAL).
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
             Err(error) if concerns_one_connection(&error) => {}
@@ -194,36 +197,39 @@ impl Service {
 
     /// Makes TLS of the connection first, if that is what is served here. With it comes HTTP/2, if
     /// the client wants that (ALPN).
-    fn secure_and_spawn(&self, stream: TcpStream) {
-        let Some(tls) = self.tls.clone() else { return self.spawn(stream) };
+    fn secure_and_spawn(&self, stream: TcpStream, peer: Peer) {
+        let Some(tls) = self.tls.clone() else { return self.spawn(stream, peer) };
         let service = self.clone();
         tokio::spawn(async move {
             match timeout(service.head_timeout, tls.accept(stream)).await {
                 Ok(Ok(stream)) if ServerTls::negotiated_http2(&stream) => {
-                    let Self { http2, router, head_timeout, .. } = service;
+                    let routes = service.routes(peer);
+                    let Self { http2, head_timeout, .. } = service;
                     let guest = service.channels.app().drain.admit();
-                    crate::http2::serve(http2, stream, router, head_timeout, guest).await;
+                    crate::http2::serve(http2, stream, routes, head_timeout, guest).await;
                 }
-                Ok(Ok(stream)) => service.spawn(stream),
+                Ok(Ok(stream)) => service.spawn(stream, peer),
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
                 Err(_) => {}
             }
         });
     }
 
-    fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    fn routes(&self, peer: Peer) -> Routes {
+        Addressed { peer, service: self.router.clone() }
+    }
+
+    fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let guest = self.channels.app().drain.admit();
-        let connection = self.http1.serve_connection(TokioIo::new(io), self.router.clone());
+        let connection = self.http1.serve_connection(TokioIo::new(io), self.routes(peer));
         tokio::spawn(serve(connection.with_upgrades(), guest));
     }
 }
 
 /// Drives one connection of HTTP/1.1 to its end. An upgrade ends it, too: the WebSocket has a task of its
 /// own, and what HTTP needed is gone.
-async fn serve<I>(
-    connection: http1::UpgradeableConnection<I, TowerToHyperService<Router>>,
-    mut guest: Guest,
-) where
+async fn serve<I>(connection: http1::UpgradeableConnection<I, Routes>, mut guest: Guest)
+where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let mut connection = pin!(connection);

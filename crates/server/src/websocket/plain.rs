@@ -34,11 +34,13 @@ pub(super) fn open(
     // reaches it.
     let (app, reader) = (Arc::clone(app), app.hub.subscribe(channel, start));
     let has_missed = reader.lag().gap.is_some();
+    let lease = app.hub.join(channel, caller.id());
     let guest = app.drain.admit();
     tokio::spawn(async move {
         if let Ok(socket) = opening.open().await {
             converse(socket, &app, &caller, reader, has_missed, guest).await;
         }
+        drop(lease);
     });
     Ok(response)
 }

@@ -72,7 +72,6 @@ async fn methods_that_a_resource_has_not() {
 async fn forms_that_are_not_there_are_refused_and_not_faked() {
     let server = TestServer::start().await;
     server.get("/connect").await.assert_problem(404, "not_found");
-    server.get("/c/chat/presence").await.assert_problem(404, "not_found");
 }
 
 #[tokio::test]

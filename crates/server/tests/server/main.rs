@@ -15,6 +15,7 @@ mod listening;
 mod long_poll;
 mod origin;
 mod poll;
+mod presence;
 mod publish;
 mod serve;
 mod tls;

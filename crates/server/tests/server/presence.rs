@@ -1,0 +1,99 @@
+//! `GET /c/{channel}/presence`: who listens.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use sockeye::{CloseCode, WebSocket};
+use tokio::time::{sleep, timeout};
+
+use crate::client::{SOON, TestServer};
+
+async fn connect(server: &TestServer, path: &str) -> WebSocket {
+    sockeye::connect(&format!("ws://{}{path}", server.address)).await.unwrap()
+}
+
+/// What the resource says, with every `since` taken out.
+async fn presence(server: &TestServer) -> Value {
+    let mut presence = server.get("/c/chat/presence").await.json();
+    for member in presence["members"].as_array_mut().unwrap() {
+        assert!(member.as_object_mut().unwrap().remove("since").unwrap().is_u64());
+    }
+    presence
+}
+
+/// Waits until the resource says this.
+async fn until(server: &TestServer, expected: Value) {
+    let told = async {
+        while presence(server).await != expected {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, told).await.expect("presence comes to what is expected");
+}
+
+#[tokio::test]
+async fn who_listens_by_websocket_is_there_until_it_leaves() {
+    let server = TestServer::start().await;
+    assert_eq!(presence(&server).await, json!({"count": 0, "members": []}));
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let before = now();
+    let mut ann = connect(&server, "/c/chat?as=ann").await;
+    let nameless = connect(&server, "/c/chat").await;
+    let _elsewhere = connect(&server, "/c/other?as=bob").await;
+    let answer = server.get("/c/chat/presence").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let since = answer.json()["members"][0]["since"].as_u64().unwrap();
+    assert!((before..=now()).contains(&u128::from(since)), "{since}");
+    let members = json!([{"id": "ann", "since": since}]);
+    assert_eq!(answer.json(), json!({"count": 2, "members": members}));
+
+    ann.close(CloseCode::NORMAL, "").await.unwrap();
+    until(&server, json!({"count": 1, "members": []})).await;
+    drop(nameless);
+    until(&server, json!({"count": 0, "members": []})).await;
+}
+
+#[tokio::test]
+async fn who_polls_is_there_like_one_who_is_connected() {
+    let server = TestServer::start().await;
+    for _ in 0..2 {
+        server.get("/c/chat?as=ann").await;
+        server.get("/c/chat").await;
+    }
+    let members = json!([{"id": "ann"}]);
+    assert_eq!(presence(&server).await, json!({"count": 2, "members": members}));
+    // The same one, by another transport.
+    let _ann = connect(&server, "/c/chat?as=ann").await;
+    assert_eq!(presence(&server).await, json!({"count": 2, "members": members}));
+}
+
+#[tokio::test]
+async fn who_only_asks_or_publishes_is_not_there() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat?as=ann", "hello").await;
+    server.head("/c/chat?as=ann").await;
+    server.get("/c/chat/presence?as=ann").await;
+    server.get("/c/chat?as=ann&after=nowhere").await.assert_problem(400, "bad_position");
+    assert_eq!(presence(&server).await, json!({"count": 0, "members": []}));
+    assert_eq!(server.hub.figures().presence_bytes, 0);
+}
+
+#[tokio::test]
+async fn it_can_be_asked_for_and_nothing_else() {
+    let server = TestServer::start().await;
+    let head = server.head("/c/chat/presence").await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    let options = server.send(server.request(Method::OPTIONS, "/c/chat/presence"), "").await;
+    assert_eq!(options.status, StatusCode::NO_CONTENT);
+    assert_eq!(options.header("allow"), "GET, HEAD, OPTIONS");
+    server.delete("/c/chat/presence").await.assert_problem(405, "method_not_allowed");
+    server
+        .post("/c/chat/presence", "text/plain", "")
+        .await
+        .assert_problem(405, "method_not_allowed");
+    server.get("/c/!/presence").await.assert_problem(400, "bad_channel");
+    server.get("/c/chat/presence/ann").await.assert_problem(404, "not_found");
+}
