@@ -8,6 +8,8 @@
 //! * [`Connection`] is an open WebSocket: its documentation is the contract in four kinds of methods.
 //! * [`handshake`] opens one, on either side, as data: heads in, heads or refusals out.
 //! * [`DeflateConfig`] asks for compressed messages ([RFC 7692]); [`Connection::with_deflate`] has them.
+//! * The feature `json` (off by default) makes messages of serde's types: [`Message`] has `from_json`
+//!   and `parse_json` then.
 //! * [`Config`] has the limits and deadlines, all with defaults that are safe in public.
 //!
 //! ```

@@ -78,6 +78,28 @@ impl Message {
     }
 }
 
+/// JSON (feature `json`).
+#[cfg(feature = "json")]
+impl Message {
+    /// A text message that says `value` in JSON.
+    ///
+    /// # Errors
+    ///
+    /// When `value` cannot be said in JSON: a map whose keys are no strings, say.
+    pub fn from_json<T: serde::Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
+        serde_json::to_string(value).map(Self::from)
+    }
+
+    /// The value that the message says in JSON, be it text or binary. It may borrow from the message.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is not JSON, or JSON of another shape.
+    pub fn parse_json<'a, T: serde::Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_slice(self.as_bytes())
+    }
+}
+
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Self::Text(text.into())

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use sockeye_proto::{
-    Failure, Misuse, ReasonTooLong,
+    Failure, Message, Misuse, ReasonTooLong,
     handshake::{AnswerError, InvalidRequest, ResponseError},
 };
 
@@ -19,12 +19,37 @@ pub enum Error {
     /// The transport failed; the connection is of no more use.
     #[error("the connection was lost: {0}")]
     Io(#[source] io::Error),
+    /// A message that is not the JSON expected, or a value that cannot be said in JSON. The connection
+    /// goes on.
+    #[cfg(feature = "json")]
+    #[error("not the JSON expected: {0}")]
+    Json(#[from] serde_json::Error),
     /// What was asked for is not possible; nothing was sent.
     #[error(transparent)]
     Misuse(#[from] Misuse),
     /// The reason for closing is too long; nothing was sent.
     #[error(transparent)]
     Reason(#[from] ReasonTooLong),
+}
+
+/// Why [`try_send`](crate::WebSocket::try_send) did not send: with the message, as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum TrySendError {
+    /// Too much is queued already, because the peer is slow to read.
+    #[error("too much is queued: the peer is slow to read")]
+    Full(Message),
+    /// Nothing can be sent any more, for this reason.
+    #[error("{1}")]
+    Closed(Message, #[source] Error),
+}
+
+impl TrySendError {
+    /// The message that was not sent.
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Full(message) | Self::Closed(message, _) => message,
+        }
+    }
 }
 
 /// Why a client's connection was not opened.

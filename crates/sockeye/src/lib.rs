@@ -28,6 +28,8 @@
 //! * [`connect`] and [`Client`] open a WebSocket; [`Server`] serves them in a program of its own;
 //!   [`Upgrade`] in one that already speaks HTTP: hyper, or axum with the feature `axum`.
 //! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
+//! * Features beside the default ones: `axum` makes `Upgrade` an extractor, `tower` has a tower service
+//!   that upgrades, `json` sends and receives the types of serde.
 //! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
 //! * `wss://` works as it is; the module `tls` (feature `tls`, on by default) has certificates.
 //! * [`Connections`] is a set of them, to send to all and to close in order.
@@ -58,6 +60,8 @@ mod server;
 mod socket;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "tower")]
+mod tower;
 mod upgrade;
 pub mod web;
 
@@ -68,11 +72,13 @@ pub use sockeye_proto::{
     handshake::{AnswerError, HeadLimits, InvalidRequest, Refusal, ResponseError},
 };
 
+#[cfg(feature = "tower")]
+pub use self::tower::UpgradeService;
 pub use self::{
     address::Address,
     client::{Client, Opened, connect},
     connections::{Broadcast, Connections},
-    error::{AcceptError, AddressError, ConnectError, Error},
+    error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
     origin::Origins,
     proxy::{Proxy, ProxyError},
     server::{Incoming, Listener, PeerAddr, Server},

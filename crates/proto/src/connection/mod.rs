@@ -6,7 +6,11 @@ mod receiver;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -133,6 +137,9 @@ pub struct Connection {
     /// The outbox's position after the last pong.
     pong_end: u64,
     ping_sent: Option<Instant>,
+    /// The same ping until its own pong comes, whatever else comes before.
+    keepalive_began: Option<Instant>,
+    keepalive_latency: Option<Duration>,
 
     // Ending.
     ending: Option<Box<Closed>>,
@@ -169,6 +176,13 @@ impl Connection {
     /// How many bytes are queued and not yet transmitted, headers included.
     pub fn queued(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// The round-trip time of the last keepalive ping whose pong has come; `None` before the first.
+    ///
+    /// A pong counts from when it is found in the input.
+    pub fn keepalive_latency(&self) -> Option<Duration> {
+        self.keepalive_latency
     }
 
     /// How many bytes are missing from the frame that is being received in place, beyond the
@@ -234,6 +248,7 @@ impl Connection {
             } else {
                 self.queue_control(Opcode::Ping, Bytes::new());
                 self.ping_sent = Some(now);
+                self.keepalive_began = Some(now);
             }
         }
     }
@@ -395,6 +410,8 @@ impl Connection {
             pong_due: None,
             pong_end: 0,
             ping_sent: None,
+            keepalive_began: None,
+            keepalive_latency: None,
             ending: None,
             close_deadline: None,
             reported: false,
@@ -412,7 +429,14 @@ impl Connection {
                 self.transmit();
                 Some(Event::Ping(payload))
             }
-            Received::Pong(payload) => Some(Event::Pong(payload)),
+            Received::Pong(payload) => {
+                if payload.is_empty()
+                    && let Some(began) = self.keepalive_began.take()
+                {
+                    self.keepalive_latency = Some(now - began);
+                }
+                Some(Event::Pong(payload))
+            }
             Received::Close(frame) => {
                 self.stop_receiving();
                 if self.ending.is_none() {

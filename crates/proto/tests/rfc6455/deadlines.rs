@@ -64,6 +64,25 @@ fn n5_a_part_of_a_frame_is_a_sign_of_life_too() {
 }
 
 #[test]
+fn the_round_trip_of_a_keepalive_ping_is_measured_to_its_own_pong() {
+    both_every_cut(|end| {
+        end.wait(25 * SECOND);
+        assert_eq!(end.frames(), [ping()]);
+        end.wait(SECOND);
+        end.feed_frame(0x81, b"something else");
+        end.feed_frame(0x8a, b"of somebody else");
+        assert_eq!(end.connection.keepalive_latency(), None);
+        end.wait(2 * SECOND);
+        end.feed_frame(0x8a, b"");
+        assert_eq!(end.connection.keepalive_latency(), Some(3 * SECOND));
+        // A pong that nobody asked for measures nothing.
+        end.wait(SECOND);
+        end.feed_frame(0x8a, b"");
+        assert_eq!(end.connection.keepalive_latency(), Some(3 * SECOND));
+    });
+}
+
+#[test]
 fn n5_what_we_send_is_no_sign_of_the_peers_life() {
     both_every_cut(|end| {
         end.wait(20 * SECOND);

@@ -7,10 +7,7 @@ use std::{
 
 use sockeye_proto::{CloseFrame, Prepared};
 
-use super::{
-    handles::{WebSocket, Writer},
-    shared::Shared,
-};
+use super::{shared::Shared, websocket::WebSocket, writer::Writer};
 
 /// A connection that somebody else holds. Once it is gone, all that is asked of it does nothing.
 #[derive(Clone)]

@@ -7,15 +7,20 @@
 
 mod buffers;
 mod caretaker;
-mod handles;
+mod handle;
 mod io;
+#[cfg(feature = "json")]
+mod json;
 mod member;
+mod reader;
 mod shared;
 mod state;
+mod websocket;
+mod writer;
 
-pub use self::handles::{Reader, WebSocket, Writer};
 pub(crate) use self::{
     io::Io,
     member::{Member, Sent},
     shared::{Agreed, Shared},
 };
+pub use self::{reader::Reader, websocket::WebSocket, writer::Writer};

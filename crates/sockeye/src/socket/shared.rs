@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,7 @@ use super::{
     io::Io,
     state::State,
 };
-use crate::Error;
+use crate::{Error, TrySendError};
 
 /// A connection. It is itself the waker that its socket knows: whoever waits is told, and if nobody
 /// does, the caretaker.
@@ -90,6 +90,10 @@ impl Shared {
 
     pub(super) fn queued(&self) -> usize {
         self.state().connection.queued()
+    }
+
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.state().latency
     }
 
     /// The next message; `None` at the end.
@@ -175,6 +179,22 @@ impl Shared {
                 return Poll::Ready(Ok(queued));
             }
         }
+    }
+
+    /// Queues a message if there is room for it now, and writes it as [`poll_queue`](Self::poll_queue)
+    /// does.
+    pub(super) fn try_queue(self: &Arc<Self>, message: Message) -> Result<(), TrySendError> {
+        let mut state = self.state();
+        if let Some(error) = state.closed_to_sending() {
+            return Err(TrySendError::Closed(message, error));
+        }
+        if !state.has_room() {
+            return Err(TrySendError::Full(message));
+        }
+        // Nothing is left that could go wrong; `queue` takes the message, and masks it in place.
+        let _ = state.queue(message, true);
+        self.write_or_defer(&mut state);
+        Ok(())
     }
 
     /// Queues a message without writing it.

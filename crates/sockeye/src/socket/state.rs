@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockeye_proto::{Closed, Connection, Event, Failure, Message, Prepared, Transport};
+use sockeye_proto::{
+    Closed, Connection, Event, Failure, Message, Misuse, Prepared, State as Stage, Transport,
+};
 use tokio::{io::AsyncWrite, sync::oneshot};
 use tokio_util::io::poll_read_buf;
 
@@ -39,6 +41,8 @@ pub(super) struct State {
     /// The round trips that are being measured.
     pings: Vec<(u64, Instant, oneshot::Sender<Duration>)>,
     pings_sent: u64,
+    /// The last of them that is known.
+    pub(super) latency: Option<Duration>,
     half_closed: bool,
     /// Whether messages have somebody to go to.
     has_reader: bool,
@@ -67,6 +71,7 @@ impl State {
             waiting_bytes: 0,
             pings: Vec::new(),
             pings_sent: 0,
+            latency: None,
             half_closed: false,
             has_reader: true,
             called: false,
@@ -214,8 +219,14 @@ impl State {
         self.connection.send_prepared(prepared).map_err(|misuse| self.send_error(misuse))
     }
 
+    /// Why nothing can be sent any more, if so.
+    pub(super) fn closed_to_sending(&self) -> Option<Error> {
+        let open = self.connection.state() == Stage::Open;
+        (!open).then(|| self.send_error(Misuse::Closing))
+    }
+
     /// Why nothing can be sent any more.
-    pub(super) fn send_error(&self, misuse: sockeye_proto::Misuse) -> Error {
+    pub(super) fn send_error(&self, misuse: Misuse) -> Error {
         match self.connection.closed().and_then(|closed| closed.failure) {
             Some(failure) => Error::Failed(failure),
             None => Error::Misuse(misuse),
@@ -276,12 +287,18 @@ impl State {
     }
 
     fn on_pong(&mut self, payload: &[u8], now: Instant) {
+        if payload.is_empty() {
+            // That of a keepalive ping: the protocol knows.
+            self.latency = self.connection.keepalive_latency().or(self.latency);
+        }
         let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return };
         // A pong also answers the pings before it (RFC 6455 §5.5.3).
         while let Some(i) = self.pings.iter().position(|(sent, ..)| *sent <= number) {
-            let (_, sent, waiter) = self.pings.swap_remove(i);
+            let (_, sent, waiter) = self.pings.remove(i);
+            let latency = now - sent;
+            self.latency = Some(latency);
             // Nobody may be waiting any more.
-            let _ = waiter.send(now - sent);
+            let _ = waiter.send(latency);
         }
     }
 

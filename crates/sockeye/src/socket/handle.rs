@@ -1,0 +1,36 @@
+//! What each handle of a connection has inside: a counted reference to it.
+
+use std::sync::Arc;
+
+use sockeye_proto::{Closed, Failure};
+
+use super::shared::Shared;
+
+/// A counted reference: the last one to go closes the connection.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        shared.add_handle();
+        Self { shared }
+    }
+
+    pub(super) fn outcome(&self) -> Closed {
+        self.shared.closed().unwrap_or_else(|| Closed::from(Failure::Aborted))
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.drop_handle();
+    }
+}

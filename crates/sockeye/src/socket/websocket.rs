@@ -1,0 +1,233 @@
+//! A whole WebSocket, as an application holds it.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use sockeye_proto::{CloseCode, CloseFrame, Closed, DeflateAgreement, Message, Prepared};
+
+use super::{handle::Handle, reader::Reader, shared::Shared, writer::Writer};
+use crate::{Error, TrySendError};
+
+/// An open WebSocket.
+///
+/// It is a [`Stream`] of messages received and a [`Sink`] of messages to send; [`recv`](Self::recv)
+/// and [`send`](Self::send) are the same in plain `async` methods. Pings are answered, Close is
+/// answered and silent peers are found out whether the application reads or not.
+///
+/// All methods are cancel-safe: a future that is dropped before it is ready has taken nothing from
+/// the connection and sent nothing on it, except that a Close once begun goes on.
+///
+/// Dropping the last handle of a connection closes it in the background: with 1001 on a server,
+/// without a code on a client. Use [`close`](Self::close) to choose, and to wait for the outcome.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut socket = sockeye::connect("ws://127.0.0.1:9001/").await?;
+/// socket.send("hello").await?;
+/// while let Some(message) = socket.recv().await {
+///     println!("{:?}", message?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WebSocket {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+}
+
+impl WebSocket {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let handle = Handle::new(shared);
+        Self { reader: Reader::new(handle.clone()), writer: Writer::new(handle) }
+    }
+
+    /// The next message; `None` once the connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// Once, when the connection has failed rather than been closed; then comes `None`.
+    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
+        self.reader.recv().await
+    }
+
+    /// Sends a message; waits while too much is queued (64 KiB) because the peer is slow to read.
+    ///
+    /// The message is written when this returns, or very soon: while there are received messages
+    /// that the application has not taken yet, answers are gathered into one write.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing, closed or failed.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.writer.send(message).await
+    }
+
+    /// Sends a message at once, or gives it back if [`send`](Self::send) would have to wait.
+    ///
+    /// ```no_run
+    /// # async fn example(mut socket: sockeye::WebSocket) {
+    /// use sockeye::TrySendError;
+    ///
+    /// match socket.try_send("12:00:01") {
+    ///     Ok(()) => {}
+    ///     Err(TrySendError::Full(_)) => println!("slow: it gets the next one"),
+    ///     Err(TrySendError::Closed(_, error)) => println!("gone: {error}"),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] while too much is queued (64 KiB) because the peer is slow to read;
+    /// [`TrySendError::Closed`] when the connection is closing, closed or failed. Both have the
+    /// message.
+    pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        self.writer.try_send(message)
+    }
+
+    /// Sends a message like [`send`](Self::send), compressed only if `compress` is set (and
+    /// compression was agreed on, and makes it smaller).
+    ///
+    /// Do not compress a secret together with what an attacker may choose: the length tells him how
+    /// well his guess fits (RFC 7692 §8).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &mut self,
+        message: impl Into<Message>,
+        compress: bool,
+    ) -> Result<(), Error> {
+        self.writer.send_with(message, compress).await
+    }
+
+    /// Sends a message that was prepared for many connections like [`send`](Self::send). On a server
+    /// it is encoded once for all of them, and compressed once for all that agreed on compression
+    /// without context takeover.
+    ///
+    /// ```no_run
+    /// # async fn example(clients: &mut [sockeye::WebSocket]) -> Result<(), sockeye::Error> {
+    /// let news = sockeye::Prepared::new("news");
+    /// for client in clients {
+    ///     client.send_prepared(&news).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.writer.send_prepared(prepared).await
+    }
+
+    /// Sends a ping and waits for its pong: the round-trip time.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends before the pong comes.
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        self.writer.ping().await
+    }
+
+    /// The latest round-trip time known: of the last [`ping`](Self::ping), or the last keepalive ping,
+    /// that was answered; `None` before the first.
+    ///
+    /// Keepalive pings go out when nothing was received for a while
+    /// ([`Config::keepalive`](sockeye_proto::Config::keepalive), 25 s), so on a busy connection the
+    /// number may be old: `ping` measures it anew. While the application does not read, pongs may be
+    /// found late, and the number with them.
+    pub fn latency(&self) -> Option<Duration> {
+        self.writer.latency()
+    }
+
+    /// Closes the connection, after everything that was sent before, and waits for the peer's Close:
+    /// at most for [`close_timeout`](sockeye_proto::Config::close_timeout). Messages that still come
+    /// are thrown away.
+    ///
+    /// # Errors
+    ///
+    /// When the reason has more than 123 bytes. How the connection ended is never an error.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.reader.handle.shared.close(Some(frame));
+        while self.recv().await.is_some() {}
+        Ok(self.reader.handle.outcome())
+    }
+
+    /// Splits it into a reading half and a writing half, for two tasks. Both stay connected to each
+    /// other: pongs and Close go out whichever half is alive.
+    pub fn split(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.reader.handle.shared
+    }
+
+    /// The subprotocol agreed on, if any.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.reader.handle.shared.subprotocol()
+    }
+
+    /// The extensions agreed on, as the server's answer names them in `Sec-WebSocket-Extensions`;
+    /// empty if there are none.
+    pub fn extensions(&self) -> String {
+        self.deflate().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// What was agreed on compression; `None` if messages go as they are.
+    pub fn deflate(&self) -> Option<&DeflateAgreement> {
+        self.reader.handle.shared.deflate()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.reader.closed()
+    }
+
+    /// How many bytes are queued and not written yet, headers included.
+    pub fn buffered_amount(&self) -> usize {
+        self.writer.buffered_amount()
+    }
+}
+
+impl Stream for WebSocket {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.reader).poll_next(cx)
+    }
+}
+
+impl Sink<Message> for WebSocket {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.writer).poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        Pin::new(&mut self.writer).start_send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
+    }
+
+    /// Closes with 1000 and waits for the end, throwing away messages that still come.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.reader.handle.shared.close(Some(CloseCode::NORMAL.into()));
+        while ready!(Pin::new(&mut self.reader).poll_next(cx)).is_some() {}
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,161 @@
+//! The half of a WebSocket that sends.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_sink::Sink;
+use sockeye_proto::{CloseCode, CloseFrame, Closed, Message, MessageKind, Prepared};
+
+use super::{handle::Handle, shared::Shared, state::State};
+use crate::{Error, TrySendError};
+
+/// The half of a [`WebSocket`](super::WebSocket) that sends. Clones send on the same connection; each message goes out
+/// whole.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    pub(super) handle: Handle,
+}
+
+impl Writer {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// A writer of a connection that has a handle; `None` if the last one is gone.
+    pub(super) fn of_held(shared: Arc<Shared>) -> Option<Self> {
+        shared.add_handle_if_held().then_some(Self { handle: Handle { shared } })
+    }
+
+    /// Sends a message; as [`WebSocket::send`](super::WebSocket::send).
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        self.send_with(message, true).await
+    }
+
+    /// Sends a message at once, or gives it back; as [`WebSocket::try_send`](super::WebSocket::try_send).
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        self.handle.shared.try_queue(message.into())
+    }
+
+    /// Sends a message, compressed only if `compress` is set; as [`WebSocket::send_with`](super::WebSocket::send_with).
+    pub async fn send_with(
+        &self,
+        message: impl Into<Message>,
+        compress: bool,
+    ) -> Result<(), Error> {
+        let mut message = Some(message.into());
+        let queue = |state: &mut State| match message.take() {
+            Some(message) => state.queue(message, compress),
+            None => Ok(()),
+        };
+        self.queue(queue).await
+    }
+
+    /// Sends a message that was prepared for many connections; as [`WebSocket::send_prepared`](super::WebSocket::send_prepared).
+    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
+        self.queue(|state| state.queue_prepared(prepared)).await
+    }
+
+    /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        let pong = self.queue(State::ping).await?;
+        pong.await.map_err(|_| match self.handle.outcome().failure {
+            Some(failure) => Error::Failed(failure),
+            None => Error::Misuse(sockeye_proto::Misuse::Closing),
+        })
+    }
+
+    /// The latest round-trip time known; as [`WebSocket::latency`](super::WebSocket::latency).
+    pub fn latency(&self) -> Option<Duration> {
+        self.handle.shared.latency()
+    }
+
+    /// Closes the connection, after everything that was sent before, and waits for the end: at most for
+    /// [`close_timeout`](sockeye_proto::Config::close_timeout), and that long if the [`Reader`](super::Reader) is
+    /// kept but not read.
+    ///
+    /// # Errors
+    ///
+    /// When the reason has more than 123 bytes. How the connection ended is never an error.
+    pub async fn close(&self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.handle.shared.close(Some(frame));
+        poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
+        Ok(self.handle.outcome())
+    }
+
+    /// How many bytes are queued and not written yet, headers included.
+    pub fn buffered_amount(&self) -> usize {
+        self.handle.shared.queued()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.handle.shared.closed()
+    }
+}
+
+impl Writer {
+    async fn queue<T>(
+        &self,
+        mut queue: impl FnMut(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        poll_fn(|cx| self.handle.shared.poll_queue(cx, &mut queue)).await
+    }
+}
+
+/// What [`web`](crate::web) needs besides.
+impl Writer {
+    /// Starts the closing handshake, with an empty Close if there is no frame; waits for nothing.
+    pub(crate) fn start_close(&self, frame: Option<CloseFrame>) {
+        self.handle.shared.close(frame);
+    }
+
+    /// Gives the connection up at once.
+    pub(crate) fn abort(&self) {
+        self.handle.shared.abort();
+    }
+
+    /// Sends a piece of a message; `last` ends it.
+    pub(crate) fn send_fragment(
+        &self,
+        kind: MessageKind,
+        payload: Bytes,
+        last: bool,
+    ) -> Result<(), Error> {
+        self.handle.shared.send_fragment(kind, payload, last)
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Closed {
+        poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
+        self.handle.outcome()
+    }
+}
+
+impl Sink<Message> for Writer {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.shared.poll_room(cx).map(Ok)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.handle.shared.feed(message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.shared.poll_written(cx)
+    }
+
+    /// Closes with 1000 and waits for the end.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.handle.shared.close(Some(CloseCode::NORMAL.into()));
+        self.handle.shared.poll_end(cx).map(|()| Ok(()))
+    }
+}
