@@ -1,9 +1,14 @@
 //! `sockeye serve`: the channel server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use anyhow::Context;
 use clap::Args;
-use sockeye_server::{Listen, LocalAddress, Origin, PolicyRule, Server, ServerOptions};
+use sockeye_server::{AuthKey, Listen, LocalAddress, Origin, PolicyRule, Server, ServerOptions};
 
 use crate::{
     certificate::Certificate,
@@ -35,6 +40,15 @@ pub(crate) struct Serve {
     /// Listen on addresses that other machines reach, though anybody may then read and write
     #[arg(long, env = "SOCKEYE_OPEN")]
     open: bool,
+
+    /// Ask for tokens, and check them with this key: a secret of 32 bytes or more (HS256), or a public
+    /// key in PEM (RSA: RS256, P-256: ES256, Ed25519: EdDSA)
+    #[arg(long, value_name = "FILE", env = "SOCKEYE_AUTH_KEY")]
+    auth_key: Option<PathBuf>,
+
+    /// Take only tokens that name this audience in `aud`
+    #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_AUDIENCE", requires = "auth_key")]
+    auth_audience: Option<String>,
 
     #[command(flatten)]
     certificate: Certificate,
@@ -99,6 +113,10 @@ impl Serve {
         options.listen = self.listen;
         options.allow_origin = self.allow_origin;
         options.open = self.open;
+        options.auth_key = match &self.auth_key {
+            Some(file) => Some(auth_key(file, self.auth_audience)?),
+            None => None,
+        };
         options.history_count = self.history_count;
         options.history_bytes = self.history_bytes.0;
         options.history_age = self.history_age;
@@ -108,6 +126,15 @@ impl Serve {
         options.tls = self.certificate.read()?;
         Ok(options)
     }
+}
+
+/// The key that tokens are checked with.
+fn auth_key(file: &Path, audience: Option<String>) -> anyhow::Result<AuthKey> {
+    let key = AuthKey::from_file(file).with_context(|| format!("--auth-key {}", file.display()))?;
+    Ok(match audience {
+        Some(audience) => key.for_audience(audience),
+        None => key,
+    })
 }
 
 /// Says what to do with the server, ready to paste.

@@ -14,15 +14,15 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 
-use crate::auth::Caller;
 use crate::problem::Problem;
 use crate::router::App;
 use crate::{channel, websocket};
 
 /// Request headers that pages of allowed origins may send.
-const MAY_SEND: &str = "Content-Type, If-None-Match, Last-Event-ID, Prefer, Sockeye-Event";
+const MAY_SEND: &str =
+    "Authorization, Content-Type, If-None-Match, Last-Event-ID, Prefer, Sockeye-Event";
 /// Response headers that pages of allowed origins may read.
-const MAY_READ: &str = "ETag, Allow, Preference-Applied, Retry-After";
+const MAY_READ: &str = "ETag, Allow, Preference-Applied, Retry-After, WWW-Authenticate";
 /// For how many seconds a browser may remember the answer to a preflight.
 const REMEMBER_PREFLIGHT: &str = "600";
 const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -50,19 +50,29 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
-/// Lets the request through to its resource, if the origin rules do.
-async fn admit(app: &App, mut request: Request, next: Next) -> Result<Response, Problem> {
+/// Lets the request through to its resource, if the origin rules do. A page that they let through
+/// may read every answer, that it has no good token among them.
+async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
     let origin = app.origins.check(&request)?;
-    let caller = Caller::named_by(&request)?;
-    request.extensions_mut().insert(caller);
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight { preflight() } else { next.run(request).await };
+    let mut response = match is_preflight {
+        // A browser asks without the page's token.
+        true => preflight(),
+        false => identify(app, request, next).await.unwrap_or_else(Problem::into_response),
+    };
     if let Some(origin) = origin {
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
     }
     Ok(response)
+}
+
+/// Sees who makes the request, and lets the resource ask him what he may do.
+async fn identify(app: &App, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let caller = app.authority.admit(&request)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
 }
 
 /// The answer to a browser that asks whether a page may send what it wants to send.

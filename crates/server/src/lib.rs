@@ -36,6 +36,10 @@ mod server;
 mod stream;
 mod websocket;
 
+pub use crate::auth::{
+    Algorithm, Audience, AuthKey, BadPattern, BadRight, Claims, Grants, KeyError, NumericDate,
+    Pattern, Right, Rights, SignError, SigningKey, TokenError,
+};
 pub use crate::listener::{BindError, LocalAddress};
 pub use crate::options::{Listen, ServerOptions};
 pub use crate::origin::{BadOrigin, Origin};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sockeye::tls::ServerTls;
 use sockeye_hub::PolicyRule;
 
+use crate::auth::AuthKey;
 use crate::origin::Origin;
 
 /// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
@@ -20,10 +21,14 @@ pub struct ServerOptions {
     pub listen: Vec<Listen>,
     /// Pages of these origins may use the server, beside its own. Default: none.
     pub allow_origin: Vec<Origin>,
+    /// What tokens are checked with; without one there are no tokens, and everybody who reaches the
+    /// server may read and write every channel. With one a server may listen on any address and
+    /// has any name. Default: none.
+    pub auth_key: Option<AuthKey>,
     /// Whether anybody who reaches the server may use it, under whatever name. Default: no; then
     /// it listens on loopback addresses only and answers to loopback names only.
     ///
-    /// Danger: there are no tokens, so this publishes every channel to the whole network.
+    /// Danger: without an `auth_key` this publishes every channel to the whole network.
     pub open: bool,
     /// The certificate to serve TLS with on every address that is not a Unix socket. Default: none.
     pub tls: Option<ServerTls>,
@@ -60,6 +65,7 @@ impl Default for ServerOptions {
         Self {
             listen: vec![Listen::Tcp("127.0.0.1:8080".to_owned())],
             allow_origin: Vec::new(),
+            auth_key: None,
             open: false,
             tls: None,
             history_count: 1000,
@@ -74,6 +80,13 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(15),
         }
+    }
+}
+
+impl ServerOptions {
+    /// Whether others than this machine's own users are meant to reach the server.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.open || self.auth_key.is_some()
     }
 }
 

@@ -17,9 +17,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Start};
 use tokio::time::sleep;
 
-use crate::auth::Caller;
+use crate::auth::{self, Caller};
 use crate::listen::{VARY_ON, content_type};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::router::App;
 use crate::segments::Segments;
 use crate::{message, presence, query};
@@ -49,8 +49,8 @@ pub(crate) async fn messages(
     let mut guest = app.drain.admit();
     let mut response = tokio::select! {
         biased;
+        () = caller.expired() => return Err(auth::expired()),
         page = reader.next_page(Budget::entries(limit)) => answer(&page, &known),
-        () = caller.expired() => return Err(expired()),
         () = guest.turn_to_leave() => come_back(answer(&nothing(&reader), &known), guest.retry()),
         () = sleep(wait) => answer(&nothing(&reader), &known),
     };
@@ -131,10 +131,6 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 fn not_modified(at: Position) -> Response {
     let headers = [(ETAG, etag(at)), (VARY, VARY_ON.to_owned())];
     (StatusCode::NOT_MODIFIED, headers).into_response()
-}
-
-fn expired() -> Problem {
-    Problem::new(Code::Unauthorized, "The token has expired: ask again with a fresh one.")
 }
 
 /// The positions that the client names in `If-None-Match` (RFC 9110 §13.1.2: weak comparison).

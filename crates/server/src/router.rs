@@ -8,6 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use sockeye_hub::Hub;
 
+use crate::auth::Authority;
 use crate::drain::Drain;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
@@ -19,6 +20,7 @@ use crate::{access, channel, console, presence};
 pub(crate) struct App {
     pub(crate) hub: Hub,
     pub(crate) origins: OriginRule,
+    pub(crate) authority: Authority,
     pub(crate) max_message: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) heartbeat: Duration,
@@ -54,12 +56,13 @@ impl Channels {
         });
         let origins = OriginRule {
             allowed: options.allow_origin.clone(),
-            any_host: options.open,
+            any_host: options.is_exposed(),
             secure: options.tls.is_some(),
         };
         let app = App {
             hub,
             origins,
+            authority: Authority::new(options.auth_key.clone()),
             max_message: options.max_message,
             body_timeout: options.body_timeout,
             heartbeat: options.heartbeat,

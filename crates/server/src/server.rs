@@ -62,13 +62,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`BindError::Exposed`] for an address that is not loopback, unless the options say
-    /// `open`; [`BindError::Io`] when the operating system refuses.
+    /// [`BindError::Exposed`] for an address that is not loopback, unless the options
+    /// have an `auth_key` or say `open`; [`BindError::Io`] when the operating system refuses.
     pub async fn bind(options: ServerOptions) -> Result<Self, BindError> {
         let mut listeners = Vec::with_capacity(options.listen.len());
         let mut local_addrs = Vec::with_capacity(options.listen.len());
         for address in &options.listen {
-            let listener = Listener::bind(address, options.open).await?;
+            let listener = Listener::bind(address, options.is_exposed()).await?;
             let local = listener
                 .local_address()
                 .map_err(|source| BindError::Io { address: address.clone(), source })?;

@@ -1,38 +1,108 @@
 //! Who makes a request, and what he may do: the one authoriser of every transport.
 //!
 //! [`access::guard`](crate::access::guard) puts the [`Caller`] into each request; whoever answers
-//! asks him before anything is read, published or told, live or from the history.
+//! asks him before anything is read, published or told, live or from the history. Without a key
+//! anybody may do anything; with one, nobody may do what no [`token`] grants him.
+
+mod claims;
+mod credentials;
+mod der;
+mod grants;
+mod key;
+mod sign;
+mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request;
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
 use sockeye_hub::ChannelName;
+use tokio::time::{Instant, sleep_until};
 
-use crate::problem::Problem;
-use crate::query;
+pub use self::claims::{Audience, Claims, NumericDate};
+use self::credentials::Credential;
+pub use self::grants::{BadPattern, BadRight, Grants, Pattern, Right, Rights};
+pub use self::key::{Algorithm, AuthKey, KeyError};
+pub use self::sign::{SignError, SigningKey};
+pub use self::token::TokenError;
+use crate::problem::{Code, Problem};
 
-/// What can be done with a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// Messages, now and from the history, and the position.
-    Read,
-    /// Publishing, and deleting the history.
-    Write,
-    /// Seeing who is there.
-    Presence,
+/// The longest that anything stays open on one token, however far its `exp` is.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// What says who may do what on one server.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    key: Option<AuthKey>,
+}
+
+impl Authority {
+    pub(crate) fn new(key: Option<AuthKey>) -> Self {
+        Self { key }
+    }
+
+    /// Who makes the request. One who shows no token where they are needed is let in as a stranger:
+    /// he may nothing but look at the console, or show a token later.
+    pub(crate) fn admit(&self, request: &Request) -> Result<Caller, Problem> {
+        if self.key.is_none() {
+            return credentials::name(request).map(Caller::anybody);
+        }
+        match Credential::of(request)? {
+            None => Ok(Caller::default()),
+            Some(Credential::Token(token)) => self.caller(token),
+        }
+    }
+
+    /// The bearer of the token, or why it is none.
+    pub(crate) fn caller(&self, token: &str) -> Result<Caller, Problem> {
+        // Where nothing is checked, a token changes nothing.
+        let Some(key) = &self.key else { return Ok(Caller::anybody(None)) };
+        let now = NumericDate::now();
+        let claims = key.verify(token, now).map_err(|wrong| not_good(&wrong))?;
+        Ok(Caller(Standing::Bearer(Arc::new(Pass::new(claims, now)))))
+    }
 }
 
 /// Who makes a request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Caller {
-    id: Option<Arc<str>>,
+pub(crate) struct Caller(Standing);
+
+#[derive(Clone, Debug, Default)]
+enum Standing {
+    /// There are no tokens here; the name is the one he gives himself.
+    Anybody(Option<Arc<str>>),
+    /// One who has shown no token.
+    #[default]
+    Stranger,
+    Bearer(Arc<Pass>),
+}
+
+/// What a token that was found good gives, and for how long.
+#[derive(Debug)]
+struct Pass {
+    claims: Claims,
+    /// Its `exp` by the system's clock, and by the clock that timers go by.
+    exp: NumericDate,
+    ends: Instant,
+}
+
+impl Pass {
+    fn new(claims: Claims, now: NumericDate) -> Self {
+        let exp = claims.exp.unwrap_or(now);
+        let left = exp.0.saturating_sub(now.0).min(LONGEST);
+        Self { claims, exp, ends: Instant::now() + left }
+    }
+
+    fn has_ended(&self) -> bool {
+        NumericDate::now() >= self.exp || Instant::now() >= self.ends
+    }
 }
 
 impl Caller {
-    /// The caller that a request names.
-    pub(crate) fn named_by(request: &Request) -> Result<Self, Problem> {
-        let id = query::parameter(request.uri(), "as")?;
-        Ok(Self { id: id.map(Arc::from) })
+    fn anybody(name: Option<Arc<str>>) -> Self {
+        Self(Standing::Anybody(name))
     }
 
     /// The caller of a request that has passed the guard.
@@ -42,16 +112,66 @@ impl Caller {
 
     /// The name he goes by in presence; anonymous callers have none.
     pub(crate) fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+        match &self.0 {
+            Standing::Anybody(name) => name.as_deref(),
+            Standing::Stranger => None,
+            Standing::Bearer(pass) => pass.claims.sub.as_deref(),
+        }
     }
 
     /// Whether he may do that with the channel, and the answer he gets if not.
-    pub(crate) fn may(&self, _right: Right, _channel: &ChannelName) -> Result<(), Problem> {
-        Ok(())
+    pub(crate) fn may(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
+        match &self.0 {
+            Standing::Anybody(_) => Ok(()),
+            Standing::Stranger => Err(no_token()),
+            Standing::Bearer(pass) if pass.has_ended() => Err(expired()),
+            Standing::Bearer(pass) if pass.claims.channels.allow(right, channel) => Ok(()),
+            Standing::Bearer(_) => Err(not_granted(right)),
+        }
     }
 
-    /// Waits until what he was given has expired: then what it opened ends.
+    /// Waits until what he was given has expired: then what it opened ends. A stranger was given
+    /// nothing, so there is nothing to end.
     pub(crate) async fn expired(&self) {
-        std::future::pending().await
+        match &self.0 {
+            Standing::Bearer(pass) => sleep_until(pass.ends).await,
+            Standing::Anybody(_) | Standing::Stranger => std::future::pending().await,
+        }
     }
+}
+
+/// `401` without an error code: nothing was shown (RFC 6750 §3.1).
+fn no_token() -> Problem {
+    Problem::new(
+        Code::Unauthorized,
+        "A token is needed: send it as `Authorization: Bearer TOKEN`. `sockeye token` makes one.",
+    )
+    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sockeye\""))
+}
+
+/// `401`: the token has come to its end.
+pub(crate) fn expired() -> Problem {
+    not_good(&TokenError::Expired)
+}
+
+/// `401`: a token that is not good (RFC 6750 §3.1).
+fn not_good(wrong: &TokenError) -> Problem {
+    let challenge = match wrong {
+        TokenError::Expired => {
+            "Bearer realm=\"sockeye\", error=\"invalid_token\", error_description=\"The token has expired\""
+        }
+        _ => "Bearer realm=\"sockeye\", error=\"invalid_token\"",
+    };
+    Problem::new(Code::Unauthorized, format_args!("Get another token: {wrong}."))
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// `403`: a good token that does not say this.
+fn not_granted(right: Right) -> Problem {
+    let challenge = "Bearer realm=\"sockeye\", error=\"insufficient_scope\"";
+    Problem::new(
+        Code::Forbidden,
+        format_args!("The token does not grant `{right}` on this channel."),
+    )
+    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }

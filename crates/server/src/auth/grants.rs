@@ -1,0 +1,309 @@
+//! What a token grants: rights, on channels that a pattern names.
+//!
+//! Nothing is granted that is not written down, and nothing is ever taken away by another line:
+//! the rights on a channel are those of all patterns that match it, together.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use sockeye_hub::{BadChannelName, ChannelName};
+
+/// What can be done with a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// `presence`: seeing who is there.
+    Presence,
+    /// `read`: messages, now and from the history, and the position.
+    Read,
+    /// `write`: publishing, and deleting the history.
+    Write,
+}
+
+impl Right {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Presence];
+
+    /// The word a token has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Right {
+    type Err = BadRight;
+
+    fn from_str(text: &str) -> Result<Self, BadRight> {
+        Self::ALL.into_iter().find(|right| right.name() == text).ok_or(BadRight)
+    }
+}
+
+/// The text is none of `read`, `write` and `presence`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a right is `read`, `write` or `presence`")]
+pub struct BadRight;
+
+/// A set of rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// Whether the right is one of them.
+    pub fn contains(self, right: Right) -> bool {
+        self.0 & Self::bit(right) != 0
+    }
+
+    fn bit(right: Right) -> u8 {
+        1 << right as u8
+    }
+
+    fn iter(self) -> impl Iterator<Item = Right> {
+        Right::ALL.into_iter().filter(move |right| self.contains(*right))
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        Self(rights.into_iter().fold(0, |set, right| set | Self::bit(right)))
+    }
+}
+
+/// Which channels are meant: one by its name, or with `*` at the end all whose names begin so.
+/// `*` alone is every channel; `chat:*` matches `chat:a` and `chat:`, and not `chat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The name, or what names begin with.
+    text: Box<str>,
+    is_prefix: bool,
+}
+
+impl Pattern {
+    /// Whether the channel is meant. Names are compared byte by byte.
+    pub fn matches(&self, channel: &ChannelName) -> bool {
+        let name = channel.as_str();
+        if self.is_prefix { name.starts_with(&*self.text) } else { name == &*self.text }
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let (name, is_prefix) = match text.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (text, false),
+        };
+        if !(is_prefix && name.is_empty()) {
+            let _: ChannelName = name.parse()?;
+        }
+        Ok(Self { text: name.into(), is_prefix })
+    }
+}
+
+/// The text is no channel's name, nor the beginning of one with a `*` behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a pattern is a channel's name, the beginning of one and `*`, or `*`: {0}")]
+pub struct BadPattern(#[from] BadChannelName);
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if self.is_prefix { f.write_str("*") } else { Ok(()) }
+    }
+}
+
+/// The claim `channels`: rights by pattern, at most 1000 patterns and rights together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants(Vec<(Pattern, Rights)>);
+
+impl Grants {
+    /// Patterns and rights, together, in one token.
+    pub const MAX_ITEMS: usize = 1000;
+
+    /// Whether the right on the channel is granted.
+    pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
+        self.0.iter().any(|(pattern, rights)| rights.contains(right) && pattern.matches(channel))
+    }
+
+    /// The patterns and their rights, in the order in which they were written.
+    pub fn iter(&self) -> impl Iterator<Item = &(Pattern, Rights)> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<(Pattern, Rights)> for Grants {
+    fn from_iter<I: IntoIterator<Item = (Pattern, Rights)>>(grants: I) -> Self {
+        Self(grants.into_iter().collect())
+    }
+}
+
+impl Serialize for Grants {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (pattern, rights) in &self.0 {
+            map.serialize_entry(&pattern.to_string(), rights)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Rights {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for right in self.iter() {
+            list.serialize_element(right.name())?;
+        }
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Grants {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(GrantsVisitor)
+    }
+}
+
+struct GrantsVisitor;
+
+impl<'de> Visitor<'de> for GrantsVisitor {
+    type Value = Grants;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of patterns to lists of rights")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Grants, A::Error> {
+        let (mut grants, mut items) = (Vec::new(), 0);
+        while let Some(pattern) = map.next_key::<String>()? {
+            let pattern: Pattern = pattern.parse().map_err(de::Error::custom)?;
+            let List { rights, length } = map.next_value()?;
+            items += 1 + length;
+            if items > Grants::MAX_ITEMS {
+                return Err(de::Error::custom("more than 1000 patterns and rights"));
+            }
+            grants.push((pattern, rights));
+        }
+        Ok(Grants(grants))
+    }
+}
+
+/// The rights on one pattern, and how many items they took to say.
+struct List {
+    rights: Rights,
+    length: usize,
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor)
+    }
+}
+
+struct ListVisitor;
+
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = List;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rights")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List, A::Error> {
+        let (mut rights, mut length) = (Vec::new(), 0);
+        while let Some(right) = list.next_element::<String>()? {
+            rights.push(right.parse::<Right>().map_err(de::Error::custom)?);
+            length += 1;
+            if length > Grants::MAX_ITEMS {
+                return Err(de::Error::custom("more than 1000 rights"));
+            }
+        }
+        Ok(List { rights: rights.into_iter().collect(), length })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(json: &str) -> Result<Grants, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn a_pattern_is_a_name_or_the_beginning_of_one() {
+        let cases = [
+            ("chat", "chat", true),
+            ("chat", "chat:a", false),
+            ("chat", "Chat", false),
+            ("chat:*", "chat:a", true),
+            ("chat:*", "chat:", true),
+            ("chat:*", "chat", false),
+            ("chat:*", "chats:a", false),
+            ("chat*", "chats:a", true),
+            ("*", "anything", true),
+        ];
+        for (pattern, channel, expected) in cases {
+            let parsed: Pattern = pattern.parse().unwrap();
+            assert_eq!(parsed.matches(&channel.parse().unwrap()), expected, "{pattern} {channel}");
+            assert_eq!(parsed.to_string(), pattern);
+        }
+        for bad in ["", "**", "*a", "a*b", "a**", "a b", ":*", "a/*", "chat:?", "ch\u{e4}t", "a\0*"]
+        {
+            assert!(bad.parse::<Pattern>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_granted_that_is_not_written() {
+        let grants = grants(r#"{"a":["read"],"a*":["write"],"b":[]}"#).unwrap();
+        let may = |right, channel: &str| grants.allow(right, &channel.parse().unwrap());
+        assert!(may(Right::Read, "a") && may(Right::Write, "a") && may(Right::Write, "ab"));
+        assert!(!may(Right::Read, "ab") && !may(Right::Presence, "a") && !may(Right::Read, "b"));
+        assert!(Right::ALL.iter().all(|right| !may(*right, "c")));
+    }
+
+    #[test]
+    fn what_is_not_understood_grants_nothing_at_all() {
+        for bad in [
+            r#"{"a":["reed"]}"#,
+            r#"{"a":["READ"]}"#,
+            r#"{"a":"read"}"#,
+            r#"{"a":[["read"]]}"#,
+            r#"{"a":[null]}"#,
+            r#"{"a":{"read":true}}"#,
+            r#"{"a b":["read"]}"#,
+            r#"["a"]"#,
+            r#"null"#,
+        ] {
+            assert!(grants(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_lists_a_thousand_items_at_most() {
+        let of = |patterns: usize, rights: usize| {
+            let rights = vec!["\"read\""; rights].join(",");
+            let lines: Vec<_> = (0..patterns).map(|n| format!("\"c{n}\":[{rights}]")).collect();
+            grants(&format!("{{{}}}", lines.join(",")))
+        };
+        assert!(of(1000, 0).is_ok() && of(500, 1).is_ok() && of(1, 999).is_ok());
+        assert!(of(1001, 0).is_err() && of(501, 1).is_err() && of(1, 1000).is_err());
+    }
+
+    #[test]
+    fn grants_are_written_as_they_are_read() {
+        let json = r#"{"chat:*":["read","write"],"news":["presence"]}"#;
+        assert_eq!(serde_json::to_string(&grants(json).unwrap()).unwrap(), json);
+    }
+}
