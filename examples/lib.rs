@@ -22,5 +22,6 @@ compile! {
     keepalive_and_close: "../docs/keepalive-and-close.md",
     limits_and_security: "../docs/limits-and-security.md",
     proto_without_tokio: "../docs/proto-without-tokio.md",
+    protocol_v1: "../docs/protocol-v1.md",
     server: "../docs/server.md",
 }

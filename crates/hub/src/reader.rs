@@ -67,6 +67,19 @@ impl Reader {
         self.channel.lock().log.page(&mut self.cursor, budget).news()
     }
 
+    /// Waits until there is something to read, and takes nothing: for one who reads several
+    /// channels and has to find room first.
+    pub async fn readable(&self) {
+        loop {
+            let grown = self.channel.grown.notified();
+            let lag = self.lag();
+            if lag.entries > 0 || lag.gap.is_some() {
+                return;
+            }
+            grown.await;
+        }
+    }
+
     /// Where the reader stands: behind the entry or gap it was given last, or, before that, where
     /// it began. Subscribe [`After`](crate::Start::After) it to go on elsewhere.
     pub fn position(&self) -> Position {

@@ -2,7 +2,8 @@
 //!
 //! [`Server`] listens by itself; [`Channels`] gives the same as an axum router, for a program
 //! that already serves. Both speak what the project's interface describes: `POST /c/{channel}`
-//! publishes, `GET` polls, streams or opens a WebSocket, `/` is the console.
+//! publishes, `GET` polls, streams or opens a WebSocket, `/connect` is a WebSocket for many
+//! channels, `/` is the console.
 //!
 //! Inside, a request passes [`access`] (origin rules, CORS), comes by the [`router`] to
 //! [`channel`], and from there to [`publish`], [`websocket`] or [`listen`], which answers by
@@ -34,6 +35,7 @@ mod router;
 mod segments;
 mod server;
 mod stream;
+mod v1;
 mod websocket;
 
 pub use crate::auth::{
@@ -47,3 +49,9 @@ pub use crate::router::Channels;
 pub use crate::server::Server;
 #[doc(no_inline)]
 pub use sockeye_hub::{Policy, PolicyRule};
+
+/// Parts that are no interface, for the fuzz targets.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::v1::{Command, Mistake};
+}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use sockeye_hub::{Entry, Gap, Payload};
+use sockeye_hub::{ChannelName, Entry, Gap, Payload};
 
 /// The numbers of the forms that an entry keeps for its readers.
 pub(crate) mod slot {
@@ -15,6 +15,8 @@ pub(crate) mod slot {
     pub(crate) const EVENT: u8 = 1;
     /// The event with the message.
     pub(crate) const META_EVENT: u8 = 2;
+    /// The message in `sockeye.v1`.
+    pub(crate) const V1: u8 = 3;
 }
 
 /// The message, made for its first reader and shared with the others.
@@ -25,7 +27,14 @@ pub(crate) fn json(entry: &Entry) -> Bytes {
 
 /// The message as a line, with its end.
 pub(crate) fn line(entry: &Entry) -> Bytes {
-    entry.form(slot::LINE, || encode(entry).into()).clone()
+    entry.form(slot::LINE, || form(encode(entry))).clone()
+}
+
+/// The message as `sockeye.v1` has it, where one connection reads several channels:
+/// `{"ch":…,"at":…}`. It goes in a frame, so it needs no line.
+pub(crate) fn v1(channel: &ChannelName, entry: &Entry) -> Bytes {
+    let make = || form(object(&format!("\"ch\":\"{channel}\","), entry, |json| json.into()));
+    entry.form(slot::V1, make).clone()
 }
 
 /// A gap: `{"after":…,"next":…,"why":…}`.
@@ -34,28 +43,39 @@ pub(crate) fn gap_json(gap: &Gap) -> String {
     format!("{{\"after\":\"{after}\",\"next\":\"{next}\",\"why\":\"{why}\"}}")
 }
 
-/// The line, anew. Positions need no escapes; JSON goes in as it was published.
+/// The line, anew.
 pub(crate) fn encode(entry: &Entry) -> String {
+    let mut line = object("", entry, in_one_line);
+    line.push('\n');
+    line
+}
+
+/// The message as a JSON object, with these members first. Positions need no escapes; JSON goes in
+/// as it was published, but for what `json` makes of it.
+fn object(first: &str, entry: &Entry, json: impl Fn(&str) -> Cow<'_, str>) -> String {
     let (at, ts) = (entry.position, entry.ts);
-    let mut json = match &entry.payload {
+    let mut object = match &entry.payload {
         Payload::Json(value) => {
-            format!("{{\"at\":\"{at}\",\"ts\":{ts},\"data\":{}", in_one_line(value))
+            format!("{{{first}\"at\":\"{at}\",\"ts\":{ts},\"data\":{}", json(value))
         }
         Payload::Text(text) => {
-            format!("{{\"at\":\"{at}\",\"ts\":{ts},\"data\":{}", quoted(text))
+            format!("{{{first}\"at\":\"{at}\",\"ts\":{ts},\"data\":{}", quoted(text))
         }
         Payload::Bytes(bytes) => {
             let base64 = Base64Display::new(bytes, &STANDARD);
-            format!("{{\"at\":\"{at}\",\"ts\":{ts},\"b64\":\"{base64}\"")
+            format!("{{{first}\"at\":\"{at}\",\"ts\":{ts},\"b64\":\"{base64}\"")
         }
     };
     if let Some(event) = &entry.event {
-        json.push_str(&format!(",\"event\":{}", quoted(event.as_str())));
+        object.push_str(&format!(",\"event\":{}", quoted(event.as_str())));
     }
-    json.push_str("}\n");
-    // It lives as long as the entry, so it takes no more room than it needs.
-    json.shrink_to_fit();
-    json
+    object.push('}');
+    object
+}
+
+/// A form lives as long as its entry, so it takes no more room than it needs.
+fn form(text: String) -> Bytes {
+    text.into_boxed_str().into_boxed_bytes().into()
 }
 
 /// JSON has its line breaks between values only, where they are as good as spaces.
@@ -64,6 +84,6 @@ fn in_one_line(json: &str) -> Cow<'_, str> {
 }
 
 /// The text as a JSON string.
-fn quoted(text: &str) -> impl std::fmt::Display + '_ {
+pub(crate) fn quoted(text: &str) -> impl std::fmt::Display + '_ {
     serde_json::Value::from(text)
 }

@@ -98,6 +98,12 @@ impl Code {
     }
 }
 
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// One error answer: the code, and a sentence that says what to do.
 #[derive(Debug)]
 pub(crate) struct Problem {

@@ -63,9 +63,23 @@ impl App {
         channel: &ChannelName,
         publication: Publication<'_>,
     ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
-        let publishing =
-            caller.may(Right::Write, channel).map(|()| self.hub.publish(channel, publication));
+        let publishing = self
+            .admit(caller, channel, &publication)
+            .map(|()| self.hub.publish(channel, publication));
         async move { publishing?.await.map_err(refused) }
+    }
+
+    fn admit(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+        publication: &Publication<'_>,
+    ) -> Result<(), Problem> {
+        caller.may(Right::Write, channel)?;
+        match publication.payload.as_bytes().len() > self.max_message {
+            true => Err(too_large(self.max_message)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn after(uri: &Uri) -> Result<Option<Start>, Problem> {
     parameter(uri, "after")?.map(|text| position(&text)).transpose()
 }
 
-fn position(text: &str) -> Result<Start, Problem> {
+/// `after` as it was written.
+pub(crate) fn position(text: &str) -> Result<Start, Problem> {
     text.parse().map_err(|_| {
         Problem::new(
             Code::BadPosition,
@@ -56,8 +57,13 @@ fn position(text: &str) -> Result<Start, Problem> {
 
 /// `?limit=`: messages in one answer, 1 to 1000.
 pub(crate) fn limit(uri: &Uri) -> Result<usize, Problem> {
-    let Some(text) = parameter(uri, "limit")? else { return Ok(DEFAULT_LIMIT) };
-    parsed(&text)
+    limit_of(parameter(uri, "limit")?.as_deref())
+}
+
+/// `limit` as it was written, if it was.
+pub(crate) fn limit_of(text: Option<&str>) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
+    parsed(text)
         .filter(|limit| (1..=MAX_LIMIT).contains(limit))
         .ok_or_else(|| bad_request(format_args!("`limit` is a number from 1 to {MAX_LIMIT}.")))
 }

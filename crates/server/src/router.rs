@@ -13,7 +13,7 @@ use crate::drain::Drain;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
 use crate::problem::Problem;
-use crate::{access, channel, console, presence};
+use crate::{access, channel, console, presence, websocket};
 
 /// What the resources share.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ impl Channels {
         &self.app.hub
     }
 
-    /// The routes, with the origin rules round them: `/c/{channel}` and what is below it, and the
-    /// console at `/`.
+    /// The routes, with the origin rules round them: `/c/{channel}` and what is below it,
+    /// `/connect`, and the console at `/`.
     pub fn router(&self) -> Router {
         let console = console::FILES
             .iter()
@@ -87,6 +87,7 @@ impl Channels {
         console
             .route("/c/{channel}", any(channel::answer))
             .route("/c/{channel}/presence", any(presence::answer))
+            .route("/connect", any(websocket::connect))
             .fallback(async || Problem::not_found())
             .layer(from_fn_with_state(Arc::clone(&self.app), access::guard))
             .with_state(Arc::clone(&self.app))

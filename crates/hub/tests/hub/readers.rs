@@ -51,6 +51,28 @@ fn readers_share_one_entry() {
 }
 
 #[test]
+fn one_who_waits_until_there_is_something_to_read_has_taken_nothing() {
+    let rig = Rig::keeping(2);
+    let (chat, alarm) = (name("chat"), Arc::<Alarm>::default());
+    let mut reader = rig.hub.subscribe(&chat, Start::Now);
+    let begun = reader.position();
+    {
+        let mut readable = pin!(reader.readable());
+        assert!(poll(readable.as_mut(), &alarm).is_pending());
+        rig.say(&chat, "hello");
+        assert_eq!(alarm.0.load(Relaxed), 1);
+        assert!(poll(readable.as_mut(), &alarm).is_ready());
+    }
+    assert_eq!(reader.position(), begun);
+    assert!(poll(pin!(reader.readable()), &alarm).is_ready());
+    assert_eq!(text(&entry(reader.try_next())), "hello");
+    assert!(poll(pin!(reader.readable()), &alarm).is_pending());
+    // A gap is something to read, too.
+    rig.hub.forget(&chat);
+    assert!(poll(pin!(reader.readable()), &alarm).is_ready());
+}
+
+#[test]
 fn a_waiting_reader_is_woken_by_a_publication() {
     let rig = Rig::keeping(10);
     let (chat, news, alarm) = (name("chat"), name("news"), Arc::<Alarm>::default());

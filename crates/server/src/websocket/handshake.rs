@@ -10,9 +10,10 @@ use sockeye::{Config, Opening, Origins, Refusal, Upgrade};
 
 use crate::problem::{Code, Problem};
 use crate::router::App;
+use crate::v1;
 
-/// Subprotocols of ours begin with this. A client that offers one does not expect a plain
-/// WebSocket.
+/// Subprotocols of ours begin with this. A client that offers one, and none that is known, does
+/// not expect a plain WebSocket.
 const OWN_SUBPROTOCOLS: &str = "sockeye.";
 
 /// Whether a request asks for a WebSocket rather than for the resource: by `Upgrade`, or over HTTP/2
@@ -39,11 +40,18 @@ impl Handshake {
             return Err(Problem::new(Code::Unavailable, detail));
         }
         let upgrade = Upgrade::new(request).map_err(|refusal| refused(&refusal))?;
-        if upgrade.subprotocols().any(|name| name.starts_with(OWN_SUBPROTOCOLS)) {
-            let detail = "This server does not speak that subprotocol: offer none.";
+        let upgrade = upgrade.subprotocol_of([v1::SUBPROTOCOL]);
+        let is_known = upgrade.chosen_subprotocol().is_some();
+        if !is_known && upgrade.subprotocols().any(|name| name.starts_with(OWN_SUBPROTOCOLS)) {
+            let detail = "This server does not speak that subprotocol: offer sockeye.v1, or none.";
             return Err(Problem::new(Code::NotAcceptable, detail));
         }
         Ok(Self { upgrade })
+    }
+
+    /// Whether `sockeye.v1` is to be spoken.
+    pub(super) fn is_v1(&self) -> bool {
+        self.upgrade.chosen_subprotocol().is_some()
     }
 
     /// The answer to give, and what becomes the WebSocket once it is given.

@@ -1,23 +1,23 @@
 //! WebSockets on channels: what is spoken on them, and how a request becomes one.
 //!
-//! A request for `/c/{channel}` passes the [`handshake`]; then the connection lives in a task of
-//! its own and speaks [`plain`] payloads.
+//! A request passes the [`handshake`]; then the connection lives in a task of its own and speaks
+//! [`plain`] payloads or [`v1`].
 
 mod handshake;
 mod plain;
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use sockeye_hub::{ChannelName, Start};
 
 use self::handshake::Handshake;
 pub(crate) use self::handshake::is_handshake;
 use crate::auth::{Caller, Right};
-use crate::problem::Problem;
-use crate::query;
+use crate::problem::{Code, Problem};
 use crate::router::App;
+use crate::{query, v1};
 
 /// Answers the handshake on a channel; the WebSocket then lives in a task of its own.
 pub(crate) fn open(
@@ -29,5 +29,26 @@ pub(crate) fn open(
     let handshake = Handshake::begin(app, &mut request)?;
     caller.may(Right::Read, channel)?;
     let start = query::after(request.uri())?.unwrap_or(Start::Now);
+    if handshake.is_v1() {
+        let (response, opening) = handshake.accept(v1::config(app.max_message))?;
+        v1::spawn(opening, app, caller, Some((channel, start)));
+        return Ok(response);
+    }
     plain::open(handshake, app, caller, channel, start)
+}
+
+/// Answers any request for `/connect`: a WebSocket for many channels.
+pub(crate) async fn connect(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let caller = Caller::of(&request);
+    let handshake = Handshake::begin(&app, &mut request)?;
+    if !handshake.is_v1() {
+        let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
+        return Err(Problem::new(Code::NotAcceptable, detail));
+    }
+    let (response, opening) = handshake.accept(v1::config(app.max_message))?;
+    v1::spawn(opening, &app, caller, None);
+    Ok(response)
 }

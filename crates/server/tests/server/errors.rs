@@ -69,12 +69,6 @@ async fn methods_that_a_resource_has_not() {
 }
 
 #[tokio::test]
-async fn forms_that_are_not_there_are_refused_and_not_faked() {
-    let server = TestServer::start().await;
-    server.get("/connect").await.assert_problem(404, "not_found");
-}
-
-#[tokio::test]
 async fn errors_are_neither_cached_nor_guessed() {
     let server = TestServer::start().await;
     let answer = server.get("/nowhere").await;

@@ -20,4 +20,5 @@ mod presence;
 mod publish;
 mod serve;
 mod tls;
+mod v1;
 mod websocket;

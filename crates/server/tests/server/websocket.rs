@@ -266,7 +266,7 @@ async fn handshakes_that_are_refused_say_why_and_end_the_connection() {
         ("/c/chat", format!("{version}Origin: null\r\n"), 403, "bad_origin"),
         (
             "/c/chat",
-            format!("{version}Sec-WebSocket-Protocol: sockeye.v1\r\n"),
+            format!("{version}Sec-WebSocket-Protocol: sockeye.v0\r\n"),
             406,
             "not_acceptable",
         ),

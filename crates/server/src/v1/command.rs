@@ -1,0 +1,245 @@
+//! What a client says: one command as JSON in each text frame.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use sockeye_hub::{ChannelName, EventName, PayloadRef, Start};
+
+use crate::problem::{Code, Problem};
+use crate::query;
+
+/// The longest `id`, in bytes of JSON: it comes back with the answer.
+const MAX_ID: usize = 64;
+
+/// How deeply a command may be nested, `data` included: as deep as readers in other languages
+/// follow without complaint.
+const MAX_DEPTH: usize = 128;
+
+/// Base64 as browsers write it; who leaves out the `=` at the end is understood, too.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A command that makes sense by itself: whether it can be done is another question.
+#[derive(Debug)]
+pub struct Command<'a> {
+    pub(super) id: Option<Id<'a>>,
+    pub(super) op: Op<'a>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Op<'a> {
+    /// Something with a channel, which on `/c/{channel}` need not be named.
+    Channel(Option<ChannelName>, Deed<'a>),
+    Ping,
+}
+
+/// What is to be done with a channel.
+#[derive(Debug)]
+pub(super) enum Deed<'a> {
+    Publish { payload: Payload<'a>, event: Option<EventName>, key: Option<Cow<'a, str>> },
+    Read { start: Option<Start>, limit: usize },
+    Subscribe { start: Start },
+    Unsubscribe,
+}
+
+/// What is to be published: JSON as it came, byte for byte.
+#[derive(Debug)]
+pub(super) enum Payload<'a> {
+    Bytes(Vec<u8>),
+    Json(&'a str),
+    Text(Cow<'a, str>),
+}
+
+/// A command's `id`, as it came: a string or a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Id<'a>(pub(super) &'a str);
+
+/// A frame that is no command, and whose it is, as far as that can be told.
+#[derive(Debug)]
+pub struct Mistake<'a> {
+    pub(super) id: Option<Id<'a>>,
+    pub(super) problem: Problem,
+}
+
+/// The members a command may have; others are ignored, one that comes twice is refused. Each is
+/// looked at by itself, so that what is wrong with one does not hide the `id`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Members<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    op: Option<&'a RawValue>,
+    ch: Option<&'a RawValue>,
+    after: Option<&'a RawValue>,
+    limit: Option<&'a RawValue>,
+    #[serde(deserialize_with = "even_null")]
+    data: Option<&'a RawValue>,
+    b64: Option<&'a RawValue>,
+    event: Option<&'a RawValue>,
+    key: Option<&'a RawValue>,
+}
+
+/// Of all members `data` alone may be `null` and mean it.
+fn even_null<'de, D: Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(json).map(Some)
+}
+
+impl<'a> Command<'a> {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    ///
+    /// [`Mistake`] when it is not JSON, not a command, or has a member that is not what it should
+    /// be.
+    pub fn parse(frame: &'a str) -> Result<Self, Mistake<'a>> {
+        let members = Members::parse(frame).map_err(|problem| Mistake { id: None, problem })?;
+        let id = members.id().map_err(|problem| Mistake { id: None, problem })?;
+        members.command(id).map_err(|problem| Mistake { id, problem })
+    }
+}
+
+impl<'a> Members<'a> {
+    fn parse(frame: &'a str) -> Result<Self, Problem> {
+        let wrong = |wrong: &dyn Display| {
+            Problem::new(Code::BadJson, format_args!("A frame is one JSON object: {wrong}."))
+        };
+        if depth(frame) > MAX_DEPTH {
+            return Err(wrong(&format_args!("nested at most {MAX_DEPTH} deep")));
+        }
+        // Serde would take an array for an object whose members have no names.
+        if !frame.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(wrong(&"it begins with `{`"));
+        }
+        serde_json::from_str(frame).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => bad_request(error),
+            _ => wrong(&error),
+        })
+    }
+
+    fn id(&self) -> Result<Option<Id<'a>>, Problem> {
+        let Some(json) = self.id.map(RawValue::get) else { return Ok(None) };
+        let is_scalar =
+            json.starts_with(['"', '-']) || json.starts_with(|c: char| c.is_ascii_digit());
+        if !is_scalar || json.len() > MAX_ID {
+            return Err(bad_request(format_args!(
+                "`id` is a number or a string, of at most {MAX_ID} bytes."
+            )));
+        }
+        Ok(Some(Id(json)))
+    }
+
+    fn command(&self, id: Option<Id<'a>>) -> Result<Command<'a>, Problem> {
+        let Some(op) = string("op", self.op)? else { return Err(bad_request("Say which `op`.")) };
+        let deed = match &*op {
+            "ping" => return Ok(Command { id, op: Op::Ping }),
+            "pub" => Deed::Publish {
+                payload: self.payload()?,
+                event: named("event", self.event, Code::BadEvent)?,
+                key: string("key", self.key)?,
+            },
+            "read" => Deed::Read { start: self.after()?, limit: self.limit()? },
+            "sub" => Deed::Subscribe { start: self.after()?.unwrap_or(Start::Now) },
+            "unsub" => Deed::Unsubscribe,
+            _ => return Err(bad_request("There is no such `op`.")),
+        };
+        let channel = named("ch", self.ch, Code::BadChannel)?;
+        Ok(Command { id, op: Op::Channel(channel, deed) })
+    }
+
+    /// `data`, of which a string is text, or `b64`.
+    fn payload(&self) -> Result<Payload<'a>, Problem> {
+        match (self.data, string("b64", self.b64)?) {
+            (Some(json), None) if json.get().starts_with('"') => {
+                Ok(Payload::Text(string("data", Some(json))?.unwrap_or_default()))
+            }
+            (Some(json), None) => Ok(Payload::Json(json.get())),
+            (None, Some(base64)) => BASE64
+                .decode(base64.as_bytes())
+                .map(Payload::Bytes)
+                .map_err(|wrong| bad_request(format_args!("`b64` is not base64: {wrong}."))),
+            _ => Err(bad_request("Give either `data` or `b64`.")),
+        }
+    }
+
+    fn after(&self) -> Result<Option<Start>, Problem> {
+        let text = string("after", self.after)?;
+        text.map(|text| query::position(&text)).transpose()
+    }
+
+    fn limit(&self) -> Result<usize, Problem> {
+        query::limit_of(self.limit.map(RawValue::get))
+    }
+}
+
+impl Payload<'_> {
+    /// The payload, borrowed.
+    pub(super) fn as_ref(&self) -> PayloadRef<'_> {
+        match self {
+            Self::Bytes(bytes) => PayloadRef::Bytes(bytes),
+            Self::Json(json) => PayloadRef::Json(json),
+            Self::Text(text) => PayloadRef::Text(text),
+        }
+    }
+}
+
+/// A string without its quotes and escapes.
+#[derive(Deserialize)]
+struct Unquoted<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn string<'a>(name: &str, json: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Problem> {
+    let unquoted = |json: &'a RawValue| serde_json::from_str::<Unquoted<'a>>(json.get());
+    json.map(unquoted)
+        .transpose()
+        .map(|text| text.map(|Unquoted(text)| text))
+        .map_err(|_| bad_request(format_args!("`{name}` is a string of Unicode characters.")))
+}
+
+/// A string that is the name of something.
+fn named<T>(name: &str, json: Option<&RawValue>, code: Code) -> Result<Option<T>, Problem>
+where
+    T: FromStr<Err: Display>,
+{
+    let text = string(name, json)?;
+    text.map(|text| text.parse().map_err(|wrong| Problem::new(code, wrong))).transpose()
+}
+
+/// How deeply arrays and objects are nested, if it is JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn skip_string(bytes: &mut impl Iterator<Item = u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
+    }
+}
+
+fn bad_request(detail: impl Display) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}

@@ -1,0 +1,111 @@
+//! Carrying out commands.
+
+use std::fmt::Display;
+
+use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Start};
+
+use super::command::{Command, Deed, Id, Op, Payload};
+use super::frame::{self, At, Messages, Subscribed};
+use super::session::Session;
+use super::subscriptions::{self, Subscription};
+use crate::auth::Right;
+use crate::problem::{Code, Problem};
+
+/// The most that one `read` is answered with, however much is asked for; but for a message that
+/// is larger by itself.
+const READ_AT_ONCE: Budget = Budget { entries: 300, bytes: 256 << 10 };
+
+/// The members of `ok`; `None` if they are not known yet and the answer comes later.
+type Done = Result<Option<String>, Problem>;
+
+impl Session {
+    /// Does what a command says, and answers it.
+    pub(super) fn execute(&mut self, Command { id, op }: Command<'_>) {
+        let done = match op {
+            Op::Ping => Ok(Some(String::new())),
+            Op::Channel(channel, deed) => self.execute_on(channel, deed, id),
+        };
+        match done {
+            Ok(Some(members)) => self.answer(frame::ok(id, members)),
+            Ok(None) => {}
+            Err(problem) => self.answer(frame::err(id, &problem)),
+        }
+    }
+
+    fn execute_on(
+        &mut self,
+        channel: Option<ChannelName>,
+        deed: Deed<'_>,
+        id: Option<Id<'_>>,
+    ) -> Done {
+        let channel = channel.or_else(|| self.home.clone());
+        let channel = channel.ok_or_else(|| bad_request("Say which channel: `ch`."))?;
+        match deed {
+            Deed::Publish { payload, event, key } => {
+                self.publish(&channel, &payload, event, key.as_deref(), id)
+            }
+            Deed::Read { start, limit } => self.read(&channel, start, limit),
+            Deed::Subscribe { start } => self.subscribe(&channel, start),
+            Deed::Unsubscribe => {
+                self.subscriptions.remove(&channel);
+                Ok(Some(String::new()))
+            }
+        }
+    }
+
+    /// What follows this command need not wait until the message is kept.
+    fn publish(
+        &self,
+        channel: &ChannelName,
+        payload: &Payload<'_>,
+        event: Option<EventName>,
+        key: Option<&str>,
+        id: Option<Id<'_>>,
+    ) -> Done {
+        let publisher = self.caller.id().unwrap_or_default();
+        let key = key.map(|key| IdempotencyKey::new(publisher, key));
+        let key = key.transpose().map_err(bad_request)?;
+        let publication = Publication { payload: payload.as_ref(), event, key };
+        let publishing = self.app.publish(&self.caller, channel, publication);
+        let id = id.map(|Id(id)| id.to_owned());
+        self.publishing.push(Box::pin(async move {
+            let (published, id) = (publishing.await, id.as_deref().map(Id));
+            match published {
+                Ok(position) => frame::ok(id, At(position)),
+                Err(problem) => frame::err(id, &problem),
+            }
+        }));
+        Ok(None)
+    }
+
+    fn read(&self, channel: &ChannelName, start: Option<Start>, limit: usize) -> Done {
+        self.caller.may(Right::Read, channel)?;
+        let start = start.unwrap_or(Start::Last(limit as u64));
+        let mut reader = self.app.hub.subscribe(channel, start);
+        let entries = limit.min(READ_AT_ONCE.entries);
+        let page = reader
+            .try_next_page(Budget { entries, ..READ_AT_ONCE })
+            .unwrap_or_else(|| Page { gap: None, entries: Vec::new(), at: reader.position() });
+        Ok(Some(Messages(&page).to_string()))
+    }
+
+    fn subscribe(&mut self, channel: &ChannelName, start: Start) -> Done {
+        self.caller.may(Right::Read, channel)?;
+        if self.subscriptions.contains(channel) {
+            return Err(bad_request("Already subscribed: `unsub` first to begin elsewhere."));
+        }
+        if self.subscriptions.count() >= subscriptions::MAX {
+            let max = subscriptions::MAX;
+            let detail = format_args!("A connection has at most {max} subscriptions.");
+            return Err(Problem::new(Code::TooMany, detail));
+        }
+        let reader = self.app.hub.subscribe(channel, start);
+        let subscribed = Subscribed(&reader.lag()).to_string();
+        self.subscriptions.add(Subscription { reader });
+        Ok(Some(subscribed))
+    }
+}
+
+fn bad_request(detail: impl Display) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}

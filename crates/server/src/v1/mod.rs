@@ -1,0 +1,81 @@
+//! `sockeye.v1`: many channels on one connection, with positions, answers and gaps.
+//!
+//! A connection is one task: a [`session`] reads [`command`]s, [`execute`]s them, and tells their
+//! answers and the messages of its [`subscriptions`] as [`frame`]s.
+
+mod command;
+mod execute;
+mod frame;
+mod pace;
+mod session;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use sockeye::{CloseCode, Config, Opening};
+use sockeye_hub::{ChannelName, Start};
+
+pub use self::command::{Command, Mistake};
+use self::session::Session;
+use crate::auth::Caller;
+use crate::drain::Guest;
+use crate::router::App;
+
+/// The name by which a client asks for it.
+pub(crate) const SUBPROTOCOL: &str = "sockeye.v1";
+
+/// Why this end closes: a close code and a reason.
+type Ending = (u16, &'static str);
+
+/// The reasons there are.
+mod ending {
+    use super::Ending;
+
+    pub(super) const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one");
+    pub(super) const NOT_TEXT: Ending = (1003, "sockeye.v1 is JSON in text frames");
+    pub(super) const RESTARTING: Ending = (1012, "the server restarts: connect again");
+    pub(super) const TOO_FAST: Ending =
+        (4429, "too many commands: send fewer, or wait between them");
+}
+
+/// Limits of the connection, where messages of `max_message` bytes can be published: a byte of
+/// them may be written as six in JSON (`\u0007`), and has members round it.
+pub(crate) fn config(max_message: usize) -> Config {
+    const MEMBERS: usize = 4096;
+    Config::default().max_message_size(max_message.saturating_mul(6).saturating_add(MEMBERS))
+}
+
+/// Lets the connection live in a task of its own, on `/c/{channel}` already subscribed to that.
+pub(crate) fn spawn(
+    opening: Opening,
+    app: &Arc<App>,
+    caller: Caller,
+    home: Option<(&ChannelName, Start)>,
+) {
+    // Before the answer goes out: what is published once the client knows that it is connected
+    // reaches it.
+    let session = Session::begin(app, caller, home);
+    let guest = app.drain.admit();
+    tokio::spawn(live(opening, session, guest));
+}
+
+async fn live(opening: Opening, mut session: Session, mut guest: Guest) {
+    let Ok(socket) = opening.open().await else { return };
+    let (mut incoming, mut outgoing) = socket.split();
+    let caller = session.caller.clone();
+    let ending = tokio::select! {
+        biased;
+        () = guest.turn_to_leave() => Some(ending::RESTARTING),
+        () = caller.expired() => Some(ending::EXPIRED),
+        ending = session.converse(&mut incoming, &mut outgoing) => ending,
+    };
+    // What still comes is not done any more.
+    drop(incoming);
+    let Some((code, reason)) = ending else { return };
+    let bye = (code == ending::RESTARTING.0).then(|| frame::bye(guest.retry()));
+    let told = session.conclude(bye, &mut outgoing);
+    if let (Ok(()), Ok(code)) = (told, CloseCode::try_from(code)) {
+        // How the client takes it changes nothing.
+        let _ = outgoing.close(code, reason).await;
+    }
+}

@@ -1,0 +1,65 @@
+//! How a connection ends.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::V1;
+use crate::client::{SOON, TestServer};
+
+#[tokio::test]
+async fn a_server_that_stops_says_bye_and_when_to_come_back_each_its_own_time() {
+    let server = TestServer::start().await;
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        connections.push(V1::connect(&server, "/c/chat").await);
+    }
+    let begun = Instant::now();
+    let running = server.begin_to_stop();
+    let mut times = std::collections::HashSet::new();
+    for connection in &mut connections {
+        let (frames, code) = connection.end().await;
+        let [last] = &frames[..] else { panic!("{frames:?}") };
+        assert_eq!((code, last["bye"]["why"].as_str()), (1012, Some("drain")));
+        times.insert(last["bye"]["retry_ms"].as_u64().expect("a time"));
+    }
+    assert!(times.len() > 10, "{times:?}");
+    timeout(SOON, running).await.unwrap().unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_binary_frame_closes_with_1003() {
+    let server = TestServer::start().await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    connection.socket.send(vec![1, 2, 3]).await.unwrap();
+    assert_eq!(connection.end().await.1, 1003);
+}
+
+#[tokio::test]
+async fn a_frame_larger_than_any_message_closes_with_1009() {
+    let server = TestServer::with(|options| options.max_message = 100).await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    connection.send_text(&" ".repeat(10_000)).await;
+    assert_eq!(connection.end().await.1, 1009);
+}
+
+/// In JSON a message may take six times as many bytes as it has.
+#[tokio::test]
+async fn a_message_of_the_largest_size_fits_however_it_is_written() {
+    let server = TestServer::with(|options| options.max_message = 60_000).await;
+    let mut connection = V1::connect(&server, "/c/chat").await;
+    let escaped = "\\u0007".repeat(60_000);
+    connection.send_text(&format!("{{\"op\":\"pub\",\"data\":\"{escaped}\"}}")).await;
+    assert!(connection.receive().await["ok"]["at"].is_string());
+    assert_eq!(connection.data("chat").await, "\u{7}".repeat(60_000));
+}
+
+#[tokio::test]
+async fn a_close_is_answered_with_the_same_code() {
+    let server = TestServer::start().await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    let closed = connection.socket.close(4000.try_into().unwrap(), "bye").await.unwrap();
+    assert!(closed.is_clean());
+    assert_eq!(closed.code(), 4000);
+}
