@@ -42,7 +42,7 @@ fn every_way(certificates: &Certificates, page: &str) -> (Vec<Sockeye>, Vec<Valu
             servers.push(server);
         }
         let server = Sockeye::serve(&[flags, &["--allow-origin", page]].concat());
-        urls.push(json!({ "url": server.ws("/c/browser"), "compresses": false }));
+        urls.push(json!({ "url": server.ws("/c/browser"), "compresses": true }));
         servers.push(server);
     }
     (servers, urls)

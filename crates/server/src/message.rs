@@ -17,6 +17,8 @@ pub(crate) mod slot {
     pub(crate) const META_EVENT: u8 = 2;
     /// The message in `sockeye.v1`.
     pub(crate) const V1: u8 = 3;
+    /// The payload as the frame for a plain WebSocket that compresses.
+    pub(crate) const COMPRESSED_FRAME: u8 = 4;
 }
 
 /// The message, made for its first reader and shared with the others.

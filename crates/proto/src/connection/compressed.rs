@@ -92,7 +92,7 @@ impl Connection {
                 if !deflate.outbound.takes_prepared(message.len()) {
                     return self.send(message.clone());
                 }
-                prepared.compressed().unwrap_or_else(|| prepared.plain())
+                prepared.shortest()
             }
             _ => prepared.plain(),
         };

@@ -18,6 +18,9 @@ use crate::{
     message::{Message, MessageKind},
 };
 
+/// The bit of a frame's first byte that says that it is compressed (RFC 7692 §6).
+const RSV1: u8 = 0x40;
+
 /// A message that a server sends on many connections: its frame is made once, plain and compressed,
 /// each when it is first needed, and shared.
 ///
@@ -61,6 +64,20 @@ impl Prepared {
         Self { shared: Arc::new(Shared { message, level, plain, compressed }) }
     }
 
+    /// A message that was prepared before, and whose [`shortest`](Self::shortest) frame was kept
+    /// elsewhere meanwhile. That the frame is of this message is not checked.
+    pub fn with_shortest(message: impl Into<Message>, frame: Bytes) -> Self {
+        let prepared = Self::new(message);
+        let is_compressed = frame.first().is_some_and(|first| first & RSV1 != 0);
+        let compressed = is_compressed.then(|| frame.clone());
+        // Both are empty, being new.
+        let _ = prepared.shared.compressed.set(compressed);
+        if !is_compressed {
+            let _ = prepared.shared.plain.set(frame);
+        }
+        prepared
+    }
+
     /// The message.
     pub fn message(&self) -> &Message {
         &self.shared.message
@@ -89,6 +106,11 @@ impl Prepared {
             frame
         };
         shared.compressed.get_or_init(compress).as_ref()
+    }
+
+    /// The frame for connections that compress: compressed, or plain where that is no longer.
+    pub fn shortest(&self) -> &Bytes {
+        self.compressed().unwrap_or_else(|| self.plain())
     }
 }
 

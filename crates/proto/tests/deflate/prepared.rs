@@ -18,6 +18,19 @@ fn a_prepared_message_is_on_the_wire_what_a_sent_one_is() {
 }
 
 #[test]
+fn a_frame_that_was_kept_is_sent_as_it_is() {
+    let noise: Vec<u8> = (0..1000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    for message in [Message::from(json(1)), Message::from(noise)] {
+        let frame = Prepared::new(message.clone()).shortest().clone();
+        let kept = Prepared::with_shortest(message, frame.clone());
+        let mut pair = Pair::new(&DeflateConfig::default());
+        pair.server.send_prepared(&kept).unwrap();
+        assert_eq!(transmitted(&mut pair.server), frame);
+        assert_eq!(kept.shortest().as_ptr(), frame.as_ptr());
+    }
+}
+
+#[test]
 fn a_large_prepared_message_is_shared_not_copied() {
     let message: Vec<u8> = (0..100_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     let prepared = Prepared::new(message);

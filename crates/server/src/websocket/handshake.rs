@@ -6,7 +6,7 @@ use axum::response::Response;
 use http::header::UPGRADE;
 use http::{Method, StatusCode};
 use hyper::ext::Protocol;
-use sockeye::{Config, Opening, Origins, Refusal, Upgrade};
+use sockeye::{Config, DeflateConfig, Opening, Origins, Refusal, Upgrade};
 
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -60,6 +60,7 @@ impl Handshake {
             .upgrade
             .origins(Origins::Any)
             .config(config)
+            .deflate(DeflateConfig::default())
             .accept()
             .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;
         Ok((response.map(|()| Body::empty()), opening))

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use serde_json::json;
-use sockeye::{Message, WebSocket};
+use sockeye::{Client, DeflateConfig, Message, WebSocket};
 use sockeye_hub::Publication;
 use tokio::time::timeout;
 
@@ -54,6 +54,29 @@ async fn what_one_sends_everybody_gets_and_oneself_too() {
     assert_text(&receive(&mut ann).await, "hi");
     elsewhere.send("alone").await.unwrap();
     assert_text(&receive(&mut elsewhere).await, "alone");
+}
+
+#[tokio::test]
+async fn compression_is_agreed_to_and_a_message_is_compressed_once_for_all() {
+    let server = TestServer::start().await;
+    let url = format!("ws://{}/c/chat", server.address);
+    let mut sockets = Vec::new();
+    for deflate in [Some(DeflateConfig::default()), Some(DeflateConfig::default()), None] {
+        let client = Client::new(&url).unwrap().deflate(deflate.clone());
+        let socket = timeout(SOON, client.connect()).await.expect("an answer").unwrap();
+        assert_eq!(socket.deflate().is_some(), deflate.is_some());
+        sockets.push(socket);
+    }
+    let long = "sockeye ".repeat(1000);
+    sockets[0].send(&*long).await.unwrap();
+    sockets[0].send("short").await.unwrap();
+    for socket in &mut sockets {
+        assert_text(&receive(socket).await, &long);
+        assert_text(&receive(socket).await, "short");
+    }
+    // Two took the long one compressed, and there is one compressed form, much shorter than it.
+    let forms = server.hub.figures().form_bytes;
+    assert!((1..long.len() as u64 / 10).contains(&forms), "{forms} bytes");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind,
+    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Prepared,
     State as Stage,
 };
 
@@ -200,6 +200,11 @@ impl Shared {
     /// Queues a message without writing it.
     pub(super) fn feed(self: &Arc<Self>, message: Message) -> Result<(), Error> {
         self.state().queue(message, true)
+    }
+
+    /// The same with one that was prepared.
+    pub(super) fn feed_prepared(self: &Arc<Self>, prepared: &Prepared) -> Result<(), Error> {
+        self.state().queue_prepared(prepared)
     }
 
     /// Queues a piece of a message, and writes it.

@@ -61,6 +61,17 @@ impl Writer {
         self.queue(|state| state.queue_prepared(prepared)).await
     }
 
+    /// Queues a prepared message for a batch, as `feed` of the [`Sink`] does with any other: it waits
+    /// for room, and what was fed is written by `flush`, or with the next message that is sent.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing or has ended.
+    pub async fn feed_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
+        poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
+        self.handle.shared.feed_prepared(prepared)
+    }
+
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
     pub async fn ping(&self) -> Result<Duration, Error> {
         let pong = self.queue(State::ping).await?;
