@@ -42,6 +42,11 @@ pub(crate) async fn messages(
     }
 }
 
+/// Whether `GET` would give Server-Sent Events.
+pub(crate) fn is_for_events(headers: &HeaderMap) -> bool {
+    preferred(headers) == Some(EVENTS)
+}
+
 /// The form that `GET` would give, for the head that `HEAD` gives.
 pub(crate) fn content_type(headers: &HeaderMap) -> &'static str {
     preferred(headers).unwrap_or(JSON)

@@ -21,7 +21,7 @@ const MAX_WAIT: u64 = 60;
 /// Bytes of padding at most.
 const MAX_PAD: usize = 64 * 1024;
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Where reading starts. `Last-Event-ID` comes first: a browser that reconnects sends it with the
 /// URL it began with. Then the names under which polyfills of `EventSource` put the same into the

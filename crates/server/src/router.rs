@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use sockeye_hub::Hub;
 
-use crate::auth::Authority;
+use crate::auth::{self, Authority};
 use crate::drain::Drain;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
@@ -88,6 +88,7 @@ impl Channels {
             .route("/c/{channel}", any(channel::answer))
             .route("/c/{channel}/presence", any(presence::answer))
             .route("/connect", any(websocket::connect))
+            .route("/tickets", any(auth::issue::answer))
             .fallback(async || Problem::not_found())
             .layer(from_fn_with_state(Arc::clone(&self.app), access::guard))
             .with_state(Arc::clone(&self.app))

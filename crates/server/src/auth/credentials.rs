@@ -16,15 +16,20 @@ const SUBPROTOCOL: &str = "bearer.";
 #[derive(Debug)]
 pub(super) enum Credential<'r> {
     Token(&'r str),
+    Ticket(String),
 }
 
 impl<'r> Credential<'r> {
     /// The one thing that is shown. Two are refused (RFC 6750 §2): nobody can say which one counts.
     pub(super) fn of(request: &'r Request) -> Result<Option<Self>, Problem> {
-        let mut shown = in_header(request).chain(in_subprotocols(request)).map(Self::Token);
+        let ticket = query::parameter(request.uri(), "ticket")?.map(Self::Ticket);
+        let tokens = in_header(request).chain(in_subprotocols(request)).map(Self::Token);
+        let mut shown = tokens.chain(ticket);
         match (shown.next(), shown.next()) {
             (credential, None) => Ok(credential),
-            (_, Some(_)) => Err(Problem::new(Code::BadRequest, "Send one token, in one place.")),
+            (_, Some(_)) => {
+                Err(Problem::new(Code::BadRequest, "Send one token or ticket, in one place."))
+            }
         }
     }
 }

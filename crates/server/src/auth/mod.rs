@@ -8,8 +8,10 @@ mod claims;
 mod credentials;
 mod der;
 mod grants;
+pub(crate) mod issue;
 mod key;
 mod sign;
+mod tickets;
 mod token;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use self::credentials::Credential;
 pub use self::grants::{BadPattern, BadRight, Grants, Pattern, Right, Rights};
 pub use self::key::{Algorithm, AuthKey, KeyError};
 pub use self::sign::{SignError, SigningKey};
+use self::tickets::Tickets;
 pub use self::token::TokenError;
 use crate::problem::{Code, Problem};
 
@@ -36,11 +39,12 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 #[derive(Debug)]
 pub(crate) struct Authority {
     key: Option<AuthKey>,
+    tickets: Tickets,
 }
 
 impl Authority {
     pub(crate) fn new(key: Option<AuthKey>) -> Self {
-        Self { key }
+        Self { key, tickets: Tickets::default() }
     }
 
     /// Who makes the request. One who shows no token where they are needed is let in as a stranger:
@@ -52,7 +56,15 @@ impl Authority {
         match Credential::of(request)? {
             None => Ok(Caller::default()),
             Some(Credential::Token(token)) => self.caller(token),
+            Some(Credential::Ticket(ticket)) => match self.tickets.redeem(&ticket, request) {
+                Some(pass) => Ok(Caller(Standing::Bearer(pass))),
+                None => Err(no_such_ticket()),
+            },
         }
+    }
+
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        self.key.is_some()
     }
 
     /// The bearer of the token, or why it is none.
@@ -163,6 +175,14 @@ fn not_good(wrong: &TokenError) -> Problem {
         _ => "Bearer realm=\"sockeye\", error=\"invalid_token\"",
     };
     Problem::new(Code::Unauthorized, format_args!("Get another token: {wrong}."))
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}
+
+/// `401`: a ticket that is good for nothing.
+fn no_such_ticket() -> Problem {
+    let challenge = "Bearer realm=\"sockeye\", error=\"invalid_token\"";
+    let detail = "The ticket is unknown, used, too old or another page's: POST /tickets gives one.";
+    Problem::new(Code::Unauthorized, detail)
         .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use sockeye::{Client, WebSocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{now, server, token, token_until};
@@ -44,4 +46,40 @@ async fn a_websocket_that_may_only_read_is_closed_when_it_publishes() {
     assert!(timeout(SOON, reader.recv()).await.unwrap().is_none_or(|got| got.is_err()));
     assert_eq!(close_code(&reader), 4403);
     assert_eq!(server.hub.position(&"chat".parse().unwrap()).offset, 0, "nothing was published");
+}
+
+#[tokio::test]
+async fn streams_and_parked_polls_end_with_their_token_though_nothing_comes() {
+    let server = server().await;
+    for headers in [
+        "Accept: text/event-stream\r\n",
+        "Accept: application/x-ndjson\r\n",
+        "Prefer: wait=30\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\n",
+    ] {
+        let until = now() + 0.3;
+        let token = token_until(until, r#"{"chat":["read"]}"#);
+        let close = if headers.contains("Upgrade") { "" } else { "Connection: close\r\n" };
+        let request = format!(
+            "GET /c/chat HTTP/1.1\r\nHost: localhost\r\n{close}Authorization: Bearer {token}\r\n{headers}\r\n"
+        );
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A WebSocket says 4401 and then waits for our Close.
+        let read = async {
+            while stream.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {
+                if answer.windows(2).any(|pair| pair == 4401_u16.to_be_bytes()) {
+                    break;
+                }
+            }
+        };
+        timeout(SOON, read).await.expect("it ends");
+        assert!(now() >= until, "it ended before its time: {headers}");
+        let answer = String::from_utf8_lossy(&answer);
+        let parked = headers.starts_with("Prefer");
+        assert!(answer.starts_with(if parked { "HTTP/1.1 401" } else { "HTTP/1.1 " }), "{answer}");
+        assert!(!parked || answer.contains("error=\"invalid_token\""), "{answer}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod keys;
+mod tickets;
 mod tokens;
 mod transports;
 mod vectors;

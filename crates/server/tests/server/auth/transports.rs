@@ -18,7 +18,7 @@ struct Way {
     granted: u16,
 }
 
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+pub(super) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 const EVENTS: &str = "Accept: text/event-stream\r\n";
@@ -26,6 +26,8 @@ const LINES: &str = "Accept: application/x-ndjson\r\n";
 
 /// Every way there is, live and from the history.
 const WAYS: &[Way] = &[
+    Way { right: "presence", method: "GET", rest: "/presence", headers: "", granted: 200 },
+    Way { right: "presence", method: "HEAD", rest: "/presence", headers: "", granted: 200 },
     Way { right: "read", method: "GET", rest: "", headers: "", granted: 200 },
     Way { right: "read", method: "GET", rest: "?after=earliest", headers: "", granted: 200 },
     Way { right: "read", method: "HEAD", rest: "", headers: "", granted: 200 },
@@ -67,16 +69,7 @@ impl Way {
         let request = format!(
             "{method} /c/{channel}{rest} HTTP/1.1\r\nHost: localhost\r\n{own}{headers}\r\n"
         );
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        let read = async {
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-        };
-        timeout(SOON, read).await.expect("the server answers");
-        Head(String::from_utf8(head).unwrap())
+        head_of(server, &request).await
     }
 
     async fn ask_with(&self, server: &TestServer, channel: &str, token: &str) -> Head {
@@ -84,10 +77,24 @@ impl Way {
     }
 }
 
-struct Head(String);
+/// The head of the answer to a request that is sent as it is.
+pub(super) async fn head_of(server: &TestServer, request: &str) -> Head {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    let read = async {
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+    };
+    timeout(SOON, read).await.expect("the server answers");
+    Head(String::from_utf8(head).unwrap())
+}
+
+pub(super) struct Head(String);
 
 impl Head {
-    fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         self.0.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
@@ -137,7 +144,8 @@ async fn a_token_gives_what_it_says_and_nothing_else() {
 #[tokio::test]
 async fn channels_that_only_look_alike_are_others() {
     let server = server().await;
-    let token = token(r#"{"chat:*":["read","write"],"a.b":["read","write"]}"#);
+    let all = r#"["read","write","presence"]"#;
+    let token = token(&format!(r#"{{"chat:*":{all},"a.b":{all}}}"#));
     for way in WAYS {
         for channel in ["chat", "chats", "Chat:a", "xchat:a", "a", "a.b.c", "axb", "a.B"] {
             let head = way.ask_with(&server, channel, &token).await;
@@ -199,7 +207,7 @@ async fn a_websocket_may_bring_its_token_as_a_subprotocol_that_is_never_echoed()
 #[tokio::test]
 async fn two_tokens_are_one_too_many() {
     let server = server().await;
-    let good = token(r#"{"chat":["read","write"]}"#);
+    let good = token(r#"{"chat":["read","write","presence"]}"#);
     let line = format!("Authorization: Bearer {good}\r\n");
     for way in WAYS {
         let head = way.ask(&server, "chat", &line.repeat(2)).await;

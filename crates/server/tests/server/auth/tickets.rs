@@ -1,0 +1,170 @@
+//! Tickets: for what cannot send headers.
+
+use http::{Method, StatusCode, header};
+
+use super::{key, now, server, token, token_until};
+use crate::client::{Answer, TestServer};
+
+const ALL: &str = r#"{"*":["read","write","presence"]}"#;
+
+async fn ask(server: &TestServer, token: &str, origin: Option<&str>) -> Answer {
+    let mut request = server.request(Method::POST, "/tickets");
+    request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    if let Some(origin) = origin {
+        request = request.header(header::ORIGIN, origin);
+    }
+    server.send(request, "").await
+}
+
+async fn ticket(server: &TestServer, token: &str, origin: Option<&str>) -> String {
+    let answer = ask(server, token, origin).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.json()["expires_in"], 60);
+    answer.json()["ticket"].as_str().unwrap().to_owned()
+}
+
+/// The status of a request that shows a ticket. Streams are left as soon as they begin.
+async fn show(server: &TestServer, path: &str, ticket: &str, headers: &str) -> u16 {
+    let line = format!("GET {path}?ticket={ticket} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    super::transports::head_of(server, &line).await.status()
+}
+
+const EVENTS: &str = "Accept: text/event-stream\r\n";
+const RESUMED: &str = "Accept: text/event-stream\r\nLast-Event-ID: earliest\r\n";
+const UPGRADE: &str = super::transports::UPGRADE;
+
+#[tokio::test]
+async fn a_ticket_opens_anything_once() {
+    let server = server().await;
+    let token = token(ALL);
+    for headers in ["", EVENTS, UPGRADE, "Accept: application/x-ndjson\r\n", "Prefer: wait=0\r\n"] {
+        let ticket = ticket(&server, &token, None).await;
+        let opened = show(&server, "/c/chat", &ticket, headers).await;
+        assert!([200, 101].contains(&opened), "{opened} {headers}");
+        assert_eq!(show(&server, "/c/chat", &ticket, headers).await, 401, "{headers}");
+        assert_eq!(show(&server, "/c/chat", &ticket, "").await, 401, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_show_it_at_once_one_gets_in() {
+    let server = server().await;
+    let ticket = ticket(&server, &token(ALL), None).await;
+    let both = (0..8).map(|_| show(&server, "/c/chat", &ticket, ""));
+    let statuses = futures_util::future::join_all(both).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 401].contains(status)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn an_event_source_that_was_cut_off_comes_back_with_it() {
+    let server = server().await;
+    let ticket = ticket(&server, &token(ALL), None).await;
+    // Not before it was used.
+    assert_eq!(show(&server, "/c/chat", &ticket, EVENTS).await, 200);
+    for _ in 0..3 {
+        assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 200);
+    }
+    // Only as what it was: the same URL, events, and a position to resume at.
+    assert_eq!(show(&server, "/c/other", &ticket, RESUMED).await, 401);
+    assert_eq!(show(&server, "/c/chat", &ticket, EVENTS).await, 401);
+    assert_eq!(show(&server, "/c/chat", &ticket, "Last-Event-ID: earliest\r\n").await, 401);
+    let websocket = format!("{UPGRADE}{RESUMED}");
+    assert_eq!(show(&server, "/c/chat", &ticket, &websocket).await, 401);
+    assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 200);
+}
+
+#[tokio::test]
+async fn what_was_no_event_source_does_not_become_one() {
+    let server = server().await;
+    for headers in ["", UPGRADE] {
+        let ticket = ticket(&server, &token(ALL), None).await;
+        show(&server, "/c/chat", &ticket, headers).await;
+        assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 401, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_gives_no_more_than_its_token() {
+    let server = server().await;
+    let reader = token(r#"{"chat":["read"]}"#);
+    for (path, status) in [("/c/chat", 200), ("/c/other", 403), ("/c/chat/presence", 403)] {
+        let ticket = ticket(&server, &reader, None).await;
+        assert_eq!(show(&server, path, &ticket, "").await, status, "{path}");
+    }
+    let ticket = ticket(&server, &reader, None).await;
+    let posted = server.post(&format!("/c/chat?ticket={ticket}"), "text/plain", "x").await;
+    posted.assert_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_ticket_ends_with_its_token() {
+    let server = server().await;
+    let until = now() + 0.3;
+    let ticket = ticket(&server, &token_until(until, ALL), None).await;
+    assert_eq!(show(&server, "/c/chat", &ticket, EVENTS).await, 200);
+    while now() < until {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 401);
+}
+
+#[tokio::test]
+async fn a_ticket_is_had_for_a_good_token_alone() {
+    let server = server().await;
+    server.post("/tickets", "text/plain", "").await.assert_problem(401, "unauthorized");
+    ask(&server, "x", None).await.assert_problem(401, "unauthorized");
+    ask(&server, &token_until(now(), ALL), None).await.assert_problem(401, "unauthorized");
+    let ticket = ticket(&server, &token(ALL), None).await;
+    let another = server.post(&format!("/tickets?ticket={ticket}"), "text/plain", "").await;
+    another.assert_problem(401, "unauthorized");
+    let both = server.request(Method::POST, &format!("/tickets?ticket={ticket}"));
+    let both = both.header(header::AUTHORIZATION, format!("Bearer {}", token(ALL)));
+    server.send(both, "").await.assert_problem(400, "bad_request");
+    server.get("/tickets").await.assert_problem(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_for_the_pages_that_asked() {
+    let (ours, theirs) = ("https://app.example", "https://partner.example");
+    let server = TestServer::with(|options| {
+        options.auth_key = Some(key());
+        options.allow_origin = [ours, theirs].map(|origin| origin.parse().unwrap()).into();
+    })
+    .await;
+    let from = |origin: &str| format!("Origin: {origin}\r\n{EVENTS}");
+    let of_ours = ticket(&server, &token(ALL), Some(ours)).await;
+    assert_eq!(show(&server, "/c/chat", &of_ours, &from(theirs)).await, 401);
+    assert_eq!(show(&server, "/c/chat", &of_ours, &from("https://evil.example")).await, 403);
+    assert_eq!(show(&server, "/c/chat", &of_ours, &from(ours)).await, 200);
+    // A page's own origin is not told in a GET to it, and a program has none.
+    let of_ours = ticket(&server, &token(ALL), Some(ours)).await;
+    assert_eq!(show(&server, "/c/chat", &of_ours, EVENTS).await, 200);
+    // A program asks for a page that it makes.
+    let of_program = ticket(&server, &token(ALL), None).await;
+    assert_eq!(show(&server, "/c/chat", &of_program, &from(theirs)).await, 200);
+    ask(&server, &token(ALL), Some("https://evil.example")).await.assert_problem(403, "bad_origin");
+}
+
+#[tokio::test]
+async fn tickets_are_long_and_never_the_same() {
+    let server = server().await;
+    let token = token(ALL);
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let ticket = ticket(&server, &token, None).await;
+        assert!(
+            ticket.len() >= 40
+                && ticket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
+        assert!(seen.insert(ticket));
+    }
+}
+
+#[tokio::test]
+async fn without_an_auth_key_there_are_none_and_none_is_needed() {
+    let server = TestServer::start().await;
+    ask(&server, "x", None).await.assert_problem(404, "not_found");
+    assert_eq!(show(&server, "/c/chat", "anything", "").await, 200);
+}
