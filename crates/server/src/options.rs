@@ -53,6 +53,9 @@ pub struct ServerOptions {
     /// How long the head of a request may take to arrive, and how long a connection may idle
     /// between requests. Default: 10 seconds.
     pub head_timeout: Duration,
+    /// How long a connection on `/connect` may take to show a token, where one is needed and the
+    /// handshake had none. Default: 10 seconds.
+    pub auth_timeout: Duration,
     /// How long the body of a request may take to arrive. Default: 30 seconds.
     pub body_timeout: Duration,
     /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
@@ -77,6 +80,7 @@ impl Default for ServerOptions {
             max_message: 64 << 10,
             drain: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
+            auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(15),
         }

@@ -122,6 +122,25 @@ impl Caller {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
+    /// Whether he has still to show a token before he may do anything.
+    pub(crate) fn is_stranger(&self) -> bool {
+        matches!(self.0, Standing::Stranger)
+    }
+
+    /// What he becomes on a connection on which `fresh` was shown to be good. A connection stays
+    /// the same person's: what it opened was opened for him.
+    pub(crate) fn renewed(&self, fresh: Self) -> Result<Self, Problem> {
+        match (&self.0, &fresh.0) {
+            // Where nothing is checked, a token changes nothing.
+            (Standing::Anybody(_), _) => Ok(self.clone()),
+            (Standing::Bearer(_), _) if self.id() != fresh.id() => {
+                let detail = "The token is somebody else's: open another connection with it.";
+                Err(Problem::new(Code::Forbidden, detail))
+            }
+            _ => Ok(fresh),
+        }
+    }
+
     /// The name he goes by in presence; anonymous callers have none.
     pub(crate) fn id(&self) -> Option<&str> {
         match &self.0 {

@@ -37,6 +37,9 @@ pub struct Command<'a> {
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Op<'a> {
+    Authenticate {
+        token: Cow<'a, str>,
+    },
     /// Something with a channel, which on `/c/{channel}` need not be named.
     Channel(Option<ChannelName>, Deed<'a>),
     Ping,
@@ -47,8 +50,9 @@ pub(super) enum Op<'a> {
 pub(super) enum Deed<'a> {
     Publish { payload: Payload<'a>, event: Option<EventName>, key: Option<Cow<'a, str>> },
     Read { start: Option<Start>, limit: usize },
-    Subscribe { start: Start },
+    Subscribe { start: Start, presence: bool },
     Unsubscribe,
+    Who,
 }
 
 /// What is to be published: JSON as it came, byte for byte.
@@ -81,11 +85,13 @@ struct Members<'a> {
     ch: Option<&'a RawValue>,
     after: Option<&'a RawValue>,
     limit: Option<&'a RawValue>,
+    presence: Option<&'a RawValue>,
     #[serde(deserialize_with = "even_null")]
     data: Option<&'a RawValue>,
     b64: Option<&'a RawValue>,
     event: Option<&'a RawValue>,
     key: Option<&'a RawValue>,
+    token: Option<&'a RawValue>,
 }
 
 /// Of all members `data` alone may be `null` and mean it.
@@ -140,6 +146,7 @@ impl<'a> Members<'a> {
     fn command(&self, id: Option<Id<'a>>) -> Result<Command<'a>, Problem> {
         let Some(op) = string("op", self.op)? else { return Err(bad_request("Say which `op`.")) };
         let deed = match &*op {
+            "auth" => return self.authenticate(id),
             "ping" => return Ok(Command { id, op: Op::Ping }),
             "pub" => Deed::Publish {
                 payload: self.payload()?,
@@ -147,12 +154,21 @@ impl<'a> Members<'a> {
                 key: string("key", self.key)?,
             },
             "read" => Deed::Read { start: self.after()?, limit: self.limit()? },
-            "sub" => Deed::Subscribe { start: self.after()?.unwrap_or(Start::Now) },
+            "sub" => Deed::Subscribe {
+                start: self.after()?.unwrap_or(Start::Now),
+                presence: self.presence()?,
+            },
             "unsub" => Deed::Unsubscribe,
+            "who" => Deed::Who,
             _ => return Err(bad_request("There is no such `op`.")),
         };
         let channel = named("ch", self.ch, Code::BadChannel)?;
         Ok(Command { id, op: Op::Channel(channel, deed) })
+    }
+
+    fn authenticate(&self, id: Option<Id<'a>>) -> Result<Command<'a>, Problem> {
+        let token = string("token", self.token)?.ok_or_else(|| bad_request("Give the `token`."))?;
+        Ok(Command { id, op: Op::Authenticate { token } })
     }
 
     /// `data`, of which a string is text, or `b64`.
@@ -173,6 +189,14 @@ impl<'a> Members<'a> {
     fn after(&self) -> Result<Option<Start>, Problem> {
         let text = string("after", self.after)?;
         text.map(|text| query::position(&text)).transpose()
+    }
+
+    fn presence(&self) -> Result<bool, Problem> {
+        match self.presence.map(RawValue::get) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(bad_request("`presence` is true or false.")),
+        }
     }
 
     fn limit(&self) -> Result<usize, Problem> {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Start};
 
 use super::command::{Command, Deed, Id, Op, Payload};
-use super::frame::{self, At, Messages, Subscribed};
+use super::frame::{self, At, Messages, Subscribed, Who};
 use super::session::Session;
 use super::subscriptions::{self, Subscription};
 use crate::auth::Right;
@@ -15,13 +15,14 @@ use crate::problem::{Code, Problem};
 /// is larger by itself.
 const READ_AT_ONCE: Budget = Budget { entries: 300, bytes: 256 << 10 };
 
-/// The members of `ok`; `None` if they are not known yet and the answer comes later.
+/// The members of `ok`; `None` if it has been said already, or is still to come.
 type Done = Result<Option<String>, Problem>;
 
 impl Session {
     /// Does what a command says, and answers it.
     pub(super) fn execute(&mut self, Command { id, op }: Command<'_>) {
         let done = match op {
+            Op::Authenticate { token } => self.authenticate(&token, id),
             Op::Ping => Ok(Some(String::new())),
             Op::Channel(channel, deed) => self.execute_on(channel, deed, id),
         };
@@ -45,12 +46,35 @@ impl Session {
                 self.publish(&channel, &payload, event, key.as_deref(), id)
             }
             Deed::Read { start, limit } => self.read(&channel, start, limit),
-            Deed::Subscribe { start } => self.subscribe(&channel, start),
+            Deed::Subscribe { start, presence } => self.subscribe(&channel, start, presence),
             Deed::Unsubscribe => {
                 self.subscriptions.remove(&channel);
                 Ok(Some(String::new()))
             }
+            Deed::Who => {
+                self.caller.may(Right::Presence, &channel)?;
+                Ok(Some(Who(&self.app.hub.presence(&channel)).to_string()))
+            }
         }
+    }
+
+    /// Goes on with what the token grants. Subscriptions that it does not grant end.
+    fn authenticate(&mut self, token: &str, id: Option<Id<'_>>) -> Done {
+        let fresh = self.app.authority.caller(token)?;
+        self.become_caller(self.caller.renewed(fresh)?);
+        self.answer(frame::ok(id, ""));
+        let lost: Vec<_> = self
+            .subscriptions
+            .channels()
+            .filter_map(|(channel, presence)| {
+                let problem = self.may_subscribe(channel, presence).err()?;
+                Some((channel.clone(), problem))
+            })
+            .collect();
+        for (channel, problem) in lost {
+            self.end_subscription(&channel, &problem);
+        }
+        Ok(None)
     }
 
     /// What follows this command need not wait until the message is kept.
@@ -89,8 +113,13 @@ impl Session {
         Ok(Some(Messages(&page).to_string()))
     }
 
-    fn subscribe(&mut self, channel: &ChannelName, start: Start) -> Done {
+    fn may_subscribe(&self, channel: &ChannelName, presence: bool) -> Result<(), Problem> {
         self.caller.may(Right::Read, channel)?;
+        if presence { self.caller.may(Right::Presence, channel) } else { Ok(()) }
+    }
+
+    fn subscribe(&mut self, channel: &ChannelName, start: Start, presence: bool) -> Done {
+        self.may_subscribe(channel, presence)?;
         if self.subscriptions.contains(channel) {
             return Err(bad_request("Already subscribed: `unsub` first to begin elsewhere."));
         }
@@ -99,9 +128,10 @@ impl Session {
             let detail = format_args!("A connection has at most {max} subscriptions.");
             return Err(Problem::new(Code::TooMany, detail));
         }
-        let reader = self.app.hub.subscribe(channel, start);
+        let hub = &self.app.hub;
+        let reader = hub.subscribe(channel, start);
         let subscribed = Subscribed(&reader.lag()).to_string();
-        self.subscriptions.add(Subscription { reader });
+        self.subscriptions.add(Subscription::new(hub, reader, self.caller.id(), presence));
         Ok(Some(subscribed))
     }
 }

@@ -5,19 +5,27 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use sockeye_hub::{ChannelName, Gap, Lag, Page, Position};
+use sockeye_hub::{Change, ChannelName, Gap, Lag, Page, Position, Presence};
 
 use super::command::{Id, Mistake};
 use crate::message::{self, quoted};
+use crate::presence::member_json;
 use crate::problem::{Code, Problem};
 
 /// Every how many seconds something should be heard on the connection: what `hello` says.
 const PING: u64 = 25;
 
-/// The first frame. On `/c/{channel}` it also answers the subscription that came with the
-/// handshake.
-pub(super) fn hello(max_message: usize, subscribed: Option<(&ChannelName, &Lag)>) -> String {
+/// The first frame: whether a token is still to be shown, and on `/c/{channel}` the answer to the
+/// subscription that came with the handshake.
+pub(super) fn hello(
+    max_message: usize,
+    needs_token: bool,
+    subscribed: Option<(&ChannelName, &Lag)>,
+) -> String {
     let mut hello = format!("{{\"hello\":{{\"ping\":{PING},\"max_message\":{max_message}");
+    if needs_token {
+        hello.push_str(",\"auth\":true");
+    }
     if let Some((channel, lag)) = subscribed {
         hello.push_str(&format!(",\"ch\":\"{channel}\",{}", Subscribed(lag)));
     }
@@ -50,6 +58,21 @@ impl Mistake<'_> {
 /// A gap in what one subscription gets.
 pub(super) fn gap(channel: &ChannelName, gap: &Gap) -> String {
     format!("{{\"ch\":\"{channel}\",\"gap\":{}}}", message::gap_json(gap))
+}
+
+/// Who came to a channel, who left it, or, for one who could not be told each, who is there.
+pub(super) fn change(channel: &ChannelName, change: &Change) -> String {
+    let told = match change {
+        Change::Join(member) => format!("\"join\":{}", member_json(member)),
+        Change::Leave(member) => format!("\"leave\":{}", member_json(member)),
+        Change::Anew(presence) => format!("\"presence\":{{{}}}", Who(presence)),
+    };
+    format!("{{\"ch\":\"{channel}\",{told}}}")
+}
+
+/// A subscription has ended without having been told to.
+pub(super) fn ended(channel: &ChannelName, problem: &Problem) -> String {
+    format!("{{\"ch\":\"{channel}\",\"err\":{}}}", Refusal(problem))
 }
 
 /// `"at":…`: what a publication is answered with.
@@ -86,6 +109,20 @@ impl Display for Messages<'_> {
         }
         f.write_str("]")?;
         gap.as_ref().map_or(Ok(()), |gap| write!(f, ",\"gap\":{}", message::gap_json(gap)))
+    }
+}
+
+/// What `who` is answered with: the same members as a channel's presence.
+pub(super) struct Who<'a>(pub(super) &'a Presence);
+
+impl Display for Who<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "\"count\":{},\"members\":[", self.0.count)?;
+        for (index, member) in self.0.members.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{}", member_json(member))?;
+        }
+        f.write_str("]")
     }
 }
 

@@ -31,9 +31,11 @@ type Ending = (u16, &'static str);
 mod ending {
     use super::Ending;
 
+    pub(super) const NO_TOKEN: Ending = (4401, "no good token came in time: send `auth` first");
     pub(super) const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one");
     pub(super) const NOT_TEXT: Ending = (1003, "sockeye.v1 is JSON in text frames");
     pub(super) const RESTARTING: Ending = (1012, "the server restarts: connect again");
+    pub(super) const TOO_LARGE: Ending = (1009, "too large for one who has shown no token");
     pub(super) const TOO_FAST: Ending =
         (4429, "too many commands: send fewer, or wait between them");
 }
@@ -62,11 +64,9 @@ pub(crate) fn spawn(
 async fn live(opening: Opening, mut session: Session, mut guest: Guest) {
     let Ok(socket) = opening.open().await else { return };
     let (mut incoming, mut outgoing) = socket.split();
-    let caller = session.caller.clone();
     let ending = tokio::select! {
         biased;
         () = guest.turn_to_leave() => Some(ending::RESTARTING),
-        () = caller.expired() => Some(ending::EXPIRED),
         ending = session.converse(&mut incoming, &mut outgoing) => ending,
     };
     // What still comes is not done any more.

@@ -4,17 +4,18 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use sockeye::{Error, Message, Text, Writer};
 use sockeye_hub::{ChannelName, Start};
+use tokio::time::sleep;
 
 use super::command::Command;
 use super::pace::Pace;
-use super::subscriptions::{Subscription, Subscriptions};
+use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Ending, ending, frame};
 use crate::auth::Caller;
 use crate::message;
@@ -27,6 +28,9 @@ const MAX_ANSWERS: usize = 64 << 10;
 /// Publications under way: beyond them commands wait, too.
 const MAX_PUBLISHING: usize = 16;
 
+/// The largest frame of one who has shown no token where one is needed.
+const MAX_OF_STRANGER: usize = 16 << 10;
+
 /// Commands in a second, and in a burst.
 const COMMANDS: (u32, u32) = (100, 200);
 /// How often a client may be told that it is too fast before it is sent away.
@@ -36,6 +40,8 @@ const WARNINGS: (u32, u32) = (10, 200);
 pub(super) struct Session {
     pub(super) app: Arc<App>,
     pub(super) caller: Caller,
+    /// Until when what the caller has shown is good.
+    expiry: Pin<Box<dyn Future<Output = Ending> + Send>>,
     /// The channel of the URL: the one that is meant where none is named.
     pub(super) home: Option<ChannelName>,
     pub(super) subscriptions: Subscriptions,
@@ -58,6 +64,7 @@ impl Session {
     ) -> Self {
         let mut session = Self {
             app: Arc::clone(app),
+            expiry: Box::pin(expiry(caller.clone(), app.auth_timeout)),
             caller,
             home: home.map(|(channel, _)| channel.clone()),
             subscriptions: Subscriptions::default(),
@@ -70,9 +77,11 @@ impl Session {
         let reader = home.map(|(channel, start)| app.hub.subscribe(channel, start));
         let subscribed = reader.as_ref().map(|reader| (reader.channel(), reader.lag()));
         let subscribed = subscribed.as_ref().map(|(channel, lag)| (*channel, lag));
-        session.answer(frame::hello(app.max_message, subscribed));
+        let needs_token = session.caller.is_stranger();
+        session.answer(frame::hello(app.max_message, needs_token, subscribed));
         if let Some(reader) = reader {
-            session.subscriptions.add(Subscription { reader });
+            let id = session.caller.id();
+            session.subscriptions.add(Subscription::new(&app.hub, reader, id, false));
         }
         session
     }
@@ -92,6 +101,7 @@ impl Session {
             let (may_listen, wants_to_speak) = (self.may_listen(), self.wants_to_speak());
             tokio::select! {
                 biased;
+                ending = &mut self.expiry => return Some(ending),
                 Some(answer) = self.publishing.next() => self.answer(answer),
                 message = incoming.next(), if may_listen => {
                     if let Err(ending) = self.hear(message?.ok()?) {
@@ -123,6 +133,18 @@ impl Session {
         self.speak_answers(outgoing)
     }
 
+    /// Goes on for this caller, as long as what he has shown is good.
+    pub(super) fn become_caller(&mut self, caller: Caller) {
+        self.expiry = Box::pin(expiry(caller.clone(), self.app.auth_timeout));
+        self.caller = caller;
+    }
+
+    /// Ends a subscription that the client has not ended itself, and says why.
+    pub(super) fn end_subscription(&mut self, channel: &ChannelName, problem: &Problem) {
+        self.subscriptions.remove(channel);
+        self.answer(frame::ended(channel, problem));
+    }
+
     /// Has the client told something before any message.
     pub(super) fn answer(&mut self, frame: String) {
         self.answers_bytes += frame.len();
@@ -136,6 +158,9 @@ impl Session {
     /// Takes a frame of the client's.
     fn hear(&mut self, message: Message) -> Result<(), Ending> {
         let Message::Text(text) = message else { return Err(ending::NOT_TEXT) };
+        if self.caller.is_stranger() && text.len() > MAX_OF_STRANGER {
+            return Err(ending::TOO_LARGE);
+        }
         let now = Instant::now();
         let is_late = !self.commands.allows_one(now);
         if is_late && !self.warnings.allows_one(now) {
@@ -157,23 +182,45 @@ impl Session {
         !self.answers.is_empty() || self.subscriptions.are_ready()
     }
 
-    /// Says all answers or, if there are none, a page of messages.
+    /// Says all answers or, if there are none, what one subscription has to tell.
     fn speak(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
         if !self.answers.is_empty() {
             return self.speak_answers(outgoing);
         }
-        let Some((channel, page)) = self.subscriptions.next_page() else { return Ok(()) };
-        if let Some(gap) = &page.gap {
+        let Some(turn) = self.subscriptions.next_turn() else { return Ok(()) };
+        let Turn { channel, changes, page, is_over } = turn;
+        for change in &changes {
+            outgoing.start_send_unpin(frame::change(&channel, change).into())?;
+        }
+        let (gap, entries) = page.map(|page| (page.gap, page.entries)).unwrap_or_default();
+        if let Some(gap) = &gap {
             outgoing.start_send_unpin(frame::gap(&channel, gap).into())?;
         }
-        let mut entries = page.entries.iter();
-        entries.try_for_each(|entry| outgoing.start_send_unpin(text(message::v1(&channel, entry))))
+        for entry in &entries {
+            outgoing.start_send_unpin(text(message::v1(&channel, entry)))?;
+        }
+        if is_over {
+            let detail = "Too slow for this channel: subscribe again, after the gap.";
+            self.answer(frame::ended(&channel, &Problem::new(Code::Unavailable, detail)));
+        }
+        Ok(())
     }
 
     fn speak_answers(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
         self.answers_bytes = 0;
         self.answers.drain(..).try_for_each(|answer| outgoing.start_send_unpin(answer.into()))
     }
+}
+
+/// Waits until what the caller has shown is not good any more. One who has shown nothing is given
+/// some time to do so.
+async fn expiry(caller: Caller, auth_timeout: Duration) -> Ending {
+    if caller.is_stranger() {
+        sleep(auth_timeout).await;
+        return ending::NO_TOKEN;
+    }
+    caller.expired().await;
+    ending::EXPIRED
 }
 
 /// Waits for room on the connection or, if there is nothing to say, until all is written.

@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::iter;
 use std::pin::Pin;
 
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, abortable};
 use futures_util::stream::FuturesUnordered;
-use sockeye_hub::{Budget, ChannelName, Page, Reader};
+use sockeye_hub::{Budget, Change, ChannelName, Hub, Lease, Page, Reader, Watch};
 
 /// The most subscriptions of one connection.
 pub(super) const MAX: usize = 128;
@@ -23,9 +24,58 @@ const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
 /// One subscription.
 #[derive(Debug)]
 pub(super) struct Subscription {
-    pub(super) reader: Reader,
+    reader: Reader,
+    /// It is present on the channel as long as this is held.
+    _lease: Lease,
+    watch: Option<Watch>,
+    /// What was seen while waiting, and is to be told first.
+    seen: Option<Change>,
 }
 
+/// What a subscription has to tell at its turn.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) channel: ChannelName,
+    pub(super) changes: Vec<Change>,
+    pub(super) page: Option<Page>,
+    /// Whether this was its last turn: the channel's policy is to end those who are too slow.
+    pub(super) is_over: bool,
+}
+
+impl Subscription {
+    /// Present from now on and, with `presence`, told who else comes and goes.
+    pub(super) fn new(hub: &Hub, reader: Reader, id: Option<&str>, presence: bool) -> Self {
+        let lease = hub.join(reader.channel(), id);
+        let watch = presence.then(|| hub.watch(reader.channel()));
+        Self { reader, _lease: lease, watch, seen: None }
+    }
+
+    /// Waits until there is something to tell.
+    async fn wait(mut self) -> Self {
+        match &mut self.watch {
+            None => self.reader.readable().await,
+            Some(watch) => tokio::select! {
+                () = self.reader.readable() => {}
+                change = watch.next() => self.seen = Some(change),
+            },
+        }
+        self
+    }
+
+    /// What there is to tell now, if there is something.
+    fn turn(&mut self) -> Option<Turn> {
+        let changes =
+            iter::from_fn(|| self.seen.take().or_else(|| self.watch.as_mut()?.try_next()));
+        let changes: Vec<_> = changes.take(AT_ONCE.entries).collect();
+        let page = self.reader.try_next_page(AT_ONCE);
+        let is_over = self.reader.is_over();
+        let channel = self.reader.channel().clone();
+        let has_news = !changes.is_empty() || page.is_some();
+        has_news.then_some(Turn { channel, changes, page, is_over })
+    }
+}
+
+/// All subscriptions of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     places: HashMap<ChannelName, Place>,
@@ -33,15 +83,16 @@ pub(super) struct Subscriptions {
     ready: VecDeque<Subscription>,
 }
 
-/// A subscription that waits for something to read.
+/// A subscription that waits for something to tell.
 type Waiting = Pin<Box<dyn Future<Output = Subscription> + Send>>;
 
+/// Where a subscription is.
 #[derive(Debug)]
-enum Place {
-    /// It is in the queue of those that may have something to read.
-    Ready,
-    /// It waits; aborting that drops it.
-    Waiting(AbortHandle),
+struct Place {
+    /// Aborting it drops the subscription that waits; `None` if it is queued for its turn.
+    waiting: Option<AbortHandle>,
+    /// Whether it is told who comes and goes.
+    presence: bool,
 }
 
 impl Subscriptions {
@@ -53,54 +104,71 @@ impl Subscriptions {
         self.places.contains_key(channel)
     }
 
+    /// The channels, each with whether it is told who comes and goes there.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (&ChannelName, bool)> {
+        self.places.iter().map(|(channel, place)| (channel, place.presence))
+    }
+
     /// Adds one. There is none on that channel.
     pub(super) fn add(&mut self, subscription: Subscription) {
-        self.places.insert(subscription.reader.channel().clone(), Place::Ready);
+        let place = Place { waiting: None, presence: subscription.watch.is_some() };
+        self.places.insert(subscription.reader.channel().clone(), place);
         self.ready.push_back(subscription);
     }
 
     /// Ends the one on that channel, if there is one: nothing more is read from it.
     pub(super) fn remove(&mut self, channel: &ChannelName) {
         match self.places.remove(channel) {
-            Some(Place::Ready) => {
+            Some(Place { waiting: Some(waiting), .. }) => waiting.abort(),
+            Some(Place { waiting: None, .. }) => {
                 self.ready.retain(|subscription| subscription.reader.channel() != channel);
             }
-            Some(Place::Waiting(waiting)) => waiting.abort(),
             None => {}
         }
     }
 
-    /// Waits until one that had nothing to read may have something. `None` if none waits.
+    /// Waits until one that had nothing to tell may have something. `None` if none waits.
     pub(super) async fn wake(&mut self) -> Option<()> {
         // One that was ended meanwhile is dropped here.
         if let Ok(subscription) = self.waiting.next().await? {
-            self.places.insert(subscription.reader.channel().clone(), Place::Ready);
+            if let Some(place) = self.places.get_mut(subscription.reader.channel()) {
+                place.waiting = None;
+            }
             self.ready.push_back(subscription);
         }
         Some(())
     }
 
-    /// Whether some may have something to read.
+    /// Whether some may have something to tell.
     pub(super) fn are_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// A page of the one whose turn it is.
-    pub(super) fn next_page(&mut self) -> Option<(ChannelName, Page)> {
+    /// What the one whose turn it is has to tell.
+    pub(super) fn next_turn(&mut self) -> Option<Turn> {
         while let Some(mut subscription) = self.ready.pop_front() {
-            let channel = subscription.reader.channel().clone();
-            if let Some(page) = subscription.reader.try_next_page(AT_ONCE) {
-                self.ready.push_back(subscription);
-                return Some((channel, page));
+            match subscription.turn() {
+                Some(turn) if turn.is_over => {
+                    self.places.remove(&turn.channel);
+                    return Some(turn);
+                }
+                Some(turn) => {
+                    self.ready.push_back(subscription);
+                    return Some(turn);
+                }
+                None => self.wait(subscription),
             }
-            let waiting: Waiting = Box::pin(async move {
-                subscription.reader.readable().await;
-                subscription
-            });
-            let (waiting, abort) = abortable(waiting);
-            self.waiting.push(waiting);
-            self.places.insert(channel, Place::Waiting(abort));
         }
         None
+    }
+
+    fn wait(&mut self, subscription: Subscription) {
+        let channel = subscription.reader.channel().clone();
+        let waiting: Waiting = Box::pin(subscription.wait());
+        let (waiting, abort) = abortable(waiting);
+        self.waiting.push(waiting);
+        if let Some(place) = self.places.get_mut(&channel) {
+            place.waiting = Some(abort);
+        }
     }
 }

@@ -15,19 +15,19 @@ use sockeye_server::{AuthKey, NumericDate};
 use crate::client::TestServer;
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, or more";
-const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+pub(crate) const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
 /// A server that asks for tokens signed with [`SECRET`].
-async fn server() -> TestServer {
+pub(crate) async fn server() -> TestServer {
     TestServer::with(|options| options.auth_key = Some(key())).await
 }
 
-fn key() -> AuthKey {
+pub(crate) fn key() -> AuthKey {
     AuthKey::from_bytes(SECRET).unwrap()
 }
 
 /// Signs whatever it is given, with the means of this test alone.
-fn sign(header: &str, claims: impl AsRef<[u8]>) -> String {
+pub(crate) fn sign(header: &str, claims: impl AsRef<[u8]>) -> String {
     let signed = format!("{}.{}", encode(header), encode(claims));
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), signed.as_bytes());
     format!("{signed}.{}", encode(signature))
@@ -38,15 +38,15 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// A good token of `ann` for an hour, with these channels.
-fn token(channels: &str) -> String {
+pub(crate) fn token(channels: &str) -> String {
     token_until(now() + 3600.0, channels)
 }
 
-fn token_until(exp: f64, channels: &str) -> String {
+pub(crate) fn token_until(exp: f64, channels: &str) -> String {
     sign(HEADER, format!(r#"{{"sub":"ann","exp":{exp},"channels":{channels}}}"#))
 }
 
 /// Seconds since 1970.
-fn now() -> f64 {
+pub(crate) fn now() -> f64 {
     NumericDate::now().0.as_secs_f64()
 }

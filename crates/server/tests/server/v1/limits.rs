@@ -59,6 +59,35 @@ async fn one_who_reads_too_slowly_is_told_a_gap_and_goes_on() {
     assert!(gaps > 0);
 }
 
+#[tokio::test]
+async fn where_the_policy_is_to_close_it_ends_the_subscription_after_the_gap() {
+    let server = TestServer::with(|options| {
+        options.history_bytes = 256 * 1024;
+        options.policy = vec!["strict=close".parse().unwrap()];
+    })
+    .await;
+    let mut slow = V1::connect(&server, "/connect").await;
+    slow.subscribe("strict").await;
+    slow.subscribe("other").await;
+    let (channel, large) = ("strict".parse().unwrap(), "x".repeat(60 * 1024));
+    for _ in 0..1000 {
+        server.hub.publish(&channel, Publication::text(&large)).wait().unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut frame = slow.receive().await;
+    while frame["gap"].is_null() {
+        frame = slow.receive().await;
+    }
+    assert_eq!(frame["gap"]["why"], "slow");
+    let ended = slow.receive().await;
+    assert_eq!((&ended["ch"], error_code(&ended).as_str()), (&json!("strict"), "unavailable"));
+    server.publish("/c/strict", "unheard").await;
+    server.publish("/c/other", "heard").await;
+    assert_eq!(slow.data("other").await, "heard");
+    let again = json!({"op": "sub", "ch": "strict", "after": frame["gap"]["next"]});
+    slow.done(again).await;
+}
+
 /// Commands are heard though what there is to tell waits; and answers come before messages.
 #[tokio::test]
 async fn one_who_does_not_read_is_still_listened_to() {

@@ -4,7 +4,9 @@ mod commands;
 mod ending;
 mod handshake;
 mod limits;
+mod presence;
 mod reading;
+mod tokens;
 
 use serde_json::{Value, json};
 use sockeye::{Client, Message, WebSocket};
