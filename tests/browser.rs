@@ -31,11 +31,11 @@ fn the_browser_tests_pass() {
 /// Servers that send back what they get, plain and with TLS, that compress or do not, to pages of this
 /// origin too; and their URLs.
 fn every_way(certificates: &Certificates, page: &str) -> (Vec<Sockeye>, Vec<Value>) {
-    let flags = certificates.flags();
-    let tls = flags.each_ref().map(String::as_str);
     let mut servers = Vec::new();
     let mut urls = Vec::new();
-    for flags in [&[][..], &tls] {
+    for tls in [false, true] {
+        let flags = certificates.flags(tls);
+        let flags: &[&str] = &flags.iter().map(String::as_str).collect::<Vec<_>>();
         for deflate in ["on", "off"] {
             let server = Sockeye::echo(&[flags, &["--deflate", deflate]].concat());
             urls.push(json!({ "url": server.ws("/"), "compresses": deflate == "on" }));

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::Value;
 
 use crate::build_directory;
+use crate::tls::Certificates;
 
 /// The languages that scripts come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +28,18 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts `interop/<name>.py` or `interop/<name>.mjs`.
+    /// Starts `interop/<name>.py` or `interop/<name>.mjs`, which trusts the authority of these
+    /// certificates, besides or instead of the system's.
     #[must_use]
-    pub fn start(language: Language, name: &str, args: &[&str]) -> Self {
+    pub fn start(language: Language, name: &str, args: &[&str], trusted: &Certificates) -> Self {
         let (program, file) = match language {
             Language::Node => (PathBuf::from("node"), format!("interop/{name}.mjs")),
             Language::Python => (python(), format!("interop/{name}.py")),
         };
         let mut command = Command::new(program);
+        for name in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
+            command.env(name, trusted.authority());
+        }
         command.arg(folder().join(file)).args(args).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("`cargo xtask test interop` installs its programs");
         let lines = BufReader::new(child.stdout.take().expect("the output is piped")).lines();

@@ -5,6 +5,23 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
+/// How two peers are to talk: with TLS or without, compressed or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Whether over TLS.
+    pub tls: bool,
+    /// Whether compression is offered, or agreed to.
+    pub deflate: bool,
+}
+
+/// Every way there is.
+pub const WAYS: [Way; 4] = [
+    Way { tls: false, deflate: false },
+    Way { tls: false, deflate: true },
+    Way { tls: true, deflate: false },
+    Way { tls: true, deflate: true },
+];
+
 /// The certificates as PEM files, which go when this is dropped.
 #[derive(Debug)]
 pub struct Certificates {
@@ -55,10 +72,12 @@ impl Certificates {
         text(&self.folder.path().join("key.pem"))
     }
 
-    /// The flags with which our servers serve TLS.
+    /// The flags with which our servers serve TLS, or none.
     #[must_use]
-    pub fn flags(&self) -> [String; 4] {
-        ["--tls-cert".to_owned(), self.certificate(), "--tls-key".to_owned(), self.key()]
+    pub fn flags(&self, tls: bool) -> Vec<String> {
+        let flags =
+            ["--tls-cert".to_owned(), self.certificate(), "--tls-key".to_owned(), self.key()];
+        if tls { flags.into() } else { Vec::new() }
     }
 }
 

@@ -3,26 +3,27 @@
 
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::script::{Language, Script};
+use sockeye_tests::tls::{Certificates, WAYS, Way};
 
-/// Makes a test of each server for each language, without and with compression offered.
+/// Makes a test of each server for each language, in which they talk in every way.
 macro_rules! talks_to {
-    ($($name:ident: $language:ident, $target:ident, $deflate:literal;)+) => {
+    ($($name:ident: $language:ident, $target:ident;)+) => {
         $(#[test]
         fn $name() {
-            passes_all_checks(Language::$language, &$target, $deflate);
+            let certificates = Certificates::new();
+            for way in WAYS {
+                eprintln!("{way:?}");
+                passes_all_checks(Language::$language, &$target, way, &certificates);
+            }
         })+
     };
 }
 
 talks_to! {
-    pythons_websockets_talks_to_echo: Python, ECHO, false;
-    pythons_websockets_talks_to_echo_compressed: Python, ECHO, true;
-    pythons_websockets_talks_to_a_channel: Python, CHANNEL, false;
-    pythons_websockets_talks_to_a_channel_compressed: Python, CHANNEL, true;
-    nodes_ws_talks_to_echo: Node, ECHO, false;
-    nodes_ws_talks_to_echo_compressed: Node, ECHO, true;
-    nodes_ws_talks_to_a_channel: Node, CHANNEL, false;
-    nodes_ws_talks_to_a_channel_compressed: Node, CHANNEL, true;
+    pythons_websockets_talks_to_echo: Python, ECHO;
+    pythons_websockets_talks_to_a_channel: Python, CHANNEL;
+    nodes_ws_talks_to_echo: Node, ECHO;
+    nodes_ws_talks_to_a_channel: Node, CHANNEL;
 }
 
 /// A server of ours, and what to expect of it.
@@ -33,29 +34,23 @@ struct Target {
     largest: usize,
     /// The code that it closes with when it stops.
     going_away: u16,
-    /// Whether it agrees to compression.
-    deflates: bool,
 }
 
-const ECHO: Target =
-    Target { start: Sockeye::echo, path: "/", largest: 1 << 20, going_away: 1001, deflates: true };
+const ECHO: Target = Target { start: Sockeye::echo, path: "/", largest: 1 << 20, going_away: 1001 };
 
-const CHANNEL: Target = Target {
-    start: Sockeye::serve,
-    path: "/c/interop",
-    largest: 64 << 10,
-    going_away: 1012,
-    deflates: true,
-};
+const CHANNEL: Target =
+    Target { start: Sockeye::serve, path: "/c/interop", largest: 64 << 10, going_away: 1012 };
 
 /// Runs the client, which makes every check below; then ends the server, as the client awaits.
-fn passes_all_checks(language: Language, target: &Target, deflate: bool) {
-    let mut server = (target.start)(&[]);
-    let offer = if deflate { "deflate" } else { "plain" }.to_owned();
+fn passes_all_checks(language: Language, target: &Target, way: Way, certificates: &Certificates) {
+    let flags = certificates.flags(way.tls);
+    let mut server = (target.start)(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let offer = if way.deflate { "deflate" } else { "plain" }.to_owned();
     let numbers = [target.largest.to_string(), target.going_away.to_string()];
     let arguments = [&server.ws(target.path), &numbers[0], &numbers[1], &offer];
-    let mut client = Script::start(language, "client", &arguments.map(String::as_str));
-    for check in checks(target.largest, deflate && target.deflates) {
+    let arguments = arguments.map(String::as_str);
+    let mut client = Script::start(language, "client", &arguments, certificates);
+    for check in checks(target.largest, way.deflate) {
         assert_eq!(client.report().expect(&check)["check"], check);
     }
     assert!(client.report().expect("the last request").get("ready").is_some());

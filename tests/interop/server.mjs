@@ -1,9 +1,12 @@
 // A server made with Node's ws, on a free port that it reports as a line of JSON:
-// server.mjs plain|deflate
+// server.mjs plain|deflate [CERTIFICATE KEY]
 //
 // What a connection does is said by its path; how it was closed is reported when it ends.
 
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
 import { WebSocketServer } from "ws";
 
 const say = (report) => console.log(JSON.stringify(report));
@@ -29,9 +32,12 @@ const paths = {
 };
 
 const perMessageDeflate = process.argv[2] === "deflate" && { threshold: 0 };
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate });
-await once(server, "listening");
-say({ port: server.address().port });
+const [cert, key] = process.argv.slice(3).map((path) => readFileSync(path));
+const listener = cert ? https.createServer({ cert, key }) : http.createServer();
+const server = new WebSocketServer({ server: listener, perMessageDeflate });
+listener.listen(0, "127.0.0.1");
+await once(listener, "listening");
+say({ port: listener.address().port });
 server.on("connection", (ws, request) => {
   ws.on("message", (data, isBinary) => ws.send(data, { binary: isBinary }));
   ws.on("close", (code, reason) => say({ code, reason: reason.toString() }));

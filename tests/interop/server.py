@@ -1,5 +1,5 @@
 """A server made with Python's websockets, on a free port that it reports as a line of JSON:
-server.py plain|deflate
+server.py plain|deflate [CERTIFICATE KEY]
 
 What a connection does is said by its path; how it was closed is reported when it ends.
 """
@@ -7,6 +7,7 @@ What a connection does is said by its path; how it was closed is reported when i
 import asyncio
 import contextlib
 import json
+import ssl
 import sys
 
 from websockets.asyncio.server import serve
@@ -51,7 +52,11 @@ async def handle(ws):
 
 
 async def main():
-    options = {"max_size": None, "compression": COMPRESSION}
+    context = None
+    if len(sys.argv) > 2:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*sys.argv[2:4])
+    options = {"max_size": None, "compression": COMPRESSION, "ssl": context}
     async with serve(handle, "127.0.0.1", 0, **options) as server:
         say({"port": server.sockets[0].getsockname()[1]})
         await server.serve_forever()

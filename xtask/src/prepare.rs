@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Curl,
     /// Node.js with the packages of `tests/package.json`.
     Node,
+    /// Debian's tinyproxy and microsocks.
+    Proxies,
     /// A Python environment with the packages of `tests/requirements.txt`.
     Python,
 }
@@ -30,7 +32,7 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
             Need::CargoTool(name) => install_cargo_tool(name)?,
             Need::Node => install_node_packages()?,
             Need::Python => install_python_packages()?,
-            Need::Chromium | Need::Curl => {}
+            Need::Chromium | Need::Curl | Need::Proxies => {}
         }
     }
     Ok(())
@@ -51,6 +53,10 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
             Need::Node => {
                 want("nodejs", is_program("node"));
                 want("npm", is_program("npm"));
+            }
+            Need::Proxies => {
+                want("microsocks", is_program("microsocks"));
+                want("tinyproxy", is_program("tinyproxy"));
             }
             Need::Python => {
                 want("python3-venv", shell::succeeds(&mut python3(&["-c", "import ensurepip"])));

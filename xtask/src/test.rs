@@ -34,7 +34,11 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },
     Step { name: "program", needs: &[NEXTEST, Need::Curl], run: program },
-    Step { name: "interop", needs: &[NEXTEST, Need::Node, Need::Python], run: interop },
+    Step {
+        name: "interop",
+        needs: &[NEXTEST, Need::Node, Need::Python, Need::Proxies],
+        run: interop,
+    },
     Step {
         name: "browser",
         needs: &[NEXTEST, Need::Node, Need::Chromium, Need::Curl],
@@ -99,7 +103,7 @@ fn program() -> Result<()> {
     whole_program("not (binary(interop) | binary(browser))")
 }
 
-/// Real WebSocket clients and servers of other languages.
+/// Real WebSocket clients and servers of other languages and libraries, and proxies.
 fn interop() -> Result<()> {
     whole_program("binary(interop)")
 }
