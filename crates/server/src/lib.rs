@@ -19,6 +19,7 @@ mod channel;
 mod console;
 mod drain;
 mod http2;
+mod impatient;
 mod listen;
 mod listener;
 mod message;

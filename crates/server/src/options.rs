@@ -58,6 +58,9 @@ pub struct ServerOptions {
     pub auth_timeout: Duration,
     /// How long the body of a request may take to arrive. Default: 30 seconds.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what is there for it before it is cut off. Default: 10
+    /// seconds. One that reads slowly stays, however slowly.
+    pub write_timeout: Duration,
     /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
     /// that no proxy thinks it dead. Default: 15 seconds.
     pub heartbeat: Duration,
@@ -82,6 +85,7 @@ impl Default for ServerOptions {
             head_timeout: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
         }
     }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::drain::Guest;
+use crate::impatient::Impatient;
 use crate::listener::{BindError, Connection, Listener, LocalAddress};
 use crate::options::ServerOptions;
 use crate::peer::{Addressed, Peer, Routes};
@@ -54,6 +55,7 @@ pub struct Server {
     local_addrs: Vec<LocalAddress>,
     drain: Duration,
     head_timeout: Duration,
+    write_timeout: Duration,
     tls: Option<ServerTls>,
 }
 
@@ -84,6 +86,7 @@ impl Server {
             local_addrs,
             drain: options.drain,
             head_timeout: options.head_timeout,
+            write_timeout: options.write_timeout,
             tls: options.tls,
         })
     }
@@ -114,7 +117,9 @@ impl Server {
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
             tracing::info!(%address, "listening");
-            let service = Service::new(&self.channels, self.head_timeout, self.tls.clone());
+            let (head_timeout, write_timeout) = (self.head_timeout, self.write_timeout);
+            let tls = self.tls.clone();
+            let service = Service::new(&self.channels, head_timeout, write_timeout, tls);
             tasks.spawn(accept(listener, service));
         }
         tasks.spawn(sweep(self.channels.hub().clone()));
@@ -174,11 +179,17 @@ struct Service {
     channels: Channels,
     router: TowerToHyperService<Router>,
     head_timeout: Duration,
+    write_timeout: Duration,
     tls: Option<ServerTls>,
 }
 
 impl Service {
-    fn new(channels: &Channels, head_timeout: Duration, tls: Option<ServerTls>) -> Self {
+    fn new(
+        channels: &Channels,
+        head_timeout: Duration,
+        write_timeout: Duration,
+        tls: Option<ServerTls>,
+    ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -191,6 +202,7 @@ impl Service {
             channels: channels.clone(),
             router: TowerToHyperService::new(channels.router()),
             head_timeout,
+            write_timeout,
             tls: tls.map(ServerTls::http2),
         }
     }
@@ -204,7 +216,8 @@ impl Service {
             match timeout(service.head_timeout, tls.accept(stream)).await {
                 Ok(Ok(stream)) if ServerTls::negotiated_http2(&stream) => {
                     let routes = service.routes(peer);
-                    let Self { http2, head_timeout, .. } = service;
+                    let Self { http2, head_timeout, write_timeout, .. } = service;
+                    let stream = Impatient::new(stream, write_timeout);
                     let guest = service.channels.app().drain.admit();
                     crate::http2::serve(http2, stream, routes, head_timeout, guest).await;
                 }
@@ -221,7 +234,8 @@ impl Service {
 
     fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
         let guest = self.channels.app().drain.admit();
-        let connection = self.http1.serve_connection(TokioIo::new(io), self.routes(peer));
+        let io = TokioIo::new(Impatient::new(io, self.write_timeout));
+        let connection = self.http1.serve_connection(io, self.routes(peer));
         tokio::spawn(serve(connection.with_upgrades(), guest));
     }
 }

@@ -209,9 +209,29 @@ impl Opening {
     ///
     /// When the client went away, or the answer was not given.
     pub async fn open(self) -> Result<WebSocket, AcceptError> {
+        self.open_through(TokioIo::<TcpStream>::into_inner).await
+    }
+
+    /// The same for an HTTP server that was given its TCP streams in a wrapper `W` of its own:
+    /// `unwrap` takes the stream out of it. Connections of other kinds are served as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub async fn open_through<W>(
+        self,
+        unwrap: impl FnOnce(W) -> TcpStream,
+    ) -> Result<WebSocket, AcceptError>
+    where
+        W: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    {
         let upgraded = self.on_upgrade.await?;
-        let (io, input) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => (Io::Tcp(parts.io.into_inner()), BytesMut::from(parts.read_buf)),
+        let bare = upgraded.downcast::<TokioIo<TcpStream>>();
+        let bare = bare.map(|parts| (parts.io.into_inner(), parts.read_buf)).or_else(|upgraded| {
+            upgraded.downcast::<W>().map(|parts| (unwrap(parts.io), parts.read_buf))
+        });
+        let (io, input) = match bare {
+            Ok((stream, read)) => (Io::Tcp(stream), BytesMut::from(read)),
             #[cfg(feature = "http2")]
             Err(upgraded) if self.is_http2 => {
                 (Io::boxed(crate::http2::Http2Upgraded::new(upgraded)), BytesMut::new())

@@ -119,6 +119,7 @@ impl Live {
                 }
                 page = self.reader.next_page(AT_ONCE) => {
                     self.ready = self.form.page(&page).into_iter();
+                    self.left = self.reader.is_over().then_some(Ending::TooSlow);
                 }
                 _ = self.heartbeat.tick() => return Some(self.form.heartbeat()),
             }
@@ -132,6 +133,8 @@ enum Ending {
     Restart(Guest),
     /// What the client was given has expired: it comes back with a fresh token or not at all.
     Expired,
+    /// The client was too slow, and the channel's policy is to cut such off after their gap.
+    TooSlow,
 }
 
 async fn ending(mut guest: Guest, caller: Caller) -> Ending {

@@ -20,6 +20,7 @@ use self::session::Session;
 use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::router::App;
+use crate::websocket;
 
 /// The name by which a client asks for it.
 pub(crate) const SUBPROTOCOL: &str = "sockeye.v1";
@@ -62,7 +63,7 @@ pub(crate) fn spawn(
 }
 
 async fn live(opening: Opening, mut session: Session, mut guest: Guest) {
-    let Ok(socket) = opening.open().await else { return };
+    let Ok(socket) = websocket::opened(opening).await else { return };
     let (mut incoming, mut outgoing) = socket.split();
     let ending = tokio::select! {
         biased;

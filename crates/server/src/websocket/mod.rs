@@ -10,14 +10,23 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use hyper_util::rt::TokioIo;
+use sockeye::{AcceptError, Opening, WebSocket};
 use sockeye_hub::{ChannelName, Start};
+use tokio::net::TcpStream;
 
 use self::handshake::Handshake;
 pub(crate) use self::handshake::is_handshake;
 use crate::auth::{Caller, Right};
+use crate::impatient::Impatient;
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::{query, v1};
+
+/// The WebSocket, once the answer is written. Of one over TCP nothing stays that HTTP needed.
+pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {
+    opening.open_through(|io: TokioIo<Impatient<TcpStream>>| io.into_inner().into_inner()).await
+}
 
 /// Answers the handshake on a channel; the WebSocket then lives in a task of its own.
 pub(crate) fn open(

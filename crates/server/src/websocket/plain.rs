@@ -43,7 +43,7 @@ pub(super) fn open(
     let lease = app.hub.join(channel, caller.id());
     let guest = app.drain.admit();
     tokio::spawn(async move {
-        if let Ok(socket) = opening.open().await {
+        if let Ok(socket) = super::opened(opening).await {
             converse(socket, &app, &caller, reader, has_missed, guest).await;
         }
         drop(lease);

@@ -232,8 +232,10 @@ async fn a_server_that_stops_says_when_to_come_back_and_ends_the_stream() {
 #[tokio::test]
 async fn a_client_that_leaves_leaves_nothing_behind() {
     let server = TestServer::start().await;
-    let streams = [server.events("/c/chat").await, server.lines("/c/chat").await];
+    let streams = [server.events("/c/chat").await, server.lines("/c/chat?as=ann").await];
     server.has_readers(2).await;
+    let presence = server.hub.presence(&"chat".parse().unwrap());
+    assert_eq!((presence.count, &*presence.members[0].id), (2, "ann"));
     drop(streams);
     server.has_readers(0).await;
     assert_eq!(server.hub.presence(&"chat".parse().unwrap()).count, 0);

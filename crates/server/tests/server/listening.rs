@@ -64,7 +64,14 @@ impl Listening {
 
     /// Reads until `wanted` has come; gives all that came.
     pub(crate) async fn until(&mut self, wanted: &str) -> &str {
-        self.until_that(|text| text.contains(wanted)).await
+        let mut seen = 0;
+        self.until_that(|text| {
+            // What was looked at is not looked at again: some streams are long.
+            let begin = text.floor_char_boundary(seen - wanted.len().min(seen));
+            seen = text.len();
+            text[begin..].contains(wanted)
+        })
+        .await
     }
 
     /// Reads until there are so many events; gives all that came.
@@ -73,7 +80,7 @@ impl Listening {
         EventSource::read(&self.text).events
     }
 
-    async fn until_that(&mut self, is_enough: impl Fn(&str) -> bool) -> &str {
+    async fn until_that(&mut self, mut is_enough: impl FnMut(&str) -> bool) -> &str {
         let read = async {
             while !is_enough(&self.text) {
                 let frame = self.body.frame().await.expect("the stream goes on").unwrap();

@@ -19,6 +19,7 @@ mod poll;
 mod presence;
 mod publish;
 mod serve;
+mod stalled;
 mod tls;
 mod v1;
 mod websocket;

@@ -1,0 +1,109 @@
+//! Clients that stop to read: what becomes of them, and that they hold nothing for ever.
+
+use std::time::Duration;
+
+use sockeye_hub::Publication;
+use sockeye_server::{Policy, PolicyRule};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::client::{TestServer, read_to_end};
+use crate::event_source::EventSource;
+
+/// More than the kernel takes for a client that does not read, on both sides together.
+const FLOOD: usize = 20 << 20;
+
+/// Publishes more than a connection takes.
+async fn flood(server: &TestServer) {
+    let (channel, text) = ("chat".parse().unwrap(), "x".repeat(60 << 10));
+    for _ in 0..FLOOD / text.len() {
+        server.hub.publish(&channel, Publication::text(&text)).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A client that asks for this and then reads nothing.
+async fn ask_and_stall(server: &TestServer, path: &str, accept: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n");
+    let head = head + "Connection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_cut_off() {
+    let server = TestServer::with(|options| {
+        options.write_timeout = Duration::from_millis(50);
+        options.history_count = 10_000;
+        options.history_bytes = 1 << 30;
+    })
+    .await;
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        let _client = ask_and_stall(&server, "/c/chat", accept).await;
+        server.has_readers(1).await;
+        flood(&server).await;
+        server.has_readers(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_nobody_reads_holds_no_connection() {
+    let server = TestServer::with(|options| {
+        options.write_timeout = Duration::from_millis(50);
+        options.history_bytes = 1 << 30;
+    })
+    .await;
+    flood(&server).await;
+    let client = ask_and_stall(&server, "/c/chat?limit=1000", "application/json").await;
+    client.readable().await.unwrap();
+    // A drain waits for those who are still being answered, for longer than this test does.
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_reads_on_misses_nothing_that_is_kept() {
+    let server = TestServer::with(|options| options.history_bytes = 1 << 30).await;
+    let mut stream = server.events("/c/chat").await;
+    flood(&server).await;
+    server.publish("/c/chat", "the last").await;
+    stream.until("the last\n\n").await;
+    let events = EventSource::read(&stream.text).events;
+    assert_eq!(events.len(), FLOOD / (60 << 10) + 1);
+    assert!(events.iter().all(|event| event.name == "message"));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_too_slow_is_told_and_goes_on() {
+    let server = TestServer::with(|options| options.history_count = 3).await;
+    let mut stream = server.events("/c/chat").await;
+    stream.until("\n\n").await;
+    flood(&server).await;
+    server.publish("/c/chat", "the last").await;
+    stream.until("the last").await;
+    let gaps: Vec<_> = EventSource::read(&stream.text)
+        .events
+        .into_iter()
+        .filter(|event| event.name == "gap")
+        .collect();
+    assert!(gaps.len() == 1 && gaps[0].data.contains(r#""why":"slow""#), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn where_the_policy_is_to_close_the_gap_is_the_end() {
+    let server = TestServer::with(|options| {
+        options.history_count = 3;
+        options.policy = vec!["chat=close".parse::<PolicyRule>().unwrap()];
+        assert_eq!(options.policy[0].policy, Policy::Close);
+    })
+    .await;
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        let client = ask_and_stall(&server, "/c/chat", accept).await;
+        server.has_readers(1).await;
+        flood(&server).await;
+        let told = read_to_end(client);
+        let (told, ()) = tokio::join!(told, server.has_readers(0));
+        let end = &told[told.len() - 200..];
+        assert!(end.contains(r#""why":"slow""#), "{end}");
+    }
+}
