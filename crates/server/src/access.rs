@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CACHE_CONTROL, CONNECTION, HeaderName, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 
@@ -19,13 +20,16 @@ use crate::router::App;
 use crate::{channel, websocket};
 
 /// Request headers that pages of allowed origins may send.
-const MAY_SEND: &str =
-    "Authorization, Content-Type, If-None-Match, Last-Event-ID, Prefer, Sockeye-Event";
+const MAY_SEND: &str = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
+                        Prefer, Sockeye-Event";
 /// Response headers that pages of allowed origins may read.
 const MAY_READ: &str = "ETag, Allow, Preference-Applied, Retry-After, WWW-Authenticate";
 /// For how many seconds a browser may remember the answer to a preflight.
 const REMEMBER_PREFLIGHT: &str = "600";
-const SAME_ORIGIN_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
+/// A year: whoever has come by TLS to a name that is not loopback never comes without.
+const ALWAYS_TLS: &str = "max-age=31536000";
 
 /// The middleware round all resources.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -53,7 +57,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 /// Lets the request through to its resource, if the origin rules do. A page that they let through
 /// may read every answer, that it has no good token among them.
 async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
-    let origin = app.origins.check(&request)?;
+    let visit = app.origins.check(&request)?;
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match is_preflight {
@@ -61,9 +65,15 @@ async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Prob
         true => preflight(),
         false => identify(app, request, next).await.unwrap_or_else(Problem::into_response),
     };
-    if let Some(origin) = origin {
-        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    if let Some(page) = visit.page {
+        let headers = response.headers_mut();
+        headers.insert(TIMING_ALLOW_ORIGIN, page.clone());
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
         set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
+        set(&mut response, RESOURCE_POLICY, "cross-origin");
+    }
+    if visit.is_secure {
+        set(&mut response, STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
     }
     Ok(response)
 }
@@ -92,7 +102,9 @@ fn harden(response: &mut Response) {
     }
     set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(response, REFERRER_POLICY, "no-referrer");
-    set(response, SAME_ORIGIN_POLICY, "same-origin");
+    if !response.headers().contains_key(RESOURCE_POLICY) {
+        set(response, RESOURCE_POLICY, "same-origin");
+    }
 }
 
 fn set(response: &mut Response<Body>, name: HeaderName, value: &'static str) {

@@ -101,6 +101,15 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Where a request comes from that may come, and where it thinks that it goes.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    /// The `Origin` it came with, as it came, to be named in the CORS headers of the answer.
+    pub(crate) page: Option<HeaderValue>,
+    /// Whether it came to a name of the server's that other machines know, over TLS.
+    pub(crate) is_secure: bool,
+}
+
 /// The rule of one server: who may come.
 #[derive(Clone, Debug)]
 pub(crate) struct OriginRule {
@@ -113,15 +122,23 @@ pub(crate) struct OriginRule {
 }
 
 impl OriginRule {
-    /// Lets the request pass, or says why not. `Some` is the `Origin` it came with, as it came,
-    /// to be named in the CORS headers of the answer.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Option<HeaderValue>, Problem> {
+    /// Lets the request pass, or says why not.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Visit, Problem> {
         let own = self.own_origin(request)?;
-        let Some(sent) = single(request.headers(), ORIGIN)? else { return Ok(None) };
+        let is_secure = self.secure && !own.is_loopback();
+        let page = self.page(request, &own)?;
+        Ok(Visit { page, is_secure })
+    }
+
+    /// The page that sent the request, if one did and may.
+    fn page<B>(&self, request: &Request<B>, own: &Origin) -> Result<Option<HeaderValue>, Problem> {
+        let Some(sent) = single(request.headers(), ORIGIN)? else {
+            return if embeds(request.headers()) { Err(embedded()) } else { Ok(None) };
+        };
         // `null` (a sandboxed frame, a file) does not parse, so it is nobody's own.
         let origin: Option<Origin> = sent.to_str().ok().and_then(|text| text.parse().ok());
         match origin {
-            Some(origin) if origin == own || self.allowed.contains(&origin) => {
+            Some(origin) if origin == *own || self.allowed.contains(&origin) => {
                 Ok(Some(sent.clone()))
             }
             Some(origin) => Err(Problem::new(
@@ -156,6 +173,22 @@ impl OriginRule {
              start it with --auth-key or --open to give it another name.",
         ))
     }
+}
+
+/// Whether a browser says that a page of another origin has embedded this, as an image or a script,
+/// where it sends no `Origin` (W3C Fetch Metadata). It would not show that page the answer
+/// (`Cross-Origin-Resource-Policy`); but what the request does would be done. A link that somebody
+/// follows is no such thing.
+fn embeds(headers: &HeaderMap) -> bool {
+    let is = |name, values: &[&str]| {
+        headers.get(name).is_some_and(|value| values.iter().any(|known| value == known))
+    };
+    is("sec-fetch-site", &["cross-site", "same-site"]) && is("sec-fetch-mode", &["no-cors"])
+}
+
+fn embedded() -> Problem {
+    let detail = "A page of another origin can not embed this: fetch it with CORS.";
+    Problem::new(Code::BadOrigin, detail)
 }
 
 /// `400`: no `Host`, several, or none that is a host (RFC 9112 §3.2).

@@ -183,9 +183,89 @@ async fn a_preflight_says_what_a_page_may_send() {
     for method in ["GET", "HEAD", "POST", "DELETE"] {
         assert!(answer.header("access-control-allow-methods").contains(method), "{method}");
     }
-    for header in ["Content-Type", "Sockeye-Event", "If-None-Match"] {
+    for header in [
+        "Authorization",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-None-Match",
+        "Last-Event-ID",
+        "Prefer",
+        "Sockeye-Event",
+    ] {
         assert!(answer.header("access-control-allow-headers").contains(header), "{header}");
     }
     assert_eq!(answer.header("access-control-allow-credentials"), "");
     preflight("https://evil.example").await.assert_problem(403, "bad_origin");
+}
+
+#[tokio::test]
+async fn a_page_that_may_come_may_use_what_it_gets() {
+    let app = "https://app.example";
+    let server = TestServer::with(|options| {
+        options.allow_origin = vec![app.parse().unwrap()];
+    })
+    .await;
+    for (path, method) in [
+        ("/c/chat", Method::GET),
+        ("/c/chat", Method::HEAD),
+        ("/c/chat", Method::POST),
+        ("/c/chat/presence", Method::GET),
+        ("/nowhere", Method::GET),
+        ("/", Method::GET),
+    ] {
+        let answer = ask_for(&server, path, method.clone(), "localhost:8080", Some(app)).await;
+        for header in ["access-control-allow-origin", "timing-allow-origin"] {
+            assert_eq!(answer.header(header), app, "{method} {path} {header}");
+        }
+        assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin", "{path}");
+        let may_read = answer.header("access-control-expose-headers");
+        for header in ["ETag", "Preference-Applied", "Retry-After", "WWW-Authenticate"] {
+            assert!(may_read.contains(header), "{may_read}");
+        }
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+
+        for origin in [None, Some("https://evil.example")] {
+            let answer = ask_for(&server, path, method.clone(), "localhost:8080", origin).await;
+            assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{path}");
+            assert_eq!(answer.header("timing-allow-origin"), "");
+            assert!(answer.header("vary").contains("Origin"), "{method} {path}");
+        }
+    }
+}
+
+/// Requests that a page makes without asking first, and that carry no `Origin` (W3C Fetch Metadata).
+#[tokio::test]
+async fn no_foreign_page_embeds_what_is_here() {
+    let server = TestServer::start().await;
+    let fetched = async |path: &str, site: &str, mode: &str| {
+        let request = server.request(Method::GET, path);
+        let request = request.header("Sec-Fetch-Site", site).header("Sec-Fetch-Mode", mode);
+        server.send(request, "").await
+    };
+    for path in ["/c/chat", "/c/chat?as=victim", "/console.js", "/"] {
+        for site in ["cross-site", "same-site"] {
+            fetched(path, site, "no-cors").await.assert_problem(403, "bad_origin");
+            assert_eq!(fetched(path, site, "navigate").await.status, StatusCode::OK, "{path}");
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(fetched(path, site, "no-cors").await.status, StatusCode::OK, "{path}");
+        }
+    }
+}
+
+/// A form needs no preflight: the browser sends it, and only looks at the answer afterwards.
+#[tokio::test]
+async fn a_foreign_form_publishes_nothing() {
+    let server = TestServer::start().await;
+    for kind in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+    {
+        for origin in ["http://evil.example", "null"] {
+            let request = server.request(Method::POST, "/c/chat").header("Origin", origin);
+            let request =
+                request.header("Content-Type", kind).header("Sec-Fetch-Site", "cross-site");
+            server.send(request, "a=b").await.assert_problem(403, "bad_origin");
+        }
+    }
+    assert!(server.get("/c/chat").await.text().contains("\"messages\":[]"));
 }

@@ -1,11 +1,20 @@
 //! The server behind TLS: `https://`, `wss://`, and which pages are its own.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, header::ORIGIN};
+use rustls::pki_types::ServerName;
 use sockeye::{
     Client,
     tls::{ClientTls, ServerTls},
 };
 use sockeye_server::{Listen, Server, ServerOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::client::{SOON, TestServer};
 
 #[tokio::test]
 async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
@@ -30,4 +39,41 @@ async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
     assert!(socket.close(sockeye::CloseCode::NORMAL, "").await.is_ok());
     let error = open(format!("http://localhost:{port}")).await.unwrap_err();
     assert!(error.to_string().contains("403"), "{error}");
+}
+
+/// A browser that was told so remembers it for the name, and for every port of it.
+#[tokio::test]
+async fn names_of_the_server_are_for_tls_alone_and_loopback_is_not_one() {
+    let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let server = TestServer::with(|options| {
+        options.tls = Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+        options.open = true;
+    })
+    .await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let ask = async |host: &str| {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("chat.example").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    assert!(ask("chat.example").await.contains("strict-transport-security: max-age=31536000\r\n"));
+    for host in ["localhost", "127.0.0.1:8443"] {
+        assert!(!ask(host).await.contains("strict-transport-security"), "{host}");
+    }
+    let plain = TestServer::with(|options| options.open = true).await;
+    assert_eq!(plain.get("/").await.header("strict-transport-security"), "");
 }
