@@ -1,6 +1,6 @@
 //! A channel: a log behind a lock, and those who wait for it to grow.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use crate::figures::Meter;
 use crate::keys::Keys;
 use crate::log::Log;
+use crate::store::{Head, Saved, Store, StoreError};
 use crate::{
     ChannelName, Entry, Epoch, IdempotencyKey, Options, Position, Publication, PublishError,
 };
@@ -22,6 +23,12 @@ pub(crate) struct Channel {
     /// Changed only while the shard is locked, so that a channel is never removed under a reader
     /// that is just coming.
     pub(crate) readers: AtomicUsize,
+    /// Whether what a store keeps of it is here.
+    ready: AtomicBool,
+    /// Held by whoever reads it from the store.
+    restoring: Mutex<()>,
+    /// Whether it was used since that was last asked.
+    used: AtomicBool,
 }
 
 /// What the lock protects.
@@ -32,19 +39,79 @@ pub(crate) struct State {
     pub(crate) keys: Keys,
     /// Whether anything was ever published here: then the offset must be remembered.
     pub(crate) lasting: bool,
+    /// What the store was told last of where the log stands, if there is a store.
+    pub(crate) saved: Head,
     /// Whether the hub has let go of this channel: who still holds it asks the hub for a new one.
     pub(crate) retired: bool,
 }
 
 impl Channel {
-    pub(crate) fn new(name: ChannelName, epoch: Epoch, floor: u64) -> Self {
-        let log = Log::new(epoch, floor);
+    /// An empty channel; `ready` unless a store may know more of it.
+    pub(crate) fn new(name: ChannelName, epoch: Epoch, floor: u64, ready: bool) -> Self {
+        let state = State {
+            log: Log::new(epoch, floor),
+            keys: Keys::default(),
+            lasting: false,
+            saved: Head::default(),
+            retired: false,
+        };
         Self {
             name,
-            state: Mutex::new(State { log, keys: Keys::default(), lasting: false, retired: false }),
+            state: Mutex::new(state),
             grown: Notify::new(),
             readers: AtomicUsize::new(0),
+            ready: AtomicBool::new(ready),
+            restoring: Mutex::new(()),
+            used: AtomicBool::new(true),
         }
+    }
+
+    /// Whether what a store keeps of it is here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.used.store(true, Relaxed);
+        self.ready.load(Acquire)
+    }
+
+    /// The same, but looking on counts for no use.
+    pub(crate) fn is_here(&self) -> bool {
+        self.ready.load(Acquire)
+    }
+
+    /// Whether it was used since this was last asked.
+    pub(crate) fn was_used(&self) -> bool {
+        self.used.swap(false, Relaxed)
+    }
+
+    /// What is here may not be what the store keeps: it is to be read again.
+    pub(crate) fn doubt(&self) {
+        self.ready.store(false, Release);
+    }
+
+    /// Reads what the store keeps of it, unless somebody else has just done so.
+    pub(crate) fn restore(
+        &self,
+        store: &dyn Store,
+        options: &Options,
+        meter: &Arc<Meter>,
+    ) -> Result<(), StoreError> {
+        let _alone = self.restoring.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.ready.load(Acquire) {
+            return Ok(());
+        }
+        // Asked after it is known that the channel is not kept: what was removed is below it.
+        let saved = store.load(&self.name)?;
+        let floor = store.floor();
+        let _dropped = {
+            let mut state = self.lock();
+            let before: Vec<_> = state.log.entries().cloned().collect();
+            meter.dropped(&before);
+            state.restore(&self.name, store.epoch(), saved, floor, meter);
+            let now = options.clock.now();
+            (before, state.expire(options, meter, now))
+        };
+        self.ready.store(true, Release);
+        self.grown.notify_waiters();
+        Ok(())
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -68,7 +135,7 @@ impl Channel {
                 return None;
             }
             let now = options.clock.now();
-            if let Some(position) = state.repeated(publication) {
+            if let Some(position) = state.repeated(publication.key.as_ref()) {
                 return Some(Ok(position));
             }
             let mut dropped = match state.admit(publication, options, meter) {
@@ -117,14 +184,60 @@ impl Channel {
 }
 
 impl State {
+    /// Puts what a store keeps in place of what is here. What it does not keep begins at `floor`.
+    fn restore(
+        &mut self,
+        name: &ChannelName,
+        epoch: Epoch,
+        saved: Option<Saved>,
+        floor: u64,
+        meter: &Arc<Meter>,
+    ) {
+        let Some(Saved { head, entries, keys }) = saved else {
+            self.log
+                .restore(&Head { start: floor, last: floor, ..Head::default() }, [].into_iter());
+            return;
+        };
+        if entries.len() as u64 != head.last - head.start {
+            tracing::error!(channel = name.as_str(), "the store has lost messages of the channel");
+        }
+        let entries = entries.into_iter().map(|entry| {
+            let position = Position { epoch, offset: entry.offset };
+            let meter = Arc::clone(meter);
+            Arc::new(Entry::new(position, entry.ts, entry.payload, entry.event, meter))
+        });
+        self.log.restore(&head, entries);
+        meter.restored(self.log.entries());
+        meter.remove_keys(self.keys.clear());
+        for key in keys {
+            meter.add_key(key.key.charge());
+            self.keys.remember(key.key, key.offset, key.ts);
+        }
+        self.saved = head;
+        self.last(meter);
+    }
+
+    /// From now on the channel is one that something was published on.
+    pub(crate) fn last(&mut self, meter: &Meter) {
+        if !std::mem::replace(&mut self.lasting, true) {
+            meter.lasting.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Where the log stands, for a store.
+    pub(crate) fn head(&self) -> Head {
+        let head = self.log.head();
+        Head { keys_start: self.keys.start().unwrap_or(head.last), ..head }
+    }
+
     /// Whether nothing would be lost with this channel but its offset.
     pub(crate) fn is_idle(&self) -> bool {
         self.log.is_empty() && self.keys.is_empty()
     }
 
     /// The position that the publication got when it came first, if it came before.
-    fn repeated(&self, publication: &Publication<'_>) -> Option<Position> {
-        let offset = self.keys.find(publication.key.as_ref()?)?;
+    pub(crate) fn repeated(&self, key: Option<&IdempotencyKey>) -> Option<Position> {
+        let offset = self.keys.find(key?)?;
         Some(Position { offset, ..self.log.end() })
     }
 
@@ -142,11 +255,7 @@ impl State {
         meter: &Meter,
     ) -> Result<Vec<Arc<Entry>>, PublishError> {
         let key = publication.key.as_ref().map_or(0, IdempotencyKey::charge);
-        let charge = publication.charge() + key;
-        let surplus = (meter.bytes_in_all() + charge).saturating_sub(options.max_bytes);
-        if surplus > self.log.bytes() {
-            return Err(PublishError::Full);
-        }
+        let surplus = self.surplus(publication.charge() + key, options, meter)?;
         if !self.lasting {
             if meter.lasting.fetch_add(1, Relaxed) >= options.max_channels {
                 meter.lasting.fetch_sub(1, Relaxed);
@@ -159,7 +268,18 @@ impl State {
         Ok(dropped)
     }
 
-    fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
+    /// How many bytes of this channel's history have to go for so many to come.
+    pub(crate) fn surplus(
+        &self,
+        charge: u64,
+        options: &Options,
+        meter: &Meter,
+    ) -> Result<u64, PublishError> {
+        let surplus = (meter.bytes_in_all() + charge).saturating_sub(options.max_bytes);
+        if surplus > self.log.bytes() { Err(PublishError::Full) } else { Ok(surplus) }
+    }
+
+    pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
         let dropped = self.log.trim(options, now);
         meter.dropped(&dropped);
         meter.remove_keys(self.keys.expire(self.log.channel_time(now)));

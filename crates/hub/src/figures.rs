@@ -51,6 +51,14 @@ impl Meter {
         self.published.fetch_add(1, Relaxed);
     }
 
+    /// Counts in entries that were published long ago.
+    pub(crate) fn restored<'a>(&self, entries: impl IntoIterator<Item = &'a Arc<Entry>>) {
+        for entry in entries {
+            self.entries.fetch_add(1, Relaxed);
+            self.bytes.fetch_add(entry.charge(), Relaxed);
+        }
+    }
+
     /// Counts entries out. To be called under the lock under which they were counted in, so that
     /// no sum is ever below zero.
     pub(crate) fn dropped<'a>(&self, entries: impl IntoIterator<Item = &'a Arc<Entry>>) {

@@ -1,11 +1,13 @@
 //! The hub: all channels, and what one does with them.
 
+use std::io;
 use std::sync::Arc;
 
-use crate::figures::Meter;
-use crate::log::Log;
 use crate::presence::Rooms;
-use crate::shards::Shards;
+use crate::publishing::Writing;
+use crate::shared::Shared;
+use crate::store::{Disk, OpenError, Store, StoreError};
+use crate::writer::Writer;
 use crate::{
     Budget, ChannelName, Epoch, Figures, Options, Page, Policy, Position, Publication, Publishing,
     Reader, Start,
@@ -19,10 +21,9 @@ pub struct Hub(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    options: Options,
-    shards: Shards,
-    /// Shared with the entries, which may outlive the hub in the hands of a reader.
-    meter: Arc<Meter>,
+    shared: Arc<Shared>,
+    /// Who writes, if there is a store.
+    writer: Option<Writer>,
     rooms: Rooms,
 }
 
@@ -43,41 +44,93 @@ pub enum PublishError {
         /// What there is, in bytes.
         limit: u64,
     },
-    /// The hub ended while the message was on its way: it may have been taken, or not. Repeated
-    /// with the same [`IdempotencyKey`](crate::IdempotencyKey) it is there once.
-    #[error("the server stopped before it was known whether the message was kept")]
+    /// More waits to be written to the disk than may: it does not keep up. It works again soon.
+    #[error("the disk does not keep up with what is published")]
+    Busy,
+    /// The disk is full. It works again when there is room.
+    #[error("the disk is full")]
+    NoSpace,
+    /// The disk failed.
+    #[error("the disk failed")]
+    Disk,
+    /// The hub ended or the disk failed while the message was on its way: it may have been taken,
+    /// or not. Repeated with the same [`IdempotencyKey`](crate::IdempotencyKey) it is there once.
+    #[error("it is not known whether the message was kept: the server stopped or its disk failed")]
     Unknown,
 }
 
 impl Hub {
-    /// A hub without channels, in a new epoch.
+    /// A hub whose channels live in memory alone, in a new epoch. [`Options::data`] is not used.
     pub fn new(options: Options) -> Self {
-        let rooms = Rooms::new(&options);
-        Self(Arc::new(Inner { options, shards: Shards::new(), meter: Arc::default(), rooms }))
+        Self::with(Shared::new(options, None), None)
+    }
+
+    /// A hub that keeps its channels in [`Options::data`] and goes on with those it finds there, in
+    /// their epoch; without it the same as [`Hub::new`].
+    ///
+    /// It may block as long as a disk does. How long depends little on how much is kept: a channel
+    /// is read when it is first used. What is damaged beyond repair is set aside, in the same
+    /// directory, and a new epoch is begun.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the directory is in use, of another version, or can not be used.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        match options.data.clone() {
+            None => Ok(Self::new(options)),
+            Some(data) => {
+                let store = Disk::open(&data)?;
+                Self::with_store(options, Arc::new(store))
+                    .map_err(|error| OpenError::Io { path: data, error })
+            }
+        }
+    }
+
+    /// A hub that keeps its channels in a store of yours. [`Options::data`] is not used.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it does not give a thread, which writes.
+    pub fn with_store(options: Options, store: Arc<dyn Store>) -> io::Result<Self> {
+        let shared = Shared::new(options, Some(Arc::clone(&store)));
+        let writer = Writer::start(Arc::clone(&shared), store)?;
+        Ok(Self::with(shared, Some(writer)))
+    }
+
+    fn with(shared: Arc<Shared>, writer: Option<Writer>) -> Self {
+        let rooms = Rooms::new(&shared.options);
+        Self(Arc::new(Inner { shared, writer, rooms }))
     }
 
     /// Appends to the channel's log and wakes its readers; never waits for any of them.
     ///
     /// The order of the calls is the order of the positions, whoever waits for which first. When
-    /// the future is ready, the entry is in the log and every reader that asks gets it.
+    /// the future is ready, the entry is in the log and every reader that asks gets it. With a
+    /// store it is on disk by then, synced, and no reader has got it before.
     ///
     /// # Errors
     ///
-    /// [`PublishError`], from the future, if it is larger than a whole history, or the hub is full.
+    /// [`PublishError`], from the future, if it is larger than a whole history, the hub is full, or
+    /// the disk is full or fails.
     pub fn publish(&self, channel: &ChannelName, publication: Publication<'_>) -> Publishing {
-        Publishing::done(self.append(channel, &publication))
+        let options = &self.0.shared.options;
+        let (charge, limit) = (publication.charge(), options.history_bytes.min(options.max_bytes));
+        if charge > limit {
+            return Writing::done(Err(PublishError::TooLarge { charge, limit }));
+        }
+        match &self.0.writer {
+            Some(writer) => writer.publish(channel, publication),
+            None => Writing::done(self.append(channel, &publication)),
+        }
     }
 
+    /// Publishes in memory alone.
     fn append(
         &self,
         channel: &ChannelName,
         publication: &Publication<'_>,
     ) -> Result<Position, PublishError> {
-        let Inner { options, shards, meter, .. } = &*self.0;
-        let (charge, limit) = (publication.charge(), options.history_bytes.min(options.max_bytes));
-        if charge > limit {
-            return Err(PublishError::TooLarge { charge, limit });
-        }
+        let Shared { options, shards, meter, .. } = &*self.0.shared;
         loop {
             let found = shards.find_or_add(channel, meter);
             match found.publish(publication, options, meter) {
@@ -92,14 +145,42 @@ impl Hub {
         }
     }
 
+    /// Makes the channel ready to be read: reads it from the store, on a thread that may block,
+    /// unless it is in memory.
+    ///
+    /// Reading works without this, but then the first to read a channel may block his thread as long
+    /// as a disk does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store can not be read. To a reader the channel then looks empty.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, if the channel is not in memory.
+    pub async fn load(&self, channel: &ChannelName) -> Result<(), StoreError> {
+        let shared = &self.0.shared;
+        if shared.is_at_hand(channel) {
+            return Ok(());
+        }
+        let (shared, channel) = (Arc::clone(shared), channel.clone());
+        let load = move || {
+            let (channel, loaded) = shared.join(&channel);
+            shared.leave(&channel);
+            loaded
+        };
+        tokio::task::spawn_blocking(load).await.unwrap_or(Err(StoreError::Failed))
+    }
+
     /// A reader of the channel, beginning at `start`.
     ///
     /// It costs a few dozen bytes, however far behind it is. A channel nothing was ever published
     /// on is remembered only as long as it has readers.
     pub fn subscribe(&self, channel: &ChannelName, start: Start) -> Reader {
-        let Inner { options, shards, meter, .. } = &*self.0;
+        let shared = &self.0.shared;
+        let Shared { options, meter, .. } = &**shared;
         let policy = Policy::of(channel, &options.policies);
-        let channel = shards.join(channel, meter);
+        let (channel, _) = shared.join(channel);
         let cursor = channel.read(options, meter, |log, now| log.locate(start, policy, now));
         Reader::new(self.clone(), channel, cursor)
     }
@@ -108,66 +189,79 @@ impl Hub {
     ///
     /// To read on, begin the next page [`After`](Start::After) the [`at`](Page::at) of this one.
     pub fn read(&self, channel: &ChannelName, start: Start, limit: usize) -> Page {
-        let policy = Policy::of(channel, &self.0.options.policies);
-        let page = |log: &Log, now| {
+        let policy = Policy::of(channel, &self.0.shared.options.policies);
+        self.0.shared.look(channel, |log, now| {
             let mut cursor = log.locate(start, policy, now);
             log.page(&mut cursor, Budget::entries(limit))
-        };
-        match self.0.shards.find(channel) {
-            Ok(channel) => channel.read(&self.0.options, &self.0.meter, page),
-            Err(floor) => page(&Log::new(self.epoch(), floor), self.0.options.clock.now()),
-        }
+        })
     }
 
     /// Where the channel is: the position of its newest entry, even if that is not kept any more.
     ///
     /// Take it before you render a page, subscribe [`After`](Start::After) it, miss nothing.
     pub fn position(&self, channel: &ChannelName) -> Position {
-        match self.0.shards.find(channel) {
-            Ok(channel) => channel.lock().log.end(),
-            Err(offset) => Position { epoch: self.epoch(), offset },
-        }
+        self.0.shared.look(channel, |log, _| log.end())
     }
 
     /// Drops the channel's history. Epoch and offsets go on; every open reader, also one that has
     /// read everything, gets a gap [`Reset`](crate::Why::Reset), and so does who comes back to a
     /// position behind which entries were dropped.
-    pub fn forget(&self, channel: &ChannelName) {
-        if let Ok(channel) = self.0.shards.find(channel) {
-            channel.forget(&self.0.meter);
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], from the future, if there is a store and it fails. In memory it is done at
+    /// once.
+    pub fn forget(&self, channel: &ChannelName) -> Writing<()> {
+        let Shared { shards, meter, .. } = &*self.0.shared;
+        if let Some(writer) = &self.0.writer {
+            return writer.forget(channel);
         }
+        if let Ok(channel) = shards.find(channel) {
+            channel.forget(meter);
+        }
+        Writing::done(Ok(()))
     }
 
-    /// Drops what is older than [`Options::history_age`] in channels that nobody uses, and forgets
-    /// idle channels when there are many; and lets those leave who have stopped polling. To be
-    /// called every few seconds.
+    /// Drops what is older than [`Options::history_age`] in channels that nobody uses, forgets idle
+    /// channels when there are many, and lets go of memory that can be had from the store again;
+    /// and lets those leave who have stopped polling. To be called every few seconds.
     ///
-    /// It visits every channel, each locked for a moment only.
+    /// It visits every channel in memory, each locked for a moment only, and some of those on disk
+    /// each time.
     pub fn sweep(&self) {
-        self.0.shards.sweep(&self.0.options, &self.0.meter);
+        self.0.shared.sweep();
+        if let Some(writer) = &self.0.writer {
+            writer.sweep();
+        }
         self.0.rooms.sweep();
     }
 
     /// What the hub holds.
     pub fn figures(&self) -> Figures {
-        self.0.meter.figures(self.0.rooms.bytes())
+        self.0.shared.meter.figures(self.0.rooms.bytes())
     }
 
-    /// The epoch of the hub's positions: random, for this run.
+    /// The epoch of the hub's positions: random, for this run or for the life of what is kept.
     pub fn epoch(&self) -> Epoch {
-        self.0.shards.epoch()
+        self.0.shared.shards.epoch()
     }
 
-    pub(crate) fn shards(&self) -> &Shards {
-        &self.0.shards
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
     pub(crate) fn rooms(&self) -> &Rooms {
         &self.0.rooms
     }
+}
 
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.0.meter
+impl From<StoreError> for PublishError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSpace => Self::NoSpace,
+            StoreError::Failed => Self::Disk,
+            StoreError::Unknown => Self::Unknown,
+        }
     }
 }
 

@@ -47,6 +47,15 @@ impl IdempotencyKey {
         Ok(Self(format!("{publisher}\n{key}").into()))
     }
 
+    /// Publisher and key as one text, from which [`of_text`](Self::of_text) makes it again.
+    pub(crate) fn as_text(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// What remembering it is charged for, in bytes.
     pub(crate) fn charge(&self) -> u64 {
         self.0.len() as u64 + KEY_OVERHEAD
@@ -77,9 +86,22 @@ impl Keys {
         self.offsets.get(key).copied()
     }
 
+    /// Forgets all; gives what that was charged for.
+    pub(crate) fn clear(&mut self) -> u64 {
+        let charge = self.used.iter().map(|(_, key)| key.charge()).sum();
+        *self = Self::default();
+        charge
+    }
+
     pub(crate) fn remember(&mut self, key: IdempotencyKey, offset: u64, ts: u64) {
         self.offsets.insert(key.clone(), offset);
         self.used.push_back((ts, key));
+    }
+
+    /// The offset just before that of the oldest key remembered, if there is one.
+    pub(crate) fn start(&self) -> Option<u64> {
+        let (_, oldest) = self.used.front()?;
+        self.find(oldest).map(|offset| offset - 1)
     }
 
     /// Forgets what was used long enough before `now`; gives what that was charged for.

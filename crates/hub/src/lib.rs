@@ -50,6 +50,7 @@
 //! with it, so that it is made once for all readers: see [`Entry::form`].
 
 mod channel;
+mod draft;
 mod entry;
 mod figures;
 mod forms;
@@ -66,7 +67,10 @@ mod presence;
 mod publishing;
 mod reader;
 mod shards;
+mod shared;
 mod start;
+pub mod store;
+mod writer;
 
 pub use entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
 pub use figures::Figures;
@@ -79,6 +83,6 @@ pub use pattern::{BadPattern, Pattern};
 pub use policy::{BadPolicy, Policy, PolicyRule};
 pub use position::{BadPosition, Epoch, Position};
 pub use presence::{Change, Lease, Member, Presence, Watch};
-pub use publishing::Publishing;
+pub use publishing::{Publishing, Writing};
 pub use reader::Reader;
 pub use start::{BadStart, Start};

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::store::Head;
 use crate::{Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Start, Why};
 
 /// Recent entries with offsets that follow each other: the newest has the offset `last`, so the
@@ -82,12 +83,43 @@ impl Log {
         now: u64,
         entry: impl FnOnce(Position, u64) -> Entry,
     ) -> Position {
-        self.last += 1;
-        self.last_ts = self.channel_time(now);
-        let entry = entry(self.end(), self.last_ts);
-        self.bytes += entry.charge();
-        self.entries.push_back(Arc::new(entry));
+        self.push(Arc::new(entry(self.position(self.last + 1), self.channel_time(now))));
         self.end()
+    }
+
+    /// Appends an entry whose position is the next.
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+        self.last = entry.position.offset;
+        self.last_ts = entry.ts;
+        self.bytes += entry.charge();
+        self.entries.push_back(entry);
+    }
+
+    /// Puts in place of everything what was kept: the newest entries without a hole before them.
+    /// Whoever reads here goes on reading.
+    pub(crate) fn restore(&mut self, head: &Head, entries: impl Iterator<Item = Arc<Entry>>) {
+        (self.entries, self.bytes, self.last) = (VecDeque::new(), 0, head.start);
+        for entry in entries {
+            if entry.position.offset != self.last + 1 {
+                (self.entries, self.bytes) = (VecDeque::new(), 0);
+            }
+            self.push(entry);
+        }
+        if self.last != head.last {
+            (self.entries, self.bytes) = (VecDeque::new(), 0);
+        }
+        (self.last, self.last_ts, self.forgotten) = (head.last, head.last_ts, head.forgotten);
+    }
+
+    /// Where the log stands, for a store.
+    pub(crate) fn head(&self) -> Head {
+        let (start, last, last_ts, forgotten) =
+            (self.start(), self.last, self.last_ts, self.forgotten);
+        Head { start, last, last_ts, forgotten, keys_start: last }
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter()
     }
 
     /// The timestamp of the newest entry there ever was.

@@ -1,6 +1,7 @@
 //! What a hub keeps, and the clock it goes by.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,9 @@ pub struct Options {
     /// charged with 256 and its name, each member with 128 and its id. Default 64 MiB. Beyond it
     /// connections are only counted, polls are not.
     pub max_presence_bytes: u64,
+    /// The directory to keep channels in, for [`Hub::open`](crate::Hub::open). Default: none, they
+    /// live in memory. It belongs to one hub at a time.
+    pub data: Option<PathBuf>,
     /// Where the time comes from. Default [`Clock::system`].
     pub clock: Clock,
 }
@@ -53,6 +57,7 @@ impl Default for Options {
             max_bytes: 1 << 30,
             max_members: 10_000,
             max_presence_bytes: 64 << 20,
+            data: None,
             clock: Clock::system(),
         }
     }

@@ -1,7 +1,7 @@
 //! A reader: a cursor in a channel's log, and a way to wait there.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::channel::Channel;
 use crate::log::Cursor;
@@ -25,7 +25,7 @@ pub struct Reader {
 impl Reader {
     /// The channel must have been joined for this reader.
     pub(crate) fn new(hub: Hub, channel: Arc<Channel>, cursor: Cursor) -> Self {
-        hub.meter().readers.fetch_add(1, Relaxed);
+        hub.shared().meter.readers.fetch_add(1, Relaxed);
         Self { hub, channel, cursor }
     }
 
@@ -111,10 +111,8 @@ async fn let_others_run() {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.hub.meter().readers.fetch_sub(1, Relaxed);
-        let last = self.channel.readers.fetch_sub(1, AcqRel) == 1;
-        if last && !self.channel.lock().lasting {
-            self.hub.shards().release(&self.channel, self.hub.meter());
-        }
+        let shared = self.hub.shared();
+        shared.meter.readers.fetch_sub(1, Relaxed);
+        shared.leave(&self.channel);
     }
 }

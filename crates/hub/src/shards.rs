@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, State};
 use crate::figures::Meter;
 use crate::{ChannelName, Epoch, Options};
 
@@ -18,6 +18,8 @@ pub(crate) struct Shards {
     shards: [RwLock<Shard>; SHARDS],
     /// Names come from peers, who shall not be able to choose where they fall.
     hasher: RandomState,
+    /// Whether a store may know of channels that are not here.
+    kept: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,11 +35,13 @@ struct Shard {
 }
 
 impl Shards {
-    pub(crate) fn new() -> Self {
+    /// No channels yet; `kept` if a store may know of some.
+    pub(crate) fn new(epoch: Epoch, kept: bool) -> Self {
         Self {
-            epoch: Epoch::random(),
+            epoch,
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: RandomState::new(),
+            kept,
         }
     }
 
@@ -74,37 +78,62 @@ impl Shards {
     /// Lets go of a channel that nothing was ever published on and nobody reads.
     pub(crate) fn release(&self, channel: &Arc<Channel>, meter: &Meter) {
         let mut shard = self.write(&channel.name);
-        shard.remove_if(channel, meter, |lasting| !lasting);
+        shard.remove_if(channel, meter, |state| state.is_idle() && !state.lasting);
     }
 
-    /// Drops what is too old in every channel. If there are many channels by now, lets go of those
-    /// with neither entries nor keys nor readers.
-    pub(crate) fn sweep(&self, options: &Options, meter: &Meter) {
+    /// Ends what [`join`](Self::join) began.
+    pub(crate) fn leave(&self, channel: &Arc<Channel>, meter: &Meter) {
+        let last = channel.readers.fetch_sub(1, AcqRel) == 1;
+        if last && !channel.lock().lasting {
+            self.release(channel, meter);
+        }
+    }
+
+    /// Drops what is too old in every channel.
+    pub(crate) fn expire(&self, options: &Options, meter: &Meter) {
+        for channel in self.all() {
+            channel.read(options, meter, |_, _| ());
+        }
+    }
+
+    /// Lets go of channels with neither entries nor keys nor readers, as long as there are `many`.
+    pub(crate) fn forget_idle(&self, meter: &Meter, many: impl Fn() -> bool) {
+        for channel in self.all().take_while(|_| many()) {
+            self.write(&channel.name).remove_if(&channel, meter, |state| state.is_idle());
+        }
+    }
+
+    /// Lets go of channels without readers that a store keeps, and of which `also` says so.
+    pub(crate) fn evict(&self, meter: &Meter, also: impl Fn(&Channel) -> bool) {
+        for channel in self.all() {
+            if also(&channel) {
+                self.write(&channel.name).remove_if(&channel, meter, |_| true);
+            }
+        }
+    }
+
+    /// A crowd that has left leaves no room standing empty.
+    pub(crate) fn shrink(&self) {
         for lock in &self.shards {
-            let channels: Vec<_> = read(lock).channels.values().cloned().collect();
-            for channel in &channels {
-                channel.read(options, meter, |_, _| ());
-            }
-            // As long as there is room a channel is remembered even when it is idle, and whoever
-            // comes back to it is not told of a gap.
-            if meter.lasting.load(Relaxed) > options.max_channels / 2 {
-                let mut shard = write(lock);
-                for channel in &channels {
-                    shard.remove_if(channel, meter, |_| true);
-                }
-            }
-            // A crowd that has left leaves no room standing empty either.
             if read(lock).is_spacious() {
                 write(lock).channels.shrink_to_fit();
             }
         }
     }
 
+    /// All channels, one shard after the other.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Channel>> {
+        self.shards.iter().flat_map(|lock| {
+            let channels: Vec<_> = read(lock).channels.values().cloned().collect();
+            channels
+        })
+    }
+
     fn add(&self, shard: &mut Shard, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
         let floor = shard.floor;
         let channel = shard.channels.entry(name.clone()).or_insert_with(|| {
             meter.channels.fetch_add(1, Relaxed);
-            Arc::new(Channel::new(name.clone(), self.epoch, floor))
+            Arc::new(Channel::new(name.clone(), self.epoch, floor, !self.kept))
         });
         Arc::clone(channel)
     }
@@ -127,20 +156,20 @@ impl Shard {
         self.channels.capacity() > 64 + 4 * self.channels.len()
     }
 
-    /// Removes the channel if it has neither entries nor keys nor readers, and `also` agrees, which is told
-    /// whether anything was ever published on it.
-    fn remove_if(&mut self, channel: &Arc<Channel>, meter: &Meter, also: impl Fn(bool) -> bool) {
+    /// Removes the channel if it has no readers and `also` agrees.
+    fn remove_if(&mut self, channel: &Arc<Channel>, meter: &Meter, also: impl Fn(&State) -> bool) {
         // Readers come with this shard locked, so none comes now; a publisher that holds the
         // channel already sees `retired` and asks again.
         let mut state = channel.lock();
-        let idle = channel.readers.load(Relaxed) == 0 && state.is_idle();
-        if state.retired || !idle || !also(state.lasting) {
+        if state.retired || channel.readers.load(Relaxed) > 0 || !also(&state) {
             return;
         }
         state.retired = true;
         self.floor = self.floor.max(state.log.end().offset);
         self.channels.remove(&channel.name);
         meter.channels.fetch_sub(1, Relaxed);
+        meter.dropped(state.log.entries());
+        meter.remove_keys(state.keys.clear());
         if state.lasting {
             meter.lasting.fetch_sub(1, Relaxed);
         }

@@ -24,19 +24,33 @@ pub(crate) async fn answer(
     request: Request,
 ) -> Result<Response, Problem> {
     let channel = named_in(path)?;
+    let caller = Caller::of(&request);
+    app.load(&caller, &channel).await?;
     match *request.method() {
         Method::GET | Method::CONNECT if websocket::is_handshake(&request) => {
             websocket::open(&app, &channel, request)
         }
         Method::GET => listen::messages(&app, &channel, request).await,
         Method::HEAD => {
-            Caller::of(&request).may(Right::Read, &channel)?;
+            caller.may(Right::Read, &channel)?;
             Ok(poll::position(&app, &channel, request.headers()))
         }
         Method::POST => publish::publish(&app, &channel, request).await,
-        Method::DELETE => forget(&app, &channel, &request),
+        Method::DELETE => forget(&app, &channel, &caller).await,
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
         _ => Err(Problem::method_not_allowed(METHODS)),
+    }
+}
+
+impl App {
+    /// Reads the channel from the disk, on a thread that may wait for it, unless it is in memory or
+    /// the caller has no business with it. To be called before anything else is done with it.
+    pub(crate) async fn load(&self, caller: &Caller, channel: &ChannelName) -> Result<(), Problem> {
+        let may = |right| caller.may(right, channel).is_ok();
+        if may(Right::Read) || may(Right::Write) {
+            self.hub.load(channel).await.map_err(|error| Problem::new(Code::Unavailable, error))?;
+        }
+        Ok(())
     }
 }
 
@@ -51,8 +65,8 @@ pub(crate) fn named_in(
 }
 
 /// `DELETE`: the history is gone, the channel goes on.
-fn forget(app: &App, channel: &ChannelName, request: &Request) -> Result<Response, Problem> {
-    Caller::of(request).may(Right::Write, channel)?;
-    app.hub.forget(channel);
+async fn forget(app: &App, channel: &ChannelName, caller: &Caller) -> Result<Response, Problem> {
+    caller.may(Right::Write, channel)?;
+    app.hub.forget(channel).await.map_err(publish::refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

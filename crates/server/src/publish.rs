@@ -179,11 +179,13 @@ fn not_json(wrong: &dyn Display) -> Problem {
 }
 
 /// The hub's refusal as a client sees it.
-fn refused(error: PublishError) -> Problem {
+pub(crate) fn refused(error: PublishError) -> Problem {
     match error {
         PublishError::TooLarge { .. } => Problem::new(Code::TooLarge, error),
-        PublishError::Full => Problem::new(Code::InsufficientStorage, error),
-        PublishError::Unknown => Problem::new(Code::Unavailable, error),
+        PublishError::Full | PublishError::NoSpace => {
+            Problem::new(Code::InsufficientStorage, error)
+        }
+        PublishError::Busy | PublishError::Unknown => Problem::new(Code::Unavailable, error),
         _ => Problem::new(Code::Internal, error),
     }
 }

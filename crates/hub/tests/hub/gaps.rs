@@ -128,8 +128,8 @@ fn forgetting_tells_every_open_reader_reset_once() {
     rig.count_to(&chat, 3);
     let mut behind = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
     let mut done = rig.hub.subscribe(&chat, Start::Now);
-    rig.hub.forget(&chat);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
+    rig.hub.forget(&chat).wait().unwrap();
     rig.say(&chat, "next");
 
     let reset = |after| Gap { after, next: rig.at(3), why: Why::Reset };
@@ -146,7 +146,7 @@ fn forgetting_resets_those_who_come_back_and_missed_something() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     rig.count_to(&chat, 3);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     rig.say(&chat, "next");
     let page = rig.hub.read(&chat, Start::After(rig.at(2)), 10);
     assert_eq!(page.gap, Some(Gap { after: rig.at(2), next: rig.at(3), why: Why::Reset }));

@@ -44,7 +44,7 @@ fn a_payload_takes_its_own_memory_and_not_the_buffer_it_was_read_into() {
     let buffer = vec![b'x'; 1 << 16];
     rig.hub.publish(&chat, Publication::bytes(&buffer[..3])).wait().unwrap();
     let entry = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     // Nobody else holds the entry now, so its payload shows how much memory it has.
     let Payload::Bytes(payload) = Arc::into_inner(entry).unwrap().payload else { panic!() };
     let memory = payload.try_into_mut().unwrap();
@@ -213,7 +213,7 @@ fn forgetting_drops_the_history_and_offsets_go_on() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     rig.count_to(&chat, 3);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     assert_eq!(rig.hub.position(&chat), rig.at(3));
     assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 0);
     assert_eq!(rig.hub.figures().entries, 0);

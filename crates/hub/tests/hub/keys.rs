@@ -32,7 +32,7 @@ fn a_key_outlives_its_entry() {
     let chat = name("chat");
     let first = rig.hub.publish(&chat, said("one", "", "k1")).wait();
     rig.count_to(&chat, 5);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     rig.hub.sweep();
     assert_eq!(rig.hub.publish(&chat, said("one", "", "k1")).wait(), first);
     assert!(rig.hub.read(&chat, Start::Earliest, 10).entries.is_empty());

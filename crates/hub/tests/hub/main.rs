@@ -10,6 +10,7 @@ mod model;
 mod policies;
 mod presence;
 mod readers;
+mod restart;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,10 +25,15 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(options: Options) -> Self {
-        let time = Arc::new(AtomicU64::new(1_760_000_000_000));
+        Self::open(Options { data: None, ..options }, None)
+    }
+
+    /// A hub with what is in its directory, at that time.
+    pub(crate) fn open(options: Options, time: Option<u64>) -> Self {
+        let time = Arc::new(AtomicU64::new(time.unwrap_or(1_760_000_000_000)));
         let hands = Arc::clone(&time);
         let clock = Clock::new(move || hands.load(Relaxed));
-        Self { hub: Hub::new(Options { clock, ..options }), time }
+        Self { hub: Hub::open(Options { clock, ..options }).unwrap(), time }
     }
 
     /// A hub whose channels keep so many entries.

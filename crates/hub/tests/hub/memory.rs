@@ -19,7 +19,7 @@ fn asking_about_a_channel_leaves_nothing_behind() {
     let chat = name("chat");
     rig.hub.position(&chat);
     rig.hub.read(&chat, Start::Earliest, 10);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     assert_eq!(rig.hub.figures().channels, 0);
 
     let readers = [(); 3].map(|()| rig.hub.subscribe(&chat, Start::Now));
@@ -140,7 +140,7 @@ fn when_the_hub_is_full_a_channel_makes_room_in_its_own_history() {
     let refused = rig.hub.publish(&name("third"), Publication::text(&payload)).wait();
     assert_eq!(refused, Err(PublishError::Full));
     assert_eq!(rig.hub.figures().channels, 2);
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     rig.say(&name("third"), &payload);
 }
 

@@ -215,7 +215,7 @@ impl World {
     }
 
     fn forget(&mut self, channel: usize) {
-        self.rig.hub.forget(&name(CHANNELS[channel]));
+        self.rig.hub.forget(&name(CHANNELS[channel])).wait().unwrap();
         let log = &mut self.logs[channel];
         // Forgetting a channel the hub does not know forgets nothing.
         let open = self.readers.iter().any(|(_, cursor)| cursor.channel == channel);

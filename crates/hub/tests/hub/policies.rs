@@ -61,7 +61,7 @@ fn a_deleted_history_skips_nothing_of_what_came_after() {
     let (rig, load) = (rig("load:*=latest"), name("load:cpu"));
     rig.count_to(&load, 3);
     let mut reader = rig.hub.subscribe(&load, Start::Now);
-    rig.hub.forget(&load);
+    rig.hub.forget(&load).wait().unwrap();
     rig.count_to(&load, 2);
     assert_eq!(gap(reader.try_next()), Gap { after: rig.at(3), next: rig.at(3), why: Why::Reset });
     assert_eq!(rest(&mut reader), ["1", "2"]);
@@ -100,7 +100,7 @@ async fn a_slow_reader_of_close_is_told_the_gap_and_given_nothing_more() {
         assert_eq!((told.after, told.why), (after, Why::Slow));
         assert!(reader.is_over());
         rig.count_to(&orders, 5);
-        rig.hub.forget(&orders);
+        rig.hub.forget(&orders).wait().unwrap();
         rig.count_to(&orders, 5);
         assert!(reader.try_next().is_none());
         assert!(reader.try_next_page(Budget::default()).is_none());

@@ -68,7 +68,7 @@ fn one_who_waits_until_there_is_something_to_read_has_taken_nothing() {
     assert_eq!(text(&entry(reader.try_next())), "hello");
     assert!(poll(pin!(reader.readable()), &alarm).is_pending());
     // A gap is something to read, too.
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     assert!(poll(pin!(reader.readable()), &alarm).is_ready());
 }
 
@@ -94,7 +94,7 @@ fn a_waiting_reader_is_woken_when_the_history_is_forgotten() {
     let mut reader = rig.hub.subscribe(&chat, Start::Now);
     let mut next = pin!(reader.next());
     assert!(poll(next.as_mut(), &alarm).is_pending());
-    rig.hub.forget(&chat);
+    rig.hub.forget(&chat).wait().unwrap();
     assert_eq!(alarm.0.load(Relaxed), 1);
     assert!(matches!(poll(next, &alarm), Poll::Ready(Item::Gap(_))));
 }

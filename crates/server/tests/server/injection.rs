@@ -38,7 +38,7 @@ fn with_plain_breaks(text: &str) -> String {
 /// Publishes the texts and asserts that each form of stream has them and nothing else.
 async fn assert_nothing_is_forged(server: &TestServer, texts: &[&str]) {
     let channel = "chat".parse().unwrap();
-    server.hub.forget(&channel);
+    server.hub.forget(&channel).await.unwrap();
     let mut positions = Vec::new();
     for text in texts {
         let position = server.hub.publish(&channel, Publication::text(text)).await.unwrap();

@@ -1,0 +1,96 @@
+//! What a hub and the thread that writes for it share: the channels, and how they come from a store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::channel::Channel;
+use crate::figures::Meter;
+use crate::log::Log;
+use crate::shards::Shards;
+use crate::store::{Store, StoreError};
+use crate::{ChannelName, Epoch, Options};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) shards: Shards,
+    /// Shared with the entries, which may outlive the hub in the hands of a reader.
+    pub(crate) meter: Arc<Meter>,
+    /// Where channels are kept, if not in memory alone.
+    pub(crate) store: Option<Arc<dyn Store>>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, store: Option<Arc<dyn Store>>) -> Arc<Self> {
+        let epoch = store.as_ref().map_or_else(Epoch::random, |store| store.epoch());
+        let shards = Shards::new(epoch, store.is_some());
+        Arc::new(Self { options, shards, meter: Arc::default(), store })
+    }
+
+    /// Looks at the log of a channel, which leaves nothing behind if nothing was ever published on
+    /// it.
+    pub(crate) fn look<T>(&self, name: &ChannelName, look: impl FnOnce(&Log, u64) -> T) -> T {
+        let Self { options, shards, meter, store } = self;
+        match shards.find(name) {
+            Ok(channel) if channel.is_ready() => channel.read(options, meter, look),
+            Err(floor) if store.is_none() => {
+                look(&Log::new(shards.epoch(), floor), options.clock.now())
+            }
+            _ => {
+                let (channel, _) = self.join(name);
+                let looked = channel.read(options, meter, look);
+                self.leave(&channel);
+                looked
+            }
+        }
+    }
+
+    /// The channel, held so that the hub does not let go of it, and read from the store unless it
+    /// has been. It may block as long as a disk does.
+    ///
+    /// The channel is there also after an error, and to be [left](Self::leave) in any case.
+    pub(crate) fn join(&self, name: &ChannelName) -> (Arc<Channel>, Result<(), StoreError>) {
+        let channel = self.shards.join(name, &self.meter);
+        let restored = self.restore(&channel);
+        (channel, restored)
+    }
+
+    /// Ends what [`join`](Self::join) began.
+    pub(crate) fn leave(&self, channel: &Arc<Channel>) {
+        self.shards.leave(channel, &self.meter);
+    }
+
+    /// Whether the channel can be used without asking the store for it.
+    pub(crate) fn is_at_hand(&self, name: &ChannelName) -> bool {
+        self.store.is_none() || self.shards.find(name).is_ok_and(|channel| channel.is_ready())
+    }
+
+    fn restore(&self, channel: &Channel) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        if channel.is_ready() {
+            return Ok(());
+        }
+        channel.restore(&**store, &self.options, &self.meter)?;
+        if self.meter.bytes_in_all() > self.options.max_bytes {
+            self.shards.evict(&self.meter, |_| true);
+        }
+        Ok(())
+    }
+
+    /// Drops what is too old in every channel, and lets go of those that are not needed when there
+    /// are many.
+    pub(crate) fn sweep(&self) {
+        self.shards.expire(&self.options, &self.meter);
+        let Options { max_channels, max_bytes, .. } = self.options;
+        let many = || self.meter.lasting.load(Relaxed) > max_channels / 2;
+        if self.store.is_none() {
+            // As long as there is room a channel is remembered even when it is idle, and whoever
+            // comes back to it is not told of a gap.
+            self.shards.forget_idle(&self.meter, many);
+        } else if many() || self.meter.bytes_in_all() > max_bytes / 2 {
+            // What was not used since the last time can be read again when it is.
+            self.shards.evict(&self.meter, |channel| !channel.was_used());
+        }
+        self.shards.shrink();
+    }
+}

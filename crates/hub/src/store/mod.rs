@@ -1,0 +1,170 @@
+//! Where channels are kept beyond the life of a hub: what a store is told, and what it gives back.
+//!
+//! A store is used from threads of its own: everything here may block. One thread writes, many
+//! read; no channel is written while it is loaded.
+
+mod damage;
+mod disk;
+mod rows;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{ChannelName, Entry, Epoch, EventName, IdempotencyKey, Payload};
+
+pub(crate) use disk::Disk;
+
+/// Keeps channels, so that a hub that is opened again goes on with them.
+///
+/// [`Hub::open`](crate::Hub::open) has one of its own, on disk; with another, use
+/// [`Hub::with_store`](crate::Hub::with_store).
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// The epoch of the positions. It stays as long as the store loses nothing, and is new when it
+    /// has.
+    fn epoch(&self) -> Epoch;
+
+    /// Where a channel begins that the store does not keep: at or after the last offset of any
+    /// channel that was [removed](Change::Remove).
+    fn floor(&self) -> u64;
+
+    /// How many channels it keeps.
+    fn channels(&self) -> u64;
+
+    /// What it keeps of a channel; `None` if nothing was ever saved of it, or it was removed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it can not be read.
+    fn load(&self, channel: &ChannelName) -> Result<Option<Saved>, StoreError>;
+
+    /// Writes all of this or nothing. When it returns, it is kept whatever happens to the program
+    /// or the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; after any but [`StoreError::Unknown`] nothing of it is kept.
+    fn write(&self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Up to `limit` of the channels it keeps, in an order of its own, behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they can not be read.
+    fn list(&self, after: Option<&ChannelName>, limit: usize) -> Result<Vec<Listed>, StoreError>;
+}
+
+/// What is to be done to one channel.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Keep these beside what is kept of it, and drop what the head says.
+    Save {
+        /// The channel.
+        channel: ChannelName,
+        /// Where its log stands then.
+        head: Head,
+        /// New entries, oldest first.
+        entries: Vec<Arc<Entry>>,
+        /// New keys, oldest first.
+        keys: Vec<SavedKey>,
+    },
+    /// Keep nothing of it any more. Its last offset goes into the [floor](Store::floor).
+    Remove(ChannelName),
+}
+
+/// Where a log stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The offset just before the oldest entry kept.
+    pub start: u64,
+    /// The offset of the newest entry there ever was.
+    pub last: u64,
+    /// The timestamp of that.
+    pub last_ts: u64,
+    /// Entries up to this offset were deleted on purpose.
+    pub forgotten: u64,
+    /// Keys of entries up to this offset are not remembered any more.
+    pub keys_start: u64,
+}
+
+/// What is kept of a channel.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Where its log stands.
+    pub head: Head,
+    /// The entries after [`Head::start`], oldest first.
+    pub entries: Vec<SavedEntry>,
+    /// The keys after [`Head::keys_start`], oldest first.
+    pub keys: Vec<SavedKey>,
+}
+
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedEntry {
+    /// Its offset.
+    pub offset: u64,
+    /// When it was published, in milliseconds since the Unix epoch.
+    pub ts: u64,
+    /// What it says.
+    pub payload: Payload,
+    /// The name of its event, if it has one.
+    pub event: Option<EventName>,
+}
+
+/// An idempotency key as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedKey {
+    /// The offset it got.
+    pub offset: u64,
+    /// When, in milliseconds since the Unix epoch.
+    pub ts: u64,
+    /// The key.
+    pub key: IdempotencyKey,
+}
+
+/// A channel in a list, with what tells whether something of it is too old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The timestamp of its oldest entry, if it has any.
+    pub oldest: Option<u64>,
+    /// The timestamp of its oldest key, if it has any.
+    pub oldest_key: Option<u64>,
+}
+
+/// Why a store did not do what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk is full. It works again when there is room.
+    #[error("the disk is full")]
+    NoSpace,
+    /// The disk failed, or what is on it is not what was written.
+    #[error("the disk failed")]
+    Failed,
+    /// The disk failed, and whether it kept what it was told can not be known.
+    #[error("the disk failed, and what was last written may be there or not")]
+    Unknown,
+}
+
+/// Why a hub could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has the directory, or another hub of this one.
+    #[error("{} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// It was written by a version of the program that this one does not know.
+    #[error("{} was written by another version of this program", .0.display())]
+    Version(PathBuf),
+    /// The directory can not be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}

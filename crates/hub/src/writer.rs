@@ -1,0 +1,287 @@
+//! The writer: a thread that hands publications to the store, many at a time, in the order in which
+//! they came.
+//!
+//! While one group is being written and synced the next one gathers, so the more is published the
+//! more share a sync. A message gets its position here, and readers get it once it is kept: nobody
+//! has seen what a crash can take back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::channel::Channel;
+use crate::draft::{Draft, Submission};
+use crate::publishing::{Outcome, Writing};
+use crate::shared::Shared;
+use crate::store::{Change, Head, Listed, Store, StoreError};
+use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
+
+/// What may wait to be written, in bytes as they are charged. More is refused: the disk does not
+/// keep up.
+const QUEUE: u64 = 64 << 20;
+/// The most of a group: publications, and bytes as they are charged.
+const GROUP: (usize, u64) = (4096, 8 << 20);
+/// How long after the disk was found full it is taken to be so, without being asked again.
+const FULL: Duration = Duration::from_millis(250);
+/// How many channels one sweep looks at that are not in memory.
+const SWEEP: usize = 1000;
+
+/// The thread, as the hub sees it. Dropping it waits until everything that was handed over is
+/// written.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// `None` only while it is dropped.
+    queue: Option<Sender<Task>>,
+    /// The bytes in the queue.
+    queued: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Task {
+    Publish(Submission),
+    Forget(ChannelName, oneshot::Sender<Outcome<()>>),
+    Sweep,
+}
+
+impl Writer {
+    pub(crate) fn start(shared: Arc<Shared>, store: Arc<dyn Store>) -> std::io::Result<Self> {
+        let (queue, tasks) = channel();
+        let queued = Arc::new(AtomicU64::new(0));
+        let worker = Worker { shared, store, queued: Arc::clone(&queued), swept: None, full: None };
+        let thread =
+            Builder::new().name("sockeye-store".to_owned()).spawn(move || worker.run(&tasks))?;
+        Ok(Self { queue: Some(queue), queued, thread: Some(thread) })
+    }
+
+    pub(crate) fn publish(
+        &self,
+        channel: &ChannelName,
+        publication: Publication<'_>,
+    ) -> Publishing {
+        if self.queued.load(Relaxed) >= QUEUE {
+            return Writing::done(Err(PublishError::Busy));
+        }
+        let (submission, outcome) = Submission::new(channel, publication);
+        self.queued.fetch_add(submission.charge, Relaxed);
+        self.send(Task::Publish(submission));
+        Writing::waiting(outcome)
+    }
+
+    pub(crate) fn forget(&self, channel: &ChannelName) -> Writing<()> {
+        let (caller, outcome) = oneshot::channel();
+        self.send(Task::Forget(channel.clone(), caller));
+        Writing::waiting(outcome)
+    }
+
+    pub(crate) fn sweep(&self) {
+        self.send(Task::Sweep);
+    }
+
+    fn send(&self, task: Task) {
+        if let Some(queue) = &self.queue {
+            // If the thread is gone, the task is dropped and whoever waits for it learns that.
+            let _ = queue.send(task);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread from inside.
+struct Worker {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    queued: Arc<AtomicU64>,
+    /// The last channel that a sweep has looked at in the store.
+    swept: Option<ChannelName>,
+    /// When the disk was found full.
+    full: Option<Instant>,
+}
+
+/// The drafts of a group, or why a channel can not have one.
+type Drafts = HashMap<ChannelName, Result<Draft, StoreError>>;
+
+impl Worker {
+    fn run(mut self, tasks: &Receiver<Task>) {
+        while let Ok(task) = tasks.recv() {
+            let mut group = Vec::new();
+            let mut next = Some(task);
+            let mut bytes = 0;
+            while let Some(task) = next {
+                match task {
+                    Task::Publish(submission) => {
+                        bytes += submission.charge;
+                        group.push(submission);
+                    }
+                    // What came before it is written before it.
+                    Task::Forget(channel, caller) => {
+                        self.publish(std::mem::take(&mut group));
+                        let _ = caller.send(self.forget(&channel).map_err(PublishError::from));
+                    }
+                    Task::Sweep => {
+                        self.publish(std::mem::take(&mut group));
+                        self.sweep();
+                    }
+                }
+                let more = group.len() < GROUP.0 && bytes < GROUP.1;
+                next = if more { tasks.try_recv().ok() } else { None };
+            }
+            self.publish(group);
+        }
+    }
+
+    /// Publishes a group: all of it is kept by one write, or none.
+    fn publish(&mut self, group: Vec<Submission>) {
+        let limit = self.shared.options.max_channels;
+        let mut room = limit.saturating_sub(self.store.channels());
+        let mut drafts = Drafts::new();
+        for submission in group {
+            self.queued.fetch_sub(submission.charge, Relaxed);
+            let name = submission.channel.clone();
+            match drafts.entry(name).or_insert_with_key(|name| self.draft(name)) {
+                Ok(draft) => draft.add(submission, &mut room, &self.shared),
+                Err(error) => submission.refuse((*error).into()),
+            }
+        }
+        let drafts: Vec<_> = drafts.into_values().flatten().collect();
+        let changes: Vec<_> = drafts.iter().filter_map(Draft::change).collect();
+        let outcome = self.write(&changes);
+        for draft in drafts {
+            draft.settle(outcome, &self.shared);
+        }
+    }
+
+    fn draft(&self, channel: &ChannelName) -> Result<Draft, StoreError> {
+        let (channel, restored) = self.shared.join(channel);
+        restored.map(|()| Draft::new(Arc::clone(&channel))).inspect_err(|_| {
+            self.shared.leave(&channel);
+        })
+    }
+
+    fn forget(&mut self, channel: &ChannelName) -> Result<(), StoreError> {
+        let (channel, restored) = self.shared.join(channel);
+        let forgotten = restored.and_then(|()| {
+            let (lasting, head) = {
+                let state = channel.lock();
+                (state.lasting, state.head())
+            };
+            let head = Head { start: head.last, forgotten: head.last, ..head };
+            if lasting {
+                self.write(&[save(&channel, head)])?;
+            }
+            channel.forget(&self.shared.meter);
+            channel.lock().saved = head;
+            Ok(())
+        });
+        if forgotten == Err(StoreError::Unknown) {
+            channel.doubt();
+        }
+        self.shared.leave(&channel);
+        forgotten
+    }
+
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if self.full.is_some_and(|since| since.elapsed() < FULL) {
+            return Err(StoreError::NoSpace);
+        }
+        let written = self.store.write(changes);
+        self.full = (written == Err(StoreError::NoSpace)).then(Instant::now);
+        written
+    }
+}
+
+/// Sweeping: what the options do not cover any more goes from the store, too.
+impl Worker {
+    fn sweep(&mut self) {
+        let swept = self.settle().and_then(|()| self.visit());
+        if let Err(error) = swept {
+            tracing::warn!(%error, "what is too old stays on disk for now");
+        }
+    }
+
+    /// Tells the store what channels in memory have dropped since they were written.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let mut stale = Vec::new();
+        for channel in self.shared.shards.all() {
+            let (state, is_ready) = (channel.lock(), channel.is_here());
+            let head = state.head();
+            if is_ready && state.lasting && !state.retired && head != state.saved {
+                drop(state);
+                stale.push((channel, head));
+            }
+        }
+        for some in stale.chunks(SWEEP) {
+            let changes: Vec<_> = some.iter().map(|(channel, head)| save(channel, *head)).collect();
+            self.write(&changes)?;
+            for (channel, head) in some {
+                channel.lock().saved = *head;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at some channels that are not in memory: what is too old in them goes, and they go
+    /// whole if nothing is left and there are many.
+    fn visit(&mut self) -> Result<(), StoreError> {
+        let listed = self.store.list(self.swept.as_ref(), SWEEP)?;
+        self.swept = listed.last().map(|listed| listed.channel.clone());
+        let absent = listed.into_iter().filter(|listed| !self.shared.is_at_hand(&listed.channel));
+        let (mut idle, mut old) = (Vec::new(), Vec::new());
+        for listed in absent {
+            match listed {
+                Listed { channel, oldest: None, oldest_key: None } => {
+                    idle.push(Change::Remove(channel));
+                }
+                listed if self.is_old(&listed) => old.push(listed.channel),
+                _ => {}
+            }
+        }
+        for channel in old {
+            // Reading it drops what is old.
+            let (channel, restored) = self.shared.join(&channel);
+            let head = channel.lock().head();
+            let written = restored.and_then(|()| self.write(&[save(&channel, head)]));
+            if written.is_ok() {
+                channel.lock().saved = head;
+            }
+            self.shared.leave(&channel);
+            written?;
+        }
+        if self.store.channels() > self.shared.options.max_channels / 2 {
+            self.write(&idle)?;
+        }
+        Ok(())
+    }
+
+    fn is_old(&self, listed: &Listed) -> bool {
+        let now = self.shared.options.clock.now();
+        let is_older = |ts: Option<u64>, age: Duration| {
+            ts.is_some_and(|ts| u128::from(now.saturating_sub(ts)) > age.as_millis())
+        };
+        is_older(listed.oldest, self.shared.options.history_age)
+            || is_older(listed.oldest_key, IdempotencyKey::REMEMBERED)
+    }
+}
+
+/// The head alone.
+fn save(channel: &Channel, head: Head) -> Change {
+    let channel = channel.name.clone();
+    Change::Save { channel, head, entries: Vec::new(), keys: Vec::new() }
+}
