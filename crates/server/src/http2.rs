@@ -24,7 +24,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::drain::Guest;
 use crate::peer::Routes;
-use crate::server::{MAX_BUFFER, MAX_HEAD};
+use crate::server::MAX_HEAD;
 
 /// Requests and WebSockets on one connection. With the windows they bound what a client can make
 /// the server hold that does not read what came: 200 × 64 KiB, which the connection's window has
@@ -32,6 +32,9 @@ use crate::server::{MAX_BUFFER, MAX_HEAD};
 const MAX_STREAMS: u32 = 200;
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// What is ready to be written on a stream that the client does not read.
+const SEND_BUFFER: usize = 16 << 10;
 
 /// Streams that the client has reset before the server came to look at them. More of them are an
 /// attack (CVE-2023-44487, Rapid Reset), and end the connection.
@@ -57,7 +60,7 @@ pub(crate) fn builder() -> http2::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
         .max_local_error_reset_streams(MAX_FORCED_RESETS)
         .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(MAX_BUFFER)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     http

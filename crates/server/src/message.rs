@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use sockeye::{DeflateConfig, Message, Prepared, Writer};
 use sockeye_hub::{ChannelName, Entry, Gap, Payload};
 
 /// The numbers of the forms that an entry keeps for its readers.
@@ -17,8 +18,10 @@ pub(crate) mod slot {
     pub(crate) const META_EVENT: u8 = 2;
     /// The message in `sockeye.v1`.
     pub(crate) const V1: u8 = 3;
-    /// The payload as the frame for a plain WebSocket that compresses.
-    pub(crate) const COMPRESSED_FRAME: u8 = 4;
+    /// The payload as the frame of a plain WebSocket that compresses.
+    pub(crate) const FRAME: u8 = 4;
+    /// The message as the frame of a `sockeye.v1` that compresses.
+    pub(crate) const V1_FRAME: u8 = 5;
 }
 
 /// The message, made for its first reader and shared with the others.
@@ -37,6 +40,21 @@ pub(crate) fn line(entry: &Entry) -> Bytes {
 pub(crate) fn v1(channel: &ChannelName, entry: &Entry) -> Bytes {
     let make = || form(object(&format!("\"ch\":\"{channel}\","), entry, |json| json.into()));
     entry.form(slot::V1, make).clone()
+}
+
+/// A message that the entry makes, with its frame for those who compress: made for the first of them,
+/// and shared with the others as the form number `slot`. `None` where it goes as it is.
+pub(crate) fn prepared(
+    entry: &Entry,
+    slot: u8,
+    message: &Message,
+    outgoing: &Writer,
+) -> Option<Prepared> {
+    if outgoing.deflate().is_none() || message.len() < DeflateConfig::default().threshold {
+        return None;
+    }
+    let frame = entry.form(slot, || Prepared::new(message.clone()).shortest().clone());
+    Some(Prepared::with_shortest(message.clone(), frame.clone()))
 }
 
 /// A gap: `{"after":…,"next":…,"why":…}`.

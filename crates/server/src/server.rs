@@ -28,7 +28,7 @@ use crate::router::Channels;
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 
 /// What a connection reads ahead or has waiting to be written, in bytes at most.
-pub(crate) const MAX_BUFFER: usize = 64 * 1024;
+const MAX_BUFFER: usize = 64 * 1024;
 
 /// How often old messages are dropped from channels that nobody uses.
 const SWEEP: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Ending, ending, frame};
 use crate::auth::Caller;
-use crate::message;
+use crate::message::{self, slot};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 
@@ -197,7 +197,11 @@ impl Session {
             outgoing.start_send_unpin(frame::gap(&channel, gap).into())?;
         }
         for entry in &entries {
-            outgoing.start_send_unpin(text(message::v1(&channel, entry)))?;
+            let message = text(message::v1(&channel, entry));
+            match message::prepared(entry, slot::V1_FRAME, &message, outgoing) {
+                Some(prepared) => outgoing.start_send_prepared(&prepared)?,
+                None => outgoing.start_send_unpin(message)?,
+            }
         }
         if is_over {
             let detail = "Too slow for this channel: subscribe again, after the gap.";

@@ -7,24 +7,19 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::SinkExt;
-use sockeye::{CloseCode, Config, Message, Prepared, Text, WebSocket};
-use sockeye_hub::{
-    Budget, ChannelName, Entry, Payload, PayloadRef, Publication, Reader, Start, Why,
-};
+use sockeye::{CloseCode, Config, Message, Text, WebSocket};
+use sockeye_hub::{Budget, ChannelName, Payload, PayloadRef, Publication, Reader, Start, Why};
 
 use super::handshake::Handshake;
 use crate::auth::Caller;
 use crate::drain::Guest;
-use crate::message::slot;
+use crate::message::{prepared, slot};
 use crate::problem::{Code, Problem};
 use crate::router::App;
 
 /// What one connection takes from the log at once: all that a client which does not read can keep
 /// in memory beyond the log's own time.
 const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
-
-/// Shorter messages go uncompressed: the same as [`sockeye::DeflateConfig`] has it.
-const WORTH_COMPRESSING: usize = 256;
 
 /// Answers the handshake; the WebSocket then lives in a task of its own.
 pub(super) fn open(
@@ -73,14 +68,13 @@ async fn converse(
     mut guest: Guest,
 ) {
     let channel = reader.channel().clone();
-    let compresses = socket.deflate().is_some();
     let (mut incoming, mut outgoing) = socket.split();
     let ending = tokio::select! {
         biased;
         () = guest.turn_to_leave() => Some(RESTARTING),
         () = caller.expired() => Some(EXPIRED),
         () = std::future::ready(()), if has_missed => Some(MISSING),
-        ending = deliver(&mut reader, &mut outgoing, compresses) => ending,
+        ending = deliver(&mut reader, &mut outgoing) => ending,
         ending = publish(&mut incoming, app, caller, &channel) => ending,
     };
     // What still comes is not published any more.
@@ -118,11 +112,7 @@ async fn publish(
 }
 
 /// Sends every message of the channel. `None` when the client has left.
-async fn deliver(
-    reader: &mut Reader,
-    outgoing: &mut sockeye::Writer,
-    compresses: bool,
-) -> Option<Ending> {
+async fn deliver(reader: &mut Reader, outgoing: &mut sockeye::Writer) -> Option<Ending> {
     loop {
         let page = reader.next_page(AT_ONCE).await;
         // A history that is deleted takes nothing from one who is connected.
@@ -131,23 +121,13 @@ async fn deliver(
         }
         for entry in &page.entries {
             let message = message(&entry.payload);
-            if compresses && message.len() >= WORTH_COMPRESSING {
-                outgoing.feed_prepared(&compressed(entry, message)).await.ok()?;
-            } else {
-                outgoing.feed(message).await.ok()?;
+            match prepared(entry, slot::FRAME, &message, outgoing) {
+                Some(prepared) => outgoing.feed_prepared(&prepared).await.ok()?,
+                None => outgoing.feed(message).await.ok()?,
             }
         }
         outgoing.flush().await.ok()?;
     }
-}
-
-/// The message with its frame for those who compress, which is made for the first of them and shared
-/// with the others.
-fn compressed(entry: &Entry, message: Message) -> Prepared {
-    let frame = entry
-        .form(slot::COMPRESSED_FRAME, || Prepared::new(message.clone()).shortest().clone())
-        .clone();
-    Prepared::with_shortest(message, frame)
 }
 
 /// A payload as the frame that carries it: bytes as binary, all else as text.

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use sockeye::tls::ServerTls;
 use sockeye::{Client, Message, WebSocket};
+use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -152,6 +153,40 @@ async fn websockets_share_a_connection_and_are_sent_away_in_a_drain() {
         assert_eq!(socket.closed().unwrap().code(), 1012);
     }
     timeout(SOON, stopped).await.expect("the server stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_event_stream_holds_its_connection_until_a_drain() {
+    let limit = Duration::from_millis(50);
+    let secure = Secure::with(|options| options.head_timeout = limit).await;
+    let io = TokioIo::new(secure.reach().await);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let get = secure.request(Method::GET, "/c/chat").header("accept", "text/event-stream");
+    let answer = sender.send_request(get.body(whole("")).unwrap());
+    let mut events = timeout(SOON, answer).await.expect("an answer").unwrap().into_body();
+    assert!(timeout(SOON, events.frame()).await.expect("the beginning").is_some());
+    // An idle connection that began later is gone, and this one is there.
+    let mut idle = RawClient::over(secure.reach().await).await;
+    while idle.next_of(GOAWAY).await.is_some() {}
+    let hub = secure.server.hub.clone();
+    hub.publish(&"chat".parse().unwrap(), Publication::text("still here")).await.unwrap();
+    let event = timeout(SOON, events.frame()).await.expect("an event").unwrap().unwrap();
+    assert!(event.into_data().unwrap().ends_with(b"data: still here\n\n"));
+
+    let stopped = secure.server.begin_to_stop();
+    while timeout(SOON, events.frame()).await.expect("it ends").is_some() {}
+    timeout(SOON, stopped).await.expect("the server stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_spoken_over_http_2_too() {
+    let secure = Secure::start().await;
+    let connection = sockeye::http2::Connection::over(secure.reach().await).await.unwrap();
+    let client = secure.client("/connect").subprotocol("sockeye.v1");
+    let mut socket = connection.open(client).await.unwrap().socket;
+    let hello = receive(&mut socket).await;
+    assert!(hello.as_text().unwrap().contains("hello"), "{hello:?}");
 }
 
 #[tokio::test]

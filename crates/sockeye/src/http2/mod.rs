@@ -59,7 +59,7 @@ pub(crate) fn server_builder(max_head: usize) -> h2::server::Builder {
         .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
-        .max_send_buffer_size(64 << 10);
+        .max_send_buffer_size(16 << 10);
     http2
 }
 

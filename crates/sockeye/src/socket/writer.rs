@@ -10,7 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, Closed, Message, MessageKind, Prepared};
+use sockeye_proto::{
+    CloseCode, CloseFrame, Closed, DeflateAgreement, Message, MessageKind, Prepared,
+};
 
 use super::{handle::Handle, shared::Shared, state::State};
 use crate::{Error, TrySendError};
@@ -69,6 +71,16 @@ impl Writer {
     /// When the connection is closing or has ended.
     pub async fn feed_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
         poll_fn(|cx| self.handle.shared.poll_room(cx)).await;
+        self.start_send_prepared(prepared)
+    }
+
+    /// Queues a prepared message as `start_send` of the [`Sink`] does with any other: when its
+    /// `poll_ready` has said that there is room.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing or has ended.
+    pub fn start_send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
         self.handle.shared.feed_prepared(prepared)
     }
 
@@ -98,6 +110,11 @@ impl Writer {
         self.handle.shared.close(Some(frame));
         poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
         Ok(self.handle.outcome())
+    }
+
+    /// What was agreed on about compression; as [`WebSocket::deflate`](super::WebSocket::deflate).
+    pub fn deflate(&self) -> Option<&DeflateAgreement> {
+        self.handle.shared.deflate()
     }
 
     /// How many bytes are queued and not written yet, headers included.

@@ -25,7 +25,12 @@ impl V1 {
     /// Connects to `/connect`, or another path.
     pub(crate) async fn connect(server: &TestServer, path: &str) -> Self {
         let url = format!("ws://{}{path}", server.address);
-        let client = Client::new(&url).unwrap().subprotocol("sockeye.v1");
+        Self::with(Client::new(&url).unwrap()).await
+    }
+
+    /// Connects as this client does.
+    pub(crate) async fn with(client: Client) -> Self {
+        let client = client.subprotocol("sockeye.v1");
         let opened = timeout(SOON, client.open()).await.expect("the server answers").unwrap();
         let mut v1 = Self { socket: opened.socket, hello: Value::Null };
         assert_eq!(v1.socket.subprotocol(), Some("sockeye.v1"));

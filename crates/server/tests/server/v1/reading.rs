@@ -1,6 +1,7 @@
 //! Subscriptions: where they begin, in which order messages come, and what is missing.
 
 use serde_json::json;
+use sockeye::{Client, DeflateConfig};
 use sockeye_hub::Publication;
 
 use super::V1;
@@ -179,4 +180,30 @@ async fn one_position_means_the_same_in_v1_and_in_polls() {
     }
     let all: Vec<_> = (0..18).map(|number: u32| json!(number.to_string())).collect();
     assert_eq!(heard, all);
+}
+
+#[tokio::test]
+async fn a_message_is_compressed_once_for_all_who_take_it_so() {
+    let server = TestServer::start().await;
+    let mut forms = Vec::new();
+    let long = "sockeye ".repeat(1000);
+    for deflate in [None, Some(DeflateConfig::default())] {
+        let url = format!("ws://{}/connect", server.address);
+        let client = || Client::new(&url).unwrap().deflate(deflate.clone());
+        let mut readers = [V1::with(client()).await, V1::with(client()).await];
+        for reader in &mut readers {
+            reader.subscribe("chat").await;
+        }
+        server.delete("/c/chat").await;
+        server.publish("/c/chat", &long).await;
+        for reader in &mut readers {
+            assert_eq!(reader.socket.deflate().is_some(), deflate.is_some());
+            // The gap of the deletion comes before.
+            assert!(reader.receive().await["gap"].is_object());
+            assert_eq!(reader.data("chat").await, *long);
+        }
+        forms.push(server.hub.figures().form_bytes);
+    }
+    let compressed = forms[1] - forms[0];
+    assert!((1..forms[0] / 10).contains(&compressed), "{forms:?} bytes");
 }
