@@ -38,7 +38,8 @@ fn main() -> Result<()> {
                 socket.connection.close(Some(CloseCode::NORMAL.into()), Instant::now());
             }
             Event::Closed(closed) => println!("the client: {closed}"),
-            Event::Ping(_) | Event::Pong(_) => {}
+            // Parts come only where they are asked for.
+            Event::Part(_) | Event::Ping(_) | Event::Pong(_) => {}
         }
     }
     server.join().map_err(|_| "the server panicked")?
@@ -52,7 +53,7 @@ fn serve_one(listener: &TcpListener) -> Result<()> {
         match event {
             Event::Message(message) => socket.connection.send(message)?,
             Event::Closed(closed) => println!("the server: {closed}"),
-            Event::Ping(_) | Event::Pong(_) => {}
+            Event::Part(_) | Event::Ping(_) | Event::Pong(_) => {}
         }
     }
     Ok(())

@@ -18,12 +18,19 @@ pub struct Config {
     pub max_message_size: usize,
     /// The most frames that one message received may come in; empty ones count. Default 1024.
     ///
-    /// Each fragment is also charged at least 64 bytes against the message's size (or against 64 KiB,
-    /// where the limit is lower), so that raising this number alone does not invite a flood of tiny
-    /// frames.
+    /// Fragments of fewer than 64 bytes are also charged what they lack of 64. The charges may come to
+    /// [`max_message_size`](Self::max_message_size), or 64 KiB where that is less, so that raising
+    /// this number alone does not invite a flood of tiny frames.
     pub max_fragments: usize,
-    /// How long a message may take from its first byte to its last. Default 60 s; `None` for no
-    /// limit. Other traffic does not extend it.
+    /// The largest message that may be received [in parts](crate::Connection::receive_parts), in bytes
+    /// of payload, in any number of fragments; a larger one fails the connection with 1009. Default
+    /// none: what may be received whole, and no more. `usize::MAX` is no limit.
+    ///
+    /// Where it is set, a message beyond the limits above waits until the application has said
+    /// whether it takes it in parts.
+    pub max_streamed_size: Option<usize>,
+    /// How long a message may take from its first byte to its last; where it is received in parts, from
+    /// one to the next. Default 60 s; `None` for no limit. Other traffic does not extend it.
     pub message_timeout: Option<Duration>,
     /// How long the peer may take to answer our Close, and then to end the transport. Default 5 s.
     pub close_timeout: Duration,
@@ -54,6 +61,7 @@ impl Default for Config {
         Self {
             max_message_size: 1 << 20,
             max_fragments: 1024,
+            max_streamed_size: None,
             message_timeout: Some(Duration::from_secs(60)),
             close_timeout: Duration::from_secs(5),
             keepalive: Some(Keepalive::default()),
@@ -72,6 +80,12 @@ impl Config {
     /// Sets [`max_fragments`](Self::max_fragments).
     pub fn max_fragments(mut self, fragments: usize) -> Self {
         self.max_fragments = fragments;
+        self
+    }
+
+    /// Sets [`max_streamed_size`](Self::max_streamed_size), in bytes.
+    pub fn max_streamed_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_streamed_size = bytes.into();
         self
     }
 

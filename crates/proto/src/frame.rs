@@ -1,6 +1,6 @@
 //! The frame header (RFC 6455 §5.2): read strictly, written in its shortest form.
 
-use crate::error::Violation;
+use crate::{error::Violation, message::MessageKind};
 
 /// What a frame is (RFC 6455 §11.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,11 @@ impl Opcode {
     /// Whether frames of this kind carry no message data: they are short and never fragmented.
     pub fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+
+    /// The kind of message that a frame of this kind begins.
+    pub(crate) fn kind(self) -> MessageKind {
+        if self == Self::Text { MessageKind::Text } else { MessageKind::Binary }
     }
 
     fn from_bits(bits: u8) -> Result<Self, Violation> {

@@ -59,7 +59,7 @@ pub use deflate::{
     WindowBits,
 };
 pub use error::{Deadline, Failure, Limit, Misuse, Violation};
-pub use message::{Message, MessageKind};
+pub use message::{Message, MessageKind, Part};
 pub use text::{InvalidUtf8, Text};
 
 /// The protocol's pieces, reachable for fuzz targets and benchmarks; not part of the public API.

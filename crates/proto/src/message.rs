@@ -13,6 +13,18 @@ pub enum MessageKind {
     Binary,
 }
 
+/// A piece of a message, where [parts](crate::Connection::receive_parts) were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Whether the message is text or binary.
+    pub kind: MessageKind,
+    /// The next bytes of the message. Those of a text may end inside a character; all of them together
+    /// are UTF-8, and what has come so far can be the beginning of that.
+    pub payload: Bytes,
+    /// Whether the message is complete with this part, which may be empty. No other is.
+    pub last: bool,
+}
+
 /// One whole message.
 ///
 /// Cloning shares the payload; nothing is copied.

@@ -1,7 +1,9 @@
 //! An open WebSocket connection, from the first frame to the end of the transport.
 
+mod assembly;
 mod compressed;
 mod outbox;
+mod parts;
 mod receiver;
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,7 @@ use crate::{
     deflate::Deflation,
     error::{Deadline, Failure, Misuse},
     frame::{Header, MAX_CONTROL_PAYLOAD, Opcode, Rules},
-    message::{Message, MessageKind},
+    message::{Message, MessageKind, Part},
 };
 
 /// Where a client's masking keys come from (RFC 6455 §5.3): unpredictable, a fresh one per frame.
@@ -45,6 +47,8 @@ impl<F: FnMut() -> [u8; 4] + Send> MaskSource for F {
 pub enum Event {
     /// A whole message arrived.
     Message(Message),
+    /// A part of a message arrived: only where [parts were asked for](Connection::receive_parts).
+    Part(Part),
     /// A ping arrived; its pong is already on its way.
     Ping(Bytes),
     /// A pong arrived, in answer to a ping or unasked.
@@ -423,6 +427,11 @@ impl Connection {
     fn on_received(&mut self, received: Received, now: Instant) -> Option<Event> {
         match received {
             Received::Message(message) => Some(Event::Message(message)),
+            Received::Part(part) => {
+                // Each part has the time that a whole message has.
+                self.message_began = (!part.last).then_some(now);
+                Some(Event::Part(part))
+            }
             Received::Ping(payload) => {
                 // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
                 self.pong_due = Some(Bytes::copy_from_slice(&payload));

@@ -2,30 +2,32 @@
 //!
 //! A message in one frame is unmasked and checked where it lies, in the input buffer, while it
 //! arrives, and is cut out of it when whole. Fragments are moved, as they arrive, to one buffer of
-//! their message; so is what a compressed message inflates to. Either way memory grows with what has arrived, never with what a header announces.
+//! their message; so is what a compressed message inflates to. Where the application wants parts,
+//! they are cut out of the input as they come. In any case memory grows with what has arrived,
+//! never with what a header announces.
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::assembly::{Assembly, Bounds, check_text};
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
-    deflate::{Inbound, Inflation},
+    deflate::{Inbound, Inflation, Room},
     error::{Failure, Limit, Violation},
     frame::{Header, Opcode, Rules},
     mask::apply_mask,
-    message::{Message, MessageKind},
+    message::{Message, MessageKind, Part},
     text::Text,
     utf8::Utf8Validator,
 };
 
-/// What each fragment is charged at least, in bytes.
-const FRAGMENT_COST: usize = 64;
-/// What a message of fragments may cost even where the limit of its size is lower.
-const MIN_COST_LIMIT: usize = 64 << 10;
+/// How large a part of a compressed message becomes before inflating pauses.
+const PART: usize = 64 << 10;
 
 /// What a frame, or several, came to.
 pub(super) enum Received {
     Message(Message),
+    Part(Part),
     Ping(Bytes),
     Pong(Bytes),
     Close(Option<CloseFrame>),
@@ -33,35 +35,43 @@ pub(super) enum Received {
 
 #[derive(Default)]
 pub(super) struct Receiver {
-    /// The frame whose header was read and whose payload is not complete.
+    /// The frame whose header was read and that is not done with.
     frame: Option<Frame>,
-    /// The fragmented message that is not complete.
+    /// The message that is not complete, unless it is one frame that is received in place.
     message: Option<Box<Assembly>>,
     /// The check of the text message that is being received.
     utf8: Utf8Validator,
+    /// Whether the message, or else the next one, is wanted in parts.
+    parts_wanted: bool,
 }
 
 struct Frame {
     header: Header,
-    /// How much of the payload was unmasked and checked: in the input buffer for a frame that is
-    /// received in place, moved out of it for a fragment.
-    done: usize,
+    /// How much of the payload was moved out of the input buffer.
+    taken: usize,
+    /// How much of the rest, at the front of the input buffer, is unmasked and, where it is not
+    /// compressed, checked.
+    ready: usize,
 }
 
-struct Assembly {
-    kind: MessageKind,
-    payload: BytesMut,
-    /// What inflates it, if it is compressed.
-    inflation: Option<Inflation>,
-    fragments: usize,
-    /// The payload of its frames, as announced.
-    length: usize,
-    /// The same, each fragment with its least charge.
-    cost: usize,
+impl Frame {
+    fn length(&self) -> usize {
+        self.header.length as usize // that it fits was checked when the frame began
+    }
+
+    /// Unmasks what has come of the payload. Gives how much of it lies in the input, and what of that
+    /// is new.
+    fn unmask<'a>(&self, input: &'a mut [u8]) -> (usize, &'a [u8]) {
+        let arrived = (self.length() - self.taken).min(input.len());
+        let fresh = &mut input[self.ready..arrived];
+        unmask(&self.header, self.taken + self.ready, fresh);
+        (arrived, fresh)
+    }
 }
 
 impl Receiver {
-    /// Goes on with the input, up to the next thing complete; `None` when more bytes are needed.
+    /// Goes on with the input, up to the next thing complete; `None` when more bytes are needed, or
+    /// the message is [held](Self::is_held).
     pub(super) fn next(
         &mut self,
         input: &mut BytesMut,
@@ -78,21 +88,24 @@ impl Receiver {
                     };
                     self.begin_frame(&header, config, inbound.as_deref())?;
                     input.advance(size);
-                    Frame { header, done: 0 }
+                    Frame { header, taken: 0, ready: 0 }
                 }
             };
-            let opcode = frame.header.opcode;
-            let received = if opcode.is_control() {
+            let progress = if frame.header.opcode.is_control() {
                 take_control(&frame.header, input)?
-            } else if self.message.is_some() {
-                self.take_fragment(&mut frame, input, config, inbound.as_deref_mut())?
+            } else if self.is_held(config) {
+                Progress::Partial
             } else {
-                self.take_in_place(&mut frame, input)?
+                self.take_data(&mut frame, input, config, inbound.as_deref_mut())?
             };
-            match received {
+            match progress {
                 Progress::Partial => {
                     self.frame = Some(frame);
                     return Ok(None);
+                }
+                Progress::Part(part) => {
+                    self.frame = Some(frame);
+                    return Ok(Some(Received::Part(part)));
                 }
                 Progress::Fragment => {}
                 Progress::Complete(received) => return Ok(Some(received)),
@@ -105,10 +118,22 @@ impl Receiver {
         self.message.is_some() || self.frame.is_some()
     }
 
+    /// Wants parts, or whole messages again. A message of which a part was given goes on in parts.
+    pub(super) fn want_parts(&mut self, wanted: bool) {
+        self.parts_wanted = wanted;
+    }
+
+    /// Whether the message begun may come in parts only, and these are not wanted: nothing more is
+    /// taken of it.
+    pub(super) fn is_held(&self, config: &Config) -> bool {
+        let Some(message) = &self.message else { return false };
+        !self.gives_parts() && message.passed(Bounds::of_whole(config)).is_some()
+    }
+
     pub(super) fn missing(&self, available: usize) -> usize {
         match &self.frame {
-            Some(frame) if self.message.is_none() => {
-                usize::try_from(frame.header.length).unwrap_or(usize::MAX).saturating_sub(available)
+            Some(frame) if self.message.is_none() && !self.parts_wanted => {
+                frame.length().saturating_sub(available)
             }
             _ => 0,
         }
@@ -120,6 +145,10 @@ impl Receiver {
         self.message.as_ref().map_or(0, |message| message.payload.capacity())
     }
 
+    fn gives_parts(&self) -> bool {
+        self.parts_wanted || self.message.as_ref().is_some_and(|message| message.given > 0)
+    }
+
     /// Checks that the frame may stand here and stays within the limits, before any of its payload
     /// is looked at.
     fn begin_frame(
@@ -128,7 +157,7 @@ impl Receiver {
         config: &Config,
         inbound: Option<&Inbound>,
     ) -> Result<(), Failure> {
-        let kind = match header.opcode {
+        match header.opcode {
             Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(()),
             Opcode::Continuation if self.message.is_none() => {
                 return Err(Violation::Continuation.into());
@@ -136,38 +165,63 @@ impl Receiver {
             Opcode::Text | Opcode::Binary if self.message.is_some() => {
                 return Err(Violation::Interleaved.into());
             }
-            Opcode::Continuation => None,
-            Opcode::Text => Some(MessageKind::Text),
-            Opcode::Binary => Some(MessageKind::Binary),
-        };
-        let inflated = self.message.as_ref().is_some_and(|message| message.inflation.is_some());
-        let max = config.max_message_size;
-        let max_length = if header.rsv1 || inflated { max_compressed(max) } else { max };
-        let too_big = Limit::MessageSize { max };
-        let length = usize::try_from(header.length).map_err(|_| too_big)?;
-        let before = self.message.as_ref().map_or(0, |message| message.length);
-        if before.checked_add(length).is_none_or(|total| total > max_length) {
-            return Err(too_big.into());
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
-        if let Some(kind) = kind {
+        let bounds = Bounds::of_parts(config);
+        let too_big = Limit::MessageSize { max: bounds.size };
+        let length = usize::try_from(header.length).map_err(|_| too_big)?;
+        if header.opcode != Opcode::Continuation {
             self.utf8 = Utf8Validator::default();
-            if header.rsv1 || !header.fin {
-                let inflation = inbound.filter(|_| header.rsv1).map(Inflation::new).transpose()?;
-                self.message = Some(Box::new(Assembly::new(kind, inflation)));
+            if header.fin && !header.rsv1 && length <= config.max_message_size {
+                return Ok(()); // it is received in place
             }
+            let inflation = inbound.filter(|_| header.rsv1).map(Inflation::new).transpose()?;
+            self.message = Some(Box::new(Assembly::new(header.opcode.kind(), inflation)));
         }
         if let Some(message) = &mut self.message {
-            message.fragments += 1;
-            message.length += length;
-            message.cost = message.cost.saturating_add(length.max(FRAGMENT_COST));
-            if message.fragments > config.max_fragments {
-                return Err(Limit::Fragments { max: config.max_fragments }.into());
-            }
-            if message.cost > max_length.max(MIN_COST_LIMIT) {
-                return Err(too_big.into());
+            message.charge(length).ok_or(too_big)?;
+            if let Some(limit) = message.passed(bounds) {
+                return Err(limit.into());
             }
         }
         Ok(())
+    }
+
+    /// Takes what has come of a frame of a message.
+    fn take_data(
+        &mut self,
+        frame: &mut Frame,
+        input: &mut BytesMut,
+        config: &Config,
+        inbound: Option<&mut Inbound>,
+    ) -> Result<Progress, Failure> {
+        let gives_parts = self.gives_parts();
+        if gives_parts && self.message.is_none() {
+            self.message = Some(Box::new(Assembly::new(frame.header.opcode.kind(), None)));
+        }
+        let Some(message) = &mut self.message else {
+            return Ok(self.take_in_place(frame, input)?);
+        };
+        // What was gathered before parts were wanted.
+        if gives_parts && let Some(part) = message.take_part() {
+            return Ok(Progress::Part(part));
+        }
+        match inbound {
+            Some(inbound) if message.is_compressed => {
+                let limit = Bounds::of_parts(config).size;
+                // One byte more than a whole message may have tells that it has to come in parts.
+                let whole = config.max_message_size.saturating_add(1);
+                let pause_at = if gives_parts { PART } else { whole };
+                let room = Room { pause_at, most: limit - message.given, limit };
+                take_compressed(message, frame, input, inbound, room, &mut self.utf8)?;
+            }
+            _ => take_plain(message, frame, input, gives_parts, &mut self.utf8)?,
+        }
+        if frame.taken < frame.length() || message.has_more() {
+            let part = if gives_parts { message.take_part() } else { None };
+            return Ok(part.map_or(Progress::Partial, Progress::Part));
+        }
+        self.end_frame(frame, config)
     }
 
     /// A message of one frame, left in the input buffer until it is whole.
@@ -176,57 +230,38 @@ impl Receiver {
         frame: &mut Frame,
         input: &mut BytesMut,
     ) -> Result<Progress, Violation> {
-        let text = frame.header.opcode == Opcode::Text;
-        let length = frame.header.length as usize; // within the limit: it fits
-        let arrived = length.min(input.len());
-        let fresh = &mut input[frame.done..arrived];
-        unmask(&frame.header, frame.done, fresh);
-        if text {
-            self.utf8.update(fresh).map_err(|_| Violation::InvalidUtf8)?;
-        }
-        frame.done = arrived;
-        if arrived < length {
+        let kind = frame.header.opcode.kind();
+        let (arrived, fresh) = frame.unmask(input);
+        check_text(kind, fresh, &mut self.utf8)?;
+        frame.ready = arrived;
+        if arrived < frame.length() {
             return Ok(Progress::Partial);
         }
-        let payload = input.split_to(length).freeze();
-        let kind = if text { MessageKind::Text } else { MessageKind::Binary };
-        self.complete(kind, payload)
+        self.complete(kind, input.split_to(arrived).freeze())
     }
 
-    /// A fragment, or a compressed message, moved to its message's buffer as it arrives.
-    fn take_fragment(
-        &mut self,
-        frame: &mut Frame,
-        input: &mut BytesMut,
-        config: &Config,
-        inbound: Option<&mut Inbound>,
-    ) -> Result<Progress, Failure> {
+    /// All of the frame was taken.
+    fn end_frame(&mut self, frame: &Frame, config: &Config) -> Result<Progress, Failure> {
+        let gives_parts = self.gives_parts();
+        let held = self.is_held(config);
         let Some(message) = &mut self.message else { return Err(Violation::Continuation.into()) };
-        let length = frame.header.length as usize; // within the limit: it fits
-        let arrived = (length - frame.done).min(input.len());
-        let fresh = &mut input[..arrived];
-        unmask(&frame.header, frame.done, fresh);
-        let last = frame.header.fin && frame.done + arrived == length;
-        match inbound {
-            Some(inbound) if message.inflation.is_some() => {
-                message.inflate(fresh, last, inbound, config.max_message_size, &mut self.utf8)?;
-            }
-            _ => {
-                check_text(message.kind, fresh, &mut self.utf8)?;
-                message.payload.extend_from_slice(fresh);
-            }
+        if !frame.header.fin {
+            let part = if gives_parts { message.take_part() } else { None };
+            return Ok(part.map_or(Progress::Fragment, Progress::Part));
         }
-        input.advance(arrived);
-        frame.done += arrived;
-        if frame.done < length {
+        if held {
             return Ok(Progress::Partial);
         }
-        if !frame.header.fin {
-            return Ok(Progress::Fragment);
-        }
-        let (kind, payload) = (message.kind, std::mem::take(&mut message.payload));
+        let (kind, payload) = (message.kind, std::mem::take(&mut message.payload).freeze());
         self.message = None;
-        Ok(self.complete(kind, payload.freeze())?)
+        if !gives_parts {
+            return Ok(self.complete(kind, payload)?);
+        }
+        self.parts_wanted = false;
+        if kind == MessageKind::Text && !self.utf8.is_complete() {
+            return Err(Violation::InvalidUtf8.into());
+        }
+        Ok(Progress::Complete(Received::Part(Part { kind, payload, last: true })))
     }
 
     fn complete(&self, kind: MessageKind, payload: Bytes) -> Result<Progress, Violation> {
@@ -239,49 +274,50 @@ impl Receiver {
     }
 }
 
-impl Assembly {
-    fn new(kind: MessageKind, inflation: Option<Inflation>) -> Self {
-        let payload = BytesMut::new();
-        Self { kind, payload, inflation, fragments: 0, length: 0, cost: 0 }
+/// Takes what has come of a frame: as the next part, or to the end of what was gathered.
+fn take_plain(
+    message: &mut Assembly,
+    frame: &mut Frame,
+    input: &mut BytesMut,
+    as_part: bool,
+    utf8: &mut Utf8Validator,
+) -> Result<(), Violation> {
+    let (arrived, fresh) = frame.unmask(input);
+    check_text(message.kind, fresh, utf8)?;
+    if as_part {
+        message.payload = input.split_to(arrived);
+    } else {
+        message.payload.extend_from_slice(&input[..arrived]);
+        input.advance(arrived);
     }
-
-    /// Inflates what has come, and what was still missing if it was the last.
-    fn inflate(
-        &mut self,
-        compressed: &[u8],
-        last: bool,
-        inbound: &mut Inbound,
-        max: usize,
-        utf8: &mut Utf8Validator,
-    ) -> Result<(), Failure> {
-        let kind = self.kind;
-        let mut check = |fresh: &[u8]| Ok(check_text(kind, fresh, utf8)?);
-        if let Some(inflation) = &mut self.inflation {
-            inflation.feed(compressed, &mut self.payload, inbound, max, &mut check)?;
-        }
-        if last && let Some(inflation) = self.inflation.take() {
-            inflation.finish(&mut self.payload, inbound, max, check)?;
-        }
-        Ok(())
-    }
+    frame.taken += arrived;
+    frame.ready = 0;
+    Ok(())
 }
 
-fn check_text(kind: MessageKind, fresh: &[u8], utf8: &mut Utf8Validator) -> Result<(), Violation> {
-    match kind {
-        MessageKind::Text => utf8.update(fresh).map_err(|_| Violation::InvalidUtf8),
-        MessageKind::Binary => Ok(()),
-    }
-}
-
-/// How long a compressed message may be that inflates to `max` bytes: what does not compress grows
-/// by an eighth at the worst, where literals of 9 bits stand for 8, and by the ends of flushes.
-fn max_compressed(max: usize) -> usize {
-    max.saturating_add(max / 8).saturating_add(1024)
+/// The same for one that is compressed: as much as there is room for.
+fn take_compressed(
+    message: &mut Assembly,
+    frame: &mut Frame,
+    input: &mut BytesMut,
+    inbound: &mut Inbound,
+    room: Room,
+    utf8: &mut Utf8Validator,
+) -> Result<(), Failure> {
+    let (arrived, _) = frame.unmask(input);
+    let ends = frame.header.fin && frame.taken + arrived == frame.length();
+    let taken = message.inflate(&input[..arrived], ends, inbound, room, utf8)?;
+    input.advance(taken);
+    frame.taken += taken;
+    frame.ready = arrived - taken;
+    Ok(())
 }
 
 enum Progress {
-    /// The frame is not whole yet.
+    /// The frame is not whole yet, or waits.
     Partial,
+    /// A part of the message; the frame may have more.
+    Part(Part),
     /// The frame is whole, its message is not.
     Fragment,
     Complete(Received),

@@ -36,15 +36,7 @@ impl Inbound {
 
     /// Adds a message that was compressed.
     pub(crate) fn remember(&mut self, message: &[u8]) {
-        let fresh = &message[message.len().saturating_sub(self.reach)..];
-        let kept = self.history.len().min(self.reach - fresh.len());
-        self.history.drain(..self.history.len() - kept);
-        let needed = kept + fresh.len();
-        if self.history.capacity() < needed {
-            let capacity = needed.max(2 * kept).min(self.reach);
-            self.history.reserve_exact(capacity - kept);
-        }
-        self.history.extend_from_slice(fresh);
+        keep_last(&mut self.history, message, self.reach);
     }
 
     #[cfg(test)]
@@ -60,7 +52,22 @@ pub(crate) struct Inflation {
     begun: bool,
     /// Whether its last block said that it was the last.
     ended: bool,
+    /// Whether more may come out though nothing goes in.
+    has_more: bool,
     restarts: usize,
+    /// The last bytes that were taken out of the output while the message goes on, 32 KiB at most.
+    taken_out: Vec<u8>,
+}
+
+/// How much may come out.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    /// At this length of the output inflating pauses; what is left of the input stays.
+    pub(crate) pause_at: usize,
+    /// The most that the output may have; more is the end.
+    pub(crate) most: usize,
+    /// The message's limit, to be named then.
+    pub(crate) limit: usize,
 }
 
 impl Inflation {
@@ -68,11 +75,12 @@ impl Inflation {
     pub(crate) fn new(inbound: &Inbound) -> Result<Self, Failure> {
         let mut inflater = pool::inflater();
         set_window(&mut inflater, &inbound.history)?;
-        Ok(Self { inflater, begun: false, ended: false, restarts: 0 })
+        let taken_out = Vec::new();
+        Ok(Self { inflater, begun: false, ended: false, has_more: false, restarts: 0, taken_out })
     }
 
     /// Inflates the next piece of the message behind what is in `output`, and shows `check` each
-    /// chunk that comes out.
+    /// chunk that comes out. Gives how many bytes of the input are left because it paused.
     ///
     /// After an error nothing more may be fed.
     pub(crate) fn feed(
@@ -80,19 +88,30 @@ impl Inflation {
         mut input: &[u8],
         output: &mut BytesMut,
         inbound: &Inbound,
-        max: usize,
+        room: Room,
         mut check: impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<usize, Failure> {
         let mut scratch = pool::scratch();
-        while !input.is_empty() {
+        while output.len() < room.pause_at && (self.has_more || !input.is_empty()) {
             if self.ended {
                 self.restart(output, inbound)?;
             }
             self.begun = true;
-            input = self.inflate(input, output, &mut scratch, max, &mut check)?;
+            input = self.inflate(input, output, &mut scratch, room, &mut check)?;
         }
         pool::keep_scratch(scratch);
-        Ok(())
+        Ok(input.len())
+    }
+
+    /// Whether it paused before all came out that had gone in.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Tells it of bytes that are taken out of the output while the message goes on: what comes may
+    /// refer back to them.
+    pub(crate) fn take_out(&mut self, bytes: &[u8]) {
+        keep_last(&mut self.taken_out, bytes, WindowBits::MAX.bytes());
     }
 
     /// Ends the message; what was still missing of it comes out.
@@ -100,53 +119,62 @@ impl Inflation {
         mut self,
         output: &mut BytesMut,
         inbound: &mut Inbound,
-        max: usize,
+        room: Room,
         mut check: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         // A message without a byte is against the letter of RFC 7692 §7.2.3.6, but some senders mean
         // an empty one.
         if self.begun && !self.ended {
             let mut scratch = pool::scratch();
-            let rest = self.inflate(&END, output, &mut scratch, max, &mut check)?;
+            // A few bytes at the most, and never the last of many: no pause.
+            let room = Room { pause_at: usize::MAX, ..room };
+            let rest = self.inflate(&END, output, &mut scratch, room, &mut check)?;
             pool::keep_scratch(scratch);
             if !self.ended || !rest.is_empty() {
                 return Err(Violation::Compression.into());
             }
         }
         pool::keep_inflater(self.inflater);
+        inbound.remember(&self.taken_out);
         inbound.remember(output);
         Ok(())
     }
 
-    /// Inflates up to the end of the input or of the stream; gives the rest of the input.
+    /// Inflates up to the end of the input or of the stream, or to a pause; gives the rest of the
+    /// input.
     fn inflate<'a>(
         &mut self,
         mut input: &'a [u8],
         output: &mut BytesMut,
         scratch: &mut [u8],
-        max: usize,
+        room: Room,
         check: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<&'a [u8], Failure> {
         loop {
             // One byte more than allowed tells that there is more than allowed.
-            let room = scratch.len().min((max - output.len()).saturating_add(1));
+            let space = (room.most - output.len()).saturating_add(1);
+            let space = scratch.len().min(space).min(room.pause_at - output.len());
             let (read, written) = (self.inflater.total_in(), self.inflater.total_out());
             let status = self
                 .inflater
-                .decompress(input, &mut scratch[..room], InflateFlush::SyncFlush)
+                .decompress(input, &mut scratch[..space], InflateFlush::SyncFlush)
                 .map_err(|_| Violation::Compression)?;
             input = &input[(self.inflater.total_in() - read) as usize..];
             let fresh = &scratch[..(self.inflater.total_out() - written) as usize];
-            if fresh.len() > max - output.len() {
-                return Err(Limit::MessageSize { max }.into());
+            if fresh.len() > room.most - output.len() {
+                return Err(Limit::MessageSize { max: room.limit }.into());
             }
             check(fresh)?;
             output.extend_from_slice(fresh);
+            self.has_more = fresh.len() == space && status != Status::StreamEnd;
             if status == Status::StreamEnd {
                 self.ended = true;
                 return Ok(input);
             }
-            if fresh.len() < room {
+            if self.has_more && output.len() >= room.pause_at {
+                return Ok(input);
+            }
+            if fresh.len() < space {
                 return match input {
                     [] => Ok(input),
                     // It takes no more and gives no more: it cannot go on.
@@ -165,11 +193,25 @@ impl Inflation {
         self.ended = false;
         self.inflater.reset(false);
         let reach = WindowBits::MAX.bytes();
-        let recent = &output[output.len().saturating_sub(reach)..];
-        let earlier = inbound.history.len().min(reach - recent.len());
-        let earlier = &inbound.history[inbound.history.len() - earlier..];
-        set_window(&mut self.inflater, &[earlier, recent].concat())
+        let mut window = Vec::with_capacity(reach);
+        for bytes in [&inbound.history, &self.taken_out, &output[..]] {
+            keep_last(&mut window, bytes, reach);
+        }
+        set_window(&mut self.inflater, &window)
     }
+}
+
+/// Adds bytes to those kept, of which the last `most` stay.
+fn keep_last(kept: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let fresh = &bytes[bytes.len().saturating_sub(most)..];
+    let stays = kept.len().min(most - fresh.len());
+    kept.drain(..kept.len() - stays);
+    let needed = stays + fresh.len();
+    if kept.capacity() < needed {
+        let capacity = needed.max(2 * stays).min(most);
+        kept.reserve_exact(capacity - stays);
+    }
+    kept.extend_from_slice(fresh);
 }
 
 /// Gives a fresh inflater what its input may refer back to.

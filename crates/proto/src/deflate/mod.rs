@@ -34,7 +34,7 @@ mod prepared;
 mod tests;
 
 use self::compress::Outbound;
-pub(crate) use self::inflate::{Inbound, Inflation};
+pub(crate) use self::inflate::{Inbound, Inflation, Room};
 pub use self::{
     config::DeflateConfig,
     params::{ClientWindow, DeflateAgreement, DeflateOffer, InvalidWindowBits, WindowBits},

@@ -5,5 +5,6 @@
 mod limits;
 mod messages;
 mod negotiation;
+mod parts;
 mod prepared;
 mod support;

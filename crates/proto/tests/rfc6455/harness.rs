@@ -176,8 +176,23 @@ impl End {
     pub(crate) fn settle(&mut self) {
         self.transmit();
         while let Some(event) = self.connection.poll_event(&mut self.input, self.now) {
-            self.events.push(event);
+            self.record(event);
             self.transmit();
+        }
+    }
+
+    /// Parts of a message count together: where they are cut is the transport's. Those of one that
+    /// fails do not count.
+    fn record(&mut self, event: Event) {
+        match (self.events[self.events_taken..].last_mut(), event) {
+            (Some(Event::Part(before)), Event::Part(part)) if !before.last => {
+                assert_eq!(before.kind, part.kind);
+                assert!(part.last || !part.payload.is_empty());
+                before.payload = [&before.payload[..], &part.payload].concat().into();
+                before.last = part.last;
+            }
+            (Some(before @ Event::Part(_)), event @ Event::Closed(_)) => *before = event,
+            (_, event) => self.events.push(event),
         }
     }
 

@@ -133,7 +133,7 @@ fn n2_a_limit_of_one_fragment_is_a_limit_of_two_frames_less_one() {
 }
 
 #[test]
-fn n2_each_fragment_is_charged_64_bytes_however_small() {
+fn n2_each_fragment_is_charged_64_bytes_at_least() {
     // 128 KiB pay for 2048 fragments of nothing, and not for one more.
     let max = 128 << 10;
     let config = Config::default().max_message_size(max).max_fragments(usize::MAX);
@@ -146,6 +146,22 @@ fn n2_each_fragment_is_charged_64_bytes_however_small() {
             assert_eq!(end.events(), [binary(&[b'f'; 2048])]);
             feed_fragments(end, 2049, 0);
             end.expect_failure(Limit::MessageSize { max }, 1009);
+        });
+    }
+}
+
+#[test]
+fn n2_a_message_of_just_the_limit_may_end_with_an_empty_fragment() {
+    let max = 128 << 10;
+    for role in BOTH {
+        every_cut_with(role, Config::default().max_message_size(max), |end| {
+            end.feed_frame(0x02, &vec![7; max]);
+            end.feed_frame(0x80, b"");
+            assert_eq!(end.events(), [binary(&vec![7; max])]);
+            end.feed_frame(0x02, b"");
+            end.feed_frame(0x00, &vec![7; max - 1]);
+            end.feed_frame(0x80, b"7");
+            assert_eq!(end.events().len(), 1);
         });
     }
 }

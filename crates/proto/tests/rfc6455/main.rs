@@ -14,5 +14,6 @@ mod handshake_client;
 mod handshake_request;
 mod harness;
 mod limits;
+mod parts;
 mod properties;
 mod text;
