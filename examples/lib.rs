@@ -24,4 +24,5 @@ compile! {
     proto_without_tokio: "../docs/proto-without-tokio.md",
     protocol_v1: "../docs/protocol-v1.md",
     server: "../docs/server.md",
+    streaming: "../docs/streaming.md",
 }

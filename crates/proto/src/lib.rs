@@ -61,11 +61,11 @@ pub use deflate::{
 pub use error::{Deadline, Failure, Limit, Misuse, Violation};
 pub use message::{Message, MessageKind, Part};
 pub use text::{InvalidUtf8, Text};
+pub use utf8::Utf8Validator;
 
 /// The protocol's pieces, reachable for fuzz targets and benchmarks; not part of the public API.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::frame::{Header, Opcode, Rules};
     pub use crate::mask::apply_mask;
-    pub use crate::utf8::Utf8Validator;
 }

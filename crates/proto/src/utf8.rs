@@ -1,7 +1,10 @@
 //! UTF-8 checked while it arrives: the first byte that cannot belong to valid text is an error,
 //! though its character or its frame is not complete (RFC 6455 §8.1, RFC 3629).
 
-/// Checks a text that arrives in pieces cut anywhere.
+use crate::text::InvalidUtf8;
+
+/// Checks a text that arrives in pieces cut anywhere, such as one that is to be
+/// [sent in fragments](crate::Connection::send_fragment).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Utf8Validator {
     /// The beginning of a character whose rest is still to come; at most three bytes are held
@@ -10,13 +13,13 @@ pub struct Utf8Validator {
     held: u8,
 }
 
-/// The bytes are not UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Invalid;
-
 impl Utf8Validator {
     /// Takes the next piece of the text.
-    pub fn update(&mut self, mut piece: &[u8]) -> Result<(), Invalid> {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be UTF-8 whatever comes. The check is of no more use then.
+    pub fn update(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         while self.held > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
@@ -24,7 +27,7 @@ impl Utf8Validator {
         }
         let Err(error) = simdutf8::compat::from_utf8(piece) else { return Ok(()) };
         if error.error_len().is_some() {
-            return Err(Invalid);
+            return Err(InvalidUtf8);
         }
         // The piece ends inside a character that is right so far.
         let tail = &piece[error.valid_up_to()..];
@@ -39,13 +42,13 @@ impl Utf8Validator {
     }
 
     /// Adds one byte to the character begun.
-    fn complete_character(&mut self, byte: u8) -> Result<(), Invalid> {
+    fn complete_character(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
         let held = usize::from(self.held);
         self.partial[held] = byte;
         match std::str::from_utf8(&self.partial[..=held]) {
             Ok(_) => self.held = 0,
             Err(error) if error.error_len().is_none() && error.valid_up_to() == 0 => self.held += 1,
-            Err(_) => return Err(Invalid),
+            Err(_) => return Err(InvalidUtf8),
         }
         Ok(())
     }

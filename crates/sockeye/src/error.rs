@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use sockeye_proto::{
-    Failure, Message, Misuse, ReasonTooLong,
+    Failure, InvalidUtf8, Message, Misuse, ReasonTooLong,
     handshake::{AnswerError, InvalidRequest, ResponseError},
 };
 
@@ -27,9 +27,30 @@ pub enum Error {
     /// What was asked for is not possible; nothing was sent.
     #[error(transparent)]
     Misuse(#[from] Misuse),
+    /// What was to be sent as text is not UTF-8; none of it was sent.
+    #[error(transparent)]
+    InvalidUtf8(#[from] InvalidUtf8),
     /// The reason for closing is too long; nothing was sent.
     #[error(transparent)]
     Reason(#[from] ReasonTooLong),
+    /// The peer closed the connection in the middle of a message.
+    #[error("the connection was closed in the middle of a message")]
+    Unfinished,
+}
+
+/// For those who read and write messages as streams: with the error inside.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io(error) => error.kind(),
+            Error::Failed(Failure::Lost) | Error::Unfinished => io::ErrorKind::UnexpectedEof,
+            Error::Failed(Failure::Aborted) => io::ErrorKind::ConnectionAborted,
+            Error::Failed(Failure::Deadline(_)) => io::ErrorKind::TimedOut,
+            Error::Misuse(_) => io::ErrorKind::BrokenPipe,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
 }
 
 /// Why [`try_send`](crate::WebSocket::try_send) did not send: with the message, as it was.

@@ -82,6 +82,6 @@ pub use self::{
     origin::Origins,
     proxy::{Proxy, ProxyError},
     server::{Incoming, Listener, PeerAddr, Server},
-    socket::{Reader, WebSocket, Writer},
+    socket::{MessageReader, MessageWriter, Reader, WebSocket, Writer},
     upgrade::{Opening, Upgrade},
 };

@@ -10,7 +10,8 @@ use std::{
 
 use common::{BINARY, LINKS, Link, client_and_raw, pair, server_and_raw, soon};
 use futures_util::{SinkExt, StreamExt};
-use sockeye::{Config, Message};
+use sockeye::{Config, Message, MessageKind};
+use tokio::io::AsyncWriteExt;
 
 /// Polls a future at most `times` times, then drops it.
 async fn cancel_after<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
@@ -164,5 +165,98 @@ async fn messages_echoed_under_cancellation_on_many_threads_come_back_in_order()
             assert!(message == Message::from(payload(number, 3000)), "message {number}");
         }
         sender.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn streams_received_cancelled_at_every_await_lose_and_double_nothing() {
+    for link in LINKS {
+        for times in [1, 2, 5] {
+            let config = Config::default().max_message_size(50_000).max_streamed_size(1 << 20);
+            let (mut server, mut raw) = server_and_raw(link, config).await;
+            let sender = tokio::spawn(async move {
+                for number in 0..120 {
+                    let size = SIZES[number as usize % SIZES.len()];
+                    let frame = raw.frame(BINARY, &payload(number, size));
+                    for piece in frame.chunks(30_000) {
+                        raw.write(piece).await;
+                        tokio::task::yield_now().await;
+                    }
+                }
+                raw
+            });
+            let receiving = async {
+                for number in 0..120 {
+                    let size = SIZES[number as usize % SIZES.len()];
+                    let expected = payload(number, size);
+                    // Asked for whole, and then not, where it is small enough.
+                    if number % 3 == 0
+                        && size < 50_000
+                        && let Some(message) = cancel_after(times, server.recv()).await
+                    {
+                        assert!(message.unwrap().unwrap() == Message::from(expected));
+                        continue;
+                    }
+                    let mut message = loop {
+                        match cancel_after(times, server.recv_stream()).await {
+                            Some(message) => break message.unwrap().unwrap(),
+                            None => tokio::task::yield_now().await,
+                        }
+                    };
+                    let mut got = Vec::new();
+                    loop {
+                        match cancel_after(times, message.chunk()).await {
+                            Some(Some(chunk)) => got.extend_from_slice(&chunk.unwrap()),
+                            Some(None) => break,
+                            None => tokio::task::yield_now().await,
+                        }
+                    }
+                    assert!(got == expected, "message {number}");
+                }
+            };
+            soon(receiving).await;
+            sender.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn streams_sent_cancelled_at_every_await_send_each_message_once() {
+    for link in LINKS {
+        for times in [1, 2, 5] {
+            let (client, server) = pair(link).await;
+            let (_reader, writer) = client.split();
+            let sender = tokio::spawn(async move {
+                for number in 0..60 {
+                    let size = SIZES[number as usize % SIZES.len()];
+                    let mut message = loop {
+                        match cancel_after(times, writer.send_stream(MessageKind::Binary)).await {
+                            Some(message) => break message.unwrap(),
+                            None => tokio::task::yield_now().await,
+                        }
+                    };
+                    let payload = payload(number, size);
+                    let mut rest = &payload[..];
+                    while !rest.is_empty() {
+                        match cancel_after(times, message.write(rest)).await {
+                            Some(count) => rest = &rest[count.unwrap()..],
+                            None => tokio::task::yield_now().await,
+                        }
+                        cancel_after(times, message.flush()).await;
+                    }
+                    while cancel_after(times, message.finish()).await.is_none() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                writer
+            });
+            let (mut reader, _writer) = server.split();
+            for number in 0..60 {
+                let size = SIZES[number as usize % SIZES.len()];
+                let message = soon(reader.recv()).await.unwrap().unwrap();
+                assert!(message == Message::from(payload(number, size)), "message {number}");
+            }
+            soon(sender).await.unwrap();
+        }
     }
 }

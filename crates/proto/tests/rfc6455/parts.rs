@@ -113,16 +113,13 @@ fn text_in_parts_fails_at_its_first_impossible_byte() {
 #[test]
 fn a_message_beyond_the_limit_of_whole_ones_waits_until_parts_are_asked_for() {
     let long = [7; 1000];
-    let by_size = |end: &End| wire(end.role.peer(), 0x82, &long);
-    let by_fragments = |end: &End| {
-        let last = wire(end.role.peer(), 0x80, &long);
-        [wire(end.role.peer(), 0x02, b""), last].concat()
-    };
-    let messages: [&dyn Fn(&End) -> Vec<u8>; 2] = [&by_size, &by_fragments];
-    for message in messages {
+    for in_fragments in [false, true] {
         every_end(&small(), |end| {
             end.feed_frame(0x82, b"small");
-            end.feed(&message(end));
+            if in_fragments {
+                end.feed_frame(0x02, b"");
+            }
+            end.feed_frame(if in_fragments { 0x80 } else { 0x82 }, &long);
             assert_eq!(end.events(), [binary(b"small")]);
             assert!(end.connection.is_oversized());
             end.connection.receive_parts(true);

@@ -44,15 +44,25 @@ pub(crate) fn give_back(buffer: BytesMut) {
 /// Cuts a small message loose from the buffer that it arrived in, if the application has lately kept
 /// messages: each would keep a whole buffer. One that uses up its messages never pays for this.
 pub(crate) fn detach(message: Message) -> Message {
-    let wary = COPIES_TO_COME.get();
-    if wary == 0 || message.len() >= SMALL {
+    if !is_worth_a_copy(message.len()) {
         return message;
     }
-    COPIES_TO_COME.set(wary - 1);
     match message {
         Message::Text(text) => Message::Text(Text::from(text.as_str())),
         Message::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(&bytes)),
     }
+}
+
+/// The same for a part of a message.
+pub(crate) fn detach_bytes(bytes: Bytes) -> Bytes {
+    if is_worth_a_copy(bytes.len()) { Bytes::copy_from_slice(&bytes) } else { bytes }
+}
+
+fn is_worth_a_copy(length: usize) -> bool {
+    let wary = COPIES_TO_COME.get();
+    let copies = wary > 0 && length < SMALL;
+    COPIES_TO_COME.set(wary - u32::from(copies));
+    copies
 }
 
 #[cfg(test)]

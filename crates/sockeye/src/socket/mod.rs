@@ -5,6 +5,7 @@
 //! connection between the socket and the application. While nobody polls, the runtime's
 //! [caretaker](caretaker) answers pings and closes, writes what was queued, and watches deadlines.
 
+mod arrival;
 mod buffers;
 mod caretaker;
 mod handle;
@@ -12,6 +13,8 @@ mod io;
 #[cfg(feature = "json")]
 mod json;
 mod member;
+mod message_reader;
+mod message_writer;
 mod reader;
 mod shared;
 mod state;
@@ -23,4 +26,7 @@ pub(crate) use self::{
     member::{Member, Sent},
     shared::{Agreed, Shared},
 };
-pub use self::{reader::Reader, websocket::WebSocket, writer::Writer};
+pub use self::{
+    message_reader::MessageReader, message_writer::MessageWriter, reader::Reader,
+    websocket::WebSocket, writer::Writer,
+};

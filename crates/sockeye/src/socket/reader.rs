@@ -10,7 +10,7 @@ use std::{
 use futures_core::Stream;
 use sockeye_proto::{Closed, Message};
 
-use super::{handle::Handle, shared::Shared};
+use super::{handle::Handle, message_reader::MessageReader, shared::Shared, state::State};
 use crate::Error;
 
 /// The half of a [`WebSocket`](super::WebSocket) that receives.
@@ -26,8 +26,16 @@ impl Reader {
 
     /// The next message; as [`WebSocket::recv`](super::WebSocket::recv).
     pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        let mut waiting = Waiting { shared: &self.handle.shared, pending: false };
-        poll_fn(|cx| waiting.poll(cx)).await
+        let mut waiting = Waiting::new(&self.handle.shared);
+        poll_fn(|cx| waiting.poll(cx, State::poll_message)).await
+    }
+
+    /// The next message as a stream; as [`WebSocket::recv_stream`](super::WebSocket::recv_stream).
+    pub async fn recv_stream(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
+        let mut waiting = Waiting::new(&self.handle.shared);
+        let first = poll_fn(|cx| waiting.poll(cx, State::poll_first_part)).await?;
+        drop(waiting);
+        Some(first.map(|first| MessageReader::new(self, first)))
     }
 
     /// How the connection ended, once it has.
@@ -37,14 +45,22 @@ impl Reader {
 }
 
 /// One who waits for a message. If he gives up, the caretaker listens in his place.
-struct Waiting<'a> {
+pub(super) struct Waiting<'a> {
     shared: &'a Arc<Shared>,
     pending: bool,
 }
 
-impl Waiting<'_> {
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        let result = self.shared.poll_message(cx);
+impl<'a> Waiting<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, pending: false }
+    }
+
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut State, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let result = self.shared.poll_receive(cx, poll);
         self.pending = result.is_pending();
         result
     }
@@ -62,7 +78,7 @@ impl Stream for Reader {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.handle.shared.poll_message(cx)
+        self.handle.shared.poll_receive(cx, State::poll_message)
     }
 }
 

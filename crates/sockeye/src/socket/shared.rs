@@ -89,21 +89,22 @@ impl Shared {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.state().connection.queued()
+        self.state().queued()
     }
 
     pub(super) fn latency(&self) -> Option<Duration> {
         self.state().latency
     }
 
-    /// The next message; `None` at the end.
-    pub(super) fn poll_message(
+    /// The next message, or part of one, as the state gives it to `poll`; `None` at the end.
+    pub(super) fn poll_receive<T>(
         self: &Arc<Self>,
         cx: &Context<'_>,
-    ) -> Poll<Option<Result<Message, Error>>> {
+        poll: impl FnOnce(&mut State, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         let waker = Waker::from(self.clone());
         let mut state = self.state();
-        let result = state.poll_message(&mut Context::from_waker(&waker));
+        let result = poll(&mut state, &mut Context::from_waker(&waker));
         // The state is still locked: who is woken meanwhile and finds no reader parked asks the
         // caretaker, and he waits for the lock.
         match &result {
@@ -140,10 +141,10 @@ impl Shared {
 
     /// Ready when everything is written, or never will be.
     pub(super) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let written = |state: &State| state.connection.queued() == 0 || state.has_ended();
+        let written = |state: &State| state.queued() == 0 || state.has_ended();
         self.poll_until(cx, written).map(|()| {
             let state = self.state();
-            match state.connection.queued() {
+            match state.queued() {
                 0 => Ok(()),
                 _ => Err(state.send_error(sockeye_proto::Misuse::Closing)),
             }
@@ -168,12 +169,13 @@ impl Shared {
     pub(super) fn poll_queue<T>(
         self: &Arc<Self>,
         cx: &Context<'_>,
+        has_room: fn(&State) -> bool,
         mut queue: impl FnMut(&mut State) -> Result<T, Error>,
     ) -> Poll<Result<T, Error>> {
         loop {
-            ready!(self.poll_room(cx));
+            ready!(self.poll_until(cx, has_room));
             let mut state = self.state();
-            if state.has_room() {
+            if has_room(&state) {
                 let queued = queue(&mut state)?;
                 self.write_or_defer(&mut state);
                 return Poll::Ready(Ok(queued));
@@ -205,6 +207,27 @@ impl Shared {
     /// The same with one that was prepared.
     pub(super) fn feed_prepared(self: &Arc<Self>, prepared: &Prepared) -> Result<(), Error> {
         self.state().queue_prepared(prepared)
+    }
+
+    /// Gives up the message that is being sent in fragments. If it has `begun`, the connection is
+    /// closed with 1011: the peer must not take what it has for the whole.
+    pub(super) fn drop_stream(self: &Arc<Self>, begun: bool) {
+        if begun {
+            let reason = CloseFrame::new(CloseCode::INTERNAL_ERROR, "a message was not finished");
+            self.close(Some(reason.unwrap_or(CloseCode::INTERNAL_ERROR.into())));
+        }
+        let mut state = self.state();
+        state.end_stream();
+        self.write_or_defer(&mut state);
+        drop(state);
+        self.wake_others();
+    }
+
+    /// The application gave up a message in the middle of its parts: what is left of it is thrown away.
+    pub(super) fn skip_parts(self: &Arc<Self>) {
+        self.state().skip_parts();
+        // Reading may have been paused for it.
+        self.caretaker.attend(self.clone());
     }
 
     /// Queues a piece of a message, and writes it.
@@ -380,7 +403,7 @@ impl Shared {
         }
     }
 
-    fn wake_others(&self) {
+    pub(super) fn wake_others(&self) {
         let others = std::mem::take(&mut self.parked().others);
         others.into_iter().for_each(Waker::wake);
     }

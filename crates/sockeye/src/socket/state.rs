@@ -4,18 +4,20 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use sockeye_proto::{
-    Closed, Connection, Event, Failure, Message, Misuse, Prepared, State as Stage, Transport,
+    Closed, Connection, Event, Failure, Message, MessageKind, Misuse, Part, Prepared,
+    State as Stage, Transport,
 };
 use tokio::{io::AsyncWrite, sync::oneshot};
 use tokio_util::io::poll_read_buf;
 
 use super::{
+    arrival::Arrival,
     buffers::{self, READ_SIZE},
     io::Io,
 };
@@ -35,9 +37,17 @@ pub(super) struct State {
     io: Option<Io>,
     /// What was received and not understood yet; no buffer while there is nothing.
     input: BytesMut,
-    /// Messages that were taken in while the application was elsewhere.
-    waiting: VecDeque<Message>,
+    /// What was taken in while the application was elsewhere.
+    waiting: VecDeque<Arrival>,
     waiting_bytes: usize,
+    /// Whether the application has had a part of a message, and not yet the last.
+    inside_parts: bool,
+    /// Whether parts are thrown away, up to the last one of their message.
+    skipping_parts: bool,
+    /// Whether somebody sends a message in fragments, and others wait.
+    streaming: bool,
+    /// Messages that were accepted before that began.
+    behind_stream: Vec<Outgoing>,
     /// The round trips that are being measured.
     pings: Vec<(u64, Instant, oneshot::Sender<Duration>)>,
     pings_sent: u64,
@@ -61,6 +71,22 @@ pub(super) struct State {
     companions: Vec<Box<dyn Send>>,
 }
 
+/// A message that was accepted and is not queued yet.
+enum Outgoing {
+    /// With whether to compress it.
+    Message(Message, bool),
+    Prepared(Prepared),
+}
+
+impl Outgoing {
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message, _) => message.len(),
+            Self::Prepared(prepared) => prepared.message().len(),
+        }
+    }
+}
+
 impl State {
     pub(super) fn new(io: Io, connection: Connection, input: BytesMut) -> Self {
         Self {
@@ -69,6 +95,10 @@ impl State {
             input,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            inside_parts: false,
+            skipping_parts: false,
+            streaming: false,
+            behind_stream: Vec::new(),
             pings: Vec::new(),
             pings_sent: 0,
             latency: None,
@@ -89,21 +119,63 @@ impl State {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, Error>>> {
-        if let Some(message) = self.waiting.pop_front() {
-            self.waiting_bytes -= message.len();
-            if self.waiting.is_empty() {
-                self.waiting = VecDeque::new();
+        self.skip_parts();
+        self.connection.receive_parts(false);
+        loop {
+            match ready!(self.poll_arrival(cx)) {
+                Some(Ok(Arrival::Message(message))) => return Poll::Ready(Some(Ok(message))),
+                Some(Ok(Arrival::Part(_))) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
             }
-            return Poll::Ready(Some(Ok(message)));
+        }
+    }
+
+    /// The first part of the next message, as soon as there is anything of it; `None` at the end.
+    pub(super) fn poll_first_part(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Part, Error>>> {
+        self.skip_parts();
+        self.connection.receive_parts(true);
+        self.poll_part(cx)
+    }
+
+    /// The next part of the message; `None` at the connection's end.
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, Error>>> {
+        let arrival = ready!(self.poll_arrival(cx));
+        let part = arrival.map(|arrival| arrival.map(Arrival::into_part));
+        self.inside_parts = matches!(&part, Some(Ok(part)) if !part.last);
+        Poll::Ready(part)
+    }
+
+    /// Throws away what is left of a message of which the application has had a part.
+    pub(super) fn skip_parts(&mut self) {
+        if !std::mem::take(&mut self.inside_parts) {
+            return;
+        }
+        self.skipping_parts = true;
+        while self.skipping_parts
+            && let Some(Arrival::Part(part)) = self.next_waiting()
+        {
+            self.skipping_parts = !part.last;
+        }
+    }
+
+    fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Arrival, Error>>> {
+        if let Some(arrival) = self.next_waiting() {
+            return Poll::Ready(Some(Ok(arrival)));
         }
         let now = Instant::now();
         loop {
-            if let Some(message) = self.next_message(cx, now) {
-                return Poll::Ready(Some(Ok(buffers::detach(message))));
+            if let Some(arrival) = self.next_arrival(cx, now) {
+                return Poll::Ready(Some(Ok(arrival.detached())));
             }
+            // If it is wanted whole.
+            self.connection.refuse_oversized(now);
             self.write(cx);
             if self.may_report_end(cx) {
-                return Poll::Ready(self.report_end());
+                return Poll::Ready(self.report_end().map(Err));
             }
             if self.read(cx, now).is_pending() {
                 return Poll::Pending;
@@ -111,17 +183,28 @@ impl State {
         }
     }
 
+    fn next_waiting(&mut self) -> Option<Arrival> {
+        let arrival = self.waiting.pop_front()?;
+        self.waiting_bytes -= arrival.len();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        Some(arrival)
+    }
+
     /// Does what cannot wait for the application: answers pings and Close, writes what is queued,
     /// takes in a little of what has come. `cx` wakes the connection.
     pub(super) fn attend(&mut self, cx: &mut Context<'_>) {
         let now = Instant::now();
         self.called = false;
+        // How the next message is wanted is said when it is asked for; what nobody wants is not held.
+        self.connection.receive_parts(!self.has_reader);
         loop {
             while !self.is_paused() {
-                let Some(message) = self.next_message(cx, now) else { break };
+                let Some(arrival) = self.next_arrival(cx, now) else { break };
                 if self.has_reader {
-                    self.waiting_bytes += message.len();
-                    self.waiting.push_back(buffers::detach(message));
+                    self.waiting_bytes += arrival.len();
+                    self.waiting.push_back(arrival.detached());
                 }
             }
             self.write(cx);
@@ -161,7 +244,18 @@ impl State {
 
     /// Whether a sender may queue more.
     pub(super) fn has_room(&self) -> bool {
+        self.has_room_between() && !self.is_streaming()
+    }
+
+    /// The same for what may stand between the fragments of a message: pings, and the fragments.
+    pub(super) fn has_room_between(&self) -> bool {
         self.connection.queued() < HIGH_WATER || self.has_ended()
+    }
+
+    /// How many bytes are queued and not written yet.
+    pub(super) fn queued(&self) -> usize {
+        let behind: usize = self.behind_stream.iter().map(Outgoing::len).sum();
+        self.connection.queued() + behind
     }
 
     /// Whether there is input that the application has not seen: it will be back soon, and what it
@@ -180,7 +274,9 @@ impl State {
 
     /// Whether there is something that a waiting reader should know.
     pub(super) fn has_news(&self) -> bool {
-        !self.waiting.is_empty() || self.connection.closed().is_some()
+        !self.waiting.is_empty()
+            || self.connection.closed().is_some()
+            || self.connection.is_oversized()
     }
 
     /// Messages have nobody to go to any more.
@@ -188,6 +284,7 @@ impl State {
         self.has_reader = false;
         self.waiting = VecDeque::new();
         self.waiting_bytes = 0;
+        self.inside_parts = false;
     }
 
     /// Whether the transport is closed.
@@ -209,13 +306,62 @@ impl State {
         Ok(receiver)
     }
 
-    /// Queues a message. That there is room has been checked.
+    /// Queues a message, behind one that is being sent in fragments. That there is room has been
+    /// checked, if only before another began to stream.
     pub(super) fn queue(&mut self, message: Message, compress: bool) -> Result<(), Error> {
+        if self.is_streaming() {
+            self.behind_stream.push(Outgoing::Message(message, compress));
+            return Ok(());
+        }
         self.connection.send_with(message, compress).map_err(|misuse| self.send_error(misuse))
+    }
+
+    /// Begins a message in fragments. That there is room has been checked.
+    pub(super) fn begin_stream(&mut self) -> Result<(), Error> {
+        self.closed_to_sending().map_or(Ok(()), Err)?;
+        self.streaming = true;
+        Ok(())
+    }
+
+    /// Queues the next fragment of a message; `last` ends it, and others may send again.
+    pub(super) fn queue_fragment(
+        &mut self,
+        kind: MessageKind,
+        payload: Bytes,
+        last: bool,
+        compress: bool,
+    ) -> Result<(), Error> {
+        let queued = self.connection.send_fragment_with(kind, payload, last, compress);
+        queued.map_err(|misuse| self.send_error(misuse))?;
+        if last {
+            self.end_stream();
+        }
+        Ok(())
+    }
+
+    /// No message is being sent in fragments any more.
+    pub(super) fn end_stream(&mut self) {
+        self.streaming = false;
+        for waiting in std::mem::take(&mut self.behind_stream) {
+            // It fails only where the connection is closing: then it is lost like what is queued.
+            let _ = match waiting {
+                Outgoing::Message(message, compress) => self.queue(message, compress),
+                Outgoing::Prepared(prepared) => self.queue_prepared(&prepared),
+            };
+        }
+    }
+
+    /// Whether others have to wait for the end of a message.
+    fn is_streaming(&self) -> bool {
+        self.streaming && self.connection.state() == Stage::Open
     }
 
     /// Queues a message that was prepared for many connections.
     pub(super) fn queue_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        if self.is_streaming() {
+            self.behind_stream.push(Outgoing::Prepared(prepared.clone()));
+            return Ok(());
+        }
         self.connection.send_prepared(prepared).map_err(|misuse| self.send_error(misuse))
     }
 
@@ -272,11 +418,13 @@ impl State {
         }
     }
 
-    /// The next message among the bytes received.
-    fn next_message(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Message> {
+    /// The next message, or part of one, among the bytes received.
+    fn next_arrival(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Arrival> {
         while let Some(event) = self.connection.poll_event(&mut self.input, now) {
             match event {
-                Event::Message(message) => return Some(message),
+                Event::Message(message) => return Some(Arrival::Message(message)),
+                Event::Part(part) if self.skipping_parts => self.skipping_parts = !part.last,
+                Event::Part(part) => return Some(Arrival::Part(part)),
                 Event::Pong(payload) => self.on_pong(&payload, now),
                 // Of pings that come together each gets its pong, while the transport takes them.
                 Event::Ping(_) => self.write(cx),
@@ -348,7 +496,9 @@ impl State {
 
     /// Whether enough was taken in for an application that does not ask.
     fn is_paused(&self) -> bool {
-        self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= MAX_WAITING_BYTES
+        self.waiting.len() >= MAX_WAITING
+            || self.waiting_bytes >= MAX_WAITING_BYTES
+            || self.connection.is_oversized()
     }
 
     /// Ends the transport as far as the protocol allows by now.
@@ -379,14 +529,15 @@ impl State {
         self.has_ended() || (self.half_closed && !self.connection.is_client())
     }
 
-    fn report_end(&mut self) -> Option<Result<Message, Error>> {
+    /// What went wrong, if anything did; once.
+    fn report_end(&mut self) -> Option<Error> {
         if std::mem::replace(&mut self.end_reported, true) {
             return None;
         }
         let failure = self.closed()?.failure?;
-        Some(Err(match (failure, self.io_error.take()) {
+        Some(match (failure, self.io_error.take()) {
             (Failure::Lost, Some(error)) => Error::Io(error),
             _ => Error::Failed(failure),
-        }))
+        })
     }
 }

@@ -9,9 +9,14 @@ use std::{
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::{CloseCode, CloseFrame, Closed, DeflateAgreement, Message, Prepared};
+use sockeye_proto::{
+    CloseCode, CloseFrame, Closed, DeflateAgreement, Message, MessageKind, Prepared,
+};
 
-use super::{handle::Handle, reader::Reader, shared::Shared, writer::Writer};
+use super::{
+    handle::Handle, message_reader::MessageReader, message_writer::MessageWriter, reader::Reader,
+    shared::Shared, writer::Writer,
+};
 use crate::{Error, TrySendError};
 
 /// An open WebSocket.
@@ -67,6 +72,72 @@ impl WebSocket {
     /// When the connection is closing, closed or failed.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         self.writer.send(message).await
+    }
+
+    /// Begins to send a message as a stream: of any size, without holding it whole. Write to what
+    /// this gives, then [`finish`](MessageWriter::finish).
+    ///
+    /// ```no_run
+    /// # async fn example(mut socket: sockeye::WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye::MessageKind;
+    ///
+    /// let mut film = tokio::fs::File::open("film.mp4").await?;
+    /// let mut message = socket.send_stream(MessageKind::Binary).await?;
+    /// tokio::io::copy(&mut film, &mut message).await?;
+    /// message.finish().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It goes out in fragments of 64 KiB, uncompressed; pings, pongs and Close go between them, other
+    /// messages wait for its end. Waits while another is being sent so, or too much is queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_stream(&mut self, kind: MessageKind) -> Result<MessageWriter<'_>, Error> {
+        self.writer.send_stream(kind).await
+    }
+
+    /// The same as [`send_stream`](Self::send_stream), compressed if `compress` is set and compression
+    /// was agreed on. Safari 15.0 to 15.3 cannot read compressed fragments.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_stream_with(
+        &mut self,
+        kind: MessageKind,
+        compress: bool,
+    ) -> Result<MessageWriter<'_>, Error> {
+        self.writer.send_stream_with(kind, compress).await
+    }
+
+    /// The next message as a stream, as soon as its first bytes are there: of any size, without
+    /// holding it whole; `None` once the connection is closed.
+    ///
+    /// It may be as large as [`max_streamed_size`](sockeye_proto::Config::max_streamed_size) says,
+    /// which has to be set for messages that [`recv`](Self::recv) would refuse.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye::{Client, Config};
+    ///
+    /// let config = Config::default().max_streamed_size(4 << 30);
+    /// let mut socket = Client::new("ws://127.0.0.1:9001/film")?.config(config).connect().await?;
+    /// while let Some(message) = socket.recv_stream().await {
+    ///     let mut file = tokio::fs::File::create("film.mp4").await?;
+    ///     tokio::io::copy(&mut message?, &mut file).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_stream(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
+        self.reader.recv_stream().await
     }
 
     /// Sends a message at once, or gives it back if [`send`](Self::send) would have to wait.

@@ -14,7 +14,7 @@ use sockeye_proto::{
     CloseCode, CloseFrame, Closed, DeflateAgreement, Message, MessageKind, Prepared,
 };
 
-use super::{handle::Handle, shared::Shared, state::State};
+use super::{handle::Handle, message_writer::MessageWriter, shared::Shared, state::State};
 use crate::{Error, TrySendError};
 
 /// The half of a [`WebSocket`](super::WebSocket) that sends. Clones send on the same connection; each message goes out
@@ -55,12 +55,29 @@ impl Writer {
             Some(message) => state.queue(message, compress),
             None => Ok(()),
         };
-        self.queue(queue).await
+        self.queue(State::has_room, queue).await
+    }
+
+    /// Begins to send a message as a stream; as
+    /// [`WebSocket::send_stream`](super::WebSocket::send_stream). It may be moved to another task.
+    pub async fn send_stream(&self, kind: MessageKind) -> Result<MessageWriter<'static>, Error> {
+        self.send_stream_with(kind, false).await
+    }
+
+    /// The same, compressed if `compress` is set; as
+    /// [`WebSocket::send_stream_with`](super::WebSocket::send_stream_with).
+    pub async fn send_stream_with(
+        &self,
+        kind: MessageKind,
+        compress: bool,
+    ) -> Result<MessageWriter<'static>, Error> {
+        self.queue(State::has_room, State::begin_stream).await?;
+        Ok(MessageWriter::new(self.handle.clone(), kind, compress))
     }
 
     /// Sends a message that was prepared for many connections; as [`WebSocket::send_prepared`](super::WebSocket::send_prepared).
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
-        self.queue(|state| state.queue_prepared(prepared)).await
+        self.queue(State::has_room, |state| state.queue_prepared(prepared)).await
     }
 
     /// Queues a prepared message for a batch, as `feed` of the [`Sink`] does with any other: it waits
@@ -86,7 +103,7 @@ impl Writer {
 
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
     pub async fn ping(&self) -> Result<Duration, Error> {
-        let pong = self.queue(State::ping).await?;
+        let pong = self.queue(State::has_room_between, State::ping).await?;
         pong.await.map_err(|_| match self.handle.outcome().failure {
             Some(failure) => Error::Failed(failure),
             None => Error::Misuse(sockeye_proto::Misuse::Closing),
@@ -131,9 +148,10 @@ impl Writer {
 impl Writer {
     async fn queue<T>(
         &self,
+        has_room: fn(&State) -> bool,
         mut queue: impl FnMut(&mut State) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        poll_fn(|cx| self.handle.shared.poll_queue(cx, &mut queue)).await
+        poll_fn(|cx| self.handle.shared.poll_queue(cx, has_room, &mut queue)).await
     }
 }
 
