@@ -3,10 +3,12 @@
 //!
 //! `cargo xtask test` builds what the tests start. Nothing here trusts the crates under test.
 
+pub mod curl;
 pub mod frame;
 pub mod idle;
 pub mod peer;
 pub mod program;
+pub mod reverse_proxy;
 pub mod script;
 pub mod tls;
 

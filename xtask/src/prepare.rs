@@ -1,6 +1,6 @@
 //! What the steps need beyond Rust: looked for first, installed by name only when missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -22,6 +22,8 @@ pub(crate) enum Need {
     Proxies,
     /// A Python environment with the packages of `tests/requirements.txt`.
     Python,
+    /// Proxies that stand in front of the server: nginx, HAProxy, Caddy.
+    ReverseProxies,
 }
 
 /// Makes sure that each need is met, or says in one line what is to be installed.
@@ -32,7 +34,7 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
             Need::CargoTool(name) => install_cargo_tool(name)?,
             Need::Node => install_node_packages()?,
             Need::Python => install_python_packages()?,
-            Need::Chromium | Need::Curl | Need::Proxies => {}
+            Need::Chromium | Need::Curl | Need::Proxies | Need::ReverseProxies => {}
         }
     }
     Ok(())
@@ -57,6 +59,11 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
             Need::Proxies => {
                 want("microsocks", is_program("microsocks"));
                 want("tinyproxy", is_program("tinyproxy"));
+            }
+            Need::ReverseProxies => {
+                for name in ["caddy", "haproxy", "nginx"] {
+                    want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
+                }
             }
             Need::Python => {
                 want("python3-venv", shell::succeeds(&mut python3(&["-c", "import ensurepip"])));

@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
         needs: &[NEXTEST, Need::Node, Need::Python, Need::Proxies],
         run: interop,
     },
+    Step { name: "reverse", needs: &[NEXTEST, Need::Curl, Need::ReverseProxies], run: reverse },
     Step {
         name: "browser",
         needs: &[NEXTEST, Need::Node, Need::Chromium, Need::Curl],
@@ -100,12 +101,17 @@ fn docs() -> Result<()> {
 
 /// The program `sockeye` as a whole: its command line, hostile peers, many idle ones.
 fn program() -> Result<()> {
-    whole_program("not (binary(interop) | binary(browser))")
+    whole_program("not (binary(interop) | binary(reverse) | binary(browser))")
 }
 
 /// Real WebSocket clients and servers of other languages and libraries, and proxies.
 fn interop() -> Result<()> {
     whole_program("binary(interop)")
+}
+
+/// Real proxies in front of the server.
+fn reverse() -> Result<()> {
+    whole_program("binary(reverse)")
 }
 
 /// The console in a real browser.

@@ -1,0 +1,157 @@
+//! A real proxy in front of a server, with the configuration that the guide
+//! `docs/behind-a-proxy.md` gives for it.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::PATIENCE;
+
+/// The proxies there are guides for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Caddy.
+    Caddy,
+    /// HAProxy.
+    Haproxy,
+    /// nginx.
+    Nginx,
+}
+
+/// A running proxy on a free port of loopback. It ends when dropped.
+#[derive(Debug)]
+pub struct ReverseProxy {
+    address: SocketAddr,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl ReverseProxy {
+    /// Starts the proxy in front of `upstream`, as the guide has it.
+    #[must_use]
+    pub fn start(kind: Kind, upstream: SocketAddr) -> Self {
+        Self::start_with(kind, upstream, |configuration| configuration)
+    }
+
+    /// Starts it with the guide's configuration changed.
+    ///
+    /// # Panics
+    ///
+    /// When the proxy does not come up.
+    #[must_use]
+    pub fn start_with(
+        kind: Kind,
+        upstream: SocketAddr,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
+        let address = free_address();
+        let folder = tempfile::tempdir().expect("a folder for the proxy");
+        let here = folder.path();
+        let configuration = change(kind.guide()).replace("127.0.0.1:8080", &upstream.to_string());
+        let configuration = kind.configuration(&configuration, address, here);
+        let file = here.join("configuration");
+        std::fs::write(&file, &configuration).expect("the folder can be written to");
+        let mut command = kind.command(&file, here);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("`cargo xtask test reverse` installs the proxies");
+        let mut proxy = Self { address, child, _folder: folder };
+        proxy.wait_until_it_listens(&configuration);
+        proxy
+    }
+
+    /// The HTTP URL of a path that begins with `/`.
+    #[must_use]
+    pub fn http(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The WebSocket URL of a path that begins with `/`.
+    #[must_use]
+    pub fn ws(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    fn wait_until_it_listens(&mut self, configuration: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.try_wait().expect("the proxy can be asked");
+            assert!(ended.is_none(), "the proxy ended, {ended:?}, with:\n{configuration}");
+            assert!(Instant::now() < deadline, "the proxy listens in time");
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for ReverseProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Kind {
+    /// The guide's code block.
+    fn guide(self) -> String {
+        let guide = include_str!("../../docs/behind-a-proxy.md");
+        let fence = match self {
+            Self::Caddy => "```caddyfile\n",
+            Self::Haproxy => "```haproxy\n",
+            Self::Nginx => "```nginx\n",
+        };
+        let (_, block) = guide.split_once(fence).expect("the guide has the proxy");
+        block.split("```").next().unwrap_or_default().to_owned()
+    }
+
+    /// The whole configuration: the guide's block on this address, and what a proxy needs to leave
+    /// the rest of the machine alone.
+    fn configuration(self, block: &str, address: SocketAddr, here: &Path) -> String {
+        let here = here.display();
+        match self {
+            Self::Caddy => {
+                let block = block.replace("live.example.org", &format!("http://{address}"));
+                format!("{{\n\tadmin off\n}}\n{block}")
+            }
+            Self::Haproxy => block.replace("bind :80", &format!("bind {address}")),
+            Self::Nginx => {
+                let block = block.replace("listen 80;", &format!("listen {address};"));
+                let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                    .map(|name| format!("{name}_temp_path {here}/{name};\n"));
+                format!(
+                    "daemon off;\nmaster_process off;\npid {here}/pid;\nerror_log {here}/log;\n\
+                     events {{}}\nhttp {{\naccess_log off;\n{}{block}}}\n",
+                    folders.concat()
+                )
+            }
+        }
+    }
+
+    fn command(self, file: &Path, here: &Path) -> Command {
+        let mut command = match self {
+            Self::Caddy => Command::new("caddy"),
+            // Debian has these where only root's PATH leads.
+            Self::Haproxy => Command::new("/usr/sbin/haproxy"),
+            Self::Nginx => Command::new("/usr/sbin/nginx"),
+        };
+        match self {
+            Self::Caddy => command
+                .args(["run", "--adapter", "caddyfile", "--config"])
+                .arg(file)
+                .env("HOME", here)
+                .env("XDG_CONFIG_HOME", here)
+                .env("XDG_DATA_HOME", here),
+            Self::Haproxy => command.args(["-db", "-f"]).arg(file),
+            Self::Nginx => command.arg("-p").arg(here).arg("-c").arg(file),
+        };
+        command
+    }
+}
+
+/// An address nobody listens on now.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}

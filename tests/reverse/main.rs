@@ -1,0 +1,127 @@
+//! Every transport through real proxies, configured as the guide says.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sockeye::Message;
+use sockeye_tests::PATIENCE;
+use sockeye_tests::curl::{Stream, curl};
+use sockeye_tests::program::Sockeye;
+use sockeye_tests::reverse_proxy::{Kind, ReverseProxy};
+
+#[test]
+fn every_transport_gets_through_nginx() {
+    every_transport_gets_through(Kind::Nginx);
+}
+
+#[test]
+fn every_transport_gets_through_caddy() {
+    every_transport_gets_through(Kind::Caddy);
+}
+
+#[test]
+fn every_transport_gets_through_haproxy() {
+    every_transport_gets_through(Kind::Haproxy);
+}
+
+fn every_transport_gets_through(kind: Kind) {
+    let mut server = Sockeye::serve(&[]);
+    let proxy = ReverseProxy::start(kind, server.address());
+    polls(&proxy, &server);
+    streams(&proxy, &server, "text/event-stream", "data: news\n\n");
+    streams(&proxy, &server, "application/x-ndjson", "\"data\":\"news\"}\n");
+    resumes(&proxy);
+    websockets(&proxy);
+    server.assert_sound();
+}
+
+/// Publishes a text and gives its position.
+fn publish(url: &str, text: &str) -> String {
+    let answer = curl(&["-d", text, url]);
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    answer["at"].as_str().expect("a position").to_owned()
+}
+
+/// Publishing, a poll, and a long poll that is answered when something comes.
+fn polls(proxy: &ReverseProxy, server: &Sockeye) {
+    let url = proxy.http("/c/polled");
+    let at = publish(&url, "first");
+    assert!(curl(&[&url]).contains("\"data\":\"first\""));
+    let mut parked = Stream::open(&["-H", "Prefer: wait=60", &format!("{url}?after={at}&as=ann")]);
+    wait_for_presence(server, "/c/polled", "\"ann\"");
+    publish(&server.http("/c/polled"), "second");
+    parked.until("\"data\":\"second\"");
+    assert!(curl(&[&format!("{url}?wait=1")]).contains("\"messages\":[]"));
+}
+
+/// A stream shows what is published at once, and the server learns when its client leaves.
+fn streams(proxy: &ReverseProxy, server: &Sockeye, accept: &str, news: &str) {
+    let path = format!("/c/streamed-{}", accept.replace('/', "-"));
+    let accept = format!("Accept: {accept}");
+    let mut stream = Stream::open(&["-H", &accept, &proxy.http(&format!("{path}?as=ann"))]);
+    wait_for_presence(server, &path, "\"ann\"");
+    publish(&server.http(&path), "news");
+    stream.until(news);
+    drop(stream);
+    wait_for_presence(server, &path, "\"count\":0");
+}
+
+/// The cursor is a header that proxies pass on.
+fn resumes(proxy: &ReverseProxy) {
+    let url = proxy.http("/c/resumed");
+    let at = publish(&url, "seen");
+    publish(&url, "missed");
+    let last = format!("Last-Event-ID: {at}");
+    let mut stream = Stream::open(&["-H", "Accept: text/event-stream", "-H", &last, &url]);
+    assert!(!stream.until("data: missed\n\n").contains("data: seen"));
+}
+
+/// A WebSocket gets what is published, and publishes.
+fn websockets(proxy: &ReverseProxy) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let talk = async {
+            let mut socket = sockeye::connect(&proxy.ws("/c/talk")).await.expect("a WebSocket");
+            socket.send("hello").await.expect("it is open");
+            socket.recv().await.expect("it is open").expect("a message")
+        };
+        let echo = tokio::time::timeout(PATIENCE, talk).await.expect("it comes in time");
+        assert_eq!(echo, Message::text("hello"));
+    });
+    assert!(curl(&[&proxy.http("/c/talk")]).contains("\"data\":\"hello\""));
+}
+
+/// Waits until the channel's presence, as the server itself tells it, has this in it.
+fn wait_for_presence(server: &Sockeye, path: &str, wanted: &str) {
+    let (url, deadline) = (server.http(&format!("{path}/presence")), Instant::now() + PATIENCE);
+    loop {
+        let presence = curl(&[&url]);
+        if presence.contains(wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no {wanted} in {presence}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_nginx_that_is_made_to_buffer_holds_streams_back_but_no_polls() {
+    let server = Sockeye::serve(&[]);
+    // HTTP/1.0 towards the server is what nginx speaks unless it is told.
+    let ignoring = |guide: String| {
+        guide.replace("proxy_http_version 1.1;", "proxy_ignore_headers X-Accel-Buffering;")
+    };
+    let proxy = ReverseProxy::start_with(Kind::Nginx, server.address(), ignoring);
+    let url = proxy.http("/c/held");
+    let mut stream = Stream::open(&["-H", "Accept: text/event-stream", &format!("{url}?as=ann")]);
+    wait_for_presence(&server, "/c/held", "\"ann\"");
+    let mut parked = Stream::open(&[&format!("{url}?wait=60&as=bob")]);
+    wait_for_presence(&server, "/c/held", "\"bob\"");
+    publish(&url, "news");
+    parked.until("\"data\":\"news\"");
+    assert_eq!(stream.so_far(), "");
+    // At the end of the stream all of it comes.
+    server.interrupt();
+    assert!(stream.rest().contains("data: news\n\n"));
+}
