@@ -1,4 +1,3 @@
-//! Push over HTTP with the program as a whole: what the guides say, and what survives a restart.
+//! Push over HTTP with the program as a whole: what the guides say.
 
 mod guides;
-mod resume;
