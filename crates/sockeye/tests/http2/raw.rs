@@ -1,7 +1,7 @@
 //! A peer that writes HTTP/2 frame by frame, and so can do what no library does.
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -11,13 +11,16 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const CANCEL: u32 = 8;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// `:status: 200` and `:status: 400` in HPACK (RFC 7541, appendix A).
 pub(crate) const STATUS_200: u8 = 0x88;
@@ -50,14 +53,20 @@ impl Frame {
     }
 }
 
-pub(crate) struct RawPeer {
-    stream: TcpStream,
+pub(crate) struct RawPeer<S = TcpStream> {
+    stream: S,
 }
 
 impl RawPeer {
-    /// A client: sends the preface and its settings.
+    /// A client over TCP.
     pub(crate) async fn client(address: std::net::SocketAddr, settings: &[(u16, u32)]) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        Self::client_over(TcpStream::connect(address).await.unwrap(), settings).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
+    /// A client: sends the preface and its settings.
+    pub(crate) async fn client_over(mut stream: S, settings: &[(u16, u32)]) -> Self {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         let mut peer = Self { stream };
         peer.send_settings(settings).await;
@@ -65,7 +74,7 @@ impl RawPeer {
     }
 
     /// A server: awaits the preface, sends its settings.
-    pub(crate) async fn server(mut stream: TcpStream, settings: &[(u16, u32)]) -> Self {
+    pub(crate) async fn server(mut stream: S, settings: &[(u16, u32)]) -> Self {
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await.unwrap();
         assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -84,25 +93,18 @@ impl RawPeer {
     }
 
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-        frame.extend_from_slice(&[kind, flags]);
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.extend_from_slice(payload);
-        // A peer that has closed does not need it.
-        let _ = self.stream.write_all(&frame).await;
+        self.send_raw(&frame(kind, flags, stream, payload)).await;
     }
 
-    /// Sends a request's head; literal fields, none indexed (RFC 7541 §6.2.2).
+    pub(crate) async fn send_raw(&mut self, frames: &[u8]) {
+        // A peer that has closed does not need it.
+        let _ = self.stream.write_all(frames).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// Sends a request's head.
     pub(crate) async fn send_request(&mut self, stream: u32, fields: &[(&str, &str)]) {
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            for text in [name, value] {
-                block.push(u8::try_from(text.len()).unwrap());
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
-        self.send(HEADERS, END_HEADERS, stream, &block).await;
+        self.send(HEADERS, END_HEADERS, stream, &block(fields)).await;
     }
 
     /// The next frame; `None` when the peer has closed the connection.
@@ -143,6 +145,27 @@ impl RawPeer {
             }
         }
     }
+}
+
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    frame.extend_from_slice(&[kind, flags]);
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Literal fields, none indexed (RFC 7541 §6.2.2).
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
 }
 
 /// The head of a request that opens a WebSocket.

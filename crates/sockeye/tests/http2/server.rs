@@ -1,6 +1,6 @@
 //! `Server` with TLS: HTTP/2 for those who want it, each WebSocket a client of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Method, Request, StatusCode,
@@ -11,7 +11,12 @@ use sockeye::{
     Client, CloseCode, ConnectError, Incoming, ResponseError, Server, http2::Connection,
 };
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::raw::{
+    CANCEL, CONTINUATION, END_HEADERS, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PROTOCOL_ERROR,
+    REFUSED_STREAM, REQUEST, RST_STREAM, RawPeer, block, frame,
+};
 
 use crate::tls::certificates::Authority;
 
@@ -52,8 +57,8 @@ impl Running {
         Client::new(&url).unwrap().tls(self.authority.trusted())
     }
 
-    /// HTTP/2 as a program speaks it that knows nothing of WebSockets.
-    async fn speak(&self) -> (h2::client::SendRequest<bytes::Bytes>, JoinHandle<()>) {
+    /// A connection on which both sides have agreed on HTTP/2.
+    async fn reach(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).unwrap()).unwrap();
@@ -65,14 +70,31 @@ impl Running {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// HTTP/2 as a program speaks it that knows nothing of WebSockets.
+    async fn speak(&self) -> Option<(h2::client::SendRequest<bytes::Bytes>, JoinHandle<()>)> {
+        let stream = self.reach().await.ok()?;
+        let (sender, connection) = h2::client::handshake(stream).await.ok()?;
         let ended = tokio::spawn(async move {
             // However it ends.
             let _ = connection.await;
         });
-        (sender, ended)
+        Some((sender, ended))
     }
+}
+
+/// Tries again where a slow machine was too slow for a short deadline.
+async fn patiently<T>(attempt: impl AsyncFn() -> Option<T>) -> T {
+    let trying = async {
+        loop {
+            if let Some(done) = attempt().await {
+                return done;
+            }
+        }
+    };
+    timeout(SOON, trying).await.expect("one attempt is quick enough")
 }
 
 async fn echo(incoming: Incoming) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -150,7 +172,7 @@ async fn refusals_end_their_stream_only() {
 #[tokio::test]
 async fn a_request_that_is_no_websocket_is_refused() {
     let running = Running::start().await;
-    let (sender, _) = running.speak().await;
+    let (sender, _) = running.speak().await.unwrap();
     for method in [Method::GET, Method::POST] {
         let request = Request::builder().method(method).uri("https://localhost/chat");
         let mut sender = sender.clone().ready().await.unwrap();
@@ -180,14 +202,82 @@ async fn a_server_that_stops_closes_each_websocket_and_then_the_connection() {
 async fn a_connection_that_is_not_used_ends_and_one_that_is_stays() {
     let limit = Duration::from_millis(50);
     let running = Running::with(|server| server.handshake_timeout(limit)).await;
-    let connection = running.connect().await;
-    let mut socket = connection.open(running.client.clone()).await.unwrap().socket;
-    let (_sender, ended) = running.speak().await;
+    let mut socket = patiently(async || {
+        let connection = Connection::connect(&running.client).await.ok()?;
+        Some(connection.open(running.client.clone()).await.ok()?.socket)
+    })
+    .await;
+    let (_sender, ended) = patiently(async || running.speak().await).await;
     timeout(SOON, ended).await.expect("the idle connection ends").unwrap();
-    let (mut sender, ended) = running.speak().await;
-    let get = Request::builder().uri("https://localhost/").body(()).unwrap();
-    let (response, _) = sender.send_request(get, true).unwrap();
-    assert!(response.await.is_ok());
+    let ended = patiently(async || {
+        let (mut sender, ended) = running.speak().await?;
+        let get = Request::builder().uri("https://localhost/").body(()).unwrap();
+        let (response, _) = sender.send_request(get, true).ok()?;
+        response.await.ok().map(|_| ended)
+    })
+    .await;
     timeout(SOON, ended).await.expect("it ends after its last request, too").unwrap();
     assert_echo(&mut socket).await;
+}
+
+/// Sends these frames, and gives the error with which the server ends the connection.
+async fn farewell(frames: &[u8]) -> u32 {
+    let running = Running::start().await;
+    let mut client = RawPeer::client_over(running.reach().await.unwrap(), &[]).await;
+    client.send_raw(frames).await;
+    loop {
+        let received = timeout(SOON, client.next()).await.expect("a farewell");
+        match received.expect("a farewell before the end") {
+            frame if frame.kind == GOAWAY => return frame.code(),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn floods_end_the_connection() {
+    let open = |stream| frame(HEADERS, END_HEADERS, stream, &block(&REQUEST));
+    let resets = (1..200).step_by(2).flat_map(|stream| {
+        [open(stream), frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())].concat()
+    });
+    assert_eq!(farewell(&resets.collect::<Vec<_>>()).await, ENHANCE_YOUR_CALM);
+
+    // A window of more than 2³¹−1 bytes is an error of that stream (RFC 9113 §6.9.1).
+    let forced = (1..600).step_by(2).flat_map(|stream| {
+        [open(stream), frame(8, 0, stream, &0x7fff_ffff_u32.to_be_bytes())].concat()
+    });
+    assert_eq!(farewell(&forced.collect::<Vec<_>>()).await, ENHANCE_YOUR_CALM);
+
+    let more = frame(CONTINUATION, 0, 1, &block(&[("x-y", &"z".repeat(100))])).repeat(2000);
+    let endless = [frame(HEADERS, 0, 1, &block(&REQUEST)), more].concat();
+    let code = farewell(&endless).await;
+    assert!([ENHANCE_YOUR_CALM, PROTOCOL_ERROR].contains(&code), "{code}");
+}
+
+#[tokio::test]
+async fn there_are_200_streams_and_no_more() {
+    let running = Running::start().await;
+    let mut client = RawPeer::client_over(running.reach().await.unwrap(), &[]).await;
+    for stream in (1..=401).step_by(2) {
+        let mut request = REQUEST;
+        request[4] = (":authority", "localhost");
+        client.send_request(stream, &request).await;
+    }
+    loop {
+        let frame = timeout(SOON, client.next()).await.expect("a refusal").expect("a refusal");
+        if frame.kind == RST_STREAM {
+            assert_eq!((frame.stream, frame.code()), (401, REFUSED_STREAM));
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_runs_out_of_time() {
+    let limit = Duration::from_millis(50);
+    let running = Running::with(|server| server.handshake_timeout(limit)).await;
+    let stream = patiently(async || running.reach().await.ok()).await;
+    let mut client = RawPeer::client_over(stream, &[]).await;
+    client.send(HEADERS, 0, 1, &block(&REQUEST)).await;
+    while timeout(SOON, client.next()).await.expect("the connection ends").is_some() {}
 }
