@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 
 mod autobahn;
+mod bench;
 mod conformance;
 mod fuzz;
 mod idle;
@@ -30,6 +31,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Measure what an idle connection costs the server
     Idle(idle::Options),
+    /// Measure Sockeye beside its peers and the limits of the machine
+    Bench(bench::Options),
     /// Run the Autobahn test suite on our server and our client, for `docs/autobahn.md`
     Autobahn(autobahn::Options),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Conformance(options) => conformance::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Autobahn(options) => autobahn::run(&options),
     };
     match result {

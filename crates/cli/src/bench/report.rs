@@ -35,6 +35,8 @@ pub(super) struct Work {
 
 pub(super) const MESSAGES: Work =
     Work { name: "messages", per_second: "messages/s", cpu: "server CPU per message" };
+pub(super) const DELIVERIES: Work =
+    Work { name: "deliveries", per_second: "deliveries/s", cpu: "server CPU per delivery" };
 pub(super) const HANDSHAKES: Work =
     Work { name: "handshakes", per_second: "handshakes/s", cpu: "server CPU per handshake" };
 

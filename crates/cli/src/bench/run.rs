@@ -27,6 +27,8 @@ pub(super) struct Tally {
     pub(super) latencies: Histogram<u64>,
     /// Bytes of payload that came.
     pub(super) bytes: u64,
+    /// All that was completed, before and after the window too.
+    pub(super) all: u64,
 }
 
 /// What a run of load has shown.
@@ -75,7 +77,7 @@ impl Default for Tally {
     fn default() -> Self {
         // Three digits over a minute and more; it grows where it must.
         let latencies = Histogram::new(3).expect("three digits are allowed");
-        Self { latencies, bytes: 0 }
+        Self { latencies, bytes: 0, all: 0 }
     }
 }
 
@@ -83,6 +85,7 @@ impl Tally {
     /// Notes a message that came now and was meant to leave at `intended`.
     pub(super) fn message(&mut self, times: &Times, intended: Instant, bytes: usize) {
         times.progress.fetch_add(1, Relaxed);
+        self.all += 1;
         let now = Instant::now();
         if now < times.from || now >= times.until {
             return;
@@ -102,6 +105,7 @@ impl Tally {
         // Both have the same digits, and the sum grows by itself.
         let _ = self.latencies.add(&other.latencies);
         self.bytes += other.bytes;
+        self.all += other.all;
     }
 }
 

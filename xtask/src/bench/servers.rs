@@ -1,0 +1,145 @@
+//! The servers that are measured, and how each is started.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use super::on_processor;
+use crate::shell;
+
+/// A server by its name in the tables.
+#[derive(Clone, Copy)]
+pub(super) struct Server {
+    pub(super) name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// The program `sockeye` with these arguments, and the path of its URL.
+    Sockeye(&'static [&'static str], &'static str),
+    /// `sockeye-peers` with this name.
+    Peer(&'static str),
+    /// `benches/peers/node.mjs` with this argument.
+    Node(&'static str),
+    /// `benches/peers/echo.py`.
+    Python,
+}
+
+const ECHO: &[&str] = &["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--deflate", "off"];
+const DEFLATE: &[&str] = &["echo", "--listen", "127.0.0.1:0", "--workers", "1"];
+const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
+
+/// Those that send every message back.
+pub(super) const ECHO_SERVERS: &[Server] = &[
+    Server { name: "limit-echo", kind: Kind::Peer("limit-echo") },
+    Server { name: "plain tokio TCP echo", kind: Kind::Peer("tokio-tcp") },
+    Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") },
+    Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets") },
+    Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },
+    Server { name: "yawc", kind: Kind::Peer("yawc") },
+    Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
+    Server { name: "tokio-tungstenite, batched", kind: Kind::Peer("tokio-tungstenite-batched") },
+    Server { name: "axum", kind: Kind::Peer("axum") },
+    Server { name: "Node ws", kind: Kind::Node("echo") },
+    Server { name: "Python websockets", kind: Kind::Python },
+];
+
+/// Those that compress.
+pub(super) const DEFLATE_SERVERS: &[Server] = &[
+    Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") },
+    Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
+];
+
+/// Those that send every message to all.
+pub(super) const FAN_OUT_SERVERS: &[Server] = &[
+    Server { name: "limit-fanout", kind: Kind::Peer("limit-fanout") },
+    Server { name: "sockeye serve", kind: Kind::Sockeye(SERVE, "/c/bench") },
+    Server { name: "tokio-websockets, batched", kind: Kind::Peer("tokio-websockets-fanout") },
+    Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets-fanout") },
+    Server { name: "Node ws", kind: Kind::Node("fanout") },
+];
+
+/// A server that runs. Killed when dropped.
+pub(super) struct Running {
+    child: Child,
+    /// Where it is reached.
+    pub(super) url: String,
+}
+
+impl Server {
+    /// Starts it on the first processor, and waits until it listens.
+    pub(super) fn start(&self) -> Result<Running> {
+        let mut command = self.command()?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} did not start", self.name))?;
+        let output = child.stdout.take().context("the output is piped")?;
+        let line = BufReader::new(output).lines().find_map(|line| address(&line.ok()?));
+        let address = line.with_context(|| format!("{} does not listen", self.name))?;
+        Ok(Running { child, url: format!("ws://{address}{}", self.path()) })
+    }
+
+    fn command(&self) -> Result<Command> {
+        let release = |name: &str| -> Result<Command> {
+            let program = shell::target()?.join("release").join(name);
+            Ok(on_processor("0", &program.to_string_lossy()))
+        };
+        Ok(match self.kind {
+            Kind::Sockeye(arguments, _) => {
+                let mut command = release("sockeye")?;
+                command.args(arguments);
+                command
+            }
+            Kind::Peer(name) => {
+                let mut command = release("sockeye-peers")?;
+                command.arg(name);
+                command
+            }
+            Kind::Node(argument) => {
+                let mut command = on_processor("0", "node");
+                // Its packages are found from where its input comes from.
+                let program = std::fs::read(shell::root().join("benches/peers/node.mjs"))?;
+                let program = String::from_utf8_lossy(&program).into_owned();
+                command.args(["--input-type=module", "--eval", &program, "--", argument]);
+                command.current_dir(shell::root().join("tests"));
+                command
+            }
+            Kind::Python => {
+                let python = shell::target()?.join("python/bin/python");
+                let mut command = on_processor("0", &python.to_string_lossy());
+                command.arg("benches/peers/echo.py");
+                command
+            }
+        })
+    }
+
+    fn path(&self) -> &'static str {
+        match self.kind {
+            Kind::Sockeye(_, path) => path,
+            Kind::Peer(_) | Kind::Node(_) | Kind::Python => "/",
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first `127.0.0.1:PORT` in a line.
+fn address(line: &str) -> Option<String> {
+    let (_, after) = line.split_once("127.0.0.1:")?;
+    let port = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some(format!("127.0.0.1:{port}"))
+}
