@@ -128,10 +128,11 @@ impl Sockeye {
         Self::start(&[&["echo", "--listen", "127.0.0.1:0"], options].concat())
     }
 
-    /// `sockeye serve` on a free port, with these options besides.
+    /// `sockeye serve` on free ports, with these options besides.
     #[must_use]
     pub fn serve(options: &[&str]) -> Self {
-        Self::start(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::start(&[&ports, options].concat())
     }
 
     fn start(args: &[&str]) -> Self {

@@ -33,6 +33,11 @@ pub(crate) struct Serve {
     #[arg(default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: Vec<Listen>,
 
+    /// Where operators find /healthz, /readyz, /metrics and /connections; or off
+    #[arg(long, value_name = "ADDR", env = "SOCKEYE_ADMIN", default_value = "127.0.0.1:8081")]
+    #[arg(value_parser = admin)]
+    admin: Admin,
+
     /// Let pages of this origin use the server, beside its own; may be given several times
     #[arg(long, value_name = "ORIGIN", env = "SOCKEYE_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<Origin>,
@@ -91,6 +96,9 @@ impl Serve {
             for address in server.local_addrs() {
                 print_line(&format!("listening on {address}"))?;
             }
+            if let Some(address) = server.admin_addr() {
+                print_line(&format!("admin on {address}"))?;
+            }
             if let Some(address) = server.local_addrs().first() {
                 introduce(address)?;
             }
@@ -111,6 +119,7 @@ impl Serve {
     fn options(self) -> anyhow::Result<ServerOptions> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;
+        options.admin = self.admin.0;
         options.allow_origin = self.allow_origin;
         options.open = self.open;
         options.auth_key = match &self.auth_key {
@@ -162,6 +171,17 @@ fn introduce(address: &LocalAddress) -> std::io::Result<()> {
         ),
     };
     print_line(&lines)
+}
+
+/// An address that can be switched off.
+#[derive(Clone, Debug)]
+struct Admin(Option<Listen>);
+
+fn admin(text: &str) -> Result<Admin, &'static str> {
+    match text {
+        "off" => Ok(Admin(None)),
+        address => listen(address).map(|address| Admin(Some(address))),
+    }
 }
 
 /// An address to listen on, or `unix:PATH`.

@@ -38,6 +38,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let is_handshake = websocket::is_handshake(&request);
     let shares_connection = request.version() == Version::HTTP_2;
     let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
+    app.metrics.answered(response.status());
     tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     let has_opened = match method {
         Method::CONNECT => response.status().is_success(),

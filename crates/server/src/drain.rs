@@ -1,8 +1,8 @@
 //! Who is connected, and how they are sent away when the server stops.
 //!
-//! Every connection holds a [`Guest`]. Draining tells them all at once; HTTP connections finish
-//! the request they are at, WebSockets leave one after the other, so that those who reconnect
-//! somewhere else do not arrive there in the same instant.
+//! Every connection holds a [`Guest`]. Draining tells them all at once: HTTP connections finish
+//! the request they are at, WebSockets, streams and parked polls leave one after the other, so that
+//! those who reconnect somewhere else do not arrive there in the same instant.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::http2::Stay;
 
-/// WebSockets sent away in a second. Ten thousand take ten seconds, three are gone at once.
-const LEAVING_PER_SECOND: u32 = 1000;
+/// The time between one guest and the next, as far as there is time for all: three are gone in a
+/// moment, and of a thousand or more each has his place in the whole time there is.
+const LEAVING_APART: Duration = Duration::from_millis(50);
 
 /// The least time that a client is asked to wait before it comes back, and the time over which
 /// even a few of them are spread.
@@ -53,15 +54,27 @@ impl Drain {
         self.plan.borrow().is_some()
     }
 
-    /// Sends everybody away and returns when the last has left, at once when nobody is there, or
-    /// when `within` is over. Gives how many were still there.
-    pub(crate) async fn run(&self, within: Duration) -> usize {
+    /// Tells everybody to leave within that time. Who is told a second time goes by the first.
+    pub(crate) fn begin(&self, within: Duration) {
         let begun = Instant::now();
         let connected = u32::try_from(self.plan.receiver_count()).unwrap_or(u32::MAX);
         // A fifth of the time stays for the closing handshakes of the last ones.
-        let spread = (Duration::from_secs(1) * connected / LEAVING_PER_SECOND).min(within * 4 / 5);
-        self.plan.send_replace(Some(Plan { begun, spread, deadline: begun + within }));
-        let _ = timeout_at(begun + within, self.plan.closed()).await;
+        let spread = (LEAVING_APART * connected).min(within * 4 / 5);
+        let plan = Plan { begun, spread, deadline: begun + within };
+        self.plan.send_if_modified(|now| {
+            let is_first = now.is_none();
+            now.get_or_insert(plan);
+            is_first
+        });
+    }
+
+    /// Waits until the last has left, or their time is over; not at all when nobody is there. Gives
+    /// how many are still there.
+    pub(crate) async fn everybody_left(&self) -> usize {
+        let deadline = self.plan.borrow().map(|plan| plan.deadline);
+        if let Some(deadline) = deadline {
+            let _ = timeout_at(deadline, self.plan.closed()).await;
+        }
         self.plan.receiver_count()
     }
 }
@@ -114,33 +127,62 @@ impl Guest {
 mod tests {
     use super::*;
 
+    async fn run(drain: &Drain, within: Duration) -> usize {
+        drain.begin(within);
+        drain.everybody_left().await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_drain_with_nobody_there_is_over_at_once() {
         let started = Instant::now();
-        assert_eq!(Drain::new().run(Duration::from_secs(30)).await, 0);
+        assert_eq!(run(&Drain::new(), Duration::from_secs(30)).await, 0);
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn guests_leave_one_after_the_other() {
-        let drain = Drain::new();
-        let started = Instant::now();
-        let leaving = (0..2000).map(|_| {
-            let mut guest = drain.admit();
-            tokio::spawn(async move {
-                guest.turn_to_leave().await;
-                started.elapsed()
-            })
-        });
-        let leaving: Vec<_> = leaving.collect();
-        assert_eq!(drain.run(Duration::from_secs(30)).await, 0);
-        let mut in_second_half = 0;
-        for left in leaving {
-            let left = left.await.unwrap();
-            assert!(left <= Duration::from_millis(2001), "{left:?}");
-            in_second_half += usize::from(left > Duration::from_secs(1));
+        // The time after which so many have left, in ten equal parts of all.
+        let tenths = async |count: u64| {
+            let drain = Drain::new();
+            let started = Instant::now();
+            let leaving = (0..count).map(|_| {
+                let mut guest = drain.admit();
+                tokio::spawn(async move {
+                    guest.turn_to_leave().await;
+                    started.elapsed()
+                })
+            });
+            let leaving: Vec<_> = leaving.collect();
+            assert_eq!(run(&drain, Duration::from_secs(30)).await, 0);
+            let mut left = Vec::new();
+            for guest in leaving {
+                left.push(guest.await.unwrap());
+            }
+            left.sort();
+            (1..=10).map(|tenth| left[left.len() * tenth / 10 - 1]).collect::<Vec<_>>()
+        };
+        // As many as there is no time for at the usual distance share what there is.
+        for (tenth, left) in tenths(2000).await.into_iter().enumerate() {
+            let due = Duration::from_secs(24) * (tenth as u32 + 1) / 10;
+            assert!(left.abs_diff(due) < Duration::from_millis(200), "{left:?} and not {due:?}");
         }
-        assert!((990..=1010).contains(&in_second_half), "{in_second_half} of 2000");
+        // A few are gone in a moment, and not at once either.
+        let left = tenths(10).await;
+        assert!(left[9] <= Duration::from_millis(501) && left[9] > left[0] * 2, "{left:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_guest_is_told_a_time_of_its_own_to_come_back() {
+        let drain = Drain::new();
+        let guests: Vec<Guest> = (0..1000).map(|_| drain.admit()).collect();
+        drain.begin(Duration::from_secs(30));
+        let mut retries: Vec<Duration> = guests.iter().map(Guest::retry).collect();
+        retries.sort();
+        retries.dedup();
+        assert_eq!(retries.len(), 1000);
+        let widest = retries.windows(2).map(|two| two[1] - two[0]).max().unwrap();
+        assert!(widest < Duration::from_millis(100), "they lie evenly: {widest:?}");
+        assert!(retries[0] >= RETRY_AT_LEAST && retries[999] <= Duration::from_secs(27));
     }
 
     #[tokio::test(start_paused = true)]
@@ -148,7 +190,7 @@ mod tests {
         let drain = Drain::new();
         let _guest = drain.admit();
         let started = Instant::now();
-        assert_eq!(drain.run(Duration::from_secs(3)).await, 1);
+        assert_eq!(run(&drain, Duration::from_secs(3)).await, 1);
         assert_eq!(started.elapsed(), Duration::from_secs(3));
     }
 }

@@ -14,6 +14,7 @@
 
 mod accept;
 mod access;
+mod admin;
 mod auth;
 mod channel;
 mod console;
@@ -23,6 +24,7 @@ mod impatient;
 mod listen;
 mod listener;
 mod message;
+mod metrics;
 mod options;
 mod origin;
 mod peer;
@@ -37,6 +39,7 @@ mod segments;
 mod server;
 mod stream;
 mod v1;
+mod visit;
 mod websocket;
 
 pub use crate::auth::{

@@ -4,12 +4,17 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 use crate::options::Listen;
+
+/// How long to wait before accepting again when the process has run out of file descriptors.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,16 @@ pub enum BindError {
     /// The address is none, is in use, or may not be used.
     #[error("cannot listen on {address}: {source}")]
     Io {
+        /// The address as it was given.
+        address: Listen,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The same of the address for operators.
+    #[error(
+        "cannot listen on {address} for --admin: {source}: give --admin another address, or off"
+    )]
+    Admin {
         /// The address as it was given.
         address: Listen,
         /// What the operating system says.
@@ -108,7 +123,23 @@ impl Listener {
         }
     }
 
+    /// The next connection. An error says that the socket does not listen any more.
     pub(crate) async fn accept(&self) -> io::Result<Connection> {
+        loop {
+            match self.try_accept().await {
+                Ok(connection) => return Ok(connection),
+                // accept(2): EINVAL.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    sleep(OUT_OF_DESCRIPTORS).await;
+                }
+            }
+        }
+    }
+
+    async fn try_accept(&self) -> io::Result<Connection> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -120,6 +151,12 @@ impl Listener {
             Self::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
         }
     }
+}
+
+/// Errors of the connection that was being accepted, not of the listener.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 #[cfg(unix)]

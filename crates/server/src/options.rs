@@ -19,6 +19,11 @@ use crate::origin::Origin;
 pub struct ServerOptions {
     /// Where to listen. Default: `127.0.0.1:8080` alone.
     pub listen: Vec<Listen>,
+    /// Where operators ask for `/healthz`, `/readyz`, `/metrics` and `/connections`: HTTP without
+    /// tokens, and without TLS. Default: nowhere.
+    ///
+    /// Danger: who reaches the address sees who is connected from where.
+    pub admin: Option<Listen>,
     /// Pages of these origins may use the server, beside its own. Default: none.
     pub allow_origin: Vec<Origin>,
     /// What tokens are checked with; without one there are no tokens, and everybody who reaches the
@@ -70,6 +75,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             listen: vec![Listen::Tcp("127.0.0.1:8080".to_owned())],
+            admin: None,
             allow_origin: Vec::new(),
             auth_key: None,
             open: false,

@@ -14,11 +14,14 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body::Body as _;
 use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Start};
 use tokio::time::sleep;
 
 use crate::auth::{self, Caller};
 use crate::listen::{VARY_ON, content_type};
+use crate::metrics::{End, Transport};
+use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::router::App;
 use crate::segments::Segments;
@@ -40,18 +43,34 @@ pub(crate) async fn messages(
     presence::stay(app, channel, &request, wait.unwrap_or_default());
     let Some(wait) = wait else {
         let start = start.unwrap_or(Start::Last(limit as u64));
-        return Ok(answer(&app.hub.read(channel, start, limit), &known));
+        let page = app.hub.read(channel, start, limit);
+        let response = answer(&page, &known);
+        app.metrics.polled(start, &page, length(&response));
+        return Ok(response);
     };
+    let peer = Peer::of(&request);
     // It refers to what the connection has read; a parked poll does not keep that.
     drop(request);
     let start = start.or_else(|| known.position().map(Start::After)).unwrap_or(Start::Now);
     let mut reader = app.hub.subscribe(channel, start);
+    let mut visit = app.visits.begin(Transport::LongPoll, &caller, peer);
+    let reading = visit.reads(&reader, start);
     let mut guest = app.drain.admit();
     let mut response = tokio::select! {
         biased;
-        () = caller.expired() => return Err(auth::expired()),
-        page = reader.next_page(Budget::entries(limit)) => answer(&page, &known),
-        () = guest.turn_to_leave() => come_back(answer(&nothing(&reader), &known), guest.retry()),
+        () = caller.expired() => {
+            visit.ends(End::Expired);
+            return Err(auth::expired());
+        }
+        page = reader.next_page(Budget::entries(limit)) => {
+            let response = answer(&page, &known);
+            reading.delivered(&page, length(&response));
+            response
+        }
+        () = guest.turn_to_leave() => {
+            visit.ends(End::Drain);
+            come_back(answer(&nothing(&reader), &known), guest.retry())
+        }
         () = sleep(wait) => answer(&nothing(&reader), &known),
     };
     let applied = format!("wait={}", wait.as_secs());
@@ -105,6 +124,11 @@ fn json(page: &Page) -> Segments {
         None => body.push("]}"),
     }
     body
+}
+
+/// How many bytes the body has.
+fn length(response: &Response) -> usize {
+    response.body().size_hint().exact().unwrap_or(0) as usize
 }
 
 /// What a poll gets for which nothing came: the place to go on from.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -66,7 +67,15 @@ impl App {
         let publishing = self
             .admit(caller, channel, &publication)
             .map(|()| self.hub.publish(channel, publication));
-        async move { publishing?.await.map_err(refused) }
+        let metrics = Arc::clone(&self.metrics);
+        async move {
+            let published = match publishing {
+                Ok(publishing) => publishing.await.map_err(refused),
+                Err(problem) => Err(problem),
+            };
+            metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
+            published
+        }
     }
 
     fn admit(

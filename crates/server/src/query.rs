@@ -55,6 +55,13 @@ pub(crate) fn position(text: &str) -> Result<Start, Problem> {
     })
 }
 
+/// A number.
+pub(crate) fn number(uri: &Uri, name: &str) -> Result<Option<usize>, Problem> {
+    let Some(text) = parameter(uri, name)? else { return Ok(None) };
+    let number = parsed(&text);
+    number.map(Some).ok_or_else(|| bad_request(format_args!("`{name}` is a number.")))
+}
+
 /// `?limit=`: messages in one answer, 1 to 1000.
 pub(crate) fn limit(uri: &Uri) -> Result<usize, Problem> {
     limit_of(parameter(uri, "limit")?.as_deref())

@@ -10,10 +10,12 @@ use sockeye_hub::Hub;
 
 use crate::auth::{self, Authority};
 use crate::drain::Drain;
+use crate::metrics::Metrics;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
 use crate::problem::Problem;
-use crate::{access, channel, console, presence, websocket};
+use crate::visit::Visits;
+use crate::{access, admin, channel, console, presence, websocket};
 
 /// What the resources share.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct App {
     pub(crate) body_timeout: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) visits: Arc<Visits>,
 }
 
 /// The channels over HTTP, without a listener: for a program that has one.
@@ -60,6 +64,7 @@ impl Channels {
             any_host: options.is_exposed(),
             secure: options.tls.is_some(),
         };
+        let metrics = Arc::new(Metrics::new());
         let app = App {
             hub,
             origins,
@@ -69,6 +74,8 @@ impl Channels {
             body_timeout: options.body_timeout,
             heartbeat: options.heartbeat,
             drain: Drain::new(),
+            visits: Visits::new(Arc::clone(&metrics)),
+            metrics,
         };
         Self { app: Arc::new(app) }
     }
@@ -102,10 +109,26 @@ impl Channels {
     ///
     /// New WebSockets are refused from then on.
     pub async fn drain(&self, within: Duration) -> usize {
-        self.app.drain.run(within).await
+        self.begin_to_drain(within).await
+    }
+
+    /// Begins to send everybody away, at once; the future waits until they have left.
+    pub(crate) fn begin_to_drain(&self, within: Duration) -> impl Future<Output = usize> {
+        self.app.drain.begin(within);
+        self.app.drain.everybody_left()
+    }
+
+    /// What operators ask for, for a program with a listener of its own: `/healthz`, `/readyz`,
+    /// `/metrics` and `/connections`. Keep others from it: it shows who is connected from where.
+    pub fn admin_router(&self) -> Router {
+        admin::router(self.shared(), true)
     }
 
     pub(crate) fn app(&self) -> &App {
         &self.app
+    }
+
+    pub(crate) fn shared(&self) -> Arc<App> {
+        Arc::clone(&self.app)
     }
 }

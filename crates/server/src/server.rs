@@ -16,10 +16,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use crate::admin;
 use crate::drain::Guest;
 use crate::impatient::Impatient;
 use crate::listener::{BindError, Connection, Listener, LocalAddress};
-use crate::options::ServerOptions;
+use crate::options::{Listen, ServerOptions};
 use crate::peer::{Addressed, Peer, Routes};
 use crate::router::Channels;
 
@@ -32,9 +33,6 @@ const MAX_BUFFER: usize = 64 * 1024;
 
 /// How often old messages are dropped from channels that nobody uses.
 const SWEEP: Duration = Duration::from_secs(5);
-
-/// How long to wait before accepting again when the process has run out of file descriptors.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// A channel server on addresses of its own.
 ///
@@ -53,6 +51,7 @@ pub struct Server {
     channels: Channels,
     listeners: Vec<Listener>,
     local_addrs: Vec<LocalAddress>,
+    admin: Option<(Listener, LocalAddress)>,
     drain: Duration,
     head_timeout: Duration,
     write_timeout: Duration,
@@ -80,10 +79,15 @@ impl Server {
             });
             listeners.push(listener);
         }
+        let admin = match &options.admin {
+            Some(address) => Some(Self::bind_admin(address).await?),
+            None => None,
+        };
         Ok(Self {
             channels: Channels::new(&options),
             listeners,
             local_addrs,
+            admin,
             drain: options.drain,
             head_timeout: options.head_timeout,
             write_timeout: options.write_timeout,
@@ -91,9 +95,25 @@ impl Server {
         })
     }
 
+    /// An address for operators may be any: who gives one that others reach has meant it.
+    async fn bind_admin(address: &Listen) -> Result<(Listener, LocalAddress), BindError> {
+        let failed = |source| BindError::Admin { address: address.clone(), source };
+        let listener = Listener::bind(address, true).await.map_err(|error| match error {
+            BindError::Io { source, .. } => failed(source),
+            other => other,
+        })?;
+        let local = listener.local_address().map_err(failed)?;
+        Ok((listener, local))
+    }
+
     /// The addresses it listens on, in the order of the options, with the ports it really has.
     pub fn local_addrs(&self) -> &[LocalAddress] {
         &self.local_addrs
+    }
+
+    /// The address for operators, if there is one, with the port it really has.
+    pub fn admin_addr(&self) -> Option<&LocalAddress> {
+        self.admin.as_ref().map(|(_, address)| address)
     }
 
     /// The channels, to publish and subscribe inside the program.
@@ -114,6 +134,13 @@ impl Server {
     ///
     /// When a listening socket breaks. Connections that break concern nobody else.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let mut operators = JoinSet::new();
+        if let Some((listener, address)) = self.admin {
+            tracing::info!(%address, "listening for operators");
+            let any_host = address.tcp().is_some_and(|address| !address.ip().is_loopback());
+            let router = admin::router(self.channels.shared(), any_host);
+            operators.spawn(admin::serve(listener, http1(self.head_timeout), router));
+        }
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
             tracing::info!(%address, "listening");
@@ -126,10 +153,13 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             Some(broken) = tasks.join_next() => return broken?,
+            Some(broken) = operators.join_next() => return broken?,
         }
-        tasks.shutdown().await;
         tracing::info!("stopping");
-        match self.channels.drain(self.drain).await {
+        // First whoever asks is told that no clients should be sent here any more, then none come.
+        let drain = self.channels.begin_to_drain(self.drain);
+        tasks.shutdown().await;
+        match drain.await {
             0 => tracing::info!("everybody has left"),
             cut_off => tracing::warn!(connections = cut_off, "cut off at the end of the drain"),
         }
@@ -148,27 +178,22 @@ async fn sweep(hub: Hub) -> io::Result<()> {
 /// Takes connections for ever, each into a task of its own. Aborted when the server stops.
 async fn accept(listener: Listener, service: Service) -> io::Result<()> {
     loop {
-        match listener.accept().await {
-            Ok(Connection::Tcp(stream, peer)) => {
-                service.secure_and_spawn(stream, Peer::tcp(peer));
-            }
+        match listener.accept().await? {
+            Connection::Tcp(stream, peer) => service.secure_and_spawn(stream, Peer::tcp(peer)),
             #[cfg(unix)]
-            Ok(Connection::Unix(stream)) => service.spawn(stream, Peer::unknown()),
-            // The socket does not listen any more (accept(2): EINVAL).
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                sleep(OUT_OF_DESCRIPTORS).await;
-            }
+            Connection::Unix(stream) => service.spawn(stream, Peer::unknown()),
         }
     }
 }
 
-/// Errors of the connection that was being accepted, not of the listener.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+/// HTTP/1.1 with the limits of this server.
+fn http1(head_timeout: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER);
+    http
 }
 
 /// What makes HTTP of a connection.
@@ -190,14 +215,8 @@ impl Service {
         write_timeout: Duration,
         tls: Option<ServerTls>,
     ) -> Self {
-        let mut http1 = http1::Builder::new();
-        http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_timeout)
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_BUFFER);
         Self {
-            http1,
+            http1: http1(head_timeout),
             http2: crate::http2::builder(),
             channels: channels.clone(),
             router: TowerToHyperService::new(channels.router()),

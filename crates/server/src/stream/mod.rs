@@ -26,10 +26,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::listen::VARY_ON;
+use crate::metrics::{End, Transport};
+use crate::peer::Peer;
 use crate::poll::etag;
 use crate::problem::Problem;
 use crate::query;
 use crate::router::App;
+use crate::visit::{Reading, Visit};
 
 /// What one stream takes from the log at once: all that a client which does not read can keep in
 /// memory beyond the log's own time.
@@ -60,6 +63,7 @@ pub(crate) fn open(
     let start = query::start(request)?.unwrap_or(Start::Now);
     let pad = query::pad(request.uri())?;
     let reader = app.hub.subscribe(channel, start);
+    let visit = app.visits.begin(form.transport(), &caller, Peer::of(request));
     let presence = app.hub.join(channel, caller.id());
     let guest = app.drain.admit();
     let at = reader.position();
@@ -73,6 +77,8 @@ pub(crate) fn open(
     let opening = form.opening(at, guest.retry(), pad);
     let live = Live {
         form,
+        reading: visit.reads(&reader, start),
+        visit,
         reader,
         ready: vec![opening].into_iter(),
         heartbeat: heartbeat(app.heartbeat),
@@ -91,6 +97,8 @@ pub(crate) fn open(
 struct Live {
     form: Form,
     reader: Reader,
+    reading: Reading,
+    visit: Visit,
     /// What is to be sent before the log is asked for more.
     ready: vec::IntoIter<Bytes>,
     heartbeat: Interval,
@@ -115,15 +123,29 @@ impl Live {
                 biased;
                 ending = &mut self.ending => {
                     self.ready = vec![self.form.farewell(&ending)].into_iter();
-                    self.left = Some(ending);
+                    self.leave(ending);
                 }
                 page = self.reader.next_page(AT_ONCE) => {
-                    self.ready = self.form.page(&page).into_iter();
-                    self.left = self.reader.is_over().then_some(Ending::TooSlow);
+                    let pieces = self.form.page(&page);
+                    self.reading.delivered(&page, pieces.iter().map(Bytes::len).sum());
+                    self.ready = pieces.into_iter();
+                    if self.reader.is_over() {
+                        self.leave(Ending::TooSlow);
+                    }
                 }
                 _ = self.heartbeat.tick() => return Some(self.form.heartbeat()),
             }
         }
+    }
+
+    /// Nothing more than what is ready is sent.
+    fn leave(&mut self, ending: Ending) {
+        self.visit.ends(match ending {
+            Ending::Restart(_) => End::Drain,
+            Ending::Expired => End::Expired,
+            Ending::TooSlow => End::Gap,
+        });
+        self.left = Some(ending);
     }
 }
 
@@ -155,6 +177,13 @@ fn heartbeat(every: Duration) -> Interval {
 }
 
 impl Form {
+    fn transport(self) -> Transport {
+        match self {
+            Self::Events | Self::MetaEvents => Transport::Events,
+            Self::Lines => Transport::Lines,
+        }
+    }
+
     fn content_type(self) -> &'static str {
         match self {
             Self::Events | Self::MetaEvents => "text/event-stream",

@@ -7,7 +7,7 @@ use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publicat
 use super::command::{Command, Deed, Id, Op, Payload};
 use super::frame::{self, At, Messages, Subscribed, Who};
 use super::session::Session;
-use super::subscriptions::{self, Subscription};
+use super::subscriptions;
 use crate::auth::Right;
 use crate::problem::{Code, Problem};
 
@@ -128,10 +128,9 @@ impl Session {
             let detail = format_args!("A connection has at most {max} subscriptions.");
             return Err(Problem::new(Code::TooMany, detail));
         }
-        let hub = &self.app.hub;
-        let reader = hub.subscribe(channel, start);
+        let reader = self.app.hub.subscribe(channel, start);
         let subscribed = Subscribed(&reader.lag()).to_string();
-        self.subscriptions.add(Subscription::new(hub, reader, self.caller.id(), presence));
+        self.add_subscription(reader, start, presence);
         Ok(Some(subscribed))
     }
 }

@@ -19,6 +19,8 @@ pub use self::command::{Command, Mistake};
 use self::session::Session;
 use crate::auth::Caller;
 use crate::drain::Guest;
+use crate::metrics::{End, Transport};
+use crate::peer::Peer;
 use crate::router::App;
 use crate::websocket;
 
@@ -52,12 +54,13 @@ pub(crate) fn config(max_message: usize) -> Config {
 pub(crate) fn spawn(
     opening: Opening,
     app: &Arc<App>,
-    caller: Caller,
+    (caller, peer): (Caller, Peer),
     home: Option<(&ChannelName, Start)>,
 ) {
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
-    let session = Session::begin(app, caller, home);
+    let visit = app.visits.begin(Transport::V1, &caller, peer);
+    let session = Session::begin(app, caller, visit, home);
     let guest = app.drain.admit();
     tokio::spawn(live(opening, session, guest));
 }
@@ -73,6 +76,11 @@ async fn live(opening: Opening, mut session: Session, mut guest: Guest) {
     // What still comes is not done any more.
     drop(incoming);
     let Some((code, reason)) = ending else { return };
+    session.visit.ends(match code {
+        1012 => End::Drain,
+        4401 => End::Expired,
+        _ => End::Refused,
+    });
     let bye = (code == ending::RESTARTING.0).then(|| frame::bye(guest.retry()));
     let told = session.conclude(bye, &mut outgoing);
     if let (Ok(()), Ok(code)) = (told, CloseCode::try_from(code)) {

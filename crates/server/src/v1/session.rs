@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use sockeye::{Error, Message, Text, Writer};
-use sockeye_hub::{ChannelName, Start};
+use sockeye_hub::{ChannelName, Reader, Start};
 use tokio::time::sleep;
 
 use super::command::Command;
@@ -21,6 +21,7 @@ use crate::auth::Caller;
 use crate::message::{self, slot};
 use crate::problem::{Code, Problem};
 use crate::router::App;
+use crate::visit::Visit;
 
 /// Answers that wait because the client does not read, in bytes: beyond them its commands wait
 /// unread.
@@ -40,6 +41,7 @@ const WARNINGS: (u32, u32) = (10, 200);
 pub(super) struct Session {
     pub(super) app: Arc<App>,
     pub(super) caller: Caller,
+    pub(super) visit: Visit,
     /// Until when what the caller has shown is good.
     expiry: Pin<Box<dyn Future<Output = Ending> + Send>>,
     /// The channel of the URL: the one that is meant where none is named.
@@ -60,12 +62,14 @@ impl Session {
     pub(super) fn begin(
         app: &Arc<App>,
         caller: Caller,
+        visit: Visit,
         home: Option<(&ChannelName, Start)>,
     ) -> Self {
         let mut session = Self {
             app: Arc::clone(app),
             expiry: Box::pin(expiry(caller.clone(), app.auth_timeout)),
             caller,
+            visit,
             home: home.map(|(channel, _)| channel.clone()),
             subscriptions: Subscriptions::default(),
             publishing: FuturesUnordered::new(),
@@ -79,11 +83,17 @@ impl Session {
         let subscribed = subscribed.as_ref().map(|(channel, lag)| (*channel, lag));
         let needs_token = session.caller.is_stranger();
         session.answer(frame::hello(app.max_message, needs_token, subscribed));
-        if let Some(reader) = reader {
-            let id = session.caller.id();
-            session.subscriptions.add(Subscription::new(&app.hub, reader, id, false));
+        if let (Some(reader), Some((_, start))) = (reader, home) {
+            session.add_subscription(reader, start, false);
         }
         session
+    }
+
+    /// Adds a subscription that begins at `start`.
+    pub(super) fn add_subscription(&mut self, reader: Reader, start: Start, presence: bool) {
+        let reading = self.visit.reads(&reader, start);
+        let (hub, id) = (&self.app.hub, self.caller.id());
+        self.subscriptions.add(Subscription::new(hub, reader, reading, id, presence));
     }
 
     /// Listens and tells until the client leaves, which is `None`, or there is a reason to close.

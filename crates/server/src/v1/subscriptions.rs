@@ -14,6 +14,8 @@ use futures_util::future::{AbortHandle, Abortable, abortable};
 use futures_util::stream::FuturesUnordered;
 use sockeye_hub::{Budget, Change, ChannelName, Hub, Lease, Page, Reader, Watch};
 
+use crate::visit::Reading;
+
 /// The most subscriptions of one connection.
 pub(super) const MAX: usize = 128;
 
@@ -25,6 +27,7 @@ const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
 #[derive(Debug)]
 pub(super) struct Subscription {
     reader: Reader,
+    reading: Reading,
     /// It is present on the channel as long as this is held.
     _lease: Lease,
     watch: Option<Watch>,
@@ -44,10 +47,16 @@ pub(super) struct Turn {
 
 impl Subscription {
     /// Present from now on and, with `presence`, told who else comes and goes.
-    pub(super) fn new(hub: &Hub, reader: Reader, id: Option<&str>, presence: bool) -> Self {
+    pub(super) fn new(
+        hub: &Hub,
+        reader: Reader,
+        reading: Reading,
+        id: Option<&str>,
+        presence: bool,
+    ) -> Self {
         let lease = hub.join(reader.channel(), id);
         let watch = presence.then(|| hub.watch(reader.channel()));
-        Self { reader, _lease: lease, watch, seen: None }
+        Self { reader, reading, _lease: lease, watch, seen: None }
     }
 
     /// Waits until there is something to tell.
@@ -68,6 +77,10 @@ impl Subscription {
             iter::from_fn(|| self.seen.take().or_else(|| self.watch.as_mut()?.try_next()));
         let changes: Vec<_> = changes.take(AT_ONCE.entries).collect();
         let page = self.reader.try_next_page(AT_ONCE);
+        if let Some(page) = &page {
+            let lengths = page.entries.iter().map(|entry| entry.payload.as_bytes().len());
+            self.reading.delivered(page, lengths.sum());
+        }
         let is_over = self.reader.is_over();
         let channel = self.reader.channel().clone();
         let has_news = !changes.is_empty() || page.is_some();

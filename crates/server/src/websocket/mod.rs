@@ -19,6 +19,7 @@ use self::handshake::Handshake;
 pub(crate) use self::handshake::is_handshake;
 use crate::auth::{Caller, Right};
 use crate::impatient::Impatient;
+use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::{query, v1};
@@ -37,13 +38,13 @@ pub(crate) fn open(
     let caller = Caller::of(&request);
     let handshake = Handshake::begin(app, &mut request)?;
     caller.may(Right::Read, channel)?;
-    let start = query::after(request.uri())?.unwrap_or(Start::Now);
+    let (peer, start) = (Peer::of(&request), query::after(request.uri())?.unwrap_or(Start::Now));
     if handshake.is_v1() {
         let (response, opening) = handshake.accept(v1::config(app.max_message))?;
-        v1::spawn(opening, app, caller, Some((channel, start)));
+        v1::spawn(opening, app, (caller, peer), Some((channel, start)));
         return Ok(response);
     }
-    plain::open(handshake, app, caller, channel, start)
+    plain::open(handshake, app, (caller, peer), channel, start)
 }
 
 /// Answers any request for `/connect`: a WebSocket for many channels.
@@ -51,13 +52,13 @@ pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let caller = Caller::of(&request);
+    let (caller, peer) = (Caller::of(&request), Peer::of(&request));
     let handshake = Handshake::begin(&app, &mut request)?;
     if !handshake.is_v1() {
         let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
         return Err(Problem::new(Code::NotAcceptable, detail));
     }
     let (response, opening) = handshake.accept(v1::config(app.max_message))?;
-    v1::spawn(opening, &app, caller, None);
+    v1::spawn(opening, &app, (caller, peer), None);
     Ok(response)
 }

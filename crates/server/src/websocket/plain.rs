@@ -8,24 +8,40 @@ use std::sync::Arc;
 use axum::response::Response;
 use futures_util::SinkExt;
 use sockeye::{CloseCode, Config, Message, Text, WebSocket};
-use sockeye_hub::{Budget, ChannelName, Payload, PayloadRef, Publication, Reader, Start, Why};
+use sockeye_hub::{
+    Budget, ChannelName, Lease, Payload, PayloadRef, Publication, Reader, Start, Why,
+};
 
 use super::handshake::Handshake;
 use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::message::{prepared, slot};
+use crate::metrics::{End, Transport};
+use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::router::App;
+use crate::visit::{Reading, Visit};
 
 /// What one connection takes from the log at once: all that a client which does not read can keep
 /// in memory beyond the log's own time.
 const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
 
+/// A connection, and what is held for it.
+struct Conversation {
+    app: Arc<App>,
+    caller: Caller,
+    reader: Reader,
+    reading: Reading,
+    visit: Visit,
+    guest: Guest,
+    _presence: Lease,
+}
+
 /// Answers the handshake; the WebSocket then lives in a task of its own.
 pub(super) fn open(
     handshake: Handshake,
     app: &Arc<App>,
-    caller: Caller,
+    (caller, peer): (Caller, Peer),
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
@@ -33,57 +49,62 @@ pub(super) fn open(
         handshake.accept(Config::default().max_message_size(app.max_message))?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
-    let (app, reader) = (Arc::clone(app), app.hub.subscribe(channel, start));
-    let has_missed = reader.lag().gap.is_some();
-    let lease = app.hub.join(channel, caller.id());
-    let guest = app.drain.admit();
+    let reader = app.hub.subscribe(channel, start);
+    let visit = app.visits.begin(Transport::WebSocket, &caller, peer);
+    let conversation = Conversation {
+        app: Arc::clone(app),
+        reading: visit.reads(&reader, start),
+        _presence: app.hub.join(channel, caller.id()),
+        guest: app.drain.admit(),
+        caller,
+        reader,
+        visit,
+    };
     tokio::spawn(async move {
         if let Ok(socket) = super::opened(opening).await {
-            converse(socket, &app, &caller, reader, has_missed, guest).await;
+            conversation.hold(socket).await;
         }
-        drop(lease);
     });
     Ok(response)
 }
 
-/// Why this end closes.
-type Ending = (u16, &'static str);
+/// Why this end closes: the code and the reason that the client is told, and what is counted.
+type Ending = (u16, &'static str, End);
 
 /// Messages are missing, and payloads alone have no way to say so.
-const MISSING: Ending = (4410, "messages are missing: poll, then connect after its position");
-const RESTARTING: Ending = (1012, "the server restarts: connect again");
-const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one");
-const FORBIDDEN: Ending = (4403, "not allowed to publish here");
-const TOO_LARGE: Ending = (1009, "the message is larger than a whole history");
-const NO_ROOM: Ending = (1013, "the server has no room for the message");
+const MISSING: Ending =
+    (4410, "messages are missing: poll, then connect after its position", End::Gap);
+const RESTARTING: Ending = (1012, "the server restarts: connect again", End::Drain);
+const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one", End::Expired);
+const FORBIDDEN: Ending = (4403, "not allowed to publish here", End::Refused);
+const TOO_LARGE: Ending = (1009, "the message is larger than a whole history", End::Refused);
+const NO_ROOM: Ending = (1013, "the server has no room for the message", End::Refused);
 
-/// Publishes what comes and sends what is there, both at once, so that neither waits for a client
-/// that does only the other; until the client leaves or there is a reason to close.
-async fn converse(
-    socket: WebSocket,
-    app: &App,
-    caller: &Caller,
-    mut reader: Reader,
-    has_missed: bool,
-    mut guest: Guest,
-) {
-    let channel = reader.channel().clone();
-    let (mut incoming, mut outgoing) = socket.split();
-    let ending = tokio::select! {
-        biased;
-        () = guest.turn_to_leave() => Some(RESTARTING),
-        () = caller.expired() => Some(EXPIRED),
-        () = std::future::ready(()), if has_missed => Some(MISSING),
-        ending = deliver(&mut reader, &mut outgoing) => ending,
-        ending = publish(&mut incoming, app, caller, &channel) => ending,
-    };
-    // What still comes is not published any more.
-    drop((reader, incoming));
-    if let Some((code, reason)) = ending
-        && let Ok(code) = CloseCode::try_from(code)
-    {
-        // How the client takes it changes nothing.
-        let _ = outgoing.close(code, reason).await;
+impl Conversation {
+    /// Publishes what comes and sends what is there, both at once, so that neither waits for a
+    /// client that does only the other; until the client leaves or there is a reason to close.
+    async fn hold(self, socket: WebSocket) {
+        let Self { app, caller, mut reader, reading, mut visit, mut guest, _presence } = self;
+        let channel = reader.channel().clone();
+        let has_missed = reader.lag().gap.is_some();
+        let (mut incoming, mut outgoing) = socket.split();
+        let ending = tokio::select! {
+            biased;
+            () = guest.turn_to_leave() => Some(RESTARTING),
+            () = caller.expired() => Some(EXPIRED),
+            () = std::future::ready(()), if has_missed => Some(MISSING),
+            ending = deliver(&mut reader, &reading, &mut outgoing) => ending,
+            ending = publish(&mut incoming, &app, &caller, &channel) => ending,
+        };
+        // What still comes is not published any more, and who is sent away is not there any more.
+        drop((reader, reading, incoming, _presence));
+        if let Some((code, reason, end)) = ending
+            && let Ok(code) = CloseCode::try_from(code)
+        {
+            visit.ends(end);
+            // How the client takes it changes nothing.
+            let _ = outgoing.close(code, reason).await;
+        }
     }
 }
 
@@ -112,7 +133,11 @@ async fn publish(
 }
 
 /// Sends every message of the channel. `None` when the client has left.
-async fn deliver(reader: &mut Reader, outgoing: &mut sockeye::Writer) -> Option<Ending> {
+async fn deliver(
+    reader: &mut Reader,
+    reading: &Reading,
+    outgoing: &mut sockeye::Writer,
+) -> Option<Ending> {
     loop {
         let page = reader.next_page(AT_ONCE).await;
         // A history that is deleted takes nothing from one who is connected.
@@ -127,6 +152,8 @@ async fn deliver(reader: &mut Reader, outgoing: &mut sockeye::Writer) -> Option<
             }
         }
         outgoing.flush().await.ok()?;
+        let bytes = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
+        reading.delivered(&page, bytes);
     }
 }
 

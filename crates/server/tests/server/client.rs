@@ -25,6 +25,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// A server on a free port of loopback. It stops with the test.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
+    /// Where operators ask.
+    admin: SocketAddr,
     /// The channels from inside, where a test needs thousands of messages that nobody posts.
     pub(crate) hub: Hub,
     stop: oneshot::Sender<()>,
@@ -40,15 +42,17 @@ impl TestServer {
     pub(crate) async fn with(change: impl FnOnce(&mut ServerOptions)) -> Self {
         let mut options = ServerOptions::default();
         options.listen = vec![Listen::Tcp("127.0.0.1:0".to_owned())];
+        options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
         change(&mut options);
         let server = Server::bind(options).await.unwrap();
         let address = server.local_addrs()[0].tcp().unwrap();
+        let admin = server.admin_addr().unwrap().tcp().unwrap();
         let hub = server.hub().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, hub, stop, running }
+        Self { address, admin, hub, stop, running }
     }
 
     /// Tells the server to stop and waits until it has.
@@ -86,6 +90,17 @@ impl TestServer {
         answer.json()["at"].as_str().unwrap().to_owned()
     }
 
+    /// Asks as an operator.
+    pub(crate) async fn operate(&self, path: &str) -> Answer {
+        let request = Request::builder().uri(path).header(HOST, self.admin.to_string());
+        send(self.admin, request, Bytes::new()).await
+    }
+
+    /// The operators' address.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// A request with the right `Host`, to add headers to.
     pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
         Request::builder().method(method).uri(path).header(HOST, self.address.to_string())
@@ -93,16 +108,7 @@ impl TestServer {
 
     /// Sends the request on a connection of its own.
     pub(crate) async fn send(&self, request: Builder, body: impl Into<Bytes>) -> Answer {
-        let request = request.body(Full::new(body.into())).unwrap();
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let answer = async {
-            let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            Answer { status: head.status, headers: head.headers, body }
-        };
-        timeout(SOON, answer).await.expect("the server answers")
+        send(self.address, request, body.into()).await
     }
 
     /// Sends bytes as they are and gives what comes back until the server ends the connection.
@@ -111,6 +117,20 @@ impl TestServer {
         stream.write_all(bytes.as_ref()).await.unwrap();
         read_to_end(stream).await
     }
+}
+
+/// Sends the request to that address, on a connection of its own.
+pub(crate) async fn send(address: SocketAddr, request: Builder, body: Bytes) -> Answer {
+    let request = request.body(Full::new(body)).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = async {
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: head.status, headers: head.headers, body }
+    };
+    timeout(SOON, answer).await.expect("the server answers")
 }
 
 /// What comes until the other side ends the connection.

@@ -1,0 +1,97 @@
+//! What is not counted as it happens but looked at when somebody asks.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::process;
+use crate::router::App;
+
+type Level = Gauge<u64, AtomicU64>;
+
+/// The levels at the time of the last look.
+#[derive(Debug)]
+pub(super) struct State {
+    published: Counter,
+    channels: Level,
+    entries: Level,
+    history_bytes: Level,
+    form_bytes: Level,
+    key_bytes: Level,
+    presence_bytes: Level,
+    readers: Level,
+    lagging: Level,
+    lag: Level,
+    draining: Level,
+    open_files: Level,
+    max_files: Level,
+    memory: Level,
+}
+
+impl State {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "The version of the server", Info::new(version));
+        let mut level = |name, help| {
+            let level = Level::default();
+            registry.register(name, help, level.clone());
+            level
+        };
+        let state = Self {
+            channels: level("channels", "Channels remembered"),
+            entries: level("history_messages", "Messages kept"),
+            readers: level("readers", "Places in channels from which somebody reads"),
+            lagging: level(
+                "readers_lagging",
+                "Those of them that have not been given everything yet",
+            ),
+            lag: level(
+                "reader_lag_messages",
+                "Messages that the one furthest behind has not been given",
+            ),
+            draining: level("draining", "Whether the server is stopping (1) or not (0)"),
+            open_files: level("open_files", "File descriptors in use"),
+            max_files: level("max_files", "File descriptors that may be in use (RLIMIT_NOFILE)"),
+            published: Counter::default(),
+            history_bytes: Level::default(),
+            form_bytes: Level::default(),
+            key_bytes: Level::default(),
+            presence_bytes: Level::default(),
+            memory: Level::default(),
+        };
+        registry.register("messages_published", "Messages taken", state.published.clone());
+        for (name, help, level) in [
+            ("history", "What messages kept are charged for", &state.history_bytes),
+            ("wire_forms", "What is kept of messages as they are sent", &state.form_bytes),
+            ("idempotency_keys", "What keys of publications are charged for", &state.key_bytes),
+            ("presence", "What presence is charged for", &state.presence_bytes),
+            ("resident_memory", "Memory of the process", &state.memory),
+        ] {
+            registry.register_with_unit(name, help, Unit::Bytes, level.clone());
+        }
+        state
+    }
+
+    /// Sets all levels to what they are now. Of two that look at once each sets them right.
+    pub(super) fn look(&self, app: &App) {
+        let figures = app.hub.figures();
+        self.published.inner().store(figures.published, std::sync::atomic::Ordering::Relaxed);
+        self.channels.set(figures.channels);
+        self.entries.set(figures.entries);
+        self.history_bytes.set(figures.bytes);
+        self.form_bytes.set(figures.form_bytes);
+        self.key_bytes.set(figures.key_bytes);
+        self.presence_bytes.set(figures.presence_bytes);
+        self.readers.set(figures.readers);
+        let lags = app.visits.lags(&app.hub);
+        self.lagging.set(lags.iter().filter(|lag| **lag > 0).count() as u64);
+        self.lag.set(lags.into_iter().max().unwrap_or(0));
+        self.draining.set(app.drain.has_begun().into());
+        self.open_files.set(process::open_files());
+        self.max_files.set(process::max_files());
+        self.memory.set(process::resident_memory());
+    }
+}
