@@ -4,4 +4,6 @@ mod bench;
 mod common;
 mod connect;
 mod echo;
+mod publish;
 mod serve;
+mod subscribe;

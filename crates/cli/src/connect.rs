@@ -83,6 +83,10 @@ pub(crate) struct Connect {
     #[command(flatten)]
     way: Way,
 
+    /// Follow redirects, up to ten
+    #[arg(short = 'L', long)]
+    location: bool,
+
     /// Show the handshake and the close, on stderr
     #[arg(short, long)]
     verbose: bool,
@@ -152,7 +156,7 @@ impl Connect {
             .timeout(self.connect_timeout)
             .config(Config::default().max_message_size(self.max_message.in_memory()))
             .deflate(self.compressed.then(DeflateConfig::default));
-        client = self.way.apply(client)?;
+        client = self.way.apply(client)?.follow_redirects(if self.location { 10 } else { 0 });
         for (name, value) in &self.headers {
             client = client.header(name.clone(), value.clone());
         }
@@ -288,7 +292,7 @@ fn url(text: &str) -> Result<String, AddressError> {
     text.parse::<Address>().map(|_| text.to_owned())
 }
 
-fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
+pub(crate) fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
     let (name, value) = text.split_once(':').context("write a header as 'Name: value'")?;
     Ok((name.trim().parse()?, value.trim().parse()?))
 }

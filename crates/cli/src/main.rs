@@ -4,11 +4,14 @@
 
 mod bench;
 mod certificate;
+mod channel;
 mod connect;
 mod echo;
 mod prompt;
+mod publish;
 mod serve;
 mod stop;
+mod subscribe;
 mod units;
 mod way;
 
@@ -30,6 +33,8 @@ enum Command {
     Serve(serve::Serve),
     Echo(echo::Echo),
     Connect(connect::Connect),
+    Subscribe(subscribe::Subscribe),
+    Publish(publish::Publish),
     Bench(bench::Bench),
 }
 
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Echo(echo) => echo.run(),
         Command::Connect(connect) => connect.run(),
+        Command::Subscribe(subscribe) => subscribe.run(),
+        Command::Publish(publish) => publish.run(),
         Command::Bench(bench) => bench.run(),
     };
     match result {

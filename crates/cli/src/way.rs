@@ -1,5 +1,4 @@
-//! How `sockeye connect` gets to the server: whom it trusts, and what it goes through. The flags are
-//! curl's.
+//! How a client gets to the server: whom it trusts, and what it goes through. The flags are curl's.
 
 use std::path::PathBuf;
 
@@ -35,10 +34,6 @@ pub(crate) struct Way {
     /// Connect to this Unix socket instead of the URL's host and port
     #[arg(long, value_name = "PATH", conflicts_with = "proxy")]
     unix_socket: Option<PathBuf>,
-
-    /// Follow redirects, up to ten
-    #[arg(short = 'L', long)]
-    location: bool,
 }
 
 /// `None` for going straight.
@@ -57,7 +52,7 @@ impl Way {
         if let Some(path) = &self.unix_socket {
             client = client.unix_socket(path);
         }
-        Ok(client.follow_redirects(if self.location { 10 } else { 0 }))
+        Ok(client)
     }
 
     fn tls(&self) -> Result<ClientTls, TlsError> {

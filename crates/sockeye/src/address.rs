@@ -54,7 +54,7 @@ impl Address {
     }
 
     /// The `Authorization` header for a URL with a user name in it (RFC 7617).
-    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+    pub fn authorization(&self) -> Option<HeaderValue> {
         let (user, password) = (self.url.username(), self.url.password());
         if user.is_empty() && password.is_none() {
             return None;

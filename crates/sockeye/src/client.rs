@@ -251,6 +251,20 @@ impl Client {
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
+    /// Connects to the server as the WebSocket would be, by the same proxy and with the same TLS, and
+    /// says nothing yet: for requests of HTTP/1.1 that go beside a WebSocket, or in its place.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, or takes too long.
+    pub async fn transport(
+        &self,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, ConnectError> {
+        let limit = self.timeout;
+        let reaching = timeout(limit, self.reach(&[HTTP_11])).await;
+        reaching.map_err(|_| ConnectError::Timeout(limit))?.map(|(stream, _)| stream)
+    }
+
     /// Connects to the server, to speak one of these protocols; gives which one the server has chosen,
     /// if TLS is spoken and it knows how to choose (ALPN).
     pub(crate) async fn reach(

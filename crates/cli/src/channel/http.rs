@@ -1,0 +1,156 @@
+//! Requests to a channel by HTTP/1.1, over the same way as a WebSocket.
+
+use std::{fmt::Display, time::Duration};
+
+use ::http::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{HOST, RETRY_AFTER},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::time::timeout;
+use url::Position;
+
+use super::{Channel, Failure};
+
+/// The largest answer that is taken in whole.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Question<'q> {
+    pub(crate) method: Method,
+    pub(crate) parameters: Vec<(&'q str, &'q str)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// How long the server may take on purpose.
+    pub(crate) patience: Duration,
+}
+
+/// A connection to a channel that lasts from one request to the next.
+#[derive(Debug)]
+pub(crate) struct Http<'c> {
+    channel: &'c Channel,
+    open: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// What the server says when something is wrong (RFC 9457).
+#[derive(Debug, Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+impl<'q> Question<'q> {
+    pub(crate) fn new(method: Method, parameters: Vec<(&'q str, &'q str)>) -> Self {
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { method, parameters, headers, body, patience: Duration::ZERO }
+    }
+}
+
+impl<'c> Http<'c> {
+    pub(crate) fn new(channel: &'c Channel) -> Self {
+        Self { channel, open: None }
+    }
+
+    /// Asks, and gives the answer if it is a good one.
+    pub(crate) async fn ask(
+        &mut self,
+        question: &Question<'_>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let limit = self.channel.timeout + question.patience;
+        let response = timeout(limit, self.send(question)).await;
+        let response = response.map_err(|_| Failure::broken("the server does not answer"))??;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            _ => Err(refusal(response).await),
+        }
+    }
+
+    async fn send(&mut self, question: &Question<'_>) -> Result<Response<Incoming>, Failure> {
+        if let Some(mut open) = self.open.take()
+            && open.ready().await.is_ok()
+            && let Ok(response) = open.send_request(self.request(question)?).await
+        {
+            self.open = Some(open);
+            return Ok(response);
+        }
+        // A server may have closed a connection that lay idle; on a new one that is no excuse.
+        let mut open = self.connect().await?;
+        let response = open.send_request(self.request(question)?).await.map_err(Failure::broken)?;
+        self.open = Some(open);
+        Ok(response)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+        let client = self.channel.client(&[]).map_err(Failure::Unreachable)?;
+        let transport = client.transport().await;
+        let transport = transport.map_err(|error| Failure::Unreachable(error.into()))?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(transport)).await.map_err(Failure::broken)?;
+        // How it ends, those learn who wait for an answer.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, Failure> {
+        let url = self.channel.url(&question.parameters);
+        let target = &url[Position::BeforePath..];
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        let mut request = Request::builder()
+            .method(&question.method)
+            .uri(target)
+            .header(HOST, host)
+            .body(Full::new(question.body.clone()))
+            .map_err(|error| Failure::Unreachable(error.into()))?;
+        let headers = request.headers_mut();
+        headers.extend(self.channel.headers.clone());
+        headers.extend(question.headers.clone());
+        Ok(request)
+    }
+}
+
+/// The whole answer.
+pub(crate) async fn body(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+    Ok(body.map_err(Failure::broken)?.to_bytes())
+}
+
+/// What an answer that is no good one means.
+async fn refusal(response: Response<Incoming>) -> Failure {
+    let (status, retry) = (response.status(), retry_after(response.headers()));
+    let problem = match body(response).await {
+        Ok(body) => serde_json::from_slice::<Problem>(&body).ok(),
+        Err(_) => None,
+    };
+    // What one transport may not do, another may.
+    let is_final = status.is_client_error()
+        && !matches!(
+            status,
+            StatusCode::NOT_ACCEPTABLE
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_MANY_REQUESTS
+        );
+    let why = match &problem {
+        Some(Problem { code, detail }) => format!("{code}: {detail}"),
+        None => format!("the server answers {status}"),
+    };
+    if is_final { Failure::Refused(why) } else { Failure::Broken { why, retry } }
+}
+
+/// `Retry-After` in seconds (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map_or(Duration::ZERO, Duration::from_secs)
+}
+
+/// What was answered is not what was asked for.
+pub(crate) fn nonsense(error: impl Display) -> Failure {
+    Failure::broken(format!("this is no channel of sockeye's: {error}"))
+}

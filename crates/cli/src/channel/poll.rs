@@ -1,0 +1,91 @@
+//! Reading a channel by requests: those that wait for messages, or one in an interval.
+
+use std::time::Duration;
+
+use ::http::{Method, header::ETAG};
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use super::{
+    Channel, Ended, Failure,
+    feed::{News, Sink},
+    http::{Http, Question, body, nonsense},
+    message::{Gap, Message},
+};
+
+/// How long a request waits for messages, in seconds.
+const WAIT: u64 = 25;
+/// Messages in one answer at most.
+const LIMIT: &str = "1000";
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    at: String,
+    messages: Vec<Message>,
+    gap: Option<Gap>,
+}
+
+/// Reads by requests that wait until there is something.
+pub(crate) async fn wait(channel: &Channel, after: &str, sink: &mut impl Sink) -> Ended {
+    read(channel, after, sink, None).await
+}
+
+/// Reads by a request in each interval.
+pub(crate) async fn repeat(
+    channel: &Channel,
+    after: &str,
+    interval: Duration,
+    sink: &mut impl Sink,
+) -> Ended {
+    read(channel, after, sink, Some(interval)).await
+}
+
+async fn read(
+    channel: &Channel,
+    after: &str,
+    sink: &mut impl Sink,
+    interval: Option<Duration>,
+) -> Ended {
+    let mut http = Http::new(channel);
+    let mut after = after.to_owned();
+    if after == "now" {
+        // What comes between two requests that both begin at "now" would be missed.
+        after = position(&mut http).await?;
+        sink.take(News::Open)?;
+        sink.take(News::At(after.clone()))?;
+    }
+    let wait = WAIT.to_string();
+    loop {
+        let mut parameters = vec![("after", after.as_str()), ("limit", LIMIT)];
+        if interval.is_none() {
+            parameters.push(("wait", &wait));
+        }
+        let mut question = Question::new(Method::GET, parameters);
+        question.patience = Duration::from_secs(WAIT);
+        let answer = body(http.ask(&question).await?).await?;
+        let page: Page = serde_json::from_slice(&answer).map_err(nonsense)?;
+        sink.take(News::Open)?;
+        let is_empty = page.messages.is_empty();
+        if let Some(gap) = page.gap {
+            sink.take(News::Gap(gap))?;
+        }
+        for message in page.messages {
+            sink.take(News::Message(message))?;
+        }
+        after = page.at;
+        sink.take(News::At(after.clone()))?;
+        if let (Some(interval), true) = (interval, is_empty) {
+            sleep(interval).await;
+        }
+    }
+}
+
+/// Where the channel is.
+async fn position(http: &mut Http<'_>) -> Result<String, Failure> {
+    let answer = http.ask(&Question::new(Method::HEAD, Vec::new())).await?;
+    let etag = answer.headers().get(ETAG).and_then(|etag| etag.to_str().ok());
+    match etag {
+        Some(etag) => Ok(etag.trim_start_matches("W/").trim_matches('"').to_owned()),
+        None => Err(Failure::broken("this is no channel of sockeye's: it has no position")),
+    }
+}

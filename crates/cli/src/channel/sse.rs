@@ -1,0 +1,166 @@
+//! Reading a channel by Server-Sent Events (WHATWG HTML §9.2).
+
+use std::time::Duration;
+
+use ::http::{
+    HeaderValue, Method,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::{
+    Channel, Ended, Failure,
+    feed::{News, Sink},
+    http::{Http, Question, nonsense},
+};
+
+/// The server says something every 15 seconds. Who is silent for three times as long is gone, or
+/// somebody between holds back what it says.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// The longest event.
+const MAX_EVENT: usize = 256 << 20;
+
+/// Reads from there on, until something ends it.
+pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink) -> Ended {
+    let mut http = Http::new(channel);
+    let mut question = Question::new(Method::GET, vec![("after", after), ("meta", "1")]);
+    question.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    let answer = http.ask(&question).await?;
+    let kind = answer.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if !kind.starts_with(b"text/event-stream") {
+        return Err(Failure::broken("the server answers with something else than events"));
+    }
+    let (mut body, mut events) = (answer.into_body(), Events::default());
+    loop {
+        // The first thing comes at once, unless somebody holds it back.
+        let silence = if events.has_begun { SILENCE } else { channel.timeout };
+        let piece = timeout(silence, body.frame()).await;
+        let piece = piece.map_err(|_| Failure::broken("nothing is heard of the server"))?;
+        let retry = events.retry;
+        let broken = |why: String| Failure::Broken { why, retry };
+        let piece = piece.ok_or_else(|| broken("the server has ended the stream".to_owned()))?;
+        let piece = piece.map_err(|error| broken(error.to_string()))?;
+        let Ok(bytes) = piece.into_data() else { continue };
+        sink.take(News::Open)?;
+        for event in events.read(&bytes)? {
+            sink.take(event.news()?)?;
+        }
+    }
+}
+
+/// An event, or an id that came without one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Event {
+    id: String,
+    name: String,
+    data: Option<String>,
+}
+
+impl Event {
+    fn news(self) -> Result<News, Failure> {
+        Ok(match self.data {
+            None => News::At(self.id),
+            Some(gap) if self.name == "gap" => {
+                News::Gap(serde_json::from_str(&gap).map_err(nonsense)?)
+            }
+            Some(message) => News::Message(serde_json::from_str(&message).map_err(nonsense)?),
+        })
+    }
+}
+
+/// The stream, read as its pieces come.
+#[derive(Debug, Default)]
+struct Events {
+    has_begun: bool,
+    /// The line that has begun.
+    line: Vec<u8>,
+    /// Whether the last line ended with a carriage return, so that a line feed still belongs to it.
+    after_return: bool,
+    event: Event,
+    /// How long to wait before coming back.
+    retry: Duration,
+}
+
+impl Events {
+    fn read(&mut self, piece: &[u8]) -> Result<Vec<Event>, Failure> {
+        self.has_begun = true;
+        let mut events = Vec::new();
+        for &byte in piece {
+            let is_rest_of_end = byte == b'\n' && self.after_return;
+            self.after_return = byte == b'\r';
+            match byte {
+                _ if is_rest_of_end => {}
+                b'\r' | b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    events.extend(self.end_line(&String::from_utf8_lossy(&line)));
+                }
+                byte => self.line.push(byte),
+            }
+        }
+        match self.line.len() + self.event.data.as_ref().map_or(0, String::len) > MAX_EVENT {
+            true => Err(Failure::broken("an event is too large")),
+            false => Ok(events),
+        }
+    }
+
+    /// Takes a line; an empty one ends an event.
+    fn end_line(&mut self, line: &str) -> Option<Event> {
+        if line.is_empty() {
+            let event = std::mem::take(&mut self.event);
+            self.event.id.clone_from(&event.id);
+            let has_news = event.data.is_some() || !event.id.is_empty();
+            return has_news.then_some(event);
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => value.clone_into(&mut self.event.id),
+            "event" => value.clone_into(&mut self.event.name),
+            "data" => match &mut self.event.data {
+                Some(data) => *data = format!("{data}\n{value}"),
+                empty => *empty = Some(value.to_owned()),
+            },
+            "retry" => self.retry = value.parse().map_or(self.retry, Duration::from_millis),
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_the_same_however_the_stream_is_cut_and_its_lines_end() {
+        let stream =
+            "retry: 700\nid: k.1\n\n:\n\nid: k.2\nevent: move\ndata: 1\ndata:2\n\ndata\n\n";
+        let event = |id: &str, name: &str, data: Option<&str>| Event {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            data: data.map(str::to_owned),
+        };
+        for end in ["\n", "\r\n", "\r"] {
+            let stream = stream.replace('\n', end);
+            for size in 1..stream.len() {
+                let mut events = Events::default();
+                let pieces = stream.as_bytes().chunks(size);
+                let mut read: Vec<_> =
+                    pieces.flat_map(|piece| events.read(piece).unwrap()).collect();
+                // An id is told again with each empty line; that changes nothing.
+                read.dedup();
+                assert_eq!(
+                    read,
+                    [
+                        event("k.1", "", None),
+                        event("k.2", "move", Some("1\n2")),
+                        event("k.2", "", Some("")),
+                    ]
+                );
+                assert_eq!(events.retry, Duration::from_millis(700));
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `sockeye subscribe`: a channel as lines, over whatever gets through.
+
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::ChildStdout;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
+
+const TRANSPORTS: [&str; 4] = ["ws", "sse", "longpoll", "poll"];
+
+/// A subscription under way, and its lines.
+struct Subscription {
+    program: Running,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Subscription {
+    /// With these arguments; reading has begun when this returns.
+    fn start(args: &[&str]) -> Self {
+        let mut program = Running::start(&[&["subscribe"], args].concat());
+        let lines = BufReader::new(program.stdout());
+        Self { program, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("it prints");
+        line
+    }
+
+    /// Its end, and what it said on stderr.
+    fn stop(mut self) -> String {
+        self.program.interrupt();
+        let output = self.program.finish();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).expect("a text")
+    }
+}
+
+/// Publishes a text and gives its position.
+fn publish(url: &str, text: &str) -> String {
+    let output = run(&["publish", url, text], "");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("a position").trim_end().to_owned()
+}
+
+#[test]
+fn payloads_are_lines_the_same_by_every_transport() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    publish(&url, "text");
+    assert!(run(&["publish", "--json", &url, "{\n\"a\": 1.0\n}"], "").status.success());
+    for transport in TRANSPORTS {
+        let args = ["--transport", transport, "--after", "earliest", "--interval", "10ms", &url];
+        let mut subscription = Subscription::start(&args);
+        assert_eq!(subscription.line(), "text\n", "{transport}");
+        assert_eq!(subscription.line(), "{ \"a\": 1.0 }\n", "{transport}");
+        publish(&server.http(&format!("/c/chat?by={transport}")), transport);
+        let mut live = subscription.line();
+        while live.trim_end() != transport {
+            live = subscription.line();
+        }
+        assert_eq!(subscription.stop(), "", "{transport}");
+    }
+}
+
+#[test]
+fn json_prints_messages_and_they_are_the_same_by_every_transport() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    let at = publish(&url, "one");
+    publish(&url, "two");
+    let print = |transport: &str| {
+        let args = ["subscribe", "--json", "--count", "2", "--after", "earliest", "--transport"];
+        let output = run(&[&args[..], &[transport, &url]].concat(), "");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    let lines = print("ws");
+    let first: Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((&first["at"], &first["data"]), (&json!(at), &json!("one")));
+    for transport in TRANSPORTS {
+        assert_eq!(print(transport), lines, "{transport}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_beside_the_messages_or_with_json_among_them() {
+    let server = Sockeye::serve(&["--history-count", "1"]);
+    let url = server.http("/c/chat");
+    let first = publish(&url, "one");
+    let second = publish(&url, "two");
+    publish(&url, "three");
+    for transport in TRANSPORTS {
+        let args = ["subscribe", "--count", "1", "--transport", transport, "--after", &first];
+        let output = run(&[&args[..], &[&url]].concat(), "");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "three\n", "{transport}");
+        let told = format!("sockeye: messages are missing after {first}: expired\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), told, "{transport}");
+        let output = run(&[&args[..], &["--json", &url]].concat(), "");
+        let gap = format!(
+            "{{\"gap\":{{\"after\":\"{first}\",\"next\":\"{second}\",\"why\":\"expired\"}}}}\n"
+        );
+        assert!(output.stdout.starts_with(gap.as_bytes()), "{output:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_cut_is_resumed_and_nothing_is_lost_or_repeated() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    for transport in TRANSPORTS {
+        let proxy = Proxy::before(server.address(), |_| Verdict::Pass);
+        publish(&url, "begin");
+        let through = proxy.url("/c/chat");
+        let args = ["--transport", transport, "--after", "-1", "--interval", "10ms", &through];
+        let mut subscription = Subscription::start(&args);
+        assert_eq!(subscription.line(), "begin\n");
+        for round in 0..3 {
+            proxy.cut();
+            for number in 0..3 {
+                let text = format!("{round}.{number}");
+                publish(&url, &text);
+                assert_eq!(subscription.line(), format!("{text}\n"), "{transport}");
+            }
+        }
+        assert_eq!(subscription.stop(), "");
+    }
+}
+
+#[test]
+fn where_websockets_are_blocked_or_cut_it_reads_by_something_else() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    publish(&url, "hello");
+    let obstacles: [(&[&str], &str); 2] = [
+        (&["upgrade: websocket"], "sse"),
+        (&["upgrade: websocket", "text/event-stream"], "longpoll"),
+    ];
+    for how in [Verdict::Refuse, Verdict::Cut] {
+        for (blocked, expected) in obstacles {
+            let verdict = move |head: &str| {
+                let head = head.to_ascii_lowercase();
+                if blocked.iter().any(|sign| head.contains(sign)) { how } else { Verdict::Pass }
+            };
+            let proxy = Proxy::before(server.address(), verdict);
+            let through = proxy.url("/c/chat");
+            let mut subscription = Subscription::start(&["-v", "--after", "-1", &through]);
+            assert_eq!(subscription.line(), "hello\n");
+            let said = subscription.stop();
+            assert!(said.trim_end().ends_with("in 0.0 s"), "{said}");
+            assert!(said.contains(&format!("; by {expected} in")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_the_server_refuses_is_a_failure_that_says_why() {
+    let server = Sockeye::serve(&[]);
+    let cases = [
+        ("/c/chat", "--after=yesterday", "bad_position"),
+        ("/c/-chat", "--after=now", "bad_channel"),
+        ("/nowhere", "--after=now", "not_found"),
+    ];
+    for (path, after, why) in cases {
+        let output = run(&["subscribe", after, &server.http(path)], "");
+        assert_fails(&output, 1);
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+        for transport in TRANSPORTS {
+            let args = ["subscribe", after, "--transport", transport, &server.http(path)];
+            assert_fails(&run(&args, ""), 1);
+        }
+    }
+    for transport in TRANSPORTS {
+        let args = ["subscribe", "--transport", transport, "http://127.0.0.1:9/c/chat"];
+        assert_fails(&run(&args, ""), 1);
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    publish(&url, "first");
+    let Subscription { program, mut lines } = Subscription::start(&["--after", "-1", &url]);
+    let mut line = String::new();
+    lines.read_line(&mut line).expect("it prints");
+    drop(lines);
+    publish(&url, "nobody reads this");
+    let output = program.finish();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Pass,
+    /// It is answered with 502.
+    Refuse,
+    /// It is passed on, and the connection is cut with the first bytes of the answer.
+    Cut,
+}
+
+/// Stands between client and server, and is no friend of either.
+struct Proxy {
+    address: SocketAddr,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn before(
+        server: SocketAddr,
+        verdict: impl Fn(&str) -> Verdict + Clone + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let open = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let kept = Arc::clone(&open);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (verdict, kept) = (verdict.clone(), Arc::clone(&kept));
+                thread::spawn(move || pass(client, server, verdict, &kept));
+            }
+        });
+        Self { address, open }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Ends every connection.
+    fn cut(&self) {
+        for stream in self.open.lock().expect("no thread failed").drain(..) {
+            // It may have ended by itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Passes one connection on, as its first request deserves.
+fn pass(
+    mut client: TcpStream,
+    server: SocketAddr,
+    verdict: impl Fn(&str) -> Verdict,
+    open: &Mutex<Vec<TcpStream>>,
+) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if !client.read(&mut byte).is_ok_and(|count| count == 1) {
+            return;
+        }
+        head.push(byte[0]);
+    }
+    let verdict = verdict(&String::from_utf8_lossy(&head));
+    if let Verdict::Refuse = verdict {
+        let refusal = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let _ = client.write_all(refusal);
+        return;
+    }
+    let Ok(mut upstream) = TcpStream::connect(server) else { return };
+    if upstream.write_all(&head).is_err() {
+        return;
+    }
+    let both = [&client, &upstream].map(|stream| stream.try_clone().expect("a handle"));
+    open.lock().expect("no thread failed").extend(both);
+    let (mut from, mut to) =
+        (client.try_clone().expect("a handle"), upstream.try_clone().expect("a handle"));
+    thread::spawn(move || std::io::copy(&mut from, &mut to));
+    if let Verdict::Cut = verdict {
+        let mut first = [0; 64];
+        let _ = upstream.read(&mut first);
+    } else {
+        let _ = std::io::copy(&mut upstream, &mut client);
+    }
+    for stream in [client, upstream] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
