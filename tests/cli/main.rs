@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod connect;
+mod data;
 mod echo;
 mod publish;
 mod serve;

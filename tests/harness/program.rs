@@ -135,8 +135,19 @@ impl Sockeye {
         Self::start(&[&ports, options].concat())
     }
 
+    /// `sockeye serve` started by another program, whose arguments end with the line for it.
+    #[must_use]
+    pub fn serve_by(program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).env_remove("RUST_LOG");
+        Self::spawn(command, arguments)
+    }
+
     fn start(args: &[&str]) -> Self {
-        let mut command = command(args);
+        Self::spawn(command(args), args)
+    }
+
+    fn spawn(mut command: Command, args: &[&str]) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let (lines, log) = (mpsc::channel(), Log::default());
@@ -197,6 +208,12 @@ impl Sockeye {
     /// Waits for it to end by itself.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("the process can be waited for")
+    }
+
+    /// Everything it has printed so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
     }
 
     /// Fails the test if the server ended or a part of it panicked.

@@ -26,6 +26,7 @@ use crate::{
 #[command(after_help = "Examples:
   sockeye serve
   curl -d 'hello' http://127.0.0.1:8080/c/chat
+  sockeye serve --data ./channels
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
 pub(crate) struct Serve {
     /// Where to listen: an address, or unix:PATH; may be given several times
@@ -57,6 +58,11 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     certificate: Certificate,
+
+    /// Keep channels in this directory: what was acknowledged survives a crash and a restart. Without
+    /// it they live in memory
+    #[arg(long, value_name = "DIR", env = "SOCKEYE_DATA")]
+    data: Option<PathBuf>,
 
     /// How many messages of a channel are kept
     #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", default_value_t = 1000)]
@@ -126,6 +132,7 @@ impl Serve {
             Some(file) => Some(auth_key(file, self.auth_audience)?),
             None => None,
         };
+        options.data = self.data;
         options.history_count = self.history_count;
         options.history_bytes = self.history_bytes.0;
         options.history_age = self.history_age;

@@ -149,7 +149,7 @@ impl Hub {
     /// unless it is in memory.
     ///
     /// Reading works without this, but then the first to read a channel may block his thread as long
-    /// as a disk does.
+    /// as a disk does, and on a runtime of one thread everybody else.
     ///
     /// # Errors
     ///

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
 use crate::channel::Channel;
 use crate::figures::Meter;
 use crate::log::Log;
@@ -70,7 +73,12 @@ impl Shared {
         if channel.is_ready() {
             return Ok(());
         }
-        channel.restore(&**store, &self.options, &self.meter)?;
+        let restore = || channel.restore(&**store, &self.options, &self.meter);
+        // Whoever has not loaded the channel beforehand does not keep others from running.
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => block_in_place(restore)?,
+            _ => restore()?,
+        }
         if self.meter.bytes_in_all() > self.options.max_bytes {
             self.shards.evict(&self.meter, |_| true);
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sockeye_hub::store::OpenError;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
@@ -75,6 +76,9 @@ pub enum BindError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The directory for the channels can not be used.
+    #[error("cannot keep channels: {0}")]
+    Data(#[from] OpenError),
 }
 
 /// One listening socket. A Unix socket's file goes when the listener is dropped.

@@ -37,6 +37,9 @@ pub struct ServerOptions {
     pub open: bool,
     /// The certificate to serve TLS with on every address that is not a Unix socket. Default: none.
     pub tls: Option<ServerTls>,
+    /// The directory to keep channels in, so that a server that starts there goes on with them.
+    /// Default: none, they live in memory. One server at a time uses a directory.
+    pub data: Option<PathBuf>,
     /// Messages kept of a channel. Default: 1000.
     pub history_count: usize,
     /// Bytes kept of a channel. Default: 16 MiB.
@@ -80,6 +83,7 @@ impl Default for ServerOptions {
             auth_key: None,
             open: false,
             tls: None,
+            data: None,
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),

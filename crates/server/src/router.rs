@@ -7,6 +7,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use sockeye_hub::Hub;
+use sockeye_hub::store::OpenError;
 
 use crate::auth::{self, Authority};
 use crate::drain::Drain;
@@ -48,17 +49,23 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// New, empty channels in memory. Of the options, those about listening are not used.
+    /// New, empty channels in memory. Of the options, those about listening and `data` are not
+    /// used.
     pub fn new(options: &ServerOptions) -> Self {
-        let hub = Hub::new(sockeye_hub::Options {
-            history_count: options.history_count,
-            history_bytes: options.history_bytes,
-            history_age: options.history_age,
-            policies: options.policy.clone(),
-            max_channels: options.max_channels,
-            max_bytes: options.max_bytes,
-            ..Default::default()
-        });
+        Self::of(Hub::new(hub_options(options)), options)
+    }
+
+    /// The channels in the `data` directory of the options, or new ones in memory. Those about
+    /// listening are not used. It may block as long as a disk does.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the directory is in use or can not be used.
+    pub fn open(options: &ServerOptions) -> Result<Self, OpenError> {
+        Ok(Self::of(Hub::open(hub_options(options))?, options))
+    }
+
+    fn of(hub: Hub, options: &ServerOptions) -> Self {
         let origins = OriginRule {
             allowed: options.allow_origin.clone(),
             any_host: options.is_exposed(),
@@ -130,5 +137,19 @@ impl Channels {
 
     pub(crate) fn shared(&self) -> Arc<App> {
         Arc::clone(&self.app)
+    }
+}
+
+/// What the options say of the channels themselves.
+fn hub_options(options: &ServerOptions) -> sockeye_hub::Options {
+    sockeye_hub::Options {
+        data: options.data.clone(),
+        history_count: options.history_count,
+        history_bytes: options.history_bytes,
+        history_age: options.history_age,
+        policies: options.policy.clone(),
+        max_channels: options.max_channels,
+        max_bytes: options.max_bytes,
+        ..Default::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use sockeye::tls::ServerTls;
 use sockeye_hub::Hub;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::admin;
@@ -64,7 +65,8 @@ impl Server {
     /// # Errors
     ///
     /// [`BindError::Exposed`] for an address that is not loopback, unless the options
-    /// have an `auth_key` or say `open`; [`BindError::Io`] when the operating system refuses.
+    /// have an `auth_key` or say `open`; [`BindError::Io`] when the operating system refuses;
+    /// [`BindError::Data`] when the directory for the channels can not be used.
     pub async fn bind(options: ServerOptions) -> Result<Self, BindError> {
         let mut listeners = Vec::with_capacity(options.listen.len());
         let mut local_addrs = Vec::with_capacity(options.listen.len());
@@ -83,8 +85,9 @@ impl Server {
             Some(address) => Some(Self::bind_admin(address).await?),
             None => None,
         };
+        let (channels, options) = open(options).await?;
         Ok(Self {
-            channels: Channels::new(&options),
+            channels,
             listeners,
             local_addrs,
             admin,
@@ -164,6 +167,15 @@ impl Server {
             cut_off => tracing::warn!(connections = cut_off, "cut off at the end of the drain"),
         }
         Ok(())
+    }
+}
+
+/// Opens the channels, on a thread that may wait for a disk.
+async fn open(options: ServerOptions) -> Result<(Channels, ServerOptions), BindError> {
+    let open = move || Channels::open(&options).map(|channels| (channels, options));
+    match spawn_blocking(open).await {
+        Ok(opened) => Ok(opened?),
+        Err(ended) => resume_unwind(ended.into_panic()),
     }
 }
 

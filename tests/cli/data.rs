@@ -1,0 +1,254 @@
+//! `sockeye serve --data DIR`: what was acknowledged is there after the worst.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use serde_json::Value;
+use sockeye_tests::PATIENCE;
+use sockeye_tests::program::{self, Sockeye, assert_fails, run};
+use tempfile::TempDir;
+
+/// A server that keeps its channels in `dir`, and of each channel more than any test publishes.
+fn serve(dir: &Path) -> Sockeye {
+    Sockeye::serve(&["--data", dir.to_str().expect("a path"), "--history-count", "1000000"])
+}
+
+/// One connection to a server; requests go one after the other.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        Some(Self(BufReader::new(stream)))
+    }
+
+    /// The status and the body of the answer; `None` if the server is gone.
+    fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, Value)> {
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n{headers}\
+             Content-Length: {length}\r\n\r\n"
+        );
+        self.0.get_mut().write_all(format!("{head}{body}").as_bytes()).ok()?;
+        let mut line = String::new();
+        self.0.read_line(&mut line).ok()?;
+        let status = line.split(' ').nth(1)?.parse().ok()?;
+        let mut length = 0;
+        while line.trim_end() != "" {
+            line.clear();
+            self.0.read_line(&mut line).ok()?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).ok()?;
+        Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+}
+
+/// What a server that lives answers.
+fn ask(server: &Sockeye, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
+    let mut client = Client::connect(server.address()).expect("the server listens");
+    client.ask(method, path, headers, body).expect("the server answers")
+}
+
+fn publish(server: &Sockeye, channel: &str, text: &str) -> String {
+    let (status, answer) = ask(server, "POST", channel, "", text);
+    assert_eq!(status, 201, "{answer}");
+    answer["at"].as_str().expect("a position").to_owned()
+}
+
+/// All messages of a channel, by position: epoch, offset, text.
+fn history(server: &Sockeye, channel: &str) -> Vec<(String, u64, String)> {
+    let mut client = Client::connect(server.address()).expect("the server listens");
+    let (mut after, mut all) = ("earliest".to_owned(), Vec::new());
+    loop {
+        let path = format!("{channel}?after={after}&limit=1000");
+        let (status, page) = client.ask("GET", &path, "", "").expect("the server answers");
+        assert_eq!(status, 200, "{page}");
+        let messages = page["messages"].as_array().expect("messages");
+        if messages.is_empty() {
+            return all;
+        }
+        for message in messages {
+            let (epoch, offset) = split(message["at"].as_str().expect("a position"));
+            all.push((epoch, offset, message["data"].as_str().expect("a text").to_owned()));
+        }
+        page["at"].as_str().expect("a position").clone_into(&mut after);
+    }
+}
+
+fn split(position: &str) -> (String, u64) {
+    let (epoch, offset) = position.split_once('.').expect("a position");
+    (epoch.to_owned(), offset.parse().expect("an offset"))
+}
+
+/// What one publisher knows: which text got which position, and the text that got no answer.
+#[derive(Default)]
+struct Publisher {
+    number: usize,
+    acknowledged: BTreeMap<u64, String>,
+    next: usize,
+}
+
+impl Publisher {
+    /// Publishes until the server is gone. What got no answer is published again the next time,
+    /// with the same key.
+    fn run(&mut self, address: SocketAddr, told: &Sender<()>) {
+        let Some(mut client) = Client::connect(address) else { return };
+        loop {
+            let text = format!("{}:{}", self.number, self.next);
+            let path = format!("/c/chat-{}", self.number % 2);
+            let key = format!("Idempotency-Key: \"{text}\"\r\n");
+            let Some((status, answer)) = client.ask("POST", &path, &key, &text) else { return };
+            assert_eq!(status, 201, "{answer}");
+            let (_, offset) = split(answer["at"].as_str().expect("a position"));
+            self.acknowledged.insert(offset, text);
+            self.next += 1;
+            // The test may have heard enough.
+            let _ = told.send(());
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_repeated_or_out_of_order_when_the_server_is_killed() {
+    let dir = TempDir::new().expect("a directory");
+    let mut publishers: Vec<_> =
+        (0..4).map(|number| Publisher { number, ..Publisher::default() }).collect();
+    for round in 1..=4 {
+        let server = serve(dir.path());
+        let (told, hear) = channel();
+        let address = server.address();
+        thread::scope(|scope| {
+            for publisher in &mut publishers {
+                let told = told.clone();
+                scope.spawn(move || publisher.run(address, &told));
+            }
+            for _ in 0..100 * round {
+                hear.recv_timeout(PATIENCE).expect("publishing goes on");
+            }
+            // While they are publishing: with SIGKILL.
+            drop(server);
+        });
+    }
+    let mut server = serve(dir.path());
+    for channel in 0..2 {
+        let history = history(&server, &format!("/c/chat-{channel}"));
+        let epoch = &history[0].0;
+        assert!(history.iter().all(|(of, ..)| of == epoch), "the epoch stays");
+        let offsets: Vec<_> = history.iter().map(|(_, offset, _)| *offset).collect();
+        assert!(offsets.iter().copied().eq(1..=history.len() as u64), "{offsets:?}");
+        let texts: BTreeMap<u64, &String> =
+            history.iter().map(|(_, offset, text)| (*offset, text)).collect();
+        for publisher in publishers.iter().filter(|publisher| publisher.number % 2 == channel) {
+            let own = format!("{}:", publisher.number);
+            for (offset, text) in &publisher.acknowledged {
+                assert_eq!(texts.get(offset), Some(&text), "what was acknowledged at {offset}");
+            }
+            let own: Vec<_> = texts.values().filter(|text| text.starts_with(&own)).collect();
+            let expected: Vec<_> =
+                (0..own.len()).map(|next| format!("{}:{next}", publisher.number)).collect();
+            assert!(own.iter().map(|text| **text).eq(&expected), "once each, in order: {own:?}");
+            assert!(own.len() - publisher.next <= 1, "but for what got no answer");
+        }
+    }
+    server.assert_sound();
+}
+
+#[test]
+fn what_was_deleted_stays_deleted_when_the_server_is_killed() {
+    let dir = TempDir::new().expect("a directory");
+    let server = serve(dir.path());
+    for text in ["one", "two", "three"] {
+        publish(&server, "/c/chat", text);
+    }
+    let at = publish(&server, "/c/chat", "four");
+    assert_eq!(ask(&server, "DELETE", "/c/chat", "", "").0, 204);
+    let next = publish(&server, "/c/chat", "five");
+    drop(server);
+
+    let server = serve(dir.path());
+    let (epoch, offset) = split(&at);
+    assert_eq!(next, format!("{epoch}.{}", offset + 1));
+    assert_eq!(history(&server, "/c/chat"), [(epoch.clone(), 5, "five".to_owned())]);
+    let path = format!("/c/chat?after={epoch}.2");
+    let gap = &ask(&server, "GET", &path, "", "").1["gap"];
+    assert_eq!((gap["why"].as_str(), gap["next"].as_str()), (Some("reset"), Some(&*at)));
+    assert_eq!(publish(&server, "/c/chat", "six"), format!("{epoch}.6"));
+}
+
+#[test]
+fn a_request_is_known_by_its_key_after_a_restart() {
+    let dir = TempDir::new().expect("a directory");
+    let server = serve(dir.path());
+    let key = "Idempotency-Key: \"8e03978e\"\r\n";
+    let first = ask(&server, "POST", "/c/chat", key, "pay");
+    assert_eq!(first.0, 201);
+    publish(&server, "/c/chat", "something else");
+    drop(server);
+    let server = serve(dir.path());
+    assert_eq!(ask(&server, "POST", "/c/chat", key, "pay"), first);
+    assert_eq!(history(&server, "/c/chat").len(), 2);
+}
+
+#[test]
+fn a_second_server_on_the_same_directory_is_told_why_it_can_not_start() {
+    let dir = TempDir::new().expect("a directory");
+    let mut server = serve(dir.path());
+    let path = dir.path().to_str().expect("a path");
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--data", path], "");
+    assert_fails(&output, 1);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(why.contains(path) && why.contains("in use by another process"), "{why}");
+    publish(&server, "/c/chat", "the first one goes on");
+    server.assert_sound();
+}
+
+#[test]
+fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_room() {
+    let dir = TempDir::new().expect("a directory");
+    let path = dir.path().to_str().expect("a path");
+    // A disk of its own, of 12 MiB, on which something else takes 4.
+    let script = "mount -t tmpfs -o size=12m tmpfs \"$0\" && head -c 4194304 /dev/zero > \"$0/other\" \
+                  && exec \"$1\" serve --listen 127.0.0.1:0 --data \"$0/data\" --history-count 100000";
+    let sockeye = program::path();
+    let sockeye = sockeye.to_str().expect("a path");
+    let namespace = ["--user", "--map-root-user", "--mount", "sh", "-c", script, path, sockeye];
+    let mut server = Sockeye::serve_by("unshare", &namespace);
+    let mut client = Client::connect(server.address()).expect("the server listens");
+
+    let text = "x".repeat(30_000);
+    let mut kept = 0;
+    let refusal = loop {
+        let (status, answer) = client.ask("POST", "/c/chat", "", &text).expect("an answer");
+        if status != 201 {
+            break (status, answer);
+        }
+        kept += 1;
+        assert!(kept < 1_000, "the disk is never full");
+    };
+    assert_eq!((refusal.0, refusal.1["code"].as_str()), (507, Some("insufficient_storage")));
+    assert_eq!(history(&server, "/c/chat").len(), kept, "and nothing else");
+
+    let other = format!("/proc/{}/root{path}/other", server.id());
+    std::fs::remove_file(other).expect("the other file can be removed from outside");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let next = loop {
+        let (status, answer) = client.ask("POST", "/c/chat", "", &text).expect("an answer");
+        match status {
+            201 => break split(answer["at"].as_str().expect("a position")).1,
+            status => assert_eq!(status, 507, "{answer}"),
+        }
+        assert!(std::time::Instant::now() < deadline, "there is room now");
+    };
+    assert_eq!(next, kept as u64 + 1, "no offset is left out");
+    assert_eq!(history(&server, "/c/chat").len(), kept + 1);
+    server.assert_sound();
+}
