@@ -29,8 +29,10 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const PROTOCOL_ERROR: u32 = 1;
@@ -190,6 +192,22 @@ async fn websockets_share_a_connection_and_are_sent_away_in_a_drain() {
         assert!(timeout(SOON, socket.recv()).await.expect("in time").is_none());
         assert_eq!(socket.closed().unwrap().code(), 1012);
     }
+    timeout(SOON, stopped).await.expect("the server stops").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_goaway_and_answers_what_is_under_way() {
+    let secure = Secure::start().await;
+    let mut client = RawClient::over(secure.reach().await).await;
+    client.send(&frame(HEADERS, END_HEADERS, 1, &head("/c/chat"))).await;
+    // Its answer shows that the server has seen what came before.
+    client.send(&frame(PING, 0, 0, b"are you?")).await;
+    client.next_of(PING).await.expect("an answer");
+    let stopped = secure.server.begin_to_stop();
+    assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), 0);
+    client.send(&frame(DATA, END_STREAM, 1, b"last words")).await;
+    client.next_of(HEADERS).await.expect("the answer to the publication");
+    drop(client);
     timeout(SOON, stopped).await.expect("the server stops").unwrap().unwrap();
 }
 
