@@ -25,4 +25,5 @@ compile! {
     protocol_v1: "../docs/protocol-v1.md",
     server: "../docs/server.md",
     streaming: "../docs/streaming.md",
+    tokens: "../docs/tokens.md",
 }

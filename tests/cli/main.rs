@@ -8,3 +8,4 @@ mod echo;
 mod publish;
 mod serve;
 mod subscribe;
+mod token;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -119,7 +119,12 @@ pub struct Sockeye {
     /// `s` if it serves TLS.
     secure: &'static str,
     log: Log,
+    /// They end with its output.
+    readers: Vec<JoinHandle<()>>,
 }
+
+/// `serve` on free ports.
+const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
 impl Sockeye {
     /// `sockeye echo` on a free port, with these options besides.
@@ -131,8 +136,7 @@ impl Sockeye {
     /// `sockeye serve` on free ports, with these options besides.
     #[must_use]
     pub fn serve(options: &[&str]) -> Self {
-        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        Self::start(&[&ports, options].concat())
+        Self::start(&[&SERVE, options].concat())
     }
 
     /// `sockeye serve` started by another program, whose arguments end with the line for it.
@@ -143,6 +147,15 @@ impl Sockeye {
         Self::spawn(command, arguments)
     }
 
+    /// `sockeye serve` that logs at this level, for tests that read the log.
+    #[must_use]
+    pub fn serve_logging(level: &str, options: &[&str]) -> Self {
+        let args = [&SERVE, options].concat();
+        let mut command = command(&args);
+        command.env("RUST_LOG", level);
+        Self::spawn(command, &args)
+    }
+
     fn start(args: &[&str]) -> Self {
         Self::spawn(command(args), args)
     }
@@ -151,12 +164,14 @@ impl Sockeye {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let (lines, log) = (mpsc::channel(), Log::default());
-        log.follow(child.stdout.take(), lines.0.clone());
-        log.follow(child.stderr.take(), lines.0);
+        let readers = [
+            log.follow(child.stdout.take(), lines.0.clone()),
+            log.follow(child.stderr.take(), lines.0),
+        ];
         match first_address(&lines.1) {
             Ok(address) => {
                 let secure = if args.contains(&"--tls-cert") { "s" } else { "" };
-                Self { child, address, secure, log }
+                Self { child, address, secure, log, readers: readers.into() }
             }
             Err(why) => {
                 let _ = child.kill();
@@ -216,6 +231,17 @@ impl Sockeye {
         self.log.text()
     }
 
+    /// Stops it as Ctrl-C does, and gives everything that it has printed.
+    #[must_use]
+    pub fn stop(mut self) -> String {
+        self.interrupt();
+        assert!(self.wait().success());
+        for reader in self.readers.drain(..) {
+            reader.join().expect("reading does not fail");
+        }
+        self.log.text()
+    }
+
     /// Fails the test if the server ended or a part of it panicked.
     pub fn assert_sound(&mut self) {
         let ended = self.child.try_wait().expect("the process can be asked");
@@ -238,14 +264,18 @@ struct Log(Arc<Mutex<String>>);
 
 impl Log {
     /// Keeps what comes from `output`, and passes it on line by line while somebody listens.
-    fn follow(&self, output: Option<impl Read + Send + 'static>, lines: Sender<String>) {
+    fn follow(
+        &self,
+        output: Option<impl Read + Send + 'static>,
+        lines: Sender<String>,
+    ) -> JoinHandle<()> {
         let (log, output) = (self.clone(), output.expect("the output is piped"));
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 *log.0.lock().unwrap_or_else(PoisonError::into_inner) += &format!("{line}\n");
                 let _ = lines.send(line);
             }
-        });
+        })
     }
 
     fn text(&self) -> String {

@@ -3,6 +3,7 @@
 mod clients;
 mod proxies;
 mod servers;
+mod tokens;
 mod tungstenite;
 
 /// Runs the Rust part of a test, which has to end in time.

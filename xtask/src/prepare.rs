@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Curl,
     /// Node.js with the packages of `tests/package.json`.
     Node,
+    /// OpenSSL's program.
+    OpenSsl,
     /// Debian's tinyproxy and microsocks.
     Proxies,
     /// A Python environment with the packages of `tests/requirements.txt`.
@@ -34,7 +36,7 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
             Need::CargoTool(name) => install_cargo_tool(name)?,
             Need::Node => install_node_packages()?,
             Need::Python => install_python_packages()?,
-            Need::Chromium | Need::Curl | Need::Proxies | Need::ReverseProxies => {}
+            Need::Chromium | Need::Curl | Need::OpenSsl | Need::Proxies | Need::ReverseProxies => {}
         }
     }
     Ok(())
@@ -56,6 +58,7 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                 want("nodejs", is_program("node"));
                 want("npm", is_program("npm"));
             }
+            Need::OpenSsl => want("openssl", is_program("openssl")),
             Need::Proxies => {
                 want("microsocks", is_program("microsocks"));
                 want("tinyproxy", is_program("tinyproxy"));

@@ -33,10 +33,10 @@ const STEPS: &[Step] = &[
     Step { name: "crates", needs: &[NEXTEST], run: crates },
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },
-    Step { name: "program", needs: &[NEXTEST, Need::Curl], run: program },
+    Step { name: "program", needs: &[NEXTEST, Need::Curl, Need::OpenSsl], run: program },
     Step {
         name: "interop",
-        needs: &[NEXTEST, Need::Node, Need::Python, Need::Proxies],
+        needs: &[NEXTEST, Need::Node, Need::OpenSsl, Need::Python, Need::Proxies],
         run: interop,
     },
     Step { name: "reverse", needs: &[NEXTEST, Need::Curl, Need::ReverseProxies], run: reverse },

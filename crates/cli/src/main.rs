@@ -12,6 +12,7 @@ mod publish;
 mod serve;
 mod stop;
 mod subscribe;
+mod token;
 mod units;
 mod way;
 
@@ -36,6 +37,7 @@ enum Command {
     Subscribe(subscribe::Subscribe),
     Publish(publish::Publish),
     Bench(bench::Bench),
+    Token(token::Token),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Publish(publish) => publish.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Token(token) => token.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

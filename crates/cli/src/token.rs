@@ -1,0 +1,161 @@
+//! `sockeye token`: makes access tokens, and looks into them.
+
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use serde_json::{Value, json};
+use sockeye_server::{
+    Audience, AuthKey, Claims, KeyError, NumericDate, Pattern, Right, Rights, SigningKey,
+};
+
+use crate::{echo::print_line, units::time};
+
+/// Make an access token, or look into one
+///
+/// A token says who its bearer is, which channels he may use and how, and until when. `sockeye serve
+/// --auth-key` asks for one. The key is a secret that both share (32 bytes or more), or a private
+/// key in PEM (RSA, P-256, Ed25519), whose public half the server has. Any JSON Web Token library makes
+/// such tokens, too.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  openssl rand -hex 32 > secret
+  sockeye serve --auth-key secret
+  sockeye token --key secret --sub ann --channel 'chat:*=read,write' --expires 1h
+  curl -H \"Authorization: Bearer $(sockeye token --key secret --channel 'chat=read')\" \\
+    http://127.0.0.1:8080/c/chat
+  sockeye token eyJhbGciOi...              what it says
+  sockeye token --key secret eyJhbGciOi... and whether that key has signed it")]
+pub(crate) struct Token {
+    /// Look into this token instead of making one; - reads it from the input
+    #[arg(value_name = "TOKEN", conflicts_with_all = ["sub", "channel", "expires"])]
+    token: Option<String>,
+
+    /// The secret or the private key (PEM) to sign with; a public key is enough to look
+    #[arg(long, value_name = "FILE", required_unless_present = "token")]
+    key: Option<PathBuf>,
+
+    /// Who the bearer is, as presence shows him
+    #[arg(long, value_name = "NAME")]
+    sub: Option<String>,
+
+    /// What he may do: a channel, or the beginning of channels and `*`, `=`, and some of
+    /// read, write, presence; may be given several times
+    #[arg(long, value_name = "PATTERN=RIGHTS", value_parser = grant)]
+    channel: Vec<(Pattern, Rights)>,
+
+    /// How long the token is good
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    expires: Duration,
+
+    /// For whom it is meant: what the server was given as --auth-audience
+    #[arg(long, value_name = "NAME")]
+    aud: Option<String>,
+}
+
+impl Token {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match &self.token {
+            Some(token) if token == "-" => {
+                let mut token = String::new();
+                io::stdin().read_to_string(&mut token)?;
+                self.inspect(token.trim())
+            }
+            Some(token) => self.inspect(token),
+            None => self.mint(),
+        }
+    }
+
+    /// Prints a token that a server with this key takes.
+    fn mint(self) -> anyhow::Result<()> {
+        let Some(file) = &self.key else { bail!("give the key: --key FILE") };
+        let key =
+            SigningKey::from_file(file).with_context(|| format!("--key {}", file.display()))?;
+        let now = NumericDate::now();
+        // Whole seconds, of which the one that has begun is not taken away.
+        let ends = Duration::from_secs((now.0 + self.expires).as_secs_f64().ceil() as u64);
+        let mut claims = Claims::default();
+        claims.sub = self.sub;
+        claims.iat = Some(now);
+        claims.exp = Some(NumericDate(ends));
+        claims.aud = Audience(self.aud.clone().into_iter().collect());
+        claims.channels = self.channel.into_iter().collect();
+        let token = key.sign(&claims)?;
+        for_audience(key.auth_key(), self.aud).verify(&token, now)?;
+        Ok(print_line(&token)?)
+    }
+
+    /// Prints what the token says, and tells on stderr whether that counts.
+    fn inspect(&self, token: &str) -> anyhow::Result<()> {
+        let (header, claims) = parts(token).context("that is no JSON Web Token")?;
+        let json = json!({ "header": header, "claims": claims });
+        print_line(&serde_json::to_string_pretty(&json)?)?;
+        let now = NumericDate::now();
+        let claims = match &self.key {
+            Some(file) => {
+                let key =
+                    checking_key(file).with_context(|| format!("--key {}", file.display()))?;
+                for_audience(key, self.aud.clone()).verify(token, now)?
+            }
+            None => serde_json::from_value(claims).context("the claims can not be used")?,
+        };
+        let Some(NumericDate(ends)) = claims.exp else { bail!("the token has no `exp`") };
+        let Some(left) = ends.checked_sub(now.0).filter(|left| !left.is_zero()) else {
+            bail!("the token expired {} ago", roughly(now.0.saturating_sub(ends)))
+        };
+        let signature = match self.key {
+            Some(_) => "signed with this key",
+            None => "signature not checked (give --key)",
+        };
+        eprintln!("expires in {}; {signature}", roughly(left));
+        Ok(())
+    }
+}
+
+/// What checks tokens: a public key, or the one half of what signs them.
+fn checking_key(file: &PathBuf) -> Result<AuthKey, KeyError> {
+    match AuthKey::from_file(file) {
+        Err(KeyError::Private) => SigningKey::from_file(file).map(|key| key.auth_key()),
+        key => key,
+    }
+}
+
+fn for_audience(key: AuthKey, audience: Option<String>) -> AuthKey {
+    match audience {
+        Some(name) => key.for_audience(name),
+        None => key,
+    }
+}
+
+/// The header and the claims, as they stand there.
+fn parts(token: &str) -> Option<(Value, Value)> {
+    let [header, claims, _] = token.split('.').collect::<Vec<_>>()[..] else { return None };
+    let json = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+    Some((json(header)?, json(claims)?))
+}
+
+/// `PATTERN=RIGHTS`.
+fn grant(text: &str) -> Result<(Pattern, Rights), String> {
+    let how = || "write it as chat=read or 'chat:*=read,write,presence'".to_owned();
+    let (pattern, rights) = text.rsplit_once('=').ok_or_else(how)?;
+    let pattern = pattern.parse().map_err(|wrong| format!("{wrong}"))?;
+    let rights: Result<Rights, _> = rights.split(',').map(str::parse::<Right>).collect();
+    Ok((pattern, rights.map_err(|wrong| wrong.to_string())?))
+}
+
+/// A span of time in its largest unit.
+fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,228 @@
+//! `sockeye token`: tokens made and looked into, and a server that asks for them.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use sockeye_tests::program::{Sockeye, assert_fails, run};
+use tempfile::TempDir;
+
+/// A folder for keys, gone at the end.
+struct Keys(TempDir);
+
+impl Keys {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn write(&self, name: &str, content: &str) -> String {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).expect("a file");
+        path.to_str().expect("a UTF-8 path").to_owned()
+    }
+
+    fn secret(&self) -> String {
+        self.write("secret", "a secret of this test, with more than 32 bytes\n")
+    }
+
+    /// A key pair made by OpenSSL: the private file and the public one.
+    fn pair(&self, options: &[&str]) -> (String, String) {
+        let (private, public) = (self.write("private", ""), self.write("public", ""));
+        for args in [
+            &[&["genpkey", "-out", &private], options].concat()[..],
+            &["pkey", "-in", &private, "-pubout", "-out", &public],
+        ] {
+            let done = Command::new("openssl").args(args).output().expect("openssl is installed");
+            assert!(done.status.success(), "{done:?}");
+        }
+        (private, public)
+    }
+}
+
+/// The token that these arguments make.
+fn mint(args: &[&str]) -> String {
+    let output = run(&[&["token"], args].concat(), "");
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let token = String::from_utf8(output.stdout).expect("a text");
+    token.strip_suffix('\n').expect("one line").to_owned()
+}
+
+/// The status that curl gets, with this token if there is one.
+fn status(url: &str, token: Option<&str>, more: &[&str]) -> String {
+    let header = format!("Authorization: Bearer {}", token.unwrap_or_default());
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", url]).args(more);
+    if token.is_some() {
+        curl.args(["--header", &header]);
+    }
+    let output = curl.output().expect("`cargo xtask test program` installs curl");
+    String::from_utf8(output.stdout).expect("a text")
+}
+
+#[test]
+fn a_token_opens_what_it_says_of_a_server_that_has_the_key() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let server = Sockeye::serve(&["--auth-key", &secret]);
+    let token = mint(&["--key", &secret, "--sub", "ann", "--channel", "chat:*=read,write"]);
+    let (chat, other) = (server.http("/c/chat:a"), server.http("/c/other"));
+    assert_eq!(status(&chat, None, &[]), "401");
+    assert_eq!(status(&chat, Some(&token), &["--data", "hello"]), "201");
+    assert_eq!(status(&chat, Some(&token), &[]), "200");
+    assert_eq!(status(&other, Some(&token), &[]), "403");
+    assert_eq!(status(&server.http("/"), None, &[]), "200");
+}
+
+#[test]
+fn each_kind_of_key_pair_signs_and_the_server_has_the_public_half() {
+    let keys = Keys::new();
+    for options in [
+        &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..],
+        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        &["-algorithm", "ED25519"],
+    ] {
+        let (private, public) = keys.pair(options);
+        let token = mint(&["--key", &private, "--channel", "chat=read"]);
+        let server = Sockeye::serve(&["--auth-key", &public]);
+        assert_eq!(status(&server.http("/c/chat"), Some(&token), &[]), "200", "{options:?}");
+        for key in [&private, &public] {
+            let looked = run(&["token", &token, "--key", key], "");
+            assert!(looked.status.success(), "{options:?} {looked:?}");
+        }
+        // The server must not have the private one, and nobody signs with the public one.
+        let refused = run(&["serve", "--listen", "127.0.0.1:0", "--auth-key", &private], "");
+        assert_fails(&refused, 1);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("openssl pkey"), "{refused:?}");
+        assert_fails(&run(&["token", "--key", &public, "--channel", "chat=read"], ""), 1);
+    }
+}
+
+#[test]
+fn what_a_token_says_can_be_read_without_the_key_and_checked_with_it() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let other = keys.write("other", &"x".repeat(32));
+    let token = mint(&[
+        "--key",
+        &secret,
+        "--sub",
+        "ann",
+        "--channel",
+        "a=read",
+        "--channel",
+        "b:*=write,presence",
+        "--expires",
+        "2h",
+    ]);
+    for (args, input) in
+        [(vec!["token", &token], ""), (vec!["token", "--key", &secret, "-"], &*token)]
+    {
+        let output = run(&args, input);
+        assert!(output.status.success(), "{output:?}");
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(said["header"], json!({"alg": "HS256", "typ": "JWT"}));
+        assert_eq!(said["claims"]["sub"], "ann");
+        assert_eq!(
+            said["claims"]["channels"],
+            json!({"a": ["read"], "b:*": ["write", "presence"]})
+        );
+        let verdict = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(verdict.starts_with("expires in "), "{verdict}");
+        let checked = if input.is_empty() { "not checked" } else { "signed with this key" };
+        assert!(verdict.contains(checked), "{verdict}");
+    }
+    for (args, why) in [
+        (vec!["token", &token, "--key", &other], "not signed with"),
+        (vec!["token", &token, "--key", &secret, "--aud", "shop"], "audience"),
+        (vec!["token", "not.a.token"], "no JSON Web Token"),
+    ] {
+        let output = run(&args, "");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
+    }
+    let over = mint(&["--key", &secret, "--channel", "a=read", "--expires", "1s", "--aud", "shop"]);
+    let left = run(&["token", &over, "--key", &secret, "--aud", "shop"], "");
+    assert!(left.status.success() || String::from_utf8_lossy(&left.stderr).contains("expired"));
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    for args in [
+        &["token", "--sub", "ann"][..],
+        &["token", "--key", &secret, "--channel", "chat"],
+        &["token", "--key", &secret, "--channel", "chat=admin"],
+        &["token", "--key", &secret, "--channel", "a*b=read"],
+        &["token", "--key", &secret, "--expires", "soon"],
+        &["token", "x.y.z", "--sub", "ann"],
+        &["serve", "--auth-audience", "shop"],
+    ] {
+        let output = run(args, "");
+        assert_eq!(output.status.code(), Some(2), "{args:?} {output:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    let short = keys.write("short", "hunter2\n");
+    for args in [
+        &["token", "--key", &short, "--channel", "chat=read"][..],
+        &["serve", "--listen", "127.0.0.1:0", "--auth-key", &short],
+        &["serve", "--listen", "127.0.0.1:0", "--auth-key", "/nowhere/at/all"],
+        &["token", "--key", &secret, "--sub", ""],
+    ] {
+        assert_fails(&run(args, ""), 1);
+    }
+}
+
+#[test]
+fn with_a_key_an_address_for_everybody_needs_no_open() {
+    let keys = Keys::new();
+    let server = Sockeye::serve(&["--auth-key", &keys.secret(), "--listen", "0.0.0.0:0"]);
+    let url = format!("http://127.0.0.1:{}/c/chat", server.address().port());
+    assert_eq!(status(&url, None, &["--header", "Host: chat.example"]), "401");
+}
+
+/// Whoever reads the logs, all of them, cannot come in with what is in there.
+#[test]
+fn tokens_and_tickets_are_in_no_log() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let server = Sockeye::serve_logging("trace", &["--auth-key", &secret]);
+    let token = mint(&["--key", &secret, "--channel", "chat=read,write"]);
+    let url = server.http("/c/chat");
+    let bearer = format!("Authorization: Bearer {token}");
+    let ticket = Command::new("curl")
+        .args(["--silent", "--request", "POST", "--header", &bearer, &server.http("/tickets")])
+        .output()
+        .expect("curl runs");
+    let ticket: Value = serde_json::from_slice(&ticket.stdout).expect("a ticket");
+    let ticket = ticket["ticket"].as_str().expect("a ticket").to_owned();
+    assert_eq!(status(&url, Some(&token), &["--data", "hello"]), "201");
+    let upgrade = [
+        "--http1.1",
+        "--max-time",
+        "1",
+        "--header",
+        "Connection: Upgrade",
+        "--header",
+        "Upgrade: websocket",
+        "--header",
+        "Sec-WebSocket-Version: 13",
+        "--header",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let offer = format!("Sec-WebSocket-Protocol: bearer.{token}");
+    assert_eq!(status(&url, None, &[&upgrade[..], &["--header", &offer]].concat()), "101");
+    // Good, used, wrong, and in vain.
+    for _ in 0..2 {
+        status(&format!("{url}?ticket={ticket}"), None, &[]);
+    }
+    status(&url, Some(&format!("{token}x")), &[]);
+    status(&format!("{url}?ticket={ticket}"), Some(&token), &[]);
+    let log = server.stop();
+    assert!(log.contains("/c/chat"), "requests are logged at this level: {log}");
+    let (_, signature) = token.rsplit_once('.').expect("a token");
+    for secret in [&*token, signature, &ticket] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
