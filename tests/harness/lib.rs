@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask test` builds what the tests start. Nothing here trusts the crates under test.
 
+pub mod chaos;
 pub mod curl;
 pub mod frame;
 pub mod idle;

@@ -220,6 +220,12 @@ impl Sockeye {
         interrupt(&self.child);
     }
 
+    /// Ends it with SIGKILL: it has no time to do anything.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process runs");
+        let _ = self.child.wait();
+    }
+
     /// Waits for it to end by itself.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("the process can be waited for")

@@ -2,6 +2,7 @@
 
 mod autobahn;
 mod bench;
+mod chaos;
 mod conformance;
 mod fuzz;
 mod idle;
@@ -33,6 +34,8 @@ enum Command {
     Idle(idle::Options),
     /// Measure Sockeye beside its peers and the limits of the machine
     Bench(bench::Options),
+    /// Hop, cut and kill for long, and count what is lost, repeated or out of order
+    Chaos(chaos::Options),
     /// Run the Autobahn test suite on our server and our client, for `docs/autobahn.md`
     Autobahn(autobahn::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Autobahn(options) => autobahn::run(&options),
     };
     match result {

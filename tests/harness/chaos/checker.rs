@@ -1,0 +1,228 @@
+//! The checker: compares what publishers were told, what every reader saw and what the history
+//! says in the end, in the manner of Jepsen's test of Kafka.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+
+use super::hopper::{Delivery, Seen};
+use super::publisher::Published;
+use super::transport::{Position, Transport};
+
+/// What was found. All figures but the last three are faults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Messages that a reader should have got and did not.
+    pub lost: u64,
+    /// Messages that a reader got twice, or that are in the log twice.
+    pub repeated: u64,
+    /// Messages that a reader got behind a later one, or that are not in their publisher's order.
+    pub out_of_order: u64,
+    /// Whatever else is not as promised, in words: the first few.
+    pub broken_promises: Vec<String>,
+    /// Messages that were acknowledged.
+    pub acknowledged: u64,
+    /// Messages that came to readers.
+    pub delivered: u64,
+    /// Stretches of reading: polls, long polls, event streams, WebSockets.
+    pub stretches: [u64; 4],
+}
+
+/// How many broken promises are told in words.
+const TOLD: usize = 20;
+
+/// All that is known of a run.
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    published: Vec<Published>,
+    seen: Vec<Seen>,
+}
+
+impl Checker {
+    pub(super) fn published(&mut self, published: Published) {
+        self.published.push(published);
+    }
+
+    pub(super) fn read(&mut self, seen: Seen) {
+        self.seen.push(seen);
+    }
+
+    /// Compares everything with the history.
+    pub(super) fn verdict(&self, history: &[(Position, String)]) -> Verdict {
+        let mut verdict = Verdict::default();
+        let log = verdict.one_log(history);
+        for published in &self.published {
+            verdict.acknowledgements(published, &log);
+        }
+        for seen in &self.seen {
+            verdict.reader(seen, &log);
+        }
+        verdict.broken_promises.truncate(TOLD);
+        verdict
+    }
+}
+
+/// The log as it is in the end: the message at each position.
+type Log<'h> = BTreeMap<&'h Position, &'h str>;
+
+impl Verdict {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let Self { lost, repeated, out_of_order, broken_promises, .. } = self;
+        (*lost, *repeated, *out_of_order) == (0, 0, 0) && broken_promises.is_empty()
+    }
+
+    fn broken(&mut self, promise: String) {
+        self.broken_promises.push(promise);
+    }
+
+    /// The history is one log: each message once, offsets without a hole, one epoch.
+    fn one_log<'h>(&mut self, history: &'h [(Position, String)]) -> Log<'h> {
+        let mut ids = HashSet::new();
+        for (_, id) in history {
+            self.repeated += u64::from(!ids.insert(id));
+        }
+        for pair in history.windows(2) {
+            self.follows(&pair[0].0, &pair[1].0, "the history");
+        }
+        history.iter().map(|(at, id)| (at, id.as_str())).collect()
+    }
+
+    /// What was acknowledged is in the log, at the position that was given, in the publisher's
+    /// order; what was refused is not.
+    fn acknowledgements(&mut self, published: &Published, log: &Log<'_>) {
+        self.acknowledged += published.acknowledged.len() as u64;
+        for (id, at) in &published.acknowledged {
+            match log.get(at) {
+                Some(there) if there == id => {}
+                Some(there) => self.broken(format!("{id} was said to be at {at}; {there} is")),
+                None => self.lost += 1,
+            }
+        }
+        for pair in published.acknowledged.windows(2) {
+            self.out_of_order += u64::from(pair[0].1 >= pair[1].1);
+        }
+        let refused: HashSet<&str> = published.refused.iter().map(String::as_str).collect();
+        for id in log.values().filter(|id| refused.contains(*id)) {
+            self.broken(format!("{id} was refused, and yet is in the log"));
+        }
+        for id in &published.given_up {
+            self.broken(format!("{id} was never acknowledged"));
+        }
+    }
+
+    /// A reader got the log from its beginning to its end, each message once and in order.
+    fn reader(&mut self, seen: &Seen, log: &Log<'_>) {
+        self.delivered += seen.deliveries.len() as u64;
+        for (sum, stretches) in self.stretches.iter_mut().zip(seen.stretches) {
+            *sum += stretches;
+        }
+        let mut came = BTreeSet::new();
+        for delivery in &seen.deliveries {
+            let Delivery { at, id, transport } = delivery;
+            self.repeated += u64::from(!came.insert(at));
+            if log.get(at).is_none_or(|there| there != id) {
+                self.broken(format!("{transport:?} gave {id} at {at}, where the log has another"));
+            }
+        }
+        for pair in seen.deliveries.windows(2) {
+            self.out_of_order += u64::from(pair[1].at < pair[0].at);
+            let way = format!("from {:?} to {:?}", pair[0].transport, pair[1].transport);
+            if pair[1].at > pair[0].at && pair[1].at.offset != pair[0].at.offset + 1 {
+                self.broken(format!("{way} {} was followed by {}", pair[0].at, pair[1].at));
+            }
+        }
+        self.lost += log.keys().filter(|at| !came.contains(*at)).count() as u64;
+        for gap in &seen.gaps {
+            self.broken(format!("a gap in a history that was kept whole: {gap}"));
+        }
+        if !seen.reached_the_end {
+            self.broken("a reader did not reach the end".to_owned());
+        }
+    }
+
+    fn follows(&mut self, one: &Position, next: &Position, whose: &str) {
+        if one.epoch != next.epoch || one.offset + 1 != next.offset {
+            self.broken(format!("in {whose} {one} is followed by {next}"));
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lost, repeated, out_of_order, acknowledged, delivered, .. } = self;
+        writeln!(f, "{acknowledged} acknowledged, {delivered} delivered, by stretches of")?;
+        for (transport, stretches) in Transport::ALL.iter().zip(self.stretches) {
+            writeln!(f, "  {transport:?}: {stretches}")?;
+        }
+        for promise in &self.broken_promises {
+            writeln!(f, "broken: {promise}")?;
+        }
+        write!(f, "{lost} lost, {repeated} repeated, {out_of_order} out of order")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: "e".to_owned(), offset }
+    }
+
+    fn delivery(offset: u64, id: &str) -> Delivery {
+        Delivery { at: at(offset), id: id.to_owned(), transport: Transport::Poll }
+    }
+
+    /// The verdict on one publisher that published a, b and c, and one reader that saw this.
+    fn verdict_on(deliveries: Vec<Delivery>) -> Verdict {
+        let history: Vec<_> =
+            ["a", "b", "c"].iter().zip(1..).map(|(id, n)| (at(n), (*id).to_owned())).collect();
+        let acknowledged = history.iter().map(|(at, id)| (id.clone(), at.clone())).collect();
+        let mut checker = Checker::default();
+        checker.published(Published { acknowledged, ..Published::default() });
+        checker.read(Seen { deliveries, reached_the_end: true, ..Seen::default() });
+        checker.verdict(&history)
+    }
+
+    #[test]
+    fn who_saw_everything_once_and_in_order_is_content() {
+        let verdict = verdict_on(vec![delivery(1, "a"), delivery(2, "b"), delivery(3, "c")]);
+        assert!(verdict.is_sound(), "{verdict}");
+        assert_eq!((verdict.acknowledged, verdict.delivered), (3, 3));
+    }
+
+    #[test]
+    fn a_missing_message_is_lost() {
+        let verdict = verdict_on(vec![delivery(1, "a"), delivery(3, "c")]);
+        assert_eq!((verdict.lost, verdict.repeated, verdict.out_of_order), (1, 0, 0));
+        assert!(!verdict.is_sound());
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_repeated() {
+        let twice = vec![delivery(1, "a"), delivery(2, "b"), delivery(2, "b"), delivery(3, "c")];
+        let verdict = verdict_on(twice);
+        assert_eq!((verdict.lost, verdict.repeated, verdict.out_of_order), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_message_behind_a_later_one_is_out_of_order() {
+        let verdict = verdict_on(vec![delivery(1, "a"), delivery(3, "c"), delivery(2, "b")]);
+        assert_eq!((verdict.lost, verdict.repeated, verdict.out_of_order), (0, 0, 1));
+    }
+
+    #[test]
+    fn another_message_at_a_position_is_noticed() {
+        let verdict = verdict_on(vec![delivery(1, "a"), delivery(2, "x"), delivery(3, "c")]);
+        assert!(!verdict.is_sound());
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_gone_is_lost() {
+        let mut checker = Checker::default();
+        let acknowledged = vec![("a".to_owned(), at(1)), ("b".to_owned(), at(2))];
+        checker.published(Published { acknowledged, ..Published::default() });
+        assert_eq!(checker.verdict(&[(at(1), "a".to_owned())]).lost, 1);
+    }
+}

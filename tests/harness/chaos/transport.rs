@@ -1,0 +1,185 @@
+//! The four transports, each as a bare client of its own: no code of ours is under this test but
+//! the server's.
+
+use std::fmt;
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::CHANNEL;
+use crate::frame::{Frame, PING, PONG, TEXT, masked};
+use crate::peer::KEY;
+
+/// A position in a channel's log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) epoch: String,
+    pub(super) offset: u64,
+}
+
+/// What a transport brings.
+#[derive(Debug)]
+pub(super) enum Event {
+    Message { at: Position, id: String },
+    Gap(Value),
+}
+
+/// How a stretch is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Poll,
+    LongPoll,
+    EventStream,
+    WebSocket,
+}
+
+/// How long a stretch waits for more before the reader hops on.
+const SILENCE: Duration = Duration::from_secs(1);
+
+impl Transport {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Poll, Self::LongPoll, Self::EventStream, Self::WebSocket];
+
+    /// Reads from behind `after` until `deliver` has enough, nothing more comes, or it breaks.
+    pub(super) fn read(
+        self,
+        url: &str,
+        after: &str,
+        deliver: &mut dyn FnMut(Event) -> bool,
+    ) -> io::Result<()> {
+        match self {
+            Self::Poll => poll(&format!("{url}/c/{CHANNEL}?after={after}&limit=1000"), deliver),
+            Self::LongPoll => poll(&format!("{url}/c/{CHANNEL}?after={after}&wait=1"), deliver),
+            Self::EventStream => event_stream(url, after, deliver),
+            Self::WebSocket => websocket(url, after, deliver),
+        }
+    }
+}
+
+/// An HTTP client that gives any status as an answer, and gives up after `timeout`.
+pub(super) fn agent(timeout: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder();
+    config.http_status_as_error(false).timeout_global(Some(timeout)).build().into()
+}
+
+/// The channel's position.
+pub(super) fn end(url: &str) -> Option<Position> {
+    let answer = agent(SILENCE).head(format!("{url}/c/{CHANNEL}")).call().ok()?;
+    let etag = answer.headers().get("etag")?.to_str().ok()?;
+    Position::parse(etag.trim_matches('"'))
+}
+
+fn poll(url: &str, deliver: &mut dyn FnMut(Event) -> bool) -> io::Result<()> {
+    let mut answer = agent(SILENCE * 5).get(url).call().map_err(io::Error::other)?;
+    let body = answer.body_mut().with_config().limit(1 << 30).read_to_string();
+    let body: Value = serde_json::from_str(&body.map_err(io::Error::other)?)?;
+    if let Some(gap) = body.get("gap") {
+        deliver(Event::Gap(gap.clone()));
+    }
+    // A poll is one answer: all of it has come, however much the reader wanted.
+    for message in body["messages"].as_array().ok_or_else(|| unexpected(&body))? {
+        deliver(event(message)?);
+    }
+    Ok(())
+}
+
+fn event_stream(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> io::Result<()> {
+    let request = agent(SILENCE * 3).get(format!("{url}/c/{CHANNEL}?after={after}&meta=1"));
+    let answer = request.header("Accept", "text/event-stream").call().map_err(io::Error::other)?;
+    if answer.status() != 200 {
+        return Err(io::Error::other(format!("status {}", answer.status())));
+    }
+    let mut data = String::new();
+    for line in BufReader::new(answer.into_body().into_reader()).lines() {
+        let line = line?;
+        if let Some(more) = line.strip_prefix("data:") {
+            data.push_str(more.strip_prefix(' ').unwrap_or(more));
+        } else if line.is_empty() && !data.is_empty() {
+            let json: Value = serde_json::from_str(&data)?;
+            data.clear();
+            if !deliver(event(&json)?) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `sockeye.v1` on the channel's own URL.
+fn websocket(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> io::Result<()> {
+    let host = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    let request = format!(
+        "GET /c/{CHANNEL}?after={after} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut reader = BufReader::new(stream);
+    expect_upgrade(&mut reader)?;
+    loop {
+        let frame = match Frame::read(&mut reader) {
+            Ok(frame) => frame,
+            // Nothing more comes for now.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match frame.first {
+            PING => reader.get_mut().write_all(&masked(PONG, &frame.payload))?,
+            TEXT => {
+                let json: Value = serde_json::from_slice(&frame.payload)?;
+                let is_news = json.get("at").is_some() || json.get("gap").is_some();
+                if is_news && json.get("hello").is_none() && !deliver(event(&json)?) {
+                    return Ok(());
+                }
+            }
+            _ => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
+fn expect_upgrade(reader: &mut BufReader<impl Read>) -> io::Result<()> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let is_open = head.starts_with("HTTP/1.1 101");
+    is_open.then_some(()).ok_or_else(|| io::Error::other(format!("no WebSocket: {head}")))
+}
+
+/// A message or a gap from its JSON, the same on every transport.
+fn event(json: &Value) -> io::Result<Event> {
+    if let Some(gap) = json.get("gap") {
+        return Ok(Event::Gap(gap.clone()));
+    }
+    let id = json["data"]["id"].as_str().ok_or_else(|| unexpected(json))?;
+    let at = Position::of(json).ok_or_else(|| unexpected(json))?;
+    Ok(Event::Message { at, id: id.to_owned() })
+}
+
+fn unexpected(json: &Value) -> io::Error {
+    io::Error::other(format!("not what the interface says: {json}"))
+}
+
+impl Position {
+    /// The `at` of a JSON object.
+    pub(super) fn of(json: &Value) -> Option<Self> {
+        Self::parse(json["at"].as_str()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (epoch, offset) = text.split_once('.')?;
+        Some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.offset)
+    }
+}
