@@ -191,9 +191,9 @@ async fn sweep(hub: Hub) -> io::Result<()> {
 async fn accept(listener: Listener, service: Service) -> io::Result<()> {
     loop {
         match listener.accept().await? {
-            Connection::Tcp(stream, peer) => service.secure_and_spawn(stream, Peer::tcp(peer)),
+            Connection::Tcp(stream, peer) => service.spawn_tcp(stream, Peer::tcp(peer)),
             #[cfg(unix)]
-            Connection::Unix(stream) => service.spawn(stream, Peer::unknown()),
+            Connection::Unix(stream) => service.spawn(stream, Peer::unknown(), false),
         }
     }
 }
@@ -238,23 +238,24 @@ impl Service {
         }
     }
 
-    /// Makes TLS of the connection first, if that is what is served here. With it comes HTTP/2, if
-    /// the client wants that (ALPN).
-    fn secure_and_spawn(&self, stream: TcpStream, peer: Peer) {
-        let Some(tls) = self.tls.clone() else { return self.spawn(stream, peer) };
+    /// Finds out what is spoken on the connection, then speaks it: what TLS has agreed on (ALPN), or
+    /// without TLS what the client begins with.
+    fn spawn_tcp(&self, stream: TcpStream, peer: Peer) {
         let service = self.clone();
         tokio::spawn(async move {
-            match timeout(service.head_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) if ServerTls::negotiated_http2(&stream) => {
-                    let routes = service.routes(peer);
-                    let Self { http2, head_timeout, write_timeout, .. } = service;
-                    let stream = Impatient::new(stream, write_timeout);
-                    let guest = service.channels.app().drain.admit();
-                    crate::http2::serve(http2, stream, routes, head_timeout, guest).await;
+            let opening = async {
+                if let Some(tls) = &service.tls {
+                    let stream = tls.accept(stream).await?;
+                    let is_http2 = ServerTls::negotiated_http2(&stream);
+                    service.spawn(stream, peer, is_http2);
+                } else {
+                    let is_http2 = begins_http2(&stream).await?;
+                    service.spawn(stream, peer, is_http2);
                 }
-                Ok(Ok(stream)) => service.spawn(stream, peer),
-                Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
-                Err(_) => {}
+                io::Result::Ok(())
+            };
+            if let Ok(Err(error)) = timeout(service.head_timeout, opening).await {
+                tracing::debug!(%error, "a connection did not begin");
             }
         });
     }
@@ -263,12 +264,31 @@ impl Service {
         Addressed { peer, service: self.router.clone() }
     }
 
-    fn spawn(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    fn spawn(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        is_http2: bool,
+    ) {
         let guest = self.channels.app().drain.admit();
-        let io = TokioIo::new(Impatient::new(io, self.write_timeout));
-        let connection = self.http1.serve_connection(io, self.routes(peer));
-        tokio::spawn(serve(connection.with_upgrades(), guest));
+        let (io, routes) = (Impatient::new(io, self.write_timeout), self.routes(peer));
+        if is_http2 {
+            let http2 = self.http2.clone();
+            tokio::spawn(crate::http2::serve(http2, io, routes, self.head_timeout, guest));
+        } else {
+            let connection = self.http1.serve_connection(TokioIo::new(io), routes);
+            tokio::spawn(serve(connection.with_upgrades(), guest));
+        }
     }
+}
+
+/// Whether the client speaks HTTP/2 without having asked (prior knowledge, RFC 9113 §3.3). What it
+/// has sent is looked at and not taken; the preface comes in one piece.
+async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut beginning = [0; PREFACE.len()];
+    let length = stream.peek(&mut beginning).await?;
+    Ok(beginning[..length] == *PREFACE)
 }
 
 /// Drives one connection of HTTP/1.1 to its end. An upgrade ends it, too: the WebSocket has a task of its

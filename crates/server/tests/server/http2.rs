@@ -170,6 +170,19 @@ async fn channels_answer_as_over_http_1() {
 }
 
 #[tokio::test]
+async fn without_tls_a_client_may_begin_with_http_2() {
+    let server = TestServer::start().await;
+    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let connection = sockeye::http2::Connection::connect(&client).await.unwrap();
+    let mut one = connection.open(client.clone()).await.unwrap().socket;
+    let mut two = connection.open(client).await.unwrap().socket;
+    server.publish("/c/chat", "over HTTP/1.1").await;
+    for socket in [&mut one, &mut two] {
+        assert_eq!(receive(socket).await, Message::from("over HTTP/1.1"));
+    }
+}
+
+#[tokio::test]
 async fn a_connect_that_is_no_websocket_is_refused() {
     let secure = Secure::start().await;
     let connect = Request::builder().method(Method::CONNECT).uri("localhost:80");
