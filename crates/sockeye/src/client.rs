@@ -17,11 +17,12 @@ use sockeye_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::OwnedMutexGuard,
     time::timeout,
 };
 
 use crate::{
-    Address, AddressError, ConnectError, Proxy, WebSocket, random,
+    Address, AddressError, ConnectError, Proxy, Turns, WebSocket, random,
     reach::Way,
     redirect::redirect,
     socket::{Agreed, Io, Shared},
@@ -71,6 +72,7 @@ pub struct Client {
     pub(crate) timeout: Duration,
     way: Way,
     redirects: usize,
+    turns: Option<Turns>,
     #[cfg(feature = "tls")]
     tls: crate::tls::ClientTls,
 }
@@ -103,6 +105,7 @@ impl Client {
             timeout: Duration::from_secs(10),
             way: Way::Environment,
             redirects: 0,
+            turns: None,
             #[cfg(feature = "tls")]
             tls: crate::tls::ClientTls::new(),
         })
@@ -196,6 +199,15 @@ impl Client {
         self
     }
 
+    /// Waits for its turn before it connects: one attempt at a time to each host and port among those
+    /// that share the [`Turns`], until it is open or has failed (RFC 6455 §4.1). The time for opening
+    /// begins then. Default: waits for nobody. It means nothing where the transport is there already,
+    /// or shared.
+    pub fn turns(mut self, turns: impl Into<Option<Turns>>) -> Self {
+        self.turns = turns.into();
+        self
+    }
+
     /// Sets whom to trust with `wss://` URLs, and who to be. Default: the authorities that the system
     /// trusts, and nobody.
     #[cfg(feature = "tls")]
@@ -220,6 +232,7 @@ impl Client {
     /// As [`connect`](Self::connect).
     pub async fn open(mut self) -> Result<Opened, ConnectError> {
         let limit = self.timeout;
+        let mut turn = self.take_turn().await;
         let opening = async {
             loop {
                 let (stream, _) = self.reach(&[HTTP_11]).await?;
@@ -228,6 +241,8 @@ impl Client {
                         if self.redirects > 0 =>
                     {
                         self.redirect(response)?;
+                        drop(turn.take());
+                        turn = self.take_turn().await;
                     }
                     opened => return opened,
                 }
@@ -265,6 +280,20 @@ impl Client {
         reaching.map_err(|_| ConnectError::Timeout(limit))?.map(|(stream, _)| stream)
     }
 
+    /// Waits until nobody else connects to the server, as far as it takes turns.
+    pub(crate) async fn take_turn(&self) -> Option<OwnedMutexGuard<()>> {
+        match &self.turns {
+            Some(turns) => Some(turns.take(&self.address.host(), self.address.port()).await),
+            None => None,
+        }
+    }
+
+    /// Sets the way to the server.
+    pub(crate) fn way(mut self, way: Way) -> Self {
+        self.way = way;
+        self
+    }
+
     /// Connects to the server, to speak one of these protocols; gives which one the server has chosen,
     /// if TLS is spoken and it knows how to choose (ALPN).
     pub(crate) async fn reach(
@@ -293,7 +322,8 @@ impl Client {
         #[cfg(not(feature = "tls"))]
         let secured = {
             drop((protocols, stream));
-            Err(io::Error::other("this program was built without TLS"))
+            let without = "this program was built without TLS";
+            Err(io::Error::new(io::ErrorKind::Unsupported, without))
         };
         secured.map_err(|error| ConnectError::Tls { host, error })
     }

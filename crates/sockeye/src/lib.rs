@@ -62,6 +62,7 @@ mod socket;
 pub mod tls;
 #[cfg(feature = "tower")]
 mod tower;
+mod turns;
 mod upgrade;
 pub mod web;
 
@@ -83,5 +84,6 @@ pub use self::{
     proxy::{Proxy, ProxyError},
     server::{Incoming, Listener, PeerAddr, Server},
     socket::{MessageReader, MessageWriter, Reader, WebSocket, Writer},
+    turns::Turns,
     upgrade::{Opening, Upgrade},
 };

@@ -7,11 +7,12 @@ use std::{collections::HashSet, error::Error, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode, header::ORIGIN};
-use sockeye::{Client, ConnectError, DeflateConfig, Incoming, ResponseError, Server};
+use sockeye::{Client, ConnectError, DeflateConfig, Incoming, ResponseError, Server, Turns};
 use sockeye_proto::handshake::accept_key;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -252,4 +253,47 @@ async fn w016_w042_with_tls_nothing_of_the_websocket_is_seen_on_the_way() -> Out
         assert!(!seen.windows(word.len()).any(|bytes| bytes == word.as_bytes()), "{word}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn w008_w009_w010_w011_clients_that_take_turns_connect_to_a_server_one_at_a_time() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    // The server says who is there, and answers when it is told to.
+    let (arrived, mut arrivals) = mpsc::channel::<Incoming>(8);
+    tokio::spawn(server.run(move |incoming: Incoming| {
+        let arrived = arrived.clone();
+        async move {
+            let _ = arrived.send(incoming).await;
+            Outcome::Ok(())
+        }
+    }));
+    let turns = Turns::new();
+    let connect = |host: &str, path: usize, turns: Option<&Turns>| {
+        let client = Client::new(&format!("ws://{host}:{port}/{path}")).unwrap().no_proxy();
+        tokio::spawn(client.turns(turns.cloned()).connect())
+    };
+    let waiting: Vec<_> = (0..3).map(|path| connect("127.0.0.1", path, Some(&turns))).collect();
+    let mut first = timeout(PATIENCE, arrivals.recv()).await.unwrap().unwrap();
+    // Another name is another server, and who takes no turns does not wait.
+    let others = [connect("localhost", 3, Some(&turns)), connect("127.0.0.1", 4, None)];
+    for other in others {
+        let incoming = timeout(PATIENCE, arrivals.recv()).await.unwrap().unwrap();
+        assert!(["/3", "/4"].contains(&incoming.path()), "{}", incoming.path());
+        incoming.accept().await.unwrap();
+        drop(other);
+    }
+    // The others come when the one before is open, or has failed.
+    for number in 0..3 {
+        assert!(arrivals.try_recv().is_err(), "one at a time");
+        match number {
+            0 => drop(first.accept().await.unwrap()),
+            1 => first.refuse(StatusCode::FORBIDDEN, "no").await,
+            _ => return drop(first.accept().await.unwrap()),
+        }
+        first = timeout(PATIENCE, arrivals.recv()).await.unwrap().unwrap();
+    }
+    for opening in waiting {
+        let _ = opening.await.unwrap();
+    }
 }

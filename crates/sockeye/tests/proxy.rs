@@ -13,7 +13,11 @@ use http::{
     HeaderValue, StatusCode,
     header::{AUTHORIZATION, COOKIE, LOCATION},
 };
-use sockeye::{Client, ConnectError, Incoming, Proxy, ProxyError, Refusal, Server};
+use sockeye::{
+    Client, ConnectError, Incoming, Proxy, ProxyError, Refusal, Server,
+    reconnect::{Down, Verdict},
+    web::{StreamOptions, WebSocket, WebSocketStream},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -147,6 +151,42 @@ async fn x04_what_a_proxy_answers_instead_is_told() {
         let error = client.connect().await.unwrap_err().to_string();
         assert!(error.contains(told) && error.contains(&proxy), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_know_who_asks_is_not_asked_again() {
+    let cases = [
+        ("http", "HTTP/1.1 407 Who?\r\n\r\n", Verdict::Final),
+        ("http", "HTTP/1.1 502 Bad Gateway\r\n\r\n", Verdict::Retry),
+        ("socks5h", "\x05\u{ff}\r\n\r\n", Verdict::Final),
+    ];
+    for (scheme, answer, verdict) in cases {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("{scheme}://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        // Latin-1, so that 0xff is one byte.
+        let answer: Vec<u8> = answer.chars().map(|c| c as u32 as u8).collect();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        });
+        let error = client("ws://h.example/", &proxy).connect().await.unwrap_err();
+        assert!(matches!(error, ConnectError::Proxy { .. }), "{error:?}");
+        assert_eq!(Down::NotOpened(error).verdict(), verdict);
+    }
+}
+
+#[tokio::test]
+async fn a_page_goes_through_the_proxy_it_is_told_to() {
+    let port = serve(bind().await).await;
+    let (proxy, mut requests) = socks_proxy().await;
+    let proxy: Proxy = format!("socks5://ann:secret@127.0.0.1:{proxy}").parse().unwrap();
+    let page = WebSocket::builder().proxy(proxy);
+    let options = StreamOptions::default().builder(page);
+    let url = format!("ws://127.0.0.1:{port}/");
+    let mut opened = WebSocketStream::connect(&url, options).await.unwrap();
+    assert!(requests.recv().await.is_some());
+    assert!(opened.reader.read().await.unwrap().unwrap().as_text().unwrap().starts_with("/ "));
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ use rustls::{
 };
 use sockeye::{
     Client, CloseCode, ConnectError, Incoming, Server, WebSocket,
+    reconnect::{Down, Verdict},
     tls::{ClientTls, ServerTls, TlsError},
+    web::{self, StreamOptions, WebSocketStream},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -93,6 +95,48 @@ async fn w015_certificates_that_prove_nothing_are_refused() {
         let reckless = authority.trusted().danger_accept_invalid_certificates();
         assert_echo(&mut connect(&url, reckless).await.unwrap(), "hello").await;
     }
+}
+
+#[tokio::test]
+async fn who_is_not_trusted_is_not_tried_again_but_a_broken_handshake_is() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let untrusted = serve(stranger.identity("localhost").server()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let garbage = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    for (port, verdict) in [(untrusted, Verdict::Final), (garbage, Verdict::Retry)] {
+        let url = format!("wss://localhost:{port}/");
+        let error = connect(&url, authority.trusted()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+        assert_eq!(Down::NotOpened(error).verdict(), verdict);
+    }
+}
+
+#[tokio::test]
+async fn a_page_trusts_whom_it_is_told_to() {
+    let authority = Authority::new();
+    let url = format!("wss://localhost:{}/", serve(authority.identity("localhost").server()).await);
+    let page = web::WebSocket::builder().no_proxy();
+    let options = StreamOptions::default().builder(page.clone());
+    assert!(WebSocketStream::connect(&url, options).await.is_err());
+
+    let page = page.tls(authority.trusted());
+    let options = StreamOptions::default().builder(page.clone());
+    let mut opened = WebSocketStream::connect(&url, options).await.unwrap();
+    opened.writer.write("hello").await.unwrap();
+    assert_eq!(opened.reader.read().await.unwrap().unwrap().as_text(), Some("hello"));
+
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let socket = page.open(&url, ()).unwrap();
+    for name in ["open", "error"] {
+        let sender = sender.clone();
+        socket.add_event_listener(name, move |event| sender.send(event.name().to_owned()).unwrap());
+    }
+    assert_eq!(events.recv().await.as_deref(), Some("open"));
 }
 
 #[tokio::test]

@@ -95,7 +95,12 @@ impl HeadReader {
     pub(super) fn parse_request(&self, head: &[u8]) -> Result<Request<()>, MalformedHead> {
         let mut fields = vec![httparse::EMPTY_HEADER; self.limits.fields];
         let mut parsed = httparse::Request::new(&mut fields);
-        self.require_complete(parsed.parse(head))?;
+        let result = parsed.parse(head);
+        // A target with a space in it looks like another version, and is none.
+        if result == Err(httparse::Error::Version) && !names_version(head) {
+            return Err(MalformedHead::Syntax("its first line is malformed"));
+        }
+        self.require_complete(result)?;
         let method = parsed.method.unwrap_or_default();
         let target = parsed.path.unwrap_or_default();
         if target.contains('#') {
@@ -152,6 +157,13 @@ impl HeadReader {
         }
         Ok(headers)
     }
+}
+
+/// Whether the first line has three words of which the last is a version of HTTP.
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').find(|line| !line.trim_ascii().is_empty());
+    let mut words = line.unwrap_or_default().trim_ascii_start().split(|&byte| byte == b' ').skip(2);
+    words.next().is_some_and(|word| word.starts_with(b"HTTP/")) && words.next().is_none()
 }
 
 fn version(minor: Option<u8>) -> Version {

@@ -137,6 +137,15 @@ fn w020_w040_any_version_but_http_1_1_is_505() {
 }
 
 #[test]
+fn w019_w040_a_target_with_a_space_is_400_and_no_version() {
+    for line in
+        ["GET /a b HTTP/1.1", "GET /a HTTP/1.1 HTTP/1.1", "GET / HTTX/1.1", "GET /  HTTP/1.1"]
+    {
+        refuses(&with(0, &[line]), 400);
+    }
+}
+
+#[test]
 fn w019_w040_ws8_what_is_not_http_is_400() {
     for line in ["GET /chat", "GET", "\u{16}\u{3}\u{1}", "GET  /chat HTTP/1.1", "hello there"] {
         refuses(&with(0, &[line]), 400);

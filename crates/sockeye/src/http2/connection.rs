@@ -66,6 +66,7 @@ impl Connection {
     /// ([`ConnectError::NoExtendedConnect`]).
     pub async fn connect(client: &Client) -> Result<Self, ConnectError> {
         let limit = client.timeout;
+        let _turn = client.take_turn().await;
         let connecting = async {
             let (stream, protocol) = client.reach(&[HTTP_2, HTTP_11]).await?;
             if client.address.is_secure() && protocol.as_deref() != Some(HTTP_2) {

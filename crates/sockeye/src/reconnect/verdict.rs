@@ -1,11 +1,15 @@
 //! Whether it makes sense to connect again.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use http::{StatusCode, header::RETRY_AFTER};
-use sockeye_proto::{CloseCode, Closed, Peer, handshake::ResponseError};
+use sockeye_proto::{
+    CloseCode, Closed, Peer,
+    handshake::ResponseError,
+    proxy::{HttpConnectError, Socks5Error},
+};
 
-use crate::ConnectError;
+use crate::{ConnectError, ProxyError};
 
 /// How long to stay away from a server that says 1013, try again later.
 const LATER: Duration = Duration::from_secs(5);
@@ -36,7 +40,11 @@ impl Down {
     /// * what this side has closed, and what the server has closed with 1000 (it is done), 1003, 1008 or
     ///   1010 (it does not want what this client does);
     /// * an answer that refuses, 3xx or 4xx, apart from 408 (too slow) and 429 (too often);
-    /// * an address or a request that is none.
+    /// * an address or a request that is none;
+    /// * a certificate that is not to be trusted, the server's or the proxy's: whoever answers there is
+    ///   not who was meant, or will not be until somebody looks;
+    /// * a proxy that does not accept the name and password, or wants some, and one that cannot be
+    ///   asked.
     ///
     /// All else may get better. `Retry-After` is heeded where it is a number of seconds; 1013 (try
     /// again later) asks for 5 s.
@@ -56,10 +64,43 @@ impl Down {
                     None => Verdict::Retry,
                 }
             }
-            Self::NotOpened(ConnectError::Address(_) | ConnectError::Request(_)) => Verdict::Final,
-            Self::NotOpened(_) => Verdict::Retry,
+            Self::NotOpened(error) => match is_final(error) {
+                true => Verdict::Final,
+                false => Verdict::Retry,
+            },
         }
     }
+}
+
+/// Whether trying again would only be turned away again, for the same reason.
+fn is_final(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Address(_) | ConnectError::Request(_) | ConnectError::Redirect { .. } => true,
+        ConnectError::Tls { error, .. } => is_distrust(error),
+        ConnectError::Proxy { error, .. } => match error {
+            ProxyError::Http(HttpConnectError::Authentication(_))
+            | ProxyError::Invalid(_)
+            | ProxyError::Socks5(Socks5Error::Credentials | Socks5Error::Method)
+            | ProxyError::Socks5Request(_) => true,
+            ProxyError::Tls(error) => is_distrust(error),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether TLS failed because of who the other side is, or because there is no TLS in this program.
+fn is_distrust(error: &io::Error) -> bool {
+    #[cfg(feature = "tls")]
+    if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return matches!(
+            inner,
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::UnsupportedNameType
+        );
+    }
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
 }
 
 fn of_closed(closed: &Closed) -> Verdict {

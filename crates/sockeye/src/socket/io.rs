@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{
@@ -29,11 +29,14 @@ impl Io {
     }
 
     /// Closes the stream for both directions, without waiting for anything.
-    pub(crate) fn close(mut self, cx: &mut Context<'_>) {
-        if let Self::Boxed(stream) = &mut self {
-            // TLS announces its end (RFC 8446 §6.1); a peer that does not take it does not need it.
-            let _ = Pin::new(stream).poll_shutdown(cx);
-        }
+    pub(crate) fn close(mut self) {
+        let Self::Boxed(stream) = &mut self else { return };
+        // What a stream shares with its other end may keep the last waker that it was given, and with
+        // it the connection, until that end does something: it gets one that leads nowhere.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut [0]));
+        // TLS announces its end (RFC 8446 §6.1); a peer that does not take it does not need it.
+        let _ = Pin::new(stream).poll_shutdown(cx);
     }
 
     fn inner(&mut self) -> Pin<&mut dyn Duplex> {

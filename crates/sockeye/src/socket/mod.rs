@@ -18,6 +18,8 @@ mod message_writer;
 mod reader;
 mod shared;
 mod state;
+#[cfg(test)]
+mod tests;
 mod websocket;
 mod writer;
 

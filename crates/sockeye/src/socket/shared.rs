@@ -144,9 +144,9 @@ impl Shared {
         let written = |state: &State| state.queued() == 0 || state.has_ended();
         self.poll_until(cx, written).map(|()| {
             let state = self.state();
-            match state.queued() {
-                0 => Ok(()),
-                _ => Err(state.send_error(sockeye_proto::Misuse::Closing)),
+            match state.discarded {
+                false => Ok(()),
+                true => Err(state.send_error(sockeye_proto::Misuse::Closing)),
             }
         })
     }

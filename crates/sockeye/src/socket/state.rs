@@ -64,6 +64,8 @@ pub(super) struct State {
     read_ended: bool,
     /// Whether the transport takes no more bytes; it may still have some to give.
     write_failed: bool,
+    /// Whether something was queued that was never written.
+    pub(super) discarded: bool,
     /// The transport's own error, if it had one.
     io_error: Option<io::Error>,
     end_reported: bool,
@@ -108,6 +110,7 @@ impl State {
             watched: None,
             read_ended: false,
             write_failed: false,
+            discarded: false,
             io_error: None,
             end_reported: false,
             companions: Vec::new(),
@@ -393,8 +396,7 @@ impl State {
                 break Pin::new(io).poll_flush(cx);
             }
             if self.write_failed {
-                outbox.advance(outbox.remaining());
-                return;
+                return self.discard_queued();
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = outbox.chunks_vectored(&mut slices);
@@ -413,9 +415,16 @@ impl State {
             // The peer's last words may still be there to be read; the end will show there.
             self.write_failed = true;
             self.io_error.get_or_insert(error);
-            let outbox = self.connection.transmit();
-            outbox.advance(outbox.remaining());
+            self.discard_queued();
         }
+    }
+
+    /// Throws away what can not be written any more.
+    fn discard_queued(&mut self) {
+        self.discarded |= self.queued() > 0;
+        self.behind_stream = Vec::new();
+        let outbox = self.connection.transmit();
+        outbox.advance(outbox.remaining());
     }
 
     /// The next message, or part of one, among the bytes received.
@@ -515,8 +524,9 @@ impl State {
                 // Before the peer sees the end: its place is free when it comes back.
                 self.companions = Vec::new();
                 if let Some(io) = self.io.take() {
-                    io.close(cx);
+                    io.close();
                 }
+                self.discard_queued();
                 self.input = BytesMut::new();
             }
         }

@@ -9,10 +9,10 @@ use http::{
 use url::Url;
 
 use super::{
-    DomException, Protocols, Turns, WebSocket,
+    DomException, Protocols, WebSocket,
     opening::{Opening, check_protocols, parse_url},
 };
-use crate::{Address, Config, DeflateConfig};
+use crate::{Address, Config, DeflateConfig, Proxy, Turns, reach::Way};
 
 /// How long opening may take: browsers are patient.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,6 +40,9 @@ pub struct Builder {
     turns: Option<Turns>,
     deflate: Option<DeflateConfig>,
     max_buffered: u64,
+    way: Way,
+    #[cfg(feature = "tls")]
+    tls: crate::tls::ClientTls,
 }
 
 impl Default for Builder {
@@ -52,6 +55,9 @@ impl Default for Builder {
             turns: Some(Turns::process_wide()),
             deflate: Some(page_offer()),
             max_buffered: MAX_BUFFERED,
+            way: Way::Environment,
+            #[cfg(feature = "tls")]
+            tls: crate::tls::ClientTls::new(),
         }
     }
 }
@@ -113,6 +119,27 @@ impl Builder {
     /// `permessage-deflate; client_max_window_bits`, which leaves everything to the server.
     pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
         self.deflate = deflate.into();
+        self
+    }
+
+    /// Sets whom to trust with `wss:` URLs, and who to be; as [`Client::tls`](crate::Client::tls).
+    /// Default: the authorities that the system trusts, and nobody.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Goes through this proxy. Default: the one that the environment asks for; see
+    /// [`Client::proxy`](crate::Client::proxy).
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.way = Way::Proxy(Box::new(proxy));
+        self
+    }
+
+    /// Goes straight to the server, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.way = Way::Straight;
         self
     }
 
@@ -181,6 +208,9 @@ impl Builder {
             timeout: self.timeout,
             turns: self.turns.clone(),
             deflate: self.deflate.clone(),
+            way: self.way.clone(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
         })
     }
 }

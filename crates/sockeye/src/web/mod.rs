@@ -76,7 +76,6 @@ mod state;
 mod stream;
 mod target;
 mod task;
-mod turns;
 
 pub use self::{
     blob::Blob,
@@ -93,5 +92,4 @@ pub use self::{
         WebSocketError, WebSocketStream,
     },
     target::ListenerId,
-    turns::Turns,
 };

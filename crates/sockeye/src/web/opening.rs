@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::Url;
 
-use super::{Cause, DomException, Turns, ports};
-use crate::{Address, Client, Config, DeflateConfig, WebSocket};
+use super::{Cause, DomException, ports};
+use crate::{Address, Client, Config, DeflateConfig, Turns, WebSocket, reach::Way};
 
 /// The subprotocols that a constructor takes: none, `()`; one, `"chat"`; or a list,
 /// `["chat", "superchat"]`.
@@ -88,6 +88,9 @@ pub(super) struct Opening {
     pub(super) timeout: Duration,
     pub(super) turns: Option<Turns>,
     pub(super) deflate: Option<DeflateConfig>,
+    pub(super) way: Way,
+    #[cfg(feature = "tls")]
+    pub(super) tls: crate::tls::ClientTls,
 }
 
 /// An open connection with what was agreed on.
@@ -100,19 +103,21 @@ pub(super) struct Opened {
 impl Opening {
     /// Opens the connection, when it is its turn. Dropped, it gives the attempt up.
     pub(super) async fn run(self) -> Result<Opened, Cause> {
-        let (host, port) = (self.address.host(), self.address.port());
+        let port = self.address.port();
         if ports::is_blocked(port) {
             return Err(Cause::BlockedPort(port));
         }
-        let _turn = match &self.turns {
-            Some(turns) => Some(turns.take(&host, port).await),
-            None => None,
-        };
         let mut client = Client::new(self.address.url().as_str())
             .map_err(crate::ConnectError::from)?
             .config(self.config)
             .timeout(self.timeout)
-            .deflate(self.deflate);
+            .deflate(self.deflate)
+            .way(self.way)
+            .turns(self.turns);
+        #[cfg(feature = "tls")]
+        {
+            client = client.tls(self.tls);
+        }
         for protocol in &self.protocols {
             client = client.subprotocol(protocol);
         }

@@ -99,7 +99,7 @@ impl StreamOptions {
         self
     }
 
-    /// Sets what a page would have: its address, origin, cookies, limits.
+    /// Sets what a page would have: its address, origin, cookies, limits, whom it trusts, its proxy.
     pub fn builder(mut self, builder: Builder) -> Self {
         self.builder = builder;
         self

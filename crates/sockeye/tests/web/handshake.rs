@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sockeye::web::{Turns, WebSocket};
+use sockeye::{Turns, web::WebSocket};
 use tokio::time::sleep;
 
 use crate::support::{Events, Told, answer, clean, echo, failed, script, serve, switch};

@@ -1,0 +1,72 @@
+//! What a connection leaves behind, seen from inside.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use futures_sink::Sink;
+use sockeye_proto::{Config, Connection, Message};
+use tokio::io::{AsyncReadExt, duplex};
+
+use super::{Agreed, Io, Shared, WebSocket};
+
+fn open(io: Io, config: Config) -> (WebSocket, Weak<Shared>) {
+    let connection = Connection::client(config, Box::new(|| [0; 4]), Instant::now());
+    let agreed = Agreed { subprotocol: None, deflate: None };
+    let shared = Shared::new(io, connection, BytesMut::new(), agreed);
+    let weak = Arc::downgrade(&shared);
+    (WebSocket::new(shared), weak)
+}
+
+async fn until(mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it takes too long");
+}
+
+/// A link in memory keeps the wakers of both ends until one of them does something.
+#[tokio::test]
+async fn a_connection_whose_peer_does_nothing_is_freed_when_it_is_dropped() {
+    let config = Config::default().close_timeout(Duration::from_millis(20));
+    let (near, mut far) = duplex(1 << 10);
+    let (socket, shared) = open(Io::boxed(near), config);
+    drop(socket);
+    until(|| shared.strong_count() == 0).await;
+    // The peer was there all the time, and finds the Close and the end.
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, [0x88, 0x80, 0, 0, 0, 0]);
+}
+
+/// One that waited to write stays known to such a link until the peer reads, but holds nothing.
+#[tokio::test]
+async fn what_a_peer_did_not_take_is_freed_with_the_transport() {
+    let config = Config::default().close_timeout(Duration::from_millis(20));
+    let (near, mut far) = duplex(1 << 10);
+    let (mut socket, shared) = open(Io::boxed(near), config);
+    socket.send(vec![0; 200_000]).await.unwrap();
+    drop(socket);
+    until(|| shared.upgrade().is_none_or(|shared| shared.queued() == 0)).await;
+    far.read_to_end(&mut Vec::new()).await.unwrap();
+    until(|| shared.strong_count() == 0).await;
+}
+
+#[tokio::test]
+async fn flushing_what_the_peer_did_not_take_is_an_error() {
+    let config = Config::default().close_timeout(Duration::from_millis(20));
+    let (near, far) = duplex(1 << 10);
+    let (socket, _) = open(Io::boxed(near), config);
+    let (_reader, mut writer) = socket.split();
+    writer.send(vec![0; 200_000]).await.unwrap();
+    writer.start_close(None);
+    let flushed = poll_fn(|cx| Sink::<Message>::poll_flush(Pin::new(&mut writer), cx)).await;
+    assert!(flushed.is_err());
+    drop(far);
+}
