@@ -16,6 +16,7 @@ fn the_browser_tests_pass() {
     let status = Command::new("node")
         .args(["--test", "--test-reporter=spec"])
         .args(test_files())
+        .env("SOCKEYE_BIN", sockeye_tests::program::path())
         .env("SOCKEYE_URL", server.http(""))
         .env("SOCKEYE_ECHO_URL", echo.ws("/"))
         .env("SOCKEYE_SERVERS", Value::from(urls).to_string())

@@ -156,6 +156,13 @@ impl Sockeye {
         Self::spawn(command, &args)
     }
 
+    /// `sockeye serve` on this address, with these options besides.
+    #[must_use]
+    pub fn serve_at(address: SocketAddr, options: &[&str]) -> Self {
+        let serve = ["serve", "--listen", &address.to_string(), "--admin", "off"];
+        Self::start(&[&serve, options].concat())
+    }
+
     fn start(args: &[&str]) -> Self {
         Self::spawn(command(args), args)
     }
