@@ -19,7 +19,7 @@ const MAX_ID: usize = 64;
 
 /// How deeply a command may be nested, `data` included: as deep as readers in other languages
 /// follow without complaint.
-const MAX_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 100;
 
 /// Base64 as browsers write it; who leaves out the `=` at the end is understood, too.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -266,4 +266,78 @@ fn skip_string(bytes: &mut impl Iterator<Item = u8>) {
 
 fn bad_request(detail: impl Display) -> Problem {
     Problem::new(Code::BadRequest, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// JSON of every kind, written with spaces here and there.
+    fn json_text() -> impl Strategy<Value = String> {
+        let scalar = prop_oneof![
+            Just("null".to_owned()),
+            any::<bool>().prop_map(|bool| bool.to_string()),
+            "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,9})?([eE][-+]?[0-9]{1,3})?",
+            any::<String>().prop_map(|text| json!(text).to_string()),
+        ];
+        scalar.prop_recursive(6, 40, 5, |value| {
+            let members = prop::collection::vec(("[a-z]{0,3}", value.clone()), 0..5);
+            prop_oneof![
+                prop::collection::vec(value, 0..5)
+                    .prop_map(|list| format!("[{}]", list.join(" ,"))),
+                members.prop_map(|members| {
+                    let pair = |(name, value): &(String, String)| format!("\"{name}\" :\n{value}");
+                    let pairs: Vec<_> = members.iter().map(pair).collect();
+                    format!("{{{}}}", pairs.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_command_or_a_mistake_that_can_be_told(text in "\\PC*|[\\[\\]{}:,\"a-z0-9\\\\. ]{0,80}") {
+            if let Err(mistake) = Command::parse(&text) {
+                let told: Value = serde_json::from_str(&mistake.frame()).unwrap();
+                prop_assert!(told["err"]["code"].is_string());
+            }
+        }
+
+        #[test]
+        fn json_is_published_byte_for_byte(data in json_text()) {
+            let frame = format!("{{\"data\": {data} ,\"op\":\"pub\",\"id\":5}}");
+            let command = Command::parse(&frame).unwrap();
+            let Op::Channel(None, Deed::Publish { payload, .. }) = &command.op else {
+                panic!("{command:?}")
+            };
+            match payload {
+                Payload::Json(json) => prop_assert_eq!(*json, data),
+                Payload::Text(text) => prop_assert_eq!(json!(text), serde_json::from_str::<Value>(&data).unwrap()),
+                Payload::Bytes(_) => panic!("{command:?}"),
+            }
+        }
+
+        #[test]
+        fn a_wrong_member_does_not_hide_the_id(
+            member in prop::sample::select(vec!["ch", "after", "limit", "b64", "event", "op", "presence"]),
+            value in json_text(),
+            id in prop_oneof!["-?[1-9][0-9]{0,9}", "\"[a-z]{0,20}\""],
+        ) {
+            let frame = format!("{{\"{member}\":{value},\"id\":{id}}}");
+            let mistake = Command::parse(&frame).expect_err("at least the op is missing, or wrong");
+            prop_assert_eq!(mistake.id.map(|Id(id)| id), Some(&*id));
+        }
+    }
+
+    #[test]
+    fn depth_is_counted_outside_strings_only() {
+        for (json, expected) in
+            [("1", 0), ("[]", 1), ("[[],{}]", 2), (r#"["[[[","\"[["]"#, 1), ("[[", 2), ("]]", 0)]
+        {
+            assert_eq!(depth(json), expected, "{json}");
+        }
+    }
 }
