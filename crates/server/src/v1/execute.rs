@@ -20,11 +20,11 @@ type Done = Result<Option<String>, Problem>;
 
 impl Session {
     /// Does what a command says, and answers it.
-    pub(super) fn execute(&mut self, Command { id, op }: Command<'_>) {
+    pub(super) async fn execute(&mut self, Command { id, op }: Command<'_>) {
         let done = match op {
             Op::Authenticate { token } => self.authenticate(&token, id),
             Op::Ping => Ok(Some(String::new())),
-            Op::Channel(channel, deed) => self.execute_on(channel, deed, id),
+            Op::Channel(channel, deed) => self.execute_on(channel, deed, id).await,
         };
         match done {
             Ok(Some(members)) => self.answer(frame::ok(id, members)),
@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    fn execute_on(
+    async fn execute_on(
         &mut self,
         channel: Option<ChannelName>,
         deed: Deed<'_>,
@@ -41,6 +41,7 @@ impl Session {
     ) -> Done {
         let channel = channel.or_else(|| self.home.clone());
         let channel = channel.ok_or_else(|| bad_request("Say which channel: `ch`."))?;
+        self.app.load(&self.caller, &channel).await?;
         match deed {
             Deed::Publish { payload, event, key } => {
                 self.publish(&channel, &payload, event, key.as_deref(), id)

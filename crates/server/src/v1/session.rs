@@ -114,7 +114,7 @@ impl Session {
                 ending = &mut self.expiry => return Some(ending),
                 Some(answer) = self.publishing.next() => self.answer(answer),
                 message = incoming.next(), if may_listen => {
-                    if let Err(ending) = self.hear(message?.ok()?) {
+                    if let Err(ending) = self.hear(message?.ok()?).await {
                         return Some(ending);
                     }
                 }
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// Takes a frame of the client's.
-    fn hear(&mut self, message: Message) -> Result<(), Ending> {
+    async fn hear(&mut self, message: Message) -> Result<(), Ending> {
         let Message::Text(text) = message else { return Err(ending::NOT_TEXT) };
         if self.caller.is_stranger() && text.len() > MAX_OF_STRANGER {
             return Err(ending::TOO_LARGE);
@@ -182,7 +182,7 @@ impl Session {
                 let detail = format_args!("At most {rate} commands in a second, {burst} at once.");
                 self.answer(frame::err(command.id, &Problem::new(Code::TooMany, detail)));
             }
-            Ok(command) => self.execute(command),
+            Ok(command) => self.execute(command).await,
             Err(mistake) => self.answer(mistake.frame()),
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Subscriptions: where they begin, in which order messages come, and what is missing.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sockeye::{Client, DeflateConfig};
 use sockeye_hub::Publication;
 
@@ -155,31 +155,59 @@ async fn a_long_history_does_not_hold_up_another_channel() {
     assert!(of_busy < 5000, "{of_busy} messages of the busy channel came before");
 }
 
+/// One reader hops from transport to transport and from server to server, and hears everything once.
 #[tokio::test]
-async fn one_position_means_the_same_in_v1_and_in_polls() {
-    let server = TestServer::start().await;
-    let mut connection = V1::connect(&server, "/connect").await;
-    let mut at = connection.subscribe("chat").await["at"].as_str().unwrap().to_owned();
+async fn one_position_means_the_same_on_every_transport_and_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let data = directory.path().to_owned();
+        TestServer::with(move |options| options.data = Some(data))
+    };
+    let mut server = start().await;
+    let mut at = V1::connect(&server, "/c/chat").await.hello["at"].as_str().unwrap().to_owned();
     let mut heard = Vec::new();
-    for hop in 0..6 {
+    for hop in 0..12 {
         for number in 3 * hop..3 * hop + 3 {
             server.publish("/c/chat", &number.to_string()).await;
         }
-        if hop % 2 == 0 {
-            let poll = server.get(&format!("/c/chat?after={at}")).await.json();
-            heard.extend(poll["messages"].as_array().unwrap().iter().map(|m| m["data"].clone()));
-            at = poll["at"].as_str().unwrap().to_owned();
-        } else {
-            let mut connection = V1::connect(&server, &format!("/c/chat?after={at}")).await;
-            for _ in 0..3 {
-                let message = connection.receive().await;
-                heard.push(message["data"].clone());
-                at = message["at"].as_str().unwrap().to_owned();
-            }
+        let path = format!("/c/chat?after={at}");
+        let messages = match hop % 4 {
+            0 => by_v1(&server, &path).await,
+            1 => by_events(&server, &format!("{path}&meta=1")).await,
+            2 => by_poll(&server, &path).await,
+            _ => by_poll(&server, &format!("{path}&wait=25")).await,
+        };
+        assert_eq!(messages.len(), 3);
+        at = messages[2]["at"].as_str().unwrap().to_owned();
+        heard.extend(messages.into_iter().map(|mut message| message["data"].take()));
+        if hop % 3 == 2 {
+            server.stop().await;
+            server = start().await;
         }
     }
-    let all: Vec<_> = (0..18).map(|number: u32| json!(number.to_string())).collect();
+    let all: Vec<_> = (0..36).map(|number: u32| json!(number.to_string())).collect();
     assert_eq!(heard, all);
+}
+
+async fn by_v1(server: &TestServer, path: &str) -> Vec<Value> {
+    let mut connection = V1::connect(server, path).await;
+    assert_eq!(connection.hello["recovered"], true);
+    let mut messages = Vec::new();
+    for _ in 0..3 {
+        messages.push(connection.receive().await);
+    }
+    messages
+}
+
+async fn by_events(server: &TestServer, path: &str) -> Vec<Value> {
+    let events = server.events(path).await.until_events(3).await;
+    events.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect()
+}
+
+async fn by_poll(server: &TestServer, path: &str) -> Vec<Value> {
+    let mut page = server.get(path).await.json();
+    assert_eq!(page.get("gap"), None);
+    page["messages"].as_array_mut().unwrap().drain(..).collect()
 }
 
 #[tokio::test]
