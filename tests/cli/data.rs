@@ -203,7 +203,7 @@ fn a_second_server_on_the_same_directory_is_told_why_it_can_not_start() {
     let dir = TempDir::new().expect("a directory");
     let mut server = serve(dir.path());
     let path = dir.path().to_str().expect("a path");
-    let output = run(&["serve", "--listen", "127.0.0.1:0", "--data", path], "");
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--data", path], "");
     assert_fails(&output, 1);
     let why = String::from_utf8_lossy(&output.stderr);
     assert!(why.contains(path) && why.contains("in use by another process"), "{why}");

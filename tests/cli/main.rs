@@ -2,9 +2,11 @@
 
 mod bench;
 mod common;
+mod config;
 mod connect;
 mod data;
 mod echo;
+mod operation;
 mod publish;
 mod serve;
 mod subscribe;

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -48,6 +48,14 @@ pub fn run(args: &[&str], input: &str) -> Output {
     let output = running.finish();
     let _ = writer.join();
     output
+}
+
+/// The program run with these arguments and these variables in its environment, to its end.
+#[must_use]
+pub fn run_with_env(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = command(args);
+    command.envs(env.iter().copied()).stdin(Stdio::null());
+    command.output().expect("the program runs")
 }
 
 /// The program with its input and both outputs piped to the test. Killed when dropped.
@@ -253,6 +261,21 @@ impl Sockeye {
             reader.join().expect("reading does not fail");
         }
         self.log.text()
+    }
+
+    /// Waits until it has printed a line with this text, and gives the line.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log.text();
+            let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+            if let Some(line) = whole.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "{text:?} is not in\n{log}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Fails the test if the server ended or a part of it panicked.

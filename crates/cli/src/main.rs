@@ -5,8 +5,10 @@
 mod bench;
 mod certificate;
 mod channel;
+mod config;
 mod connect;
 mod echo;
+mod log;
 mod prompt;
 mod publish;
 mod serve;
@@ -18,8 +20,9 @@ mod way;
 
 use std::{io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::log::Log;
 
 /// WebSockets: a channel server, a client, an echo server.
 #[derive(Debug, Parser)]
@@ -41,18 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log_to_stderr();
-    let result = match cli.command {
-        Command::Serve(serve) => serve.run(),
-        Command::Echo(echo) => echo.run(),
-        Command::Connect(connect) => connect.run(),
-        Command::Subscribe(subscribe) => subscribe.run(),
-        Command::Publish(publish) => publish.run(),
-        Command::Bench(bench) => bench.run(),
-        Command::Token(token) => token.run(),
-    };
-    match result {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         // Who reads our output has seen enough, `head` for one: no reason to complain.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -63,11 +55,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs from `warn` on; `RUST_LOG` asks for more.
-fn log_to_stderr() {
-    let filter =
-        EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+fn run() -> anyhow::Result<()> {
+    let mut program = Cli::command();
+    program.build();
+    let arguments = config::with_file(&program, std::env::args_os().collect());
+    let matches = program.clone().get_matches_from(arguments);
+    if let Some(("serve", serve)) = matches.subcommand()
+        && serve.get_flag("print_config")
+    {
+        return Ok(echo::print_line(&config::show(&program, serve))?);
+    }
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match &cli.command {
+        Command::Serve(serve) => serve.log().begin()?,
+        _ => Log::default().begin()?,
+    }
+    match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Echo(echo) => echo.run(),
+        Command::Connect(connect) => connect.run(),
+        Command::Subscribe(subscribe) => subscribe.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::Token(token) => token.run(),
+    }
 }
 
 /// The error and its causes, each said once: some errors quote their cause, some do not.

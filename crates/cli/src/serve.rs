@@ -12,7 +12,9 @@ use sockeye_server::{AuthKey, Listen, LocalAddress, Origin, PolicyRule, Server, 
 
 use crate::{
     certificate::Certificate,
+    config::Config,
     echo::print_line,
+    log::Log,
     stop::Stop,
     units::{Size, listen_address, time},
 };
@@ -20,8 +22,9 @@ use crate::{
 /// Serve channels: publish with curl, listen in a browser
 ///
 /// Needs no configuration: it listens on loopback, where anybody on this machine may read and write,
-/// and browsers only from its own pages. Every option can also be set in the environment:
-/// SOCKEYE_MAX_MESSAGE=1M for --max-message 1M.
+/// and browsers only from its own pages. Every option can also be set in the environment,
+/// SOCKEYE_MAX_MESSAGE=1M for --max-message 1M, or in a file, max_message = "1M": flags win, then the
+/// environment, then the file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sockeye serve
@@ -91,9 +94,20 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", env = "SOCKEYE_DRAIN", default_value = "30s")]
     #[arg(value_parser = time)]
     drain: Duration,
+
+    #[command(flatten)]
+    log: Log,
+
+    #[command(flatten)]
+    config: Config,
 }
 
 impl Serve {
+    /// What to log, and how.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(async {

@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 
+use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::router::App;
 use crate::{channel, websocket};
@@ -35,11 +36,11 @@ const ALWAYS_TLS: &str = "max-age=31536000";
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     // The path without the query, which may hold what nobody should read in a log.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let is_handshake = websocket::is_handshake(&request);
+    let (is_handshake, peer) = (websocket::is_handshake(&request), Peer::of(&request));
     let shares_connection = request.version() == Version::HTTP_2;
     let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
     app.metrics.answered(response.status());
-    tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+    log(&method, &path, peer, response.status());
     let has_opened = match method {
         Method::CONNECT => response.status().is_success(),
         _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
@@ -53,6 +54,21 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         }
     }
     response
+}
+
+/// A line for each request, louder for those that an operator looks for: what the server failed at,
+/// and who was kept out.
+fn log(method: &Method, path: &str, peer: Peer, status: StatusCode) {
+    let address = peer.address().map(tracing::field::display);
+    match status.as_u16() {
+        500.. => {
+            tracing::warn!(%method, path, address, status = status.as_u16(), "request failed");
+        }
+        401 | 403 | 429 => {
+            tracing::info!(%method, path, address, status = status.as_u16(), "request refused");
+        }
+        status => tracing::debug!(%method, path, address, status, "request"),
+    }
 }
 
 /// Lets the request through to its resource, if the origin rules do. A page that they let through

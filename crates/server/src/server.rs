@@ -137,13 +137,6 @@ impl Server {
     ///
     /// When a listening socket breaks. Connections that break concern nobody else.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let mut operators = JoinSet::new();
-        if let Some((listener, address)) = self.admin {
-            tracing::info!(%address, "listening for operators");
-            let any_host = address.tcp().is_some_and(|address| !address.ip().is_loopback());
-            let router = admin::router(self.channels.shared(), any_host);
-            operators.spawn(admin::serve(listener, http1(self.head_timeout), router));
-        }
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
             tracing::info!(%address, "listening");
@@ -151,6 +144,13 @@ impl Server {
             let tls = self.tls.clone();
             let service = Service::new(&self.channels, head_timeout, write_timeout, tls);
             tasks.spawn(accept(listener, service));
+        }
+        let mut operators = JoinSet::new();
+        if let Some((listener, address)) = self.admin {
+            tracing::info!(%address, "listening for operators");
+            let any_host = address.tcp().is_some_and(|address| !address.ip().is_loopback());
+            let router = admin::router(self.channels.shared(), any_host);
+            operators.spawn(admin::serve(listener, http1(self.head_timeout), router));
         }
         tasks.spawn(sweep(self.channels.hub().clone()));
         tokio::select! {

@@ -1,0 +1,59 @@
+//! The configuration of `sockeye serve`: flags win, then the environment, then a file.
+//!
+//! Options are declared once, as flags. A file's keys are their names with `_`; what it says of an
+//! option that neither a flag nor the environment speaks of goes in among the arguments, so that it
+//! is checked, refused and explained like a flag.
+
+mod file;
+mod show;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Command, error::ErrorKind, parser::ValueSource};
+
+use self::file::File;
+pub(crate) use self::show::show;
+
+/// The file that is read when nobody names one, if it is there.
+const DEFAULT_FILE: &str = "sockeye.toml";
+
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    /// Read options from this file too: keys are the options' names with _, as in max_message = "1M".
+    /// Without it sockeye.toml is read, if it is here
+    #[arg(long, value_name = "FILE", env = "SOCKEYE_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Show what flags, environment and file come to, as a file, and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// The arguments with those options of the file that nobody else speaks of. A wrong file ends the
+/// program with its line.
+pub(crate) fn with_file(program: &Command, mut given: Vec<OsString>) -> Vec<OsString> {
+    // What is wrong with the arguments is said later, when all of them are there.
+    let found = program.clone().ignore_errors(true).try_get_matches_from(&given);
+    let Ok(found) = found else { return given };
+    let Some(("serve", serve)) = found.subcommand() else { return given };
+    let named = serve.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let Some(path) = named.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists()))
+    else {
+        return given;
+    };
+    let is_given = |option: &str| {
+        let source = serve.value_source(option);
+        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
+    match File::read(path, program) {
+        Ok(file) => given.extend(file.arguments(is_given)),
+        Err(wrong) => {
+            let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
+            serve.error(ErrorKind::ValueValidation, wrong).exit()
+        }
+    }
+    given
+}

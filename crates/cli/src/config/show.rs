@@ -1,0 +1,44 @@
+//! `--print-config`: what all sources come to, as a file that says the same.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml::Value;
+
+use super::file;
+
+/// Each option with what it is for, and its value; without one it is left out by a `#`.
+pub(crate) fn show(program: &Command, serve: &ArgMatches) -> String {
+    let mut shown = String::new();
+    for option in file::options(program) {
+        let key = option.get_id().as_str();
+        let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+        // Writing to a string does not fail.
+        let _ = match value(option, serve) {
+            Some(value) => writeln!(shown, "# {help}\n{key} = {value}\n"),
+            None => writeln!(shown, "# {help}\n# {key} =\n"),
+        };
+    }
+    shown.truncate(shown.trim_end().len());
+    shown
+}
+
+fn value(option: &Arg, serve: &ArgMatches) -> Option<Value> {
+    let key = option.get_id().as_str();
+    if matches!(option.get_action(), ArgAction::SetTrue) {
+        return Some(serve.get_flag(key).into());
+    }
+    let mut texts = serve.get_raw(key)?.map(|text| text.to_string_lossy().into_owned());
+    match option.get_action() {
+        ArgAction::Append => Some(Value::Array(texts.map(scalar).collect())),
+        _ => texts.next().map(scalar),
+    }
+}
+
+/// A number as a number, where that says the same.
+fn scalar(text: String) -> Value {
+    match text.parse::<i64>() {
+        Ok(number) if number.to_string() == text => number.into(),
+        _ => text.into(),
+    }
+}

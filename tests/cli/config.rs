@@ -1,0 +1,103 @@
+//! The options of `sockeye serve` from flags, environment and a file, and what they come to.
+
+use std::path::PathBuf;
+
+use sockeye_tests::program::{assert_fails, run, run_with_env};
+use tempfile::TempDir;
+
+/// A file with this content in a folder of its own.
+fn file(content: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sockeye.toml");
+    std::fs::write(&path, content).expect("the file can be written");
+    (folder, path)
+}
+
+/// What the program comes to with this file, these variables and these flags.
+fn print_config(content: &str, env: &[(&str, &str)], flags: &[&str]) -> String {
+    let (_folder, path) = file(content);
+    let path = path.to_str().expect("a path in UTF-8");
+    let args = [&["serve", "--print-config", "--config", path], flags].concat();
+    let output = run_with_env(&args, env);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("a text")
+}
+
+/// The line that says why the program refuses this file.
+#[track_caller]
+fn refused(content: &str) -> String {
+    let (_folder, path) = file(content);
+    let output = run(&["serve", "--config", path.to_str().expect("a path in UTF-8")], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).expect("a text");
+    said.lines().next().expect("a line").to_owned()
+}
+
+#[test]
+fn flags_win_then_the_environment_then_the_file() {
+    let content = "drain = \"1s\"\nhistory_age = \"1h\"\nmax_message = \"1k\"\n";
+    let env = [("SOCKEYE_HISTORY_AGE", "2h"), ("SOCKEYE_MAX_MESSAGE", "2k")];
+    let config = print_config(content, &env, &["--max-message", "3k"]);
+    for line in ["drain = \"1s\"", "history_age = \"2h\"", "max_message = \"3k\""] {
+        assert!(config.lines().any(|found| found == line), "{line} is not in\n{config}");
+    }
+    assert!(config.contains("\nhistory_count = 1000\n"), "what nobody speaks of is the default");
+}
+
+#[test]
+fn a_file_may_set_every_kind_of_option() {
+    let content = "open = true\nhistory_count = 7\nlisten = [\"127.0.0.1:1\", \"unix:/tmp/x\"]\n\
+                   policy = \"telemetry:*=latest\"\nadmin = \"off\"\n";
+    let config = print_config(content, &[], &[]);
+    for line in [
+        "open = true",
+        "history_count = 7",
+        "listen = [\"127.0.0.1:1\", \"unix:/tmp/x\"]",
+        "policy = [\"telemetry:*=latest\"]",
+        "admin = \"off\"",
+    ] {
+        assert!(config.lines().any(|found| found == line), "{line} is not in\n{config}");
+    }
+    // A list that is given elsewhere is that list, and not both.
+    let config = print_config(content, &[("SOCKEYE_LISTEN", "127.0.0.1:2")], &[]);
+    assert!(config.contains("\nlisten = [\"127.0.0.1:2\"]\n"), "{config}");
+}
+
+#[test]
+fn what_is_printed_can_be_fed_back() {
+    let flags = ["--policy", "a=latest", "--policy", "b*=close", "--open", "--drain", "500ms"];
+    let config = print_config("", &[], &flags);
+    assert_eq!(print_config(&config, &[], &[]), config);
+}
+
+#[test]
+fn a_mistake_is_told_with_its_line() {
+    let cases = [
+        ("# options\n\nlisen = \"127.0.0.1:1\"\n", "sockeye.toml:3: unknown key `lisen`"),
+        ("config = \"other.toml\"\n", "sockeye.toml:1: unknown key `config`"),
+        ("drain = \"1s\"\nhistory_count = \"many\"\n", "sockeye.toml:2: invalid value 'many'"),
+        ("policy = [\"x=latest\", \"x\"]\n", "sockeye.toml:1: invalid value 'x'"),
+        ("open = \"yes\"\n", "sockeye.toml:1: write open = true or open = false"),
+        ("\nmax_message = 1.5\n", "sockeye.toml:2: write max_message ="),
+        ("\n\ndrain = \n", "sockeye.toml:3: "),
+        ("drain = \"1s\"\ndrain = \"2s\"\n", "sockeye.toml:2: "),
+    ];
+    for (content, told) in cases {
+        let line = refused(content);
+        assert!(line.contains(told), "{line:?} for {content:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there() {
+    let output = run(&["serve", "--config", "/nowhere/sockeye.toml"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("cannot read /nowhere/sockeye.toml"), "{said}");
+}
+
+#[test]
+fn what_needs_something_else_is_told_wherever_it_comes_from() {
+    assert!(refused("tls_cert = \"chain.pem\"\n").contains("required"));
+    assert_fails(&run(&["serve", "--log", "chatty=loud=very", "--listen", "127.0.0.1:0"], ""), 1);
+}

@@ -1,0 +1,92 @@
+//! Running `sockeye serve` for others: the address for operators, the log, the end.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sockeye_tests::curl::curl;
+use sockeye_tests::peer::{Pace, Peer};
+use sockeye_tests::program::{Sockeye, assert_fails, run};
+
+/// The base URL of the address for operators.
+fn admin(server: &Sockeye) -> String {
+    let line = server.wait_for("admin on ");
+    line.split_once("admin on ").expect("it was found by that").1.to_owned()
+}
+
+#[test]
+fn it_tells_operators_how_it_is() {
+    let server = Sockeye::serve(&[]);
+    let admin = admin(&server);
+    let _peer = Peer::open(server.address(), "/c/chat?as=ann");
+    assert_eq!(curl(&[&format!("{admin}/healthz")]), "ok\n");
+    assert_eq!(curl(&[&format!("{admin}/readyz")]), "ready\n");
+    let metrics = curl(&[&format!("{admin}/metrics")]);
+    assert!(metrics.contains("sockeye_connections{transport=\"ws\"} 1\n"), "{metrics}");
+    let connections: Value =
+        serde_json::from_str(&curl(&[&format!("{admin}/connections")])).expect("JSON");
+    assert_eq!(connections["connections"][0]["subject"], "ann");
+}
+
+#[test]
+fn a_port_for_operators_that_is_taken_is_told_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--admin", &address], "");
+    assert_fails(&output, 1);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&address) && said.contains("--admin"), "{said}");
+}
+
+#[test]
+fn the_log_is_json_on_demand_and_tells_no_tokens() {
+    let server = Sockeye::serve(&["--log", "debug", "--log-format", "json"]);
+    let peer = Peer::open(server.address(), "/c/chat?as=ann&ticket=secret-ticket");
+    let _ = curl(&["-H", "Authorization: Bearer secret-token", &server.http("/c/chat")]);
+    drop(peer);
+    let line = server.wait_for("\"connection ended\"");
+    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!(line["transport"], "ws");
+    assert_eq!(line["subject"], "ann");
+    assert_eq!(line["reason"], "left");
+    assert_eq!(line["address"], "127.0.0.1");
+    let log = server.log();
+    assert!(log.contains("\"path\":\"/c/chat\""), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+}
+
+#[test]
+fn refused_requests_are_logged_and_others_are_not_unless_asked_for() {
+    let server = Sockeye::serve(&["--log", "info"]);
+    let refused = |path: &str| {
+        let mut peer = Peer::connect(server.address());
+        let host = server.address();
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: https://example.org\r\n\r\n");
+        peer.send(head.as_bytes(), Pace::Whole);
+        assert_eq!(peer.read_head().status(), 403);
+        server.wait_for(path);
+    };
+    refused("/c/first");
+    let _ = curl(&[&server.http("/c/quiet")]);
+    refused("/c/second");
+    assert!(!server.log().contains("/c/quiet"), "{}", server.log());
+}
+
+#[test]
+fn who_is_connected_leaves_over_the_time_there_is_and_a_second_signal_ends_it_at_once() {
+    let mut server = Sockeye::serve(&["--drain", "60s"]);
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::open(server.address(), "/c/chat")).collect();
+    let begun = Instant::now();
+    server.interrupt();
+    // One leaves every 50 ms: not all at once, and nobody waits for the whole minute. Those that
+    // do not answer their Close hold the server.
+    let closes: Vec<u16> =
+        peers.iter_mut().map(|peer| peer.read().close_code().unwrap_or(0)).collect();
+    assert_eq!(closes, vec![1012; 20]);
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(700), "all in {took:?}");
+    server.interrupt();
+    assert!(server.wait().success());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
