@@ -51,13 +51,10 @@ pub(super) async fn serve<H, F, E>(
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, answer))) => {
                     idle = Idle::No;
-                    let (handler, settings) = (handler.clone(), settings.clone());
-                    let incoming = receive(request, answer, peer, &settings);
-                    handlers.spawn(async move {
-                        if let Some(incoming) = incoming {
-                            handle(&*handler, incoming, peer).await;
-                        }
-                    });
+                    if let Some(incoming) = receive(request, answer, peer, &settings) {
+                        let handler = handler.clone();
+                        handlers.spawn(async move { handle(&*handler, incoming, peer).await });
+                    }
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%peer, "an HTTP/2 connection broke: {error}");
