@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, helpers included")]
 
 mod concurrent;
+mod faults;
 mod gaps;
 mod history;
+mod kept_model;
 mod keys;
 mod memory;
 mod model;
