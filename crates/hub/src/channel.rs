@@ -135,6 +135,7 @@ impl Channel {
                 return None;
             }
             let now = options.clock.now();
+            state.expire_keys(meter, now);
             if let Some(position) = state.repeated(publication.key.as_ref()) {
                 return Some(Ok(position));
             }
@@ -282,7 +283,11 @@ impl State {
     pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
         let dropped = self.log.trim(options, now);
         meter.dropped(&dropped);
-        meter.remove_keys(self.keys.expire(self.log.channel_time(now)));
+        self.expire_keys(meter, now);
         dropped
+    }
+
+    fn expire_keys(&mut self, meter: &Meter, now: u64) {
+        meter.remove_keys(self.keys.expire(self.log.channel_time(now)));
     }
 }

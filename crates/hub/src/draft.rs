@@ -123,7 +123,9 @@ impl Draft {
         let Head { last: offset, last_ts: ts, .. } = self.head;
         let position = self.position(offset);
         let meter = Arc::clone(&shared.meter);
-        self.entries.push(Arc::new(Entry::new(position, ts, payload, event, meter)));
+        let entry = Entry::new(position, ts, payload, event, meter);
+        self.head.bytes += entry.charge();
+        self.entries.push(Arc::new(entry));
         if let Some(key) = key {
             self.offsets.insert(key.clone(), offset);
             self.keys.push(SavedKey { offset, ts, key });

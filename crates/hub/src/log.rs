@@ -115,7 +115,7 @@ impl Log {
     pub(crate) fn head(&self) -> Head {
         let (start, last, last_ts, forgotten) =
             (self.start(), self.last, self.last_ts, self.forgotten);
-        Head { start, last, last_ts, forgotten, keys_start: last }
+        Head { start, last, last_ts, forgotten, bytes: self.bytes, keys_start: last }
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {

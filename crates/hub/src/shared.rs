@@ -68,7 +68,9 @@ impl Shared {
         self.store.is_none() || self.shards.find(name).is_ok_and(|channel| channel.is_ready())
     }
 
-    fn restore(&self, channel: &Channel) -> Result<(), StoreError> {
+    /// Reads the channel from the store unless it has been. Its caller has joined it, or knows that
+    /// it does no harm to read it in vain.
+    pub(crate) fn restore(&self, channel: &Channel) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
         if channel.is_ready() {
             return Ok(());

@@ -179,7 +179,7 @@ impl Worker {
                 let state = channel.lock();
                 (state.lasting, state.head())
             };
-            let head = Head { start: head.last, forgotten: head.last, ..head };
+            let head = Head { start: head.last, forgotten: head.last, bytes: 0, ..head };
             if lasting {
                 self.write(&[save(&channel, head)])?;
             }
@@ -210,7 +210,7 @@ impl Worker {
 /// Sweeping: what the options do not cover any more goes from the store, too.
 impl Worker {
     fn sweep(&mut self) {
-        let swept = self.settle().and_then(|()| self.visit());
+        let swept = self.settle().and_then(|()| self.visit()).and_then(|()| self.store.tidy());
         if let Err(error) = swept {
             tracing::warn!(%error, "what is too old stays on disk for now");
         }
@@ -220,6 +220,10 @@ impl Worker {
     fn settle(&mut self) -> Result<(), StoreError> {
         let mut stale = Vec::new();
         for channel in self.shared.shards.all() {
+            // Those of which it was not known what the store has, and those it could not read.
+            if !channel.is_here() {
+                self.shared.restore(&channel)?;
+            }
             let (state, is_ready) = (channel.lock(), channel.is_here());
             let head = state.head();
             if is_ready && state.lasting && !state.retired && head != state.saved {

@@ -11,6 +11,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 
 use super::damage::Witness;
 use super::rows::{self, ChannelRow, Malformed, Meta};
+use super::tidy::Tidy;
 use super::{Change, Listed, OpenError, Saved, Store, StoreError, damage};
 use crate::{ChannelName, Epoch};
 
@@ -33,7 +34,8 @@ pub(crate) struct Disk {
 }
 
 struct Tables {
-    // Before the database, which waits for whoever uses it.
+    tidy: Tidy,
+    // Dropped before the database, which waits for whoever uses it.
     rows: Keyspace,
     database: Database,
 }
@@ -169,6 +171,11 @@ impl Store for Disk {
     fn list(&self, after: Option<&ChannelName>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         self.read(|tables| tables.list(after, limit))
     }
+
+    fn tidy(&self) -> Result<(), StoreError> {
+        let bytes = self.meta().bytes;
+        self.read(|tables| tables.tidy.step(&tables.rows, bytes))
+    }
 }
 
 impl Tables {
@@ -185,11 +192,12 @@ impl Tables {
         }
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
         let rows = database.keyspace("rows", options)?;
-        let tables = Self { rows, database };
+        let tables = Self { tidy: Tidy::default(), rows, database };
         if let Some(row) = tables.rows.get(rows::META)? {
             return Ok((tables, Meta::decode(&row)?));
         }
-        let meta = Meta { epoch: Epoch::random(), floor: 0, next: 0, channels: 0, writes: 0 };
+        let meta =
+            Meta { epoch: Epoch::random(), floor: 0, next: 0, channels: 0, bytes: 0, writes: 0 };
         tables.put(&meta)?;
         Ok((tables, Some(meta)))
     }
@@ -286,6 +294,7 @@ impl Tables {
                 {
                     batch.remove(&self.rows, row.key()?);
                 }
+                meta.bytes = meta.bytes.saturating_sub(old.head.bytes);
                 old.number
             }
             None => {
@@ -294,6 +303,7 @@ impl Tables {
                 meta.next
             }
         };
+        meta.bytes += head.bytes;
         for entry in entries {
             let key = rows::entry_key(number, entry.position.offset);
             batch.insert(&self.rows, key, rows::encode_entry(entry));
@@ -322,6 +332,7 @@ impl Tables {
         }
         batch.remove(&self.rows, rows::channel_key(channel));
         meta.floor = meta.floor.max(head.last);
+        meta.bytes = meta.bytes.saturating_sub(head.bytes);
         meta.channels = meta.channels.saturating_sub(1);
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod damage;
 mod disk;
 mod rows;
+mod tidy;
 
 use std::fmt;
 use std::io;
@@ -53,6 +54,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`StoreError`] if they can not be read.
     fn list(&self, after: Option<&ChannelName>, limit: usize) -> Result<Vec<Listed>, StoreError>;
+
+    /// Gives back the room of what was dropped, if there is much of it. Called every few seconds by
+    /// the thread that writes, which it does not keep long. By default it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    fn tidy(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// What is to be done to one channel.
@@ -84,6 +95,8 @@ pub struct Head {
     pub last_ts: u64,
     /// Entries up to this offset were deleted on purpose.
     pub forgotten: u64,
+    /// What the entries kept are charged for, in bytes.
+    pub bytes: u64,
     /// Keys of entries up to this offset are not remembered any more.
     pub keys_start: u64,
 }

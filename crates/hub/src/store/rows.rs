@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `m` | the store: format, epoch, floor, the last channel's number, how many channels, how many writes |
+//! | `m` | the store: format, epoch, floor, the last channel's number, how many channels, bytes and writes |
 //! | `c` name | a channel: its number and its head |
 //! | `e` number offset | an entry: timestamp, kind, the event's length, the event, the payload |
 //! | `k` number offset | an idempotency key: timestamp, the text |
@@ -35,6 +35,8 @@ pub(super) struct Meta {
     pub(super) next: u64,
     /// How many channels there are.
     pub(super) channels: u64,
+    /// What the entries kept are charged for, in bytes.
+    pub(super) bytes: u64,
     /// How often something was written.
     pub(super) writes: u64,
 }
@@ -52,8 +54,8 @@ pub(super) struct Malformed;
 
 impl Meta {
     pub(super) fn encode(&self) -> String {
-        let Self { epoch, floor, next, channels, writes } = self;
-        format!("{FORMAT} {epoch} {floor} {next} {channels} {writes}")
+        let Self { epoch, floor, next, channels, bytes, writes } = self;
+        format!("{FORMAT} {epoch} {floor} {next} {channels} {bytes} {writes}")
     }
 
     /// The row, or `None` if it is of another format.
@@ -64,25 +66,26 @@ impl Meta {
         }
         let epoch = words.next().and_then(|epoch| epoch.parse().ok()).ok_or(Malformed)?;
         let mut number = || words.next().and_then(|number| number.parse().ok()).ok_or(Malformed);
-        let [floor, next, channels, writes] = [number()?, number()?, number()?, number()?];
-        Ok(Some(Self { epoch, floor, next, channels, writes }))
+        let (floor, next, channels) = (number()?, number()?, number()?);
+        let (bytes, writes) = (number()?, number()?);
+        Ok(Some(Self { epoch, floor, next, channels, bytes, writes }))
     }
 }
 
 impl ChannelRow {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let Head { start, last, last_ts, forgotten, keys_start } = self.head;
-        let numbers = [self.number, start, last, last_ts, forgotten, keys_start];
+        let Head { start, last, last_ts, forgotten, bytes, keys_start } = self.head;
+        let numbers = [self.number, start, last, last_ts, forgotten, bytes, keys_start];
         numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
     }
 
     pub(super) fn decode(mut row: &[u8]) -> Result<Self, Malformed> {
-        let mut numbers = [0; 6];
+        let mut numbers = [0; 7];
         for number in &mut numbers {
             *number = take_number(&mut row)?;
         }
-        let [number, start, last, last_ts, forgotten, keys_start] = numbers;
-        let head = Head { start, last, last_ts, forgotten, keys_start };
+        let [number, start, last, last_ts, forgotten, bytes, keys_start] = numbers;
+        let head = Head { start, last, last_ts, forgotten, bytes, keys_start };
         let ordered = start <= last && forgotten <= last && keys_start <= last;
         if row.is_empty() && ordered { Ok(Self { number, head }) } else { Err(Malformed) }
     }

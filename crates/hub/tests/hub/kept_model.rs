@@ -221,7 +221,7 @@ impl Said {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn one_that_is_kept_and_one_that_never_ends_say_the_same(

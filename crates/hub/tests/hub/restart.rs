@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sockeye_hub::store::OpenError;
 use sockeye_hub::{
@@ -225,6 +225,44 @@ fn idle_channels_make_room_for_new_ones_and_no_position_is_given_twice() {
             kept.rig.hub.forget(&name("somebody-waits-for-the-sweep")).wait().unwrap();
         }
     }
+}
+
+/// What the files in a directory take, in bytes, but for the journal, whose size has a bound of its
+/// own.
+fn disk_usage(dir: &Path) -> u64 {
+    let mut sum = 0;
+    // Files come and go under way.
+    for file in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, Ok(metadata)) = (file.path(), file.metadata()) else { continue };
+        sum += match metadata.is_dir() {
+            true => disk_usage(&path),
+            false if path.extension().is_some_and(|ending| ending == "jnl") => 0,
+            false => metadata.len(),
+        };
+    }
+    sum
+}
+
+#[test]
+fn what_is_deleted_leaves_the_disk() {
+    let kept = Kept::new(Options { history_bytes: 64 << 20, ..Options::default() });
+    let chat = name("chat");
+    let payload = vec![b'x'; 256 << 10];
+    let mut before = 0;
+    while before < 32 << 20 {
+        assert!(kept.rig.hub.position(&chat).offset < 1_000, "it never comes to the disk");
+        kept.rig.hub.publish(&chat, Publication::bytes(&payload)).wait().unwrap();
+        before = disk_usage(kept.dir.path());
+    }
+    kept.rig.hub.forget(&chat).wait().unwrap();
+    let begin = Instant::now();
+    while disk_usage(kept.dir.path()) > before / 4 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "it never leaves");
+        kept.rig.hub.sweep();
+        // Which waits until the sweep is done.
+        kept.rig.hub.forget(&chat).wait().unwrap();
+    }
+    kept.rig.say(&chat, "goes on");
 }
 
 #[test]
