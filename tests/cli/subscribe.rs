@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
+use sockeye_tests::tls::Certificates;
 
 const TRANSPORTS: [&str; 4] = ["ws", "sse", "longpoll", "poll"];
 
@@ -178,6 +179,52 @@ fn what_the_server_refuses_is_a_failure_that_says_why() {
         let args = ["subscribe", "--transport", transport, "http://127.0.0.1:9/c/chat"];
         assert_fails(&run(&args, ""), 1);
     }
+}
+
+#[test]
+fn over_tls_it_trusts_whom_it_is_told_to_by_every_transport() {
+    let certificates = Certificates::new();
+    let flags = certificates.flags(true);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let server = Sockeye::serve(&flags);
+    let url = server.http("/c/chat").replace("http://", "https://");
+    let authority = certificates.authority();
+    let trust = ["--cacert", authority.to_str().expect("a UTF-8 path")];
+    let published = run(&[&["publish"], &trust[..], &[&url, "secret"]].concat(), "");
+    assert!(published.status.success(), "{published:?}");
+    for transport in TRANSPORTS {
+        let args = ["subscribe", "--after", "-1", "--count", "1", "--transport", transport];
+        let output = run(&[&args, &trust[..], &[&url]].concat(), "");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "secret\n", "{transport}: {output:?}");
+        assert_fails(&run(&[&args, &[&*url][..]].concat(), ""), 1);
+    }
+    assert_fails(&run(&["publish", &url, "to whom?"], ""), 1);
+}
+
+#[test]
+fn a_token_opens_what_it_grants_by_every_transport() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret of this test, with more than 32 bytes\n").expect("a file");
+    let secret = secret.to_str().expect("a UTF-8 path");
+    let server = Sockeye::serve(&["--auth-key", secret]);
+    let grant = ["token", "--key", secret, "--sub", "ann", "--channel", "chat=read,write"];
+    let output = run(&grant, "");
+    assert!(output.status.success(), "{output:?}");
+    let token = String::from_utf8(output.stdout).expect("a token");
+    let url = server.http("/c/chat");
+    let show = ["--token", token.trim_end()];
+    let published = run(&[&["publish"], &show[..], &[&url, "for ann"]].concat(), "");
+    assert!(published.status.success(), "{published:?}");
+    for transport in TRANSPORTS {
+        let args = ["subscribe", "--after", "-1", "--count", "1", "--transport", transport];
+        let output = run(&[&args, &show[..], &[&url]].concat(), "");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "for ann\n", "{transport}: {output:?}");
+        assert_fails(&run(&[&args, &[&*url][..]].concat(), ""), 1);
+    }
+    let refused = run(&["subscribe", &url], "");
+    assert_fails(&refused, 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("unauthorized"), "{refused:?}");
 }
 
 #[test]
