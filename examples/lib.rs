@@ -23,7 +23,9 @@ compile! {
     limits_and_security: "../docs/limits-and-security.md",
     proto_without_tokio: "../docs/proto-without-tokio.md",
     protocol_v1: "../docs/protocol-v1.md",
+    sending_to_many: "../docs/sending-to-many.md",
     server: "../docs/server.md",
     streaming: "../docs/streaming.md",
+    transports: "../docs/transports.md",
     tokens: "../docs/tokens.md",
 }

@@ -2,7 +2,10 @@
 //! refuses.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use sockeye_proto::handshake::{AnswerError, Offer, Refusal, encode_response};
+use sockeye_proto::{
+    DeflateConfig,
+    handshake::{AnswerError, Offer, Refusal, encode_response},
+};
 
 fn offer(subprotocols: &'static str) -> Offer {
     let request = Request::get("/")
@@ -53,9 +56,29 @@ fn w046_w047_w131_the_subprotocol_is_one_of_those_offered_or_is_not_there() {
 }
 
 #[test]
-fn w048_w049_w113_w119_no_extension_is_agreed_to_unasked() {
-    let response = offer("chat").accept(None, HeaderMap::new()).unwrap();
-    assert!(!response.headers().contains_key("sec-websocket-extensions"));
+fn w048_w049_w113_w119_extensions_are_those_of_the_clients_list_that_the_server_wants() {
+    let extensions = |offered: &'static str, wanted: bool| {
+        let request = Request::get("/")
+            .header("Host", "a")
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Extensions", offered)
+            .body(())
+            .unwrap();
+        let mut offer = Offer::from_request(&request).unwrap();
+        let agreed = wanted.then(|| offer.agree_deflate(&DeflateConfig::default())).flatten();
+        let response = offer.accept(None, HeaderMap::new()).unwrap();
+        let field = response.headers().get("sec-websocket-extensions").cloned();
+        assert_eq!(agreed.is_some(), field.is_some(), "{offered}");
+        field.map(|field| text(field.as_bytes()))
+    };
+    // Offered and not wanted, wanted and not offered, one that nobody here knows.
+    assert_eq!(extensions("permessage-deflate", false), None);
+    assert_eq!(extensions("x-other", true), None);
+    let agreed = extensions("x-other; a=1, permessage-deflate", true).unwrap();
+    assert!(agreed.starts_with("permessage-deflate") && !agreed.contains("x-other"), "{agreed}");
 }
 
 #[test]
@@ -89,6 +112,8 @@ fn w043_w045_ws2_the_application_may_refuse_with_any_status_of_failure() {
     for status in [401, 403, 404, 408, 429, 500, 503, 307] {
         let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), "no");
         assert_eq!(refusal.status().as_u16(), status);
+        let bytes = text(&refusal.encode());
+        assert!(bytes.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes}");
     }
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "come back")
         .header(header::RETRY_AFTER, HeaderValue::from_static("5"));

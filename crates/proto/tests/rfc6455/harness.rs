@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::{
-    Closed, Config, Connection, Event, Failure, MaskSource, Message, State, Transport,
+    Closed, Config, Connection, Event, Failure, MaskSource, Message, Part, State, Transport,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,9 @@ impl End {
                 before.payload = [&before.payload[..], &part.payload].concat().into();
                 before.last = part.last;
             }
-            (Some(before @ Event::Part(_)), event @ Event::Closed(_)) => *before = event,
+            (Some(last @ Event::Part(Part { last: false, .. })), event @ Event::Closed(_)) => {
+                *last = event;
+            }
             (_, event) => self.events.push(event),
         }
     }

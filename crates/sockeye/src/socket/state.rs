@@ -346,11 +346,12 @@ impl State {
     pub(super) fn end_stream(&mut self) {
         self.streaming = false;
         for waiting in std::mem::take(&mut self.behind_stream) {
-            // It fails only where the connection is closing: then it is lost like what is queued.
-            let _ = match waiting {
+            let queued = match waiting {
                 Outgoing::Message(message, compress) => self.queue(message, compress),
                 Outgoing::Prepared(prepared) => self.queue_prepared(&prepared),
             };
+            // It fails only where the connection is closing.
+            self.discarded |= queued.is_err();
         }
     }
 
