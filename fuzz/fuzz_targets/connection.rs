@@ -15,7 +15,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use sockeye_proto::{
     CloseCode, CloseFrame, Config, Connection, DeflateAgreement, DeflateConfig, Event, Keepalive,
-    Message, MessageKind, Misuse, State, Transport, handshake::Extension, internals::apply_mask,
+    Message, MessageKind, Misuse, Part, State, Transport, handshake::Extension,
+    internals::apply_mask,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -29,6 +30,7 @@ struct Input<'a> {
 struct Settings {
     max_message_size: u16,
     max_fragments: u8,
+    max_streamed_size: Option<u16>,
     message_timeout: Option<u16>,
     close_timeout: u16,
     keepalive: Option<(u16, u16)>,
@@ -52,6 +54,7 @@ impl Settings {
         Config::default()
             .max_message_size(self.max_message_size.into())
             .max_fragments(self.max_fragments.into())
+            .max_streamed_size(self.max_streamed_size.map(usize::from))
             .message_timeout(self.message_timeout.map(time))
             .close_timeout(time(self.close_timeout))
             .keepalive(self.keepalive.map(|(interval, timeout)| Keepalive {
@@ -101,6 +104,9 @@ enum Operation<'a> {
         compress: bool,
     },
     Release,
+    /// Receive the next message in parts, or whole again.
+    Parts(bool),
+    RefuseOversized,
     Ping(&'a [u8]),
     Pong(&'a [u8]),
     Close(u16, &'a str),
@@ -151,7 +157,23 @@ impl End {
             let closed = self.events.iter().any(|event| matches!(event, Event::Closed(_)));
             assert!(!closed, "an event after Closed: {event:?}");
             assert_eq!(self.connection.state() == State::Closed, matches!(event, Event::Closed(_)),);
-            self.events.push(event);
+            self.record(event);
+        }
+    }
+
+    /// Where a message is cut into parts is the transport's, and how many there were of one that fails.
+    fn record(&mut self, event: Event) {
+        match (self.events.last_mut(), event) {
+            (Some(Event::Part(before)), Event::Part(part)) if !before.last => {
+                assert_eq!(before.kind, part.kind);
+                assert!(part.last || !part.payload.is_empty());
+                before.payload = [&before.payload[..], &part.payload].concat().into();
+                before.last = part.last;
+            }
+            (Some(last @ Event::Part(Part { last: false, .. })), event @ Event::Closed(_)) => {
+                *last = event;
+            }
+            (_, event) => self.events.push(event),
         }
     }
 
@@ -252,6 +274,12 @@ impl Driver {
                 self.fragment(payload, *last, *compress);
             }
             Operation::Release => self.each(|end, _| end.connection.release_deflate()),
+            Operation::Parts(wanted) => {
+                self.each(|end, _| end.connection.receive_parts(*wanted));
+            }
+            Operation::RefuseOversized => {
+                self.each(|end, now| end.connection.refuse_oversized(now));
+            }
             Operation::Ping(payload) => {
                 let payload = Bytes::copy_from_slice(payload);
                 self.command(|connection| connection.ping(payload.clone()));
