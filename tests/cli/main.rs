@@ -9,5 +9,6 @@ mod echo;
 mod operation;
 mod publish;
 mod serve;
+mod stalled;
 mod subscribe;
 mod token;
