@@ -8,6 +8,7 @@ mod channel;
 mod config;
 mod connect;
 mod echo;
+mod limits;
 mod log;
 mod prompt;
 mod publish;

@@ -14,6 +14,7 @@ use crate::{
     certificate::Certificate,
     config::Config,
     echo::print_line,
+    limits::Limits,
     log::Log,
     stop::Stop,
     units::{Size, listen_address, time},
@@ -90,6 +91,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", default_value = "64k")]
     max_message: Size,
 
+    #[command(flatten)]
+    limits: Limits,
+
     /// How long clients may take to leave when the server stops
     #[arg(long, value_name = "TIME", env = "SOCKEYE_DRAIN", default_value = "30s")]
     #[arg(value_parser = time)]
@@ -152,6 +156,7 @@ impl Serve {
         options.history_age = self.history_age;
         options.policy = self.policy;
         options.max_message = self.max_message.in_memory();
+        self.limits.apply(&mut options);
         options.drain = self.drain;
         options.tls = self.certificate.read()?;
         Ok(options)

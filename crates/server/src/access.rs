@@ -75,13 +75,16 @@ fn log(method: &Method, path: &str, peer: Peer, status: StatusCode) {
 /// may read every answer, that it has no good token among them.
 async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
     let visit = app.origins.check(&request)?;
+    let peer = app.limits.who_asks(&request);
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match is_preflight {
+    let answered = match app.limits.admit(&peer) {
+        Err(problem) => Err(problem),
         // A browser asks without the page's token.
-        true => preflight(),
-        false => identify(app, request, next).await.unwrap_or_else(Problem::into_response),
+        Ok(()) if is_preflight => Ok(preflight()),
+        Ok(()) => identify(app, peer, request, next).await,
     };
+    let mut response = answered.unwrap_or_else(Problem::into_response);
     if let Some(page) = visit.page {
         let headers = response.headers_mut();
         headers.insert(TIMING_ALLOW_ORIGIN, page.clone());
@@ -96,9 +99,16 @@ async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Prob
 }
 
 /// Sees who makes the request, and lets the resource ask him what he may do.
-async fn identify(app: &App, mut request: Request, next: Next) -> Result<Response, Problem> {
-    let caller = app.authority.admit(&request)?;
+async fn identify(
+    app: &App,
+    peer: Peer,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let caller = app.authority.admit(&request);
+    let caller = caller.map_err(|problem| app.limits.refused(problem, &peer))?;
     request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(peer);
     Ok(next.run(request).await)
 }
 

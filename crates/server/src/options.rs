@@ -11,6 +11,7 @@ use sockeye_hub::PolicyRule;
 
 use crate::auth::AuthKey;
 use crate::origin::Origin;
+use crate::proxy::Cidr;
 
 /// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
 /// channels in memory and lets the pages it serves itself, and no others, use it.
@@ -54,6 +55,24 @@ pub struct ServerOptions {
     /// Bytes kept of all channels together. Default: 1 GiB. Past it a channel that has messages
     /// lets go of its oldest, and one that has none is refused.
     pub max_bytes: u64,
+    /// Connections in all, WebSockets among them. Default: no limit. One more is answered 503.
+    pub max_connections: Option<usize>,
+    /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more is answered
+    /// 429. Behind a trusted proxy requests that are under way count, and what they have opened.
+    pub max_connections_per_address: Option<usize>,
+    /// Requests, handshakes among them, from one address in a second; twice as many at once. Default:
+    /// no limit. One more is answered 429.
+    pub max_requests_per_address: Option<u32>,
+    /// Tokens and tickets that are not good, from one address in a second; twice as many at once.
+    /// Default: 100. One more is answered 429 instead of 401. Good ones are not concerned.
+    pub max_bad_tokens_per_address: u32,
+    /// TLS handshakes under way. Default: 1024. Further ones wait.
+    pub max_handshakes: usize,
+    /// Proxies that are believed what they say in `X-Forwarded-For` of who asks. Default: none.
+    ///
+    /// Danger: whoever connects from such an address can give himself any other. It must be the
+    /// proxy's alone, and the proxy must write the header itself.
+    pub trust_proxy: Vec<Cidr>,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
     /// How long the server waits for its clients to leave when it stops. Default: 30 seconds.
@@ -90,6 +109,12 @@ impl Default for ServerOptions {
             policy: Vec::new(),
             max_channels: 100_000,
             max_bytes: 1 << 30,
+            max_connections: None,
+            max_connections_per_address: None,
+            max_requests_per_address: None,
+            max_bad_tokens_per_address: 100,
+            max_handshakes: 1024,
+            trust_proxy: Vec::new(),
             max_message: 64 << 10,
             drain: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),

@@ -8,31 +8,64 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-/// The other end of the connection that brought a request: whoever connected to this server, which
-/// may be a proxy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Peer(Option<SocketAddr>);
+use crate::crowd::{Full, Seat};
+use crate::throttle::Network;
+
+/// Who asks: whoever connected to this server, or whom a trusted proxy names.
+///
+/// It holds the connection's place: what goes on after the request keeps a clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    address: Option<IpAddr>,
+    seat: Option<Seat>,
+    full: Option<Full>,
+}
 
 impl Peer {
     /// One that came by TCP from there.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
-        Self(Some(address))
+        Self { address: Some(address.ip().to_canonical()), ..Self::default() }
     }
 
     /// One that came by a Unix socket, or in a way that nobody has told.
     pub(crate) fn unknown() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// The same in this place.
+    pub(crate) fn seated(self, seat: Seat) -> Self {
+        Self { seat: Some(seat), ..self }
+    }
+
+    /// The same, for whom there is no place.
+    pub(crate) fn without_place(self, full: Full) -> Self {
+        Self { full: Some(full), ..self }
+    }
+
+    /// The same, speaking for another who asks.
+    pub(crate) fn speaking_for(self, address: IpAddr) -> Self {
+        Self { address: Some(address.to_canonical()), ..self }
     }
 
     /// Where a request comes from.
     pub(crate) fn of(request: &Request) -> Self {
-        request.extensions().get().copied().unwrap_or_default()
+        request.extensions().get().cloned().unwrap_or_default()
     }
 
     /// Its address, without the port, if it has one. An IPv4 address that came by IPv6 is an IPv4
     /// address.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.0.map(|address| address.ip().to_canonical())
+        self.address
+    }
+
+    /// The same as limits count it.
+    pub(crate) fn network(&self) -> Option<Network> {
+        self.address.map(Network::from)
+    }
+
+    /// Why it has no place, if it has none.
+    pub(crate) fn full(&self) -> Option<Full> {
+        self.full
     }
 }
 
@@ -52,7 +85,7 @@ impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for
     type Future = S::Future;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> S::Future {
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.peer.clone());
         self.service.call(request)
     }
 }

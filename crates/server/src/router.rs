@@ -11,6 +11,7 @@ use sockeye_hub::store::OpenError;
 
 use crate::auth::{self, Authority};
 use crate::drain::Drain;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) hub: Hub,
     pub(crate) origins: OriginRule,
     pub(crate) authority: Authority,
+    pub(crate) limits: Limits,
     pub(crate) max_message: usize,
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -76,6 +78,7 @@ impl Channels {
             hub,
             origins,
             authority: Authority::new(options.auth_key.clone()),
+            limits: Limits::new(options),
             max_message: options.max_message,
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,

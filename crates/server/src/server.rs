@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,12 +15,14 @@ use sockeye::tls::ServerTls;
 use sockeye_hub::Hub;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::admin;
 use crate::drain::Guest;
 use crate::impatient::Impatient;
+use crate::limits::Limits;
 use crate::listener::{BindError, Connection, Listener, LocalAddress};
 use crate::options::{Listen, ServerOptions};
 use crate::peer::{Addressed, Peer, Routes};
@@ -56,6 +59,7 @@ pub struct Server {
     drain: Duration,
     head_timeout: Duration,
     write_timeout: Duration,
+    max_handshakes: usize,
     tls: Option<ServerTls>,
 }
 
@@ -94,6 +98,7 @@ impl Server {
             drain: options.drain,
             head_timeout: options.head_timeout,
             write_timeout: options.write_timeout,
+            max_handshakes: options.max_handshakes,
             tls: options.tls,
         })
     }
@@ -137,13 +142,11 @@ impl Server {
     ///
     /// When a listening socket breaks. Connections that break concern nobody else.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let service = Service::new(&self);
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
             tracing::info!(%address, "listening");
-            let (head_timeout, write_timeout) = (self.head_timeout, self.write_timeout);
-            let tls = self.tls.clone();
-            let service = Service::new(&self.channels, head_timeout, write_timeout, tls);
-            tasks.spawn(accept(listener, service));
+            tasks.spawn(accept(listener, service.clone()));
         }
         let mut operators = JoinSet::new();
         if let Some((listener, address)) = self.admin {
@@ -191,9 +194,17 @@ async fn sweep(hub: Hub) -> io::Result<()> {
 async fn accept(listener: Listener, service: Service) -> io::Result<()> {
     loop {
         match listener.accept().await? {
-            Connection::Tcp(stream, peer) => service.spawn_tcp(stream, Peer::tcp(peer)),
+            Connection::Tcp(stream, peer) => {
+                if let Some(peer) = service.limits().receive(Peer::tcp(peer)) {
+                    service.spawn_tcp(stream, peer).await;
+                }
+            }
             #[cfg(unix)]
-            Connection::Unix(stream) => service.spawn(stream, Peer::unknown(), false),
+            Connection::Unix(stream) => {
+                if let Some(peer) = service.limits().receive(Peer::unknown()) {
+                    service.spawn(stream, peer, false);
+                }
+            }
         }
     }
 }
@@ -217,35 +228,42 @@ struct Service {
     router: TowerToHyperService<Router>,
     head_timeout: Duration,
     write_timeout: Duration,
+    /// Places for TLS handshakes, for all listeners together.
+    handshakes: Arc<Semaphore>,
     tls: Option<ServerTls>,
 }
 
 impl Service {
-    fn new(
-        channels: &Channels,
-        head_timeout: Duration,
-        write_timeout: Duration,
-        tls: Option<ServerTls>,
-    ) -> Self {
+    fn new(server: &Server) -> Self {
+        let handshakes = server.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            http1: http1(head_timeout),
+            http1: http1(server.head_timeout),
             http2: crate::http2::builder(),
-            channels: channels.clone(),
-            router: TowerToHyperService::new(channels.router()),
-            head_timeout,
-            write_timeout,
-            tls: tls.map(ServerTls::http2),
+            channels: server.channels.clone(),
+            router: TowerToHyperService::new(server.channels.router()),
+            head_timeout: server.head_timeout,
+            write_timeout: server.write_timeout,
+            handshakes: Arc::new(Semaphore::new(handshakes)),
+            tls: server.tls.clone().map(ServerTls::http2),
         }
     }
 
     /// Finds out what is spoken on the connection, then speaks it: what TLS has agreed on (ALPN), or
     /// without TLS what the client begins with.
-    fn spawn_tcp(&self, stream: TcpStream, peer: Peer) {
+    ///
+    /// Waits while there are too many others of which TLS is being made: that costs more than any
+    /// request, and nobody is known yet.
+    async fn spawn_tcp(&self, stream: TcpStream, peer: Peer) {
+        let turn = match &self.tls {
+            Some(_) => Arc::clone(&self.handshakes).acquire_owned().await.ok(),
+            None => None,
+        };
         let service = self.clone();
         tokio::spawn(async move {
             let opening = async {
                 if let Some(tls) = &service.tls {
                     let stream = tls.accept(stream).await?;
+                    drop(turn);
                     let is_http2 = ServerTls::negotiated_http2(&stream);
                     service.spawn(stream, peer, is_http2);
                 } else {
@@ -258,6 +276,10 @@ impl Service {
                 tracing::debug!(%error, "a connection did not begin");
             }
         });
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.channels.app().limits
     }
 
     fn routes(&self, peer: Peer) -> Routes {

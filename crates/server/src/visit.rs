@@ -6,7 +6,6 @@
 //! the end of one that was more than a request is a line in the log.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +28,8 @@ pub(crate) struct Visits {
 #[derive(Debug)]
 struct Record {
     transport: Transport,
-    address: Option<IpAddr>,
+    /// It keeps the connection's place, too.
+    peer: Peer,
     subject: Option<Arc<str>>,
     /// In milliseconds since the Unix epoch.
     since: u64,
@@ -79,7 +79,7 @@ impl Visits {
         let number = self.next.fetch_add(1, Relaxed);
         let record = Arc::new(Record {
             transport,
-            address: peer.address(),
+            peer,
             subject: caller.id().map(Arc::from),
             since: now(),
             messages: AtomicU64::new(0),
@@ -161,7 +161,7 @@ impl Record {
         json!({
             "id": number,
             "transport": self.transport.name(),
-            "address": self.address,
+            "address": self.peer.address(),
             "subject": self.subject.as_deref(),
             "since": self.since,
             "channels": channels,
@@ -186,7 +186,7 @@ impl Drop for Reading {
 impl Drop for Visit {
     fn drop(&mut self) {
         lock(&self.visits.open).remove(&self.number);
-        let Record { transport, address, subject, since, messages, bytes, .. } = &*self.record;
+        let Record { transport, peer, subject, since, messages, bytes, .. } = &*self.record;
         self.visits.metrics.closed(*transport, self.end);
         // A long poll is one of many requests, and is logged as those are.
         if *transport == Transport::LongPoll {
@@ -195,7 +195,7 @@ impl Drop for Visit {
         tracing::info!(
             connection = self.number,
             transport = transport.name(),
-            address = address.map(tracing::field::display),
+            address = peer.address().map(tracing::field::display),
             subject = subject.as_deref(),
             seconds = now().saturating_sub(*since) / 1000,
             messages = messages.load(Relaxed),

@@ -6,6 +6,7 @@ mod admin;
 mod auth;
 mod client;
 mod console;
+mod crowd;
 mod errors;
 mod event_source;
 mod events;

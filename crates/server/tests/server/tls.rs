@@ -1,6 +1,7 @@
 //! The server behind TLS: `https://`, `wss://`, and which pages are its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, header::ORIGIN};
 use rustls::pki_types::ServerName;
@@ -39,6 +40,23 @@ async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
     assert!(socket.close(sockeye::CloseCode::NORMAL, "").await.is_ok());
     let error = open(format!("http://localhost:{port}")).await.unwrap_err();
     assert!(error.to_string().contains("403"), "{error}");
+}
+
+#[tokio::test]
+async fn one_who_never_finishes_his_handshake_does_not_keep_the_only_place() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let server = TestServer::with(|options| {
+        options.tls = Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+        options.max_handshakes = 1;
+        options.head_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let trusted = ClientTls::new().without_system_roots().root_pem(certificate.as_bytes()).unwrap();
+    let url = format!("wss://localhost:{}/c/chat", server.address.port());
+    let open = Client::new(&url).unwrap().tls(trusted).connect();
+    assert!(timeout(SOON, open).await.expect("it is its turn").is_ok());
 }
 
 /// A browser that was told so remembers it for the name, and for every port of it.

@@ -1,6 +1,7 @@
 //! Who may do what, with an auth key.
 
 mod expiry;
+mod failures;
 mod keys;
 mod tickets;
 mod tokens;

@@ -1,0 +1,173 @@
+//! How many connections there are, in all and from one address.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::throttle::Network;
+
+/// Connections that are told at once that there is no place for them.
+const MAX_REFUSED: usize = 64;
+
+/// The connections of one server, and how many it takes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Crowd(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    max: Option<usize>,
+    max_per_address: Option<usize>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// Connections that are only told that there is no place.
+    refused: usize,
+    /// Only where there is a limit for each address.
+    per_address: HashMap<Network, usize>,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The server has as many connections as it takes.
+    Server,
+    /// This address has as many as one may have.
+    Address,
+}
+
+impl Crowd {
+    /// No limit for what is `None`.
+    pub(crate) fn new(max: Option<usize>, max_per_address: Option<usize>) -> Self {
+        Self(Arc::new(Inner { max, max_per_address, taken: Mutex::default() }))
+    }
+
+    /// Takes a place for a connection from there, if there is one.
+    pub(crate) fn admit(&self, network: Option<Network>) -> Result<Seat, Full> {
+        let Inner { max, max_per_address, .. } = *self.0;
+        let mut taken = self.taken();
+        if max.is_some_and(|max| taken.all >= max) {
+            return Err(Full::Server);
+        }
+        let network = network.filter(|_| max_per_address.is_some());
+        if let (Some(network), Some(max)) = (network, max_per_address) {
+            let from_there = taken.per_address.entry(network).or_default();
+            if *from_there >= max.max(1) {
+                return Err(Full::Address);
+            }
+            *from_there += 1;
+        }
+        taken.all += 1;
+        Ok(Seat::new(Place { crowd: self.clone(), kind: Kind::Visitor(network) }))
+    }
+
+    /// Takes a place for a connection that is to be told that there is none. There are few: where
+    /// more come, nobody has time to tell them.
+    pub(crate) fn refuse(&self) -> Option<Seat> {
+        let mut taken = self.taken();
+        if taken.refused >= MAX_REFUSED {
+            return None;
+        }
+        taken.refused += 1;
+        Some(Seat::new(Place { crowd: self.clone(), kind: Kind::Refused }))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Each change is complete before anything in it can panic.
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place, held by all that goes on upon it, a WebSocket that it has become among
+/// that. The last clone that is dropped gives the place to another.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat(#[expect(dead_code, reason = "held, and never looked at")] Arc<Place>);
+
+impl Seat {
+    fn new(place: Place) -> Self {
+        Self(Arc::new(place))
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    crowd: Crowd,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Counted for this address, where addresses are counted.
+    Visitor(Option<Network>),
+    Refused,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.crowd.taken();
+        let Kind::Visitor(network) = self.kind else {
+            taken.refused -= 1;
+            return;
+        };
+        taken.all -= 1;
+        if let Some(network) = network
+            && let Some(count) = taken.per_address.get_mut(&network)
+        {
+            *count -= 1;
+            if *count == 0 {
+                taken.per_address.remove(&network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn network(address: &str) -> Option<Network> {
+        Some(Network::from(address.parse::<IpAddr>().unwrap()))
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_all_have_left_it() {
+        let crowd = Crowd::new(Some(3), Some(2));
+        let (ann, ben) = (network("192.0.2.1"), network("192.0.2.2"));
+        let first = crowd.admit(ann).unwrap();
+        let second = crowd.admit(ann).unwrap();
+        assert_eq!(crowd.admit(ann).unwrap_err(), Full::Address);
+        let _third = crowd.admit(ben).unwrap();
+        assert_eq!(crowd.admit(ben).unwrap_err(), Full::Server);
+        let websocket = first.clone();
+        drop(first);
+        assert!(crowd.admit(ann).is_err());
+        drop(websocket);
+        let _again = crowd.admit(ann).unwrap();
+        drop(second);
+        assert!(crowd.admit(ann).is_ok());
+    }
+
+    #[test]
+    fn only_a_few_are_told_at_once_that_there_is_no_place() {
+        let crowd = Crowd::new(Some(1), None);
+        let refused: Vec<_> = std::iter::from_fn(|| crowd.refuse()).collect();
+        assert_eq!(refused.len(), MAX_REFUSED);
+        let _visitor = crowd.admit(None).unwrap();
+        drop(refused);
+        assert!(crowd.refuse().is_some());
+    }
+
+    #[test]
+    fn nothing_stays_of_those_who_left() {
+        let crowd = Crowd::new(None, Some(1));
+        for number in 0..1000_u32 {
+            drop(crowd.admit(Some(Network::from(IpAddr::V4(number.into())))).unwrap());
+        }
+        assert!(crowd.taken().per_address.is_empty());
+        assert_eq!(crowd.taken().all, 0);
+        let _unix = [crowd.admit(None).unwrap(), crowd.admit(None).unwrap()];
+    }
+}

@@ -1,0 +1,115 @@
+//! How much of the server one address may have, and the server as a whole: connections, requests,
+//! and tokens that are not good.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use http::header::RETRY_AFTER;
+
+use crate::crowd::{Crowd, Full};
+use crate::options::ServerOptions;
+use crate::peer::Peer;
+use crate::problem::{Code, Problem};
+use crate::proxy::{self, Cidr};
+use crate::throttle::Throttle;
+
+/// When those who found no place may come again.
+const COME_AGAIN: Duration = Duration::from_secs(5);
+
+/// The limits of one server.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    crowd: Crowd,
+    trusted: Vec<Cidr>,
+    requests: Option<Throttle>,
+    bad_tokens: Throttle,
+}
+
+impl Limits {
+    pub(crate) fn new(options: &ServerOptions) -> Self {
+        Self {
+            crowd: Crowd::new(options.max_connections, options.max_connections_per_address),
+            trusted: options.trust_proxy.clone(),
+            requests: options.max_requests_per_address.map(Throttle::new),
+            bad_tokens: Throttle::new(options.max_bad_tokens_per_address),
+        }
+    }
+
+    /// Takes a place for a connection; `None` if it is to be cut off without a word. One from a
+    /// trusted proxy counts for no address: it brings many, and who they are is told by their
+    /// requests.
+    pub(crate) fn receive(&self, peer: Peer) -> Option<Peer> {
+        let network = peer.network().filter(|_| !self.is_proxy(&peer));
+        match self.crowd.admit(network) {
+            Ok(seat) => Some(peer.seated(seat)),
+            Err(full) => Some(peer.without_place(full).seated(self.crowd.refuse()?)),
+        }
+    }
+
+    /// Who asks. Behind a trusted proxy each request takes a place of its own, for as long as what it
+    /// opens goes on.
+    pub(crate) fn who_asks(&self, request: &Request) -> Peer {
+        let peer = Peer::of(request);
+        if peer.full().is_some() || !self.is_proxy(&peer) {
+            return peer;
+        }
+        let Some(proxy) = peer.address() else { return peer };
+        let client = proxy::client(&self.trusted, proxy, request.headers());
+        let peer = peer.speaking_for(client);
+        match self.crowd.admit(peer.network().filter(|_| !self.is_proxy(&peer))) {
+            Ok(seat) => peer.seated(seat),
+            Err(full) => peer.without_place(full),
+        }
+    }
+
+    /// Lets a request pass, if its connection has a place and there were not too many before it.
+    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Problem> {
+        match peer.full() {
+            Some(Full::Server) => {
+                let detail = "The server has as many connections as it takes: come again later.";
+                return Err(
+                    come_again(Problem::new(Code::Unavailable, detail), COME_AGAIN).and_close()
+                );
+            }
+            Some(Full::Address) => {
+                let detail = "There are too many connections from this address: close some.";
+                return Err(come_again(Problem::new(Code::TooMany, detail), COME_AGAIN).and_close());
+            }
+            None => {}
+        }
+        let (Some(requests), Some(network)) = (&self.requests, peer.network()) else {
+            return Ok(());
+        };
+        requests.take(network).map_err(|wait| {
+            let detail = "There are too many requests from this address: send fewer.";
+            come_again(Problem::new(Code::TooMany, detail), wait)
+        })
+    }
+
+    /// What one gets who has shown no good token: the problem, or another if that has been so too
+    /// often. Who has a good one is not concerned, whatever others at the same address do.
+    pub(crate) fn refused(&self, problem: Problem, peer: &Peer) -> Problem {
+        let wait = match (problem.code(), peer.network()) {
+            (Code::Unauthorized, Some(network)) => self.bad_tokens.take(network),
+            _ => Ok(()),
+        };
+        match wait {
+            Ok(()) => problem,
+            Err(wait) => {
+                let detail = "There are too many bad tokens from this address: get a good one.";
+                come_again(Problem::new(Code::TooMany, detail), wait).and_close()
+            }
+        }
+    }
+
+    fn is_proxy(&self, peer: &Peer) -> bool {
+        peer.address()
+            .is_some_and(|address| self.trusted.iter().any(|range| range.contains(address)))
+    }
+}
+
+/// The problem with the time after which it may be gone, in whole seconds (RFC 9110 §10.2.3).
+fn come_again(problem: Problem, after: Duration) -> Problem {
+    let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+    problem.with_header(RETRY_AFTER, seconds.into())
+}
