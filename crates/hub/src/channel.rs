@@ -68,13 +68,12 @@ impl Channel {
 
     /// Whether what a store keeps of it is here.
     pub(crate) fn is_ready(&self) -> bool {
-        self.used.store(true, Relaxed);
         self.ready.load(Acquire)
     }
 
-    /// The same, but looking on counts for no use.
-    pub(crate) fn is_here(&self) -> bool {
-        self.ready.load(Acquire)
+    /// Somebody uses it, and may again.
+    pub(crate) fn is_used(&self) {
+        self.used.store(true, Relaxed);
     }
 
     /// Whether it was used since this was last asked.

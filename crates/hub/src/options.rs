@@ -25,12 +25,15 @@ pub struct Options {
     /// whose pattern matches counts. Default none: [`Policy::Catchup`](crate::Policy) for all.
     pub policies: Vec<PolicyRule>,
     /// The most channels remembered that something was ever published on. Default 100,000.
-    /// Past half of it a sweep forgets those with neither entries nor readers.
+    /// Past half of it a sweep forgets those with neither entries nor readers. With a store it
+    /// bounds those that are kept, too, and past half of it a sweep lets go of the memory of those
+    /// that nobody uses.
     pub max_channels: u64,
     /// The most bytes of all channels together, with the wire forms of their entries and the
     /// idempotency keys that are remembered. Default
     /// 1 GiB. When it is reached a channel makes room out of its own history, and one that cannot
-    /// is refused. Publishers on many channels at once may pass it by an entry each.
+    /// is refused. With a store it bounds what is in memory of the channels in use; past half of it
+    /// a sweep lets go of those that nobody uses. Publishers on many channels at once may pass it by an entry each.
     pub max_bytes: u64,
     /// The most members of a channel's [`Presence`](crate::Presence), those who poll without an id
     /// among them. Default 10,000. Connections beyond it are only counted, polls are not.

@@ -35,7 +35,10 @@ impl Shared {
     pub(crate) fn look<T>(&self, name: &ChannelName, look: impl FnOnce(&Log, u64) -> T) -> T {
         let Self { options, shards, meter, store } = self;
         match shards.find(name) {
-            Ok(channel) if channel.is_ready() => channel.read(options, meter, look),
+            Ok(channel) if channel.is_ready() => {
+                channel.is_used();
+                channel.read(options, meter, look)
+            }
             Err(floor) if store.is_none() => {
                 look(&Log::new(shards.epoch(), floor), options.clock.now())
             }
@@ -54,6 +57,7 @@ impl Shared {
     /// The channel is there also after an error, and to be [left](Self::leave) in any case.
     pub(crate) fn join(&self, name: &ChannelName) -> (Arc<Channel>, Result<(), StoreError>) {
         let channel = self.shards.join(name, &self.meter);
+        channel.is_used();
         let restored = self.restore(&channel);
         (channel, restored)
     }

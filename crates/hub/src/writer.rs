@@ -221,10 +221,10 @@ impl Worker {
         let mut stale = Vec::new();
         for channel in self.shared.shards.all() {
             // Those of which it was not known what the store has, and those it could not read.
-            if !channel.is_here() {
+            if !channel.is_ready() {
                 self.shared.restore(&channel)?;
             }
-            let (state, is_ready) = (channel.lock(), channel.is_here());
+            let (state, is_ready) = (channel.lock(), channel.is_ready());
             let head = state.head();
             if is_ready && state.lasting && !state.retired && head != state.saved {
                 drop(state);

@@ -115,10 +115,15 @@ impl Disk {
         *tables = None;
         let (opened, meta) = Tables::open(&self.path)?;
         let meta = meta.ok_or(fjall::Error::Unrecoverable)?;
+        let known = *self.meta();
+        if meta.writes < known.writes {
+            // To go on would give positions twice. A new start begins a new epoch.
+            return Err(fjall::Error::Unrecoverable);
+        }
         // What is read back may be in the system's memory alone.
         opened.database.persist(PersistMode::SyncAll)?;
         *tables = Some(opened);
-        let known = std::mem::replace(&mut *self.meta(), meta);
+        *self.meta() = meta;
         self.witness.saw(meta.writes);
         Ok(meta.writes > known.writes)
     }

@@ -363,3 +363,18 @@ fn a_store_that_is_damaged_is_set_aside_and_a_new_epoch_begins() {
         files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.iter().any(|name| name.starts_with("damaged-")), "{names:?}");
 }
+
+#[test]
+fn what_nobody_uses_leaves_memory_before_it_is_full_and_what_is_used_stays() {
+    let kept = Kept::new(Options { max_bytes: 20_000, ..Options::default() });
+    let (busy, idle) = (name("busy"), name("idle"));
+    let payload = "x".repeat(6_000);
+    kept.rig.say(&busy, &payload);
+    kept.rig.say(&idle, &payload);
+    for _ in 0..3 {
+        kept.rig.hub.sweep();
+        assert_eq!(kept.rig.hub.read(&busy, Start::Earliest, 10).entries.len(), 1);
+    }
+    assert_eq!(kept.rig.hub.figures().entries, 1, "of the two only one is in memory");
+    assert_eq!(kept.rig.hub.read(&idle, Start::Earliest, 10).entries.len(), 1);
+}

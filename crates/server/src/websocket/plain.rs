@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use futures_util::SinkExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
 use sockeye::{CloseCode, Config, Message, Text, WebSocket};
 use sockeye_hub::{
     Budget, ChannelName, Lease, Payload, PayloadRef, Publication, Reader, Start, Why,
@@ -25,6 +26,9 @@ use crate::visit::{Reading, Visit};
 /// What one connection takes from the log at once: all that a client which does not read can keep
 /// in memory beyond the log's own time.
 const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
+
+/// How many messages of one connection may be on their way to the disk.
+const MOST_UNDER_WAY: usize = 64;
 
 /// A connection, and what is held for it.
 struct Conversation {
@@ -109,27 +113,41 @@ impl Conversation {
 }
 
 /// Publishes every message that comes. `None` when the client has left.
+///
+/// What comes next does not wait until a message is kept, or a connection would publish no more
+/// than one to a sync of the disk.
 async fn publish(
     incoming: &mut sockeye::Reader,
     app: &App,
     caller: &Caller,
     channel: &ChannelName,
 ) -> Option<Ending> {
-    while let Some(Ok(message)) = incoming.recv().await {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let message = tokio::select! {
+            biased;
+            Some(published) = under_way.next() => match published {
+                Ok(_) => continue,
+                Err(problem) => return Some(refusal(&problem)),
+            },
+            message = incoming.recv(), if under_way.len() < MOST_UNDER_WAY => message,
+        };
+        let Some(Ok(message)) = message else { return None };
         let payload = match &message {
             Message::Text(text) => PayloadRef::Text(text),
             Message::Binary(bytes) => PayloadRef::Bytes(bytes),
         };
         let publication = Publication { payload, event: None, key: None };
-        if let Err(problem) = app.publish(caller, channel, publication).await {
-            return Some(match problem.code() {
-                Code::TooLarge => TOO_LARGE,
-                Code::Forbidden | Code::Unauthorized => FORBIDDEN,
-                _ => NO_ROOM,
-            });
-        }
+        under_way.push(app.publish(caller, channel, publication));
     }
-    None
+}
+
+fn refusal(problem: &Problem) -> Ending {
+    match problem.code() {
+        Code::TooLarge => TOO_LARGE,
+        Code::Forbidden | Code::Unauthorized => FORBIDDEN,
+        _ => NO_ROOM,
+    }
 }
 
 /// Sends every message of the channel. `None` when the client has left.
