@@ -180,7 +180,7 @@ fn introduce(address: &LocalAddress) -> std::io::Result<()> {
   chat       http{s}://{address}/ in two windows of a browser
   publish    curl -d 'hello' http{s}://{address}/c/chat
   read       curl http{s}://{address}/c/chat
-  listen     sockeye connect ws{s}://{address}/c/chat
+  listen     sockeye subscribe http{s}://{address}/c/chat
   in a page  new WebSocket(\"ws{s}://{address}/c/chat\")
 "
         )
