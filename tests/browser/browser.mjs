@@ -3,6 +3,7 @@
  *
  * SOCKEYE_URL             the base URL of a running `sockeye serve`
  * SOCKEYE_ECHO_URL        the WebSocket URL of a running `sockeye echo`
+ * SOCKEYE_GUARDED         the base URL of a `sockeye serve` that asks for tokens, and a token, as JSON
  * SOCKEYE_CHROMIUM        the browser, if it is not /usr/bin/chromium
  * SOCKEYE_SCREENSHOT_DIR  where to put pictures of the console, if they are wanted
  */

@@ -31,6 +31,7 @@ use crate::{
   sockeye serve
   curl -d 'hello' http://127.0.0.1:8080/c/chat
   sockeye serve --data ./channels
+  sockeye serve --listen 0.0.0.0:8080 --auth-key secret    tokens: see sockeye token --help
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
 pub(crate) struct Serve {
     /// Where to listen: an address, or unix:PATH; may be given several times
