@@ -471,6 +471,42 @@ async fn a_stream_dropped_half_way_is_skipped_and_the_next_message_comes() {
 }
 
 #[tokio::test]
+async fn a_stream_given_up_late_takes_nothing_of_the_next_one() {
+    for link in LINKS {
+        let (mut server, mut raw) = server_and_raw(link, streams()).await;
+        let peer = tokio::spawn(async move {
+            for _ in 0..2 {
+                raw.send(BINARY, &film(MIB)).await;
+            }
+            raw
+        });
+        let mut message = soon(server.recv_stream()).await.unwrap().unwrap();
+        message.read_exact(&mut [0; 1000]).await.unwrap();
+        // The first one is dropped when the second one is there.
+        message = soon(server.recv_stream()).await.unwrap().unwrap();
+        let mut got = Vec::new();
+        soon(message.read_to_end(&mut got)).await.unwrap();
+        assert!(got == film(MIB));
+        peer.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_message_may_be_answered_when_it_was_read() {
+    let (mut server, mut raw) = server_and_raw(Link::Tcp, streams()).await;
+    let peer = tokio::spawn(async move {
+        raw.send(BINARY, &film(3000)).await;
+        assert_eq!(raw.expect_frame().await, (TEXT, "3000 bytes".into()));
+        raw.send(CLOSE, b"").await;
+    });
+    while let Some(message) = soon(server.recv_stream()).await {
+        let size = tokio::io::copy(&mut message.unwrap(), &mut tokio::io::sink()).await.unwrap();
+        server.send(format!("{size} bytes")).await.unwrap();
+    }
+    peer.await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_skipped_needs_nobody_to_read_it() {
     for link in LINKS {
         let (mut server, mut raw) = server_and_raw(link, streams()).await;

@@ -4,7 +4,9 @@ use std::{
     fmt,
     future::poll_fn,
     io,
+    marker::PhantomData,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -14,6 +16,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use super::{
     reader::{Reader, Waiting},
+    shared::Shared,
     state::State,
 };
 use crate::Error;
@@ -29,18 +32,29 @@ use crate::Error;
 /// waits. All methods are cancel-safe. Dropped in the middle it costs nothing but time: what is left of
 /// the message is thrown away as it arrives, and the next one comes.
 pub struct MessageReader<'a> {
-    reader: &'a mut Reader,
+    rest: Rest,
+    /// Nobody else reads meanwhile. What is dropped with this does not need it any more, so that the
+    /// socket may be used as soon as this is not.
+    reader: PhantomData<&'a mut Reader>,
+}
+
+/// What has not been read of the message.
+struct Rest {
+    shared: Arc<Shared>,
+    /// The message's number.
+    number: u64,
     part: Part,
 }
 
-impl<'a> MessageReader<'a> {
-    pub(super) fn new(reader: &'a mut Reader, first: Part) -> Self {
-        Self { reader, part: first }
+impl MessageReader<'_> {
+    /// For a reader that is borrowed as long as this lives.
+    pub(super) fn new(shared: Arc<Shared>, number: u64, first: Part) -> Self {
+        Self { rest: Rest { shared, number, part: first }, reader: PhantomData }
     }
 
     /// Whether the message is text or binary.
     pub fn kind(&self) -> MessageKind {
-        self.part.kind
+        self.rest.part.kind
     }
 
     /// The next bytes of the message, as they came; `None` at its end.
@@ -49,16 +63,24 @@ impl<'a> MessageReader<'a> {
     ///
     /// When the connection ends, or fails, before the message does.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
-        while self.part.payload.is_empty() && !self.part.last {
-            let mut waiting = Waiting::new(&self.reader.handle.shared);
+        let rest = &mut self.rest;
+        while rest.wants_part() {
+            let mut waiting = Waiting::new(&rest.shared);
             let next = poll_fn(|cx| waiting.poll(cx, State::poll_part)).await;
             drop(waiting);
-            if let Err(error) = self.go_on(next) {
+            if let Err(error) = rest.go_on(next) {
                 return Some(Err(error));
             }
         }
-        let chunk = std::mem::take(&mut self.part.payload);
+        let chunk = std::mem::take(&mut rest.part.payload);
         (!chunk.is_empty()).then_some(Ok(chunk))
+    }
+}
+
+impl Rest {
+    /// Whether all that has come was read, and more is to come.
+    fn wants_part(&self) -> bool {
+        self.part.payload.is_empty() && !self.part.last
     }
 
     /// Goes on to the next part.
@@ -68,18 +90,26 @@ impl<'a> MessageReader<'a> {
     }
 }
 
+impl Drop for Rest {
+    fn drop(&mut self) {
+        if !self.part.last {
+            self.shared.skip_parts_of(self.number);
+        }
+    }
+}
+
 impl AsyncBufRead for MessageReader<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        while this.part.payload.is_empty() && !this.part.last {
-            let next = ready!(this.reader.handle.shared.poll_receive(cx, State::poll_part));
-            this.go_on(next)?;
+        let rest = &mut self.get_mut().rest;
+        while rest.wants_part() {
+            let next = ready!(rest.shared.poll_receive(cx, State::poll_part));
+            rest.go_on(next)?;
         }
-        Poll::Ready(Ok(&this.part.payload))
+        Poll::Ready(Ok(&rest.part.payload))
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
-        self.get_mut().part.payload.advance(amount);
+        self.get_mut().rest.part.payload.advance(amount);
     }
 }
 
@@ -94,14 +124,6 @@ impl AsyncRead for MessageReader<'_> {
         buffer.put_slice(&bytes[..amount]);
         self.consume(amount);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for MessageReader<'_> {
-    fn drop(&mut self) {
-        if !self.part.last {
-            self.reader.handle.shared.skip_parts();
-        }
     }
 }
 

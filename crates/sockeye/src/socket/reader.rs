@@ -35,7 +35,8 @@ impl Reader {
         let mut waiting = Waiting::new(&self.handle.shared);
         let first = poll_fn(|cx| waiting.poll(cx, State::poll_first_part)).await?;
         drop(waiting);
-        Some(first.map(|first| MessageReader::new(self, first)))
+        let shared = &self.handle.shared;
+        Some(first.map(|(number, first)| MessageReader::new(shared.clone(), number, first)))
     }
 
     /// How the connection ended, once it has.

@@ -223,9 +223,10 @@ impl Shared {
         self.wake_others();
     }
 
-    /// The application gave up a message in the middle of its parts: what is left of it is thrown away.
-    pub(super) fn skip_parts(self: &Arc<Self>) {
-        self.state().skip_parts();
+    /// The application gave up the message of this number in the middle of its parts: what is left of
+    /// it is thrown away.
+    pub(super) fn skip_parts_of(self: &Arc<Self>, number: u64) {
+        self.state().skip_parts_of(number);
         // Reading may have been paused for it.
         self.caretaker.attend(self.clone());
     }

@@ -42,6 +42,8 @@ pub(super) struct State {
     waiting_bytes: usize,
     /// Whether the application has had a part of a message, and not yet the last.
     inside_parts: bool,
+    /// How many messages were begun to be received in parts.
+    begun_in_parts: u64,
     /// Whether parts are thrown away, up to the last one of their message.
     skipping_parts: bool,
     /// Whether somebody sends a message in fragments, and others wait.
@@ -98,6 +100,7 @@ impl State {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             inside_parts: false,
+            begun_in_parts: 0,
             skipping_parts: false,
             streaming: false,
             behind_stream: Vec::new(),
@@ -134,14 +137,17 @@ impl State {
         }
     }
 
-    /// The first part of the next message, as soon as there is anything of it; `None` at the end.
+    /// The first part of the next message, as soon as there is anything of it, with the message's
+    /// number; `None` at the end.
     pub(super) fn poll_first_part(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Part, Error>>> {
+    ) -> Poll<Option<Result<(u64, Part), Error>>> {
         self.skip_parts();
         self.connection.receive_parts(true);
-        self.poll_part(cx)
+        let first = ready!(self.poll_part(cx));
+        self.begun_in_parts += 1;
+        Poll::Ready(first.map(|first| first.map(|part| (self.begun_in_parts, part))))
     }
 
     /// The next part of the message; `None` at the connection's end.
@@ -162,6 +168,13 @@ impl State {
             && let Some(Arrival::Part(part)) = self.next_waiting()
         {
             self.skipping_parts = !part.last;
+        }
+    }
+
+    /// The same for the message of this number, if the application has not gone on to another.
+    pub(super) fn skip_parts_of(&mut self, number: u64) {
+        if self.begun_in_parts == number {
+            self.skip_parts();
         }
     }
 
