@@ -157,6 +157,27 @@ impl Listener {
     }
 }
 
+/// What the kernel takes of a client's messages before it has sent those it has, in bytes. Beyond it
+/// they wait in the log, where they cost nothing, instead of in megabytes of the kernel's.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 64 << 10;
+
+/// Has the kernel hold little for a client that reads slowly, and give up one that acknowledges
+/// nothing for `limit` of what was sent, or has no room for more for so long: writing alone does not
+/// tell that, as long as the kernel takes what is written.
+#[cfg(target_os = "linux")]
+pub(crate) fn limit_backlog(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    socket.set_tcp_user_timeout(Some(limit))
+}
+
+/// Elsewhere the system's defaults have to do, and that a write goes on.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_backlog(_: &TcpStream, _: Duration) -> io::Result<()> {
+    Ok(())
+}
+
 /// Errors of the connection that was being accepted, not of the listener.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};

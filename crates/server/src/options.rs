@@ -85,8 +85,9 @@ pub struct ServerOptions {
     pub auth_timeout: Duration,
     /// How long the body of a request may take to arrive. Default: 30 seconds.
     pub body_timeout: Duration,
-    /// How long a client may take nothing of what is there for it before it is cut off. Default: 10
-    /// seconds. One that reads slowly stays, however slowly.
+    /// How long a client may take nothing of what is there for it before it is cut off. Default: 2
+    /// minutes: one that has stopped to read costs little, and may go on. One that reads slowly
+    /// stays, however slowly.
     pub write_timeout: Duration,
     /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
     /// that no proxy thinks it dead. Default: 15 seconds.
@@ -120,7 +121,7 @@ impl Default for ServerOptions {
             head_timeout: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_mins(2),
             heartbeat: Duration::from_secs(15),
         }
     }

@@ -23,7 +23,7 @@ use crate::admin;
 use crate::drain::Guest;
 use crate::impatient::Impatient;
 use crate::limits::Limits;
-use crate::listener::{BindError, Connection, Listener, LocalAddress};
+use crate::listener::{BindError, Connection, Listener, LocalAddress, limit_backlog};
 use crate::options::{Listen, ServerOptions};
 use crate::peer::{Addressed, Peer, Routes};
 use crate::router::Channels;
@@ -254,6 +254,9 @@ impl Service {
     /// Waits while there are too many others of which TLS is being made: that costs more than any
     /// request, and nobody is known yet.
     async fn spawn_tcp(&self, stream: TcpStream, peer: Peer) {
+        if let Err(error) = limit_backlog(&stream, self.write_timeout) {
+            tracing::debug!(%error, "a connection goes without limits to its backlog");
+        }
         let turn = match &self.tls {
             Some(_) => Arc::clone(&self.handshakes).acquire_owned().await.ok(),
             None => None,

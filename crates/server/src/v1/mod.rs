@@ -47,7 +47,7 @@ mod ending {
 /// them may be written as six in JSON (`\u0007`), and has members round it.
 pub(crate) fn config(max_message: usize) -> Config {
     const MEMBERS: usize = 4096;
-    Config::default().max_message_size(max_message.saturating_mul(6).saturating_add(MEMBERS))
+    websocket::config(max_message.saturating_mul(6).saturating_add(MEMBERS))
 }
 
 /// Lets the connection live in a task of its own, on `/c/{channel}` already subscribed to that.

@@ -7,11 +7,12 @@ mod handshake;
 mod plain;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
-use sockeye::{AcceptError, Opening, WebSocket};
+use sockeye::{AcceptError, Config, Keepalive, Opening, WebSocket};
 use sockeye_hub::{ChannelName, Start};
 use tokio::net::TcpStream;
 
@@ -27,6 +28,17 @@ use crate::{query, v1};
 /// The WebSocket, once the answer is written. Of one over TCP nothing stays that HTTP needed.
 pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {
     opening.open_through(|io: TokioIo<Impatient<TcpStream>>| io.into_inner().into_inner()).await
+}
+
+/// How long a client may take to come to a ping. What was sent before it, which may be megabytes in
+/// the client's own buffers, it reads first, and slow readers are welcome. Who is gone is found out
+/// much earlier, by what he does not acknowledge ([`limit_backlog`](crate::listener::limit_backlog)).
+const PONG_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Limits of a WebSocket that takes messages of so many bytes.
+pub(crate) fn config(max_message: usize) -> Config {
+    let keepalive = Keepalive { timeout: PONG_TIMEOUT, ..Keepalive::default() };
+    Config::default().max_message_size(max_message).keepalive(keepalive)
 }
 
 /// Answers the handshake on a channel; the WebSocket then lives in a task of its own.

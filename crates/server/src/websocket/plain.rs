@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
-use sockeye::{CloseCode, Config, Message, Text, WebSocket};
+use sockeye::{CloseCode, Message, Text, WebSocket};
 use sockeye_hub::{
     Budget, ChannelName, Lease, Payload, PayloadRef, Publication, Reader, Start, Why,
 };
@@ -49,8 +49,7 @@ pub(super) fn open(
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
-    let (response, opening) =
-        handshake.accept(Config::default().max_message_size(app.max_message))?;
+    let (response, opening) = handshake.accept(super::config(app.max_message))?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let reader = app.hub.subscribe(channel, start);
