@@ -45,11 +45,24 @@ impl Crowd {
 
     /// Takes a place for a connection from there, if there is one.
     pub(crate) fn admit(&self, network: Option<Network>) -> Result<Seat, Full> {
-        let Inner { max, max_per_address, .. } = *self.0;
         let mut taken = self.taken();
-        if max.is_some_and(|max| taken.all >= max) {
+        if self.0.max.is_some_and(|max| taken.all >= max) {
             return Err(Full::Server);
         }
+        let network = self.count(&mut taken, network)?;
+        taken.all += 1;
+        Ok(Seat::new(Place { crowd: self.clone(), kind: Kind::Connection(network) }))
+    }
+
+    /// Takes a place for one who shares his connection with others: it counts for his address alone.
+    pub(crate) fn admit_client(&self, network: Option<Network>) -> Result<Seat, Full> {
+        let network = self.count(&mut self.taken(), network)?;
+        Ok(Seat::new(Place { crowd: self.clone(), kind: Kind::Client(network) }))
+    }
+
+    /// Counts one more for the address, if addresses are counted.
+    fn count(&self, taken: &mut Taken, network: Option<Network>) -> Result<Option<Network>, Full> {
+        let max_per_address = self.0.max_per_address;
         let network = network.filter(|_| max_per_address.is_some());
         if let (Some(network), Some(max)) = (network, max_per_address) {
             let from_there = taken.per_address.entry(network).or_default();
@@ -58,8 +71,7 @@ impl Crowd {
             }
             *from_there += 1;
         }
-        taken.all += 1;
-        Ok(Seat::new(Place { crowd: self.clone(), kind: Kind::Visitor(network) }))
+        Ok(network)
     }
 
     /// Takes a place for a connection that is to be told that there is none. There are few: where
@@ -99,18 +111,25 @@ struct Place {
 #[derive(Debug)]
 enum Kind {
     /// Counted for this address, where addresses are counted.
-    Visitor(Option<Network>),
+    Connection(Option<Network>),
+    Client(Option<Network>),
     Refused,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.crowd.taken();
-        let Kind::Visitor(network) = self.kind else {
-            taken.refused -= 1;
-            return;
+        let network = match self.kind {
+            Kind::Connection(network) => {
+                taken.all -= 1;
+                network
+            }
+            Kind::Client(network) => network,
+            Kind::Refused => {
+                taken.refused -= 1;
+                return;
+            }
         };
-        taken.all -= 1;
         if let Some(network) = network
             && let Some(count) = taken.per_address.get_mut(&network)
         {
@@ -148,6 +167,18 @@ mod tests {
         let _again = crowd.admit(ann).unwrap();
         drop(second);
         assert!(crowd.admit(ann).is_ok());
+    }
+
+    #[test]
+    fn who_shares_a_connection_counts_for_his_address_alone() {
+        let crowd = Crowd::new(Some(1), Some(1));
+        let _proxy = crowd.admit(None).unwrap();
+        let (ann, ben) = (network("192.0.2.1"), network("192.0.2.2"));
+        let of_ann = crowd.admit_client(ann).unwrap();
+        let _of_ben = crowd.admit_client(ben).unwrap();
+        assert_eq!(crowd.admit_client(ann).unwrap_err(), Full::Address);
+        drop(of_ann);
+        assert!(crowd.admit_client(ann).is_ok());
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Limits {
         let Some(proxy) = peer.address() else { return peer };
         let client = proxy::client(&self.trusted, proxy, request.headers());
         let peer = peer.speaking_for(client);
-        match self.crowd.admit(peer.network().filter(|_| !self.is_proxy(&peer))) {
+        match self.crowd.admit_client(peer.network().filter(|_| !self.is_proxy(&peer))) {
             Ok(seat) => peer.seated(seat),
             Err(full) => peer.without_place(full),
         }
