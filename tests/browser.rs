@@ -1,5 +1,6 @@
-//! The console in a real browser: runs the tests of `browser/` against the program.
+//! The console and the browser client in a real browser: runs the tests of `browser/` against the program.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -7,28 +8,93 @@ use sockeye_tests::program::{Sockeye, run};
 use sockeye_tests::script::folder;
 use sockeye_tests::tls::Certificates;
 
+/// The tests of the console, by the beginnings of their files' names.
+const CONSOLE: &[&str] = &["chat", "compare", "inspect", "look", "reconnect"];
+/// Those of the browser client.
+const CLIENT: &[&str] = &["client", "fallback", "tabs"];
+/// Those of both where the server asks for tokens.
+const TOKENS: &[&str] = &["signed-in"];
+/// Those of what a browser has of its own.
+const OWN: &[&str] = &["echo", "resume", "tokens"];
+
+/// A secret for tokens, known to the server and to the tests.
+const KEY: &str = "only for tests: f3b0c1d2e4a5968778695a4b3c2d1e0f";
+
 #[test]
-fn the_browser_tests_pass() {
+fn the_console_works() {
+    let mut server = Sockeye::serve(&[]);
+    let screenshots = std::env::var_os("SOCKEYE_SCREENSHOT_DIR");
+    let mut node = node(CONSOLE);
+    node.env("SOCKEYE_URL", server.http(""))
+        .env("SOCKEYE_SCREENSHOT_DIR", screenshots.unwrap_or_else(|| std::env::temp_dir().into()));
+    passes(node);
+    server.assert_sound();
+}
+
+#[test]
+fn the_browser_client_works() {
+    let mut server = Sockeye::serve(&[]);
+    let mut node = node(CLIENT);
+    node.env("SOCKEYE_URL", server.http(""));
+    passes(node);
+    server.assert_sound();
+}
+
+#[test]
+fn both_work_with_tokens() {
+    let directory = tempfile::tempdir().expect("a directory for the key");
+    let file = directory.path().join("key");
+    std::fs::write(&file, KEY).expect("the key");
+    let mut server = Sockeye::serve(&["--auth-key", &file.to_string_lossy()]);
+    let mut node = node(TOKENS);
+    node.env("SOCKEYE_URL", server.http("")).env("SOCKEYE_KEY", KEY);
+    passes(node);
+    server.assert_sound();
+}
+
+#[test]
+fn what_browsers_have_of_their_own_works() {
     let (server, echo) = (Sockeye::serve(&[]), Sockeye::echo(&[]));
     let certificates = Certificates::new();
     let (others, urls) = every_way(&certificates, &server.http(""));
     let (guarded, token) = guarded(&server.http(""));
-    let screenshots = std::env::var_os("SOCKEYE_SCREENSHOT_DIR");
-    let status = Command::new("node")
-        .args(["--test", "--test-reporter=spec"])
-        .args(test_files())
-        .env("SOCKEYE_BIN", sockeye_tests::program::path())
+    let mut node = node(OWN);
+    node.env("SOCKEYE_BIN", sockeye_tests::program::path())
         .env("SOCKEYE_URL", server.http(""))
         .env("SOCKEYE_ECHO_URL", echo.ws("/"))
         .env("SOCKEYE_SERVERS", Value::from(urls).to_string())
-        .env("SOCKEYE_GUARDED", json!({ "url": guarded.http(""), "token": token }).to_string())
-        .env("SOCKEYE_SCREENSHOT_DIR", screenshots.unwrap_or_else(|| std::env::temp_dir().into()))
-        .status()
-        .expect("`cargo xtask test browser` installs node");
-    assert!(status.success(), "the browser tests failed: {status}");
+        .env("SOCKEYE_GUARDED", json!({ "url": guarded.http(""), "token": token }).to_string());
+    passes(node);
     for mut server in [server, echo, guarded].into_iter().chain(others) {
         server.assert_sound();
     }
+}
+
+#[test]
+fn every_browser_test_is_run() {
+    let groups = [CONSOLE, CLIENT, TOKENS, OWN].concat();
+    for file in test_files() {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let runs = groups.iter().filter(|group| name.starts_with(**group)).count();
+        assert_eq!(runs, 1, "{name} belongs to one of the groups");
+    }
+}
+
+/// Node's test runner with the files of a group.
+fn node(group: &[&str]) -> Command {
+    let is_of_group = |file: &PathBuf| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        group.iter().any(|beginning| name.starts_with(beginning))
+    };
+    let mut node = Command::new("node");
+    node.args(["--test", "--test-reporter=spec"])
+        .args(test_files().into_iter().filter(is_of_group));
+    node
+}
+
+fn passes(mut node: Command) {
+    let status = node.status().expect("`cargo xtask test browser` installs node");
+    assert!(status.success(), "the browser tests failed: {status}");
 }
 
 /// A server that asks for tokens, to pages of this origin too, and a token for everything there.
@@ -64,10 +130,10 @@ fn every_way(certificates: &Certificates, page: &str) -> (Vec<Sockeye>, Vec<Valu
     (servers, urls)
 }
 
-fn test_files() -> Vec<std::path::PathBuf> {
+fn test_files() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder().join("browser")).expect("the folder browser/");
     let paths = entries.map(|entry| entry.expect("an entry of browser/").path());
-    let is_test = |path: &std::path::PathBuf| path.to_string_lossy().ends_with(".test.mjs");
+    let is_test = |path: &PathBuf| path.to_string_lossy().ends_with(".test.mjs");
     let files: Vec<_> = paths.filter(is_test).collect();
     assert!(!files.is_empty(), "browser/ has no *.test.mjs");
     files

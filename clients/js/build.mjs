@@ -1,6 +1,6 @@
 /**
- * Puts the files of `src/` into one module, `sockeye.js`: `node build.mjs`. Without comments and indentation it is small
- * enough to be sent to every visitor, and still to be read in a debugger. Nothing else is changed.
+ * Puts the files of `src/` into one module, `sockeye.js`: `node build.mjs`. Without comments and indentation and with short
+ * names for what is private it is small enough to be sent to every visitor. Nothing else is changed.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const HEAD = '// Sockeye, the browser client. Made by build.mjs from src/, where
 
 /** The module as text. */
 export function build() {
-  return HEAD + FILES.map((name) => strip(read(`src/${name}.js`), name === FILES.at(-1))).join('');
+  return HEAD + shorten(FILES.map((name) => strip(read(`src/${name}.js`), name === FILES.at(-1))).join(''));
 }
 
 /** What is to be read by a machine. Comments stand on lines of their own, imports on one line each. */
@@ -20,6 +20,16 @@ function strip(source, isEntry) {
   const lines = source.split('\n').map((line) => line.trim());
   const kept = lines.filter((line) => line && !/^(\/\/|\/?\*|import )/.test(line));
   return kept.map((line) => `${isEntry ? line : line.replace(/^export /, '')}\n`).join('');
+}
+
+/** `#a`, `#b`, … in the order of appearance. */
+function shorten(module) {
+  const names = [...new Set(module.match(/#\w+/g))];
+  return module.replace(/#\w+/g, (name) => `#${letters(names.indexOf(name))}`);
+}
+
+function letters(n) {
+  return n < 26 ? String.fromCharCode(97 + n) : letters(Math.floor(n / 26) - 1) + letters(n % 26);
 }
 
 function read(name) {

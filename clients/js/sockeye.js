@@ -48,31 +48,31 @@ Object.assign(this, about);
 }
 class Http {
 freshUntil = Infinity;
-#options;
-#token;
+#a;
+#b;
 constructor(base, options) {
 this.base = base;
 if (!base.pathname.endsWith('/')) base.pathname += '/';
-this.#options = options;
+this.#a = options;
 }
 url(path, query = {}) {
 const url = new URL(path, this.base);
-const all = { ...query, as: this.#options.as };
+const all = { ...query, as: this.#a.as };
 for (const [name, value] of Object.entries(all)) if (value !== undefined) url.searchParams.set(name, value);
 return url;
 }
 async token(refused) {
-const { token } = this.#options;
+const { token } = this.#a;
 if (typeof token !== 'function') return token === refused ? undefined : token;
-if (!this.#token || this.#token === refused || Date.now() > this.freshUntil) {
+if (!this.#b || this.#b === refused || Date.now() >= this.freshUntil) {
 try {
-this.#token = await token();
+this.#b = await token();
 } catch ({ message }) {
 throw new Problem({ message, retryAfter: 1 });
 }
-this.freshUntil = Date.now() + lifetime(this.#token) * 0.8;
+this.freshUntil = Date.now() + lifetime(this.#b) * 0.8;
 }
-return this.#token;
+return this.#b;
 }
 async fetch(path, { query, headers, ...init } = {}) {
 const send = (token) => {
@@ -86,12 +86,13 @@ if (fresh) response = await send(fresh);
 const { status } = response;
 if (response.ok || status === 304) return response;
 const { code, title, detail } = await response.json().catch(() => ({}));
-const retryAfter = Math.min(Number(response.headers.get('Retry-After')) * 1000 || 0, LONGEST_RETRY_AFTER);
-throw new Problem({ message: detail ?? title ?? `The server answered ${status}.`, status, code, retryAfter });
+const message = detail ?? title ?? `The server answered ${status}.`;
+throw new Problem({ message, status, code, retryAfter: retryAfter(response) });
 }
 async page(channel, query, { headers, ...init }) {
 const response = await this.fetch(`c/${channel}`, { ...init, query, headers: { Accept: 'application/json', ...headers } });
-return response.status === 304 ? { at: query.after, messages: [] } : response.json();
+const page = response.status === 304 ? { at: query.after, messages: [] } : await response.json();
+return { ...page, retryAfter: retryAfter(response) };
 }
 async publish({ channel, data, event, key, signal }) {
 const isText = typeof data === 'string';
@@ -115,6 +116,9 @@ await sleep(Math.max(error.retryAfter ?? 0, backoff(n)), signal);
 function isTransient({ status, code, retry }) {
 return retry ?? (status ? status === 429 || status >= 500 : !code);
 }
+function retryAfter({ headers }) {
+return Math.min(Number(headers.get('Retry-After')) * 1000 || 0, LONGEST_RETRY_AFTER);
+}
 function lifetime(token) {
 try {
 const { exp, iat } = JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
@@ -128,15 +132,15 @@ class Run {
 since = 0;
 retryMs = 0;
 bye = false;
-#abort = new AbortController();
-#refresh = 0;
+#c = new AbortController();
+#d = 0;
 constructor(line, http, way) {
 Object.assign(this, { line, http, way });
 this.delivered = new Promise((resolve) => (this.onworks = resolve));
 this.ended = new Promise((resolve) => (this.onend = resolve));
 }
 get signal() {
-return this.#abort.signal;
+return this.#c.signal;
 }
 works() {
 if (this.since || this.signal.aborted) return;
@@ -147,52 +151,52 @@ this.onworks();
 }
 end(reason) {
 if (this.signal.aborted) return;
-clearTimeout(this.#refresh);
-this.#abort.abort();
+clearTimeout(this.#d);
+this.#c.abort();
 this.onend(reason);
 }
 refreshLater() {
 const left = this.http.freshUntil - Date.now();
-if (left < 2 ** 31) this.#refresh = setTimeout(() => this.refresh(), Math.max(left, 1000));
+if (left < 2 ** 31) this.#d = setTimeout(() => this.refresh(), Math.max(left + 10, 1000));
 }
 }
 const HELLO_WITHIN = 5_000;
 const PONG_WITHIN = 5_000;
 class SocketRun extends Run {
-#socket;
-#asked = new Map();
-#lastId = 0;
-#pingAfter = 25_000;
-#idle = 0;
+#e;
+#f = new Map();
+#g = 0;
+#h = 25_000;
+#i = 0;
 start() {
 const url = this.http.url('connect');
 url.protocol = url.protocol.replace('http', 'ws');
-const socket = (this.#socket = new WebSocket(url, ['sockeye.v1']));
+const socket = (this.#e = new WebSocket(url, ['sockeye.v1']));
 const deadline = setTimeout(() => this.end(new Error('The WebSocket does not open.')), HELLO_WITHIN);
 this.delivered.then(() => clearTimeout(deadline));
 socket.onclose = ({ code }) => this.end(new Error(`The WebSocket was closed (${code}).`));
-socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+socket.onmessage = ({ data }) => this.#j(JSON.parse(data));
 this.signal.addEventListener('abort', () => {
 clearTimeout(deadline);
-clearTimeout(this.#idle);
+clearTimeout(this.#i);
 socket.onclose = socket.onmessage = null;
 socket.close();
-for (const { reject } of this.#asked.values()) reject(new Error('The connection was lost.'));
+for (const { reject } of this.#f.values()) reject(new Error('The connection was lost.'));
 });
 }
-#heard(message) {
-clearTimeout(this.#idle);
-this.#idle = setTimeout(() => this.probe(), this.#pingAfter);
-if (message.hello) this.#welcome(message.hello);
+#j(message) {
+clearTimeout(this.#i);
+this.#i = setTimeout(() => this.probe(), this.#h);
+if (message.hello) this.#k(message.hello);
 else if (message.bye) {
 this.bye = true;
 this.retryMs = message.bye.retry_ms;
 this.end(new Error(`The server says goodbye: ${message.bye.why}.`));
 } else if (message.ch) this.line.took(message.ch, message);
-else this.#answered(message);
+else this.#l(message);
 }
-async #welcome({ ping }) {
-if (ping) this.#pingAfter = ping * 1000;
+async #k({ ping }) {
+if (ping) this.#h = ping * 1000;
 try {
 await this.refresh();
 this.works();
@@ -202,22 +206,22 @@ if (error.status === 401) for (const { name } of this.line.channels) this.line.r
 this.end(error);
 }
 }
-#answered({ id, ok, err }) {
-const asked = this.#asked.get(id);
-this.#asked.delete(id);
+#l({ id, ok, err }) {
+const asked = this.#f.get(id);
+this.#f.delete(id);
 if (err) asked?.reject(new Problem({ ...err, ...(err.code === 'unauthorized' && { status: 401 }) }));
 else asked?.resolve(ok);
 }
-#ask(command, ms = ANSWER_WITHIN) {
-const id = ++this.#lastId;
-const answer = new Promise((resolve, reject) => this.#asked.set(id, { resolve, reject }));
-this.#socket.send(JSON.stringify({ id, ...command }));
+#m(command, ms = ANSWER_WITHIN) {
+const id = ++this.#g;
+const answer = new Promise((resolve, reject) => this.#f.set(id, { resolve, reject }));
+this.#e.send(JSON.stringify({ id, ...command }));
 return within(ms, answer);
 }
 async refresh() {
 const token = await this.http.token();
 if (!token) return;
-const show = (token) => this.#ask({ op: 'auth', token });
+const show = (token) => this.#m({ op: 'auth', token });
 await show(token).catch(async (error) => {
 const fresh = error.status === 401 && (await this.http.token(token));
 if (!fresh) throw error;
@@ -229,7 +233,7 @@ async open(channel) {
 if (!this.since || this.signal.aborted) return;
 const { name, at, presence } = channel;
 try {
-const sub = await this.#ask({ op: 'sub', ch: name, ...(at && { after: at }), ...(presence && { presence }) });
+const sub = await this.#m({ op: 'sub', ch: name, ...(at && { after: at }), ...(presence && { presence }) });
 if (!sub.missed) this.line.stands(channel, sub.at);
 } catch (error) {
 if (isTransient(error)) this.end(error);
@@ -237,14 +241,14 @@ else this.line.refused(name, error);
 }
 }
 shut(name) {
-if (this.since && !this.signal.aborted) this.#ask({ op: 'unsub', ch: name }).catch(() => {});
+if (this.since && !this.signal.aborted) this.#m({ op: 'unsub', ch: name }).catch(() => {});
 }
 async publish({ channel, data, event, key }) {
 const payload = isBytes(data) ? { b64: toBase64(data) } : { data };
-return (await this.#ask({ op: 'pub', ch: channel, ...payload, event, key })).at;
+return (await this.#m({ op: 'pub', ch: channel, ...payload, event, key })).at;
 }
 probe() {
-if (this.since) this.#ask({ op: 'ping' }, PONG_WITHIN).catch((error) => this.end(error));
+if (this.since) this.#m({ op: 'ping' }, PONG_WITHIN).catch((error) => this.end(error));
 }
 }
 const PAGE = 1000;
@@ -253,19 +257,19 @@ const FIRST_WITHIN = 5_000;
 const SILENT = 40_000;
 const HOLD = { first: 2, then: 25 };
 class RequestRun extends Run {
-#loops = new Map();
-#heardAt = Date.now();
+#n = new Map();
+#o = Date.now();
 start() {
 for (const channel of this.line.channels) this.open(channel);
 }
 async open(channel) {
 const { name } = channel;
-if (this.#loops.has(name)) return;
+if (this.#n.has(name)) return;
 const loop = new AbortController();
-this.#loops.set(name, loop);
+this.#n.set(name, loop);
 const signal = AbortSignal.any([this.signal, loop.signal]);
 try {
-const mayHold = this.#loops.size <= HELD_REQUESTS;
+const mayHold = this.#n.size <= HELD_REQUESTS;
 await (mayHold ? this.listen(channel, signal) : this.poll(channel, signal));
 } catch (error) {
 if (signal.aborted) return;
@@ -274,11 +278,11 @@ else this.end(error);
 }
 }
 shut(name) {
-this.#loops.get(name)?.abort();
-this.#loops.delete(name);
+this.#n.get(name)?.abort();
+this.#n.delete(name);
 }
 heard() {
-this.#heardAt = Date.now();
+this.#o = Date.now();
 this.works();
 }
 async poll(channel, signal) {
@@ -294,24 +298,24 @@ const page = await within(wait * 1000 + ANSWER_WITHIN, this.http.page(name, quer
 signal.throwIfAborted();
 this.heard();
 this.line.tookPage(name, page);
+if (page.retryAfter) this.end({ message: 'The server says goodbye.', retryAfter: page.retryAfter });
 return page.messages.length === PAGE;
 }
 refresh() {
 this.end();
 }
 probe() {
-if (Date.now() - this.#heardAt > SILENT / 2) this.end();
+if (Date.now() - this.#o > SILENT / 2) this.end();
 }
 }
 class StreamRun extends RequestRun {
-#toldWhen = new Set();
 async listen(channel, signal) {
 const { name, at } = channel;
 const request = { query: { meta: 1, after: at ?? 'now' }, headers: { Accept: 'text/event-stream' }, signal };
 const response = await within(FIRST_WITHIN, this.http.fetch(`c/${name}`, request));
 if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Error('That is no event stream.');
 const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-const parse = eventParser((event) => this.#event(channel, event));
+const parse = eventParser((event) => this.#p(channel, event));
 for (let patience = FIRST_WITHIN; ; patience = SILENT) {
 const { done, value } = await within(patience, reader.read());
 signal.throwIfAborted();
@@ -320,12 +324,8 @@ this.heard();
 parse(value);
 }
 }
-#event(channel, { event, id, data, retry }) {
-if (retry) {
-this.bye = this.#toldWhen.has(channel);
-this.#toldWhen.add(channel);
-this.retryMs = Number(retry);
-}
+#p(channel, { event, id, data, retry }) {
+if (retry) this.retryMs = Number(retry);
 if (data) this.line.took(channel.name, event === 'gap' ? { gap: JSON.parse(data) } : JSON.parse(data));
 else if (id) this.line.stands(channel, id);
 }
@@ -364,130 +364,131 @@ const FLAPPING = 5_000;
 const STABLE = 60_000;
 const AGAIN_AFTER = { first: 60_000, known: 3_000, most: 900_000 };
 const LINGER = 2_000;
+const IDLE = { state: 'idle', transport: null, retryAt: 0, error: null };
 class Line {
-#http;
-#tell;
-#ways;
-#channels = new Map();
-#run = null;
-#climber = null;
-#climbTimer = 0;
-#failures = 0;
-#keeping = false;
-#closing = new AbortController();
-#wake = () => {};
-#status = { state: 'idle', transport: null, retryAt: 0, error: null };
+#q;
+#r;
+#s;
+#t = new Map();
+#u = null;
+#v = null;
+#w = 0;
+#x = 0;
+#y = false;
+#z = new AbortController();
+#aa = () => {};
+#ab = IDLE;
 constructor(http, { transports = Object.keys(TRANSPORTS), pollInterval = 5_000 }, tell) {
-this.#http = http;
-this.#tell = tell;
+this.#q = http;
+this.#r = tell;
 this.pollInterval = pollInterval;
-this.#ways = transports
+this.#s = transports
 .filter((name) => name !== 'websocket' || globalThis.WebSocket)
 .map((name, rank) => ({ name, rank, blocked: 0, penalty: AGAIN_AFTER.first }));
-const { signal } = this.#closing;
+const { signal } = this.#z;
 globalThis.addEventListener?.('online', () => this.wake(), { signal });
-globalThis.addEventListener?.('offline', () => this.#run?.probe(), { signal });
+globalThis.addEventListener?.('offline', () => this.#u?.probe(), { signal });
 globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.wake(), { signal });
 }
 get channels() {
-return [...this.#channels.values()];
+return [...this.#t.values()];
 }
 want(name, at, presence) {
-const known = this.#channels.get(name);
+const known = this.#t.get(name);
 const channel = known ?? { name, at, presence };
 if (!known || (presence && !known.presence)) {
 channel.presence = presence;
-this.#channels.set(name, channel);
-for (const run of new Set([this.#run, this.#climber])) {
+this.#t.set(name, channel);
+for (const run of new Set([this.#u, this.#v])) {
 if (known) run?.shut(name);
 run?.open(channel);
 }
-this.#keep();
+this.#ac();
 }
-if (channel.at) this.#tell({ channel: name, prev: channel.at });
-this.#say();
+if (channel.at) this.#r({ channel: name, prev: channel.at });
+this.#ad();
 }
 keepOnly(names) {
-for (const name of this.#channels.keys()) if (!names.has(name)) this.#drop(name);
+for (const name of this.#t.keys()) if (!names.has(name)) this.#ae(name);
 }
-#drop(name) {
-this.#channels.delete(name);
-this.#run?.shut(name);
-if (!this.#channels.size) setTimeout(() => this.#channels.size || this.#run?.end(), LINGER);
+#ae(name) {
+this.#t.delete(name);
+this.#u?.shut(name);
+if (!this.#t.size) setTimeout(() => this.#t.size || this.#u?.end(), LINGER);
 }
 publish(publication) {
-return this.#run?.since ? this.#run.publish?.(publication) : undefined;
+return this.#u?.since ? this.#u.publish?.(publication) : undefined;
 }
 wake() {
-for (const way of this.#ways) way.blocked = 0;
-this.#wake();
-if (!this.#run?.since) return;
-this.#run.probe();
-this.#climbLater();
+for (const way of this.#s) way.blocked = 0;
+this.#aa();
+if (!this.#u?.since) return;
+this.#u.probe();
+this.#af();
 }
 close() {
-this.#closing.abort();
-clearTimeout(this.#climbTimer);
-this.#run?.end();
-this.#climber?.end();
-this.#wake();
+this.#z.abort();
+clearTimeout(this.#w);
+this.#u?.end();
+this.#v?.end();
+this.#aa();
 }
 stands(channel, at) {
 if (channel.at) return;
 channel.at = at;
-this.#tell({ channel: channel.name, prev: at });
+this.#r({ channel: channel.name, prev: at });
 }
 took(name, item) {
-const channel = this.#channels.get(name);
+const channel = this.#t.get(name);
 if (!channel) return;
 const { join, leave, gap } = item;
-if (join || leave) return this.#tell({ channel: name, join, leave });
+if (join || leave) return this.#r({ channel: name, join, leave });
 const [prev, at] = [channel.at, gap ? gap.next : item.at];
 if (prev && !isPast(at, prev) && gap?.after !== prev) return;
 channel.at = at;
-this.#tell({ channel: name, prev: prev ?? at, ...(gap ? { gap } : { message: item }) });
+this.#r({ channel: name, prev: prev ?? at, ...(gap ? { gap } : { message: item }) });
 }
 tookPage(name, { at, gap, messages }) {
 if (gap) this.took(name, { gap });
 for (const message of messages) this.took(name, message);
-const channel = this.#channels.get(name);
+const channel = this.#t.get(name);
 if (channel) this.stands(channel, at);
 }
-refused(name, { message, code, status }) {
-this.#tell({ channel: name, error: { message, code, status } });
-this.#drop(name);
+refused(name, error) {
+this.#r({ channel: name, error: plain(error) });
+this.#ae(name);
 }
 works(run) {
-const before = this.#run;
-this.#run = run;
+const before = this.#u;
+this.#u = run;
 if (before !== run) before?.end();
-this.#say({ state: 'live', transport: run.way.name, retryAt: 0, error: null });
-this.#climbLater();
+this.#ad({ ...IDLE, state: 'live', transport: run.way.name });
+this.#af();
 }
-#say(status) {
-if (status) this.#status = status;
-this.#tell(this.#status);
+#ad(status) {
+if (status) this.#ab = status;
+this.#r(this.#ab);
 }
-async #keep() {
-if (this.#keeping) return;
-this.#keeping = true;
-while (this.#channels.size && !this.#closing.signal.aborted) {
-if (!this.#run) {
-this.#say({ ...this.#status, state: 'connecting', transport: null });
-this.#run = this.#start(this.#best() ?? this.#ways[0]);
+async #ac() {
+if (this.#y) return;
+this.#y = true;
+while (this.#t.size && !this.#z.signal.aborted) {
+if (!this.#u) {
+this.#ad({ ...this.#ab, state: 'connecting', transport: null });
+this.#u = this.#ag(this.#ah() ?? this.#s[0]);
 }
-const run = this.#run;
+const run = this.#u;
 const reason = await run.ended;
-if (this.#run !== run) continue;
-this.#run = null;
-const delay = reason && this.#channels.size ? this.#judge(run, reason) : 0;
-if (delay) await this.#wait(delay, reason);
+if (this.#u !== run) continue;
+this.#u = null;
+const delay = reason && this.#t.size ? this.#ai(run, reason) : 0;
+if (delay) await this.#aj(delay, reason);
 }
-this.#keeping = false;
-if (!this.#closing.signal.aborted) this.#say({ state: 'idle', transport: null, retryAt: 0, error: null });
+this.#y = false;
+if (!this.#z.signal.aborted) this.#ad(IDLE);
 }
-#start(way) {
-const run = new TRANSPORTS[way.name](this, this.#http, way);
+#ag(way) {
+const run = new TRANSPORTS[way.name](this, this.#q, way);
 try {
 run.start();
 } catch (error) {
@@ -495,143 +496,146 @@ run.end(error);
 }
 return run;
 }
-#best() {
-return this.#ways.find((way) => way.blocked <= Date.now());
+#ah() {
+return this.#s.find((way) => way.blocked <= Date.now());
 }
-#judge({ way, since, bye, retryMs }, { status, retryAfter = 0 }) {
+#ai({ way, since, bye, retryMs }, { status, retryAfter = 0 }) {
 const lived = since && Date.now() - since;
-if (lived >= STABLE) this.#failures = 0;
+if (lived >= STABLE) this.#x = 0;
 if (lived >= FLAPPING) way.penalty = AGAIN_AFTER.known;
 else if (!bye && !retryAfter && status !== 401) {
-this.#block(way);
-if (this.#best() && !this.#failures) return 0;
+this.#ak(way);
+if (this.#ah() && !this.#x) return 0;
 }
-if (!this.#best()) for (const each of this.#ways) each.blocked = 0;
-return Math.max(retryMs, retryAfter, backoff(this.#failures++));
+if (!this.#ah()) for (const each of this.#s) each.blocked = 0;
+return Math.max(retryMs, retryAfter, backoff(this.#x++));
 }
-#block(way) {
+#ak(way) {
 way.blocked = Date.now() + way.penalty * (0.5 + Math.random() / 2);
 way.penalty = Math.min(way.penalty * 2, AGAIN_AFTER.most);
 }
-async #wait(delay, { message, code, status }) {
-this.#say({ state: 'waiting', transport: null, retryAt: Date.now() + delay, error: { message, code, status } });
+async #aj(delay, error) {
+this.#ad({ state: 'waiting', transport: null, retryAt: Date.now() + delay, error: plain(error) });
 await new Promise((resolve) => {
 const timer = setTimeout(resolve, delay);
-this.#wake = () => (clearTimeout(timer), resolve());
+this.#aa = () => (clearTimeout(timer), resolve());
 });
 }
-#climbLater() {
-clearTimeout(this.#climbTimer);
-const better = this.#ways.slice(0, this.#run.way.rank).map((way) => way.blocked);
-if (!better.length || this.#climber) return;
-this.#climbTimer = setTimeout(() => this.#climb(), Math.max(0, Math.min(...better) - Date.now()));
+#af() {
+clearTimeout(this.#w);
+const better = this.#s.slice(0, this.#u.way.rank).map((way) => way.blocked);
+if (!better.length || this.#v) return;
+this.#w = setTimeout(() => this.#al(), Math.max(0, Math.min(...better) - Date.now()));
 }
-async #climb() {
-const way = this.#best();
-if (!this.#run?.since || !way || way.rank >= this.#run.way.rank) return;
-const climber = (this.#climber = this.#start(way));
+async #al() {
+const way = this.#ah();
+if (!this.#u?.since || !way || way.rank >= this.#u.way.rank) return;
+const climber = (this.#v = this.#ag(way));
 await Promise.race([climber.ended, climber.delivered]);
-this.#climber = null;
-if (!climber.since && !this.#closing.signal.aborted) this.#block(way);
-if (this.#run?.since) this.#climbLater();
+this.#v = null;
+if (!climber.since && !this.#z.signal.aborted) this.#ak(way);
+if (this.#u?.since) this.#af();
 }
+}
+function plain({ message, code, status }) {
+return { message, code, status };
 }
 class Subscription {
 at = null;
 pending = false;
 ready;
-#options;
-#owner;
-#after;
-#late = null;
-#closing = new AbortController();
-#iterators = new Set();
-#begun;
+#a;
+#am;
+#an;
+#ao = null;
+#z = new AbortController();
+#ap = new Set();
+#aq;
 constructor(channel, options, owner) {
 this.channel = channel;
 this.presence = Boolean(options.presence);
-this.#options = options;
-this.#owner = owner;
-this.#after = String(options.after ?? 'now');
-if (this.#after.includes('.')) this.at = this.#after;
-this.ready = new Promise((resolve, reject) => (this.#begun = { resolve, reject }));
+this.#a = options;
+this.#am = owner;
+this.#an = String(options.after ?? 'now');
+if (this.#an.includes('.')) this.at = this.#an;
+this.ready = new Promise((resolve, reject) => (this.#aq = { resolve, reject }));
 this.ready.catch(() => {});
 }
 async begin() {
-if (this.#after !== 'now' && !this.at) {
+if (this.#an !== 'now' && !this.at) {
 this.pending = true;
-await this.#catchUp(null);
+await this.#ar(null);
 this.pending = false;
 }
-if (this.at) this.#begun.resolve(this.at);
-if (!this.#closing.signal.aborted) this.#owner.changed();
+if (this.at) this.#aq.resolve(this.at);
+if (!this.#z.signal.aborted) this.#am.changed();
 }
 close() {
-if (this.#closing.signal.aborted) return;
-this.#closing.abort();
-this.#owner.closed();
-for (const iterator of this.#iterators) iterator.end();
+if (this.#z.signal.aborted) return;
+this.#z.abort();
+this.#am.closed();
+for (const iterator of this.#ap) iterator.end();
 }
 take(event) {
 const { error, join, leave, prev } = event;
-if (error) this.#fail(new Problem(error));
-else if (join) this.#call('onjoin', join);
-else if (leave) this.#call('onleave', leave);
-else if (this.#late) this.#late.push(event);
+if (error) this.#as(new Problem(error));
+else if (join) this.#at('onjoin', join);
+else if (leave) this.#at('onleave', leave);
+else if (this.#ao) this.#ao.push(event);
 else {
 this.at ??= prev;
-this.#begun.resolve(this.at);
-if (prev !== this.at && isPast(prev, this.at)) this.#catchUp(prev, [event]);
-else this.#accept(event);
+this.#aq.resolve(this.at);
+if (prev !== this.at && isPast(prev, this.at)) this.#ar(prev, [event]);
+else this.#au(event);
 }
 }
-#accept({ prev, message, gap }) {
+#au({ prev, message, gap }) {
 const follows = prev === this.at;
-if (gap && (follows || isPast(gap.next, this.at))) this.#skip(gap);
+if (gap && (follows || isPast(gap.next, this.at))) this.#av(gap);
 if (message && (follows || (sameEpoch(message.at, this.at) && isPast(message.at, this.at)))) {
 this.at = message.at;
-this.#give(opened(this.channel, message));
+this.#aw(opened(this.channel, message));
 }
 }
-#skip(gap) {
+#av(gap) {
 this.at = gap.next;
-this.#give({ gap: { channel: this.channel, ...gap } });
+this.#aw({ gap: { channel: this.channel, ...gap } });
 }
-async #catchUp(until, late = []) {
-this.#late = late;
+async #ar(until, late = []) {
+this.#ao = late;
 try {
 for (let more = true; more; ) {
-const page = await this.#owner.read(this.at ?? this.#after, this.#closing.signal);
-if (page.gap) this.#skip(page.gap);
+const page = await this.#am.read(this.at ?? this.#an, this.#z.signal);
+if (page.gap) this.#av(page.gap);
 for (const message of page.messages) {
 this.at = message.at;
-this.#give(message);
+this.#aw(message);
 }
 this.at = page.at;
 more = until && page.messages.length && isPast(until, this.at);
 }
 } catch (error) {
-this.#fail(error);
+this.#as(error);
 }
-this.#late = null;
-for (const event of late) this.#accept(event);
+this.#ao = null;
+for (const event of late) this.#au(event);
 }
-#fail(error) {
-if (this.#closing.signal.aborted) return;
-for (const iterator of this.#iterators) iterator.end(error);
-this.#begun.reject(error);
+#as(error) {
+if (this.#z.signal.aborted) return;
+for (const iterator of this.#ap) iterator.end(error);
+this.#aq.reject(error);
 this.close();
-this.#options.onerror?.(error);
+this.#a.onerror?.(error);
 }
-#give(item) {
-if (this.#closing.signal.aborted) return;
-for (const iterator of this.#iterators) iterator.give(item);
-if (item.gap) this.#call('ongap', item.gap);
-else this.#call('onmessage', item);
+#aw(item) {
+if (this.#z.signal.aborted) return;
+for (const iterator of this.#ap) iterator.give(item);
+if (item.gap) this.#at('ongap', item.gap);
+else this.#at('onmessage', item);
 }
-#call(name, value) {
+#at(name, value) {
 try {
-this.#options[name]?.(value);
+this.#a[name]?.(value);
 } catch (error) {
 setTimeout(() => {
 throw error;
@@ -640,8 +644,8 @@ throw error;
 }
 [Symbol.asyncIterator]() {
 const waiting = [];
-let [wake, ended, failure] = [null, this.#closing.signal.aborted, null];
-this.#iterators.add({
+let [wake, ended, failure] = [null, this.#z.signal.aborted, null];
+this.#ap.add({
 give: (item) => (waiting.push(item), wake?.()),
 end: (error) => ((ended = true), (failure ??= error), wake?.()),
 });
@@ -659,99 +663,98 @@ state = 'idle';
 transport = null;
 retryAt = 0;
 error = null;
-#options;
-#http;
-#subscriptions = new Set();
-#line = null;
-#tab = randomKey();
-#wanted = new Map();
-#others = null;
-#closing = new AbortController();
+#a;
+#q;
+#ax = new Set();
+#ay = null;
+#az = randomKey();
+#ba = new Map();
+#bb = null;
+#z = new AbortController();
 constructor(url = new URL('.', import.meta.url), options = {}) {
 super();
-this.#options = { share: !options.token, ...options };
-this.#http = new Http(new URL(url, globalThis.location?.href), this.#options);
-const { share } = this.#options;
-if (share && globalThis.navigator?.locks && globalThis.BroadcastChannel) this.#join(`sockeye ${this.#http.base} ${share}`);
-else this.#lead();
+this.#a = { share: !options.token, ...options };
+this.#q = new Http(new URL(url, globalThis.location?.href), this.#a);
+const { share } = this.#a;
+if (share && globalThis.navigator?.locks && globalThis.BroadcastChannel) this.#bc(`sockeye ${this.#q.base} ${share}`);
+else this.#bd();
 }
 subscribe(channel, options = {}) {
 const subscription = new Subscription(channel, options, {
 read: (after, signal) => patiently(() => this.read(channel, { after, signal }), signal),
-changed: () => this.#ask(),
-closed: () => this.#subscriptions.delete(subscription) && this.#ask(),
+changed: () => this.#m(),
+closed: () => this.#ax.delete(subscription) && this.#m(),
 });
-this.#subscriptions.add(subscription);
+this.#ax.add(subscription);
 subscription.begin();
 return subscription;
 }
 async publish(channel, data, { key = randomKey(), event, signal } = {}) {
 const publication = { channel, data, event, key, signal };
-const attempt = (n) => (n === 0 && this.#line?.publish(publication)) || this.#http.publish(publication);
+const attempt = (n) => (n === 0 && this.#ay?.publish(publication)) || this.#q.publish(publication);
 return patiently(attempt, signal, PUBLISH_ATTEMPTS);
 }
 async read(channel, { after, limit = 1000, signal } = {}) {
-const { messages, ...page } = await this.#http.page(channel, { after, limit }, { signal });
+const { messages, ...page } = await this.#q.page(channel, { after, limit }, { signal });
 return { ...page, messages: messages.map((message) => opened(channel, message)) };
 }
 async presence(channel, { signal } = {}) {
-return (await this.#http.fetch(`c/${channel}/presence`, { signal })).json();
+return (await this.#q.fetch(`c/${channel}/presence`, { signal })).json();
 }
 retry() {
-if (this.#line) this.#line.wake();
-else this.#others?.postMessage({ wake: true });
+if (this.#ay) this.#ay.wake();
+else this.#bb?.postMessage({ wake: true });
 }
 close() {
-for (const subscription of [...this.#subscriptions]) subscription.close();
-this.#closing.abort();
-this.#line?.close();
-this.#others?.close();
-this.#others = null;
-this.#take({ state: 'closed', transport: null });
+for (const subscription of [...this.#ax]) subscription.close();
+this.#z.abort();
+this.#ay?.close();
+this.#bb?.close();
+this.#be({ state: 'closed', transport: null });
 }
-#join(name) {
-const { signal } = this.#closing;
+#bc(name) {
+const { signal } = this.#z;
 const untilClosed = () => new Promise((done) => signal.addEventListener('abort', done));
 const hold = (lock, held) => navigator.locks.request(lock, { signal }, held).catch(() => {});
-this.#others = new BroadcastChannel(name);
-this.#others.onmessage = ({ data }) => {
-if (data.lead) this.#ask();
-else if (data.wake) this.#line?.wake();
-else if (!data.tab) this.#take(data);
-else if (this.#line) {
-if (!this.#wanted.has(data.tab)) hold(`${name} ${data.tab}`, () => this.#want({ tab: data.tab }));
-this.#want(data);
+this.#bb = new BroadcastChannel(name);
+this.#bb.onmessage = ({ data }) => {
+if (data.lead) this.#m();
+else if (data.wake) this.#ay?.wake();
+else if (!data.tab) this.#be(data);
+else if (this.#ay) {
+if (!this.#ba.has(data.tab)) hold(`${name} ${data.tab}`, () => this.#bf({ tab: data.tab }));
+this.#bf(data);
 }
 };
-hold(`${name} ${this.#tab}`, untilClosed);
-hold(name, () => (this.#lead(), untilClosed()));
+hold(`${name} ${this.#az}`, untilClosed);
+hold(name, () => (this.#bd(), untilClosed()));
 }
-#lead() {
-this.#line = new Line(this.#http, this.#options, (event) => {
-this.#others?.postMessage(event);
-this.#take(event);
+#bd() {
+this.#ay = new Line(this.#q, this.#a, (event) => {
+this.#bb?.postMessage(event);
+this.#be(event);
 });
-this.#others?.postMessage({ lead: true });
-this.#ask();
+this.#bb?.postMessage({ lead: true });
+this.#m();
 }
-#ask() {
+#m() {
 const channels = {};
-for (const { channel, at, pending, presence } of this.#subscriptions) {
+for (const { channel, at, pending, presence } of this.#ax) {
 const { at: before, presence: wished } = channels[channel] ?? {};
 if (!pending) channels[channel] = { at: before ?? at, presence: wished || presence };
 }
-const request = { tab: this.#tab, channels };
-if (this.#line) this.#want(request);
-else this.#others?.postMessage(request);
+const request = { tab: this.#az, channels };
+if (this.#ay) this.#bf(request);
+else this.#bb?.postMessage(request);
 }
-#want({ tab, channels = {} }) {
-this.#wanted.set(tab, channels);
-for (const [name, { at, presence }] of Object.entries(channels)) this.#line.want(name, at, presence);
-this.#line.keepOnly(new Set([...this.#wanted.values()].flatMap(Object.keys)));
+#bf({ tab, channels = {} }) {
+this.#ba.set(tab, channels);
+for (const [name, { at, presence }] of Object.entries(channels)) this.#ay.want(name, at, presence);
+this.#ay.keepOnly(new Set([...this.#ba.values()].flatMap(Object.keys)));
 }
-#take({ channel, ...event }) {
+#be({ channel, ...event }) {
 if (channel) {
-for (const each of [...this.#subscriptions]) if (each.channel === channel) each.take(event);
+for (const each of [...this.#ax]) if (each.channel === channel) each.take(event);
 } else if (event.state !== this.state || event.transport !== this.transport || event.retryAt !== this.retryAt) {
 Object.assign(this, event);
 this.dispatchEvent(new Event('state'));

@@ -49,7 +49,7 @@ export function newChannel() {
 /** Publishes with curl, as the README has it. */
 export async function curl(channel, ...data) {
   const { stdout } = await promisify(execFile)('curl', ['-sS', '--fail-with-body', '--max-time', '20', ...data, `${serverUrl}/c/${channel}`]);
-  return JSON.parse(stdout);
+  return stdout && JSON.parse(stdout);
 }
 
 /** One person at the console: a browser of her own, in a channel. */

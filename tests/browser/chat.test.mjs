@@ -105,7 +105,7 @@ test('the address and the field choose the channel', async () => {
   await field.press('Enter');
   await ann.sees('in the second');
   assert.deepEqual(await ann.texts(), ['in the second']);
-  assert.match(await ann.page.locator('#curl').textContent(), new RegExp(`^curl -d 'hello' http://.*/c/${second}$`));
+  assert.match(await ann.page.locator('#curl').textContent(), new RegExp(`^curl -d 'hello' http://.*/c/${second}$`, 'm'));
   assert.match(await ann.page.locator('#socket').textContent(), new RegExp(`new WebSocket\\("ws://.*/c/${second}"\\)`));
 
   await ann.page.goBack();

@@ -96,6 +96,20 @@ test('messages can be iterated over', async () => {
   await client.leave();
 });
 
+test('a deleted history is told as a gap, and the channel goes on', async () => {
+  const channel = newChannel();
+  const client = await ClientPage.open();
+  await client.subscribe(channel, { after: 'earliest' });
+  await client.publish(channel, 'before');
+  await client.sees('before');
+  await fetch(`${serverUrl}/c/${channel}`, { method: 'DELETE' });
+  await client.publish(channel, 'after');
+  await client.sees('after');
+  const items = await client.items();
+  assert.deepEqual(items.map(({ data, gap }) => data ?? gap.why), ['before', 'reset', 'after']);
+  await client.leave();
+});
+
 test('a channel that is refused is an error, once, and others are not disturbed', async () => {
   const client = await ClientPage.open();
   const channel = newChannel();

@@ -2,8 +2,34 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { newChannel } from './browser.mjs';
+import { newChannel, serverUrl } from './browser.mjs';
 import { ClientPage, numbers, publishAll } from './client.mjs';
+import { Proxy } from './proxy.mjs';
+
+test('tabs share one connection', async () => {
+  const [channel, other] = [newChannel(), newChannel()];
+  const proxy = await Proxy.to(serverUrl);
+  const first = await ClientPage.open({ base: proxy.url });
+  await first.subscribe(channel);
+  await first.uses('websocket');
+  const tabs = [first];
+  for (let n = 0; n < 3; n += 1) {
+    const tab = await ClientPage.open({ base: proxy.url, context: first.context });
+    await tab.subscribe(channel);
+    await tab.uses('websocket');
+    tabs.push(tab);
+  }
+  await tabs[3].page.evaluate((other) => sockeye.subscribe(other, { onmessage: ({ data }) => seen.items.push({ data }) }).ready, other);
+  await publishAll(channel, numbers(1, 20));
+  await publishAll(other, ['aside']);
+  await tabs[3].sees('aside');
+  for (const tab of tabs) await tab.sees('20');
+  for (const tab of tabs.slice(0, 3)) assert.deepEqual(await tab.received(), numbers(1, 20));
+  assert.equal(proxy.count('websocket'), 1);
+  assert.equal(proxy.count('sse') + proxy.count('longpoll'), 0);
+  await first.leave();
+  proxy.close();
+});
 
 test('a tab that comes later reads the history it wants, and nothing twice', async () => {
   const channel = newChannel();

@@ -36,7 +36,7 @@ export class Http {
   async token(refused) {
     const { token } = this.#options;
     if (typeof token !== 'function') return token === refused ? undefined : token;
-    if (!this.#token || this.#token === refused || Date.now() > this.freshUntil) {
+    if (!this.#token || this.#token === refused || Date.now() >= this.freshUntil) {
       try {
         this.#token = await token();
       } catch ({ message }) {
@@ -59,14 +59,15 @@ export class Http {
     const { status } = response;
     if (response.ok || status === 304) return response;
     const { code, title, detail } = await response.json().catch(() => ({}));
-    const retryAfter = Math.min(Number(response.headers.get('Retry-After')) * 1000 || 0, LONGEST_RETRY_AFTER);
-    throw new Problem({ message: detail ?? title ?? `The server answered ${status}.`, status, code, retryAfter });
+    const message = detail ?? title ?? `The server answered ${status}.`;
+    throw new Problem({ message, status, code, retryAfter: retryAfter(response) });
   }
 
-  /** One page of a channel. */
+  /** One page of a channel, and in how many milliseconds the server wants to be asked again, if it says so. */
   async page(channel, query, { headers, ...init }) {
     const response = await this.fetch(`c/${channel}`, { ...init, query, headers: { Accept: 'application/json', ...headers } });
-    return response.status === 304 ? { at: query.after, messages: [] } : response.json();
+    const page = response.status === 304 ? { at: query.after, messages: [] } : await response.json();
+    return { ...page, retryAfter: retryAfter(response) };
   }
 
   /** Publishes, and gives the position. */
@@ -95,6 +96,10 @@ export async function patiently(attempt, signal, times = Infinity) {
 /** Whether it may work next time: the network failed, or the server was not well. */
 export function isTransient({ status, code, retry }) {
   return retry ?? (status ? status === 429 || status >= 500 : !code);
+}
+
+function retryAfter({ headers }) {
+  return Math.min(Number(headers.get('Retry-After')) * 1000 || 0, LONGEST_RETRY_AFTER);
 }
 
 /** How many milliseconds a JSON Web Token has left, by this clock or, if that is wrong, by its own dates. */

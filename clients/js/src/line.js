@@ -16,6 +16,8 @@ const AGAIN_AFTER = { first: 60_000, known: 3_000, most: 900_000 };
 /** How long a connection that nobody needs is kept, in case somebody does. */
 const LINGER = 2_000;
 
+const IDLE = { state: 'idle', transport: null, retryAt: 0, error: null };
+
 export class Line {
   #http;
   #tell;
@@ -31,7 +33,7 @@ export class Line {
   #keeping = false;
   #closing = new AbortController();
   #wake = () => {};
-  #status = { state: 'idle', transport: null, retryAt: 0, error: null };
+  #status = IDLE;
 
   constructor(http, { transports = Object.keys(TRANSPORTS), pollInterval = 5_000 }, tell) {
     this.#http = http;
@@ -127,8 +129,8 @@ export class Line {
   }
 
   /** The server does not give this channel to us. */
-  refused(name, { message, code, status }) {
-    this.#tell({ channel: name, error: { message, code, status } });
+  refused(name, error) {
+    this.#tell({ channel: name, error: plain(error) });
     this.#drop(name);
   }
 
@@ -137,7 +139,7 @@ export class Line {
     const before = this.#run;
     this.#run = run;
     if (before !== run) before?.end();
-    this.#say({ state: 'live', transport: run.way.name, retryAt: 0, error: null });
+    this.#say({ ...IDLE, state: 'live', transport: run.way.name });
     this.#climbLater();
   }
 
@@ -163,7 +165,7 @@ export class Line {
       if (delay) await this.#wait(delay, reason);
     }
     this.#keeping = false;
-    if (!this.#closing.signal.aborted) this.#say({ state: 'idle', transport: null, retryAt: 0, error: null });
+    if (!this.#closing.signal.aborted) this.#say(IDLE);
   }
 
   #start(way) {
@@ -199,8 +201,8 @@ export class Line {
     way.penalty = Math.min(way.penalty * 2, AGAIN_AFTER.most);
   }
 
-  async #wait(delay, { message, code, status }) {
-    this.#say({ state: 'waiting', transport: null, retryAt: Date.now() + delay, error: { message, code, status } });
+  async #wait(delay, error) {
+    this.#say({ state: 'waiting', transport: null, retryAt: Date.now() + delay, error: plain(error) });
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, delay);
       this.#wake = () => (clearTimeout(timer), resolve());
@@ -224,4 +226,9 @@ export class Line {
     if (!climber.since && !this.#closing.signal.aborted) this.#block(way);
     if (this.#run?.since) this.#climbLater();
   }
+}
+
+/** An error as something that can be sent to another tab. */
+function plain({ message, code, status }) {
+  return { message, code, status };
 }

@@ -62,6 +62,7 @@ class RequestRun extends Run {
     signal.throwIfAborted();
     this.heard();
     this.line.tookPage(name, page);
+    if (page.retryAfter) this.end({ message: 'The server says goodbye.', retryAfter: page.retryAfter });
     return page.messages.length === PAGE;
   }
 
@@ -77,8 +78,6 @@ class RequestRun extends Run {
 
 /** Server-Sent Events over `fetch`, which shows statuses and sends headers as `EventSource` does not. */
 export class StreamRun extends RequestRun {
-  #toldWhen = new Set();
-
   async listen(channel, signal) {
     const { name, at } = channel;
     const request = { query: { meta: 1, after: at ?? 'now' }, headers: { Accept: 'text/event-stream' }, signal };
@@ -96,12 +95,7 @@ export class StreamRun extends RequestRun {
   }
 
   #event(channel, { event, id, data, retry }) {
-    if (retry) {
-      // Said at the beginning, and a second time before the server goes.
-      this.bye = this.#toldWhen.has(channel);
-      this.#toldWhen.add(channel);
-      this.retryMs = Number(retry);
-    }
+    if (retry) this.retryMs = Number(retry);
     if (data) this.line.took(channel.name, event === 'gap' ? { gap: JSON.parse(data) } : JSON.parse(data));
     else if (id) this.line.stands(channel, id);
   }

@@ -40,6 +40,6 @@ export class Run {
   // A token that expires ends what it opened, unless a fresh one comes first.
   refreshLater() {
     const left = this.http.freshUntil - Date.now();
-    if (left < 2 ** 31) this.#refresh = setTimeout(() => this.refresh(), Math.max(left, 1000));
+    if (left < 2 ** 31) this.#refresh = setTimeout(() => this.refresh(), Math.max(left + 10, 1000));
   }
 }

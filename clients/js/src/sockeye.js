@@ -87,7 +87,6 @@ export class Sockeye extends EventTarget {
     this.#closing.abort();
     this.#line?.close();
     this.#others?.close();
-    this.#others = null;
     this.#take({ state: 'closed', transport: null });
   }
 

@@ -1,10 +1,11 @@
-/** The console: fills in its words, keeps to the part of the screen that is visible, and opens the channel of its URL. */
+/** The console: fills in its words, keeps to the part of the screen that is visible, and opens what its address names. */
 
-import { channelUrl, isChannelName } from './channel.js';
 import { Chat } from './chat.js';
-import { words } from './words.js';
-
-const DEFAULT_CHANNEL = 'chat';
+import { Compare } from './compare.js';
+import { askForToken, setUpToken, showState } from './connection.js';
+import { Inspector } from './inspector.js';
+import { channelUrl, hashOf, isChannelName, placeOf } from './place.js';
+import { speak, speakOtherLanguage, words } from './words.js';
 
 /** @type {Record<string, HTMLElement>} */
 const parts = Object.fromEntries(Array.from(document.querySelectorAll('[id]'), (node) => [node.id, node]));
@@ -12,16 +13,24 @@ const parts = Object.fromEntries(Array.from(document.querySelectorAll('[id]'), (
 speak();
 followViewport();
 setUpRecipes();
-const chat = new Chat(parts);
-let current = '';
-setUpChannel();
+setUpToken(parts);
+showState(parts);
+parts.language.addEventListener('click', speakOtherLanguage);
 
-/** Puts the words in their places. */
-function speak() {
-  for (const node of document.querySelectorAll('[data-word]')) node.textContent = words[node.dataset.word];
-  for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', words[node.dataset.label]);
-  for (const node of document.querySelectorAll('[data-hint]')) node.placeholder = words[node.dataset.hint];
+/** The server does not let this page read the channel. */
+function refused(problem) {
+  if (problem.code === 'unauthorized') askForToken(parts);
+  complain(words.refused(problem.message));
 }
+
+/** Each has `open(channel)` and `leave()`. */
+const pages = {
+  chat: new Chat(parts, refused),
+  inspect: new Inspector(parts, refused),
+  compare: new Compare(parts, refused),
+};
+let current = { page: '', channel: '' };
+setUpChannel();
 
 // Where an on-screen keyboard lies over the page instead of shrinking it, only the visual viewport knows.
 function followViewport() {
@@ -32,48 +41,57 @@ function followViewport() {
   follow();
 }
 
-/** The channel is what follows `#`, or `?channel=`, or `chat`. */
 function setUpChannel() {
   parts['channel-form'].addEventListener('submit', (event) => {
     event.preventDefault();
-    const name = parts.channel.value.trim().replace(/^#/, '');
-    choose(name);
-    if (isChannelName(name)) parts.draft.focus();
+    choose(parts.channel.value.trim().replace(/^#/, ''));
   });
-  parts.channel.addEventListener('blur', () => (parts.channel.value = current));
-  addEventListener('hashchange', () => open(channelOfUrl()));
-  open(channelOfUrl());
-}
-
-function channelOfUrl() {
-  const hash = location.hash.slice(1);
-  try {
-    return decodeURIComponent(hash) || new URLSearchParams(location.search).get('channel') || DEFAULT_CHANNEL;
-  } catch {
-    return hash;
-  }
+  parts.channel.addEventListener('blur', () => (parts.channel.value = current.channel));
+  addEventListener('hashchange', () => open(placeOf(location)));
+  open(placeOf(location));
 }
 
 function choose(name) {
-  if (isChannelName(name) && name !== current) location.hash = name;
-  else open(name || current);
+  const { page, channel } = current;
+  if (!isChannelName(name) || name === channel) return open({ page, channel: name || channel });
+  location.hash = hashOf(page, name);
+  if (page === 'chat') parts.draft.focus();
 }
 
-function open(name) {
-  const valid = isChannelName(name);
-  parts['channel-error'].hidden = valid;
-  parts['channel-error'].textContent = valid ? '' : words.badChannel(name);
-  if (valid ? name !== current : current === '') {
-    current = valid ? name : DEFAULT_CHANNEL;
-    chat.open(current);
-    showRecipes(current);
-    document.title = words.title(current);
+function open({ page, channel }) {
+  const isValid = isChannelName(channel);
+  complain(isValid ? '' : words.badChannel(channel));
+  const next = { page, channel: isValid ? channel : current.channel || placeOf({ hash: '', search: '' }).channel };
+  parts.channel.value = next.channel;
+  if (next.page === current.page && next.channel === current.channel) return;
+  pages[current.page]?.leave();
+  current = next;
+  show(next);
+  pages[next.page].open(next.channel);
+}
+
+function show({ page, channel }) {
+  document.title = words.title(channel);
+  document.body.dataset.page = page;
+  for (const name of Object.keys(pages)) {
+    parts[name].hidden = name !== page;
+    const link = parts[`to-${name}`];
+    link.href = hashOf(name, channel);
+    if (name === page) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
   }
-  parts.channel.value = current;
+  showRecipes(channel);
+}
+
+function complain(text) {
+  parts.complaint.textContent = text;
+  parts.complaint.hidden = text === '';
 }
 
 function showRecipes(name) {
-  parts.curl.textContent = `curl -d 'hello' ${channelUrl(name)}`;
+  const url = channelUrl(name);
+  parts.curl.textContent = `curl -d 'hello' ${url}\ncurl -N -H 'Accept: text/event-stream' ${url}`;
+  parts.client.textContent = `import { Sockeye } from "${new URL('../sockeye.js', url)}"\n\nnew Sockeye().subscribe("${name}", {\n  onmessage: ({ data }) => console.log(data)\n})`;
   parts.socket.textContent = `ws = new WebSocket("${channelUrl(name, 'ws')}")\nws.onmessage = (e) => console.log(e.data)`;
 }
 

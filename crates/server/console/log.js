@@ -83,7 +83,7 @@ export class Log {
     const first = this.#day === '' && day === new Date().toDateString();
     this.#day = day;
     if (first) return;
-    const date = new Date(ts).toLocaleDateString('en', { weekday: 'long', day: 'numeric', month: 'long' });
+    const date = new Date(ts).toLocaleDateString(words.locale, { weekday: 'long', day: 'numeric', month: 'long' });
     this.#divide('day', date);
   }
 
@@ -130,9 +130,9 @@ function messageElement(said, ts, own, follows) {
   const author = element('span', 'author', said.author);
   author.dataset.hue = hueOf(said.author);
   const date = new Date(ts);
-  const time = element('time', '', date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' }));
+  const time = element('time', '', date.toLocaleTimeString(words.locale, { hour: '2-digit', minute: '2-digit', hour12: false }));
   time.dateTime = date.toISOString();
-  time.title = date.toLocaleString('en-GB');
+  time.title = date.toLocaleString(words.locale);
   head.append(author, time);
   const body = element(said.code ? 'pre' : 'p', 'said', said.text);
   body.dir = 'auto';

@@ -23,7 +23,7 @@ export function compose(from, text) {
  * @param {unknown} payload
  */
 export function raw(payload) {
-  if (payload instanceof ArrayBuffer) return null;
+  if (payload instanceof Uint8Array) return null;
   return typeof payload === 'string' ? payload : JSON.stringify(payload);
 }
 
@@ -33,7 +33,7 @@ export function raw(payload) {
  * @returns {Said}
  */
 export function read(payload) {
-  if (payload instanceof ArrayBuffer) return nobody(describe(payload), true);
+  if (payload instanceof Uint8Array) return nobody(describe(payload), true);
   const value = typeof payload === 'string' ? parse(payload) : payload;
   if (isObject(value) && typeof value.text === 'string') {
     const from = typeof value.from === 'string' ? value.from.trim().slice(0, LONGEST_NAME) : '';
@@ -61,11 +61,9 @@ function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function describe(buffer) {
-  const size = words.binary(buffer.byteLength);
-  const hex = Array.from(new Uint8Array(buffer, 0, Math.min(HEX_BYTES, buffer.byteLength)), (byte) =>
-    byte.toString(16).padStart(2, '0'),
-  ).join(' ');
-  if (!hex) return size;
-  return `${size}\n${hex}${buffer.byteLength > HEX_BYTES ? ' …' : ''}`;
+/** Bytes for a person: how many, and the first of them. */
+export function describe(bytes) {
+  const size = words.bytes(bytes.length);
+  const hex = Array.from(bytes.subarray(0, HEX_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  return hex ? `${size}\n${hex}${bytes.length > HEX_BYTES ? ' …' : ''}` : size;
 }

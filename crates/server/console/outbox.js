@@ -1,38 +1,33 @@
 /**
- * What was written here and has not come back yet. A message that comes back in its channel is published; that is its
- * acknowledgement. One that was on its way when the connection broke may have arrived or not: if catching up does not
- * bring it back, the page says so and lets its writer decide.
+ * What was written here and has not come back yet. A message that comes back in its channel is published. Until then it
+ * waits for a connection, is on its way, or was refused. It may be sent several times: its key makes that one message.
  */
 
+import { sockeye } from './connection.js';
 import { element } from './log.js';
 import { words } from './words.js';
 
-/** @typedef {{raw: string, state: 'queued' | 'sent' | 'doubtful', node: HTMLElement, timer: number}} Item */
+/** @typedef {{raw: string, key: string, state: 'queued' | 'sent' | 'failed', node: HTMLElement}} Item */
 
-const BACK_WITHIN_MS = 10_000;
+const AGAIN_AFTER_MS = 5_000;
 
 export class Outbox {
   /** The messages, each with its state, to be put below the log. */
   node = element('div', 'outbox');
   /** @type {Item[]} */
   #items = [];
-  #transmit;
-  #overdue;
+  #channel;
 
-  /**
-   * @param {(raw: string) => boolean} transmit sends; false while it can not
-   * @param {() => void} overdue a message should have come back long ago
-   */
-  constructor(transmit, overdue) {
-    this.#transmit = transmit;
-    this.#overdue = overdue;
+  /** @param {string} channel where the messages go */
+  constructor(channel) {
+    this.#channel = channel;
   }
 
   /** Sends a message now, or as soon as there is a connection. @param {string} raw what is published @param {string} text what it says */
   add(raw, text) {
     const node = element('article', 'message own pending');
     node.append(element('p', 'said', text), element('p', 'fate'));
-    const item = { raw, state: 'queued', node, timer: 0 };
+    const item = { raw, key: newKey(), state: 'queued', node };
     this.#items.push(item);
     this.node.append(node);
     this.#send(item);
@@ -40,34 +35,36 @@ export class Outbox {
 
   /** Whether `raw`, which came in the channel, is a message from here. */
   returned(raw) {
-    const item = this.#items.find((each) => each.raw === raw && each.state !== 'queued');
+    const item = this.#items.find((each) => each.raw === raw);
     if (item) this.#remove(item);
     return item !== undefined;
   }
 
-  /** There is a connection, and what was missed has been read. */
+  /** There is a connection. */
   connected() {
-    for (const item of this.#items) {
-      if (item.state === 'sent') this.#become(item, 'doubtful');
-    }
-    for (const item of this.#items) {
-      if (item.state === 'queued') this.#send(item);
+    for (const item of this.#items) if (item.state === 'queued') this.#send(item);
+  }
+
+  async #send(item) {
+    if (sockeye.state !== 'live') return this.#become(item, 'queued', words.queued);
+    this.#become(item, 'sent', words.sent);
+    try {
+      await sockeye.publish(this.#channel, item.raw, { key: item.key });
+    } catch (problem) {
+      if (problem.code) this.#become(item, 'failed', words.failed(problem.message));
+      else {
+        this.#become(item, 'queued', words.queued);
+        setTimeout(() => this.connected(), AGAIN_AFTER_MS);
+      }
     }
   }
 
-  #send(item) {
-    const sent = this.#transmit(item.raw);
-    this.#become(item, sent ? 'sent' : 'queued');
-    if (sent) item.timer = setTimeout(() => this.#overdue(), BACK_WITHIN_MS);
-  }
-
-  #become(item, state) {
-    clearTimeout(item.timer);
+  #become(item, state, text) {
     item.state = state;
     item.node.dataset.state = state;
     const fate = item.node.lastElementChild;
-    fate.textContent = words[state];
-    if (state !== 'doubtful') return;
+    fate.textContent = text;
+    if (state !== 'failed') return;
     fate.append(
       button(words.sendAgain, () => this.#send(item)),
       button(words.discard, () => this.#remove(item)),
@@ -75,10 +72,13 @@ export class Outbox {
   }
 
   #remove(item) {
-    clearTimeout(item.timer);
     item.node.remove();
     this.#items = this.#items.filter((each) => each !== item);
   }
+}
+
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4))).join('-');
 }
 
 function button(text, pressed) {

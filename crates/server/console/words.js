@@ -1,60 +1,27 @@
-/** Every word of the console that a person reads, in one place. */
+/** Every word of the console that a person reads, in the language that this person chose or that the browser speaks. */
 
-export const words = {
-  // The shell
-  title: (channel) => `#${channel} · Sockeye`,
-  channel: 'Channel',
-  badChannel: (name) =>
-    `“${name}” is not a channel name. It begins with a letter or digit; then letters, digits and _ - . : ~ @ follow, 255 at most.`,
+import { en } from './en.js';
+import { zh } from './zh.js';
+import { recall, remember } from './memory.js';
 
-  // The connection
-  connecting: 'Connecting…',
-  live: 'Live',
-  waiting: 'Reconnecting in',
-  waitingSeconds: (seconds) => ` ${seconds} s`,
-  offline: 'Offline',
-  retryNow: 'Try now',
-  unreachable: 'The server does not answer.',
-  cut: (code) => `The connection was lost (${code}).`,
-  refused: (status, detail) => `The server refused: ${detail || status}.`,
+const LANGUAGES = { en, zh };
+const KEY = 'sockeye.language';
 
-  // The conversation
-  conversation: 'Chat',
-  messages: 'Messages',
-  emptyTitle: 'Still water.',
-  emptyText: 'Say something, or open this page in a second window and talk to yourself.',
-  anonymous: 'anonymous',
-  binary: (size) => (size === 1 ? '1 byte' : `${size.toLocaleString('en')} bytes`),
-  newMessages: (count) => (count === 1 ? '1 new message ↓' : `${count} new messages ↓`),
-  toTheEnd: 'To the newest ↓',
-  gap: {
-    expired: 'Some messages are missing here: they were no longer kept.',
-    slow: 'Some messages are missing here: this page could not keep up.',
-    reset: 'The history was reset here. Messages may be missing.',
-  },
+const chosen = recall('local', KEY) || navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag in LANGUAGES);
+const language = chosen in LANGUAGES ? chosen : 'en';
 
-  // Writing
-  name: 'You are',
-  message: 'Message',
-  draftHint: 'Message…',
-  send: 'Send',
-  queued: 'Waiting for the connection',
-  sent: 'Sending…',
-  doubtful: 'Not confirmed: the connection was lost while this was on its way.',
-  sendAgain: 'Send again',
-  discard: 'Discard',
+export const words = LANGUAGES[language];
 
-  // From elsewhere
-  recipes: 'Use this channel from code',
-  recipesTitle: 'This channel is a URL',
-  recipesText: 'Whatever can speak HTTP can speak here.',
-  curlTitle: 'From a terminal',
-  socketTitle: 'From any page or script',
-  recipesFoot: 'Every frame sent is published, and every message arrives as a frame.',
-  copy: 'Copy',
-  copied: 'Copied',
+/** Puts the words in their places in the page. */
+export function speak() {
+  document.documentElement.lang = words.locale;
+  for (const node of document.querySelectorAll('[data-word]')) node.textContent = words[node.dataset.word];
+  for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', words[node.dataset.label]);
+  for (const node of document.querySelectorAll('[data-hint]')) node.placeholder = words[node.dataset.hint];
+}
 
-  // A name for someone who has not chosen one
-  adjectives: ['Quiet', 'Swift', 'Bright', 'Silver', 'Gentle', 'Brave', 'Misty', 'Amber', 'Mossy', 'Merry', 'Lucky', 'Sunny'],
-  animals: ['Heron', 'Otter', 'Salmon', 'Trout', 'Kingfisher', 'Beaver', 'Dipper', 'Osprey', 'Crane', 'Newt', 'Swan', 'Pike'],
-};
+/** Goes on in the other language. What is on the page comes again from the server. */
+export function speakOtherLanguage() {
+  remember('local', KEY, language === 'en' ? 'zh' : 'en');
+  location.reload();
+}
