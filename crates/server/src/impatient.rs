@@ -5,10 +5,13 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Reads and writes like `S`, and breaks when a write has not gone on for so long.
@@ -18,11 +21,29 @@ pub(crate) struct Impatient<S> {
     limit: Duration,
     /// Runs while a write waits. Most never do, so it is made when one does.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether a write waits, for those who can not see the connection.
+    write_waits: Arc<AtomicBool>,
+    /// What was read and is to be read again.
+    ahead: BytesMut,
 }
+
+/// What is read of a client while nobody reads, in bytes at most.
+const MAX_AHEAD: usize = 16 << 10;
 
 impl<S> Impatient<S> {
     pub(crate) fn new(io: S, limit: Duration) -> Self {
-        Self { io, limit, stalled: None }
+        let (write_waits, ahead) = (Arc::default(), BytesMut::new());
+        Self { io, limit, stalled: None, write_waits, ahead }
+    }
+
+    /// Whether a write waits for the client, now and later.
+    pub(crate) fn write_waits(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.write_waits)
+    }
+
+    /// Gives back what was read, to be read again.
+    pub(crate) fn put_back(&mut self, read: &[u8]) {
+        self.ahead.extend_from_slice(read);
     }
 
     /// The connection, to be waited for by somebody else.
@@ -36,6 +57,7 @@ impl<S> Impatient<S> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.write_waits.store(written.is_pending(), Relaxed);
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -47,13 +69,37 @@ impl<S> Impatient<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Impatient<S> {
+    /// Waits until the client has left. What it sends meanwhile is read later; when that is much,
+    /// it is not looked at, and its end is not seen.
+    pub(crate) async fn left(&mut self) {
+        let mut buffer = [0; 128];
+        while self.ahead.len() < MAX_AHEAD {
+            match self.io.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(length) => self.put_back(&buffer[..length]),
+            }
+        }
+        std::future::pending().await
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead.split_to(length));
+        if self.ahead.is_empty() {
+            // Its memory is not kept.
+            self.ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -7,7 +7,9 @@
 //!
 //! Inside, a request passes [`access`] (origin rules, CORS), comes by the [`router`] to
 //! [`channel`], and from there to [`publish`], [`websocket`] or [`listen`], which answers by
-//! [`poll`] or [`stream`]; [`message`] is what a message looks like. Whatever goes wrong is a [`problem`].
+//! [`poll`] or [`stream`]; [`message`] is what a message looks like. Whatever goes wrong is a
+//! [`problem`]. Under that are the connections, of [`http1`] and [`http2`]: what takes long on the
+//! former is set [`aside`].
 
 // The seams of tokens, presence and drains are laid before all who meet at them are there.
 #![allow(dead_code, clippy::unused_self)]
@@ -15,11 +17,14 @@
 mod accept;
 mod access;
 mod admin;
+mod aside;
 mod auth;
+mod carry;
 mod channel;
 mod console;
 mod crowd;
 mod drain;
+mod http1;
 mod http2;
 mod impatient;
 mod limits;

@@ -18,6 +18,7 @@ use http_body::Body as _;
 use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Start};
 use tokio::time::sleep;
 
+use crate::aside::Aside;
 use crate::auth::{self, Caller};
 use crate::listen::{VARY_ON, content_type};
 use crate::metrics::{End, Transport};
@@ -48,7 +49,7 @@ pub(crate) async fn messages(
         app.metrics.polled(start, &page, length(&response));
         return Ok(response);
     };
-    let peer = Peer::of(&request);
+    let (peer, aside) = (Peer::of(&request), Aside::of(&request));
     // It refers to what the connection has read; a parked poll does not keep that.
     drop(request);
     let start = start.or_else(|| known.position().map(Start::After)).unwrap_or(Start::Now);
@@ -56,6 +57,10 @@ pub(crate) async fn messages(
     let mut visit = app.visits.begin(Transport::LongPoll, &caller, peer);
     let reading = visit.reads(&reader, start);
     let mut guest = app.drain.admit();
+    let lag = reader.lag();
+    if lag.entries == 0 && lag.gap.is_none() {
+        aside.ask();
+    }
     let mut response = tokio::select! {
         biased;
         () = caller.expired() => {

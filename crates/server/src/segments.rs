@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 /// The pieces still to be sent, and how long they are together. The length is known, so the
@@ -17,10 +18,46 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
+    /// How long they are together, in bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    /// Adds a piece; one that is empty is none.
     pub(crate) fn push(&mut self, piece: impl Into<Bytes>) {
         let piece = piece.into();
+        if piece.is_empty() {
+            return;
+        }
         self.length += piece.len() as u64;
         self.pieces.push_back(piece);
+    }
+}
+
+impl Buf for Segments {
+    fn remaining(&self) -> usize {
+        self.length as usize
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], Bytes::as_ref)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let filled = slices.iter_mut().zip(&self.pieces);
+        filled.map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.length -= count as u64;
+        while let Some(first) = self.pieces.front_mut() {
+            if first.len() > count {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.pieces.pop_front();
+        }
     }
 }
 

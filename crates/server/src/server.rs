@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use hyper_util::service::TowerToHyperService;
 use sockeye::tls::ServerTls;
 use sockeye_hub::Hub;
@@ -17,10 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use crate::admin;
-use crate::drain::Guest;
 use crate::impatient::Impatient;
 use crate::limits::Limits;
 use crate::listener::{BindError, Connection, Listener, LocalAddress, limit_backlog};
@@ -31,9 +29,6 @@ use crate::router::Channels;
 /// The head of a request with its line and headers, in bytes. Of headers there may be 100, which
 /// is hyper's own limit.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
-
-/// What a connection reads ahead or has waiting to be written, in bytes at most.
-const MAX_BUFFER: usize = 64 * 1024;
 
 /// How often old messages are dropped from channels that nobody uses.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -153,7 +148,11 @@ impl Server {
             tracing::info!(%address, "listening for operators");
             let any_host = address.tcp().is_some_and(|address| !address.ip().is_loopback());
             let router = admin::router(self.channels.shared(), any_host);
-            operators.spawn(admin::serve(listener, http1(self.head_timeout), router));
+            operators.spawn(admin::serve(
+                listener,
+                crate::http1::builder(self.head_timeout),
+                router,
+            ));
         }
         tasks.spawn(sweep(self.channels.hub().clone()));
         tokio::select! {
@@ -209,16 +208,6 @@ async fn accept(listener: Listener, service: Service) -> io::Result<()> {
     }
 }
 
-/// HTTP/1.1 with the limits of this server.
-fn http1(head_timeout: Duration) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_BUFFER);
-    http
-}
-
 /// What makes HTTP of a connection.
 #[derive(Clone)]
 struct Service {
@@ -237,7 +226,7 @@ impl Service {
     fn new(server: &Server) -> Self {
         let handshakes = server.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            http1: http1(server.head_timeout),
+            http1: crate::http1::builder(server.head_timeout),
             http2: crate::http2::builder(),
             channels: server.channels.clone(),
             router: TowerToHyperService::new(server.channels.router()),
@@ -301,8 +290,8 @@ impl Service {
             let http2 = self.http2.clone();
             tokio::spawn(crate::http2::serve(http2, io, routes, self.head_timeout, guest));
         } else {
-            let connection = self.http1.serve_connection(TokioIo::new(io), routes);
-            tokio::spawn(serve(connection.with_upgrades(), guest));
+            let http = self.http1.clone();
+            tokio::spawn(crate::http1::Connection { http, routes, guest }.serve(io));
         }
     }
 }
@@ -314,23 +303,4 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut beginning = [0; PREFACE.len()];
     let length = stream.peek(&mut beginning).await?;
     Ok(beginning[..length] == *PREFACE)
-}
-
-/// Drives one connection of HTTP/1.1 to its end. An upgrade ends it, too: the WebSocket has a task of its
-/// own, and what HTTP needed is gone.
-async fn serve<I>(connection: http1::UpgradeableConnection<I, Routes>, mut guest: Guest)
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        deadline = guest.told_to_leave() => {
-            connection.as_mut().graceful_shutdown();
-            timeout_at(deadline, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection broke");
-    }
 }

@@ -23,6 +23,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
 use sockeye_hub::{Budget, ChannelName, Entry, Gap, Lease, Page, Position, Reader, Start};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use crate::aside::Aside;
 use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::listen::VARY_ON;
@@ -74,6 +75,7 @@ pub(crate) fn open(
         (ETAG, etag(at)),
         (VARY, VARY_ON.to_owned()),
     ];
+    Aside::of(request).ask();
     let opening = form.opening(at, guest.retry(), pad);
     let live = Live {
         form,

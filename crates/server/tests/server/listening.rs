@@ -81,13 +81,11 @@ impl Listening {
     }
 
     async fn until_that(&mut self, mut is_enough: impl FnMut(&str) -> bool) -> &str {
-        let read = async {
-            while !is_enough(&self.text) {
-                let frame = self.body.frame().await.expect("the stream goes on").unwrap();
-                self.text.push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap());
-            }
-        };
-        timeout(SOON, read).await.expect("what is waited for comes");
+        while !is_enough(&self.text) {
+            let frame = timeout(SOON, self.body.frame()).await.expect("something comes");
+            let data = frame.expect("the stream goes on").unwrap().into_data().unwrap();
+            self.text.push_str(str::from_utf8(&data).unwrap());
+        }
         &self.text
     }
 

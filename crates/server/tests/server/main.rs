@@ -10,6 +10,7 @@ mod crowd;
 mod errors;
 mod event_source;
 mod events;
+mod http1;
 mod http2;
 mod injection;
 mod limits;

@@ -1,0 +1,146 @@
+//! Answers that take long are set aside: taken out of hyper, and their connection with them.
+//!
+//! hyper keeps two buffers of 8 KiB for a connection, which a request needs while it comes and an
+//! answer while it goes. One who waits for a message needs neither, and there are many of them. So
+//! a handler that is going to wait [asks](Aside::ask) for it, and the connection is then carried on
+//! without hyper ([`carry`](crate::carry)).
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::CONNECTION;
+use http::{Method, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::service::Service;
+
+use crate::peer::Routes;
+
+/// An answer under way.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+/// What was set aside.
+pub(crate) enum Work {
+    /// The answer is still to come.
+    Waiting(Answering),
+    /// The answer is there, and its body takes long.
+    Answer(Response),
+}
+
+/// How a handler asks to be set aside, where that can be done.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aside(Option<Arc<Desk>>);
+
+impl Aside {
+    pub(crate) fn of(request: &Request) -> Self {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
+
+    /// Says that the answer, or its body, is going to take long.
+    pub(crate) fn ask(&self) {
+        if let Some(desk) = &self.0 {
+            desk.is_asked.store(true, Relaxed);
+        }
+    }
+}
+
+/// Where a connection's service lays its work, so that it can be taken away from hyper. One
+/// connection has one request at a time.
+#[derive(Default)]
+pub(crate) struct Desk {
+    work: Mutex<Option<Work>>,
+    is_asked: AtomicBool,
+}
+
+impl Desk {
+    /// Whether there is something to be set aside.
+    pub(crate) fn has_work_to_set_aside(&self) -> bool {
+        self.is_asked() && self.lock().is_some()
+    }
+
+    fn is_asked(&self) -> bool {
+        self.is_asked.load(Relaxed)
+    }
+
+    /// The work, to be done elsewhere.
+    pub(crate) fn clear(&self) -> Option<Work> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Work>> {
+        // What panicked was taken out before it was polled.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("is_asked", &self.is_asked).finish_non_exhaustive()
+    }
+}
+
+/// The resources, whose work is done at a desk.
+#[derive(Clone, Debug)]
+pub(crate) struct AtDesk {
+    pub(crate) routes: Routes,
+    pub(crate) desk: Arc<Desk>,
+}
+
+impl Service<hyper::Request<Incoming>> for AtDesk {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Answering {
+        if !can_be_set_aside(&request) {
+            return Box::pin(self.routes.call(request));
+        }
+        let desk = Arc::clone(&self.desk);
+        desk.is_asked.store(false, Relaxed);
+        request.extensions_mut().insert(Aside(Some(Arc::clone(&desk))));
+        *desk.lock() = Some(Work::Waiting(Box::pin(self.routes.call(request))));
+        Box::pin(AnswerAtDesk(desk))
+    }
+}
+
+/// Whether all that is still needed of a request is its answer, and the connection goes on then: it
+/// has no body, and hyper does nothing for it that is not done without.
+fn can_be_set_aside(request: &hyper::Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && request.body().is_end_stream()
+        && request.headers().get_all(CONNECTION).iter().all(|line| {
+            // Browsers say what goes without saying.
+            line.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+        })
+}
+
+/// Works at the desk, for hyper, as long as the work is there.
+struct AnswerAtDesk(Arc<Desk>);
+
+impl Future for AnswerAtDesk {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let work = self.0.lock().take();
+        let (poll, left) = match work {
+            // Somebody else does it.
+            None => (Poll::Pending, None),
+            // It was not taken when it was offered.
+            Some(Work::Answer(answer)) => (Poll::Ready(Ok(answer)), None),
+            Some(Work::Waiting(mut answering)) => match answering.as_mut().poll(cx) {
+                Poll::Pending => (Poll::Pending, Some(Work::Waiting(answering))),
+                Poll::Ready(Ok(answer)) if self.0.is_asked() => {
+                    (Poll::Pending, Some(Work::Answer(answer)))
+                }
+                ready @ Poll::Ready(_) => (ready, None),
+            },
+        };
+        *self.0.lock() = left;
+        poll
+    }
+}

@@ -1,0 +1,153 @@
+//! Carrying on what was set aside: an answer of HTTP/1.1 written without hyper and its buffers,
+//! while somebody looks whether the client is still there (RFC 9112).
+
+use std::io;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderValue, StatusCode};
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use crate::aside::Work;
+use crate::impatient::Impatient;
+use crate::segments::Segments;
+
+/// How much of a body is collected for one write, in bytes.
+const AT_ONCE: usize = 64 << 10;
+
+/// Waits for the answer and writes it. Gives the connection back if another request may come on it.
+pub(crate) async fn carry<S>(mut io: Impatient<S>, work: Work) -> io::Result<Option<Impatient<S>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let answer = match work {
+        Work::Answer(answer) => answer,
+        Work::Waiting(answering) => tokio::select! {
+            biased;
+            Ok(answer) = answering => answer,
+            () = io.left() => return Ok(None),
+        },
+    };
+    let is_last = answer.headers().contains_key(CONNECTION);
+    write(&mut io, answer).await?;
+    if is_last {
+        io.shutdown().await?;
+        return Ok(None);
+    }
+    Ok(Some(io))
+}
+
+/// Writes the answer: what is there of it in one write, and then what comes as it comes.
+async fn write<S>(io: &mut Impatient<S>, answer: Response) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut head, mut body) = answer.into_parts();
+    let framing = Framing::of(&mut head, &body);
+    let mut out = Segments::default();
+    out.push(encode(&head));
+    let mut next = body.frame().now_or_never();
+    loop {
+        while out.length() < AT_ONCE
+            && let Some(Some(frame)) = next
+        {
+            framing.put(&mut out, frame)?;
+            next = body.frame().now_or_never();
+        }
+        let has_ended = matches!(next, Some(None));
+        if has_ended {
+            out.push(framing.end());
+        }
+        io.write_all_buf(&mut out).await?;
+        io.flush().await?;
+        if has_ended {
+            return Ok(());
+        }
+        // Nothing is held while nothing comes.
+        out = Segments::default();
+        if next.is_none() {
+            next = tokio::select! {
+                biased;
+                frame = body.frame() => Some(frame),
+                () = io.left() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            };
+        }
+    }
+}
+
+/// How the client knows where the body ends (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// By its length, or by there being none.
+    Length,
+    Chunked,
+}
+
+impl Framing {
+    /// Chooses, and says so in the head.
+    fn of(head: &mut Parts, body: &Body) -> Self {
+        let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match body.size_hint().exact() {
+            Some(length) if has_body => {
+                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                Self::Length
+            }
+            None if has_body => {
+                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                Self::Chunked
+            }
+            _ => Self::Length,
+        }
+    }
+
+    /// Adds a part of the body. One that breaks off is broken off here, too: its end is not
+    /// written.
+    fn put(self, out: &mut Segments, frame: Result<Frame<Bytes>, axum::Error>) -> io::Result<()> {
+        let frame = frame.map_err(io::Error::other)?;
+        let Ok(data) = frame.into_data() else { return Ok(()) };
+        match self {
+            Self::Length => out.push(data),
+            // A chunk of no length would be the end.
+            Self::Chunked if data.is_empty() => {}
+            Self::Chunked => {
+                out.push(format!("{:x}\r\n", data.len()));
+                out.push(data);
+                out.push("\r\n");
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows the body.
+    fn end(self) -> &'static str {
+        match self {
+            Self::Length => "",
+            Self::Chunked => "0\r\n\r\n",
+        }
+    }
+}
+
+/// The status line and the headers. Neither names nor values can hold a line break, by their types.
+fn encode(head: &Parts) -> Vec<u8> {
+    let (code, reason) = (head.status.as_str(), head.status.canonical_reason());
+    let mut bytes = format!("HTTP/1.1 {code} {}\r\n", reason.unwrap_or_default()).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    if !head.headers.contains_key(DATE) {
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        bytes.extend_from_slice(format!("date: {date}\r\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}

@@ -1,0 +1,111 @@
+//! HTTP/1.1: a connection from its first request to its end.
+//!
+//! hyper reads requests and writes answers. An answer that takes long is set aside with its
+//! connection ([`aside`](crate::aside)), written without hyper ([`carry`](crate::carry)), and then
+//! the connection is hyper's again.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout_at;
+
+use crate::aside::{AtDesk, Desk, Work};
+use crate::carry::carry;
+use crate::drain::Guest;
+use crate::impatient::Impatient;
+use crate::peer::Routes;
+use crate::server::MAX_HEAD;
+
+/// What a connection reads ahead or has waiting to be written, in bytes at most.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// HTTP/1.1 with the limits of this server.
+pub(crate) fn builder(head_timeout: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER);
+    http
+}
+
+/// What one connection is served with.
+pub(crate) struct Connection {
+    pub(crate) http: http1::Builder,
+    pub(crate) routes: Routes,
+    pub(crate) guest: Guest,
+}
+
+impl Connection {
+    /// Drives the connection to its end, or until an answer takes long: that goes on in a task of
+    /// its own, which is as small as can be. An upgrade ends it, too: the WebSocket has a task of
+    /// its own, and what HTTP needed is gone.
+    pub(crate) fn serve<S>(mut self, io: Impatient<S>) -> Pin<Box<dyn Future<Output = ()> + Send>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Box::pin(async move {
+            if let Some((io, work)) = self.drive(io).await {
+                tokio::spawn(self.carry(io, work));
+            }
+        })
+    }
+
+    /// Carries on what was set aside, and serves what comes on the connection after it.
+    async fn carry<S>(self, io: Impatient<S>, work: Work)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match carry(io, work).await {
+            Ok(Some(io)) => drop(tokio::spawn(self.serve(io))),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "connection broke"),
+        }
+    }
+
+    /// Lets hyper drive the connection. Gives what is to be set aside, with the connection.
+    async fn drive<S>(&mut self, io: Impatient<S>) -> Option<(Impatient<S>, Work)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (desk, write_waits) = (Arc::new(Desk::default()), io.write_waits());
+        let service = AtDesk { routes: self.routes.clone(), desk: Arc::clone(&desk) };
+        let mut connection = self.http.serve_connection(TokioIo::new(io), service).with_upgrades();
+        let driven = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            // hyper has just written all it had, unless the connection takes no more: then there
+            // is something of the answer before, and this one is hyper's, too.
+            Poll::Pending if desk.has_work_to_set_aside() && !write_waits.load(Relaxed) => {
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        });
+        let ended = tokio::select! {
+            ended = driven => ended,
+            deadline = self.guest.told_to_leave() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                Some(timeout_at(deadline, &mut connection).await.unwrap_or(Ok(())))
+            }
+        };
+        match ended {
+            Some(Ok(())) => None,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "connection broke");
+                None
+            }
+            None => {
+                let parts = connection.into_parts()?;
+                let mut io = parts.io.into_inner();
+                io.put_back(&parts.read_buf);
+                Some((io, desk.clear()?))
+            }
+        }
+    }
+}
