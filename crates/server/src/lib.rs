@@ -11,9 +11,6 @@
 //! [`problem`]. Under that are the connections, of [`http1`] and [`http2`]: what takes long on the
 //! former is set [`aside`].
 
-// The seams of tokens, presence and drains are laid before all who meet at them are there.
-#![allow(dead_code, clippy::unused_self)]
-
 mod accept;
 mod access;
 mod admin;

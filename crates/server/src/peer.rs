@@ -17,7 +17,8 @@ use crate::throttle::Network;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     address: Option<IpAddr>,
-    seat: Option<Seat>,
+    // Held, not looked at: the place is free when the last clone is gone.
+    _seat: Option<Seat>,
     full: Option<Full>,
 }
 
@@ -34,7 +35,7 @@ impl Peer {
 
     /// The same in this place.
     pub(crate) fn seated(self, seat: Seat) -> Self {
-        Self { seat: Some(seat), ..self }
+        Self { _seat: Some(seat), ..self }
     }
 
     /// The same, for whom there is no place.
