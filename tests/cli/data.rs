@@ -217,7 +217,7 @@ fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_ro
     let path = dir.path().to_str().expect("a path");
     // A disk of its own, of 12 MiB, on which something else takes 4.
     let script = "mount -t tmpfs -o size=12m tmpfs \"$0\" && head -c 4194304 /dev/zero > \"$0/other\" \
-                  && exec \"$1\" serve --listen 127.0.0.1:0 --data \"$0/data\" --history-count 100000";
+                  && exec \"$1\" serve --listen 127.0.0.1:0 --admin off --data \"$0/data\" --history-count 100000";
     let sockeye = program::path();
     let sockeye = sockeye.to_str().expect("a path");
     let namespace = ["--user", "--map-root-user", "--mount", "sh", "-c", script, path, sockeye];
