@@ -17,7 +17,7 @@ pub type Publishing = Writing<Position>;
 
 /// Something that changes a channel and is under way: a future of what comes of it.
 ///
-/// With channels in memory alone it is done at once; with a [`Store`](crate::Store) it is done when
+/// With channels in memory alone it is done at once; with a [`Store`](crate::store::Store) it is done when
 /// that has kept it. Dropping it takes nothing back.
 #[derive(Debug)]
 #[must_use = "only its outcome says whether it was done"]
