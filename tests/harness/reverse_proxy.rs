@@ -3,13 +3,16 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::PATIENCE;
+
+/// How many ports a proxy is started on before it is given up.
+const PORTS_TRIED: usize = 5;
 
 /// The proxies there are guides for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +51,27 @@ impl ReverseProxy {
         upstream: SocketAddr,
         change: impl FnOnce(String) -> String,
     ) -> Self {
+        let block = change(kind.guide()).replace("127.0.0.1:8080", &upstream.to_string());
+        // A port that was free may be taken when the proxy comes to it.
+        let mut attempts = (0..PORTS_TRIED).map(|_| Self::try_start(kind, &block));
+        let started = attempts.find_map(Result::ok);
+        started.unwrap_or_else(|| panic!("the proxy ends at once with:\n{block}"))
+    }
+
+    /// Starts it on a port that is free now; an error if it ends.
+    fn try_start(kind: Kind, block: &str) -> Result<Self, ExitStatus> {
         let address = free_address();
         let folder = tempfile::tempdir().expect("a folder for the proxy");
         let here = folder.path();
-        let configuration = change(kind.guide()).replace("127.0.0.1:8080", &upstream.to_string());
-        let configuration = kind.configuration(&configuration, address, here);
         let file = here.join("configuration");
-        std::fs::write(&file, &configuration).expect("the folder can be written to");
+        std::fs::write(&file, kind.configuration(block, address, here))
+            .expect("the folder can be written to");
         let mut command = kind.command(&file, here);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("`cargo xtask test reverse` installs the proxies");
         let mut proxy = Self { address, child, _folder: folder };
-        proxy.wait_until_it_listens(&configuration);
-        proxy
+        proxy.wait_until_it_listens()?;
+        Ok(proxy)
     }
 
     /// The HTTP URL of a path that begins with `/`.
@@ -75,14 +86,16 @@ impl ReverseProxy {
         format!("ws://{}{path}", self.address)
     }
 
-    fn wait_until_it_listens(&mut self, configuration: &str) {
+    fn wait_until_it_listens(&mut self) -> Result<(), ExitStatus> {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(self.address).is_err() {
-            let ended = self.child.try_wait().expect("the proxy can be asked");
-            assert!(ended.is_none(), "the proxy ended, {ended:?}, with:\n{configuration}");
+            if let Some(ended) = self.child.try_wait().expect("the proxy can be asked") {
+                return Err(ended);
+            }
             assert!(Instant::now() < deadline, "the proxy listens in time");
             sleep(Duration::from_millis(10));
         }
+        Ok(())
     }
 }
 
