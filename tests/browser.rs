@@ -5,13 +5,14 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use sockeye_tests::program::{Sockeye, run};
+use sockeye_tests::reverse_proxy::{Kind, ReverseProxy};
 use sockeye_tests::script::folder;
 use sockeye_tests::tls::Certificates;
 
 /// The tests of the console, by the beginnings of their files' names.
 const CONSOLE: &[&str] = &["chat", "compare", "inspect", "look", "reconnect"];
 /// Those of the browser client.
-const CLIENT: &[&str] = &["client", "fallback", "tabs"];
+const CLIENT: &[&str] = &["client", "fallback", "nginx", "tabs"];
 /// Those of both where the server asks for tokens.
 const TOKENS: &[&str] = &["signed-in"];
 /// Those of what a browser has of its own.
@@ -34,10 +35,20 @@ fn the_console_works() {
 #[test]
 fn the_browser_client_works() {
     let mut server = Sockeye::serve(&[]);
+    let nginx = ReverseProxy::start_with(Kind::Nginx, server.address(), hold_back);
     let mut node = node(CLIENT);
-    node.env("SOCKEYE_URL", server.http(""));
+    node.env("SOCKEYE_URL", server.http("")).env("SOCKEYE_BEHIND_NGINX", nginx.http(""));
     passes(node);
     server.assert_sound();
+}
+
+/// The guide's nginx, made as unhelpful as some are: it speaks HTTP/1.0 to the server, so that no
+/// WebSocket gets through, and collects what should stream.
+fn hold_back(configuration: String) -> String {
+    let unhelpful = "proxy_http_version 1.0;\nproxy_ignore_headers X-Accel-Buffering;";
+    let lines = configuration.lines().filter(|line| !line.contains("pgrade;"));
+    let configuration: String = lines.map(|line| format!("{line}\n")).collect();
+    configuration.replace("proxy_http_version 1.1;", unhelpful)
 }
 
 #[test]

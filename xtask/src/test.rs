@@ -42,7 +42,7 @@ const STEPS: &[Step] = &[
     Step { name: "reverse", needs: &[NEXTEST, Need::Curl, Need::ReverseProxies], run: reverse },
     Step {
         name: "browser",
-        needs: &[NEXTEST, Need::Node, Need::Chromium, Need::Curl],
+        needs: &[NEXTEST, Need::Node, Need::Chromium, Need::Curl, Need::ReverseProxies],
         run: browser,
     },
     Step { name: "deny", needs: &[Need::CargoTool("cargo-deny")], run: deny },
