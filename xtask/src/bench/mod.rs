@@ -84,8 +84,12 @@ impl Options {
 
 /// The command that measures this again.
 fn command_line(options: &Options) -> String {
+    let servers = match &*options.servers {
+        [] => String::new(),
+        servers => format!(" --servers '{}'", servers.join(",")),
+    };
     format!(
-        "cargo xtask bench --rounds {} --seconds {}{}",
+        "cargo xtask bench --rounds {} --seconds {}{servers}{}",
         options.rounds,
         options.seconds,
         options.cases.iter().map(|name| format!(" {name}")).collect::<String>()

@@ -92,6 +92,8 @@ pub(super) fn write(tables: &[Table], command: &str) -> Result<()> {
 fn machine() -> Result<String> {
     let day = shell::output(&mut shell::command("date", ["+%-d %B %Y"]))?;
     let kernel = shell::output(&mut shell::command("uname", ["-sr"]))?;
+    // What a vendor has added says nothing to others.
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let compiler = shell::output(&mut shell::command("rustc", ["--version"]))?;
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models: Vec<&str> =
