@@ -288,7 +288,7 @@ fn show_lines(prefix: &str, text: &str) {
     }
 }
 
-fn url(text: &str) -> Result<String, AddressError> {
+pub(crate) fn url(text: &str) -> Result<String, AddressError> {
     text.parse::<Address>().map(|_| text.to_owned())
 }
 

@@ -49,8 +49,8 @@ mod visit;
 mod websocket;
 
 pub use crate::auth::{
-    Algorithm, Audience, AuthKey, BadPattern, BadRight, Claims, Grants, KeyError, NumericDate,
-    Pattern, Right, Rights, SignError, SigningKey, TokenError,
+    Algorithm, Audience, AuthKey, BadRight, Claims, Grants, KeyError, NumericDate, Right, Rights,
+    SignError, SigningKey, TokenError,
 };
 pub use crate::listener::{BindError, LocalAddress};
 pub use crate::options::{Listen, ServerOptions};
@@ -59,7 +59,7 @@ pub use crate::proxy::{BadCidr, Cidr};
 pub use crate::router::Channels;
 pub use crate::server::Server;
 #[doc(no_inline)]
-pub use sockeye_hub::{Policy, PolicyRule};
+pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};
 
 /// Parts that are no interface, for the fuzz targets.
 #[doc(hidden)]

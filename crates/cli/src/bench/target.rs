@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 
 use anyhow::Context as _;
 use clap::Args;
-use sockeye::{Address, Client, Config, DeflateConfig, WebSocket};
+use sockeye::{Client, Config, DeflateConfig, WebSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::connect::url;
 use crate::way::Way;
 
 /// How many connections come from one loopback address.
@@ -144,8 +145,4 @@ fn source(number: usize) -> io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)))?;
     Ok(socket)
-}
-
-fn url(text: &str) -> Result<String, sockeye::AddressError> {
-    text.parse::<Address>().map(|_| text.to_owned())
 }

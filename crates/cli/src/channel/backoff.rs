@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-/// The bound of the first delay, and the highest.
-const BASE: Duration = Duration::from_millis(500);
-const CAP: Duration = Duration::from_secs(20);
-
-/// The longest that a server's wish to be left alone is heeded.
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
-
 /// Counts what failed since something worked.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
@@ -21,18 +14,7 @@ impl Backoff {
     /// back together.
     pub(crate) fn delay(&mut self, worked: bool, retry: Duration) -> Duration {
         self.failures = if worked { 0 } else { self.failures + 1 };
-        let bound = BASE.saturating_mul(1 << self.failures.min(16)).min(CAP);
-        retry.min(LONGEST_RETRY) + bound.mul_f64(random())
-    }
-}
-
-/// From 0 to 1.
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness it waits for the whole bound.
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 1.0,
+        sockeye::reconnect::Backoff::default().delay(self.failures.saturating_add(1), retry)
     }
 }
 
@@ -51,6 +33,6 @@ mod tests {
             assert!((bound * 0.9..=bound).contains(&longest), "{failures}: {longest}");
         }
         assert!((30.0..31.0).contains(&longest(0, Duration::from_secs(30))));
-        assert!(Backoff { failures: 9 }.delay(true, Duration::ZERO) <= BASE);
+        assert!(Backoff { failures: 9 }.delay(true, Duration::ZERO) <= Duration::from_millis(500));
     }
 }

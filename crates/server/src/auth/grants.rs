@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use sockeye_hub::{BadChannelName, ChannelName};
+use sockeye_hub::{ChannelName, Pattern};
 
 /// What can be done with a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,50 +76,6 @@ impl Rights {
 impl FromIterator<Right> for Rights {
     fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
         Self(rights.into_iter().fold(0, |set, right| set | Self::bit(right)))
-    }
-}
-
-/// Which channels are meant: one by its name, or with `*` at the end all whose names begin so.
-/// `*` alone is every channel; `chat:*` matches `chat:a` and `chat:`, and not `chat`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    /// The name, or what names begin with.
-    text: Box<str>,
-    is_prefix: bool,
-}
-
-impl Pattern {
-    /// Whether the channel is meant. Names are compared byte by byte.
-    pub fn matches(&self, channel: &ChannelName) -> bool {
-        let name = channel.as_str();
-        if self.is_prefix { name.starts_with(&*self.text) } else { name == &*self.text }
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = BadPattern;
-
-    fn from_str(text: &str) -> Result<Self, BadPattern> {
-        let (name, is_prefix) = match text.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (text, false),
-        };
-        if !(is_prefix && name.is_empty()) {
-            let _: ChannelName = name.parse()?;
-        }
-        Ok(Self { text: name.into(), is_prefix })
-    }
-}
-
-/// The text is no channel's name, nor the beginning of one with a `*` behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a pattern is a channel's name, the beginning of one and `*`, or `*`: {0}")]
-pub struct BadPattern(#[from] BadChannelName);
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
-        if self.is_prefix { f.write_str("*") } else { Ok(()) }
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::claims::{Audience, Claims, NumericDate};
 use self::credentials::Credential;
-pub use self::grants::{BadPattern, BadRight, Grants, Pattern, Right, Rights};
+pub use self::grants::{BadRight, Grants, Right, Rights};
 pub use self::key::{Algorithm, AuthKey, KeyError};
 pub use self::sign::{SignError, SigningKey};
 use self::tickets::Tickets;

@@ -52,7 +52,7 @@ impl Backoff {
 
     /// How long to wait after so many failures in a row, the last one counted: at least as long as the
     /// server asked for.
-    pub(super) fn delay(&self, failures: u32, hint: Duration) -> Duration {
+    pub fn delay(&self, failures: u32, hint: Duration) -> Duration {
         let doubled = self.base.saturating_mul(1 << failures.saturating_sub(1).min(30));
         hint.min(LONGEST_HINT) + random::up_to(doubled.min(self.cap))
     }
