@@ -1,11 +1,12 @@
 //! `sockeye echo`: every message back, unchanged.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args};
-use futures_util::{FutureExt as _, SinkExt as _};
-use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server};
+use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server, tls::ServerTls};
+use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     certificate::Certificate,
@@ -57,38 +58,69 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        if let Some(workers) = self.workers {
-            runtime.worker_threads(workers.into());
-        }
-        runtime.enable_all().build()?.block_on(self.serve())
+        runtime()?.block_on(Arc::new(self).serve())
     }
 
-    async fn serve(self) -> anyhow::Result<()> {
+    /// Starts the threads that serve, and waits until they are asked to stop and have.
+    ///
+    /// Each has a runtime of its own, and sees the connections that it accepts to their end: none waits
+    /// for another. They share one listening socket, so that a second server on the port is refused.
+    async fn serve(self: Arc<Self>) -> anyhow::Result<()> {
         let tls = self.certificate.read()?;
         let scheme = if tls.is_some() { "wss" } else { "ws" };
-        let server = Server::bind(&self.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", self.listen))?
-            .origins(Origins::Any)
-            .config(self.config())
-            .deflate(self.deflate.then(DeflateConfig::default))
-            .shutdown_timeout(STOP_TIMEOUT);
-        let server = match tls {
-            Some(tls) => server.tls(tls),
-            None => server,
-        };
-        let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
-        print_line(&format!("listening on {scheme}://{}", server.local_addr()?))?;
-        let second_request = async {
-            now.requested().await;
-            now.requested().await;
-        };
+        let listener = TcpListener::bind(&self.listen).await.and_then(TcpListener::into_std);
+        let listener = listener.with_context(|| format!("cannot listen on {}", self.listen))?;
+        let (mut requests, stop) = (Stop::new()?, CancellationToken::new());
+        let (failures, mut ended) = mpsc::channel(1);
+        for _ in 0..self.threads() {
+            let (echo, tls, stop, failures) =
+                (self.clone(), tls.clone(), stop.clone(), failures.clone());
+            let listener = listener.try_clone()?;
+            std::thread::spawn(move || {
+                if let Err(error) = echo.work(listener, tls, &stop) {
+                    // If another was faster, that one is told.
+                    let _ = failures.try_send(error);
+                }
+            });
+        }
+        drop(failures);
+        print_line(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
         tokio::select! {
-            () = server.run_until(stop.requested(), echo) => {}
-            () = second_request => {}
+            () = requests.requested() => stop.cancel(),
+            failure = ended.recv() => return Err(failure.unwrap_or_else(|| anyhow!("a thread panicked"))),
+        }
+        tokio::select! {
+            _ = ended.recv() => {}
+            () = requests.requested() => {}
         }
         Ok(())
+    }
+
+    /// One thread's part.
+    fn work(
+        &self,
+        listener: std::net::TcpListener,
+        tls: Option<ServerTls>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        runtime()?.block_on(async {
+            let server = Server::from_listener(TcpListener::from_std(listener)?)
+                .origins(Origins::Any)
+                .config(self.config())
+                .deflate(self.deflate.then(DeflateConfig::default))
+                .shutdown_timeout(STOP_TIMEOUT);
+            let server = match tls {
+                Some(tls) => server.tls(tls),
+                None => server,
+            };
+            server.run_until(stop.cancelled(), echo).await;
+            Ok(())
+        })
+    }
+
+    fn threads(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.workers.map_or_else(processors, usize::from)
     }
 
     fn config(&self) -> Config {
@@ -106,14 +138,13 @@ impl Echo {
 async fn echo(incoming: Incoming) -> anyhow::Result<()> {
     let mut socket = incoming.accept().await?;
     while let Some(message) = socket.recv().await {
-        socket.feed(message?).await?;
-        // All that came together goes back together: one write, however many messages.
-        while let Some(Some(message)) = socket.recv().now_or_never() {
-            socket.feed(message?).await?;
-        }
-        socket.flush().await?;
+        socket.send(message?).await?;
     }
     Ok(())
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Prints a line at once, also into a pipe.

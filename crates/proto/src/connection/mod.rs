@@ -177,6 +177,12 @@ impl Connection {
         self.ending.as_deref().filter(|_| self.state == State::Closed)
     }
 
+    /// Whether nothing is begun and nothing left to report: without more input, or its end, there is
+    /// no event.
+    pub fn is_at_rest(&self) -> bool {
+        self.state != State::Closed && !self.receiver.is_inside_message()
+    }
+
     /// How many bytes are queued and not yet transmitted, headers included.
     pub fn queued(&self) -> usize {
         self.outbox.len()

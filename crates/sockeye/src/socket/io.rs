@@ -38,13 +38,22 @@ impl Io {
         // TLS announces its end (RFC 8446 §6.1); a peer that does not take it does not need it.
         let _ = Pin::new(stream).poll_shutdown(cx);
     }
+}
 
-    fn inner(&mut self) -> Pin<&mut dyn Duplex> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream),
-            Self::Boxed(stream) => Pin::new(&mut **stream),
+/// Asks the stream that it is, without a detour for the most usual.
+macro_rules! forward {
+    ($io:expr, $stream:ident => $call:expr) => {
+        match $io.get_mut() {
+            Io::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Io::Boxed(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
         }
-    }
+    };
 }
 
 impl fmt::Debug for Io {
@@ -62,7 +71,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().inner().poll_read(cx, buffer)
+        forward!(self, stream => stream.poll_read(cx, buffer))
     }
 }
 
@@ -72,7 +81,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().inner().poll_write(cx, bytes)
+        forward!(self, stream => stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -80,7 +89,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().inner().poll_write_vectored(cx, slices)
+        forward!(self, stream => stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -91,10 +100,10 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().inner().poll_flush(cx)
+        forward!(self, stream => stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().inner().poll_shutdown(cx)
+        forward!(self, stream => stream.poll_shutdown(cx))
     }
 }

@@ -6,11 +6,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Wake, Waker, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_task::{ArcWake, waker_ref};
 use sockeye_proto::{
     CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Prepared,
     State as Stage,
@@ -102,7 +103,7 @@ impl Shared {
         cx: &Context<'_>,
         poll: impl FnOnce(&mut State, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let waker = Waker::from(self.clone());
+        let waker = waker_ref(self);
         let mut state = self.state();
         let result = poll(&mut state, &mut Context::from_waker(&waker));
         // The state is still locked: who is woken meanwhile and finds no reader parked asks the
@@ -110,12 +111,14 @@ impl Shared {
         match &result {
             Poll::Pending => {
                 self.park_reader(cx);
+                state.reader_parked = true;
                 self.tell_deadline(&mut state);
             }
             Poll::Ready(_) => {
-                self.parked().reader = None;
-                state.listen(&mut Context::from_waker(&waker));
-                self.attend_soon_if_needed(&mut state);
+                if std::mem::take(&mut state.reader_parked) {
+                    self.parked().reader = None;
+                }
+                self.leave(&mut state);
             }
         }
         let ended = state.has_ended();
@@ -173,13 +176,14 @@ impl Shared {
         mut queue: impl FnMut(&mut State) -> Result<T, Error>,
     ) -> Poll<Result<T, Error>> {
         loop {
-            ready!(self.poll_until(cx, has_room));
             let mut state = self.state();
             if has_room(&state) {
                 let queued = queue(&mut state)?;
                 self.write_or_defer(&mut state);
                 return Poll::Ready(Ok(queued));
             }
+            drop(state);
+            ready!(self.poll_until(cx, has_room));
         }
     }
 
@@ -264,7 +268,7 @@ impl Shared {
     /// Does what cannot wait for the application; gives the next deadline, `None` if there is none or
     /// the connection is at its end.
     pub(super) fn attend(self: &Arc<Self>, deadline_passed: bool) -> Option<Instant> {
-        let waker = Waker::from(self.clone());
+        let waker = waker_ref(self);
         let cx = &mut Context::from_waker(&waker);
         let mut state = self.state();
         if deadline_passed {
@@ -332,7 +336,7 @@ impl Shared {
             return Poll::Ready(());
         }
         self.park_other(cx);
-        let waker = Waker::from(self.clone());
+        let waker = waker_ref(self);
         // Pings, pongs and Close are read meanwhile.
         state.attend(&mut Context::from_waker(&waker));
         self.tell_deadline(&mut state);
@@ -348,17 +352,35 @@ impl Shared {
     /// Writes what is queued, unless more is likely to follow in a moment.
     pub(super) fn write_or_defer(self: &Arc<Self>, state: &mut State) {
         if state.has_unread_input() {
-            self.attend_soon_if_needed(state);
+            self.attend_soon(state);
         } else {
-            let waker = Waker::from(self.clone());
+            let waker = waker_ref(self);
             state.write(&mut Context::from_waker(&waker));
         }
     }
 
-    /// Has the caretaker come by when this task lets go of the processor, for what is queued or what
-    /// the socket may have to say while nobody polls.
-    fn attend_soon_if_needed(self: &Arc<Self>, state: &mut State) {
-        if state.needs_attention() && !std::mem::replace(&mut state.called, true) {
+    /// The reader has what he came for. He is likely to come back; what is queued is written when this
+    /// task lets go of the processor, and should he stay away, the caretaker listens in his place.
+    fn leave(self: &Arc<Self>, state: &mut State) {
+        if state.connection.queued() > 0 || state.connection.closed().is_some() {
+            self.attend_soon(state);
+        } else {
+            self.expect_reader();
+        }
+    }
+
+    fn expect_reader(self: &Arc<Self>) {
+        // The caretaker forgets before he looks who is parked: who is not parked and finds himself
+        // expected is yet to be looked for.
+        let expected = self.expected.load(Ordering::Acquire);
+        if !expected && !self.expected.swap(true, Ordering::AcqRel) {
+            self.caretaker.expect_reader(self.clone());
+        }
+    }
+
+    /// Has the caretaker come by when this task lets go of the processor.
+    fn attend_soon(self: &Arc<Self>, state: &mut State) {
+        if !state.has_ended() && !std::mem::replace(&mut state.called, true) {
             self.caretaker.attend(self.clone());
         }
     }
@@ -423,24 +445,18 @@ impl Shared {
     }
 }
 
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
+impl ArcWake for Shared {
+    fn wake_by_ref(shared: &Arc<Self>) {
         // Never takes the lock of the state: it may be held by whoever made the call.
-        let Parked { reader, others } = std::mem::take(&mut *self.parked());
+        let Parked { reader, others } = std::mem::take(&mut *shared.parked());
         others.into_iter().for_each(Waker::wake);
         match reader {
             Some(reader) => {
                 reader.wake();
                 // He may not look: whoever polls a stream may have turned to something else.
-                if !self.expected.swap(true, Ordering::AcqRel) {
-                    self.caretaker.expect_reader(self.clone());
-                }
+                shared.expect_reader();
             }
-            None => self.caretaker.attend(self.clone()),
+            None => shared.caretaker.attend(shared.clone()),
         }
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct State {
     has_reader: bool,
     /// Whether the caretaker was called and has not come yet.
     pub(super) called: bool,
+    /// Whether the reader left his waker, and has not come since.
+    pub(super) reader_parked: bool,
     /// The deadline that the caretaker watches.
     pub(super) watched: Option<Instant>,
     /// Whether the transport has no more bytes to give; it may still take some.
@@ -110,6 +112,7 @@ impl State {
             half_closed: false,
             has_reader: true,
             called: false,
+            reader_parked: false,
             watched: None,
             read_ended: false,
             write_failed: false,
@@ -182,18 +185,20 @@ impl State {
         if let Some(arrival) = self.next_waiting() {
             return Poll::Ready(Some(Ok(arrival)));
         }
-        let now = Instant::now();
         loop {
-            if let Some(arrival) = self.next_arrival(cx, now) {
-                return Poll::Ready(Some(Ok(arrival.detached())));
+            if !self.input.is_empty() || !self.connection.is_at_rest() {
+                let now = Instant::now();
+                if let Some(arrival) = self.next_arrival(cx, now) {
+                    return Poll::Ready(Some(Ok(arrival.detached())));
+                }
+                // If it is wanted whole.
+                self.connection.refuse_oversized(now);
             }
-            // If it is wanted whole.
-            self.connection.refuse_oversized(now);
             self.write(cx);
             if self.may_report_end(cx) {
                 return Poll::Ready(self.report_end().map(Err));
             }
-            if self.read(cx, now).is_pending() {
+            if self.read(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -225,17 +230,9 @@ impl State {
             }
             self.write(cx);
             self.follow_transport(cx);
-            if self.has_ended() || self.is_paused() || self.read(cx, now).is_pending() {
+            if self.has_ended() || self.is_paused() || self.read(cx).is_pending() {
                 return;
             }
-        }
-    }
-
-    /// Has the socket wake the connection when something comes, though nobody waits for it.
-    pub(super) fn listen(&mut self, cx: &mut Context<'_>) {
-        if !self.has_unread_input() && !self.is_paused() {
-            // Should something be there already, then `needs_attention` says so.
-            let _ = self.read(cx, Instant::now());
         }
     }
 
@@ -278,14 +275,6 @@ impl State {
     /// sends until then may go out in one write.
     pub(super) fn has_unread_input(&self) -> bool {
         !self.input.is_empty() || !self.waiting.is_empty()
-    }
-
-    /// Whether there is something to do that should not wait for the application to come back.
-    pub(super) fn needs_attention(&self) -> bool {
-        !self.has_ended()
-            && (self.has_unread_input()
-                || self.connection.queued() > 0
-                || self.connection.closed().is_some())
     }
 
     /// Whether there is something that a waiting reader should know.
@@ -474,7 +463,7 @@ impl State {
     }
 
     /// Reads once; ready if there may be something new to look at.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(io) = &mut self.io else { return Poll::Ready(()) };
         if self.read_ended {
             return Poll::Pending;
@@ -494,9 +483,10 @@ impl State {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.read_ended = true;
-                self.connection.handle_eof(now);
+                self.connection.handle_eof(Instant::now());
             }
             Poll::Ready(Err(error)) => {
+                let now = Instant::now();
                 self.read_ended = true;
                 self.io_error.get_or_insert(error);
                 self.connection.handle_eof(now);
