@@ -54,6 +54,59 @@ fn fan_out_is_measured_in_rounds() {
     assert!(figure(&report, "deliveries") >= 15.0, "{report}");
 }
 
+/// A short fan-out to five subscribers of a channel, and what it says.
+fn fan_out(server: &Sockeye, path: &str, options: &[&str]) -> Value {
+    let common = ["--subscribers", "5", "--rate", "50"];
+    report("fanout", &server.ws(path), &[&common, options].concat())
+}
+
+#[test]
+fn fan_out_is_measured_over_every_transport() {
+    let server = Sockeye::serve(&[]);
+    for transport in ["ws", "v1", "sse", "longpoll"] {
+        let report = fan_out(&server, "/c/bench", &["--transport", transport]);
+        assert!(figure(&report, "deliveries") >= 5.0, "{transport}: {report}");
+        assert!(figure(&report, "wire_to_subscribers_bytes/delivery") > 128.0, "{report}");
+        let each = &report["latency_us"]["max"];
+        let last = &report["latency_to_the_last_us"]["max"];
+        assert!(last.as_f64() > Some(0.0) && last.as_f64() <= each.as_f64(), "{report}");
+    }
+}
+
+#[test]
+fn fan_out_is_measured_by_polls_in_an_interval() {
+    let server = Sockeye::serve(&[]);
+    let options = ["--transport", "poll", "--interval", "100ms", "--publishers", "2"];
+    let report = fan_out(&server, "/c/bench", &options);
+    assert!(figure(&report, "deliveries") >= 5.0, "{report}");
+}
+
+#[test]
+fn fan_out_is_measured_on_a_channel_that_a_client_names() {
+    let server = Sockeye::serve(&[]);
+    let options = ["--transport", "v1", "--channel", "news:bench"];
+    let report = fan_out(&server, "/connect", &options);
+    assert!(figure(&report, "deliveries") >= 5.0, "{report}");
+}
+
+#[test]
+fn fan_out_is_measured_with_compressed_messages() {
+    let server = Sockeye::serve(&[]);
+    let report = fan_out(&server, "/c/bench", &["--compressed", "--size", "4k"]);
+    assert!(figure(&report, "deliveries") >= 5.0, "{report}");
+    let wire = figure(&report, "wire_to_subscribers_bytes/delivery");
+    assert!(wire < 1000.0, "4 KiB of x are less when compressed: {report}");
+}
+
+#[test]
+fn fan_out_is_published_where_one_is_told_to() {
+    let server = Sockeye::serve(&[]);
+    for way in [server.http("/c/bench"), server.ws("/c/bench")] {
+        let report = fan_out(&server, "/c/bench", &["--publish-to", &way, "--transport", "sse"]);
+        assert!(figure(&report, "deliveries") >= 5.0, "{way}: {report}");
+    }
+}
+
 #[test]
 fn connections_are_held_and_handshakes_repeated() {
     let server = Sockeye::echo(&[]);
@@ -83,4 +136,25 @@ fn what_goes_wrong_is_said_in_a_line() {
     let server = Sockeye::echo(&[]);
     let no_process = ["bench", "echo", &server.ws("/"), "--pid", "4194305"];
     assert_fails(&program::run(&no_process, ""), 1);
+}
+
+#[test]
+fn a_server_that_does_not_speak_what_is_asked_for_is_found_out() {
+    let server = Sockeye::echo(&[]);
+    for transport in ["v1", "sse", "longpoll", "poll", "mqtt"] {
+        let url = server.ws("/");
+        let bench = ["bench", "fanout", &url, "--subscribers", "2", "--transport", transport];
+        assert_fails(&program::run(&bench, ""), 1);
+    }
+}
+
+#[test]
+fn a_fan_out_without_room_for_a_time_or_a_place_to_publish_is_refused() {
+    let server = Sockeye::serve(&[]);
+    let url = server.ws("/c/bench");
+    for options in [["--size", "10"], ["--interval", "0s"], ["--publish-to", "http://127.0.0.1:1/"]]
+    {
+        let bench = [&["bench", "fanout", &url, "--subscribers", "2"], &options[..]].concat();
+        assert_fails(&program::run(&bench, ""), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! The report as a page of its own: the figures, and the latencies by percentile.
 
-use super::report::{Figure, Report, micros};
+use super::report::{Figure, Latencies, Report, micros};
 
 /// The plot's size, without the room for its labels.
 const WIDTH: f64 = 640.0;
@@ -40,25 +40,56 @@ svg {{ width: 100%; margin-top: 1rem }} text {{ font: 12px system-ui, sans-serif
     )
 }
 
+/// The colours of the lines.
+const COLOURS: [&str; 2] = ["#c0392b", "#2471a3"];
+
 /// Latency over percentile, both in steps that show the tail.
 fn plot(report: &Report) -> String {
-    let Some(latencies) = report.latencies() else { return String::new() };
-    let (low, high) = (latencies.min().max(1) as f64, latencies.max().max(10) as f64);
+    let histograms = || report.latencies().iter().map(|latencies| &latencies.histogram);
+    let (Some(low), Some(high)) =
+        (histograms().map(|all| all.min()).min(), histograms().map(|all| all.max()).max())
+    else {
+        return String::new();
+    };
+    let (low, high) = (low.max(1) as f64, high.max(10) as f64);
     let (low, high) = (low.log10().floor(), high.log10().ceil());
     let y = |nanos: u64| {
         HEIGHT - (nanos.max(1) as f64).log10().mul_add(1.0, -low) / (high - low).max(1.0) * HEIGHT
     };
+    let mut drawing = grid(low as i32..=high as i32, y);
+    for (Latencies { name, histogram }, colour) in report.latencies().iter().zip(COLOURS) {
+        let points = line(|percentile| y(histogram.value_at_percentile(percentile)));
+        drawing.push_str(&format!(
+            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\">\
+             <title>{name}</title></polyline>"
+        ));
+    }
+    format!(
+        "<svg viewBox=\"-90 -10 {} {}\" role=\"img\" aria-label=\"Latency by percentile\">{drawing}</svg>{}",
+        WIDTH + 120.0,
+        HEIGHT + 40.0,
+        legend(report)
+    )
+}
+
+/// The points of a line from the first step to the last.
+fn line(y: impl Fn(f64) -> f64) -> String {
     let step = WIDTH / (STEPS.len() - 1) as f64;
     let mut points = String::new();
-    let mut labels = String::new();
     for (index, pair) in STEPS.windows(2).enumerate() {
         for part in 0..=10 {
             let percentile = pair[0] + (pair[1] - pair[0]) * f64::from(part) / 10.0;
             let x = step * (index as f64 + f64::from(part) / 10.0);
-            let value = latencies.value_at_percentile(percentile);
-            points.push_str(&format!("{x:.1},{:.1} ", y(value)));
+            points.push_str(&format!("{x:.1},{:.1} ", y(percentile)));
         }
     }
+    points
+}
+
+/// The percentiles below, and a line for each power of ten.
+fn grid(decades: impl Iterator<Item = i32>, y: impl Fn(u64) -> f64) -> String {
+    let step = WIDTH / (STEPS.len() - 1) as f64;
+    let mut labels = String::new();
     for (index, percentile) in STEPS.iter().enumerate() {
         let x = step * index as f64;
         labels.push_str(&format!(
@@ -66,7 +97,7 @@ fn plot(report: &Report) -> String {
             HEIGHT + 18.0
         ));
     }
-    for decade in low as i32..=high as i32 {
+    for decade in decades {
         let nanos = 10_u64.saturating_pow(decade.unsigned_abs());
         let at = y(nanos);
         labels.push_str(&format!(
@@ -76,12 +107,18 @@ fn plot(report: &Report) -> String {
             micros(nanos)
         ));
     }
-    format!(
-        "<svg viewBox=\"-90 -10 {} {}\" role=\"img\" aria-label=\"Latency by percentile\">{labels}\
-         <polyline points=\"{points}\" fill=\"none\" stroke=\"#c0392b\" stroke-width=\"2\"/></svg>",
-        WIDTH + 120.0,
-        HEIGHT + 40.0
-    )
+    labels
+}
+
+/// Which line is what, where there are several.
+fn legend(report: &Report) -> String {
+    if report.latencies().len() < 2 {
+        return String::new();
+    }
+    let entries = report.latencies().iter().zip(COLOURS).map(|(Latencies { name, .. }, colour)| {
+        format!("<span style=\"color: {colour}\">{name}</span>")
+    });
+    format!("<p>{}</p>", entries.collect::<Vec<_>>().join(", "))
 }
 
 fn escaped(text: &str) -> String {

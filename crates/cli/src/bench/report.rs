@@ -15,7 +15,14 @@ pub(super) struct Report {
     title: String,
     /// Name, figure and unit of each result.
     figures: Vec<Figure>,
-    latencies: Option<Histogram<u64>>,
+    latencies: Vec<Latencies>,
+}
+
+/// Latencies in nanoseconds, and how they are called.
+#[derive(Debug)]
+pub(super) struct Latencies {
+    pub(super) name: &'static str,
+    pub(super) histogram: Histogram<u64>,
 }
 
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub(super) const PERCENTILES: [(&str, f64); 5] =
 
 impl Report {
     pub(super) fn new(title: String) -> Self {
-        Self { title, figures: Vec::new(), latencies: None }
+        Self { title, figures: Vec::new(), latencies: Vec::new() }
     }
 
     /// The report on what was completed while it was measured.
@@ -67,7 +74,8 @@ impl Report {
             }
             report.figure("server memory", usage.resident as f64 / 1024.0 / 1024.0, "MiB");
         }
-        report.latencies = Some(tally.latencies);
+        report.latencies_of(tally.latencies);
+        report.add_latencies("latency to the last", tally.to_last);
         report
     }
 
@@ -76,7 +84,14 @@ impl Report {
     }
 
     pub(super) fn latencies_of(&mut self, latencies: Histogram<u64>) {
-        self.latencies = Some(latencies);
+        self.add_latencies("latency", latencies);
+    }
+
+    /// Adds latencies, if there are any.
+    fn add_latencies(&mut self, name: &'static str, histogram: Histogram<u64>) {
+        if !histogram.is_empty() {
+            self.latencies.push(Latencies { name, histogram });
+        }
     }
 
     pub(super) fn title(&self) -> &str {
@@ -87,26 +102,24 @@ impl Report {
         &self.figures
     }
 
-    pub(super) fn latencies(&self) -> Option<&Histogram<u64>> {
-        self.latencies.as_ref().filter(|latencies| !latencies.is_empty())
+    pub(super) fn latencies(&self) -> &[Latencies] {
+        &self.latencies
     }
 
-    /// One object: `title`, `figures` by name with their unit in the name, `latency_us`.
+    /// One object: `title`, `figures` by name with their unit in the name, `latency_us` and the like.
     pub(super) fn json(&self) -> String {
         let figures: serde_json::Map<_, _> = self
             .figures
             .iter()
             .map(|Figure { name, value, unit }| (key(name, unit), json!(value)))
             .collect();
-        let latencies = self.latencies().map(|latencies| {
-            let of = |&(name, percentile): &(&str, f64)| {
-                (name.to_owned(), json!(micros(latencies.value_at_percentile(percentile))))
-            };
-            PERCENTILES.iter().map(of).collect::<serde_json::Map<_, _>>()
-        });
         let mut json = json!({ "title": self.title, "figures": figures });
-        if let Some(latencies) = latencies {
-            json["latency_us"] = latencies.into();
+        for Latencies { name, histogram } in &self.latencies {
+            let of = |&(name, percentile): &(&str, f64)| {
+                (name.to_owned(), json!(micros(histogram.value_at_percentile(percentile))))
+            };
+            let percentiles = PERCENTILES.iter().map(of).collect::<serde_json::Map<_, _>>();
+            json[key(name, "µs")] = percentiles.into();
         }
         json.to_string()
     }
@@ -117,12 +130,12 @@ impl fmt::Display for Report {
         writeln!(f, "{}", self.title)?;
         for Figure { name, value, unit } in &self.figures {
             let digits = if *value >= 1000.0 || value.fract() == 0.0 { 0 } else { 2 };
-            writeln!(f, "  {name:24} {value:12.digits$} {unit}")?;
+            writeln!(f, "  {name:26} {value:12.digits$} {unit}")?;
         }
-        if let Some(latencies) = self.latencies() {
-            write!(f, "  latency")?;
+        for Latencies { name, histogram } in &self.latencies {
+            write!(f, "  {name}")?;
             for (name, percentile) in PERCENTILES {
-                let latency = Duration::from_nanos(latencies.value_at_percentile(percentile));
+                let latency = Duration::from_nanos(histogram.value_at_percentile(percentile));
                 write!(f, "  {name} {latency:.1?}")?;
             }
             writeln!(f)?;

@@ -25,8 +25,13 @@ pub(super) struct Window {
 pub(super) struct Tally {
     /// Latencies, in nanoseconds.
     pub(super) latencies: Histogram<u64>,
+    /// Latencies of the last of all who should have a message, in nanoseconds, where there are many.
+    pub(super) to_last: Histogram<u64>,
     /// Bytes of payload that came.
     pub(super) bytes: u64,
+    /// Bytes that came and went on the connections while it was measured, where they are counted.
+    pub(super) received: u64,
+    pub(super) sent: u64,
     /// All that was completed, before and after the window too.
     pub(super) all: u64,
 }
@@ -65,6 +70,11 @@ impl Times {
         let from = begin + window.warm_up;
         Self { begin, from, until: from + window.duration, progress: Arc::default() }
     }
+
+    /// Whether what is completed now counts.
+    pub(super) fn count(&self, now: Instant) -> bool {
+        (self.from..self.until).contains(&now)
+    }
 }
 
 impl Window {
@@ -77,22 +87,30 @@ impl Default for Tally {
     fn default() -> Self {
         // Three digits over a minute and more; it grows where it must.
         let latencies = Histogram::new(3).expect("three digits are allowed");
-        Self { latencies, bytes: 0, all: 0 }
+        Self { to_last: latencies.clone(), latencies, bytes: 0, received: 0, sent: 0, all: 0 }
     }
 }
 
 impl Tally {
     /// Notes a message that came now and was meant to leave at `intended`.
     pub(super) fn message(&mut self, times: &Times, intended: Instant, bytes: usize) {
+        self.message_at(Instant::now(), times, intended, bytes);
+    }
+
+    /// The same for one that came at `now`.
+    pub(super) fn message_at(
+        &mut self,
+        now: Instant,
+        times: &Times,
+        intended: Instant,
+        bytes: usize,
+    ) {
         times.progress.fetch_add(1, Relaxed);
         self.all += 1;
-        let now = Instant::now();
-        if now < times.from || now >= times.until {
-            return;
+        if times.count(now) {
+            self.note(nanos(now.saturating_duration_since(intended)));
+            self.bytes += bytes as u64;
         }
-        let nanos = now.saturating_duration_since(intended).as_nanos();
-        self.note(u64::try_from(nanos).unwrap_or(u64::MAX));
-        self.bytes += bytes as u64;
     }
 
     /// Notes a latency in nanoseconds.
@@ -101,10 +119,18 @@ impl Tally {
         let _ = self.latencies.record(nanos);
     }
 
+    /// Notes after how many nanoseconds the last had a message.
+    pub(super) fn note_last(&mut self, nanos: u64) {
+        let _ = self.to_last.record(nanos);
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         // Both have the same digits, and the sum grows by itself.
         let _ = self.latencies.add(&other.latencies);
+        let _ = self.to_last.add(&other.to_last);
         self.bytes += other.bytes;
+        self.received += other.received;
+        self.sent += other.sent;
         self.all += other.all;
     }
 }
@@ -186,6 +212,11 @@ fn observe(times: &Times, watched: Option<&Watched>) -> anyhow::Result<Option<Us
     live.show_until(times.until);
     let after = watched.map(Watched::read).transpose()?;
     Ok(before.zip(after).map(|(before, after)| after.since(&before)))
+}
+
+/// A time in nanoseconds.
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Runs a future, and what it spawns, on this thread.

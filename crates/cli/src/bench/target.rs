@@ -10,19 +10,31 @@ use std::task::{Context, Poll};
 
 use anyhow::Context as _;
 use clap::Args;
-use sockeye::{Client, Config, DeflateConfig, WebSocket};
+use http::header::AUTHORIZATION;
+use sockeye::{Address, Client, Config, DeflateConfig, WebSocket};
+use sockeye_proto::handshake::ClientRequest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use url::{Host, Position};
 
+use super::fanout::Resource;
 use crate::connect::url;
 use crate::way::Way;
 
 /// How many connections come from one loopback address.
 const PER_ADDRESS: usize = 10_000;
 
+/// A connection to the server, whatever it leads through.
+pub(super) type Stream = Pin<Box<dyn Connection>>;
+
+/// What reads and writes.
+pub(super) trait Connection: AsyncRead + AsyncWrite {}
+
+impl<T: AsyncRead + AsyncWrite> Connection for T {}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct Target {
-    /// The server: ws://HOST[:PORT]/PATH, or wss://
+    /// The server: ws://HOST[:PORT]/PATH, or wss://, http://, https://
     #[arg(value_name = "URL", value_parser = url)]
     url: String,
 
@@ -60,6 +72,56 @@ impl Target {
         opened.with_context(|| format!("cannot open a connection to {}", self.url))
     }
 
+    /// Connects as for connection number `number`, and says nothing yet.
+    pub(super) async fn stream(&self, number: usize) -> anyhow::Result<Stream> {
+        match self.loopback() {
+            Some(address) => {
+                let stream = source(number)?.connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::pin(stream))
+            }
+            None => Ok(Box::pin(self.client()?.transport().await?)),
+        }
+    }
+
+    /// The request for a WebSocket.
+    pub(super) fn handshake(&self) -> anyhow::Result<ClientRequest> {
+        let url = self.address()?.url().clone();
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        let target = &url[Position::BeforePath..Position::AfterQuery];
+        let mut request = ClientRequest::new(host.parse()?, target.parse()?);
+        request.subprotocols.extend(self.subprotocol.clone());
+        request.headers.extend(self.address()?.authorization().map(|value| (AUTHORIZATION, value)));
+        request.deflate = self.compressed.then(DeflateConfig::default);
+        Ok(request)
+    }
+
+    /// The same by HTTP.
+    pub(super) fn resource(&self) -> anyhow::Result<Resource> {
+        let address = self.address()?;
+        let url = address.url();
+        let mut fields = format!("Host: {}\r\n", &url[Position::BeforeHost..Position::AfterPort]);
+        if let Some(value) = address.authorization() {
+            fields.push_str(&format!("Authorization: {}\r\n", value.to_str()?));
+        }
+        let target = url[Position::BeforePath..Position::AfterQuery].to_owned();
+        Ok(Resource { target, fields })
+    }
+
+    /// The same way to another server.
+    pub(super) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// As it was written.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn address(&self) -> anyhow::Result<Address> {
+        Ok(self.url.parse()?)
+    }
+
     /// The bytes that came from the server over all connections, if they are counted: where
     /// connections are opened by hand.
     pub(super) fn received(&self) -> Option<u64> {
@@ -79,12 +141,12 @@ impl Target {
         })
     }
 
-    /// The server's address, if it is a plain WebSocket on an IPv4 loopback address.
+    /// The server's address, if it is one of IPv4 loopback without TLS.
     fn loopback(&self) -> Option<SocketAddr> {
-        let rest = self.url.strip_prefix("ws://")?;
-        let authority = rest.split(['/', '?']).next()?;
-        let address: SocketAddr = authority.parse().ok()?;
-        (address.is_ipv4() && address.ip().is_loopback()).then_some(address)
+        let address = self.address().ok().filter(|address| !address.is_secure())?;
+        let Some(Host::Ipv4(ip)) = address.url().host() else { return None };
+        let port = address.url().port_or_known_default()?;
+        ip.is_loopback().then_some(SocketAddr::from((ip, port)))
     }
 }
 

@@ -1,0 +1,151 @@
+//! How subscribers listen and publishers publish: what is spoken on a connection, by its name.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use sockeye_proto::Config;
+
+use super::Fanout;
+use super::events::Events;
+use super::line::{Buffer, Line};
+use super::mqtt::{self, Mqtt};
+use super::nats::Nats;
+use super::polls::Polls;
+use super::posts::Posts;
+use super::protocol::{Protocol, Publisher};
+use super::v1::{self, V1};
+use super::websocket::{Plain, WebSocket};
+use crate::bench::target::Target;
+
+/// How long the server may hold back its answer to a long poll, in seconds.
+const WAIT: u32 = 25;
+
+/// How messages come to the subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Transport {
+    /// A WebSocket that carries messages and nothing else
+    Ws,
+    /// A WebSocket that speaks sockeye.v1
+    V1,
+    /// Server-Sent Events
+    Sse,
+    /// Requests that wait for messages
+    Longpoll,
+    /// Requests in an interval
+    Poll,
+    /// NATS over a WebSocket
+    Nats,
+    /// MQTT 3.1.1 over a WebSocket
+    Mqtt,
+}
+
+impl Transport {
+    /// As it stands in the title.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Ws => "WebSocket",
+            Self::V1 => "sockeye.v1",
+            Self::Sse => "Server-Sent Events",
+            Self::Longpoll => "long polls",
+            Self::Poll => "polls",
+            Self::Nats => "NATS",
+            Self::Mqtt => "MQTT",
+        }
+    }
+
+    /// The subprotocol that it needs.
+    fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Self::V1 => Some(v1::NAME),
+            Self::Mqtt => Some(mqtt::NAME),
+            Self::Ws | Self::Sse | Self::Longpoll | Self::Poll | Self::Nats => None,
+        }
+    }
+}
+
+impl Fanout {
+    /// Subscriber number `number`, and all that is published from now on comes to it.
+    pub(super) async fn subscriber(
+        &self,
+        number: usize,
+        buffer: &Buffer,
+    ) -> anyhow::Result<Line<dyn Protocol>> {
+        let target = &self.common.target;
+        let opening = async {
+            let stream = target.stream(number).await?;
+            Line::open(stream, self.listens(number)?, buffer).await
+        };
+        let opened: anyhow::Result<_> = opening.await;
+        opened.with_context(|| format!("cannot listen at {}", target.url()))
+    }
+
+    /// Publisher number `number`, with its number.
+    pub(super) async fn publisher(
+        &self,
+        number: usize,
+        buffer: &Buffer,
+    ) -> anyhow::Result<(Line<dyn Publisher>, usize)> {
+        let target = match &self.publish_to {
+            Some(url) => &self.common.target.at(url),
+            None => &self.common.target,
+        };
+        let opening = async {
+            let stream = target.stream(self.subscribers + number).await?;
+            let line = Line::open(stream, self.publishes(target, number)?, buffer).await?;
+            Ok((line, number))
+        };
+        let opened: anyhow::Result<_> = opening.await;
+        opened.with_context(|| format!("cannot publish to {}", target.url()))
+    }
+
+    fn listens(&self, number: usize) -> anyhow::Result<Box<dyn Protocol>> {
+        let target = &self.common.target;
+        Ok(match self.transport {
+            Transport::Ws => Box::new(Plain(socket(target, None)?)),
+            Transport::V1 => Box::new(self.v1()?),
+            Transport::Sse => Box::new(Events::new(&target.resource()?)),
+            Transport::Longpoll => Box::new(Polls::new(target.resource()?, Some(WAIT))),
+            Transport::Poll => Box::new(Polls::new(target.resource()?, None)),
+            Transport::Nats => Box::new(self.nats(true)?),
+            Transport::Mqtt => Box::new(self.mqtt(number, true)?),
+        })
+    }
+
+    fn publishes(&self, target: &Target, number: usize) -> anyhow::Result<Box<dyn Publisher>> {
+        let by_url = self.publish_to.as_deref().map(|url| url.starts_with("http"));
+        Ok(match (by_url, self.transport) {
+            (Some(true), _) | (None, Transport::Sse | Transport::Longpoll | Transport::Poll) => {
+                Box::new(Posts::new(target.resource()?))
+            }
+            (Some(false), _) | (None, Transport::Ws) => Box::new(Plain(socket(target, None)?)),
+            (None, Transport::V1) => Box::new(self.v1()?),
+            (None, Transport::Nats) => Box::new(self.nats(false)?),
+            (None, Transport::Mqtt) => Box::new(self.mqtt(self.subscribers + number, false)?),
+        })
+    }
+
+    fn v1(&self) -> anyhow::Result<V1> {
+        let target = &self.common.target;
+        let channel = target.url().contains("/connect").then(|| self.channel.clone());
+        Ok(V1::new(socket(target, self.transport.subprotocol())?, channel))
+    }
+
+    fn nats(&self, subscribes: bool) -> anyhow::Result<Nats> {
+        let socket = socket(&self.common.target, None)?;
+        Ok(Nats::new(socket, &self.channel, subscribes))
+    }
+
+    fn mqtt(&self, number: usize, subscribes: bool) -> anyhow::Result<Mqtt> {
+        let socket = socket(&self.common.target, self.transport.subprotocol())?;
+        let client = format!("sockeye-bench-{}-{number}", std::process::id());
+        Ok(Mqtt::new(socket, client, &self.channel, subscribes))
+    }
+}
+
+/// A WebSocket to be opened there, with a subprotocol that it needs, if it does.
+fn socket(target: &Target, subprotocol: Option<&'static str>) -> anyhow::Result<WebSocket> {
+    // The load is ours: the server's size limits are what counts, not this side's.
+    let config = Config::default().max_message_size(1 << 30).keepalive(None);
+    WebSocket::new(target.handshake()?, subprotocol, Arc::new(config))
+}
