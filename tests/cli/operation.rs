@@ -8,23 +8,16 @@ use sockeye_tests::curl::curl;
 use sockeye_tests::peer::{Pace, Peer};
 use sockeye_tests::program::{Sockeye, assert_fails, run};
 
-/// The base URL of the address for operators.
-fn admin(server: &Sockeye) -> String {
-    let line = server.wait_for("admin on ");
-    line.split_once("admin on ").expect("it was found by that").1.to_owned()
-}
-
 #[test]
 fn it_tells_operators_how_it_is() {
     let server = Sockeye::serve(&[]);
-    let admin = admin(&server);
     let _peer = Peer::open(server.address(), "/c/chat?as=ann");
-    assert_eq!(curl(&[&format!("{admin}/healthz")]), "ok\n");
-    assert_eq!(curl(&[&format!("{admin}/readyz")]), "ready\n");
-    let metrics = curl(&[&format!("{admin}/metrics")]);
+    assert_eq!(server.shows_operators("/healthz"), "ok\n");
+    assert_eq!(server.shows_operators("/readyz"), "ready\n");
+    let metrics = server.shows_operators("/metrics");
     assert!(metrics.contains("sockeye_connections{transport=\"ws\"} 1\n"), "{metrics}");
     let connections: Value =
-        serde_json::from_str(&curl(&[&format!("{admin}/connections")])).expect("JSON");
+        serde_json::from_str(&server.shows_operators("/connections")).expect("JSON");
     assert_eq!(connections["connections"][0]["subject"], "ann");
 }
 

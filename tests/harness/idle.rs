@@ -1,4 +1,4 @@
-//! Very many WebSockets that say nothing.
+//! Very many connections that say nothing.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -34,14 +34,21 @@ pub fn open(address: SocketAddr, connections: usize) -> Vec<Peer> {
 }
 
 fn open_one(address: SocketAddr, number: usize) -> Peer {
+    let mut peer = ask(address, number, &request("/"));
+    assert_eq!(peer.read_head().status(), 101);
+    peer
+}
+
+/// Opens connection number `number` and sends this request on it. They come from so many addresses
+/// that none runs out of ports.
+#[must_use]
+pub fn ask(address: SocketAddr, number: usize, request: &str) -> Peer {
     let last = u8::try_from(2 + number / PER_ADDRESS).expect("at most a million connections");
     let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&source.into()).expect("loopback addresses can be bound");
     socket.connect(&address.into()).expect("the server accepts connections");
     let mut stream = TcpStream::from(socket);
-    stream.write_all(request("/").as_bytes()).expect("the server reads");
-    let mut peer = Peer::new(stream);
-    assert_eq!(peer.read_head().status(), 101);
-    peer
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    Peer::new(stream)
 }

@@ -110,6 +110,12 @@ impl Peer {
         Head { first_line, headers: headers.collect() }
     }
 
+    /// Reads lines up to one with this text in it.
+    pub fn read_to(&mut self, text: &str) {
+        let mut lines = (&mut self.stream).lines().map(|line| line.expect("a line"));
+        assert!(lines.any(|line| line.contains(text)), "the end came before {text:?}");
+    }
+
     /// Reads a frame.
     ///
     /// # Errors
@@ -124,14 +130,20 @@ impl Peer {
         self.try_read().expect("a frame")
     }
 
-    /// Sends a text message and reads it back. Answers the pings that came before it.
-    pub fn echo(&mut self, text: &str) {
-        self.send(&frame::masked(TEXT, text.as_bytes()), Pace::Whole);
+    /// Reads a frame that has to come, and answers the pings that come before it.
+    pub fn read_past_pings(&mut self) -> Frame {
         let mut frame = self.read();
         while frame.first == PING {
             self.send(&frame::masked(PONG, &frame.payload), Pace::Whole);
             frame = self.read();
         }
+        frame
+    }
+
+    /// Sends a text message and reads it back. Answers the pings that came before it.
+    pub fn echo(&mut self, text: &str) {
+        self.send(&frame::masked(TEXT, text.as_bytes()), Pace::Whole);
+        let frame = self.read_past_pings();
         assert_eq!((frame.first, frame.payload), (TEXT, text.as_bytes().to_vec()));
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::curl::curl;
 use crate::{PATIENCE, build_directory};
 
 /// Where the program is: `SOCKEYE_BIN`, or beside the tests in the build directory.
@@ -222,6 +223,26 @@ impl Sockeye {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a resident size");
         kib.trim().parse::<u64>().expect("a number of KiB") * 1024
+    }
+
+    /// The CPU time that the process has taken so far, of the user and of the system.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("the process runs");
+        // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        let ticks: u64 =
+            fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// What it shows operators under this path: `/metrics`, for example. For `serve` only.
+    #[must_use]
+    pub fn shows_operators(&self, path: &str) -> String {
+        let line = self.wait_for("admin on ");
+        let admin = line.split_once("admin on ").expect("it was found by that").1;
+        curl(&[&format!("{admin}{path}")])
     }
 
     /// The number of its process.

@@ -1,25 +1,83 @@
-//! `cargo xtask idle`: the memory that an idle connection costs `sockeye echo`.
+//! `cargo xtask idle`: what connections that do nothing cost the servers, as tables for
+//! `docs/performance.md`.
+//!
+//! Memory is the growth of the server's resident memory while so many connections are opened,
+//! divided by their number. A few are opened before: what the server needs for the first of them
+//! is not counted. Each case has a server of its own.
 
-use std::io::Write as _;
+mod echo;
+mod pings;
+mod subscribers;
+
+use std::io::{self, Write as _};
 
 use sockeye_tests::idle;
+use sockeye_tests::peer::Peer;
 use sockeye_tests::program::Sockeye;
 
-fn main() -> std::io::Result<()> {
-    let argument = std::env::args().nth(1);
-    let connections = argument.and_then(|count| count.parse().ok()).unwrap_or(10_000);
-    idle::raise_file_limit(connections);
-    let server = Sockeye::echo(&[]);
-    let before = server.resident_bytes();
-    let mut peers = idle::open(server.address(), connections);
-    let idle = server.resident_bytes();
-    for peer in &mut peers {
-        peer.echo(&"x".repeat(1024));
+use crate::subscribers::Way;
+
+/// Connections that are there before the first that is counted.
+const WARM_UP: usize = 100;
+
+/// What can be asked for by name, and what measures it.
+type Case = (&'static str, fn(usize) -> Vec<Figure>);
+
+const CASES: [Case; 7] = [
+    ("echo", echo::plain),
+    ("deflate", echo::deflate),
+    ("ws", |connections| subscribers::measure(Way::WebSocket, connections)),
+    ("v1", |connections| subscribers::measure(Way::V1, connections)),
+    ("sse", |connections| subscribers::measure(Way::Events, connections)),
+    ("longpoll", |connections| subscribers::measure(Way::LongPoll, connections)),
+    ("pings", pings::measure),
+];
+
+/// One line of the result.
+struct Figure {
+    what: String,
+    value: String,
+}
+
+/// `measure-idle CONNECTIONS [CASE…]`: all cases where none is named.
+fn main() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let connections = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let wanted: Vec<String> = arguments.collect();
+    idle::raise_file_limit(connections + WARM_UP);
+    let mut out = io::stdout();
+    writeln!(out, "{connections} connections\n\n| | each |\n|---|---|")?;
+    for (name, measure) in CASES {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            for Figure { what, value } in measure(connections) {
+                writeln!(out, "| {what} | {value} |")?;
+            }
+        }
     }
-    let used = server.resident_bytes();
-    let each = |after: u64| after.saturating_sub(before) / connections as u64;
-    let mut out = std::io::stdout();
-    writeln!(out, "{connections} connections; the server alone: {} KiB", before / 1024)?;
-    writeln!(out, "each, never used: {} bytes", each(idle))?;
-    writeln!(out, "each, after a message of 1 KiB: {} bytes", each(used))
+    Ok(())
+}
+
+/// Connections to a server, and the memory that it had before they were opened.
+struct Held<'a> {
+    server: &'a Sockeye,
+    peers: Vec<Peer>,
+    /// Those that are not counted.
+    _first: Vec<Peer>,
+    before: u64,
+}
+
+impl<'a> Held<'a> {
+    /// Opens so many connections as `open` does it, after the first few.
+    fn open(server: &'a Sockeye, connections: usize, mut open: impl FnMut(usize) -> Peer) -> Self {
+        let first = (connections..connections + WARM_UP).map(&mut open).collect();
+        let before = server.resident_bytes();
+        Self { server, peers: (0..connections).map(open).collect(), _first: first, before }
+    }
+
+    /// The memory that each of them costs the server now.
+    fn each(&self, what: impl Into<String>) -> Figure {
+        let growth = self.server.resident_bytes().saturating_sub(self.before);
+        let each = growth / self.peers.len().max(1) as u64;
+        Figure { what: what.into(), value: format!("{each} bytes") }
+    }
 }
