@@ -160,13 +160,13 @@ impl Channel {
         &self,
         options: &Options,
         meter: &Meter,
-        read: impl FnOnce(&Log, u64) -> T,
+        read: impl FnOnce(&mut Log, u64) -> T,
     ) -> T {
         let (read, _dropped) = {
             let mut state = self.lock();
             let now = options.clock.now();
             let dropped = state.expire(options, meter, now);
-            (read(&state.log, now), dropped)
+            (read(&mut state.log, now), dropped)
         };
         read
     }

@@ -169,6 +169,11 @@ impl Entry {
         self.forms.form(slot, make)
     }
 
+    /// Forms of something that entries are part of.
+    pub(crate) fn forms_beside(&self) -> Forms {
+        self.forms.beside()
+    }
+
     /// What the entry is charged for, in bytes: its payload, the name of its event and
     /// [`ENTRY_OVERHEAD`].
     pub fn charge(&self) -> u64 {

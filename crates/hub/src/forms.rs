@@ -26,6 +26,11 @@ impl Forms {
         Self { first: OnceLock::new(), meter }
     }
 
+    /// Those of something else that is counted in the same place.
+    pub(crate) fn beside(&self) -> Self {
+        Self::new(Arc::clone(&self.meter))
+    }
+
     pub(crate) fn form(&self, slot: u8, make: impl FnOnce() -> Bytes) -> &Bytes {
         let mut link = &self.first;
         loop {

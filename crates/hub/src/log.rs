@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::Head;
-use crate::{Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Start, Why};
+use crate::{
+    Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Run, Start, Why,
+};
 
 /// Recent entries with offsets that follow each other: the newest has the offset `last`, so the
 /// first kept has `last - entries.len() + 1`.
@@ -25,6 +27,9 @@ pub(crate) struct Log {
     forgotten: u64,
     /// How often that was done.
     forgets: u64,
+    /// What a reader was given last who is at the end now: most of the others stood where it did,
+    /// and get the same.
+    recent: Run,
 }
 
 /// Where a reader stands in a log. All the state a reader has.
@@ -51,6 +56,7 @@ impl Log {
             last_ts: 0,
             forgotten: 0,
             forgets: 0,
+            recent: Run::default(),
         }
     }
 
@@ -89,6 +95,7 @@ impl Log {
 
     /// Appends an entry whose position is the next.
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+        self.let_go();
         self.last = entry.position.offset;
         self.last_ts = entry.ts;
         self.bytes += entry.charge();
@@ -99,6 +106,7 @@ impl Log {
     /// Whoever reads here goes on reading.
     pub(crate) fn restore(&mut self, head: &Head, entries: impl Iterator<Item = Arc<Entry>>) {
         (self.entries, self.bytes, self.last) = (VecDeque::new(), 0, head.start);
+        self.let_go();
         for entry in entries {
             if entry.position.offset != self.last + 1 {
                 (self.entries, self.bytes) = (VecDeque::new(), 0);
@@ -158,6 +166,9 @@ impl Log {
             self.bytes -= oldest.charge();
             dropped.extend(self.entries.pop_front());
         }
+        if !dropped.is_empty() {
+            self.let_go();
+        }
         // A burst of small entries leaves a large buffer behind; an idle channel shall be small.
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -170,7 +181,13 @@ impl Log {
         self.forgotten = self.last;
         self.forgets += 1;
         self.bytes = 0;
+        self.let_go();
         std::mem::take(&mut self.entries)
+    }
+
+    /// Keeps nothing for readers that may come to the same place.
+    pub(crate) fn let_go(&mut self) {
+        self.recent = Run::default();
     }
 
     /// The earliest timestamp that is not older than `age`.
@@ -240,22 +257,36 @@ impl Log {
     }
 
     /// What follows for a reader, within `budget`; possibly nothing.
-    pub(crate) fn page(&self, cursor: &mut Cursor, budget: Budget) -> Page {
+    pub(crate) fn page(&mut self, cursor: &mut Cursor, budget: Budget) -> Page {
         let gap = self.gap(cursor);
+        let first = if cursor.is_over { self.entries.len() } else { self.index(cursor) };
+        let entries = self.run(first, budget);
+        if let Some(newest) = entries.last() {
+            cursor.at = newest.position;
+        }
+        Page { gap, entries, at: cursor.at }
+    }
+
+    /// The entries from that index on, within `budget`.
+    fn run(&mut self, first: usize, budget: Budget) -> Run {
+        let count = self.entries.len() - first;
+        let Some(next) = self.entries.get(first) else { return Run::default() };
+        if self.recent.is(next, count) && self.recent.fits(budget) {
+            return self.recent.clone();
+        }
         let mut bytes = 0_u64;
         let fits = |entry: &&Arc<Entry>| {
             let first = bytes == 0;
             bytes = bytes.saturating_add(entry.charge());
             first || bytes <= budget.bytes
         };
-        let first = if cursor.is_over { self.entries.len() } else { self.index(cursor) };
-        let rest = self.entries.range(first..);
-        let mut entries = Vec::with_capacity(rest.len().min(budget.entries));
-        entries.extend(rest.take(budget.entries).take_while(fits).cloned());
-        if let Some(newest) = entries.last() {
-            cursor.at = newest.position;
+        let mut entries = Vec::with_capacity(count.min(budget.entries));
+        entries.extend(self.entries.range(first..).take(budget.entries).take_while(fits).cloned());
+        let run = Run::new(entries);
+        if run.len() == count {
+            self.recent = run.clone();
         }
-        Page { gap, entries, at: cursor.at }
+        run
     }
 
     /// How far the reader is behind.

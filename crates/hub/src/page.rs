@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Entry, Position};
+use crate::{Entry, Position, Run};
 
 /// What a [`Reader`](crate::Reader) yields.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Page {
     /// What is missing before the first of the entries.
     pub gap: Option<Gap>,
     /// The entries, oldest first.
-    pub entries: Vec<Arc<Entry>>,
+    pub entries: Run,
     /// Where to go on from: behind the last of the entries.
     pub at: Position,
 }

@@ -89,10 +89,10 @@ impl Shards {
         }
     }
 
-    /// Drops what is too old in every channel.
+    /// Drops what is too old in every channel, and what is kept for readers that may come.
     pub(crate) fn expire(&self, options: &Options, meter: &Meter) {
         for channel in self.all() {
-            channel.read(options, meter, |_, _| ());
+            channel.read(options, meter, |log, _| log.let_go());
         }
     }
 

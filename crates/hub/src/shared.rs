@@ -32,7 +32,7 @@ impl Shared {
 
     /// Looks at the log of a channel, which leaves nothing behind if nothing was ever published on
     /// it.
-    pub(crate) fn look<T>(&self, name: &ChannelName, look: impl FnOnce(&Log, u64) -> T) -> T {
+    pub(crate) fn look<T>(&self, name: &ChannelName, look: impl FnOnce(&mut Log, u64) -> T) -> T {
         let Self { options, shards, meter, store } = self;
         match shards.find(name) {
             Ok(channel) if channel.is_ready() => {
@@ -40,7 +40,7 @@ impl Shared {
                 channel.read(options, meter, look)
             }
             Err(floor) if store.is_none() => {
-                look(&Log::new(shards.epoch(), floor), options.clock.now())
+                look(&mut Log::new(shards.epoch(), floor), options.clock.now())
             }
             _ => {
                 let (channel, _) = self.join(name);

@@ -135,4 +135,7 @@ pub enum Misuse {
     /// A ping or pong with more than 125 bytes.
     #[error("a ping or pong carries at most 125 bytes, this one has {0}")]
     LongControl(usize),
+    /// Frames that were made before, on a client: it masks each frame anew (RFC 6455 §5.3).
+    #[error("a client masks each frame anew: it can not send frames that were made before")]
+    Unmasked,
 }

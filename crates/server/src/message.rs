@@ -24,6 +24,20 @@ pub(crate) mod slot {
     pub(crate) const V1_FRAME: u8 = 5;
 }
 
+/// The numbers of the forms that a run of entries keeps for its readers.
+pub(crate) mod run_slot {
+    /// The payloads as frames of plain WebSockets.
+    pub(crate) const FRAMES: u8 = 0;
+    /// The same of those that compress.
+    pub(crate) const SHORTEST_FRAMES: u8 = 1;
+    /// The events with the payloads.
+    pub(crate) const EVENTS: u8 = 2;
+    /// The events with the messages.
+    pub(crate) const META_EVENTS: u8 = 3;
+    /// The messages as lines of JSON.
+    pub(crate) const LINES: u8 = 4;
+}
+
 /// The message, made for its first reader and shared with the others.
 pub(crate) fn json(entry: &Entry) -> Bytes {
     let line = line(entry);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockeye_hub::{ENTRY_OVERHEAD, Options, Publication, PublishError, Start, Why};
+use sockeye_hub::{Budget, ENTRY_OVERHEAD, Options, Page, Publication, PublishError, Start, Why};
 
 use crate::{Rig, entry, gap, name};
 
@@ -149,7 +149,7 @@ fn a_wire_form_is_made_once_and_shared() {
     let rig = Rig::keeping(1);
     let chat = name("chat");
     rig.say(&chat, "hello");
-    let hello = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
+    let hello = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
     let made = AtomicUsize::new(0);
     let make = |form: &'static str| {
         made.fetch_add(1, Relaxed);
@@ -172,7 +172,7 @@ fn wire_forms_are_counted_as_long_as_their_entry_lives() {
     let rig = Rig::keeping(1);
     let chat = name("chat");
     rig.say(&chat, "hello");
-    let hello = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
+    let hello = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
     hello.form(0, || Bytes::from_static(b"ten bytes!"));
     hello.form(1, || Bytes::from_static(b"two"));
     assert_eq!(rig.hub.figures().form_bytes, 13);
@@ -189,10 +189,58 @@ fn wire_forms_do_not_shorten_a_history_but_count_for_the_hub() {
     let rig = Rig::new(options);
     let (chat, payload) = (name("chat"), "x".repeat(36));
     rig.say(&chat, &payload);
-    let entry = rig.hub.read(&chat, Start::Earliest, 1).entries.remove(0);
+    let entry = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
     entry.form(0, || Bytes::from(vec![0; 2 * size as usize]));
     rig.say(&chat, &payload);
     assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
     let refused = rig.hub.publish(&name("news"), Publication::text(&payload)).wait();
     assert_eq!(refused, Err(PublishError::Full));
+}
+
+#[test]
+fn what_is_made_of_a_run_is_made_once_for_all_who_take_it() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    let mut readers: Vec<_> = (0..3).map(|_| rig.hub.subscribe(&chat, Start::Now)).collect();
+    let mut late = rig.hub.subscribe(&chat, Start::Now);
+    let mut cautious = rig.hub.subscribe(&chat, Start::Now);
+    for text in ["one", "two", "three"] {
+        rig.say(&chat, text);
+    }
+    let made = AtomicUsize::new(0);
+    let texts = |page: Page| {
+        page.entries.form(0, |entries| {
+            made.fetch_add(1, Relaxed);
+            crate::texts(entries).concat().into()
+        })
+    };
+    for reader in &mut readers {
+        assert_eq!(texts(reader.try_next_page(Budget::default()).unwrap()), "onetwothree");
+    }
+    assert_eq!(made.load(Relaxed), 1);
+    // One that takes less at once gets what it asked for.
+    assert_eq!(texts(cautious.try_next_page(Budget::entries(2)).unwrap()), "onetwo");
+    assert_eq!(texts(cautious.try_next_page(Budget::entries(2)).unwrap()), "three");
+    // And one that comes later, all that has come since.
+    rig.say(&chat, "four");
+    assert_eq!(texts(late.try_next_page(Budget::default()).unwrap()), "onetwothreefour");
+    assert_eq!(texts(readers[0].try_next_page(Budget::default()).unwrap()), "four");
+}
+
+#[test]
+fn what_was_made_of_a_run_does_not_outlive_the_next_entry_or_sweep() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    let mut reader = rig.hub.subscribe(&chat, Start::Now);
+    let mut take = |text| {
+        rig.say(&chat, text);
+        let page = reader.try_next_page(Budget::default()).unwrap();
+        page.entries.form(0, |_| Bytes::from_static(b"ten bytes!"));
+    };
+    take("one");
+    assert_eq!(rig.hub.figures().form_bytes, 10, "for the next reader");
+    take("two");
+    assert_eq!(rig.hub.figures().form_bytes, 10);
+    rig.hub.sweep();
+    assert_eq!(rig.hub.figures().form_bytes, 0);
 }

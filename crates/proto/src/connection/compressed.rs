@@ -101,6 +101,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Queues whole messages whose frames were made before, one behind the other: each as
+    /// [`Prepared::plain`] has it or, where compression was agreed on and the agreement
+    /// [takes it](crate::DeflateAgreement::takes_prepared_frames), as [`Prepared::shortest`] has it.
+    /// Neither that they are frames nor that they are such frames is checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Misuse::Unmasked`] on a client.
+    pub fn send_frames(&mut self, frames: &Bytes) -> Result<(), Misuse> {
+        if self.is_client() {
+            return Err(Misuse::Unmasked);
+        }
+        self.begin_message(MessageKind::Binary)?;
+        self.outbox.push_encoded(frames);
+        Ok(())
+    }
+
     /// Gives up the memory that compression holds while the connection is idle. To be called whenever
     /// that is worth it; it changes nothing but that the next message refers to none before it.
     ///

@@ -168,6 +168,12 @@ impl DeflateAgreement {
         self.response.server_max_window_bits.unwrap_or(WindowBits::MAX)
     }
 
+    /// Whether the server may send any frame that was compressed from an empty window of the largest
+    /// size, as those of a [`Prepared`](crate::Prepared) message are.
+    pub fn takes_prepared_frames(&self) -> bool {
+        self.server_no_context_takeover() && self.server_max_window_bits() == WindowBits::MAX
+    }
+
     /// The window that the client keeps to.
     pub fn client_max_window_bits(&self) -> WindowBits {
         self.client.window

@@ -28,14 +28,19 @@ impl Latency {
     /// Counts entries that are handed over now. Those that were there before the reader began to
     /// wait say nothing of how fast the server is.
     pub(super) fn observe(&self, entries: &[Arc<Entry>], waiting_since: u64, now: u64) {
-        let mut sum = 0;
+        // All threads count here: each bucket is touched once, however many entries fall into it.
+        let (mut counts, mut sum) = ([0; BOUNDS.len()], 0);
         for entry in entries.iter().filter(|entry| entry.ts >= waiting_since) {
             let took = now.saturating_sub(entry.ts);
-            let bucket = BOUNDS.partition_point(|bound| *bound < took);
-            self.0.buckets[bucket].fetch_add(1, Relaxed);
+            counts[BOUNDS.partition_point(|bound| *bound < took)] += 1;
             sum += took;
         }
-        self.0.sum.fetch_add(sum, Relaxed);
+        for (bucket, count) in self.0.buckets.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            bucket.fetch_add(count, Relaxed);
+        }
+        if sum > 0 {
+            self.0.sum.fetch_add(sum, Relaxed);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod lines;
 
 use std::convert::Infallible;
+use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::aside::Aside;
 use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::listen::VARY_ON;
+use crate::message::run_slot;
 use crate::metrics::{End, Transport};
 use crate::peer::Peer;
 use crate::poll::etag;
@@ -201,9 +203,28 @@ impl Form {
         }
     }
 
+    /// The gap, if there is one, and the messages in one piece.
     fn page(self, page: &Page) -> Vec<Bytes> {
         let gap = page.gap.iter().map(|gap| self.gap(gap));
-        gap.chain(page.entries.iter().map(|entry| self.message(entry))).collect()
+        let messages = page.entries.form(self.slot(), |entries| self.messages(entries));
+        gap.chain(iter::once(messages)).collect()
+    }
+
+    /// All of them, one behind the other.
+    fn messages(self, entries: &[Arc<Entry>]) -> Bytes {
+        if let [entry] = entries {
+            return self.message(entry);
+        }
+        let messages: Vec<Bytes> = entries.iter().map(|entry| self.message(entry)).collect();
+        messages.concat().into()
+    }
+
+    fn slot(self) -> u8 {
+        match self {
+            Self::Events => run_slot::EVENTS,
+            Self::MetaEvents => run_slot::META_EVENTS,
+            Self::Lines => run_slot::LINES,
+        }
     }
 
     fn message(self, entry: &Arc<Entry>) -> Bytes {

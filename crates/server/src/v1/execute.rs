@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Start};
+use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Run, Start};
 
 use super::command::{Command, Deed, Id, Op, Payload};
 use super::frame::{self, At, Messages, Subscribed, Who};
@@ -110,7 +110,7 @@ impl Session {
         let entries = limit.min(READ_AT_ONCE.entries);
         let page = reader
             .try_next_page(Budget { entries, ..READ_AT_ONCE })
-            .unwrap_or_else(|| Page { gap: None, entries: Vec::new(), at: reader.position() });
+            .unwrap_or_else(|| Page { gap: None, entries: Run::default(), at: reader.position() });
         Ok(Some(Messages(&page).to_string()))
     }
 

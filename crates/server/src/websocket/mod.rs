@@ -3,8 +3,10 @@
 //! A request passes the [`handshake`]; then the connection lives in a task of its own and speaks
 //! [`plain`] payloads or [`v1`].
 
+mod frames;
 mod handshake;
 mod plain;
+mod under_way;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,21 +3,21 @@
 //! Every frame that comes is published; every message of others and of oneself goes out as one
 //! frame. Where a message is missing, and it could not be told in a frame, the connection ends.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::response::Response;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
-use sockeye::{CloseCode, Message, Text, WebSocket};
-use sockeye_hub::{
-    Budget, ChannelName, Lease, Payload, PayloadRef, Publication, Reader, Start, Why,
-};
+use futures_util::FutureExt as _;
+use sockeye::{CloseCode, Message, WebSocket};
+use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
 
+use super::frames::Frames;
 use super::handshake::Handshake;
+use super::under_way::UnderWay;
 use crate::auth::Caller;
 use crate::drain::Guest;
-use crate::message::{prepared, slot};
 use crate::metrics::{End, Transport};
+use crate::on_call::on_call;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -25,10 +25,7 @@ use crate::visit::{Reading, Visit};
 
 /// What one connection takes from the log at once: all that a client which does not read can keep
 /// in memory beyond the log's own time.
-const AT_ONCE: Budget = Budget { entries: 16, bytes: 64 << 10 };
-
-/// How many messages of one connection may be on their way to the disk.
-const MOST_UNDER_WAY: usize = 64;
+const AT_ONCE: Budget = Budget { entries: 64, bytes: 64 << 10 };
 
 /// A connection, and what is held for it.
 struct Conversation {
@@ -65,7 +62,8 @@ pub(super) fn open(
     };
     tokio::spawn(async move {
         if let Ok(socket) = super::opened(opening).await {
-            conversation.hold(socket).await;
+            // A task of its own, with room for what goes on and not for what is over.
+            tokio::spawn(conversation.hold(socket));
         }
     });
     Ok(response)
@@ -86,25 +84,28 @@ const NO_ROOM: Ending = (1013, "the server has no room for the message", End::Re
 impl Conversation {
     /// Publishes what comes and sends what is there, both at once, so that neither waits for a
     /// client that does only the other; until the client leaves or there is a reason to close.
-    async fn hold(self, socket: WebSocket) {
-        let Self { app, caller, mut reader, reading, mut visit, mut guest, _presence } = self;
-        let channel = reader.channel().clone();
-        let has_missed = reader.lag().gap.is_some();
+    async fn hold(mut self, socket: WebSocket) {
+        let channel = self.reader.channel().clone();
+        let has_missed = self.reader.lag().gap.is_some();
         let (mut incoming, mut outgoing) = socket.split();
-        let ending = tokio::select! {
-            biased;
-            () = guest.turn_to_leave() => Some(RESTARTING),
-            () = caller.expired() => Some(EXPIRED),
-            () = std::future::ready(()), if has_missed => Some(MISSING),
-            ending = deliver(&mut reader, &reading, &mut outgoing) => ending,
-            ending = publish(&mut incoming, &app, &caller, &channel) => ending,
+        let ending = {
+            let publishing = pin!(publish(&mut incoming, &self.app, &self.caller, &channel));
+            tokio::select! {
+                biased;
+                () = self.guest.turn_to_leave() => Some(RESTARTING),
+                () = self.caller.expired() => Some(EXPIRED),
+                () = std::future::ready(()), if has_missed => Some(MISSING),
+                ending = deliver(&mut self.reader, &self.reading, &mut outgoing) => ending,
+                // A message that goes out is no reason to look whether one came.
+                ending = on_call(publishing) => ending,
+            }
         };
         // What still comes is not published any more, and who is sent away is not there any more.
-        drop((reader, reading, incoming, _presence));
+        drop((self.reader, self.reading, incoming, self._presence));
         if let Some((code, reason, end)) = ending
             && let Ok(code) = CloseCode::try_from(code)
         {
-            visit.ends(end);
+            self.visit.ends(end);
             // How the client takes it changes nothing.
             let _ = outgoing.close(code, reason).await;
         }
@@ -121,15 +122,15 @@ async fn publish(
     caller: &Caller,
     channel: &ChannelName,
 ) -> Option<Ending> {
-    let mut under_way = FuturesUnordered::new();
+    let mut under_way = UnderWay::none();
     loop {
         let message = tokio::select! {
             biased;
-            Some(published) = under_way.next() => match published {
+            published = under_way.next() => match published {
                 Ok(_) => continue,
                 Err(problem) => return Some(refusal(&problem)),
             },
-            message = incoming.recv(), if under_way.len() < MOST_UNDER_WAY => message,
+            message = incoming.recv(), if under_way.has_room() => message,
         };
         let Some(Ok(message)) = message else { return None };
         let payload = match &message {
@@ -137,7 +138,12 @@ async fn publish(
             Message::Binary(bytes) => PayloadRef::Bytes(bytes),
         };
         let publication = Publication { payload, event: None, key: None };
-        under_way.push(app.publish(caller, channel, publication));
+        let mut publishing = Box::pin(app.publish(caller, channel, publication));
+        match publishing.as_mut().now_or_never() {
+            Some(Ok(_)) => {}
+            Some(Err(problem)) => return Some(refusal(&problem)),
+            None => under_way.add(publishing),
+        }
     }
 }
 
@@ -155,31 +161,15 @@ async fn deliver(
     reading: &Reading,
     outgoing: &mut sockeye::Writer,
 ) -> Option<Ending> {
+    let frames = Frames::of(outgoing);
     loop {
         let page = reader.next_page(AT_ONCE).await;
         // A history that is deleted takes nothing from one who is connected.
         if page.gap.is_some_and(|gap| gap.why != Why::Reset) {
             return Some(MISSING);
         }
-        for entry in &page.entries {
-            let message = message(&entry.payload);
-            match prepared(entry, slot::FRAME, &message, outgoing) {
-                Some(prepared) => outgoing.feed_prepared(&prepared).await.ok()?,
-                None => outgoing.feed(message).await.ok()?,
-            }
-        }
-        outgoing.flush().await.ok()?;
+        frames.send(&page.entries, outgoing).await.ok()?;
         let bytes = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
         reading.delivered(&page, bytes);
-    }
-}
-
-/// A payload as the frame that carries it: bytes as binary, all else as text.
-fn message(payload: &Payload) -> Message {
-    match payload {
-        Payload::Bytes(bytes) => Message::Binary(bytes.clone()),
-        Payload::Json(text) | Payload::Text(text) => Message::Text(
-            Text::try_from(text.as_bytes().clone()).expect("the hub's texts are UTF-8"),
-        ),
     }
 }

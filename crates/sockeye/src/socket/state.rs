@@ -371,6 +371,11 @@ impl State {
         self.connection.send_prepared(prepared).map_err(|misuse| self.send_error(misuse))
     }
 
+    /// Queues frames that were made before. Nobody is sending a message in fragments.
+    pub(super) fn queue_frames(&mut self, frames: &Bytes) -> Result<(), Error> {
+        self.connection.send_frames(frames).map_err(|misuse| self.send_error(misuse))
+    }
+
     /// Why nothing can be sent any more, if so.
     pub(super) fn closed_to_sending(&self) -> Option<Error> {
         let open = self.connection.state() == Stage::Open;

@@ -101,6 +101,40 @@ impl Writer {
         self.handle.shared.feed_prepared(prepared)
     }
 
+    /// Sends whole messages whose frames were made before, one behind the other, and waits until they
+    /// are written: what many connections are sent at once is encoded once, and goes out in one
+    /// write. For servers.
+    ///
+    /// Each frame is as [`Prepared::plain`] has it or, where the [agreement](Self::deflate)
+    /// [takes it](DeflateAgreement::takes_prepared_frames), as [`Prepared::shortest`] has it; that is
+    /// not checked.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use sockeye::{Error, Prepared, Writer};
+    ///
+    /// async fn tell_all(writers: &[Writer], news: &[Prepared]) -> Result<(), Error> {
+    ///     let frames: Vec<u8> = news.iter().flat_map(|news| news.plain().to_vec()).collect();
+    ///     let frames = Bytes::from(frames);
+    ///     for writer in writers {
+    ///         writer.send_frames(&frames).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closing or has ended, and on a client. Those of the connection are
+    /// told by its reader.
+    pub async fn send_frames(&self, frames: &Bytes) -> Result<(), Error> {
+        self.queue(State::has_room, |state| state.queue_frames(frames)).await?;
+        if self.handle.shared.queued() == 0 {
+            return Ok(());
+        }
+        poll_fn(|cx| self.handle.shared.poll_written(cx)).await
+    }
+
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
     pub async fn ping(&self) -> Result<Duration, Error> {
         let pong = self.queue(State::has_room_between, State::ping).await?;

@@ -1,0 +1,94 @@
+//! A part of a task that is polled only when it was woken itself, though it shares the task with
+//! others: one that waits for what comes is not asked each time that something goes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{AcqRel, Release},
+};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+
+/// A future with a waker of its own.
+#[derive(Debug)]
+pub(crate) struct OnCall<F> {
+    future: Pin<F>,
+    bell: Arc<Bell>,
+}
+
+#[derive(Debug)]
+struct Bell {
+    has_rung: AtomicBool,
+    /// The task that the future is part of.
+    task: AtomicWaker,
+}
+
+/// The future, to be polled at first and then when it was woken.
+pub(crate) fn on_call<P>(future: Pin<P>) -> OnCall<P> {
+    let bell = Bell { has_rung: AtomicBool::new(true), task: AtomicWaker::new() };
+    OnCall { future, bell: Arc::new(bell) }
+}
+
+impl<F: Future> Future for OnCall<&mut F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // Who rings after this finds the task; who rang before it is heard now.
+        self.bell.task.register(cx.waker());
+        if !self.bell.has_rung.swap(false, AcqRel) {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(Arc::clone(&self.bell));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.has_rung.store(true, Release);
+        self.task.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use tokio::sync::Notify;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_polled_when_it_was_woken_and_not_when_others_were() {
+        let (polls, call) = (Cell::new(0), Notify::new());
+        let mut called = pin!(call.notified());
+        let counted = pin!(poll_fn(|cx| {
+            polls.set(polls.get() + 1);
+            called.as_mut().poll(cx)
+        }));
+        let others = async {
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            let before = polls.get();
+            call.notify_one();
+            std::future::pending::<()>().await;
+            before
+        };
+        tokio::select! {
+            () = on_call(counted) => {}
+            _ = others => unreachable!("it waits for ever"),
+        }
+        assert_eq!(polls.get(), 2, "once to begin, and once when it was called");
+    }
+}

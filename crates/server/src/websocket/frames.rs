@@ -1,0 +1,86 @@
+//! A run of messages as the frames of a plain WebSocket, made once for all who take them alike.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use sockeye::{DeflateConfig, Message, Prepared, Text, Writer};
+use sockeye_hub::{Entry, Payload, Run};
+
+use crate::message::{prepared, run_slot, slot};
+
+/// How a connection takes what many are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    /// As it is.
+    Plain,
+    /// Compressed, each message by itself.
+    Shortest,
+    /// Compressed in a way of its own, each message for this connection.
+    Own,
+}
+
+impl Frames {
+    pub(super) fn of(outgoing: &Writer) -> Self {
+        match outgoing.deflate() {
+            None => Self::Plain,
+            Some(agreed) if agreed.takes_prepared_frames() => Self::Shortest,
+            Some(_) => Self::Own,
+        }
+    }
+
+    /// Sends the messages, and waits until they are written.
+    pub(super) async fn send(self, run: &Run, outgoing: &mut Writer) -> Result<(), sockeye::Error> {
+        let frames = match self {
+            Self::Plain => run.form(run_slot::FRAMES, |entries| together(entries, plain)),
+            Self::Shortest => run.form(run_slot::SHORTEST_FRAMES, |run| together(run, shortest)),
+            Self::Own => return send_each(run, outgoing).await,
+        };
+        outgoing.send_frames(&frames).await
+    }
+}
+
+async fn send_each(run: &Run, outgoing: &mut Writer) -> Result<(), sockeye::Error> {
+    use futures_util::SinkExt as _;
+    for entry in run {
+        let message = message(&entry.payload);
+        match prepared(entry, slot::FRAME, &message, outgoing) {
+            Some(prepared) => outgoing.feed_prepared(&prepared).await?,
+            None => outgoing.feed(message).await?,
+        }
+    }
+    outgoing.flush().await
+}
+
+/// The frames of all entries, one behind the other.
+fn together(entries: &[Arc<Entry>], frame: fn(&Entry) -> Bytes) -> Bytes {
+    if let [entry] = entries {
+        return frame(entry);
+    }
+    let frames: Vec<Bytes> = entries.iter().map(|entry| frame(entry)).collect();
+    let mut together = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
+    frames.iter().for_each(|frame| together.extend_from_slice(frame));
+    together.freeze()
+}
+
+fn plain(entry: &Entry) -> Bytes {
+    Prepared::new(message(&entry.payload)).plain().clone()
+}
+
+/// Compressed, where that is worth it: then the frame is kept with the entry, too.
+fn shortest(entry: &Entry) -> Bytes {
+    let message = message(&entry.payload);
+    if message.len() < DeflateConfig::default().threshold {
+        return Prepared::new(message).plain().clone();
+    }
+    entry.form(slot::FRAME, || Prepared::new(message).shortest().clone()).clone()
+}
+
+/// A payload as the message that carries it: bytes as binary, all else as text.
+fn message(payload: &Payload) -> Message {
+    match payload {
+        Payload::Bytes(bytes) => Message::Binary(bytes.clone()),
+        Payload::Json(text) | Payload::Text(text) => Message::Text(
+            Text::try_from(text.as_bytes().clone()).expect("the hub's texts are UTF-8"),
+        ),
+    }
+}
