@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::router::App;
-use crate::{channel, websocket};
+use crate::{channel, promise, websocket};
 
 /// Request headers that pages of allowed origins may send.
 const MAY_SEND: &str = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
@@ -38,22 +38,24 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (is_handshake, peer) = (websocket::is_handshake(&request), Peer::of(&request));
     let shares_connection = request.version() == Version::HTTP_2;
-    let mut response = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
-    app.metrics.answered(response.status());
-    log(&method, &path, peer, response.status());
-    let has_opened = match method {
-        Method::CONNECT => response.status().is_success(),
-        _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
-    };
-    if !has_opened {
-        harden(&mut response);
-        if is_handshake && !shares_connection {
-            // What follows on this connection was meant to be frames, and is not to be read as
-            // a request.
-            set(&mut response, CONNECTION, "close");
+    let answered = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
+    promise::then(answered, move |mut response| {
+        app.metrics.answered(response.status());
+        log(&method, &path, peer, response.status());
+        let has_opened = match method {
+            Method::CONNECT => response.status().is_success(),
+            _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+        };
+        if !has_opened {
+            harden(&mut response);
+            if is_handshake && !shares_connection {
+                // What follows on this connection was meant to be frames, and is not to be read as
+                // a request.
+                set(&mut response, CONNECTION, "close");
+            }
         }
-    }
-    response
+        response
+    })
 }
 
 /// A line for each request, louder for those that an operator looks for: what the server failed at,
@@ -84,18 +86,23 @@ async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Prob
         Ok(()) if is_preflight => Ok(preflight()),
         Ok(()) => identify(app, peer, request, next).await,
     };
-    let mut response = answered.unwrap_or_else(Problem::into_response);
-    if let Some(page) = visit.page {
-        let headers = response.headers_mut();
-        headers.insert(TIMING_ALLOW_ORIGIN, page.clone());
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
-        set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
-        set(&mut response, RESOURCE_POLICY, "cross-origin");
+    let answered = answered.unwrap_or_else(Problem::into_response);
+    if visit.page.is_none() && !visit.is_secure {
+        return Ok(answered);
     }
-    if visit.is_secure {
-        set(&mut response, STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
-    }
-    Ok(response)
+    Ok(promise::then(answered, move |mut response| {
+        if let Some(page) = visit.page {
+            let headers = response.headers_mut();
+            headers.insert(TIMING_ALLOW_ORIGIN, page.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
+            set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
+            set(&mut response, RESOURCE_POLICY, "cross-origin");
+        }
+        if visit.is_secure {
+            set(&mut response, STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
+        }
+        response
+    }))
 }
 
 /// Sees who makes the request, and lets the resource ask him what he may do.

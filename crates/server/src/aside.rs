@@ -21,14 +21,15 @@ use hyper::service::Service;
 use crate::peer::Routes;
 
 /// An answer under way.
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+pub(crate) type Answering = <Routes as Service<hyper::Request<Incoming>>>::Future;
 
 /// What was set aside.
 pub(crate) enum Work {
     /// The answer is still to come.
     Waiting(Answering),
-    /// The answer is there, and its body takes long.
-    Answer(Response),
+    /// The answer is there, and its body takes long. In a box, so that a task which holds the work
+    /// is small.
+    Answer(Box<Response>),
 }
 
 /// How a handler asks to be set aside, where that can be done.
@@ -93,16 +94,16 @@ pub(crate) struct AtDesk {
 impl Service<hyper::Request<Incoming>> for AtDesk {
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Answering {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         if !can_be_set_aside(&request) {
             return Box::pin(self.routes.call(request));
         }
         let desk = Arc::clone(&self.desk);
         desk.is_asked.store(false, Relaxed);
         request.extensions_mut().insert(Aside(Some(Arc::clone(&desk))));
-        *desk.lock() = Some(Work::Waiting(Box::pin(self.routes.call(request))));
+        *desk.lock() = Some(Work::Waiting(self.routes.call(request)));
         Box::pin(AnswerAtDesk(desk))
     }
 }
@@ -131,11 +132,11 @@ impl Future for AnswerAtDesk {
             // Somebody else does it.
             None => (Poll::Pending, None),
             // It was not taken when it was offered.
-            Some(Work::Answer(answer)) => (Poll::Ready(Ok(answer)), None),
-            Some(Work::Waiting(mut answering)) => match answering.as_mut().poll(cx) {
+            Some(Work::Answer(answer)) => (Poll::Ready(Ok(*answer)), None),
+            Some(Work::Waiting(mut answering)) => match Pin::new(&mut answering).poll(cx) {
                 Poll::Pending => (Poll::Pending, Some(Work::Waiting(answering))),
                 Poll::Ready(Ok(answer)) if self.0.is_asked() => {
-                    (Poll::Pending, Some(Work::Answer(answer)))
+                    (Poll::Pending, Some(Work::Answer(Box::new(answer))))
                 }
                 ready @ Poll::Ready(_) => (ready, None),
             },

@@ -22,37 +22,56 @@ use crate::segments::Segments;
 /// How much of a body is collected for one write, in bytes.
 const AT_ONCE: usize = 64 << 10;
 
-/// Waits for the answer and writes it. Gives the connection back if another request may come on it.
-pub(crate) async fn carry<S>(mut io: Impatient<S>, work: Work) -> io::Result<Option<Impatient<S>>>
+/// Waits for the answer and writes it. Says whether another request may come on the connection.
+///
+/// What waits here waits for long and with many others, so nothing is held in it that is over: the
+/// answer is taken apart at once, and only its body is kept.
+pub(crate) async fn carry<S>(io: &mut Impatient<S>, work: Work) -> io::Result<bool>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = match work {
-        Work::Answer(answer) => answer,
+    let opened = match work {
+        Work::Answer(answer) => Opened::of(*answer),
         Work::Waiting(answering) => tokio::select! {
             biased;
-            Ok(answer) = answering => answer,
-            () = io.left() => return Ok(None),
+            Ok(answer) = answering => Opened::of(answer),
+            () = io.left() => return Ok(false),
         },
     };
-    let is_last = answer.headers().contains_key(CONNECTION);
-    write(&mut io, answer).await?;
+    let is_last = opened.is_last;
+    write(io, opened).await?;
     if is_last {
         io.shutdown().await?;
-        return Ok(None);
     }
-    Ok(Some(io))
+    Ok(!is_last)
+}
+
+/// An answer whose head is ready to be written.
+struct Opened {
+    head: Bytes,
+    body: Body,
+    framing: Framing,
+    /// Whether the connection ends with it.
+    is_last: bool,
+}
+
+impl Opened {
+    fn of(answer: Response) -> Self {
+        let (mut head, body) = answer.into_parts();
+        let is_last = head.headers.contains_key(CONNECTION);
+        let framing = Framing::of(&mut head, &body);
+        Self { head: encode(&head).into(), body, framing, is_last }
+    }
 }
 
 /// Writes the answer: what is there of it in one write, and then what comes as it comes.
-async fn write<S>(io: &mut Impatient<S>, answer: Response) -> io::Result<()>
+async fn write<S>(io: &mut Impatient<S>, opened: Opened) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut head, mut body) = answer.into_parts();
-    let framing = Framing::of(&mut head, &body);
+    let Opened { head, mut body, framing, .. } = opened;
     let mut out = Segments::default();
-    out.push(encode(&head));
+    out.push(head);
     let mut next = body.frame().now_or_never();
     loop {
         while out.length() < AT_ONCE

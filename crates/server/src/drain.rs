@@ -97,7 +97,8 @@ impl Guest {
     /// Waits until the server drains and it is this guest's turn.
     pub(crate) async fn turn_to_leave(&mut self) {
         let Plan { begun, spread, .. } = self.plan().await;
-        sleep_until(begun + spread.mul_f64(self.share())).await;
+        // In a box: while the server is open there is no timer, and no room for one.
+        Box::pin(sleep_until(begun + spread.mul_f64(self.share()))).await;
     }
 
     /// When this guest is to come back after it was sent away: its own time within the spread of

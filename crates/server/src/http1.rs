@@ -38,7 +38,7 @@ pub(crate) fn builder(head_timeout: Duration) -> http1::Builder {
 
 /// What one connection is served with.
 pub(crate) struct Connection {
-    pub(crate) http: http1::Builder,
+    pub(crate) http: Arc<http1::Builder>,
     pub(crate) routes: Routes,
     pub(crate) guest: Guest,
 }
@@ -59,13 +59,13 @@ impl Connection {
     }
 
     /// Carries on what was set aside, and serves what comes on the connection after it.
-    async fn carry<S>(self, io: Impatient<S>, work: Work)
+    async fn carry<S>(self, mut io: Impatient<S>, work: Work)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        match carry(io, work).await {
-            Ok(Some(io)) => drop(tokio::spawn(self.serve(io))),
-            Ok(None) => {}
+        match carry(&mut io, work).await {
+            Ok(true) => drop(tokio::spawn(self.serve(io))),
+            Ok(false) => {}
             Err(error) => tracing::debug!(%error, "connection broke"),
         }
     }

@@ -3,6 +3,7 @@
 //! Streams hold little for such a client, but they hold it, and a page that was asked for and is
 //! not read holds more. What counts is progress: a client that takes a little now and then stays.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Reads and writes like `S`, and breaks when a write has not gone on for so long.
@@ -73,14 +74,21 @@ impl<S: AsyncRead + Unpin> Impatient<S> {
     /// Waits until the client has left. What it sends meanwhile is read later; when that is much,
     /// it is not looked at, and its end is not seen.
     pub(crate) async fn left(&mut self) {
-        let mut buffer = [0; 128];
+        poll_fn(|cx| self.poll_left(cx)).await;
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.ahead.len() < MAX_AHEAD {
-            match self.io.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(length) => self.put_back(&buffer[..length]),
+            // Not kept while nothing comes.
+            let mut buffer = [0; 128];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
             }
+            self.put_back(buffer.filled());
         }
-        std::future::pending().await
+        Poll::Pending
     }
 }
 

@@ -1,14 +1,17 @@
 //! From where a request comes.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use crate::crowd::{Full, Seat};
+use crate::promise::Kept;
 use crate::throttle::Network;
 
 /// Who asks: whoever connected to this server, or whom a trusted proxy names.
@@ -73,20 +76,23 @@ impl Peer {
 /// The resources, as one connection reaches them.
 pub(crate) type Routes = Addressed<TowerToHyperService<Router>>;
 
-/// Tells a service from where its requests come.
+/// Tells a service from where its requests come, and has its promises kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Addressed<S> {
     pub(crate) peer: Peer,
     pub(crate) service: S,
 }
 
-impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for Addressed<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+impl<S> Service<hyper::Request<Incoming>> for Addressed<S>
+where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Kept<S::Future>;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> S::Future {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer.clone());
-        self.service.call(request)
+        Kept::new(self.service.call(request))
     }
 }

@@ -15,7 +15,7 @@ use futures_util::stream;
 use http::header::{CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
-use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Start};
+use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Run, Start};
 use tokio::time::sleep;
 
 use crate::aside::Aside;
@@ -24,6 +24,7 @@ use crate::listen::{VARY_ON, content_type};
 use crate::metrics::{End, Transport};
 use crate::peer::Peer;
 use crate::problem::Problem;
+use crate::promise::promise;
 use crate::router::App;
 use crate::segments::Segments;
 use crate::{message, presence, query};
@@ -61,26 +62,28 @@ pub(crate) async fn messages(
     if lag.entries == 0 && lag.gap.is_none() {
         aside.ask();
     }
-    let mut response = tokio::select! {
-        biased;
-        () = caller.expired() => {
-            visit.ends(End::Expired);
-            return Err(auth::expired());
-        }
-        page = reader.next_page(Budget::entries(limit)) => {
-            let response = answer(&page, &known);
-            reading.delivered(&page, length(&response));
-            response
-        }
-        () = guest.turn_to_leave() => {
-            visit.ends(End::Drain);
-            come_back(answer(&nothing(&reader), &known), guest.retry())
-        }
-        () = sleep(wait) => answer(&nothing(&reader), &known),
-    };
-    let applied = format!("wait={}", wait.as_secs());
-    insert(&mut response, PREFERENCE_APPLIED, &applied);
-    Ok(response)
+    Ok(promise(async move {
+        let mut response = tokio::select! {
+            biased;
+            () = caller.expired() => {
+                visit.ends(End::Expired);
+                return auth::expired().into_response();
+            }
+            page = reader.next_page(Budget::entries(limit)) => {
+                let response = answer(&page, &known);
+                reading.delivered(&page, length(&response));
+                response
+            }
+            () = guest.turn_to_leave() => {
+                visit.ends(End::Drain);
+                come_back(answer(&nothing(&reader), &known), guest.retry())
+            }
+            () = sleep(wait) => answer(&nothing(&reader), &known),
+        };
+        let applied = format!("wait={}", wait.as_secs());
+        insert(&mut response, PREFERENCE_APPLIED, &applied);
+        response
+    }))
 }
 
 /// `HEAD`: the position to subscribe after, as `ETag`.
@@ -138,7 +141,7 @@ fn length(response: &Response) -> usize {
 
 /// What a poll gets for which nothing came: the place to go on from.
 fn nothing(reader: &Reader) -> Page {
-    Page { gap: None, entries: Vec::new(), at: reader.position() }
+    Page { gap: None, entries: Run::default(), at: reader.position() }
 }
 
 /// The last answer on this connection: the server stops, and each client is told its own time to

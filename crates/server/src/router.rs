@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
 use sockeye_hub::Hub;
 use sockeye_hub::store::OpenError;
@@ -17,7 +17,7 @@ use crate::options::ServerOptions;
 use crate::origin::OriginRule;
 use crate::problem::Problem;
 use crate::visit::Visits;
-use crate::{access, admin, channel, console, presence, websocket};
+use crate::{access, admin, channel, console, presence, promise, websocket};
 
 /// What the resources share.
 #[derive(Debug)]
@@ -100,6 +100,11 @@ impl Channels {
     /// The routes, with the origin rules round them: `/c/{channel}` and what is below it,
     /// `/connect`, and the console at `/`.
     pub fn router(&self) -> Router {
+        self.routes().layer(from_fn(promise::keep))
+    }
+
+    /// The same for one who [keeps](promise) what they promise.
+    pub(crate) fn routes(&self) -> Router {
         let console = console::FILES
             .iter()
             .fold(Router::new(), |routes, file| routes.route(file.path, file.route()));

@@ -211,7 +211,7 @@ async fn accept(listener: Listener, service: Service) -> io::Result<()> {
 /// What makes HTTP of a connection.
 #[derive(Clone)]
 struct Service {
-    http1: http1::Builder,
+    http1: Arc<http1::Builder>,
     http2: http2::Builder<TokioExecutor>,
     channels: Channels,
     router: TowerToHyperService<Router>,
@@ -226,10 +226,10 @@ impl Service {
     fn new(server: &Server) -> Self {
         let handshakes = server.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            http1: crate::http1::builder(server.head_timeout),
+            http1: Arc::new(crate::http1::builder(server.head_timeout)),
             http2: crate::http2::builder(),
             channels: server.channels.clone(),
-            router: TowerToHyperService::new(server.channels.router()),
+            router: TowerToHyperService::new(server.channels.routes()),
             head_timeout: server.head_timeout,
             write_timeout: server.write_timeout,
             handshakes: Arc::new(Semaphore::new(handshakes)),
@@ -290,7 +290,7 @@ impl Service {
             let http2 = self.http2.clone();
             tokio::spawn(crate::http2::serve(http2, io, routes, self.head_timeout, guest));
         } else {
-            let http = self.http1.clone();
+            let http = Arc::clone(&self.http1);
             tokio::spawn(crate::http1::Connection { http, routes, guest }.serve(io));
         }
     }

@@ -165,7 +165,8 @@ impl Caller {
     /// nothing, so there is nothing to end.
     pub(crate) async fn expired(&self) {
         match &self.0 {
-            Standing::Bearer(pass) => sleep_until(pass.ends).await,
+            // In a box: where there are no tokens, there is no room for a timer.
+            Standing::Bearer(pass) => Box::pin(sleep_until(pass.ends)).await,
             Standing::Anybody(_) | Standing::Stranger => std::future::pending().await,
         }
     }
