@@ -30,7 +30,7 @@ pub(crate) async fn answer(
         Method::GET | Method::CONNECT if websocket::is_handshake(&request) => {
             websocket::open(&app, &channel, request)
         }
-        Method::GET => listen::messages(&app, &channel, request).await,
+        Method::GET => listen::messages(&app, &channel, request),
         Method::HEAD => {
             caller.may(Right::Read, &channel)?;
             Ok(poll::position(&app, &channel, request.headers()))

@@ -21,7 +21,7 @@ const EVENTS: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 
 /// `GET`: the messages after `after`, now or as they come.
-pub(crate) async fn messages(
+pub(crate) fn messages(
     app: &App,
     channel: &ChannelName,
     request: Request,
@@ -34,7 +34,7 @@ pub(crate) async fn messages(
         }
         Some(EVENTS) => stream::open(app, channel, caller, &request, Form::Events),
         Some(LINES) => stream::open(app, channel, caller, &request, Form::Lines),
-        Some(_) => poll::messages(app, channel, caller, request).await,
+        Some(_) => poll::messages(app, channel, caller, request),
         None => {
             let detail = format_args!("Accept {JSON}, {EVENTS} or {LINES}.");
             Err(Problem::new(Code::NotAcceptable, detail))

@@ -32,7 +32,7 @@ use crate::{message, presence, query};
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `GET`: the messages after `after`, oldest first, and where to go on.
-pub(crate) async fn messages(
+pub(crate) fn messages(
     app: &App,
     channel: &ChannelName,
     caller: Caller,
