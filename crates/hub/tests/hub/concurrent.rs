@@ -81,7 +81,7 @@ async fn take(reader: &mut Reader, manner: Manner) -> Vec<Item> {
         Manner::OneByOne | Manner::Resuming => vec![reader.next().await],
         Manner::Pages => {
             let page = reader.next_page(Budget::default()).await;
-            let entries = page.entries.into_iter().map(Item::Entry);
+            let entries = page.entries.iter().cloned().map(Item::Entry);
             page.gap.map(Item::Gap).into_iter().chain(entries).collect()
         }
         Manner::Fickle => loop {
