@@ -112,10 +112,45 @@ fn connections_are_held_and_handshakes_repeated() {
     let server = Sockeye::echo(&[]);
     let pid = server.id().to_string();
     let held = report("connections", &server.ws("/"), &["--connections", "20", "--pid", &pid]);
+    assert!(held["figures"]["server_cpu_per_handshake_us"].is_number());
     assert!(figure(&held, "opened_connections_per_s") > 0.0);
     assert!(held["figures"]["server_memory_per_connection_bytes"].is_number());
     let opened = report("handshakes", &server.ws("/"), &[]);
     assert!(figure(&opened, "handshakes") > 0.0);
+}
+
+#[test]
+fn memory_is_measured_again_after_messages() {
+    let server = Sockeye::echo(&[]);
+    let pid = server.id().to_string();
+    let options = ["--connections", "20", "--messages", "1,4", "--size", "1k", "--pid", &pid];
+    let report = report("connections", &server.ws("/"), &options);
+    for messages in ["1", "4"] {
+        let after = format!("server_memory_per_connection_after_{messages}_bytes");
+        assert!(report["figures"][after].is_number(), "{report}");
+    }
+    assert!(figure(&report, "wire_bytes/message") >= 1024.0, "{report}");
+}
+
+#[test]
+fn messages_that_refer_to_earlier_ones_take_fewer_bytes_on_the_wire() {
+    let server = Sockeye::echo(&["--deflate", "takeover"]);
+    let file = std::env::temp_dir().join(format!("sockeye-bench-{}.txt", std::process::id()));
+    // 64 lines that are alike, no two the same.
+    let pairs = |line: u32| (0..40).map(move |pair| (line + 1) * (pair + 1) * 7919 % 1000);
+    let line = |line| pairs(line).map(|value| format!("{{\"value\":{value}}}")).collect::<String>();
+    let text: Vec<String> = (0..64).map(line).collect();
+    std::fs::write(&file, text.join("\n")).expect("a file can be written");
+    let path = file.to_str().expect("a path in UTF-8");
+    let message = ["--connections", "1", "--text", "--lines", "--file", path];
+    let wire = |options: &[&str]| {
+        let report = report("echo", &server.ws("/"), &[&message, options].concat());
+        figure(&report, "wire_bytes/message")
+    };
+    let [plain, alone, takeover] =
+        [wire(&[]), wire(&["--compressed"]), wire(&["--compressed", "--takeover"])];
+    std::fs::remove_file(&file).expect("the file can be removed");
+    assert!(plain > alone && alone > takeover, "{plain}, {alone}, {takeover}");
 }
 
 #[test]

@@ -77,6 +77,17 @@ fn deflate_off_declines_it() {
 }
 
 #[test]
+fn context_takeover_is_agreed_to_only_when_asked_for() {
+    let extension = "sec-websocket-extensions";
+    let by_default = answer_to_deflate(&[], "");
+    let answer = by_default.header(extension).expect("an agreement");
+    assert!(answer.contains("server_no_context_takeover"), "{answer}");
+    let asked_for = answer_to_deflate(&["--deflate", "takeover"], "");
+    let answer = asked_for.header(extension).expect("an agreement");
+    assert!(!answer.contains("no_context_takeover"), "{answer}");
+}
+
+#[test]
 fn any_path_is_served() {
     let server = Sockeye::echo(&["--workers", "1"]);
     Peer::open(server.address(), "/any/path?with=query").echo("hello");

@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use clap::{ArgAction, Args};
-use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server, tls::ServerTls};
+use clap::Args;
+use sockeye::{Config, Incoming, Keepalive, Origins, Server, tls::ServerTls};
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     certificate::Certificate,
+    compression::Compression,
     stop::Stop,
-    units::{Size, Switch, listen_address, on_or_off, time_or_off},
+    units::{Size, Switch, listen_address, time_or_off},
 };
 
 /// How long clients may take to answer the Close when the server stops.
@@ -35,9 +36,10 @@ pub(crate) struct Echo {
     #[command(flatten)]
     certificate: Certificate,
 
-    /// Whether to compress messages where clients offer it (permessage-deflate)
-    #[arg(long, value_name = "on|off", default_value = "on", value_parser = on_or_off, action = ArgAction::Set)]
-    deflate: bool,
+    /// Whether to compress messages where clients offer it (permessage-deflate); with takeover, a
+    /// message may refer to earlier ones where clients allow it: smaller, for memory per connection
+    #[arg(long, value_name = "on|off|takeover", default_value = "on")]
+    deflate: Compression,
 
     /// The largest message, such as 64k or 16M; a larger one is answered with close code 1009
     #[arg(long, value_name = "SIZE", default_value = "1M")]
@@ -107,7 +109,7 @@ impl Echo {
             let server = Server::from_listener(TcpListener::from_std(listener)?)
                 .origins(Origins::Any)
                 .config(self.config())
-                .deflate(self.deflate.then(DeflateConfig::default))
+                .deflate(self.deflate.config())
                 .shutdown_timeout(STOP_TIMEOUT);
             let server = match tls {
                 Some(tls) => server.tls(tls),

@@ -5,6 +5,7 @@
 mod bench;
 mod certificate;
 mod channel;
+mod compression;
 mod config;
 mod connect;
 mod echo;

@@ -58,15 +58,6 @@ pub(crate) fn time_or_off(text: &str) -> Result<Switch, &'static str> {
     }
 }
 
-/// `on` or `off`.
-pub(crate) fn on_or_off(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("write on or off"),
-    }
-}
-
 /// A time that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Switch(pub(crate) Option<Duration>);

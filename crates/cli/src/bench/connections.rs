@@ -1,13 +1,24 @@
-//! `sockeye bench connections`: how many stay open, how fast they open, and what each costs.
+//! `sockeye bench connections`: how many stay open, how fast they open, and what each costs: idle,
+//! and idle again after messages.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use anyhow::{Context as _, ensure};
 use clap::Args;
+use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
+use sockeye::{Reader, Writer};
+use tokio::sync::Barrier;
 
 use super::Common;
 use super::echo::positive;
+use super::payload::{Messages, Payload};
+use super::process::{Usage, Watched};
 use super::report::Report;
 use super::run::{self, Start, Tally};
+
+/// How many connections of a thread have their messages under way at once.
+const AT_ONCE: usize = 256;
 
 /// Open connections and hold them
 #[derive(Debug, Args)]
@@ -16,8 +27,33 @@ pub(super) struct Connections {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive)]
     connections: usize,
 
+    /// When all have been idle, let each send N messages at once and get them back, and look at the
+    /// server's memory again after another --duration; 1,16 does that once with 1 and once with 16
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = positive, requires = "pid")]
+    messages: Vec<usize>,
+
+    #[command(flatten)]
+    payload: Payload,
+
     #[command(flatten)]
     pub(super) common: Common,
+}
+
+/// What the threads have in common.
+struct Shared {
+    payload: Messages,
+    watched: Option<Watched>,
+    opened: Mutex<Opened>,
+    /// Where the threads wait for each other between one round of messages and the next.
+    between: Barrier,
+    /// What the server's process holds after each round of messages, in bytes.
+    memory: Mutex<Vec<u64>>,
+}
+
+/// How it was when the last connection was open.
+struct Opened {
+    at: Instant,
+    usage: Option<Usage>,
 }
 
 impl Connections {
@@ -25,22 +61,39 @@ impl Connections {
         raise_file_limit();
         let threads = self.common.threads().min(self.connections);
         let watched = self.common.watched()?;
-        let before = watched.as_ref().map(|watched| watched.read()).transpose()?;
+        let before = watched.as_ref().map(Watched::read).transpose()?;
         let begun = Instant::now();
-        let opened = std::sync::Mutex::new(begun);
+        let shared = Shared {
+            payload: self.payload.messages()?,
+            watched,
+            opened: Mutex::new(Opened { at: begun, usage: before }),
+            between: Barrier::new(threads),
+            memory: Mutex::default(),
+        };
         let outcome =
-            run::run(threads, self.common.window(), watched.as_ref(), |thread, start| {
-                self.hold(thread, threads, start, &opened)
+            run::run(threads, self.common.window(), shared.watched.as_ref(), |thread, start| {
+                self.hold(thread, threads, start, &shared)
             })?;
-        let took = opened.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) - begun;
+        let opened = shared.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let memory = shared.memory.into_inner().unwrap_or_else(PoisonError::into_inner);
         let count = self.connections as f64;
         let mut report = Report::new(format!("connections: {} held", self.connections));
-        report.figure("opened", count / took.as_secs_f64(), "connections/s");
-        if let (Some(before), Some(usage)) = (before, outcome.usage) {
-            let grown = usage.resident.saturating_sub(before.resident) as f64;
-            report.figure("server memory per connection", grown / count, "bytes");
-            let cores = usage.cpu.as_secs_f64() / outcome.took.as_secs_f64();
+        report.figure("opened", count / (opened.at - begun).as_secs_f64(), "connections/s");
+        if let (Some(before), Some(opened), Some(idle)) = (before, opened.usage, outcome.usage) {
+            let handshakes = opened.since(&before).cpu.as_secs_f64();
+            report.figure("server CPU per handshake", handshakes * 1e6 / count, "µs");
+            let each = |resident: u64| resident.saturating_sub(before.resident) as f64 / count;
+            report.figure("server memory per connection", each(idle.resident), "bytes");
+            for (messages, resident) in self.messages.iter().zip(memory) {
+                let name = format!("server memory per connection after {messages}");
+                report.figure(name, each(resident), "bytes");
+            }
+            let cores = idle.cpu.as_secs_f64() / outcome.took.as_secs_f64();
             report.figure("server CPU while they idle", 100.0 * cores, "% of a core");
+        }
+        let sent = self.connections * self.messages.iter().sum::<usize>();
+        if let Some(bytes) = self.common.target.received().filter(|_| sent > 0) {
+            report.figure("wire", bytes as f64 / sent as f64, "bytes/message");
         }
         report.latencies_of(outcome.tally.latencies);
         Ok(report)
@@ -52,24 +105,80 @@ impl Connections {
         thread: usize,
         threads: usize,
         start: Start,
-        last_opened: &std::sync::Mutex<Instant>,
+        shared: &Shared,
     ) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
         let mut held = Vec::new();
         for number in (thread..self.connections).step_by(threads) {
             let begun = Instant::now();
-            held.push(self.common.target.open(number).await?);
+            held.push(self.common.target.open(number).await?.split());
             tally.note(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
-        if let Ok(mut last) = last_opened.lock() {
-            *last = (*last).max(Instant::now());
-        }
+        shared.note_opened()?;
         let times = start.all_open().await?;
         tokio::time::sleep_until(times.until.into()).await;
-        let lost = held.iter().filter(|socket| socket.closed().is_some()).count();
-        anyhow::ensure!(lost == 0, "{lost} connections did not stay open");
-        Ok(tally)
+        let lost = held.iter().filter(|(reader, _)| reader.closed().is_some()).count();
+        let mut all_well = match lost {
+            0 => Ok(()),
+            lost => Err(anyhow::anyhow!("{lost} connections did not stay open")),
+        };
+        for &count in &self.messages {
+            if all_well.is_ok() {
+                all_well = exchange(&mut held, &shared.payload, count).await;
+            }
+            // Who has failed comes too: the others wait for everybody.
+            let is_leader = shared.between.wait().await.is_leader();
+            if is_leader {
+                tokio::time::sleep(self.common.duration).await;
+                shared.note_memory();
+            }
+            shared.between.wait().await;
+        }
+        all_well.map(|()| tally)
     }
+}
+
+impl Shared {
+    /// Notes how it is now: the last thread's word stands.
+    fn note_opened(&self) -> anyhow::Result<()> {
+        let usage = self.watched.as_ref().map(Watched::read).transpose()?;
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        *opened = Opened { at: Instant::now(), usage };
+        Ok(())
+    }
+
+    fn note_memory(&self) {
+        // A process that is gone shows in the connections, too.
+        if let Some(Ok(usage)) = self.watched.as_ref().map(Watched::read) {
+            self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(usage.resident);
+        }
+    }
+}
+
+/// Every connection sends so many messages at once, and gets them back.
+async fn exchange(
+    held: &mut [(Reader, Writer)],
+    messages: &Messages,
+    count: usize,
+) -> anyhow::Result<()> {
+    let exchanges = held.iter_mut().map(|(reader, writer)| async move {
+        let sending = async {
+            for number in 0..count {
+                writer.feed(messages.after(number).clone()).await?;
+            }
+            anyhow::Ok(writer.flush().await?)
+        };
+        let receiving = async {
+            for number in 0..count {
+                let back = reader.recv().await.context("the server has closed a connection")??;
+                let is_echo = back == *messages.after(number);
+                ensure!(is_echo, "the server does not echo: something else came back");
+            }
+            Ok(())
+        };
+        tokio::try_join!(sending, receiving).map(|_| ())
+    });
+    stream::iter(exchanges).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Every connection takes a file descriptor: as many as the system allows.

@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +9,13 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use futures_util::future::try_join_all;
 use futures_util::{FutureExt as _, SinkExt as _};
-use sockeye::{Message, Reader, WebSocket, Writer};
+use sockeye::{Error, Message, Reader, WebSocket, Writer};
 use tokio::time::sleep_until;
 
 use super::Common;
+use super::payload::{Messages, Payload};
 use super::report::{MESSAGES, Report};
 use super::run::{self, Start, Tally, Times};
-use crate::units::Size;
 
 /// Send messages to a server that sends them back
 #[derive(Debug, Args)]
@@ -25,10 +23,6 @@ pub(super) struct Echo {
     /// How many connections to open
     #[arg(long, value_name = "N", default_value_t = 32)]
     connections: usize,
-
-    /// How large each message is
-    #[arg(long, value_name = "SIZE", default_value = "125")]
-    size: Size,
 
     /// How many messages of a connection are on their way at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, conflicts_with = "rate")]
@@ -38,13 +32,8 @@ pub(super) struct Echo {
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
 
-    /// Send text instead of binary messages
-    #[arg(long)]
-    text: bool,
-
-    /// Send what is in this file instead of a row of x
-    #[arg(long, value_name = "FILE", conflicts_with = "size")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    payload: Payload,
 
     #[command(flatten)]
     pub(super) common: Common,
@@ -52,14 +41,14 @@ pub(super) struct Echo {
 
 impl Echo {
     pub(super) fn run(self) -> anyhow::Result<Report> {
-        let message = self.message()?;
+        let messages = self.payload.messages()?;
         let threads = self.common.threads().min(self.connections).max(1);
         let watched = self.common.watched()?;
         let outcome =
             run::run(threads, self.common.window(), watched.as_ref(), |thread, start| {
-                self.load(thread, threads, &message, start)
+                self.load(thread, threads, &messages, start)
             })?;
-        let title = self.title(message.as_bytes().len());
+        let title = self.title(messages.size());
         let all = outcome.tally.all;
         let mut report = Report::of(&MESSAGES, title, outcome);
         if let Some(bytes) = self.common.target.received() {
@@ -74,7 +63,7 @@ impl Echo {
             Some(rate) => format!("{rate} messages/s"),
             None => format!("{in_flight} in flight on each"),
         };
-        let kind = if self.text { "text" } else { "binary" };
+        let kind = self.payload.kind();
         format!("echo: {connections} connections, {size} bytes {kind}, {pace}")
     }
 
@@ -83,7 +72,7 @@ impl Echo {
         &self,
         thread: usize,
         threads: usize,
-        message: &Message,
+        messages: &Messages,
         start: Start,
     ) -> anyhow::Result<Tally> {
         let numbers = (thread..self.connections).step_by(threads);
@@ -97,11 +86,12 @@ impl Echo {
             let tally = Rc::clone(&tally);
             let times = times.clone();
             async move {
+                let flight = Flight::new(messages);
                 match self.rate {
-                    None => self.closed_loop(socket, message, &times, &tally).await,
+                    None => self.closed_loop(socket, flight, &times, &tally).await,
                     Some(rate) => {
                         let pace = self.pace(number, rate, &times);
-                        open_loop(socket, message, pace, &times, &tally).await
+                        open_loop(socket, flight, pace, &times, &tally).await
                     }
                 }
             }
@@ -110,40 +100,24 @@ impl Echo {
         Ok(Rc::into_inner(tally).map(RefCell::into_inner).unwrap_or_default())
     }
 
-    fn message(&self) -> anyhow::Result<Message> {
-        let payload = match &self.file {
-            Some(path) => {
-                fs::read(path).with_context(|| format!("cannot read {}", path.display()))?
-            }
-            None => vec![b'x'; self.size.in_memory()],
-        };
-        Ok(match self.text {
-            true => Message::from(String::from_utf8(payload).context("--text wants UTF-8")?),
-            false => Message::from(payload),
-        })
-    }
-
     /// The next message goes out when one has come back.
     async fn closed_loop(
         &self,
         mut socket: WebSocket,
-        message: &Message,
+        mut flight: Flight<'_>,
         times: &Times,
         tally: &RefCell<Tally>,
     ) -> anyhow::Result<()> {
-        let mut sent = VecDeque::new();
         for _ in 0..self.in_flight {
-            sent.push_back(Instant::now());
-            socket.feed(message.clone()).await?;
+            socket.feed(flight.depart(Instant::now())).await?;
         }
         socket.flush().await?;
         while Instant::now() < times.until {
             let mut next = socket.recv().await;
             // All that has come is answered in one write.
             loop {
-                came_back(next, message, &mut sent, times, &mut tally.borrow_mut())?;
-                sent.push_back(Instant::now());
-                socket.feed(message.clone()).await?;
+                flight.came_back(next, times, &mut tally.borrow_mut())?;
+                socket.feed(flight.depart(Instant::now())).await?;
                 match socket.recv().now_or_never() {
                     Some(more) => next = more,
                     None => break,
@@ -162,36 +136,75 @@ impl Echo {
     }
 }
 
+/// The messages of a connection that are on their way: each comes back in its turn.
+struct Flight<'a> {
+    messages: &'a Messages,
+    /// When those that are out were meant to go.
+    departures: VecDeque<Instant>,
+    departed: usize,
+    returned: usize,
+}
+
+impl<'a> Flight<'a> {
+    fn new(messages: &'a Messages) -> Self {
+        Self { messages, departures: VecDeque::new(), departed: 0, returned: 0 }
+    }
+
+    /// The next message, which was meant to go at this time.
+    fn depart(&mut self, intended: Instant) -> Message {
+        self.departures.push_back(intended);
+        self.departed += 1;
+        self.messages.after(self.departed - 1).clone()
+    }
+
+    /// Counts a message that came back, by the time at which it was meant to go out.
+    fn came_back(
+        &mut self,
+        back: Option<Result<Message, Error>>,
+        times: &Times,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let back = back.context("the server has closed a connection")??;
+        let intended = self.departures.pop_front();
+        let intended = intended.context("the server sent more than was sent to it")?;
+        if back != *self.messages.after(self.returned) {
+            bail!("the server does not echo: something else came back");
+        }
+        self.returned += 1;
+        tally.message(times, intended, back.as_bytes().len());
+        Ok(())
+    }
+}
+
 /// Messages go out at their times, whatever comes back.
 async fn open_loop(
     socket: WebSocket,
-    message: &Message,
+    flight: Flight<'_>,
     pace: (Instant, Duration),
     times: &Times,
     tally: &RefCell<Tally>,
 ) -> anyhow::Result<()> {
     let (reader, writer) = socket.split();
-    let sent = RefCell::new(VecDeque::new());
+    let flight = RefCell::new(flight);
     tokio::select! {
-        sending = send_on_time(writer, message, pace, times, &sent) => sending,
-        reading = read_all(reader, message, times, tally, &sent) => reading,
+        sending = send_on_time(writer, pace, times, &flight) => sending,
+        reading = read_all(reader, times, tally, &flight) => reading,
     }
 }
 
 /// Sends each message at its time, however long the others take.
 async fn send_on_time(
     mut writer: Writer,
-    message: &Message,
     (first, interval): (Instant, Duration),
     times: &Times,
-    sent: &RefCell<VecDeque<Instant>>,
+    flight: &RefCell<Flight<'_>>,
 ) -> anyhow::Result<()> {
     let mut due = first;
     while due < times.until {
         sleep_until(due.into()).await;
         while due <= Instant::now() && due < times.until {
-            sent.borrow_mut().push_back(due);
-            writer.feed(message.clone()).await?;
+            let message = flight.borrow_mut().depart(due);
+            writer.feed(message).await?;
             due += interval;
         }
         writer.flush().await?;
@@ -202,32 +215,14 @@ async fn send_on_time(
 
 async fn read_all(
     mut reader: Reader,
-    message: &Message,
     times: &Times,
     tally: &RefCell<Tally>,
-    sent: &RefCell<VecDeque<Instant>>,
+    flight: &RefCell<Flight<'_>>,
 ) -> anyhow::Result<()> {
     loop {
         let back = reader.recv().await;
-        came_back(back, message, &mut sent.borrow_mut(), times, &mut tally.borrow_mut())?;
+        flight.borrow_mut().came_back(back, times, &mut tally.borrow_mut())?;
     }
-}
-
-/// Counts a message that came back, by the time at which it was meant to go out.
-fn came_back(
-    back: Option<Result<Message, sockeye::Error>>,
-    message: &Message,
-    sent: &mut VecDeque<Instant>,
-    times: &Times,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    let back = back.context("the server has closed a connection")??;
-    let intended = sent.pop_front().context("the server sent more than was sent to it")?;
-    if back != *message {
-        bail!("the server does not echo: something else came back");
-    }
-    tally.message(times, intended, back.as_bytes().len());
-    Ok(())
 }
 
 /// A number above zero.

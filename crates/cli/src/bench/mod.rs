@@ -6,6 +6,7 @@ mod fanout;
 mod handshakes;
 mod html;
 mod live;
+mod payload;
 mod process;
 mod report;
 mod run;

@@ -1,5 +1,6 @@
 //! What a run of load has shown, for people, as JSON, and as figures for the page.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub(super) struct Latencies {
 
 #[derive(Debug)]
 pub(super) struct Figure {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) value: f64,
     pub(super) unit: &'static str,
 }
@@ -79,8 +80,13 @@ impl Report {
         report
     }
 
-    pub(super) fn figure(&mut self, name: &'static str, value: f64, unit: &'static str) {
-        self.figures.push(Figure { name, value, unit });
+    pub(super) fn figure(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: f64,
+        unit: &'static str,
+    ) {
+        self.figures.push(Figure { name: name.into(), value, unit });
     }
 
     pub(super) fn latencies_of(&mut self, latencies: Histogram<u64>) {

@@ -11,13 +11,14 @@ use std::task::{Context, Poll};
 use anyhow::Context as _;
 use clap::Args;
 use http::header::AUTHORIZATION;
-use sockeye::{Address, Client, Config, DeflateConfig, WebSocket};
+use sockeye::{Address, Client, Config, WebSocket};
 use sockeye_proto::handshake::ClientRequest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use url::{Host, Position};
 
 use super::fanout::Resource;
+use crate::compression::Compression;
 use crate::connect::url;
 use crate::way::Way;
 
@@ -41,6 +42,10 @@ pub(super) struct Target {
     /// Offer compression (permessage-deflate)
     #[arg(long)]
     compressed: bool,
+
+    /// With --compressed: let messages refer to earlier ones (context takeover)
+    #[arg(long, requires = "compressed")]
+    takeover: bool,
 
     /// Offer a subprotocol
     #[arg(long, value_name = "NAME")]
@@ -92,7 +97,7 @@ impl Target {
         let mut request = ClientRequest::new(host.parse()?, target.parse()?);
         request.subprotocols.extend(self.subprotocol.clone());
         request.headers.extend(self.address()?.authorization().map(|value| (AUTHORIZATION, value)));
-        request.deflate = self.compressed.then(DeflateConfig::default);
+        request.deflate = self.compression().config();
         Ok(request)
     }
 
@@ -131,14 +136,20 @@ impl Target {
     fn client(&self) -> anyhow::Result<Client> {
         // The load is ours: the server's size limits are what counts, not this side's.
         let config = Config::default().max_message_size(1 << 30).keepalive(None);
-        let client = Client::new(&self.url)?
-            .config(config)
-            .deflate(self.compressed.then(DeflateConfig::default));
+        let client = Client::new(&self.url)?.config(config).deflate(self.compression().config());
         let client = self.way.apply(client)?;
         Ok(match &self.subprotocol {
             Some(name) => client.subprotocol(name),
             None => client,
         })
+    }
+
+    fn compression(&self) -> Compression {
+        match (self.compressed, self.takeover) {
+            (false, _) => Compression::Off,
+            (true, false) => Compression::On,
+            (true, true) => Compression::Takeover,
+        }
     }
 
     /// The server's address, if it is one of IPv4 loopback without TLS.
