@@ -1,6 +1,7 @@
-"""Python's websockets, without compression."""
+"""Python's websockets: `python echo.py`, or `python echo.py deflate` to compress as clients offer."""
 
 import asyncio
+import sys
 
 from websockets.asyncio.server import serve
 
@@ -11,7 +12,8 @@ async def echo(socket):
 
 
 async def main():
-    async with serve(echo, "127.0.0.1", 0, compression=None) as server:
+    compression = "deflate" if "deflate" in sys.argv[1:] else None
+    async with serve(echo, "127.0.0.1", 0, compression=compression) as server:
         port = server.sockets[0].getsockname()[1]
         print(f"listening on 127.0.0.1:{port}", flush=True)
         await server.serve_forever()

@@ -24,9 +24,15 @@ pub(crate) enum Need {
     Proxies,
     /// A Python environment with the packages of `tests/requirements.txt`.
     Python,
+    /// The same, with the packages of `benches/peers/requirements.txt` too.
+    PythonPeers,
     /// Proxies that stand in front of the server: nginx, HAProxy, Caddy.
     ReverseProxies,
 }
+
+/// The Python packages of the tests, and of the measurements.
+const TESTS: &str = "tests/requirements.txt";
+const PEERS: &str = "benches/peers/requirements.txt";
 
 /// Makes sure that each need is met, or says in one line what is to be installed.
 pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
@@ -35,7 +41,8 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
         match need {
             Need::CargoTool(name) => install_cargo_tool(name)?,
             Need::Node => install_node_packages()?,
-            Need::Python => install_python_packages()?,
+            Need::Python => install_python_packages(&[TESTS])?,
+            Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
             Need::Chromium | Need::Curl | Need::OpenSsl | Need::Proxies | Need::ReverseProxies => {}
         }
     }
@@ -68,7 +75,7 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                     want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
                 }
             }
-            Need::Python => {
+            Need::Python | Need::PythonPeers => {
                 want("python3-venv", shell::succeeds(&mut python3(&["-c", "import ensurepip"])));
             }
         }
@@ -118,14 +125,17 @@ fn install_node_packages() -> Result<()> {
 }
 
 /// Makes the Python environment; pip leaves packages alone that are there already.
-fn install_python_packages() -> Result<()> {
+fn install_python_packages(requirements: &[&str]) -> Result<()> {
     let environment = python_environment()?;
     let python = environment.join("bin/python");
     if !python.exists() {
         shell::run(python3(&["-m", "venv"]).arg(&environment))?;
     }
-    let pip = ["-m", "pip", "install", "--quiet", "--requirement", "tests/requirements.txt"];
-    shell::run(&mut shell::command(&python.to_string_lossy(), pip))
+    let mut pip = shell::command(&python.to_string_lossy(), ["-m", "pip", "install", "--quiet"]);
+    for list in requirements {
+        pip.args(["--requirement", list]);
+    }
+    shell::run(&mut pip)
 }
 
 /// Where the tests look for their Python too.

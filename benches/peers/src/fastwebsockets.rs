@@ -13,7 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::Broadcast;
+use crate::broadcast::Broadcast;
 
 pub(crate) async fn echo(stream: TcpStream) {
     serve(stream, |opening| async move {

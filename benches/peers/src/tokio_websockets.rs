@@ -5,7 +5,7 @@ use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_websockets::{Message, ServerBuilder};
 
-use crate::Broadcast;
+use crate::broadcast::Broadcast;
 
 pub(crate) async fn echo(stream: TcpStream) {
     let Ok((_, mut socket)) = ServerBuilder::new().accept(stream).await else { return };

@@ -1,4 +1,6 @@
-//! yawc, tuned as its own benchmark does: large buffers, and one flush for all that came together.
+//! yawc behind hyper, with one flush for all that came together, as its own benchmark does.
+
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -9,8 +11,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use yawc::{CompressionLevel, OpCode, Options, WebSocket};
+use yawc::{CompressionLevel, DeflatePool, OpCode, Options, WebSocket};
 
+/// Tuned for speed as its benchmark is: large buffers.
 pub(crate) async fn echo(stream: TcpStream) {
     let options = Options::default()
         .without_compression()
@@ -21,14 +24,22 @@ pub(crate) async fn echo(stream: TcpStream) {
     serve(stream, options).await;
 }
 
-/// With permessage-deflate, no context takeover.
+/// Tuned for many idle connections as its documentation says: small buffers.
+pub(crate) async fn echo_small(stream: TcpStream) {
+    serve(stream, small().without_compression()).await;
+}
+
+/// With permessage-deflate as the client offers it, at its default level; without context takeover
+/// the connections share their compressors, as its documentation says for many of them.
 pub(crate) async fn echo_compressed(stream: TcpStream) {
-    let options = Options::default()
-        .with_compression_level(CompressionLevel::default())
-        .server_no_context_takeover()
-        .client_no_context_takeover()
-        .with_utf8();
+    static POOL: LazyLock<DeflatePool> = LazyLock::new(|| DeflatePool::new(64));
+    let options =
+        small().with_compression_level(CompressionLevel::default()).with_deflate_pool(POOL.clone());
     serve(stream, options).await;
+}
+
+fn small() -> Options {
+    Options::default().with_read_buffer_capacity(1024).with_write_buffer_capacity(1024).with_utf8()
 }
 
 async fn serve(stream: TcpStream, options: Options) {

@@ -1,6 +1,8 @@
 //! What is measured: the loads, and the servers that bear them.
 
-use super::servers::{DEFLATE_SERVERS, ECHO_SERVERS, FAN_OUT_SERVERS, Server};
+use super::servers::{
+    DEFLATE_SERVERS, ECHO_SERVERS, FAN_OUT_SERVERS, MEMORY_SERVERS, Server, TAKEOVER_SERVERS,
+};
 
 /// One load.
 pub(super) struct Case {
@@ -10,8 +12,19 @@ pub(super) struct Case {
     /// The arguments of `sockeye bench`.
     pub(super) load: &'static [&'static str],
     servers: &'static [Server],
-    /// The most it may be, as a ratio to the limit, where there is one.
-    pub(super) goal: Option<f64>,
+    /// What its table shows.
+    pub(super) kind: Kind,
+    /// The most it may be, where there is such a mark.
+    pub(super) goal: Option<&'static str>,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// CPU time for a message, and its ratio to the first server's; how many, how late.
+    Speed,
+    /// Memory for a connection: idle, and idle again after messages; CPU time to open it.
+    Memory,
 }
 
 impl Case {
@@ -26,73 +39,87 @@ pub(super) fn names() -> clap::builder::PossibleValuesParser {
 }
 
 macro_rules! echo {
-    ($name:literal, $title:literal, $goal:expr, $($argument:literal)*) => {
+    ($name:literal, $title:literal, $goal:literal, $($argument:literal)*) => {
         Case {
             name: $name,
             title: concat!("Echo, ", $title),
             load: &["echo", $($argument),*],
             servers: ECHO_SERVERS,
-            goal: $goal,
+            kind: Kind::Speed,
+            goal: Some(concat!("at most ", $goal)),
         }
     };
 }
 
 macro_rules! fan_out {
-    ($name:literal, $title:literal, $goal:expr, $in_flight:literal) => {
+    ($name:literal, $title:literal, $goal:literal, $in_flight:literal) => {
         Case {
             name: $name,
             title: concat!("Fan-out to 1,000 subscribers, 128 B, ", $title),
             load: &["fanout", "--subscribers", "1000", "--size", "128", "--in-flight", $in_flight],
             servers: FAN_OUT_SERVERS,
-            goal: $goal,
+            kind: Kind::Speed,
+            goal: Some(concat!("at most ", $goal)),
         }
     };
 }
 
 macro_rules! deflate {
-    ($name:literal, $title:literal) => {
+    ($name:literal, $title:literal, $servers:expr, $($argument:literal)*) => {
         Case {
             name: $name,
-            title: $title,
+            title: concat!("Echo with permessage-deflate, ", $title, ", 1 KiB of JSON, 32 connections"),
             load: &[
-                "echo",
-                "--connections",
-                "32",
-                "--text",
-                "--file",
-                "benches/message.json",
-                "--compressed",
+                "echo", "--connections", "32", "--text", "--file", "benches/messages.jsonl",
+                "--lines", "--compressed", $($argument),*
             ],
-            servers: DEFLATE_SERVERS,
-            goal: None,
+            servers: $servers,
+            kind: Kind::Speed,
+            goal: Some("ahead of all others, with no more bytes on the wire"),
+        }
+    };
+}
+
+macro_rules! memory {
+    ($name:literal, $title:literal, $servers:expr, $goal:literal, $($argument:literal)*) => {
+        Case {
+            name: $name,
+            title: concat!("Memory, ", $title),
+            load: &["connections", "--messages", "1,16", $($argument),*],
+            servers: $servers,
+            kind: Kind::Memory,
+            goal: Some(concat!("at most ", $goal)),
         }
     };
 }
 
 /// All loads, in their order.
+#[rustfmt::skip] // One line each.
 pub(super) const CASES: &[Case] = &[
-    echo!("echo-20", "20 B, 32 connections", Some(1.05), "--size" "20" "--connections" "32"),
-    echo!("echo-125", "125 B, 200 connections", Some(1.10), "--size" "125" "--connections" "200"),
-    echo!("echo-1k", "1 KiB, 500 connections", Some(1.10), "--size" "1k" "--connections" "500"),
-    echo!("echo-1k-text", "1 KiB of text, 200 connections", Some(1.10), "--size" "1k" "--connections" "200" "--text"),
-    echo!("echo-16k", "16 KiB, 100 connections", Some(1.15), "--size" "16k" "--connections" "100"),
-    echo!("echo-64k", "64 KiB, 10 connections", Some(1.06), "--size" "64k" "--connections" "10"),
-    echo!("echo-1m", "1 MiB, 10 connections", Some(1.06), "--size" "1M" "--connections" "10"),
-    echo!("pipelined-20", "20 B, 16 in flight on each of 32", Some(1.35), "--size" "20" "--connections" "32" "--in-flight" "16"),
-    echo!("pipelined-125", "125 B, 16 in flight on each of 32", Some(1.35), "--size" "125" "--connections" "32" "--in-flight" "16"),
-    echo!("pipelined-1k", "1 KiB, 16 in flight on each of 32", Some(1.35), "--size" "1k" "--connections" "32" "--in-flight" "16"),
-    deflate!(
-        "deflate",
-        "Echo with permessage-deflate, no context takeover, 1 KiB of JSON, 32 connections"
-    ),
-    fan_out!("fanout-1", "one in flight", Some(1.17), "1"),
-    fan_out!("fanout-8", "8 in flight", Some(1.40), "8"),
-    fan_out!("fanout-32", "32 in flight", Some(1.80), "32"),
+    echo!("echo-20", "20 B, 32 connections", "1.05", "--size" "20" "--connections" "32"),
+    echo!("echo-125", "125 B, 200 connections", "1.10", "--size" "125" "--connections" "200"),
+    echo!("echo-1k", "1 KiB, 500 connections", "1.10", "--size" "1k" "--connections" "500"),
+    echo!("echo-1k-text", "1 KiB of ASCII text, 200 connections", "1.10", "--size" "1k" "--connections" "200" "--text"),
+    echo!("echo-1k-utf8", "1,023 B of text in ten languages, 200 connections", "1.10", "--connections" "200" "--text" "--file" "benches/message.txt"),
+    echo!("echo-16k", "16 KiB, 100 connections", "1.15", "--size" "16k" "--connections" "100"),
+    echo!("echo-64k", "64 KiB, 10 connections", "1.06", "--size" "64k" "--connections" "10"),
+    echo!("echo-1m", "1 MiB, 10 connections", "1.06", "--size" "1M" "--connections" "10"),
+    echo!("pipelined-20", "20 B, 16 in flight on each of 32", "1.35", "--size" "20" "--connections" "32" "--in-flight" "16"),
+    echo!("pipelined-125", "125 B, 16 in flight on each of 32", "1.35", "--size" "125" "--connections" "32" "--in-flight" "16"),
+    echo!("pipelined-1k", "1 KiB, 16 in flight on each of 32", "1.35", "--size" "1k" "--connections" "32" "--in-flight" "16"),
+    deflate!("deflate", "no context takeover", DEFLATE_SERVERS,),
+    deflate!("deflate-takeover", "context takeover offered", TAKEOVER_SERVERS, "--takeover"),
+    fan_out!("fanout-1", "one in flight", "1.17", "1"),
+    fan_out!("fanout-8", "8 in flight", "1.40", "8"),
+    fan_out!("fanout-32", "32 in flight", "1.80", "32"),
+    memory!("memory", "10,000 connections, messages of 1 KiB", MEMORY_SERVERS, "1,024 B idle, 1,229 B after messages; 35 µs for a handshake", "--connections" "10000" "--size" "1k"),
+    memory!("memory-deflate", "2,000 connections with permessage-deflate, no context takeover, messages of 1 KiB of JSON", DEFLATE_SERVERS, "1,536 B after messages", "--connections" "2000" "--compressed" "--text" "--file" "benches/messages.jsonl" "--lines"),
     Case {
         name: "handshakes",
         title: "Handshakes, 16 at once, each closed again",
         load: &["handshakes"],
         servers: ECHO_SERVERS,
+        kind: Kind::Speed,
         goal: None,
     },
 ];

@@ -1,48 +1,118 @@
 //! One measurement: one server, one load, some seconds.
 
-use anyhow::{Context as _, Result};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::cases::Case;
+use super::cases::{Case, Kind};
 use super::on_processor;
 use super::servers::Server;
 use crate::shell;
 
 /// What one measurement gave.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    /// CPU time of the server's process for each message, in microseconds.
-    pub(super) cpu_us: f64,
-    /// Messages a second.
-    pub(super) per_second: f64,
-    /// The 99th percentile of the latency, in microseconds.
-    pub(super) p99_us: f64,
-    /// Bytes that came over the wire for a message, where they are counted.
-    pub(super) wire: Option<f64>,
+#[derive(Debug)]
+pub(super) struct Sample(Value);
+
+/// A figure of a sample, as a table shows it.
+pub(super) struct Column {
+    /// With its unit.
+    pub(super) heading: &'static str,
+    source: Source,
+    /// After the point.
+    pub(super) digits: usize,
+}
+
+/// Where `sockeye bench --json` says it.
+enum Source {
+    /// The figure whose name begins so.
+    Figure(&'static str),
+    /// A percentile of the latency, in microseconds.
+    Latency(&'static str),
+}
+
+const SPEED: &[Column] = &[
+    Column { heading: "CPU, µs", source: Source::Figure("server_cpu_per_"), digits: 2 },
+    Column { heading: "per second", source: Source::Figure("throughput_"), digits: 0 },
+    Column { heading: "p99, µs", source: Source::Latency("p99"), digits: 0 },
+    Column { heading: "B on the wire", source: Source::Figure("wire_"), digits: 0 },
+];
+
+const MEMORY: &[Column] = &[
+    Column {
+        heading: "idle, B",
+        source: Source::Figure("server_memory_per_connection_bytes"),
+        digits: 0,
+    },
+    Column {
+        heading: "after one message, B",
+        source: Source::Figure("server_memory_per_connection_after_1_"),
+        digits: 0,
+    },
+    Column {
+        heading: "after 16 at once, B",
+        source: Source::Figure("server_memory_per_connection_after_16_"),
+        digits: 0,
+    },
+    Column {
+        heading: "CPU for a handshake, µs",
+        source: Source::Figure("server_cpu_per_handshake_"),
+        digits: 1,
+    },
+    Column { heading: "B on the wire", source: Source::Figure("wire_"), digits: 0 },
+];
+
+impl Kind {
+    /// What is told of a sample; the first is what servers are compared by.
+    pub(super) fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Speed => SPEED,
+            Self::Memory => MEMORY,
+        }
+    }
+}
+
+impl Column {
+    /// The figure, if this load gives it.
+    pub(super) fn of(&self, sample: &Sample) -> Option<f64> {
+        match self.source {
+            Source::Latency(percentile) => sample.0["latency_us"][percentile].as_f64(),
+            Source::Figure(prefix) => {
+                let mut figures = sample.0["figures"].as_object()?.iter();
+                figures.find(|(name, _)| name.starts_with(prefix))?.1.as_f64()
+            }
+        }
+    }
 }
 
 /// Starts the server, loads it, and stops it.
 pub(super) fn measure(case: &Case, server: &Server, seconds: u64) -> Result<Sample> {
     let running = server.start()?;
     let program = shell::target()?.join("release/sockeye");
-    let mut bench = on_processor("1", &program.to_string_lossy());
-    bench.arg("bench").args(case.load).arg(&running.url);
+    // A server that answers no more would keep the load waiting.
+    let longest = 60 + 5 * seconds;
+    let mut bench = on_processor("1", "timeout");
+    bench.arg(longest.to_string()).arg(program).arg("bench");
+    bench.args(case.load).arg(&running.url);
     bench.args(["--threads", "1", "--json", "--warm-up", "500ms"]);
     bench.args(["--duration", &format!("{seconds}s"), "--pid", &running.id().to_string()]);
-    let report = shell::output(&mut bench).with_context(|| format!("loading {}", server.name))?;
-    sample(&serde_json::from_str(&report)?).with_context(|| format!("no figures in {report}"))
+    let sample = Sample(serde_json::from_str(&report(&mut bench, longest)?)?);
+    let first = &case.kind.columns()[0];
+    first.of(&sample).with_context(|| format!("the load says nothing of {}", first.heading))?;
+    Ok(sample)
 }
 
-fn sample(report: &Value) -> Option<Sample> {
-    let figures = report["figures"].as_object()?;
-    let figure = |prefix: &str| {
-        let found = figures.iter().find(|(name, _)| name.starts_with(prefix));
-        found.and_then(|(_, value)| value.as_f64())
-    };
-    Some(Sample {
-        cpu_us: figure("server_cpu_per_")?,
-        per_second: figure("throughput_")?,
-        p99_us: report["latency_us"]["p99"].as_f64()?,
-        wire: figure("wire_"),
-    })
+/// What the load prints; if it fails, its last line is why.
+fn report(bench: &mut Command, longest: u64) -> Result<String> {
+    /// What `timeout` exits with (timeout(1)).
+    const TIMED_OUT: i32 = 124;
+    let output = bench.output().context("the load did not start")?;
+    if output.status.code() == Some(TIMED_OUT) {
+        bail!("the load did not end within {longest} s");
+    }
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("{}", why.trim_end().lines().last().unwrap_or("the load failed"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

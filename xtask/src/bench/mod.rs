@@ -13,6 +13,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use self::cases::{CASES, Case};
 use self::measure::measure;
@@ -32,9 +33,15 @@ pub(crate) struct Options {
     /// For how many seconds each measurement counts
     #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// One round of a second each: whether all of it works; the figures say little
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
     /// Only these servers
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
+    /// Say which cases there are, with their servers, and measure nothing
+    #[arg(long)]
+    list: bool,
     /// Also write the tables into docs/performance.md
     #[arg(long)]
     write: bool,
@@ -42,13 +49,15 @@ pub(crate) struct Options {
 
 /// Measures, prints a table for each case as it is done, and writes them down if asked to.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    prepare::prepare(&[Need::Node, Need::Python])?;
-    shell::run(&mut shell::cargo(["build", "--release", "--package", "sockeye-cli"]))?;
-    let peers = ["--release", "--manifest-path", "benches/peers/Cargo.toml"];
-    shell::run(shell::cargo(["build"]).args(peers).env("CARGO_TARGET_DIR", shell::target()?))?;
+    if options.list {
+        list();
+        return Ok(());
+    }
+    build()?;
+    raise_file_limit();
     let mut tables = Vec::new();
-    for case in CASES.iter().filter(|case| options.wants(case)) {
-        let table = table(case, options)?;
+    for case in CASES.iter().filter(|case| options.wants(case.name)) {
+        let table = table(case, options).to_string();
         eprintln!("\n{table}");
         tables.push(table);
     }
@@ -58,21 +67,59 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// All servers of a case, in turns.
-fn table(case: &Case, options: &Options) -> Result<Table> {
+fn list() {
+    for case in CASES {
+        println!("{:17} {}", case.name, case.title);
+        let servers: Vec<&str> = case.servers().map(|server| server.name).collect();
+        println!("{:17}   {}", "", servers.join("; "));
+    }
+}
+
+/// Builds the program and its peers, and installs those of Node and Python.
+fn build() -> Result<()> {
+    prepare::prepare(&[Need::Node, Need::PythonPeers])?;
+    shell::run(&mut shell::cargo(["build", "--release", "--package", "sockeye-cli"]))?;
+    for package in ["sockeye-peers", "sockeye-peers-zlib"] {
+        let peers = ["--release", "--manifest-path", "benches/peers/Cargo.toml"];
+        let mut build = shell::cargo(["build", "--package", package]);
+        shell::run(build.args(peers).env("CARGO_TARGET_DIR", shell::target()?))?;
+    }
+    Ok(())
+}
+
+/// Every connection takes a file descriptor of its server, which has the limit of this process.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If not, connections will fail, and say why.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// All servers of a case, in turns. Who fails has a dash in the table, and the others go on.
+fn table(case: &'static Case, options: &Options) -> Table {
+    let (rounds, seconds) = options.length();
     let mut table = Table::new(case);
-    for round in 1..=options.rounds {
+    for round in 1..=rounds {
         for server in case.servers().filter(|server| options.wants_server(server.name)) {
-            eprintln!("{} {round}/{}: {}", case.name, options.rounds, server.name);
-            table.add(server.name, measure(case, server, options.seconds)?);
+            eprintln!("{} {round}/{rounds}: {}", case.name, server.name);
+            let measured = measure(case, server, seconds);
+            if let Err(error) = &measured {
+                eprintln!("{} failed: {error:#}", server.name);
+            }
+            table.add(server.name, measured);
         }
     }
-    Ok(table)
+    table
 }
 
 impl Options {
-    fn wants(&self, case: &Case) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|name| name == case.name)
+    /// The rounds, and the seconds of each.
+    fn length(&self) -> (u64, u64) {
+        if self.quick { (1, 1) } else { (self.rounds, self.seconds) }
+    }
+
+    fn wants(&self, case: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|name| name == case)
     }
 
     /// The limit is always measured: the others are told as ratios to it.
@@ -88,10 +135,9 @@ fn command_line(options: &Options) -> String {
         [] => String::new(),
         servers => format!(" --servers '{}'", servers.join(",")),
     };
+    let (rounds, seconds) = options.length();
     format!(
-        "cargo xtask bench --rounds {} --seconds {}{servers}{}",
-        options.rounds,
-        options.seconds,
+        "cargo xtask bench --rounds {rounds} --seconds {seconds}{servers}{}",
         options.cases.iter().map(|name| format!(" {name}")).collect::<String>()
     )
 }

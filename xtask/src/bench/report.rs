@@ -3,17 +3,24 @@
 use std::fmt;
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
-use super::cases::Case;
-use super::measure::Sample;
+use super::cases::{Case, Kind};
+use super::measure::{Column, Sample};
 use crate::shell;
 
 /// All samples of one case.
 pub(super) struct Table {
-    title: &'static str,
-    goal: Option<f64>,
-    rows: Vec<(&'static str, Vec<Sample>)>,
+    case: &'static Case,
+    rows: Vec<Row>,
+}
+
+/// What one server gave.
+struct Row {
+    server: &'static str,
+    samples: Vec<Sample>,
+    /// Why there are fewer samples than rounds.
+    failures: Vec<String>,
 }
 
 /// Between these lines the tables stand in `docs/performance.md`.
@@ -21,57 +28,89 @@ const BEGIN: &str = "<!-- written by `cargo xtask bench --write` -->\n";
 const END: &str = "<!-- end of what `cargo xtask bench` writes -->\n";
 
 impl Table {
-    pub(super) fn new(case: &Case) -> Self {
-        Self { title: case.title, goal: case.goal, rows: Vec::new() }
+    pub(super) fn new(case: &'static Case) -> Self {
+        Self { case, rows: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, server: &'static str, sample: Sample) {
-        match self.rows.iter_mut().find(|(name, _)| *name == server) {
-            Some((_, samples)) => samples.push(sample),
-            None => self.rows.push((server, vec![sample])),
+    pub(super) fn add(&mut self, server: &'static str, measured: Result<Sample, Error>) {
+        let number = self.rows.iter().position(|row| row.server == server);
+        let number = number.unwrap_or_else(|| {
+            self.rows.push(Row { server, samples: Vec::new(), failures: Vec::new() });
+            self.rows.len() - 1
+        });
+        match measured {
+            Ok(sample) => self.rows[number].samples.push(sample),
+            Err(error) => self.rows[number].failures.push(format!("{error:#}")),
         }
     }
 
-    /// What the others are compared with: the limit, or else the first.
-    fn reference(&self) -> f64 {
-        self.rows.first().map_or(f64::NAN, |(_, samples)| median(samples, |sample| sample.cpu_us))
+    /// The columns of which anything is known.
+    fn columns(&self) -> Vec<&'static Column> {
+        let is_known = |column: &&Column| self.rows.iter().any(|row| row.median(column).is_some());
+        self.case.kind.columns().iter().filter(is_known).collect()
+    }
+
+    /// What servers are compared by, relative to the limit, or else to the first.
+    fn ratio(&self, row: &Row) -> Option<f64> {
+        let column = &self.case.kind.columns()[0];
+        Some(row.median(column)? / self.rows.first()?.median(column)?)
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "### {}\n", self.title)?;
-        if let Some(goal) = self.goal {
-            writeln!(f, "To be reached by sockeye: at most {goal:.2}.\n")?;
+        writeln!(f, "### {}\n", self.case.title)?;
+        if let Some(goal) = self.case.goal {
+            writeln!(f, "To be reached by sockeye: {goal}.\n")?;
         }
-        let has_wire = self.rows.iter().any(|(_, samples)| samples[0].wire.is_some());
-        let (wire, rule) = if has_wire { (" B on the wire |", "---|") } else { ("", "") };
-        writeln!(f, "| server | CPU, µs | ratio | per second | p99, µs |{wire}")?;
-        writeln!(f, "|---|---|---|---|---|{rule}")?;
-        let reference = self.reference();
-        for (name, samples) in &self.rows {
-            let cpu = median(samples, |sample| sample.cpu_us);
-            let rate = median(samples, |sample| sample.per_second);
-            let p99 = median(samples, |sample| sample.p99_us);
-            write!(f, "| {name} | {cpu:.2} | {:.2} | {rate:.0} | {p99:.0} |", cpu / reference)?;
-            if has_wire {
-                write!(f, " {:.0} |", median(samples, |sample| sample.wire.unwrap_or(f64::NAN)))?;
+        let columns = self.columns();
+        let has_ratio = self.case.kind == Kind::Speed;
+        let mut headings: Vec<&str> = columns.iter().map(|column| column.heading).collect();
+        if has_ratio {
+            headings.insert(1.min(headings.len()), "ratio");
+        }
+        writeln!(f, "| server | {} |", headings.join(" | "))?;
+        writeln!(f, "|---|{}", "---|".repeat(headings.len()))?;
+        for row in &self.rows {
+            let mut cells: Vec<String> =
+                columns.iter().map(|column| cell(row.median(column), column.digits)).collect();
+            if has_ratio {
+                cells.insert(1.min(cells.len()), cell(self.ratio(row), 2));
             }
-            writeln!(f)?;
+            writeln!(f, "| {} | {} |", row.server, cells.join(" | "))?;
         }
-        Ok(())
+        self.rows.iter().try_for_each(|row| row.write_failures(f))
     }
 }
 
-fn median(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
-    let mut values: Vec<f64> = samples.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+impl Row {
+    /// The median, if there are samples and they have this figure.
+    fn median(&self, column: &Column) -> Option<f64> {
+        let mut values: Vec<f64> =
+            self.samples.iter().filter_map(|sample| column.of(sample)).collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        match values.len() {
+            0 => None,
+            odd if odd % 2 == 1 => Some(values[middle]),
+            _ => Some((values[middle - 1] + values[middle]) / 2.0),
+        }
+    }
+
+    fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(last) = self.failures.last() else { return Ok(()) };
+        let (failed, all) = (self.failures.len(), self.failures.len() + self.samples.len());
+        writeln!(f, "\n{} failed in {failed} of {all} rounds: {last}.", self.server)
+    }
+}
+
+/// A figure, or a dash where there is none.
+fn cell(figure: Option<f64>, digits: usize) -> String {
+    figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.digits$}"))
 }
 
 /// Puts the tables into `docs/performance.md`, with the machine and the command.
-pub(super) fn write(tables: &[Table], command: &str) -> Result<()> {
+pub(super) fn write(tables: &[String], command: &str) -> Result<()> {
     let path = shell::root().join("docs/performance.md");
     let page = fs::read_to_string(&path)?;
     let marked = || {

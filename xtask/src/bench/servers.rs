@@ -21,14 +21,18 @@ enum Kind {
     Sockeye(&'static [&'static str], &'static str),
     /// `sockeye-peers` with this name.
     Peer(&'static str),
+    /// `sockeye-peers-zlib` with this name.
+    ZlibPeer(&'static str),
     /// `benches/peers/node.mjs` with this argument.
     Node(&'static str),
-    /// `benches/peers/echo.py`.
-    Python,
+    /// A program in `benches/peers` with these arguments.
+    Python(&'static [&'static str]),
 }
 
 const ECHO: &[&str] = &["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--deflate", "off"];
 const DEFLATE: &[&str] = &["echo", "--listen", "127.0.0.1:0", "--workers", "1"];
+const TAKEOVER: &[&str] =
+    &["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--deflate", "takeover"];
 const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
 
 /// Those that send every message back.
@@ -38,18 +42,59 @@ pub(super) const ECHO_SERVERS: &[Server] = &[
     Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") },
     Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets") },
     Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },
+    Server { name: "wtx", kind: Kind::Peer("wtx") },
+    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws") },
     Server { name: "yawc", kind: Kind::Peer("yawc") },
     Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
     Server { name: "tokio-tungstenite, batched", kind: Kind::Peer("tokio-tungstenite-batched") },
     Server { name: "axum", kind: Kind::Peer("axum") },
+    Server { name: "web-socket", kind: Kind::Peer("web-socket") },
+    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet") },
+    Server { name: "soketto", kind: Kind::ZlibPeer("soketto") },
+    Server { name: "picows", kind: Kind::Python(&["picows_echo.py"]) },
     Server { name: "Node ws", kind: Kind::Node("echo") },
-    Server { name: "Python websockets", kind: Kind::Python },
+    Server { name: "Python websockets", kind: Kind::Python(&["echo.py"]) },
 ];
 
-/// Those that compress.
+/// Those that compress, each message by itself.
 pub(super) const DEFLATE_SERVERS: &[Server] = &[
     Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") },
+    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws-deflate") },
+    Server { name: "wtx", kind: Kind::Peer("wtx-deflate") },
     Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
+    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
+    Server { name: "soketto", kind: Kind::ZlibPeer("soketto-deflate") },
+    Server { name: "Node ws", kind: Kind::Node("deflate") },
+    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) },
+];
+
+/// Those that compress with earlier messages in mind; wtx and soketto know only the other way.
+pub(super) const TAKEOVER_SERVERS: &[Server] = &[
+    Server { name: "sockeye", kind: Kind::Sockeye(TAKEOVER, "/") },
+    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws-deflate") },
+    Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
+    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
+    Server { name: "Node ws", kind: Kind::Node("deflate") },
+    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) },
+];
+
+/// Those that hold many connections: where speed and memory pull different ways, tuned for memory.
+pub(super) const MEMORY_SERVERS: &[Server] = &[
+    Server { name: "limit-echo", kind: Kind::Peer("limit-echo") },
+    Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") },
+    Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets") },
+    Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },
+    Server { name: "wtx", kind: Kind::Peer("wtx") },
+    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws") },
+    Server { name: "yawc, small buffers", kind: Kind::Peer("yawc-small") },
+    Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
+    Server { name: "axum", kind: Kind::Peer("axum") },
+    Server { name: "web-socket", kind: Kind::Peer("web-socket") },
+    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet") },
+    Server { name: "soketto", kind: Kind::ZlibPeer("soketto") },
+    Server { name: "picows", kind: Kind::Python(&["picows_echo.py"]) },
+    Server { name: "Node ws", kind: Kind::Node("echo") },
+    Server { name: "Python websockets", kind: Kind::Python(&["echo.py"]) },
 ];
 
 /// Those that send every message to all.
@@ -98,6 +143,11 @@ impl Server {
                 command.arg(name);
                 command
             }
+            Kind::ZlibPeer(name) => {
+                let mut command = release("sockeye-peers-zlib")?;
+                command.arg(name);
+                command
+            }
             Kind::Node(argument) => {
                 let mut command = on_processor("0", "node");
                 // Its packages are found from where its input comes from.
@@ -107,10 +157,10 @@ impl Server {
                 command.current_dir(shell::root().join("tests"));
                 command
             }
-            Kind::Python => {
+            Kind::Python(arguments) => {
                 let python = shell::target()?.join("python/bin/python");
                 let mut command = on_processor("0", &python.to_string_lossy());
-                command.arg("benches/peers/echo.py");
+                command.args(arguments).current_dir(shell::root().join("benches/peers"));
                 command
             }
         })
@@ -119,7 +169,7 @@ impl Server {
     fn path(&self) -> &'static str {
         match self.kind {
             Kind::Sockeye(_, path) => path,
-            Kind::Peer(_) | Kind::Node(_) | Kind::Python => "/",
+            _ => "/",
         }
     }
 }
