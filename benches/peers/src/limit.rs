@@ -23,6 +23,8 @@ const BUFFER: usize = 512 * 1024;
 struct Connection {
     stream: TcpStream,
     is_open: bool,
+    /// Whether a Close has come: it goes back, and that is all.
+    is_closed: bool,
     /// The beginning of a frame that has not come whole.
     partial: Vec<u8>,
     /// What the socket did not take.
@@ -52,7 +54,9 @@ pub(crate) fn run(work: Work) -> io::Result<()> {
                 let both = interest | epoll::EventFlags::OUT | epoll::EventFlags::ET;
                 epoll::add(&poll, stream.as_fd(), epoll::EventData::new_u64(id), both)?;
                 let (partial, unsent) = (Vec::new(), Vec::new());
-                connections.insert(id, Connection { stream, is_open: false, partial, unsent });
+                let (is_open, is_closed) = (false, false);
+                let new = Connection { stream, is_open, is_closed, partial, unsent };
+                connections.insert(id, new);
                 continue;
             }
             let Some(connection) = connections.get_mut(&id) else { continue };
@@ -61,7 +65,7 @@ pub(crate) fn run(work: Work) -> io::Result<()> {
             if work == Work::FanOut && connection.is_open && !out.starts_with(b"HTTP") {
                 to_all.append(&mut out);
             }
-            if !lives || connection.write(&out).is_err() {
+            if connection.write(&out).is_err() || !lives {
                 connections.remove(&id);
             }
         }
@@ -89,8 +93,8 @@ impl Connection {
                         whole.drain(..used);
                         self.partial = whole;
                     }
-                    if is_all {
-                        return true;
+                    if is_all || self.is_closed {
+                        return !self.is_closed;
                     }
                 }
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
@@ -108,6 +112,7 @@ impl Connection {
             used = end;
         }
         while let Some(length) = echo(&mut bytes[used..], out) {
+            self.is_closed |= is_close(bytes[used]);
             used += length;
         }
         used
@@ -136,7 +141,7 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
 
 /// The frame at the beginning of `bytes`, unmasked and put into `out` as a server sends it; its
 /// length, if it has come whole.
-fn echo(bytes: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
+pub(crate) fn echo(bytes: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
     let (first, short) = (*bytes.first()?, *bytes.get(1)? & 0x7F);
     let (header, length) = match short {
         126 => (4, u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?).into()),
@@ -150,6 +155,11 @@ fn echo(bytes: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
     out.extend_from_slice(&bytes[2..header]);
     out.extend_from_slice(&bytes[header + 4..header + 4 + length]);
     Some(header + 4 + length)
+}
+
+/// Whether the frame that begins so is a Close (RFC 6455 §5.2).
+pub(crate) fn is_close(first: u8) -> bool {
+    first & 0x0F == 8
 }
 
 fn unmask(payload: &mut [u8], key: [u8; 4]) {

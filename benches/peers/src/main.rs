@@ -2,17 +2,17 @@
 //! `sockeye-peers NAME` listens on a free port and says on which.
 //!
 //! `limit-echo` and `limit-fanout` are no libraries but limits: a bare epoll loop that knows just
-//! enough of WebSockets to be measured. The others do what a program of theirs would do. Those that
+//! enough of WebSockets to be measured; `tokio-bare` is the same on tokio. The others do what a program of theirs would do. Those that
 //! insist on the C zlib are in `zlib/`, lest all others that compress get it too.
 
 mod axum;
+mod bare;
 mod broadcast;
 mod fastwebsockets;
 mod handshake;
 mod limit;
 mod serve;
 mod sockudo;
-mod tcp;
 mod tokio_websockets;
 mod tungstenite;
 mod web_socket;
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
     match name.as_str() {
         "limit-echo" => limit::run(limit::Work::Echo),
         "limit-fanout" => limit::run(limit::Work::FanOut),
-        "tokio-tcp" => serve(tcp::echo),
+        "tokio-bare" => serve(bare::echo),
         "tokio-tungstenite" => serve(tungstenite::echo),
         "tokio-tungstenite-batched" => serve(tungstenite::echo_batched),
         "fastwebsockets" => serve(fastwebsockets::echo),

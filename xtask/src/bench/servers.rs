@@ -38,7 +38,7 @@ const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
 /// Those that send every message back.
 pub(super) const ECHO_SERVERS: &[Server] = &[
     Server { name: "limit-echo", kind: Kind::Peer("limit-echo") },
-    Server { name: "plain tokio TCP echo", kind: Kind::Peer("tokio-tcp") },
+    Server { name: "bare tokio", kind: Kind::Peer("tokio-bare") },
     Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") },
     Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets") },
     Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },

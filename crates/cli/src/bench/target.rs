@@ -23,7 +23,7 @@ use crate::connect::url;
 use crate::way::Way;
 
 /// How many connections come from one loopback address.
-const PER_ADDRESS: usize = 10_000;
+const PER_ADDRESS: usize = 1000;
 
 /// A connection to the server, whatever it leads through.
 pub(super) type Stream = Pin<Box<dyn Connection>>;
@@ -211,11 +211,16 @@ impl AsyncWrite for Counted {
 }
 
 /// A socket that connects from the address that this connection's number falls to.
+///
+/// Each run has addresses of its own: for a minute after another its ports are not free, and looking
+/// for one that is takes the longer the fewer there are.
 fn source(number: usize) -> io::Result<TcpSocket> {
+    let group = u32::try_from(number / PER_ADDRESS).unwrap_or_default();
+    let run = Ipv4Addr::new(127, 1 + (std::process::id() % 250) as u8, 0, 0);
+    let address = Ipv4Addr::from_bits(run.to_bits() + 1 + group % 0xFFFE);
     let socket = TcpSocket::new_v4()?;
-    let host = u8::try_from(2 + number / PER_ADDRESS % 250).unwrap_or(2);
     // Port 0 with a fixed address takes a port at once, from fewer than connect() could take.
     socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)))?;
+    socket.bind(SocketAddr::from((address, 0)))?;
     Ok(socket)
 }
