@@ -1,7 +1,7 @@
-// Node's `ws`: `node node.mjs echo`, `deflate` or `fanout`, run where `ws` is installed.
+// Node's `ws`, run where that is installed; the last argument is `echo`, `deflate` or `fanout`.
 import { WebSocketServer } from 'ws';
 
-const work = process.argv[2];
+const work = process.argv.at(-1);
 // It compresses as clients offer; its own threshold of 1 KiB would leave our messages as they are.
 const perMessageDeflate = work === 'deflate' && { threshold: 0 };
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate });
