@@ -2,8 +2,9 @@
 //! `sockeye-peers NAME` listens on a free port and says on which.
 //!
 //! `limit-echo` and `limit-fanout` are no libraries but limits: a bare epoll loop that knows just
-//! enough of WebSockets to be measured; `tokio-bare` is the same on tokio. The others do what a program of theirs would do. Those that
-//! insist on the C zlib are in `zlib/`, lest all others that compress get it too.
+//! enough of WebSockets to be measured; `tokio-bare` is the same on tokio. The others do what a
+//! program of theirs would do. Those that insist on the C zlib are in `zlib/`, lest all others that
+//! compress get it too.
 
 mod axum;
 mod bare;

@@ -9,6 +9,7 @@ mod measure;
 mod report;
 mod servers;
 
+use std::io::{Write as _, stdout};
 use std::process::Command;
 
 use anyhow::Result;
@@ -50,8 +51,7 @@ pub(crate) struct Options {
 /// Measures, prints a table for each case as it is done, and writes them down if asked to.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
-        list();
-        return Ok(());
+        return list();
     }
     build()?;
     raise_file_limit();
@@ -67,12 +67,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn list() {
+fn list() -> Result<()> {
+    let mut out = stdout().lock();
     for case in CASES {
-        println!("{:17} {}", case.name, case.title);
         let servers: Vec<&str> = case.servers().map(|server| server.name).collect();
-        println!("{:17}   {}", "", servers.join("; "));
+        writeln!(out, "{:17} {}\n{:17}   {}", case.name, case.title, "", servers.join("; "))?;
     }
+    Ok(())
 }
 
 /// Builds the program and its peers, and installs those of Node and Python.
