@@ -61,6 +61,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_length_is_masked_alike_at_every_address_and_offset() {
+        let key = [0x12, 0x34, 0x56, 0x78];
+        let longest = WORTH_ALIGNING + 2 * LINE;
+        let zeroes = vec![0; LINE + longest];
+        for offset in 0..4 {
+            let mut definition = vec![0; longest];
+            one_by_one(&mut definition, key, offset);
+            for start in 0..LINE {
+                for length in 0..=longest {
+                    let mut payload = zeroes.clone();
+                    apply_mask(&mut payload[start..start + length], key, offset);
+                    let (before, rest) = payload.split_at(start);
+                    let (masked, after) = rest.split_at(length);
+                    assert_eq!(masked, &definition[..length], "{length} at {start}, {offset}");
+                    assert_eq!((before, after), (&zeroes[..start], &zeroes[start + length..]));
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn w095_masking_equals_its_definition_at_every_length_offset_and_address(
