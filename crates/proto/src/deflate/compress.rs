@@ -10,18 +10,38 @@ use super::{
 
 /// What the codec is asked to leave free in the output, so that it does not repeat a flush's end.
 const ROOM: usize = 16;
-/// How many symbols a block may have, as a power of two less 6: 16,384 where the thread lends the
-/// memory, 2,048 where the connection holds it.
-const MEMORY_LENT: i32 = 8;
-const MEMORY_HELD: i32 = 5;
 
 /// What a compressor is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) window: WindowBits,
     pub(super) level: u8,
-    /// Whether a connection holds it from message to message.
-    pub(super) held: bool,
+    pub(super) blocks: Blocks,
+}
+
+/// How many symbols a block may have. The codec has three bytes for each, and clears them all for
+/// each block, however short it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocks {
+    /// 2,047: for messages that cannot have more, and where the connection holds the memory.
+    Short,
+    /// 16,383: where the thread lends the memory.
+    Long,
+}
+
+impl Blocks {
+    /// Those that a message all alone should have.
+    pub(super) fn for_length(length: usize) -> Self {
+        if length < 2047 { Self::Short } else { Self::Long }
+    }
+
+    /// The number of symbols as the codec wants it: a power of two, less 6.
+    fn memory_level(self) -> i32 {
+        match self {
+            Self::Short => 5,
+            Self::Long => 8,
+        }
+    }
 }
 
 /// One stream of DEFLATE being written.
@@ -38,7 +58,7 @@ impl Compressor {
         let config = zlib_rs::DeflateConfig {
             level: i32::from(setting.level.clamp(1, 9)),
             window_bits: -i32::from(window), // negative: without a header
-            mem_level: if setting.held { MEMORY_HELD } else { MEMORY_LENT },
+            mem_level: setting.blocks.memory_level(),
             ..zlib_rs::DeflateConfig::default()
         };
         Self { deflate: Deflate::new_with_config(config), setting }
@@ -97,7 +117,8 @@ impl Compressor {
 /// The sending direction of a connection.
 pub(crate) struct Outbound {
     takeover: bool,
-    setting: Setting,
+    window: WindowBits,
+    level: u8,
     /// The connection's own, with context takeover; made for the first message.
     held: Option<Box<Compressor>>,
     /// The thread's, while a message is being sent in fragments.
@@ -106,14 +127,17 @@ pub(crate) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(direction: Direction, level: u8) -> Self {
-        let takeover = direction.takeover;
-        let setting = Setting { window: direction.window, level, held: takeover };
-        Self { takeover, setting, held: None, lent: None }
+        let (takeover, window) = (direction.takeover, direction.window);
+        Self { takeover, window, level, held: None, lent: None }
+    }
+
+    fn setting(&self, blocks: Blocks) -> Setting {
+        Setting { window: self.window, level: self.level, blocks }
     }
 
     /// Whether a message prepared with an empty window of 2^15 bytes may be sent as it is.
     pub(crate) fn takes_prepared(&self, length: usize) -> bool {
-        let window = self.setting.window;
+        let window = self.window;
         !self.takeover && (window == WindowBits::MAX || length <= window.bytes())
     }
 
@@ -122,10 +146,10 @@ impl Outbound {
     pub(crate) fn message(&mut self, payload: &[u8], send: impl FnOnce(&[u8])) -> bool {
         let mut scratch = pool::scratch();
         let length = if self.takeover {
-            let held = self.held.get_or_insert_with(|| Box::new(Compressor::new(self.setting)));
-            held.compress_last(payload, &mut scratch)
+            self.held().compress_last(payload, &mut scratch)
         } else {
-            compress_alone(self.setting, payload, &mut scratch)
+            let blocks = Blocks::for_length(payload.len());
+            compress_alone(self.setting(blocks), payload, &mut scratch)
         };
         // With context takeover the message is in the window now, and so the peer must get it.
         let useful = self.takeover || length < payload.len();
@@ -139,9 +163,9 @@ impl Outbound {
     /// Compresses the next fragment of a message and hands the result to `send`.
     pub(crate) fn fragment(&mut self, payload: &[u8], last: bool, send: impl FnOnce(&[u8])) {
         let mut scratch = pool::scratch();
-        let setting = self.setting;
+        let setting = self.setting(Blocks::Long);
         let compressor = if self.takeover {
-            self.held.get_or_insert_with(|| Box::new(Compressor::new(setting)))
+            self.held()
         } else {
             self.lent.get_or_insert_with(|| Box::new(pool::compressor(setting)))
         };
@@ -155,6 +179,11 @@ impl Outbound {
         if last && let Some(lent) = self.lent.take() {
             pool::keep_compressor(*lent);
         }
+    }
+
+    fn held(&mut self) -> &mut Box<Compressor> {
+        let setting = self.setting(Blocks::Short);
+        self.held.get_or_insert_with(|| Box::new(Compressor::new(setting)))
     }
 
     #[cfg(test)]

@@ -3,6 +3,8 @@
 //! The limit is checked inside the loop, on what comes out, a chunk at a time: how much a few bytes
 //! claim to expand to makes no difference.
 
+use std::collections::VecDeque;
+
 use bytes::BytesMut;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
@@ -25,13 +27,13 @@ pub(crate) struct Inbound {
     /// How far back the next message may refer: the peer's window, or 0 without context takeover.
     reach: usize,
     /// The last bytes that compressed messages came to, `reach` of them at most.
-    history: Vec<u8>,
+    history: VecDeque<u8>,
 }
 
 impl Inbound {
     pub(super) fn new(direction: Direction) -> Self {
         let reach = if direction.takeover { direction.window.bytes() } else { 0 };
-        Self { reach, history: Vec::new() }
+        Self { reach, history: VecDeque::new() }
     }
 
     /// Adds a message that was compressed.
@@ -56,7 +58,7 @@ pub(crate) struct Inflation {
     has_more: bool,
     restarts: usize,
     /// The last bytes that were taken out of the output while the message goes on, 32 KiB at most.
-    taken_out: Vec<u8>,
+    taken_out: VecDeque<u8>,
 }
 
 /// How much may come out.
@@ -75,7 +77,7 @@ impl Inflation {
     pub(crate) fn new(inbound: &Inbound) -> Result<Self, Failure> {
         let mut inflater = pool::inflater();
         set_window(&mut inflater, &inbound.history)?;
-        let taken_out = Vec::new();
+        let taken_out = VecDeque::new();
         Ok(Self { inflater, begun: false, ended: false, has_more: false, restarts: 0, taken_out })
     }
 
@@ -135,8 +137,8 @@ impl Inflation {
             }
         }
         pool::keep_inflater(self.inflater);
-        inbound.remember(&self.taken_out);
-        inbound.remember(output);
+        let (first, second) = self.taken_out.as_slices();
+        [first, second, output].into_iter().for_each(|bytes| inbound.remember(bytes));
         Ok(())
     }
 
@@ -193,16 +195,19 @@ impl Inflation {
         self.ended = false;
         self.inflater.reset(false);
         let reach = WindowBits::MAX.bytes();
-        let mut window = Vec::with_capacity(reach);
-        for bytes in [&inbound.history, &self.taken_out, &output[..]] {
-            keep_last(&mut window, bytes, reach);
+        let mut window = VecDeque::with_capacity(reach);
+        for bytes in [&inbound.history, &self.taken_out] {
+            let (first, second) = bytes.as_slices();
+            keep_last(&mut window, first, reach);
+            keep_last(&mut window, second, reach);
         }
+        keep_last(&mut window, output, reach);
         set_window(&mut self.inflater, &window)
     }
 }
 
-/// Adds bytes to those kept, of which the last `most` stay.
-fn keep_last(kept: &mut Vec<u8>, bytes: &[u8], most: usize) {
+/// Adds bytes to those kept, of which the last `most` stay. None of them is moved for it.
+fn keep_last(kept: &mut VecDeque<u8>, bytes: &[u8], most: usize) {
     let fresh = &bytes[bytes.len().saturating_sub(most)..];
     let stays = kept.len().min(most - fresh.len());
     kept.drain(..kept.len() - stays);
@@ -211,13 +216,14 @@ fn keep_last(kept: &mut Vec<u8>, bytes: &[u8], most: usize) {
         let capacity = needed.max(2 * stays).min(most);
         kept.reserve_exact(capacity - stays);
     }
-    kept.extend_from_slice(fresh);
+    kept.extend(fresh);
 }
 
 /// Gives a fresh inflater what its input may refer back to.
-fn set_window(inflater: &mut Inflate, window: &[u8]) -> Result<(), Failure> {
-    if window.is_empty() {
-        return Ok(());
+fn set_window(inflater: &mut Inflate, window: &VecDeque<u8>) -> Result<(), Failure> {
+    let (first, second) = window.as_slices();
+    for bytes in [first, second].into_iter().filter(|bytes| !bytes.is_empty()) {
+        inflater.set_dictionary(bytes).map_err(|_| Violation::Compression)?;
     }
-    inflater.set_dictionary(window).map(drop).map_err(|_| Violation::Compression.into())
+    Ok(())
 }

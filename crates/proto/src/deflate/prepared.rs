@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     DeflateConfig,
-    compress::{Setting, compress_alone},
+    compress::{Blocks, Setting, compress_alone},
     params::WindowBits,
     pool,
 };
@@ -97,7 +97,8 @@ impl Prepared {
         let shared = &self.shared;
         let compress = || {
             let payload = shared.message.as_bytes();
-            let setting = Setting { window: WindowBits::MAX, level: shared.level, held: false };
+            let blocks = Blocks::for_length(payload.len());
+            let setting = Setting { window: WindowBits::MAX, level: shared.level, blocks };
             let mut scratch = pool::scratch();
             let length = compress_alone(setting, payload, &mut scratch);
             let frame =

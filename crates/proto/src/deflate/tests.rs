@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::{
-    compress::Setting,
+    compress::{Blocks, Setting},
     params::{Direction, WindowBits},
     *,
 };
@@ -217,7 +217,7 @@ fn with_takeover_the_compressor_is_made_on_first_use_and_can_be_given_up() {
 
 #[test]
 fn the_pool_keeps_few_and_gives_them_out_empty() {
-    let setting = Setting { window: WindowBits::MAX, level: 5, held: false };
+    let setting = Setting { window: WindowBits::MAX, level: 5, blocks: Blocks::Long };
     let mut first = Vec::new();
     let lent: Vec<_> = (0..20).map(|_| pool::compressor(setting)).collect();
     lent.into_iter().for_each(pool::keep_compressor);
