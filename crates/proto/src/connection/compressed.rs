@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Connection, Role, State};
+use super::{Connection, State};
 use crate::{
     deflate::{DeflateAgreement, Deflation, Prepared},
     error::Misuse,
-    frame::{Header, Opcode},
+    frame::Opcode,
     message::{Message, MessageKind},
 };
 
@@ -69,9 +69,8 @@ impl Connection {
                 let (role, outbox) = (&mut self.role, &mut self.outbox);
                 deflate.outbound.fragment(&payload, last, |fragment| {
                     // RSV1 stands on the first frame only (RFC 7692 §6.1).
-                    let header =
-                        header(role, last, opcode != Opcode::Continuation, opcode, fragment);
-                    outbox.push_copy(&header, fragment);
+                    let rsv1 = opcode != Opcode::Continuation;
+                    outbox.push_copy(&role.header(last, rsv1, opcode, fragment), fragment);
                 });
             }
             _ => self.queue_frame(last, opcode, payload),
@@ -152,11 +151,7 @@ impl Connection {
         }
         let (role, outbox) = (&mut self.role, &mut self.outbox);
         deflate.outbound.message(payload, |compressed| {
-            outbox.push_copy(&header(role, true, true, opcode, compressed), compressed);
+            outbox.push_copy(&role.header(true, true, opcode, compressed), compressed);
         })
     }
-}
-
-fn header(role: &mut Role, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8]) -> Header {
-    Header { fin, rsv1, opcode, mask: role.next_mask(), length: payload.len() as u64 }
 }

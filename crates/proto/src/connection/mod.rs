@@ -5,8 +5,10 @@ mod compressed;
 mod outbox;
 mod parts;
 mod receiver;
+mod spare;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::{
     fmt,
@@ -17,7 +19,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::outbox::Outbox;
-use self::receiver::{Received, Receiver};
+use self::{
+    receiver::{Received, Receiver},
+    times::Times,
+};
 use crate::{
     close::{CloseFrame, Closed, Peer},
     config::Config,
@@ -95,6 +100,11 @@ impl Role {
             Self::Server => None,
         }
     }
+
+    /// The header of the next frame.
+    fn header(&mut self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8]) -> Header {
+        Header { fin, rsv1, opcode, mask: self.next_mask(), length: payload.len() as u64 }
+    }
 }
 
 /// An open WebSocket connection, without I/O.
@@ -129,30 +139,30 @@ pub struct Connection {
     receiver: Receiver,
     /// How many bytes the input buffer had when we last looked, to tell when more have come.
     input_seen: usize,
-    last_received: Instant,
-    message_began: Option<Instant>,
+    times: Times,
 
     // Sending.
+    /// Its mark stands behind the last pong.
     outbox: Outbox,
     /// The fragmented message that is being sent: its kind, and whether it is compressed.
     fragmented: Option<(MessageKind, bool)>,
     /// The latest ping not yet answered, because the pong before it is not yet written.
-    pong_due: Option<Bytes>,
-    /// The outbox's position after the last pong.
-    pong_end: u64,
-    ping_sent: Option<Instant>,
-    /// The same ping until its own pong comes, whatever else comes before.
-    keepalive_began: Option<Instant>,
-    keepalive_latency: Option<Duration>,
+    pong_due: Option<Box<[u8]>>,
 
     // Ending.
-    ending: Option<Box<Closed>>,
-    /// When the peer must have answered our Close, and have ended the transport.
-    close_deadline: Option<Instant>,
-    reported: bool,
+    ending: Option<Box<Ending>>,
     eof: bool,
     /// The transport is of no more use.
     over: bool,
+}
+
+/// What there is to know once the closing handshake has begun, or the connection has failed.
+struct Ending {
+    closed: Closed,
+    /// When the peer must have answered our Close, and have ended the transport.
+    deadline: Option<Instant>,
+    /// Whether the application was told.
+    reported: bool,
 }
 
 /// Getters.
@@ -174,7 +184,8 @@ impl Connection {
 
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<&Closed> {
-        self.ending.as_deref().filter(|_| self.state == State::Closed)
+        let ending = self.ending.as_deref().filter(|_| self.state == State::Closed)?;
+        Some(&ending.closed)
     }
 
     /// Whether nothing is begun and nothing left to report: without more input, or its end, there is
@@ -190,9 +201,9 @@ impl Connection {
 
     /// The round-trip time of the last keepalive ping whose pong has come; `None` before the first.
     ///
-    /// A pong counts from when it is found in the input.
+    /// A pong counts from when it is found in the input. In whole microseconds.
     pub fn keepalive_latency(&self) -> Option<Duration> {
-        self.keepalive_latency
+        self.times.latency()
     }
 
     /// How many bytes are missing from the frame that is being received in place, beyond the
@@ -235,15 +246,13 @@ impl Connection {
     /// Call it before [`handle_timeout`](Self::handle_timeout) in that case, so that the peer is not
     /// given up for an answer that may be waiting in the transport.
     pub fn handle_paused(&mut self, now: Instant) {
-        self.last_received = now;
-        self.ping_sent = None;
-        self.message_began = self.message_began.map(|_| now);
+        self.times.paused(now);
     }
 
     /// Time has passed: call it at the [deadline](Self::poll_timeout), or whenever.
     pub fn handle_timeout(&mut self, now: Instant) {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if passed(self.close_deadline) {
+        if passed(self.close_deadline()) {
             self.over = true;
             if self.state != State::Closed {
                 self.fail(Failure::Deadline(Deadline::Close), Peer::Local, now);
@@ -253,12 +262,11 @@ impl Connection {
         if passed(self.message_deadline()) {
             self.fail(Failure::Deadline(Deadline::Message), Peer::Local, now);
         } else if passed(self.keepalive_deadline()) {
-            if self.ping_sent.is_some() {
+            if self.times.is_silent() {
                 self.fail(Failure::Deadline(Deadline::Keepalive), Peer::Local, now);
             } else {
-                self.queue_control(Opcode::Ping, Bytes::new());
-                self.ping_sent = Some(now);
-                self.keepalive_began = Some(now);
+                self.queue_control(Opcode::Ping, &[]);
+                self.times.pinged(now);
             }
         }
     }
@@ -291,13 +299,13 @@ impl Connection {
 
     /// Sends a ping with up to 125 bytes of payload.
     pub fn ping(&mut self, payload: Bytes) -> Result<(), Misuse> {
-        self.send_control(Opcode::Ping, payload)
+        self.send_control(Opcode::Ping, &payload)
     }
 
     /// Sends a pong that nobody asked for, with up to 125 bytes of payload. Pings are answered
     /// without it.
     pub fn pong(&mut self, payload: Bytes) -> Result<(), Misuse> {
-        self.send_control(Opcode::Pong, payload)
+        self.send_control(Opcode::Pong, &payload)
     }
 
     /// Starts the closing handshake (RFC 6455 §7.1.2), behind everything already queued. `None` sends
@@ -330,8 +338,7 @@ impl Connection {
             return self.report_closed();
         }
         if input.len() > self.input_seen {
-            self.last_received = now;
-            self.ping_sent = None;
+            self.times.received(now);
         }
         let rules = Rules {
             masked: !self.is_client(),
@@ -341,15 +348,18 @@ impl Connection {
         let inbound = self.deflate.as_deref_mut().map(|deflate| &mut deflate.inbound);
         let received = self.receiver.next(input, &self.config, rules, inbound);
         self.input_seen = input.len();
-        let incomplete = !input.is_empty() || self.receiver.is_inside_message();
         match received {
+            Ok(None) if input.is_empty() && !self.receiver.is_inside_message() => {
+                self.times.message_ended();
+                None
+            }
             Ok(None) => {
-                self.message_began = incomplete.then(|| self.message_began.unwrap_or(now));
+                self.times.message_goes_on(now);
                 None
             }
             Ok(Some(received)) => {
                 if !self.receiver.is_inside_message() {
-                    self.message_began = None;
+                    self.times.message_ended();
                 }
                 self.on_received(received, now)
             }
@@ -365,11 +375,12 @@ impl Connection {
     /// [`chunks_vectored`](bytes::Buf::chunks_vectored), then [`advance`](bytes::Buf::advance) by what
     /// was written.
     pub fn transmit(&mut self) -> &mut Outbox {
-        if self.outbox.written() >= self.pong_end
+        if self.pong_due.is_some()
+            && self.outbox.is_past_mark()
             && let Some(payload) = self.pong_due.take()
         {
-            self.queue_control(Opcode::Pong, payload);
-            self.pong_end = self.outbox.end();
+            self.queue_control(Opcode::Pong, &payload);
+            self.outbox.mark();
         }
         &mut self.outbox
     }
@@ -397,7 +408,7 @@ impl Connection {
         if self.over {
             return None;
         }
-        [self.close_deadline, self.message_deadline(), self.keepalive_deadline()]
+        [self.close_deadline(), self.message_deadline(), self.keepalive_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -413,18 +424,11 @@ impl Connection {
             deflate: None,
             receiver: Receiver::default(),
             input_seen: 0,
-            last_received: now,
-            message_began: None,
+            times: Times::new(now),
             outbox: Outbox::default(),
             fragmented: None,
             pong_due: None,
-            pong_end: 0,
-            ping_sent: None,
-            keepalive_began: None,
-            keepalive_latency: None,
             ending: None,
-            close_deadline: None,
-            reported: false,
             eof: false,
             over: false,
         }
@@ -435,20 +439,21 @@ impl Connection {
             Received::Message(message) => Some(Event::Message(message)),
             Received::Part(part) => {
                 // Each part has the time that a whole message has.
-                self.message_began = (!part.last).then_some(now);
+                match part.last {
+                    true => self.times.message_ended(),
+                    false => self.times.message_begins(now),
+                }
                 Some(Event::Part(part))
             }
             Received::Ping(payload) => {
                 // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
-                self.pong_due = Some(Bytes::copy_from_slice(&payload));
+                self.pong_due = Some(payload[..].into());
                 self.transmit();
                 Some(Event::Ping(payload))
             }
             Received::Pong(payload) => {
-                if payload.is_empty()
-                    && let Some(began) = self.keepalive_began.take()
-                {
-                    self.keepalive_latency = Some(now - began);
+                if payload.is_empty() {
+                    self.times.ponged(now);
                 }
                 Some(Event::Pong(payload))
             }
@@ -458,7 +463,7 @@ impl Connection {
                     self.queue_close(frame.clone(), Peer::Remote, now);
                 }
                 if let Some(ending) = &mut self.ending {
-                    ending.received = Some(frame);
+                    ending.closed.received = Some(frame);
                 }
                 self.report_closed()
             }
@@ -475,9 +480,7 @@ impl Connection {
             let frame = CloseFrame::new(code, failure.to_string()).unwrap_or(code.into());
             self.queue_close(Some(frame), initiator, now);
         }
-        let ending = self.ending.get_or_insert_with(|| begin_ending(initiator));
-        ending.failure = Some(failure);
-        self.arm_close_deadline(now);
+        self.ending(initiator, now).closed.failure = Some(failure);
     }
 
     /// The end: no ping is answered any more, and of a message begun nothing is kept.
@@ -489,27 +492,33 @@ impl Connection {
     }
 
     fn report_closed(&mut self) -> Option<Event> {
-        if self.reported {
-            return None;
-        }
-        let closed = self.closed()?.clone();
-        self.reported = true;
-        Some(Event::Closed(closed))
+        let ending = self.ending.as_deref_mut().filter(|ending| !ending.reported)?;
+        ending.reported = true;
+        Some(Event::Closed(ending.closed.clone()))
     }
 
     fn queue_close(&mut self, frame: Option<CloseFrame>, initiator: Peer, now: Instant) {
-        let mut body = BytesMut::new();
+        let mut body = Vec::new();
         if let Some(frame) = &frame {
             body.extend_from_slice(&frame.code().as_u16().to_be_bytes());
             body.extend_from_slice(frame.reason().as_bytes());
         }
-        self.queue_control(Opcode::Close, body.freeze());
-        let ending = self.ending.get_or_insert_with(|| begin_ending(initiator));
-        ending.sent = Some(frame);
-        self.arm_close_deadline(now);
+        self.queue_control(Opcode::Close, &body);
+        self.ending(initiator, now).closed.sent = Some(frame);
     }
 
-    fn send_control(&mut self, opcode: Opcode, payload: Bytes) -> Result<(), Misuse> {
+    /// The end, which begins now if it has not begun. All deadlines are absolute: this one is set
+    /// once. One too far away to be told is none.
+    fn ending(&mut self, initiator: Peer, now: Instant) -> &mut Ending {
+        let timeout = self.config.close_timeout;
+        self.ending.get_or_insert_with(|| {
+            let closed = Closed { initiator, sent: None, received: None, failure: None };
+            let deadline = now.checked_add(timeout);
+            Box::new(Ending { closed, deadline, reported: false })
+        })
+    }
+
+    fn send_control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), Misuse> {
         if self.state != State::Open {
             return Err(Misuse::Closing);
         }
@@ -520,38 +529,29 @@ impl Connection {
         Ok(())
     }
 
-    fn queue_control(&mut self, opcode: Opcode, payload: Bytes) {
-        self.queue_frame(true, opcode, payload);
+    fn queue_control(&mut self, opcode: Opcode, payload: &[u8]) {
+        let header = self.role.header(true, false, opcode, payload);
+        self.outbox.push_copy(&header, payload);
     }
 
     fn queue_frame(&mut self, fin: bool, opcode: Opcode, payload: Bytes) {
-        let mask = self.role.next_mask();
-        let length = payload.len() as u64;
-        self.outbox.push(&Header { fin, rsv1: false, opcode, mask, length }, payload);
+        let header = self.role.header(fin, false, opcode, &payload);
+        self.outbox.push(&header, payload);
     }
 
-    /// All deadlines are absolute: the closing one is set once. One too far away to be told is none.
-    fn arm_close_deadline(&mut self, now: Instant) {
-        let deadline = now.checked_add(self.config.close_timeout);
-        self.close_deadline = self.close_deadline.or(deadline);
+    fn close_deadline(&self) -> Option<Instant> {
+        self.ending.as_ref()?.deadline
     }
 
     fn message_deadline(&self) -> Option<Instant> {
         let timeout = self.config.message_timeout.filter(|_| self.state != State::Closed)?;
-        self.message_began?.checked_add(timeout)
+        self.times.message_deadline(timeout)
     }
 
     fn keepalive_deadline(&self) -> Option<Instant> {
         let keepalive = self.config.keepalive.filter(|_| self.state == State::Open)?;
-        match self.ping_sent {
-            Some(sent) => sent.checked_add(keepalive.timeout),
-            None => self.last_received.checked_add(keepalive.interval),
-        }
+        self.times.keepalive_deadline(keepalive)
     }
-}
-
-fn begin_ending(initiator: Peer) -> Box<Closed> {
-    Box::new(Closed { initiator, sent: None, received: None, failure: None })
 }
 
 impl fmt::Debug for Connection {

@@ -1,53 +1,72 @@
 //! What is to be transmitted: small frames side by side in one buffer, large payloads as they are.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::{collections::VecDeque, io::IoSlice, mem};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{frame::Header, mask::apply_mask};
+use super::spare;
+use crate::{
+    frame::{Header, MAX_HEADER},
+    mask::apply_mask,
+};
 
 /// From this size on a payload is not copied beside its header.
 const WORTH_SHARING: usize = 4096;
+/// What a buffer may have beyond twice what waits in it.
+const SLACK: usize = 256;
 
 /// The bytes that a connection has to transmit, in order; a [`Buf`].
 ///
 /// Empty, it holds no memory.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// What goes first: runs of small frames and large payloads.
-    segments: VecDeque<Bytes>,
+    /// What goes first, where there are large payloads.
+    segments: Option<Box<Segments>>,
     /// What goes last, and is still growing.
-    staging: BytesMut,
+    staging: Vec<u8>,
+    /// How much of the staging area was transmitted.
+    sent: usize,
+    /// How many bytes there are until the mark, if it was not passed.
+    until_mark: usize,
+}
+
+/// Runs of small frames, and large payloads.
+#[derive(Debug, Default)]
+struct Segments {
+    queue: VecDeque<Bytes>,
     length: usize,
-    written: u64,
 }
 
 impl Outbox {
     /// How many bytes are waiting.
     pub fn len(&self) -> usize {
-        self.length
+        let segments = self.segments.as_ref().map_or(0, |segments| segments.length);
+        segments + self.staging.len() - self.sent
     }
 
     /// Whether there is nothing to transmit.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
-    /// How many bytes were transmitted since the beginning.
-    pub(super) fn written(&self) -> u64 {
-        self.written
+    /// Puts the mark behind what is waiting.
+    pub(super) fn mark(&mut self) {
+        self.until_mark = self.len();
     }
 
-    /// How many bytes will have been transmitted when this is empty.
-    pub(super) fn end(&self) -> u64 {
-        self.written + self.length as u64
+    /// Whether all was transmitted that was waiting when the mark was put.
+    pub(super) fn is_past_mark(&self) -> bool {
+        self.until_mark == 0
     }
 
     /// How much memory is held.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        let segments: usize = self.segments.iter().map(Bytes::len).sum();
-        self.segments.capacity() + segments + self.staging.capacity()
+        let segments = self
+            .segments
+            .as_ref()
+            .map_or(0, |segments| segments.queue.capacity() * size_of::<Bytes>() + segments.length);
+        segments + self.staging.capacity()
     }
 
     /// Adds a frame; its payload is masked here if the header has a key.
@@ -56,9 +75,7 @@ impl Outbox {
             self.push_copy(header, &payload);
             return;
         }
-        let (bytes, size) = header.encode();
-        self.length += size;
-        self.staging.extend_from_slice(&bytes[..size]);
+        self.push_header(header, 0);
         self.push_shared(match header.mask {
             Some(key) => masked(payload, key),
             None => payload,
@@ -67,10 +84,7 @@ impl Outbox {
 
     /// Adds a frame, copying its payload.
     pub(super) fn push_copy(&mut self, header: &Header, payload: &[u8]) {
-        let (bytes, size) = header.encode();
-        self.length += size + payload.len();
-        self.staging.reserve(size + payload.len());
-        self.staging.extend_from_slice(&bytes[..size]);
+        self.push_header(header, payload.len());
         let begin = self.staging.len();
         self.staging.extend_from_slice(payload);
         if let Some(key) = header.mask {
@@ -81,19 +95,69 @@ impl Outbox {
     /// Adds a frame that is encoded already.
     pub(super) fn push_encoded(&mut self, frame: &Bytes) {
         if frame.len() < WORTH_SHARING {
-            self.length += frame.len();
+            self.reserve(frame.len());
             self.staging.extend_from_slice(frame);
         } else {
             self.push_shared(frame.clone());
         }
     }
 
-    fn push_shared(&mut self, bytes: Bytes) {
-        self.length += bytes.len();
-        if !self.staging.is_empty() {
-            self.segments.push_back(self.staging.split().freeze());
+    /// Adds a header, and makes room for so many bytes behind it.
+    fn push_header(&mut self, header: &Header, room: usize) {
+        self.reserve(MAX_HEADER + room);
+        let (bytes, size) = header.encode();
+        let end = self.staging.len() + size;
+        // To copy a few bytes too many and drop them is faster than to copy just as many as count.
+        self.staging.extend_from_slice(&bytes);
+        self.staging.truncate(end);
+    }
+
+    fn reserve(&mut self, room: usize) {
+        if self.staging.capacity() == 0 {
+            self.staging = spare::take();
         }
-        self.segments.push_back(bytes);
+        self.staging.reserve(room);
+    }
+
+    fn push_shared(&mut self, bytes: Bytes) {
+        let segments = self.segments.get_or_insert_default();
+        if self.sent < self.staging.len() {
+            segments.push(if self.staging.len() < WORTH_SHARING {
+                Bytes::copy_from_slice(&self.staging[self.sent..])
+            } else {
+                Bytes::from(mem::take(&mut self.staging)).split_off(self.sent)
+            });
+        }
+        segments.push(bytes);
+        self.clear_staging();
+    }
+
+    fn clear_staging(&mut self) {
+        self.sent = 0;
+        if self.staging.capacity() > 0 {
+            spare::give_back(mem::take(&mut self.staging));
+        }
+    }
+}
+
+impl Segments {
+    fn push(&mut self, bytes: Bytes) {
+        self.length += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
+    /// Drops what was transmitted of them; gives how much more that was.
+    fn advance(&mut self, mut count: usize) -> usize {
+        self.length = self.length.saturating_sub(count);
+        while let Some(front) = self.queue.front_mut() {
+            if count < front.len() {
+                front.advance(count);
+                return 0;
+            }
+            count -= front.len();
+            self.queue.pop_front();
+        }
+        count
     }
 }
 
@@ -106,16 +170,18 @@ fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
 
 impl Buf for Outbox {
     fn remaining(&self) -> usize {
-        self.length
+        self.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.segments.front().map_or(&self.staging, |segment| segment)
+        let first = self.segments.as_ref().and_then(|segments| segments.queue.front());
+        first.map_or(&self.staging[self.sent..], |segment| segment)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let staging = Some(&self.staging[..]).filter(|staging| !staging.is_empty());
-        let chunks = self.segments.iter().map(|segment| &segment[..]).chain(staging);
+        let segments = self.segments.iter().flat_map(|segments| &segments.queue);
+        let staging = Some(&self.staging[self.sent..]).filter(|staging| !staging.is_empty());
+        let chunks = segments.map(|segment| &segment[..]).chain(staging);
         let mut filled = 0;
         for (slice, chunk) in slices.iter_mut().zip(chunks) {
             *slice = IoSlice::new(chunk);
@@ -125,24 +191,25 @@ impl Buf for Outbox {
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.length, "cannot advance by {count}, there are {} bytes", self.length);
-        self.length -= count;
-        self.written += count as u64;
-        if self.length == 0 {
-            // An idle connection holds no buffer.
-            self.segments = VecDeque::new();
-            self.staging = BytesMut::new();
-            return;
-        }
-        while let Some(front) = self.segments.front_mut() {
-            if count < front.len() {
-                front.advance(count);
-                return;
+        let length = self.len();
+        assert!(count <= length, "cannot advance by {count}, there are {length} bytes");
+        self.until_mark = self.until_mark.saturating_sub(count);
+        if let Some(segments) = &mut self.segments {
+            count = segments.advance(count);
+            if segments.queue.is_empty() {
+                self.segments = None;
             }
-            count -= front.len();
-            self.segments.pop_front();
         }
-        self.staging.advance(count);
+        self.sent += count;
+        let waiting = self.staging.len() - self.sent;
+        if waiting == 0 {
+            self.clear_staging();
+        } else if self.staging.capacity() > 2 * waiting + SLACK {
+            // The transport does not take everything: what waits gets no more memory than it needs.
+            let rest = self.staging[self.sent..].to_vec();
+            self.clear_staging();
+            self.staging = rest;
+        }
     }
 }
 
@@ -211,7 +278,7 @@ mod tests {
                 outbox.advance(take);
             }
             assert_eq!(got, whole);
-            assert_eq!((outbox.staging.capacity(), outbox.segments.capacity()), (0, 0));
+            assert_eq!(outbox.capacity(), 0);
         }
     }
 }

@@ -35,8 +35,8 @@ pub(super) enum Received {
 
 #[derive(Default)]
 pub(super) struct Receiver {
-    /// The frame whose header was read and that is not done with.
-    frame: Option<Frame>,
+    /// The frame whose header was read and that is not done with. One that came whole never gets here.
+    frame: Option<Box<Frame>>,
     /// The message that is not complete, unless it is one frame that is received in place.
     message: Option<Box<Assembly>>,
     /// The check of the text message that is being received.
@@ -80,33 +80,26 @@ impl Receiver {
         mut inbound: Option<&mut Inbound>,
     ) -> Result<Option<Received>, Failure> {
         loop {
-            let mut frame = match self.frame.take() {
-                Some(frame) => frame,
-                None => {
-                    let Some((header, size)) = Header::decode(input, rules)? else {
-                        return Ok(None);
-                    };
-                    self.begin_frame(&header, config, inbound.as_deref())?;
-                    input.advance(size);
-                    Frame { header, taken: 0, ready: 0 }
+            let progress = if let Some(mut frame) = self.frame.take() {
+                let progress = self.take(&mut frame, input, config, inbound.as_deref_mut())?;
+                if progress.is_inside_frame() {
+                    self.frame = Some(frame);
                 }
-            };
-            let progress = if frame.header.opcode.is_control() {
-                take_control(&frame.header, input)?
-            } else if self.is_held(config) {
-                Progress::Partial
+                progress
             } else {
-                self.take_data(&mut frame, input, config, inbound.as_deref_mut())?
+                let Some((header, size)) = Header::decode(input, rules)? else { return Ok(None) };
+                self.begin_frame(&header, config, inbound.as_deref())?;
+                input.advance(size);
+                let mut frame = Frame { header, taken: 0, ready: 0 };
+                let progress = self.take(&mut frame, input, config, inbound.as_deref_mut())?;
+                if progress.is_inside_frame() {
+                    self.frame = Some(Box::new(frame));
+                }
+                progress
             };
             match progress {
-                Progress::Partial => {
-                    self.frame = Some(frame);
-                    return Ok(None);
-                }
-                Progress::Part(part) => {
-                    self.frame = Some(frame);
-                    return Ok(Some(Received::Part(part)));
-                }
+                Progress::Partial => return Ok(None),
+                Progress::Part(part) => return Ok(Some(Received::Part(part))),
                 Progress::Fragment => {}
                 Progress::Complete(received) => return Ok(Some(received)),
             }
@@ -187,7 +180,24 @@ impl Receiver {
         Ok(())
     }
 
-    /// Takes what has come of a frame of a message.
+    /// Takes what has come of a frame.
+    fn take(
+        &mut self,
+        frame: &mut Frame,
+        input: &mut BytesMut,
+        config: &Config,
+        inbound: Option<&mut Inbound>,
+    ) -> Result<Progress, Failure> {
+        if frame.header.opcode.is_control() {
+            return Ok(take_control(&frame.header, input)?);
+        }
+        if self.is_held(config) {
+            return Ok(Progress::Partial);
+        }
+        self.take_data(frame, input, config, inbound)
+    }
+
+    /// The same for one of a message.
     fn take_data(
         &mut self,
         frame: &mut Frame,
@@ -321,6 +331,13 @@ enum Progress {
     /// The frame is whole, its message is not.
     Fragment,
     Complete(Received),
+}
+
+impl Progress {
+    /// Whether the frame is to go on later.
+    fn is_inside_frame(&self) -> bool {
+        matches!(self, Self::Partial | Self::Part(_))
+    }
 }
 
 fn take_control(header: &Header, input: &mut BytesMut) -> Result<Progress, Violation> {

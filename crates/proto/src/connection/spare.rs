@@ -1,0 +1,29 @@
+//! A buffer for what is to be transmitted, lent by the thread: a connection that has written everything
+//! gives it back, and the next one to send has no need to allocate.
+//!
+//! As with what [compression](crate::deflate) borrows: no result depends on whether there is one.
+
+use std::cell::Cell;
+
+/// A buffer that has grown beyond this is freed. So many bytes are what a read of small messages
+/// comes to when each is answered.
+const MOST: usize = 32 << 10;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty buffer, with or without memory.
+pub(super) fn take() -> Vec<u8> {
+    // While the thread ends there is none.
+    SPARE.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Takes back a buffer whose contents are not needed any more.
+pub(super) fn give_back(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= MOST {
+        buffer.clear();
+        // While the thread ends it is freed.
+        let _ = SPARE.try_with(|spare| spare.set(buffer));
+    }
+}
