@@ -81,8 +81,9 @@ pub struct Rules {
     pub long_lengths: bool,
 }
 
-/// The longest header: two bytes, a 64-bit length, a masking key.
-pub(crate) const MAX_HEADER: usize = 14;
+/// Room for the longest header, which has two bytes, a 64-bit length and a masking key, and two
+/// bytes more: what a processor moves at once.
+pub(crate) const HEADER_ROOM: usize = 16;
 /// The longest payload of a control frame.
 pub(crate) const MAX_CONTROL_PAYLOAD: usize = 125;
 
@@ -134,30 +135,32 @@ impl Header {
         Ok(Some((Self { fin, rsv1, opcode, mask, length }, size)))
     }
 
+    /// Whether the frame is a message by itself, not compressed.
+    pub(crate) fn is_whole_message(&self) -> bool {
+        matches!(self.opcode, Opcode::Text | Opcode::Binary) && self.fin && !self.rsv1
+    }
+
     /// Writes the header in its shortest form; gives the bytes and how many of them count.
-    pub fn encode(&self) -> ([u8; MAX_HEADER], usize) {
-        let mut bytes = [0; MAX_HEADER];
-        bytes[0] =
-            self.opcode.bits() | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
-        let mut size = 2;
-        let short = if let Ok(short @ ..LENGTH_16) = u8::try_from(self.length) {
-            short
-        } else if let Ok(length) = u16::try_from(self.length) {
-            bytes[2..4].copy_from_slice(&length.to_be_bytes());
-            size = 4;
-            LENGTH_16
-        } else {
-            bytes[2..10].copy_from_slice(&self.length.to_be_bytes());
-            size = 10;
-            LENGTH_64
+    ///
+    /// It is put together as one number and not byte by byte, so that copying it need not wait for
+    /// each of them to be stored.
+    pub fn encode(&self) -> ([u8; HEADER_ROOM], usize) {
+        let (short, long, mut size) = match self.length {
+            0..126 => (self.length, 0, 2),
+            126..=0xffff => (LENGTH_16.into(), u64::from((self.length as u16).swap_bytes()), 4),
+            _ => (LENGTH_64.into(), self.length.swap_bytes(), 10),
         };
-        bytes[1] = short;
+        let fin = if self.fin { FIN } else { 0 };
+        let rsv1 = if self.rsv1 { RSV1 } else { 0 };
+        let first = self.opcode.bits() | fin | rsv1;
+        // The lowest byte goes first.
+        let mut number = u128::from(first) | u128::from(short) << 8 | u128::from(long) << 16;
         if let Some(key) = self.mask {
-            bytes[1] |= MASKED;
-            bytes[size..size + 4].copy_from_slice(&key);
+            number |= u128::from(MASKED) << 8;
+            number |= u128::from(u32::from_le_bytes(key)) << (8 * size);
             size += 4;
         }
-        (bytes, size)
+        (number.to_le_bytes(), size)
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::spare;
 use crate::{
-    frame::{Header, MAX_HEADER},
+    frame::{HEADER_ROOM, Header},
     mask::apply_mask,
 };
 
@@ -104,7 +104,7 @@ impl Outbox {
 
     /// Adds a header, and makes room for so many bytes behind it.
     fn push_header(&mut self, header: &Header, room: usize) {
-        self.reserve(MAX_HEADER + room);
+        self.reserve(HEADER_ROOM + room);
         let (bytes, size) = header.encode();
         let end = self.staging.len() + size;
         // To copy a few bytes too many and drop them is faster than to copy just as many as count.

@@ -88,6 +88,9 @@ impl Receiver {
                 progress
             } else {
                 let Some((header, size)) = Header::decode(input, rules)? else { return Ok(None) };
+                if let Some(message) = self.take_whole(&header, size, input, config)? {
+                    return Ok(Some(Received::Message(message)));
+                }
                 self.begin_frame(&header, config, inbound.as_deref())?;
                 input.advance(size);
                 let mut frame = Frame { header, taken: 0, ready: 0 };
@@ -178,6 +181,32 @@ impl Receiver {
             }
         }
         Ok(())
+    }
+
+    /// A message that is there in one frame, as most are: nothing has to be remembered of it.
+    #[inline]
+    fn take_whole(
+        &self,
+        header: &Header,
+        header_size: usize,
+        input: &mut BytesMut,
+        config: &Config,
+    ) -> Result<Option<Message>, Violation> {
+        let is_alone = self.message.is_none() && !self.parts_wanted && header.is_whole_message();
+        let most = (input.len() - header_size).min(config.max_message_size);
+        if !is_alone || header.length > most as u64 {
+            return Ok(None);
+        }
+        let mut payload = input.split_to(header_size + header.length as usize);
+        payload.advance(header_size);
+        unmask(header, 0, &mut payload);
+        let payload = payload.freeze();
+        Ok(Some(match header.opcode {
+            Opcode::Text => {
+                Message::Text(Text::try_from(payload).map_err(|_| Violation::InvalidUtf8)?)
+            }
+            _ => Message::Binary(payload),
+        }))
     }
 
     /// Takes what has come of a frame.

@@ -1,5 +1,5 @@
-//! What a connection remembers of time. An `Instant` takes 16 bytes and an optional one as many; so
-//! one of them is kept, and the others as nanoseconds since then.
+//! What a connection remembers of time. An `Instant` takes 16 bytes; so only those are kept that are
+//! used all the time, and the others as nanoseconds since the connection began.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::config::Keepalive;
 pub(super) struct Times {
     /// When the connection began.
     origin: Instant,
-    last_received: Moment,
+    last_received: Instant,
     message_began: Option<Moment>,
     /// When the last keepalive ping was sent.
     pinged: Option<Moment>,
@@ -32,7 +32,7 @@ impl Times {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             origin: now,
-            last_received: Moment::ORIGIN,
+            last_received: now,
             message_began: None,
             pinged: None,
             is_silent: false,
@@ -43,14 +43,14 @@ impl Times {
 
     /// Bytes have come.
     pub(super) fn received(&mut self, now: Instant) {
-        self.last_received = self.moment(now);
+        self.last_received = now;
         self.is_silent = false;
     }
 
     /// Nobody was listening until now.
     pub(super) fn paused(&mut self, now: Instant) {
         self.received(now);
-        self.message_began = self.message_began.map(|_| self.last_received);
+        self.message_began = self.message_began.map(|_| self.moment(now));
     }
 
     /// A keepalive ping is on its way.
@@ -102,7 +102,7 @@ impl Times {
     pub(super) fn keepalive_deadline(&self, keepalive: Keepalive) -> Option<Instant> {
         match self.pinged {
             Some(pinged) if self.is_silent => self.after(pinged, keepalive.timeout),
-            _ => self.after(self.last_received, keepalive.interval),
+            _ => self.last_received.checked_add(keepalive.interval),
         }
     }
 
@@ -118,8 +118,6 @@ impl Times {
 }
 
 impl Moment {
-    const ORIGIN: Self = Self(NonZeroU64::MIN);
-
     fn after_origin(time: Duration) -> Self {
         let seconds = time.as_secs().saturating_mul(1_000_000_000);
         Self(NonZeroU64::MIN.saturating_add(seconds.saturating_add(time.subsec_nanos().into())))
