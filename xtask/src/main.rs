@@ -6,6 +6,8 @@ mod chaos;
 mod conformance;
 mod fuzz;
 mod idle;
+mod micro;
+mod page;
 mod prepare;
 mod shell;
 mod test;
@@ -34,6 +36,8 @@ enum Command {
     Idle(idle::Options),
     /// Measure Sockeye beside its peers and the limits of the machine
     Bench(bench::Options),
+    /// Time the pieces that messages pass through, or count their instructions
+    Micro(micro::Options),
     /// Hop, cut and kill for long, and count what is lost, repeated or out of order
     Chaos(chaos::Options),
     /// Run the Autobahn test suite on our server and our client, for `docs/autobahn.md`
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Micro(options) => micro::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Autobahn(options) => autobahn::run(&options),
     };

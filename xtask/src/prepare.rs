@@ -10,7 +10,8 @@ use crate::shell;
 /// Something a step cannot do without.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// A cargo subcommand, by the name of its crate.
+    /// A program that cargo installs, by the name of its crate; with `@` and a version where that
+    /// matters.
     CargoTool(&'static str),
     /// Debian's Chromium.
     Chromium,
@@ -28,6 +29,8 @@ pub(crate) enum Need {
     PythonPeers,
     /// Proxies that stand in front of the server: nginx, HAProxy, Caddy.
     ReverseProxies,
+    /// Valgrind, with callgrind.
+    Valgrind,
 }
 
 /// The Python packages of the tests, and of the measurements.
@@ -43,7 +46,12 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
             Need::Node => install_node_packages()?,
             Need::Python => install_python_packages(&[TESTS])?,
             Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
-            Need::Chromium | Need::Curl | Need::OpenSsl | Need::Proxies | Need::ReverseProxies => {}
+            Need::Chromium
+            | Need::Curl
+            | Need::OpenSsl
+            | Need::Proxies
+            | Need::ReverseProxies
+            | Need::Valgrind => {}
         }
     }
     Ok(())
@@ -75,6 +83,7 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                     want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
                 }
             }
+            Need::Valgrind => want("valgrind", is_program("valgrind")),
             Need::Python | Need::PythonPeers => {
                 want("python3-venv", shell::succeeds(&mut python3(&["-c", "import ensurepip"])));
             }
@@ -103,9 +112,10 @@ fn install_debian_packages(packages: &[&str]) -> Result<()> {
         .with_context(|| format!("install these packages by hand: {names}"))
 }
 
-/// Installs a cargo subcommand with the dependencies its own lock file names.
+/// Installs a program with the dependencies its own lock file names. One that is there is left as
+/// it is, whatever its version.
 fn install_cargo_tool(name: &str) -> Result<()> {
-    if is_program(name) {
+    if is_program(name.split('@').next().unwrap_or(name)) {
         return Ok(());
     }
     shell::run(&mut shell::cargo(["install", "--locked", name]))

@@ -20,7 +20,7 @@ use self::cases::{CASES, Case};
 use self::measure::measure;
 use self::report::Table;
 use crate::prepare::{self, Need};
-use crate::shell;
+use crate::{page, shell};
 
 /// What `cargo xtask bench` is told.
 #[derive(Args)]
@@ -62,7 +62,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         tables.push(table);
     }
     if options.write {
-        report::write(&tables, &command_line(options))?;
+        let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
+        page::write("bench", &command_line(options), &tables)?;
     }
     Ok(())
 }

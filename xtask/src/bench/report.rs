@@ -1,13 +1,11 @@
 //! The tables: medians, and their ratios to the limit.
 
 use std::fmt;
-use std::fs;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::Error;
 
 use super::cases::{Case, Kind};
 use super::measure::{Column, Sample};
-use crate::shell;
 
 /// All samples of one case.
 pub(super) struct Table {
@@ -22,10 +20,6 @@ struct Row {
     /// Why there are fewer samples than rounds.
     failures: Vec<String>,
 }
-
-/// Between these lines the tables stand in `docs/performance.md`.
-const BEGIN: &str = "<!-- written by `cargo xtask bench --write` -->\n";
-const END: &str = "<!-- end of what `cargo xtask bench` writes -->\n";
 
 impl Table {
     pub(super) fn new(case: &'static Case) -> Self {
@@ -107,36 +101,4 @@ impl Row {
 /// A figure, or a dash where there is none.
 fn cell(figure: Option<f64>, digits: usize) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.digits$}"))
-}
-
-/// Puts the tables into `docs/performance.md`, with the machine and the command.
-pub(super) fn write(tables: &[String], command: &str) -> Result<()> {
-    let path = shell::root().join("docs/performance.md");
-    let page = fs::read_to_string(&path)?;
-    let marked = || {
-        let (before, rest) = page.split_once(BEGIN)?;
-        Some((before, rest.split_once(END)?.1))
-    };
-    let (before, after) = marked().context("docs/performance.md has lost its marks")?;
-    let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
-    let machine = machine()?;
-    fs::write(
-        &path,
-        format!("{before}{BEGIN}\n{machine}\n\n```sh\n{command}\n```\n\n{tables}{END}{after}"),
-    )
-    .context("docs/performance.md can not be written")
-}
-
-/// The day, the machine and the compiler.
-fn machine() -> Result<String> {
-    let day = shell::output(&mut shell::command("date", ["+%-d %B %Y"]))?;
-    let kernel = shell::output(&mut shell::command("uname", ["-sr"]))?;
-    // What a vendor has added says nothing to others.
-    let kernel = kernel.split('-').next().unwrap_or_default();
-    let compiler = shell::output(&mut shell::command("rustc", ["--version"]))?;
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let models: Vec<&str> =
-        info.lines().filter_map(|line| line.strip_prefix("model name")).collect();
-    let model = models.first().map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
-    Ok(format!("{day}; {} × {model}; {kernel}; {compiler}; release profile.", models.len()))
 }
