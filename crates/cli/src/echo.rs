@@ -139,10 +139,11 @@ impl Echo {
 
 async fn echo(incoming: Incoming) -> anyhow::Result<()> {
     let mut socket = incoming.accept().await?;
-    while let Some(message) = socket.recv().await {
-        socket.send(message?).await?;
+    loop {
+        // No `while let`: a task that waits would keep room for the message before.
+        let Some(message) = socket.recv().await.transpose()? else { return Ok(()) };
+        socket.send(message).await?;
     }
-    Ok(())
 }
 
 fn runtime() -> std::io::Result<Runtime> {

@@ -22,7 +22,6 @@ use super::{
     Incoming, PeerAddr, Settings,
     handshake::{admit, stopping},
     pending::Pending,
-    run::handle,
 };
 use crate::{http2::server_builder, socket::Io};
 
@@ -38,7 +37,7 @@ pub(super) async fn serve<H, F, E>(
 ) where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display + Send,
+    E: Display + Send + 'static,
 {
     let handshake = server_builder(settings.head_limits.bytes).handshake(io);
     let Ok(Ok(mut connection)) = timeout_at(deadline, handshake).await else { return };
@@ -53,7 +52,11 @@ pub(super) async fn serve<H, F, E>(
                     idle = Idle::No;
                     if let Some(incoming) = receive(request, answer, peer, &settings) {
                         let handler = handler.clone();
-                        handlers.spawn(async move { handle(&*handler, incoming, peer).await });
+                        handlers.spawn(async move {
+                            if let Err(error) = handler(incoming).await {
+                                tracing::debug!("a handler ended: {error}");
+                            }
+                        });
                     }
                 }
                 Some(Err(error)) => {

@@ -151,13 +151,31 @@ impl Incoming {
     /// When the client went away, the server stops (the client is told so with 503), the subprotocol
     /// chosen was not offered, or a header is one of the handshake's own (with 500).
     pub async fn accept(self) -> Result<WebSocket, AcceptError> {
-        let Waiting { pending, mut offer, slot, config, headers, settings, .. } = *self.0;
+        // Boxed, so that the handler's task does not keep room for it.
+        Box::pin(self.0.accept()).await
+    }
+
+    /// Answers with an HTTP error and a line of text, and closes the connection, or the stream of
+    /// HTTP/2.
+    pub async fn refuse(self, status: StatusCode, text: &str) {
+        self.refuse_with(Refusal::new(status, text)).await;
+    }
+
+    /// Answers with a refusal of one's own, and closes the connection, or the stream of HTTP/2.
+    pub async fn refuse_with(self, refusal: Refusal) {
+        self.0.pending.refuse(&refusal).await;
+    }
+}
+
+impl Waiting {
+    async fn accept(self: Box<Self>) -> Result<WebSocket, AcceptError> {
+        let Self { pending, mut offer, slot, config, headers, settings, .. } = *self;
         if settings.connections.closing().is_cancelled() {
             pending.refuse(&stopping(&settings)).await;
             return Err(AcceptError::Stopping);
         }
-        let deflate = self.0.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
-        let subprotocol = self.0.subprotocol;
+        let deflate = self.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
+        let subprotocol = self.subprotocol;
         let response = match offer.accept(subprotocol.as_deref(), headers) {
             Ok(response) => response,
             Err(wrong) => {
@@ -172,16 +190,5 @@ impl Incoming {
             WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
         settings.connections.insert_with(&socket, slot);
         Ok(socket)
-    }
-
-    /// Answers with an HTTP error and a line of text, and closes the connection, or the stream of
-    /// HTTP/2.
-    pub async fn refuse(self, status: StatusCode, text: &str) {
-        self.refuse_with(Refusal::new(status, text)).await;
-    }
-
-    /// Answers with a refusal of one's own, and closes the connection, or the stream of HTTP/2.
-    pub async fn refuse_with(self, refusal: Refusal) {
-        self.0.pending.refuse(&refusal).await;
     }
 }

@@ -53,7 +53,7 @@ impl Limits {
             *from_there += 1;
         }
         taken.all += 1;
-        Ok(Slot { limits: self.taken.clone(), address })
+        Ok(Slot { limits: self.taken.clone(), address: address.map(Box::new) })
     }
 
     /// The answer while the server takes nobody.
@@ -70,18 +70,19 @@ impl Limits {
 #[derive(Debug)]
 pub(super) struct Slot {
     limits: Arc<Mutex<Taken>>,
-    address: Option<IpAddr>,
+    /// Boxed: few servers have such a limit, and each connection has a slot.
+    address: Option<Box<IpAddr>>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all -= 1;
-        let Some(address) = self.address else { return };
-        if let Some(from_there) = taken.per_ip.get_mut(&address) {
+        let Some(address) = &self.address else { return };
+        if let Some(from_there) = taken.per_ip.get_mut(address) {
             *from_there -= 1;
             if *from_there == 0 {
-                taken.per_ip.remove(&address);
+                taken.per_ip.remove(address);
             }
         }
     }

@@ -233,7 +233,7 @@ impl Server {
     where
         H: Fn(Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
-        E: std::fmt::Display + Send,
+        E: std::fmt::Display + Send + 'static,
     {
         self.run_until(pending::<()>(), handler).await;
     }
@@ -262,7 +262,7 @@ impl Server {
         S: Future,
         H: Fn(Incoming) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), E>> + Send + 'static,
-        E: std::fmt::Display + Send,
+        E: std::fmt::Display + Send + 'static,
     {
         run_until(self, shutdown, Arc::new(handler)).await;
     }

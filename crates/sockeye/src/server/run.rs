@@ -4,7 +4,7 @@ use std::{fmt::Display, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use sockeye_proto::CloseFrame;
 use tokio::{
-    sync::Semaphore,
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -14,7 +14,7 @@ use super::{
     handshake::{Spoken, receive, secure},
     listener::accept,
 };
-use crate::Connections;
+use crate::{Connections, socket::Io};
 
 /// The tasks of connections. They go on if nobody waits for them any more.
 #[derive(Default)]
@@ -31,7 +31,7 @@ where
     S: Future,
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display + Send,
+    E: Display + Send + 'static,
 {
     let Server { listeners, settings, shutdown_close, shutdown_timeout } = server;
     let connections = settings.connections.clone();
@@ -58,7 +58,7 @@ async fn serve<H, F, E>(
 ) where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display + Send,
+    E: Display + Send + 'static,
 {
     let handshakes = Arc::new(Semaphore::new(settings.max_handshakes));
     for turn in (0..listeners.len()).cycle() {
@@ -71,39 +71,46 @@ async fn serve<H, F, E>(
             // Tasks that have ended are let go of.
             Some(_) = handlers.join_next() => continue,
         };
-        let (handler, settings) = (handler.clone(), settings.clone());
+        // Boxed, so that the task shrinks to its handler when the handshake is done.
+        let incoming = Box::pin(open(io, peer, settings.clone(), handler.clone(), permit));
+        let handler = handler.clone();
         handlers.spawn(async move {
-            let deadline = Instant::now() + settings.handshake_timeout;
-            // Boxed, so that the task shrinks to its handler when the handshake is done.
-            let spoken = Box::pin(secure(io, peer, &settings, deadline)).await;
-            match spoken {
-                None => {}
-                Some(Spoken::Http1(io)) => {
-                    let incoming = Box::pin(receive(io, peer, settings, deadline)).await;
-                    drop(permit);
-                    if let Some(incoming) = incoming {
-                        handle(&*handler, incoming, peer).await;
-                    }
-                }
-                #[cfg(all(feature = "http2", feature = "tls"))]
-                Some(Spoken::Http2(io)) => {
-                    drop(permit);
-                    Box::pin(super::http2::serve(io, peer, settings, handler, deadline)).await;
-                }
+            if let Some(incoming) = incoming.await
+                && let Err(error) = handler(incoming).await
+            {
+                tracing::debug!("a handler ended: {error}");
             }
         });
     }
 }
 
-/// Hands a client over to the application.
-pub(super) async fn handle<H, F, E>(handler: &H, incoming: Incoming, peer: PeerAddr)
+/// Sees an accepted connection to its request. `None` if that was refused, or never came; or if this
+/// was a connection of HTTP/2, and all that came on it is over.
+#[cfg_attr(
+    not(all(feature = "http2", feature = "tls")),
+    expect(unused_variables, clippy::needless_pass_by_value, reason = "HTTP/2 calls handlers")
+)]
+async fn open<H, F, E>(
+    io: Io,
+    peer: PeerAddr,
+    settings: Arc<Settings>,
+    handler: Arc<H>,
+    handshake: Result<OwnedSemaphorePermit, AcquireError>,
+) -> Option<Incoming>
 where
-    H: Fn(Incoming) -> F,
-    F: Future<Output = Result<(), E>>,
-    E: Display,
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Send + 'static,
 {
-    if let Err(error) = handler(incoming).await {
-        tracing::debug!(%peer, "{error}");
+    let deadline = Instant::now() + settings.handshake_timeout;
+    match secure(io, peer, &settings, deadline).await? {
+        Spoken::Http1(io) => receive(io, peer, settings, deadline).await,
+        #[cfg(all(feature = "http2", feature = "tls"))]
+        Spoken::Http2(io) => {
+            drop(handshake);
+            Box::pin(super::http2::serve(io, peer, settings, handler, deadline)).await;
+            None
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 use std::{
     collections::HashMap,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -14,17 +14,20 @@ use tokio::{
     runtime::{self, Handle},
     time::{Sleep, sleep},
 };
-use tokio_util::time::{DelayQueue, delay_queue::Key};
 
-use super::shared::Shared;
+use super::{
+    shared::Shared,
+    wheel::{Clock, Wheel},
+};
 
 /// How long a reader who was told of something may stay away before the caretaker does his work.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// The wheel does not reach farther than some years. A deadline beyond this is looked up again then.
+/// A sleep does not reach farther than some years. A deadline beyond this is looked up again then.
 const FARTHEST: Duration = Duration::from_hours(24);
 
 /// The way to reach a runtime's caretaker.
 pub(super) struct Caretaker {
+    pub(super) clock: Clock,
     inbox: Mutex<Inbox>,
 }
 
@@ -52,7 +55,7 @@ impl Caretaker {
             return caretaker;
         }
         caretakers.retain(|_, caretaker| caretaker.strong_count() > 0);
-        let caretaker = Arc::new(Self { inbox: Mutex::default() });
+        let caretaker = Arc::new(Self { clock: Clock::new(), inbox: Mutex::default() });
         runtime.spawn(make_rounds(caretaker.clone()));
         caretakers.insert(runtime.id(), Arc::downgrade(&caretaker));
         caretaker
@@ -113,57 +116,43 @@ impl Caretaker {
 
 /// The caretaker's task: it ends with its runtime.
 async fn make_rounds(caretaker: Arc<Caretaker>) {
-    let mut wheel = DelayQueue::new();
+    let mut wheel = Wheel::new(caretaker.clock);
+    let mut alarm = pin!(sleep(Duration::ZERO));
     let mut patience = None;
     loop {
         let (called, deadline_passed) = poll_fn(|cx| {
             // Deadlines first: no stream of calls can put them off.
-            if let Poll::Ready(Some(expired)) = wheel.poll_expired(cx) {
-                let connection: Arc<Shared> = expired.into_inner();
-                *connection.timer() = None;
-                return Poll::Ready((vec![connection], true));
+            if let Poll::Ready(expired) = poll_expired(&mut wheel, alarm.as_mut(), cx) {
+                return Poll::Ready((expired, true));
             }
             caretaker.poll_inbox(cx, &mut patience).map(|connections| (connections, false))
         })
         .await;
         for connection in called {
-            let deadline = connection.attend(deadline_passed);
-            set_timer(&mut wheel, connection, deadline);
+            let tick = connection.attend(deadline_passed);
+            wheel.set(connection, tick);
         }
         // Connections that keep calling do not keep others from being served.
         tokio::task::yield_now().await;
     }
 }
 
-/// A connection's place in the wheel.
-pub(super) struct Timer {
-    key: Key,
-    at: Instant,
-}
-
-/// Sees to it that the wheel knows the connection's deadline. One that has moved back stays where it
-/// is: when it comes, the new one is looked up. So traffic costs the wheel nothing.
-fn set_timer(
-    wheel: &mut DelayQueue<Arc<Shared>>,
-    connection: Arc<Shared>,
-    deadline: Option<Instant>,
-) {
-    let mut timer = connection.timer();
-    let deadline = deadline.map(|at| at.min(Instant::now() + FARTHEST));
-    match (&mut *timer, deadline) {
-        (None, None) => {}
-        (Some(timer), Some(at)) if timer.at <= at => {}
-        (Some(timer), Some(at)) => {
-            wheel.reset_at(&timer.key, at.into());
-            timer.at = at;
+/// Those whose deadline has passed, as soon as there are any.
+fn poll_expired(
+    wheel: &mut Wheel<Shared>,
+    mut alarm: Pin<&mut Sleep>,
+    cx: &mut Context<'_>,
+) -> Poll<Vec<Arc<Shared>>> {
+    while let Some(next) = wheel.next() {
+        let next = next.min(Instant::now() + FARTHEST).into();
+        if alarm.deadline() != next {
+            alarm.as_mut().reset(next);
         }
-        (Some(Timer { key, .. }), None) => {
-            wheel.remove(key);
-            *timer = None;
-        }
-        (empty @ None, Some(at)) => {
-            let key = wheel.insert_at(connection.clone(), at.into());
-            *empty = Some(Timer { key, at });
+        ready!(alarm.as_mut().poll(cx));
+        let expired = wheel.take_expired(Instant::now());
+        if !expired.is_empty() {
+            return Poll::Ready(expired);
         }
     }
+    Poll::Pending
 }

@@ -42,13 +42,13 @@ pub struct MessageReader<'a> {
 struct Rest {
     shared: Arc<Shared>,
     /// The message's number.
-    number: u64,
+    number: u32,
     part: Part,
 }
 
 impl MessageReader<'_> {
     /// For a reader that is borrowed as long as this lives.
-    pub(super) fn new(shared: Arc<Shared>, number: u64, first: Part) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, number: u32, first: Part) -> Self {
         Self { rest: Rest { shared, number, part: first }, reader: PhantomData }
     }
 

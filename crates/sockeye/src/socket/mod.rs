@@ -15,12 +15,14 @@ mod json;
 mod member;
 mod message_reader;
 mod message_writer;
+mod pings;
 mod reader;
 mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
 mod websocket;
+mod wheel;
 mod writer;
 
 pub(crate) use self::{

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
@@ -18,9 +18,10 @@ use sockeye_proto::{
 };
 
 use super::{
-    caretaker::{Caretaker, Timer},
+    caretaker::Caretaker,
     io::Io,
     state::State,
+    wheel::{NEVER, Place, Tick},
 };
 use crate::{Error, TrySendError};
 
@@ -29,14 +30,14 @@ use crate::{Error, TrySendError};
 pub(crate) struct Shared {
     state: Mutex<State>,
     parked: Mutex<Parked>,
-    /// The caretaker's own note on this connection.
-    timer: Mutex<Option<Timer>>,
+    /// Where the caretaker has it among the deadlines.
+    place: Place,
     caretaker: Arc<Caretaker>,
-    handles: AtomicUsize,
+    handles: AtomicU32,
     /// Whether the caretaker will see to it that a reader who was told of something looks.
     expected: AtomicBool,
-    subprotocol: Option<Box<str>>,
-    deflate: Option<DeflateAgreement>,
+    /// If the handshake agreed on anything.
+    agreed: Option<Box<Agreed>>,
 }
 
 /// What the handshake agreed on.
@@ -50,9 +51,12 @@ pub(crate) struct Agreed {
 #[derive(Default)]
 struct Parked {
     reader: Option<Waker>,
-    /// Those that wait for room to send, for everything to be written, or for the end.
-    others: Vec<Waker>,
+    others: Option<Box<Others>>,
 }
+
+/// Those that wait for room to send, for everything to be written, or for the end.
+#[derive(Default)]
+struct Others(Vec<Waker>);
 
 impl Shared {
     pub(crate) fn new(
@@ -61,28 +65,27 @@ impl Shared {
         input: BytesMut,
         agreed: Agreed,
     ) -> Arc<Self> {
-        let Agreed { subprotocol, deflate } = agreed;
-        let connection = connection.with_deflate(deflate);
+        let connection = connection.with_deflate(agreed.deflate);
+        let is_nothing = agreed.subprotocol.is_none() && agreed.deflate.is_none();
         let shared = Arc::new(Self {
             state: Mutex::new(State::new(io, connection, input)),
             parked: Mutex::default(),
-            timer: Mutex::default(),
+            place: Place::default(),
             caretaker: Caretaker::of_this_runtime(),
-            handles: AtomicUsize::new(0),
+            handles: AtomicU32::new(0),
             expected: AtomicBool::new(false),
-            subprotocol: subprotocol.map(String::into_boxed_str),
-            deflate,
+            agreed: (!is_nothing).then(|| Box::new(agreed)),
         });
         shared.caretaker.attend(shared.clone());
         shared
     }
 
     pub(super) fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+        self.agreed.as_ref()?.subprotocol.as_deref()
     }
 
     pub(super) fn deflate(&self) -> Option<&DeflateAgreement> {
-        self.deflate.as_ref()
+        self.agreed.as_ref()?.deflate.as_ref()
     }
 
     pub(super) fn closed(&self) -> Option<Closed> {
@@ -94,7 +97,7 @@ impl Shared {
     }
 
     pub(super) fn latency(&self) -> Option<Duration> {
-        self.state().latency
+        self.state().latency()
     }
 
     /// The next message, or part of one, as the state gives it to `poll`; `None` at the end.
@@ -229,7 +232,7 @@ impl Shared {
 
     /// The application gave up the message of this number in the middle of its parts: what is left of
     /// it is thrown away.
-    pub(super) fn skip_parts_of(self: &Arc<Self>, number: u64) {
+    pub(super) fn skip_parts_of(self: &Arc<Self>, number: u32) {
         self.state().skip_parts_of(number);
         // Reading may have been paused for it.
         self.caretaker.attend(self.clone());
@@ -265,9 +268,8 @@ impl Shared {
         self.caretaker.attend(self.clone());
     }
 
-    /// Does what cannot wait for the application; gives the next deadline, `None` if there is none or
-    /// the connection is at its end.
-    pub(super) fn attend(self: &Arc<Self>, deadline_passed: bool) -> Option<Instant> {
+    /// Does what cannot wait for the application; gives the tick of the next deadline.
+    pub(super) fn attend(self: &Arc<Self>, deadline_passed: bool) -> Tick {
         let waker = waker_ref(self);
         let cx = &mut Context::from_waker(&waker);
         let mut state = self.state();
@@ -276,15 +278,15 @@ impl Shared {
         } else {
             state.attend(cx);
         }
-        let deadline = state.connection.poll_timeout().filter(|_| !state.has_ended());
-        state.watched = deadline;
+        let tick = if state.has_ended() { NEVER } else { self.next_tick(&state) };
+        state.watched = tick;
         let news = state.has_news();
         drop(state);
         self.wake_others();
         if news {
             self.wake_reader();
         }
-        deadline
+        tick
     }
 
     pub(super) fn add_handle(&self) {
@@ -388,14 +390,14 @@ impl Shared {
     /// Has the caretaker come by if there is a deadline before the one that he watches: of a message
     /// that has begun, say.
     fn tell_deadline(self: &Arc<Self>, state: &mut State) {
-        let sooner = match (state.connection.poll_timeout(), state.watched) {
-            (Some(deadline), Some(watched)) => deadline < watched,
-            (deadline, None) => deadline.is_some(),
-            (None, Some(_)) => false,
-        };
-        if sooner && !std::mem::replace(&mut state.called, true) {
+        if self.next_tick(state) < state.watched && !std::mem::replace(&mut state.called, true) {
             self.caretaker.attend(self.clone());
         }
+    }
+
+    /// The tick of the next deadline.
+    fn next_tick(&self, state: &State) -> Tick {
+        self.caretaker.clock.tick(state.connection.poll_timeout())
     }
 
     /// Whether the reader who was told of something has looked, and waits again.
@@ -414,8 +416,9 @@ impl Shared {
 
     fn park_other(&self, cx: &Context<'_>) {
         let mut parked = self.parked();
-        if !parked.others.iter().any(|waker| waker.will_wake(cx.waker())) {
-            parked.others.push(cx.waker().clone());
+        let Others(others) = &mut **parked.others.get_or_insert_default();
+        if !others.iter().any(|waker| waker.will_wake(cx.waker())) {
+            others.push(cx.waker().clone());
         }
     }
 
@@ -427,12 +430,10 @@ impl Shared {
     }
 
     pub(super) fn wake_others(&self) {
-        let others = std::mem::take(&mut self.parked().others);
-        others.into_iter().for_each(Waker::wake);
-    }
-
-    pub(super) fn timer(&self) -> MutexGuard<'_, Option<Timer>> {
-        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+        let others = self.parked().others.take();
+        if let Some(others) = others {
+            others.wake();
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -445,11 +446,19 @@ impl Shared {
     }
 }
 
+impl Others {
+    fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
 impl ArcWake for Shared {
     fn wake_by_ref(shared: &Arc<Self>) {
         // Never takes the lock of the state: it may be held by whoever made the call.
         let Parked { reader, others } = std::mem::take(&mut *shared.parked());
-        others.into_iter().for_each(Waker::wake);
+        if let Some(others) = others {
+            others.wake();
+        }
         match reader {
             Some(reader) => {
                 reader.wake();
@@ -458,6 +467,12 @@ impl ArcWake for Shared {
             }
             None => shared.caretaker.attend(shared.clone()),
         }
+    }
+}
+
+impl AsRef<Place> for Shared {
+    fn as_ref(&self) -> &Place {
+        &self.place
     }
 }
 

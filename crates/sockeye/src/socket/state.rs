@@ -20,6 +20,8 @@ use super::{
     arrival::Arrival,
     buffers::{self, READ_SIZE},
     io::Io,
+    pings::Pings,
+    wheel::{NEVER, Tick},
 };
 use crate::Error;
 
@@ -38,23 +40,17 @@ pub(super) struct State {
     /// What was received and not understood yet; no buffer while there is nothing.
     input: BytesMut,
     /// What was taken in while the application was elsewhere.
-    waiting: VecDeque<Arrival>,
-    waiting_bytes: usize,
+    waiting: Option<Box<Waiting>>,
     /// Whether the application has had a part of a message, and not yet the last.
     inside_parts: bool,
     /// How many messages were begun to be received in parts.
-    begun_in_parts: u64,
+    begun_in_parts: u32,
     /// Whether parts are thrown away, up to the last one of their message.
     skipping_parts: bool,
-    /// Whether somebody sends a message in fragments, and others wait.
-    streaming: bool,
-    /// Messages that were accepted before that began.
-    behind_stream: Vec<Outgoing>,
-    /// The round trips that are being measured.
-    pings: Vec<(u64, Instant, oneshot::Sender<Duration>)>,
-    pings_sent: u64,
-    /// The last of them that is known.
-    pub(super) latency: Option<Duration>,
+    /// If somebody sends a message in fragments: the messages that were accepted before that began.
+    behind_stream: Option<Box<BehindStream>>,
+    /// The pings that the application has sent, if any.
+    pings: Option<Box<Pings>>,
     half_closed: bool,
     /// Whether messages have somebody to go to.
     has_reader: bool,
@@ -63,7 +59,7 @@ pub(super) struct State {
     /// Whether the reader left his waker, and has not come since.
     pub(super) reader_parked: bool,
     /// The deadline that the caretaker watches.
-    pub(super) watched: Option<Instant>,
+    pub(super) watched: Tick,
     /// Whether the transport has no more bytes to give; it may still take some.
     read_ended: bool,
     /// Whether the transport takes no more bytes; it may still have some to give.
@@ -74,8 +70,18 @@ pub(super) struct State {
     io_error: Option<io::Error>,
     end_reported: bool,
     /// What is dropped when the transport ends; each takes no lock of a connection then.
-    companions: Vec<Box<dyn Send>>,
+    companions: Option<Box<dyn Send>>,
 }
+
+/// Messages, or parts of them, that nobody has asked for yet.
+#[derive(Default)]
+struct Waiting {
+    arrivals: VecDeque<Arrival>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct BehindStream(Vec<Outgoing>);
 
 /// A message that was accepted and is not queued yet.
 enum Outgoing {
@@ -99,27 +105,23 @@ impl State {
             connection,
             io: Some(io),
             input,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: None,
             inside_parts: false,
             begun_in_parts: 0,
             skipping_parts: false,
-            streaming: false,
-            behind_stream: Vec::new(),
-            pings: Vec::new(),
-            pings_sent: 0,
-            latency: None,
+            behind_stream: None,
+            pings: None,
             half_closed: false,
             has_reader: true,
             called: false,
             reader_parked: false,
-            watched: None,
+            watched: NEVER,
             read_ended: false,
             write_failed: false,
             discarded: false,
             io_error: None,
             end_reported: false,
-            companions: Vec::new(),
+            companions: None,
         }
     }
 
@@ -145,7 +147,7 @@ impl State {
     pub(super) fn poll_first_part(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(u64, Part), Error>>> {
+    ) -> Poll<Option<Result<(u32, Part), Error>>> {
         self.skip_parts();
         self.connection.receive_parts(true);
         let first = ready!(self.poll_part(cx));
@@ -175,7 +177,7 @@ impl State {
     }
 
     /// The same for the message of this number, if the application has not gone on to another.
-    pub(super) fn skip_parts_of(&mut self, number: u64) {
+    pub(super) fn skip_parts_of(&mut self, number: u32) {
         if self.begun_in_parts == number {
             self.skip_parts();
         }
@@ -205,12 +207,13 @@ impl State {
     }
 
     fn next_waiting(&mut self) -> Option<Arrival> {
-        let arrival = self.waiting.pop_front()?;
-        self.waiting_bytes -= arrival.len();
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+        let waiting = self.waiting.as_mut()?;
+        let arrival = waiting.arrivals.pop_front();
+        waiting.bytes -= arrival.as_ref().map_or(0, Arrival::len);
+        if waiting.arrivals.is_empty() {
+            self.waiting = None;
         }
-        Some(arrival)
+        arrival
     }
 
     /// Does what cannot wait for the application: answers pings and Close, writes what is queued,
@@ -224,8 +227,9 @@ impl State {
             while !self.is_paused() {
                 let Some(arrival) = self.next_arrival(cx, now) else { break };
                 if self.has_reader {
-                    self.waiting_bytes += arrival.len();
-                    self.waiting.push_back(arrival.detached());
+                    let waiting = self.waiting.get_or_insert_default();
+                    waiting.bytes += arrival.len();
+                    waiting.arrivals.push_back(arrival.detached());
                 }
             }
             self.write(cx);
@@ -250,8 +254,10 @@ impl State {
     /// Keeps something until the transport ends.
     pub(super) fn until_end(&mut self, companion: Box<dyn Send>) {
         if !self.has_ended() {
-            self.companions.reserve_exact(1);
-            self.companions.push(companion);
+            self.companions = Some(match self.companions.take() {
+                None => companion,
+                Some(others) => Box::new((others, companion)),
+            });
         }
     }
 
@@ -267,19 +273,19 @@ impl State {
 
     /// How many bytes are queued and not written yet.
     pub(super) fn queued(&self) -> usize {
-        let behind: usize = self.behind_stream.iter().map(Outgoing::len).sum();
-        self.connection.queued() + behind
+        let behind = self.behind_stream.iter().flat_map(|behind| &behind.0);
+        self.connection.queued() + behind.map(Outgoing::len).sum::<usize>()
     }
 
     /// Whether there is input that the application has not seen: it will be back soon, and what it
     /// sends until then may go out in one write.
     pub(super) fn has_unread_input(&self) -> bool {
-        !self.input.is_empty() || !self.waiting.is_empty()
+        !self.input.is_empty() || self.waiting.is_some()
     }
 
     /// Whether there is something that a waiting reader should know.
     pub(super) fn has_news(&self) -> bool {
-        !self.waiting.is_empty()
+        self.waiting.is_some()
             || self.connection.closed().is_some()
             || self.connection.is_oversized()
     }
@@ -287,8 +293,7 @@ impl State {
     /// Messages have nobody to go to any more.
     pub(super) fn drop_reader(&mut self) {
         self.has_reader = false;
-        self.waiting = VecDeque::new();
-        self.waiting_bytes = 0;
+        self.waiting = None;
         self.inside_parts = false;
     }
 
@@ -299,23 +304,28 @@ impl State {
 
     /// Queues a ping of ours, whose pong will be announced.
     pub(super) fn ping(&mut self) -> Result<oneshot::Receiver<Duration>, Error> {
-        let number = self.pings_sent;
-        self.connection
-            .ping(Bytes::copy_from_slice(&number.to_be_bytes()))
-            .map_err(|misuse| self.send_error(misuse))?;
-        self.pings_sent += 1;
-        // Those who gave up waiting do not pile up.
-        self.pings.retain(|(_, _, waiter)| !waiter.is_closed());
-        let (sender, receiver) = oneshot::channel();
-        self.pings.push((number, Instant::now(), sender));
-        Ok(receiver)
+        let latency = self.latency();
+        let pings = self.pings.get_or_insert_with(|| Box::new(Pings::new(latency)));
+        let queued = self.connection.ping(pings.next_payload());
+        match queued {
+            Ok(()) => Ok(pings.sent(Instant::now())),
+            Err(misuse) => Err(self.send_error(misuse)),
+        }
+    }
+
+    /// The latest round-trip time known, of a ping of the application's or of keepalive.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        match &self.pings {
+            Some(pings) => pings.latency,
+            None => self.connection.keepalive_latency(),
+        }
     }
 
     /// Queues a message, behind one that is being sent in fragments. That there is room has been
     /// checked, if only before another began to stream.
     pub(super) fn queue(&mut self, message: Message, compress: bool) -> Result<(), Error> {
-        if self.is_streaming() {
-            self.behind_stream.push(Outgoing::Message(message, compress));
+        if let Some(behind) = self.behind_stream() {
+            behind.push(Outgoing::Message(message, compress));
             return Ok(());
         }
         self.connection.send_with(message, compress).map_err(|misuse| self.send_error(misuse))
@@ -324,7 +334,7 @@ impl State {
     /// Begins a message in fragments. That there is room has been checked.
     pub(super) fn begin_stream(&mut self) -> Result<(), Error> {
         self.closed_to_sending().map_or(Ok(()), Err)?;
-        self.streaming = true;
+        self.behind_stream = Some(Box::default());
         Ok(())
     }
 
@@ -346,8 +356,7 @@ impl State {
 
     /// No message is being sent in fragments any more.
     pub(super) fn end_stream(&mut self) {
-        self.streaming = false;
-        for waiting in std::mem::take(&mut self.behind_stream) {
+        for waiting in self.behind_stream.take().unwrap_or_default().0 {
             let queued = match waiting {
                 Outgoing::Message(message, compress) => self.queue(message, compress),
                 Outgoing::Prepared(prepared) => self.queue_prepared(&prepared),
@@ -359,13 +368,19 @@ impl State {
 
     /// Whether others have to wait for the end of a message.
     fn is_streaming(&self) -> bool {
-        self.streaming && self.connection.state() == Stage::Open
+        self.behind_stream.is_some() && self.connection.state() == Stage::Open
+    }
+
+    /// Where messages go for that time, if so.
+    fn behind_stream(&mut self) -> Option<&mut Vec<Outgoing>> {
+        let is_open = self.connection.state() == Stage::Open;
+        self.behind_stream.as_mut().filter(|_| is_open).map(|behind| &mut behind.0)
     }
 
     /// Queues a message that was prepared for many connections.
     pub(super) fn queue_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
-        if self.is_streaming() {
-            self.behind_stream.push(Outgoing::Prepared(prepared.clone()));
+        if let Some(behind) = self.behind_stream() {
+            behind.push(Outgoing::Prepared(prepared.clone()));
             return Ok(());
         }
         self.connection.send_prepared(prepared).map_err(|misuse| self.send_error(misuse))
@@ -430,7 +445,9 @@ impl State {
     /// Throws away what can not be written any more.
     fn discard_queued(&mut self) {
         self.discarded |= self.queued() > 0;
-        self.behind_stream = Vec::new();
+        if let Some(behind) = &mut self.behind_stream {
+            **behind = BehindStream::default();
+        }
         let outbox = self.connection.transmit();
         outbox.advance(outbox.remaining());
     }
@@ -445,25 +462,25 @@ impl State {
                 Event::Pong(payload) => self.on_pong(&payload, now),
                 // Of pings that come together each gets its pong, while the transport takes them.
                 Event::Ping(_) => self.write(cx),
-                Event::Closed(_) => self.pings.clear(),
+                Event::Closed(_) => self.stop_waiting_for_pongs(),
             }
         }
         None
     }
 
     fn on_pong(&mut self, payload: &[u8], now: Instant) {
+        let Some(pings) = &mut self.pings else { return };
         if payload.is_empty() {
             // That of a keepalive ping: the protocol knows.
-            self.latency = self.connection.keepalive_latency().or(self.latency);
+            pings.latency = self.connection.keepalive_latency().or(pings.latency);
+        } else {
+            pings.on_pong(payload, now);
         }
-        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return };
-        // A pong also answers the pings before it (RFC 6455 §5.5.3).
-        while let Some(i) = self.pings.iter().position(|(sent, ..)| *sent <= number) {
-            let (_, sent, waiter) = self.pings.remove(i);
-            let latency = now - sent;
-            self.latency = Some(latency);
-            // Nobody may be waiting any more.
-            let _ = waiter.send(latency);
+    }
+
+    fn stop_waiting_for_pongs(&mut self) {
+        if let Some(pings) = &mut self.pings {
+            pings.give_up();
         }
     }
 
@@ -514,9 +531,10 @@ impl State {
 
     /// Whether enough was taken in for an application that does not ask.
     fn is_paused(&self) -> bool {
-        self.waiting.len() >= MAX_WAITING
-            || self.waiting_bytes >= MAX_WAITING_BYTES
-            || self.connection.is_oversized()
+        let is_enough = |waiting: &Waiting| {
+            waiting.arrivals.len() >= MAX_WAITING || waiting.bytes >= MAX_WAITING_BYTES
+        };
+        self.waiting.as_deref().is_some_and(is_enough) || self.connection.is_oversized()
     }
 
     /// Ends the transport as far as the protocol allows by now.
@@ -531,7 +549,7 @@ impl State {
             }
             Transport::Close => {
                 // Before the peer sees the end: its place is free when it comes back.
-                self.companions = Vec::new();
+                self.companions = None;
                 if let Some(io) = self.io.take() {
                     io.close();
                 }

@@ -1,6 +1,7 @@
 //! A whole WebSocket, as an application holds it.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -70,8 +71,8 @@ impl WebSocket {
     /// # Errors
     ///
     /// When the connection is closing, closed or failed.
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.writer.send(message).await
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        self.writer.send(message)
     }
 
     /// Begins to send a message as a stream: of any size, without holding it whole. Write to what
@@ -172,12 +173,12 @@ impl WebSocket {
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    pub async fn send_with(
+    pub fn send_with(
         &mut self,
         message: impl Into<Message>,
         compress: bool,
-    ) -> Result<(), Error> {
-        self.writer.send_with(message, compress).await
+    ) -> impl Future<Output = Result<(), Error>> {
+        self.writer.send_with(message, compress)
     }
 
     /// Sends a message that was prepared for many connections like [`send`](Self::send). On a server

@@ -1,7 +1,7 @@
 //! The half of a WebSocket that sends.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -35,8 +35,8 @@ impl Writer {
     }
 
     /// Sends a message; as [`WebSocket::send`](super::WebSocket::send).
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.send_with(message, true).await
+    pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
+        self.send_with(message, true)
     }
 
     /// Sends a message at once, or gives it back; as [`WebSocket::try_send`](super::WebSocket::try_send).
@@ -45,17 +45,19 @@ impl Writer {
     }
 
     /// Sends a message, compressed only if `compress` is set; as [`WebSocket::send_with`](super::WebSocket::send_with).
-    pub async fn send_with(
+    pub fn send_with(
         &self,
         message: impl Into<Message>,
         compress: bool,
-    ) -> Result<(), Error> {
+    ) -> impl Future<Output = Result<(), Error>> {
+        // No `async`: that would keep room for the message once more at each level.
         let mut message = Some(message.into());
-        let queue = |state: &mut State| match message.take() {
-            Some(message) => state.queue(message, compress),
-            None => Ok(()),
-        };
-        self.queue(State::has_room, queue).await
+        poll_fn(move |cx| {
+            self.handle.shared.poll_queue(cx, State::has_room, |state| match message.take() {
+                Some(message) => state.queue(message, compress),
+                None => Ok(()),
+            })
+        })
     }
 
     /// Begins to send a message as a stream; as

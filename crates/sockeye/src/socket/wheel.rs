@@ -1,0 +1,209 @@
+//! The deadlines of a runtime's connections, gathered in ticks: a place among them costs a connection
+//! a pointer there and a few bytes of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long a tick is. A deadline is told by so much later at the most.
+const TICK: Duration = Duration::from_millis(10);
+/// How many connections are told of at once, before others are served.
+const AT_ONCE: usize = 64;
+
+/// A tick, counted from the clock's beginning.
+pub(super) type Tick = u64;
+/// The tick of those who wait for nothing.
+pub(super) const NEVER: Tick = u64::MAX;
+
+/// What ticks are counted by.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    began: Instant,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now() }
+    }
+
+    /// The first tick at which a deadline has passed.
+    pub(super) fn tick(self, deadline: Option<Instant>) -> Tick {
+        let Some(deadline) = deadline else { return NEVER };
+        let ticks = (deadline - self.began).as_nanos().div_ceil(TICK.as_nanos());
+        Tick::try_from(ticks).unwrap_or(NEVER)
+    }
+
+    fn time_of(self, tick: Tick) -> Option<Instant> {
+        let nanos = u128::from(tick) * TICK.as_nanos();
+        self.began.checked_add(Duration::from_nanos(u64::try_from(nanos).ok()?))
+    }
+}
+
+/// All deadlines. A connection that is here is kept.
+pub(super) struct Wheel<C> {
+    clock: Clock,
+    ticks: BTreeMap<Tick, Vec<Arc<C>>>,
+}
+
+/// Where a connection is in its wheel; only the wheel writes there.
+pub(super) struct Place {
+    tick: AtomicU64,
+    index: AtomicU32,
+}
+
+impl<C: AsRef<Place>> Wheel<C> {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, ticks: BTreeMap::new() }
+    }
+
+    /// Sees to it that a connection is told of at this tick. One that is here for an earlier one stays
+    /// where it is: when that comes, it is looked at again. So traffic, which moves deadlines back,
+    /// costs nothing.
+    pub(super) fn set(&mut self, connection: Arc<C>, tick: Tick) {
+        let present = place_of(&connection).tick();
+        if tick == NEVER || tick < present {
+            self.remove(&connection);
+            self.insert(connection, tick);
+        }
+    }
+
+    /// When the next tick is due that somebody waits for.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.ticks.first_key_value().and_then(|(tick, _)| self.clock.time_of(*tick))
+    }
+
+    /// Some of those whose time has come; they are not here any more.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Vec<Arc<C>> {
+        let Some(mut first) = self.ticks.first_entry() else { return Vec::new() };
+        if self.clock.time_of(*first.key()).is_none_or(|time| now < time) {
+            return Vec::new();
+        }
+        let left = first.get().len().saturating_sub(AT_ONCE);
+        let expired = first.get_mut().split_off(left);
+        if left == 0 {
+            first.remove();
+        }
+        expired.iter().for_each(|connection| place_of(connection).set(NEVER, 0));
+        expired
+    }
+
+    fn insert(&mut self, connection: Arc<C>, tick: Tick) {
+        if tick != NEVER {
+            let those = self.ticks.entry(tick).or_default();
+            place_of(&connection).set(tick, those.len());
+            those.push(connection);
+        }
+    }
+
+    fn remove(&mut self, connection: &Arc<C>) {
+        let (tick, index) = (place_of(connection).tick(), place_of(connection).index());
+        let Some(those) = self.ticks.get_mut(&tick) else { return };
+        those.swap_remove(index);
+        place_of(connection).set(NEVER, 0);
+        if let Some(moved) = those.get(index) {
+            place_of(moved).set(tick, index);
+        }
+        if those.is_empty() {
+            self.ticks.remove(&tick);
+        }
+    }
+}
+
+fn place_of<C: AsRef<Place>>(connection: &Arc<C>) -> &Place {
+    C::as_ref(connection)
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { tick: AtomicU64::new(NEVER), index: AtomicU32::new(0) }
+    }
+}
+
+impl Place {
+    fn tick(&self) -> Tick {
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    fn index(&self) -> usize {
+        self.index.load(Ordering::Relaxed) as usize
+    }
+
+    fn set(&self, tick: Tick, index: usize) {
+        self.tick.store(tick, Ordering::Relaxed);
+        // There are not that many descriptors.
+        self.index.store(index as u32, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Connection(Place);
+
+    impl AsRef<Place> for Connection {
+        fn as_ref(&self) -> &Place {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_told_not_before_it_has_passed_and_at_most_a_tick_later() {
+        let clock = Clock::new();
+        for millis in [0, 1, 9, 10, 11, 25_000] {
+            let deadline = clock.began + Duration::from_millis(millis);
+            let told = clock.time_of(clock.tick(Some(deadline))).unwrap();
+            assert!(told >= deadline && told < deadline + TICK, "{millis} ms");
+        }
+        assert_eq!(clock.tick(None), NEVER);
+        assert!(clock.time_of(NEVER).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn each_is_told_at_the_first_of_its_ticks_unless_it_wants_none(
+            calls in prop::collection::vec((0..20usize, prop_oneof![Just(NEVER), 0..9u64]), 0..200),
+        ) {
+            let clock = Clock::new();
+            let mut wheel = Wheel::new(clock);
+            let connections: Vec<_> = (0..20).map(|_| Arc::new(Connection::default())).collect();
+            let mut wanted = vec![NEVER; 20];
+            for (i, tick) in calls {
+                wheel.set(connections[i].clone(), tick);
+                wanted[i] = if tick == NEVER { NEVER } else { tick.min(wanted[i]) };
+            }
+            for tick in 0..9 {
+                let earliest = wanted.iter().copied().min().filter(|tick| *tick != NEVER);
+                prop_assert_eq!(wheel.next(), earliest.and_then(|tick| clock.time_of(tick)));
+                let told = wheel.take_expired(clock.time_of(tick).unwrap());
+                for (connection, wanted) in connections.iter().zip(&mut wanted) {
+                    let is_told = told.iter().any(|told| Arc::ptr_eq(told, connection));
+                    prop_assert_eq!(is_told, *wanted == tick);
+                    *wanted = if is_told { NEVER } else { *wanted };
+                }
+            }
+            prop_assert!(connections.iter().all(|connection| Arc::strong_count(connection) == 1));
+        }
+    }
+
+    #[test]
+    fn a_crowd_is_told_in_portions() {
+        let (clock, mut told) = (Clock::new(), 0);
+        let mut wheel = Wheel::new(clock);
+        (0..1000).for_each(|_| wheel.set(Arc::new(Connection::default()), 3));
+        while wheel.next().is_some() {
+            let portion = wheel.take_expired(clock.time_of(3).unwrap());
+            assert!((1..=AT_ONCE).contains(&portion.len()));
+            told += portion.len();
+        }
+        assert_eq!(told, 1000);
+    }
+}
