@@ -59,7 +59,8 @@ fn counts(filter: &str) -> Result<Vec<(String, u64)>> {
         let summary: Value =
             serde_json::from_str(line).context("the runner's output is not JSON")?;
         let words = [&summary["function_name"], &summary["id"]].map(|name| name.as_str());
-        let name = words.into_iter().flatten().collect::<Vec<_>>().join(" ").replace('_', " ");
+        let name = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let name = name.replace('_', " ").replace("kib", "KiB").replace("mib", "MiB");
         Ok((name, instructions(&summary).context("a summary has no count of instructions")?))
     };
     let all: Vec<_> = summaries.lines().map(count).collect::<Result<_>>()?;
