@@ -38,6 +38,7 @@ fn main() -> io::Result<()> {
         "wtx-deflate" => serve(wtx::echo_compressed),
         "sockudo-ws" => serve(sockudo::echo),
         "sockudo-ws-deflate" => serve(sockudo::echo_compressed),
+        "sockudo-ws-deflate-small" => serve(sockudo::echo_compressed_small),
         "web-socket" => serve(web_socket::echo),
         "yawc" => serve(yawc::echo),
         "yawc-small" => serve(yawc::echo_small),

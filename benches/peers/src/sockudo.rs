@@ -16,7 +16,16 @@ pub(crate) async fn echo(mut stream: TcpStream) {
 
 /// With permessage-deflate as the client offers it, at its defaults: level 6, from 32 bytes on.
 /// Its handshake does not negotiate by itself, so this is its parts put together.
-pub(crate) async fn echo_compressed(mut stream: TcpStream) {
+pub(crate) async fn echo_compressed(stream: TcpStream) {
+    compressed(stream, DeflateConfig::default()).await;
+}
+
+/// The same with what it has for many connections: level 1, windows of 1 KiB.
+pub(crate) async fn echo_compressed_small(stream: TcpStream) {
+    compressed(stream, DeflateConfig::low_memory()).await;
+}
+
+async fn compressed(mut stream: TcpStream, policy: DeflateConfig) {
     let mut head = bytes::BytesMut::with_capacity(4096);
     let (answer, config) = loop {
         match stream.read_buf(&mut head).await {
@@ -26,7 +35,7 @@ pub(crate) async fn echo_compressed(mut stream: TcpStream) {
         let Ok(request) = parse_request(&head) else { return };
         let Some((request, _)) = request else { continue };
         let offers = request.extensions.unwrap_or_default();
-        let Some(agreed) = negotiate_server_deflate(offers, &DeflateConfig::default()) else {
+        let Some(agreed) = negotiate_server_deflate(offers, &policy) else {
             return;
         };
         let (key, extension) = (generate_accept_key(request.key), agreed.to_response_header());

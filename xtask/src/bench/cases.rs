@@ -1,7 +1,8 @@
 //! What is measured: the loads, and the servers that bear them.
 
 use super::servers::{
-    DEFLATE_SERVERS, ECHO_SERVERS, FAN_OUT_SERVERS, MEMORY_SERVERS, Server, TAKEOVER_SERVERS,
+    DEFLATE_SERVERS, ECHO_SERVERS, FAN_OUT_SERVERS, MEMORY_DEFLATE_SERVERS, MEMORY_SERVERS, Server,
+    TAKEOVER_SERVERS,
 };
 
 /// One load.
@@ -113,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
     fan_out!("fanout-8", "8 in flight", "1.40", "8"),
     fan_out!("fanout-32", "32 in flight", "1.80", "32"),
     memory!("memory", "10,000 connections, messages of 1 KiB", MEMORY_SERVERS, "1,024 B idle, 1,229 B after messages; 35 µs for a handshake", "--connections" "10000" "--size" "1k"),
-    memory!("memory-deflate", "2,000 connections with permessage-deflate, no context takeover, messages of 1 KiB of JSON", DEFLATE_SERVERS, "1,536 B after messages", "--connections" "2000" "--compressed" "--text" "--file" "benches/messages.jsonl" "--lines"),
+    memory!("memory-deflate", "2,000 connections with permessage-deflate, no context takeover, messages of 1 KiB of JSON", MEMORY_DEFLATE_SERVERS, "1,536 B after messages", "--connections" "2000" "--compressed" "--text" "--file" "benches/messages.jsonl" "--lines"),
     Case {
         name: "handshakes",
         title: "Handshakes, 16 at once, each closed again",

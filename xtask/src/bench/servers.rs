@@ -97,6 +97,18 @@ pub(super) const MEMORY_SERVERS: &[Server] = &[
     Server { name: "Python websockets", kind: Kind::Python(&["echo.py"]) },
 ];
 
+/// Those that hold many connections which compress; likewise.
+pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &[
+    Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") },
+    Server { name: "sockudo-ws, low memory", kind: Kind::Peer("sockudo-ws-deflate-small") },
+    Server { name: "wtx", kind: Kind::Peer("wtx-deflate") },
+    Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
+    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
+    Server { name: "soketto", kind: Kind::ZlibPeer("soketto-deflate") },
+    Server { name: "Node ws", kind: Kind::Node("deflate") },
+    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) },
+];
+
 /// Those that send every message to all.
 pub(super) const FAN_OUT_SERVERS: &[Server] = &[
     Server { name: "limit-fanout", kind: Kind::Peer("limit-fanout") },
