@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// One round of a second each: whether all of it works; the figures say little
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// Only these servers
+    /// Only these servers, by their names in the tables
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
     /// Say which cases there are, with their servers, and measure nothing

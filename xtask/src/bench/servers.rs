@@ -46,7 +46,7 @@ pub(super) const ECHO_SERVERS: &[Server] = &[
     Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws") },
     Server { name: "yawc", kind: Kind::Peer("yawc") },
     Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
-    Server { name: "tokio-tungstenite, batched", kind: Kind::Peer("tokio-tungstenite-batched") },
+    Server { name: "tokio-tungstenite (batched)", kind: Kind::Peer("tokio-tungstenite-batched") },
     Server { name: "axum", kind: Kind::Peer("axum") },
     Server { name: "web-socket", kind: Kind::Peer("web-socket") },
     Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet") },
@@ -86,7 +86,7 @@ pub(super) const MEMORY_SERVERS: &[Server] = &[
     Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },
     Server { name: "wtx", kind: Kind::Peer("wtx") },
     Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws") },
-    Server { name: "yawc, small buffers", kind: Kind::Peer("yawc-small") },
+    Server { name: "yawc (small buffers)", kind: Kind::Peer("yawc-small") },
     Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
     Server { name: "axum", kind: Kind::Peer("axum") },
     Server { name: "web-socket", kind: Kind::Peer("web-socket") },
@@ -100,7 +100,7 @@ pub(super) const MEMORY_SERVERS: &[Server] = &[
 /// Those that hold many connections which compress; likewise.
 pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &[
     Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") },
-    Server { name: "sockudo-ws, low memory", kind: Kind::Peer("sockudo-ws-deflate-small") },
+    Server { name: "sockudo-ws (low memory)", kind: Kind::Peer("sockudo-ws-deflate-small") },
     Server { name: "wtx", kind: Kind::Peer("wtx-deflate") },
     Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
     Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
@@ -113,7 +113,7 @@ pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &[
 pub(super) const FAN_OUT_SERVERS: &[Server] = &[
     Server { name: "limit-fanout", kind: Kind::Peer("limit-fanout") },
     Server { name: "sockeye serve", kind: Kind::Sockeye(SERVE, "/c/bench") },
-    Server { name: "tokio-websockets, batched", kind: Kind::Peer("tokio-websockets-fanout") },
+    Server { name: "tokio-websockets (batched)", kind: Kind::Peer("tokio-websockets-fanout") },
     Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets-fanout") },
     Server { name: "Node ws", kind: Kind::Node("fanout") },
 ];
