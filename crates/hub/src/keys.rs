@@ -72,8 +72,16 @@ impl fmt::Debug for IdempotencyKey {
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     offsets: HashMap<IdempotencyKey, u64>,
-    /// The same in the order of their use, with the time of it.
-    used: VecDeque<(u64, IdempotencyKey)>,
+    /// Each use, in their order. A key may have been used again when its time was over.
+    used: VecDeque<Use>,
+}
+
+/// When a key was used, and the offset that it got then.
+#[derive(Debug)]
+struct Use {
+    ts: u64,
+    offset: u64,
+    key: IdempotencyKey,
 }
 
 impl Keys {
@@ -88,33 +96,54 @@ impl Keys {
 
     /// Forgets all; gives what that was charged for.
     pub(crate) fn clear(&mut self) -> u64 {
-        let charge = self.used.iter().map(|(_, key)| key.charge()).sum();
+        let charge = self.used.iter().map(|used| used.key.charge()).sum();
         *self = Self::default();
         charge
     }
 
     pub(crate) fn remember(&mut self, key: IdempotencyKey, offset: u64, ts: u64) {
         self.offsets.insert(key.clone(), offset);
-        self.used.push_back((ts, key));
+        self.used.push_back(Use { ts, offset, key });
     }
 
     /// The offset just before that of the oldest key remembered, if there is one.
     pub(crate) fn start(&self) -> Option<u64> {
-        let (_, oldest) = self.used.front()?;
-        self.find(oldest).map(|offset| offset - 1)
+        self.used.front().map(|oldest| oldest.offset - 1)
     }
 
     /// Forgets what was used long enough before `now`; gives what that was charged for.
     pub(crate) fn expire(&mut self, now: u64) -> u64 {
         let oldest = now.saturating_sub(IdempotencyKey::REMEMBERED.as_millis() as u64);
         let mut charge = 0;
-        while let Some((_, key)) = self.used.pop_front_if(|(ts, _)| *ts < oldest) {
+        while let Some(Use { offset, key, .. }) = self.used.pop_front_if(|used| used.ts < oldest) {
             charge += key.charge();
-            self.offsets.remove(&key);
+            // Unless it was used again since: what a store gives back may hold both.
+            if self.find(&key) == Some(offset) {
+                self.offsets.remove(&key);
+            }
         }
         if self.used.is_empty() {
             *self = Self::default();
         }
         charge
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_used_again_is_remembered_from_then_on() {
+        let key = IdempotencyKey::new("ann", "7").unwrap();
+        let span = IdempotencyKey::REMEMBERED.as_millis() as u64;
+        let mut keys = Keys::default();
+        keys.remember(key.clone(), 3, 0);
+        keys.remember(key.clone(), 9, span + 1);
+        assert_eq!(keys.start(), Some(2));
+        assert_eq!(keys.expire(span + 2), key.charge());
+        assert_eq!((keys.find(&key), keys.start()), (Some(9), Some(8)));
+        assert_eq!(keys.expire(3 * span), key.charge());
+        assert!(keys.is_empty() && keys.find(&key).is_none());
     }
 }
