@@ -4,10 +4,12 @@
 //! the request they are at, WebSockets, streams and parked polls leave one after the other, so that
 //! those who reconnect somewhere else do not arrive there in the same instant.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::http2::Stay;
@@ -22,10 +24,19 @@ const RETRY_AT_LEAST: Duration = Duration::from_millis(500);
 const RETRY_SPREAD: Duration = Duration::from_secs(2);
 
 /// The door of the server.
-#[derive(Debug)]
-pub(crate) struct Drain {
-    /// `None` while the server is open. It counts the guests, too: each holds a receiver.
-    plan: watch::Sender<Option<Plan>>,
+#[derive(Debug, Default)]
+pub(crate) struct Drain(Arc<Door>);
+
+/// What the server and its guests share.
+#[derive(Debug, Default)]
+struct Door {
+    /// Empty while the server is open.
+    plan: OnceLock<Plan>,
+    /// Tells the guests that there is a plan. Who waits for it is a node in his own future.
+    begun: Notify,
+    guests: AtomicUsize,
+    /// Tells that the last guest has left.
+    deserted: Notify,
     next_guest: AtomicU64,
 }
 
@@ -41,48 +52,60 @@ struct Plan {
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self { plan: watch::Sender::new(None), next_guest: AtomicU64::new(0) }
+        Self::default()
     }
 
     /// Lets one more in. Whoever comes while the server drains is sent away like the others.
     pub(crate) fn admit(&self) -> Guest {
-        let number = self.next_guest.fetch_add(1, Ordering::Relaxed);
-        Guest { plan: self.plan.subscribe(), number, _stay: Stay::current() }
+        let number = self.0.next_guest.fetch_add(1, Relaxed);
+        self.0.guests.fetch_add(1, Relaxed);
+        Guest { door: Arc::clone(&self.0), number, _stay: Stay::current() }
     }
 
     pub(crate) fn has_begun(&self) -> bool {
-        self.plan.borrow().is_some()
+        self.0.plan.get().is_some()
     }
 
     /// Tells everybody to leave within that time. Who is told a second time goes by the first.
     pub(crate) fn begin(&self, within: Duration) {
         let begun = Instant::now();
-        let connected = u32::try_from(self.plan.receiver_count()).unwrap_or(u32::MAX);
+        let connected = u32::try_from(self.0.guests.load(Acquire)).unwrap_or(u32::MAX);
         // A fifth of the time stays for the closing handshakes of the last ones.
         let spread = (LEAVING_APART * connected).min(within * 4 / 5);
         let plan = Plan { begun, spread, deadline: begun + within };
-        self.plan.send_if_modified(|now| {
-            let is_first = now.is_none();
-            now.get_or_insert(plan);
-            is_first
-        });
+        if self.0.plan.set(plan).is_ok() {
+            self.0.begun.notify_waiters();
+        }
     }
 
     /// Waits until the last has left, or their time is over; not at all when nobody is there. Gives
     /// how many are still there.
     pub(crate) async fn everybody_left(&self) -> usize {
-        let deadline = self.plan.borrow().map(|plan| plan.deadline);
-        if let Some(deadline) = deadline {
-            let _ = timeout_at(deadline, self.plan.closed()).await;
+        if let Some(plan) = self.0.plan.get() {
+            let _ = timeout_at(plan.deadline, self.0.is_deserted()).await;
         }
-        self.plan.receiver_count()
+        self.0.guests.load(Acquire)
+    }
+}
+
+impl Door {
+    /// Waits until no guest is there.
+    async fn is_deserted(&self) {
+        loop {
+            // It counts from here on: who leaves after the look is heard of.
+            let deserted = self.deserted.notified();
+            if self.guests.load(Acquire) == 0 {
+                return;
+            }
+            deserted.await;
+        }
     }
 }
 
 /// One connection's place; dropped when it ends.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    plan: watch::Receiver<Option<Plan>>,
+    door: Arc<Door>,
     number: u64,
     /// Keeps the connection open that this guest shares with others.
     _stay: Option<Stay>,
@@ -104,15 +127,19 @@ impl Guest {
     /// When this guest is to come back after it was sent away: its own time within the spread of
     /// all, so that they do not come together either.
     pub(crate) fn retry(&self) -> Duration {
-        let spread = self.plan.borrow().map_or(Duration::ZERO, |plan| plan.spread);
+        let spread = self.door.plan.get().map_or(Duration::ZERO, |plan| plan.spread);
         RETRY_AT_LEAST + (RETRY_SPREAD + spread).mul_f64(self.share())
     }
 
-    async fn plan(&mut self) -> Plan {
-        match self.plan.wait_for(Option::is_some).await.map(|plan| *plan) {
-            Ok(Some(plan)) => plan,
-            // The server itself is gone without a word: nobody will come and tell.
-            _ => std::future::pending().await,
+    /// Waits until there is one; for ever, if the server goes without a word.
+    async fn plan(&self) -> Plan {
+        loop {
+            // It counts from here on, as above.
+            let begun = self.door.begun.notified();
+            if let Some(plan) = self.door.plan.get() {
+                return *plan;
+            }
+            begun.await;
         }
     }
 
@@ -121,6 +148,14 @@ impl Guest {
     fn share(&self) -> f64 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         self.number.wrapping_mul(GOLDEN) as f64 / u64::MAX as f64
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.door.guests.fetch_sub(1, AcqRel) == 1 {
+            self.door.deserted.notify_waiters();
+        }
     }
 }
 

@@ -59,14 +59,17 @@ impl Connection {
     }
 
     /// Carries on what was set aside, and serves what comes on the connection after it.
-    async fn carry<S>(self, mut io: Impatient<S>, work: Work)
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn carry<S>(self, mut io: Impatient<S>, work: Work) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        match carry(&mut io, work).await {
-            Ok(true) => drop(tokio::spawn(self.serve(io))),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "connection broke"),
+        async move {
+            match carry(&mut io, work).await {
+                Ok(true) => drop(tokio::spawn(self.serve(io))),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "connection broke"),
+            }
         }
     }
 

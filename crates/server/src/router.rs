@@ -17,7 +17,7 @@ use crate::options::ServerOptions;
 use crate::origin::OriginRule;
 use crate::problem::Problem;
 use crate::visit::Visits;
-use crate::{access, admin, channel, console, presence, promise, websocket};
+use crate::{access, admin, channel, console, presence, promise, v1, websocket};
 
 /// What the resources share.
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub(crate) struct App {
     pub(crate) authority: Authority,
     pub(crate) limits: Limits,
     pub(crate) max_message: usize,
+    /// The limits of plain WebSockets and of `sockeye.v1`, shared by all of them.
+    pub(crate) plain_config: Arc<sockeye::Config>,
+    pub(crate) v1_config: Arc<sockeye::Config>,
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) heartbeat: Duration,
@@ -80,6 +83,8 @@ impl Channels {
             authority: Authority::new(options.auth_key.clone()),
             limits: Limits::new(options),
             max_message: options.max_message,
+            plain_config: Arc::new(websocket::config(options.max_message)),
+            v1_config: Arc::new(v1::config(options.max_message)),
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,
             heartbeat: options.heartbeat,

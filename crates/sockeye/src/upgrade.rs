@@ -1,6 +1,6 @@
 //! WebSockets inside a program that already speaks HTTP: any server made with hyper, so axum too.
 
-use std::{future::Future, time::Instant};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -49,7 +49,7 @@ pub struct Upgrade {
     is_http2: bool,
     subprotocol: Option<String>,
     headers: HeaderMap,
-    config: Config,
+    config: Arc<Config>,
     deflate: Option<DeflateConfig>,
 }
 
@@ -71,7 +71,7 @@ impl Upgrade {
             on_upgrade: hyper::upgrade::on(request),
             subprotocol: None,
             headers: HeaderMap::new(),
-            config: Config::default(),
+            config: Arc::default(),
             deflate: None,
         })
     }
@@ -112,8 +112,8 @@ impl Upgrade {
     }
 
     /// Sets limits and deadlines of the connection.
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+    pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = config.into();
         self
     }
 
@@ -197,7 +197,7 @@ pub struct Opening {
     agreed: Agreed,
     #[cfg(feature = "http2")]
     is_http2: bool,
-    config: Config,
+    config: Arc<Config>,
 }
 
 impl Opening {

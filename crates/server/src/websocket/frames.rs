@@ -29,19 +29,20 @@ impl Frames {
         }
     }
 
-    /// Sends the messages, and waits until they are written.
-    pub(super) async fn send(self, run: &Run, outgoing: &mut Writer) -> Result<(), sockeye::Error> {
-        let frames = match self {
-            Self::Plain => run.form(run_slot::FRAMES, |entries| together(entries, plain)),
-            Self::Shortest => run.form(run_slot::SHORTEST_FRAMES, |run| together(run, shortest)),
-            // In a box: few have it, and all would have room for it.
-            Self::Own => return Box::pin(send_each(run, outgoing)).await,
-        };
-        outgoing.send_frames(&frames).await
+    /// The frames of all messages, one behind the other; `None` where the connection makes its own.
+    pub(super) fn of_all(self, run: &Run) -> Option<Bytes> {
+        match self {
+            Self::Plain => Some(run.form(run_slot::FRAMES, |run| together(run, plain))),
+            Self::Shortest => {
+                Some(run.form(run_slot::SHORTEST_FRAMES, |run| together(run, shortest)))
+            }
+            Self::Own => None,
+        }
     }
 }
 
-async fn send_each(run: &Run, outgoing: &mut Writer) -> Result<(), sockeye::Error> {
+/// Sends each message as this connection has it, and waits until they are written.
+pub(super) async fn send_each(run: &Run, outgoing: &mut Writer) -> Result<(), sockeye::Error> {
     for entry in run {
         let message = message(&entry.payload);
         match prepared(entry, slot::FRAME, &message, outgoing) {

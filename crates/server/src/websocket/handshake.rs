@@ -1,5 +1,7 @@
 //! How a request becomes a WebSocket: what is refused, and which subprotocol is chosen.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -55,11 +57,11 @@ impl Handshake {
     }
 
     /// The answer to give, and what becomes the WebSocket once it is given.
-    pub(super) fn accept(self, config: Config) -> Result<(Response, Opening), Problem> {
+    pub(super) fn accept(self, config: &Arc<Config>) -> Result<(Response, Opening), Problem> {
         let (response, opening) = self
             .upgrade
             .origins(Origins::Any)
-            .config(config)
+            .config(Arc::clone(config))
             .deflate(DeflateConfig::default())
             .accept()
             .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use sockeye::{CloseCode, Message, WebSocket};
 use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
 
-use super::frames::Frames;
+use super::frames::{Frames, send_each};
 use super::handshake::Handshake;
 use super::under_way::UnderWay;
 use crate::auth::Caller;
@@ -46,7 +46,7 @@ pub(super) fn open(
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
-    let (response, opening) = handshake.accept(super::config(app.max_message))?;
+    let (response, opening) = handshake.accept(&app.plain_config)?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let reader = app.hub.subscribe(channel, start);
@@ -84,30 +84,36 @@ const NO_ROOM: Ending = (1013, "the server has no room for the message", End::Re
 impl Conversation {
     /// Publishes what comes and sends what is there, both at once, so that neither waits for a
     /// client that does only the other; until the client leaves or there is a reason to close.
-    async fn hold(mut self, socket: WebSocket) {
-        let channel = self.reader.channel().clone();
-        let has_missed = self.reader.lag().gap.is_some();
-        let (mut incoming, mut outgoing) = socket.split();
-        let ending = {
-            let publishing = pin!(publish(&mut incoming, &self.app, &self.caller, &channel));
-            tokio::select! {
-                biased;
-                () = self.guest.turn_to_leave() => Some(RESTARTING),
-                () = self.caller.expired() => Some(EXPIRED),
-                () = std::future::ready(()), if has_missed => Some(MISSING),
-                ending = deliver(&mut self.reader, &self.reading, &mut outgoing) => ending,
-                // A message that goes out is no reason to look whether one came.
-                ending = on_call(publishing) => ending,
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn hold(mut self, socket: WebSocket) -> impl Future<Output = ()> + Send {
+        async move {
+            let channel = self.reader.channel().clone();
+            let has_missed = self.reader.lag().gap.is_some();
+            let (mut incoming, mut outgoing) = socket.split();
+            let ending = {
+                let publishing = pin!(publish(&mut incoming, &self.app, &self.caller, &channel));
+                tokio::select! {
+                    biased;
+                    () = self.guest.turn_to_leave() => Some(RESTARTING),
+                    () = self.caller.expired() => Some(EXPIRED),
+                    () = std::future::ready(()), if has_missed => Some(MISSING),
+                    ending = deliver(&mut self.reader, &self.reading, &mut outgoing) => ending,
+                    // A message that goes out is no reason to look whether one came.
+                    ending = on_call(publishing) => ending,
+                }
+            };
+            // What still comes is not published any more, and who is sent away is not there any
+            // more.
+            drop((self.reader, self.reading, incoming, self._presence));
+            if let Some((code, reason, end)) = ending
+                && let Ok(code) = CloseCode::try_from(code)
+            {
+                self.visit.ends(end);
+                // How the client takes it changes nothing.
+                let _ = outgoing.close(code, reason).await;
             }
-        };
-        // What still comes is not published any more, and who is sent away is not there any more.
-        drop((self.reader, self.reading, incoming, self._presence));
-        if let Some((code, reason, end)) = ending
-            && let Ok(code) = CloseCode::try_from(code)
-        {
-            self.visit.ends(end);
-            // How the client takes it changes nothing.
-            let _ = outgoing.close(code, reason).await;
+            // A server that stops waits for its guests, and for what is to be said of them.
+            drop((self.visit, self.guest));
         }
     }
 }
@@ -168,7 +174,11 @@ async fn deliver(
         if page.gap.is_some_and(|gap| gap.why != Why::Reset) {
             return Some(MISSING);
         }
-        frames.send(&page.entries, outgoing).await.ok()?;
+        match frames.of_all(&page.entries) {
+            Some(frames) => outgoing.send_frames(&frames).await.ok()?,
+            // In a box: few do it so, and all would have room for it.
+            None => Box::pin(send_each(&page.entries, outgoing)).await.ok()?,
+        }
         let bytes = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
         reading.delivered(&page, bytes);
     }

@@ -190,6 +190,20 @@ impl Shared {
         }
     }
 
+    /// Queues frames that were made before, when there is room for them, and takes them; ready when all
+    /// is written.
+    pub(super) fn poll_frames(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        waiting: &mut Option<&Bytes>,
+    ) -> Poll<Result<(), Error>> {
+        if let Some(frames) = *waiting {
+            ready!(self.poll_queue(cx, State::has_room, |state| state.queue_frames(frames)))?;
+            *waiting = None;
+        }
+        self.poll_written(cx)
+    }
+
     /// Queues a message if there is room for it now, and writes it as [`poll_queue`](Self::poll_queue)
     /// does.
     pub(super) fn try_queue(self: &Arc<Self>, message: Message) -> Result<(), TrySendError> {

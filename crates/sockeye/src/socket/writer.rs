@@ -130,11 +130,8 @@ impl Writer {
     /// When the connection is closing or has ended, and on a client. Those of the connection are
     /// told by its reader.
     pub async fn send_frames(&self, frames: &Bytes) -> Result<(), Error> {
-        self.queue(State::has_room, |state| state.queue_frames(frames)).await?;
-        if self.handle.shared.queued() == 0 {
-            return Ok(());
-        }
-        poll_fn(|cx| self.handle.shared.poll_written(cx)).await
+        let mut waiting = Some(frames);
+        poll_fn(|cx| self.handle.shared.poll_frames(cx, &mut waiting)).await
     }
 
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
