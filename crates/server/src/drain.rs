@@ -113,12 +113,12 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Waits until the server drains. Gives the time by which the connection must have ended.
-    pub(crate) async fn told_to_leave(&mut self) -> Instant {
+    pub(crate) async fn told_to_leave(&self) -> Instant {
         self.plan().await.deadline
     }
 
     /// Waits until the server drains and it is this guest's turn.
-    pub(crate) async fn turn_to_leave(&mut self) {
+    pub(crate) async fn turn_to_leave(&self) {
         let Plan { begun, spread, .. } = self.plan().await;
         // In a box: while the server is open there is no timer, and no room for one.
         Box::pin(sleep_until(begun + spread.mul_f64(self.share()))).await;
@@ -182,7 +182,7 @@ mod tests {
             let drain = Drain::new();
             let started = Instant::now();
             let leaving = (0..count).map(|_| {
-                let mut guest = drain.admit();
+                let guest = drain.admit();
                 tokio::spawn(async move {
                     guest.turn_to_leave().await;
                     started.elapsed()

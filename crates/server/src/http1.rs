@@ -47,7 +47,7 @@ impl Connection {
     /// Drives the connection to its end, or until an answer takes long: that goes on in a task of
     /// its own, which is as small as can be. An upgrade ends it, too: the WebSocket has a task of
     /// its own, and what HTTP needed is gone.
-    pub(crate) fn serve<S>(mut self, io: Impatient<S>) -> Pin<Box<dyn Future<Output = ()> + Send>>
+    pub(crate) fn serve<S>(self, io: Impatient<S>) -> Pin<Box<dyn Future<Output = ()> + Send>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     /// Lets hyper drive the connection. Gives what is to be set aside, with the connection.
-    async fn drive<S>(&mut self, io: Impatient<S>) -> Option<(Impatient<S>, Work)>
+    async fn drive<S>(&self, io: Impatient<S>) -> Option<(Impatient<S>, Work)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: Routes,
     idle_limit: Duration,
-    mut guest: Guest,
+    guest: Guest,
 ) {
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);

@@ -57,7 +57,7 @@ pub(crate) fn messages(
     let mut reader = app.hub.subscribe(channel, start);
     let mut visit = app.visits.begin(Transport::LongPoll, &caller, peer);
     let reading = visit.reads(&reader, start);
-    let mut guest = app.drain.admit();
+    let guest = app.drain.admit();
     let lag = reader.lag();
     if lag.entries == 0 && lag.gap.is_none() {
         aside.ask();

@@ -163,7 +163,7 @@ enum Ending {
     TooSlow,
 }
 
-async fn ending(mut guest: Guest, caller: Caller) -> Ending {
+async fn ending(guest: Guest, caller: Caller) -> Ending {
     let expired = tokio::select! {
         biased;
         () = guest.turn_to_leave() => false,

@@ -65,7 +65,7 @@ pub(crate) fn spawn(
     tokio::spawn(live(opening, session, guest));
 }
 
-async fn live(opening: Opening, mut session: Session, mut guest: Guest) {
+async fn live(opening: Opening, mut session: Session, guest: Guest) {
     let Ok(socket) = websocket::opened(opening).await else { return };
     let (mut incoming, mut outgoing) = socket.split();
     let ending = tokio::select! {
