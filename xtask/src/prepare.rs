@@ -10,6 +10,8 @@ use crate::shell;
 /// Something a step cannot do without.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// Message brokers with WebSockets: nginx with nchan, nats-server, Mosquitto.
+    Brokers,
     /// A program that cargo installs, by the name of its crate; with `@` and a version where that
     /// matters.
     CargoTool(&'static str),
@@ -37,6 +39,9 @@ pub(crate) enum Need {
 const TESTS: &str = "tests/requirements.txt";
 const PEERS: &str = "benches/peers/requirements.txt";
 
+/// Where Debian puts nchan, a module of nginx.
+pub(crate) const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
 /// Makes sure that each need is met, or says in one line what is to be installed.
 pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
     install_debian_packages(&missing_debian_packages(needs))?;
@@ -46,7 +51,8 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
             Need::Node => install_node_packages()?,
             Need::Python => install_python_packages(&[TESTS])?,
             Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
-            Need::Chromium
+            Need::Brokers
+            | Need::Chromium
             | Need::Curl
             | Need::OpenSsl
             | Need::Proxies
@@ -66,6 +72,12 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
     };
     for need in needs {
         match need {
+            Need::Brokers => {
+                want("libnginx-mod-nchan", Path::new(NCHAN).is_file());
+                for name in ["mosquitto", "nats-server", "nginx"] {
+                    want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
+                }
+            }
             Need::CargoTool(_) => {}
             Need::Chromium => want("chromium", is_program("chromium")),
             Need::Curl => want("curl", is_program("curl")),

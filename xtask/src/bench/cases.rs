@@ -34,11 +34,6 @@ impl Case {
     }
 }
 
-/// The names that can be asked for.
-pub(super) fn names() -> clap::builder::PossibleValuesParser {
-    CASES.iter().map(|case| case.name).collect::<Vec<_>>().into()
-}
-
 macro_rules! echo {
     ($name:literal, $title:literal, $goal:literal, $($argument:literal)*) => {
         Case {

@@ -4,6 +4,7 @@
 //! server's process takes for a message, which a slow load hardly touches; rounds are
 //! interleaved, so that what else the machine does meets all alike; medians are compared.
 
+mod brokers;
 mod cases;
 mod measure;
 mod report;
@@ -26,7 +27,7 @@ use crate::{page, shell};
 #[derive(Args)]
 pub(crate) struct Options {
     /// The cases to measure; all of them when none is named
-    #[arg(value_name = "CASE", value_parser = cases::names())]
+    #[arg(value_name = "CASE", value_parser = names())]
     cases: Vec<String>,
     /// How often each server is measured; the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,7 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
         return list();
     }
-    build()?;
+    shell::run(&mut shell::cargo(["build", "--release", "--package", "sockeye-cli"]))?;
+    if CASES.iter().any(|case| options.wants(case.name)) {
+        build_peers()?;
+    }
     raise_file_limit();
     let mut tables = Vec::new();
     for case in CASES.iter().filter(|case| options.wants(case.name)) {
@@ -61,6 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         eprintln!("\n{table}");
         tables.push(table);
     }
+    tables.extend(brokers::run(options)?);
     if options.write {
         let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
         page::write("bench", &command_line(options), &tables)?;
@@ -74,13 +79,20 @@ fn list() -> Result<()> {
         let servers: Vec<&str> = case.servers().map(|server| server.name).collect();
         writeln!(out, "{:17} {}\n{:17}   {}", case.name, case.title, "", servers.join("; "))?;
     }
+    for (name, title) in brokers::titles() {
+        writeln!(out, "{name:17} {title}")?;
+    }
     Ok(())
 }
 
-/// Builds the program and its peers, and installs those of Node and Python.
-fn build() -> Result<()> {
+/// The names of all cases that can be asked for.
+fn names() -> clap::builder::PossibleValuesParser {
+    CASES.iter().map(|case| case.name).chain(brokers::names()).collect::<Vec<_>>().into()
+}
+
+/// Builds the peers, and installs those of Node and Python.
+fn build_peers() -> Result<()> {
     prepare::prepare(&[Need::Node, Need::PythonPeers])?;
-    shell::run(&mut shell::cargo(["build", "--release", "--package", "sockeye-cli"]))?;
     for package in ["sockeye-peers", "sockeye-peers-zlib"] {
         let peers = ["--release", "--manifest-path", "benches/peers/Cargo.toml"];
         let mut build = shell::cargo(["build", "--package", package]);

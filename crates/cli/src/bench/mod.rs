@@ -32,6 +32,7 @@ use crate::units::time;
   sockeye bench echo ws://127.0.0.1:9001 --connections 200 --size 125 --pid $(pgrep -x sockeye)
   sockeye bench echo ws://127.0.0.1:9001 --rate 20000 --duration 30s --html echo.html
   sockeye bench fanout ws://127.0.0.1:8080/c/bench --subscribers 1000 --rate 100
+  sockeye bench fanout http://127.0.0.1:8080/c/bench --transport sse
   sockeye bench connections ws://127.0.0.1:9001 --connections 10000 --pid 4711
   sockeye bench handshakes ws://127.0.0.1:9001 --json")]
 pub(crate) struct Bench {

@@ -133,8 +133,10 @@ impl Fanout {
     fn title(&self) -> String {
         let Self { subscribers, publishers, rate, size, .. } = self;
         let pace = match self.in_flight {
+            Some(1) => "one message in flight".to_owned(),
             Some(in_flight) => format!("{in_flight} messages in flight"),
-            None => format!("{publishers} publishers, {rate} messages/s"),
+            None if *publishers == 1 => format!("{rate} messages/s"),
+            None => format!("{rate} messages/s by {publishers} publishers"),
         };
         let over = self.transport.title();
         format!("fan-out over {over}: {subscribers} subscribers, {pace}, {} bytes", size.0)

@@ -1,0 +1,239 @@
+//! The cases: what is done to each broker, or over each transport, and which figures are taken.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::servers::{BROKERS, Broker, Running};
+use super::table::{Column, Figures, Table};
+use crate::bench::{Options, on_processor};
+use crate::prepare::{self, Need};
+use crate::shell;
+
+/// A case by its name.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    title: &'static str,
+    columns: &'static [Column],
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// All brokers, with so many messages in flight.
+    InFlight(&'static str),
+    /// All brokers, at half of what each sustains.
+    HalfLoad,
+    /// The transports of `sockeye serve`.
+    Transports,
+}
+
+const CPU: Column = Column { heading: "CPU per delivery, µs", digits: 2 };
+
+const DELIVERIES: &[Column] = &[
+    CPU,
+    Column { heading: "deliveries/s", digits: 0 },
+    Column { heading: "to the last p50, ms", digits: 2 },
+    Column { heading: "to the last p99, ms", digits: 2 },
+    Column { heading: "B on the wire per delivery", digits: 0 },
+];
+
+const HALF_LOAD: &[Column] = &[
+    Column { heading: "sustains, messages/s", digits: 1 },
+    Column { heading: "measured at, messages/s", digits: 0 },
+    CPU,
+    Column { heading: "to each p50, ms", digits: 2 },
+    Column { heading: "to each p99, ms", digits: 2 },
+    Column { heading: "to the last p50, ms", digits: 2 },
+    Column { heading: "to the last p99, ms", digits: 2 },
+    Column { heading: "delivered, %", digits: 1 },
+];
+
+const TRANSPORTS: &[Column] = &[
+    CPU,
+    Column { heading: "B to a subscriber per delivery", digits: 0 },
+    Column { heading: "B from a subscriber per delivery", digits: 0 },
+    Column { heading: "p50, ms", digits: 2 },
+    Column { heading: "p99, ms", digits: 2 },
+    Column { heading: "to the last p99, ms", digits: 2 },
+    Column { heading: "delivered, %", digits: 1 },
+];
+
+const CASES: &[Case] = &[
+    Case {
+        name: "brokers-1",
+        title: "Fan-out to 1,000 WebSockets beside brokers, 128 B, one message in flight",
+        columns: DELIVERIES,
+        kind: Kind::InFlight("1"),
+    },
+    Case {
+        name: "brokers-8",
+        title: "Fan-out to 1,000 WebSockets beside brokers, 128 B, 8 messages in flight",
+        columns: DELIVERIES,
+        kind: Kind::InFlight("8"),
+    },
+    Case {
+        name: "brokers-last",
+        title: "From publishing to the last of 10,000 WebSockets, 128 B, at half of what each broker \
+                sustains with one message in flight",
+        columns: HALF_LOAD,
+        kind: Kind::HalfLoad,
+    },
+    Case {
+        name: "transports",
+        title: "The transports of a channel: 1,000 subscribers, 128 B, 20 messages/s; polls every second",
+        columns: TRANSPORTS,
+        kind: Kind::Transports,
+    },
+];
+
+/// As they are written, with their options.
+const OVER: [(&str, &str); 5] = [
+    ("WebSocket", "--transport=ws"),
+    ("WebSocket, sockeye.v1", "--transport=v1"),
+    ("Server-Sent Events", "--transport=sse"),
+    ("long poll", "--transport=longpoll"),
+    ("poll", "--transport=poll"),
+];
+
+/// The names that can be asked for.
+pub(in crate::bench) fn names() -> impl Iterator<Item = &'static str> {
+    CASES.iter().map(|case| case.name)
+}
+
+/// The names, and what they are.
+pub(in crate::bench) fn titles() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CASES.iter().map(|case| (case.name, case.title))
+}
+
+/// Measures the cases that are wanted; gives their tables.
+pub(in crate::bench) fn run(options: &Options) -> Result<Vec<String>> {
+    let wanted: Vec<_> = CASES.iter().filter(|case| options.wants(case.name)).collect();
+    if wanted.iter().any(|case| !matches!(case.kind, Kind::Transports)) {
+        prepare::prepare(&[Need::Brokers])?;
+    }
+    let measured = wanted.into_iter().map(|case| {
+        let table = case.measure(options).to_string();
+        eprintln!("\n{table}");
+        table
+    });
+    Ok(measured.collect())
+}
+
+impl Case {
+    /// All of it, in turns.
+    fn measure(&self, options: &Options) -> Table {
+        let mut table = Table::new(self.title, self.columns);
+        let (rounds, seconds) = options.length();
+        for round in 1..=rounds {
+            let mut add = |name, measure: &dyn Fn() -> Result<Figures>| {
+                if options.wants_server(name) {
+                    eprintln!("{} {round}/{rounds}: {name}", self.name);
+                    table.add(name, measure());
+                }
+            };
+            match self.kind {
+                Kind::InFlight(count) => BROKERS.iter().for_each(|broker| {
+                    add(broker.name(), &|| in_flight(*broker, count, seconds));
+                }),
+                Kind::HalfLoad => BROKERS.iter().for_each(|broker| {
+                    add(broker.name(), &|| half_load(*broker, seconds));
+                }),
+                Kind::Transports => OVER.iter().for_each(|&(name, transport)| {
+                    add(name, &|| over(transport, seconds));
+                }),
+            }
+        }
+        table
+    }
+}
+
+fn in_flight(broker: Broker, count: &str, seconds: u64) -> Result<Figures> {
+    let running = broker.start()?;
+    let mut load = broker.load(&running);
+    load.extend(["--subscribers=1000".to_owned(), format!("--in-flight={count}")]);
+    let report = bench(&load, &running, seconds)?;
+    Ok(vec![
+        report.figure("server_cpu_per_"),
+        report.figure("throughput_"),
+        report.to_last("p50"),
+        report.to_last("p99"),
+        report.figure("wire_to_"),
+    ])
+}
+
+/// First as fast as it goes, then half as fast.
+fn half_load(broker: Broker, seconds: u64) -> Result<Figures> {
+    const SUBSCRIBERS: f64 = 10_000.0;
+    let running = broker.start()?;
+    let load = |pace: String| {
+        let mut load = broker.load(&running);
+        load.extend([format!("--subscribers={SUBSCRIBERS}"), pace]);
+        bench(&load, &running, seconds)
+    };
+    let fastest = load("--in-flight=1".to_owned())?;
+    let delivered = fastest.figure("throughput_").context("nothing was delivered")?;
+    let sustained = delivered / SUBSCRIBERS;
+    let rate = (sustained / 2.0).round();
+    ensure!(rate >= 1.0, "it sustains less than two messages a second");
+    let report = load(format!("--rate={rate}"))?;
+    Ok(vec![
+        Some(sustained),
+        Some(rate),
+        report.figure("server_cpu_per_"),
+        report.to_each("p50"),
+        report.to_each("p99"),
+        report.to_last("p50"),
+        report.to_last("p99"),
+        report.figure("delivered_"),
+    ])
+}
+
+fn over(transport: &str, seconds: u64) -> Result<Figures> {
+    let running = Broker::Sockeye.start()?;
+    let mut load = Broker::Sockeye.load(&running);
+    let options = ["--subscribers=1000", "--rate=20", "--interval=1s", transport];
+    load.extend(options.map(str::to_owned));
+    // What one poll brings is a second old: fewer seconds would show half of it.
+    let report = bench(&load, &running, seconds.max(3))?;
+    Ok(vec![
+        report.figure("server_cpu_per_"),
+        report.figure("wire_to_"),
+        report.figure("wire_from_"),
+        report.to_each("p50"),
+        report.to_each("p99"),
+        report.to_last("p99"),
+        report.figure("delivered_"),
+    ])
+}
+
+/// What `sockeye bench` says.
+struct Report(Value);
+
+impl Report {
+    /// The figure whose name begins so.
+    fn figure(&self, prefix: &str) -> Option<f64> {
+        let mut figures = self.0["figures"].as_object()?.iter();
+        figures.find(|(name, _)| name.starts_with(prefix))?.1.as_f64()
+    }
+
+    /// A percentile of the latency to each subscriber, in milliseconds.
+    fn to_each(&self, percentile: &str) -> Option<f64> {
+        Some(self.0["latency_us"][percentile].as_f64()? / 1000.0)
+    }
+
+    /// The same to the last of all subscribers.
+    fn to_last(&self, percentile: &str) -> Option<f64> {
+        Some(self.0["latency_to_the_last_us"][percentile].as_f64()? / 1000.0)
+    }
+}
+
+/// Loads a broker from the second processor.
+fn bench(load: &[String], running: &Running, seconds: u64) -> Result<Report> {
+    let program = shell::target()?.join("release/sockeye");
+    let mut bench = on_processor("1", &program.to_string_lossy());
+    bench.args(["bench", "fanout", "--threads=1", "--json", "--warm-up=2s"]).args(load);
+    bench.args([format!("--duration={seconds}s"), format!("--pid={}", running.worker)]);
+    let report = shell::output(&mut bench)?;
+    Ok(Report(serde_json::from_str(&report)?))
+}

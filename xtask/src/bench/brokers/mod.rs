@@ -1,0 +1,7 @@
+//! Fan-out beside message brokers, and the transports of a channel side by side.
+
+mod cases;
+mod servers;
+mod table;
+
+pub(super) use self::cases::{names, run, titles};

@@ -1,0 +1,216 @@
+//! The brokers: each in its good configuration, on loopback, with files that go when it does.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::bench::on_processor;
+use crate::prepare::NCHAN;
+use crate::shell;
+
+/// How long a broker may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker by its name in the tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broker {
+    Sockeye,
+    Nchan,
+    Nats,
+    Mosquitto,
+}
+
+pub(super) const BROKERS: [Broker; 4] =
+    [Broker::Sockeye, Broker::Nchan, Broker::Nats, Broker::Mosquitto];
+
+/// A broker that runs. Stopped when dropped.
+pub(super) struct Running {
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+    /// The process that does the work.
+    pub(super) worker: u32,
+}
+
+impl Broker {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sockeye => "sockeye serve",
+            Self::Nchan => "nchan",
+            Self::Nats => "nats-server",
+            Self::Mosquitto => "Mosquitto",
+        }
+    }
+
+    /// Starts it on the first processor, and waits until it listens.
+    pub(super) fn start(self) -> Result<Running> {
+        let (port, other) = (free_port()?, free_port()?);
+        let folder = shell::target()?.join(format!("brokers-{port}"));
+        fs::create_dir_all(&folder)?;
+        let configuration = folder.join("configuration");
+        fs::write(&configuration, self.configuration(&folder, port, other))?;
+        let mut command = self.command(&configuration, port)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let name = self.name();
+        let child = command.spawn().with_context(|| format!("{name} did not start"))?;
+        let worker = child.id();
+        let mut running = Running { child, folder, port, worker };
+        running.wait().with_context(|| format!("{name} does not listen"))?;
+        if self == Self::Nchan {
+            running.worker = running.only_child()?;
+        }
+        Ok(running)
+    }
+
+    fn command(self, configuration: &Path, port: u16) -> Result<Command> {
+        let file = configuration.to_string_lossy();
+        let (program, arguments) = match self {
+            Self::Sockeye => {
+                let program = shell::target()?.join("release/sockeye");
+                let listen = format!("--listen=127.0.0.1:{port}");
+                (
+                    program.to_string_lossy().into_owned(),
+                    vec!["serve".to_owned(), listen, "--admin=off".to_owned()],
+                )
+            }
+            Self::Nchan => {
+                let folder = configuration.parent().unwrap_or(configuration).to_string_lossy();
+                let arguments = ["-c", &file, "-p", &folder, "-e", "stderr"];
+                ("/usr/sbin/nginx".to_owned(), arguments.map(str::to_owned).to_vec())
+            }
+            Self::Nats => ("nats-server".to_owned(), vec!["-c".to_owned(), file.into_owned()]),
+            Self::Mosquitto => {
+                ("/usr/sbin/mosquitto".to_owned(), vec!["-c".to_owned(), file.into_owned()])
+            }
+        };
+        let mut command = on_processor("0", &program);
+        command.args(arguments);
+        Ok(command)
+    }
+
+    /// What is in its configuration file.
+    fn configuration(self, folder: &Path, port: u16, other: u16) -> String {
+        match self {
+            Self::Sockeye => String::new(),
+            Self::Nchan => nchan(folder, port),
+            Self::Nats => format!(
+                "listen: 127.0.0.1:{other}\n\
+                 websocket {{ listen: \"127.0.0.1:{port}\", no_tls: true, compression: false }}\n\
+                 logfile: \"{}/log\"\n",
+                folder.display()
+            ),
+            // It starts with no listener but one for WebSockets only from version 2.1 on.
+            Self::Mosquitto => format!(
+                "listener {other} 127.0.0.1\nlistener {port} 127.0.0.1\nprotocol websockets\n\
+                 allow_anonymous true\npersistence false\nset_tcp_nodelay true\nlog_dest none\n"
+            ),
+        }
+    }
+
+    /// How its channel is listened to and published to: the URL and options of `bench fanout`.
+    pub(super) fn load(self, running: &Running) -> Vec<String> {
+        let address = format!("127.0.0.1:{}", running.port);
+        match self {
+            Self::Sockeye => vec![
+                format!("ws://{address}/c/bench"),
+                format!("--publish-to=http://{address}/c/bench"),
+            ],
+            Self::Nchan => {
+                vec![format!("ws://{address}/sub"), format!("--publish-to=http://{address}/pub")]
+            }
+            Self::Nats => vec![format!("ws://{address}/"), "--transport=nats".to_owned()],
+            Self::Mosquitto => vec![format!("ws://{address}/"), "--transport=mqtt".to_owned()],
+        }
+    }
+}
+
+/// One worker, no log, no limit on how long a publisher's connection lasts, and as much history as
+/// `sockeye serve` keeps.
+fn nchan(folder: &Path, port: u16) -> String {
+    let folder = folder.display();
+    format!(
+        "load_module {NCHAN};
+daemon off;
+user root;
+worker_processes 1;
+pid {folder}/pid;
+events {{ worker_connections 16000; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    nchan_shared_memory_size 256M;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location = /sub {{
+            nchan_subscriber websocket;
+            nchan_channel_id bench;
+            nchan_subscriber_first_message newest;
+        }}
+        location = /pub {{
+            nchan_publisher http;
+            nchan_channel_id bench;
+            nchan_message_buffer_length 1000;
+        }}
+    }}
+}}
+"
+    )
+}
+
+impl Running {
+    /// Waits until somebody answers on its port.
+    fn wait(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended with {status}");
+            }
+            ensure!(begun.elapsed() < PATIENCE, "nobody answers");
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The worker of nginx, which begins to work a moment after somebody listens.
+    fn only_child(&self) -> Result<u32> {
+        let master = self.child.id();
+        let begun = Instant::now();
+        loop {
+            let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
+            if let Some(first) = children.split_whitespace().next() {
+                return Ok(first.parse()?);
+            }
+            ensure!(begun.elapsed() < PATIENCE, "nginx has no worker");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // nginx would leave its worker behind, if it were killed.
+        let terminated =
+            shell::succeeds(&mut shell::command("kill", ["-TERM", &self.child.id().to_string()]));
+        if !terminated {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
