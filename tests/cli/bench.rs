@@ -192,4 +192,8 @@ fn a_fan_out_without_room_for_a_time_or_a_place_to_publish_is_refused() {
         let bench = [&["bench", "fanout", &url, "--subscribers", "2"], &options[..]].concat();
         assert_fails(&program::run(&bench, ""), 1);
     }
+    for rate in ["0", "-1", "often"] {
+        let output = program::run(&["bench", "fanout", &url, &format!("--rate={rate}")], "");
+        assert_eq!(output.status.code(), Some(2), "{rate}: {output:?}");
+    }
 }

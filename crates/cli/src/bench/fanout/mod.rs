@@ -68,8 +68,8 @@ pub(super) struct Fanout {
     publishers: usize,
 
     /// How many messages a second are published, by all publishers together
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    rate: u64,
+    #[arg(long, value_name = "N", default_value = "100", value_parser = per_second)]
+    rate: f64,
 
     /// Publish so many at once instead, and the next when the last of them has come to everybody
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["rate", "publishers"])]
@@ -116,7 +116,7 @@ impl Fanout {
             run::run(threads, self.common.window(), watched.as_ref(), |thread, start| {
                 self.load(thread, threads, start, &heard)
             })?;
-        let expected = self.rate as f64 * outcome.took.as_secs_f64() * self.subscribers as f64;
+        let expected = self.rate * outcome.took.as_secs_f64() * self.subscribers as f64;
         let delivered = outcome.tally.latencies.len() as f64;
         let (received, sent) = (outcome.tally.received as f64, outcome.tally.sent as f64);
         let mut report = Report::of(&DELIVERIES, self.title(), outcome);
@@ -213,9 +213,18 @@ impl Fanout {
         match self.in_flight {
             Some(in_flight) => pace.in_rounds(in_flight).await,
             None => {
-                let interval = Duration::from_secs_f64(1.0 / self.rate as f64);
+                let interval = Duration::from_secs_f64(1.0 / self.rate);
                 pace.on_time(interval * number as u32, interval * self.publishers as u32).await
             }
         }
+    }
+}
+
+/// So many a second, which need not be a whole number.
+fn per_second(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        // Once a day is seldom enough for anybody, and a time that can be counted in.
+        Ok(rate) if (1e-5..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("write a rate as 100 or 0.5"),
     }
 }
