@@ -35,7 +35,9 @@ const SPEED: &[Column] = &[
     Column { heading: "CPU, µs", source: Source::Figure("server_cpu_per_"), digits: 2 },
     Column { heading: "per second", source: Source::Figure("throughput_"), digits: 0 },
     Column { heading: "p99, µs", source: Source::Latency("p99"), digits: 0 },
-    Column { heading: "B on the wire", source: Source::Figure("wire_"), digits: 0 },
+    Column { heading: "B on the wire", source: Source::Figure("wire_bytes"), digits: 0 },
+    // Of a fan-out.
+    Column { heading: "B on the wire", source: Source::Figure("wire_to_"), digits: 0 },
 ];
 
 const MEMORY: &[Column] = &[
@@ -59,7 +61,7 @@ const MEMORY: &[Column] = &[
         source: Source::Figure("server_cpu_per_handshake_"),
         digits: 1,
     },
-    Column { heading: "B on the wire", source: Source::Figure("wire_"), digits: 0 },
+    Column { heading: "B on the wire", source: Source::Figure("wire_bytes"), digits: 0 },
 ];
 
 impl Kind {
