@@ -13,6 +13,9 @@ use tokio::{
 use super::{Incoming, PeerAddr, Settings, limits::Slot, pending::Pending};
 use crate::{origin::Page, socket::Io};
 
+/// How much of a request is read at once: most come whole.
+const HEAD_SIZE: usize = 1024;
+
 /// What is spoken on a connection.
 pub(super) enum Spoken {
     Http1(Io),
@@ -114,6 +117,7 @@ async fn read(
         if let Some(request) = handshake.poll_request(input)? {
             return Ok(Some(request));
         }
+        input.reserve(HEAD_SIZE);
         if !matches!(io.read_buf(input).await, Ok(1..)) {
             return Ok(None);
         }

@@ -104,7 +104,8 @@ impl State {
         Self {
             connection,
             io: Some(io),
-            input,
+            // The buffer that the handshake was read into is not kept.
+            input: if input.is_empty() { BytesMut::new() } else { input },
             waiting: None,
             inside_parts: false,
             begun_in_parts: 0,
