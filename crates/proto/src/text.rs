@@ -1,6 +1,6 @@
 //! UTF-8 text in shared bytes.
 //!
-//! The one module with `unsafe`: a text that was checked once, while it arrived, is not checked
+//! With `unsafe` (masking has the other): a text that was checked once, while it arrived, is not checked
 //! again each time it is read.
 #![allow(unsafe_code)]
 
