@@ -27,10 +27,11 @@ pub struct DeflateConfig {
     pub server_window_bits: WindowBits,
     /// How far back the client's messages may refer. Default 15, which is 32 KiB.
     pub client_window_bits: WindowBits,
-    /// How hard the sender tries, 1 to 9 (a number outside counts as the nearest). Default 5.
+    /// How hard the sender tries, 1 to 9 (a number outside counts as the nearest). Default 6, zlib's own.
     ///
-    /// On JSON of 1 KiB, 3 to 6 differ by 2 % in size and hardly in time without context takeover;
-    /// 1 takes a third of the time and gives a third more bytes; 9 saves one percent at twice the time.
+    /// On JSON of 1 KiB, 5 to 7 differ hardly in size or time without context takeover; with it, 7 saves
+    /// a tenth. 1 takes a third of the time and gives a third more bytes. On messages of 50 KiB, 5
+    /// takes half to nine tenths of the time of 6, and 7 up to half as much again.
     pub level: u8,
     /// Messages of fewer bytes go uncompressed. Default 256.
     ///
@@ -49,7 +50,7 @@ impl Default for DeflateConfig {
             client_takeover: false,
             server_window_bits: WindowBits::MAX,
             client_window_bits: WindowBits::MAX,
-            level: 5,
+            level: 6,
             threshold: 256,
             offers: Vec::new(),
         }

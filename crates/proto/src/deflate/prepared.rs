@@ -52,7 +52,7 @@ struct Shared {
 }
 
 impl Prepared {
-    /// Nothing is encoded yet. It will be compressed at the default level, 5.
+    /// Nothing is encoded yet. It will be compressed at the default level, 6.
     pub fn new(message: impl Into<Message>) -> Self {
         Self::with_level(message, DeflateConfig::default().level)
     }
