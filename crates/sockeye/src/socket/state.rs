@@ -305,6 +305,7 @@ impl State {
 
     /// Queues a ping of ours, whose pong will be announced.
     pub(super) fn ping(&mut self) -> Result<oneshot::Receiver<Duration>, Error> {
+        self.check_write_side()?;
         let latency = self.latency();
         let pings = self.pings.get_or_insert_with(|| Box::new(Pings::new(latency)));
         let queued = self.connection.ping(pings.next_payload());
@@ -325,6 +326,7 @@ impl State {
     /// Queues a message, behind one that is being sent in fragments. That there is room has been
     /// checked, if only before another began to stream.
     pub(super) fn queue(&mut self, message: Message, compress: bool) -> Result<(), Error> {
+        self.check_write_side()?;
         if let Some(behind) = self.behind_stream() {
             behind.push(Outgoing::Message(message, compress));
             return Ok(());
@@ -347,6 +349,7 @@ impl State {
         last: bool,
         compress: bool,
     ) -> Result<(), Error> {
+        self.check_write_side()?;
         let queued = self.connection.send_fragment_with(kind, payload, last, compress);
         queued.map_err(|misuse| self.send_error(misuse))?;
         if last {
@@ -380,6 +383,7 @@ impl State {
 
     /// Queues a message that was prepared for many connections.
     pub(super) fn queue_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.check_write_side()?;
         if let Some(behind) = self.behind_stream() {
             behind.push(Outgoing::Prepared(prepared.clone()));
             return Ok(());
@@ -389,13 +393,23 @@ impl State {
 
     /// Queues frames that were made before. Nobody is sending a message in fragments.
     pub(super) fn queue_frames(&mut self, frames: &Bytes) -> Result<(), Error> {
+        self.check_write_side()?;
         self.connection.send_frames(frames).map_err(|misuse| self.send_error(misuse))
     }
 
     /// Why nothing can be sent any more, if so.
     pub(super) fn closed_to_sending(&self) -> Option<Error> {
+        if let Err(error) = self.check_write_side() {
+            return Some(error);
+        }
         let open = self.connection.state() == Stage::Open;
         (!open).then(|| self.send_error(Misuse::Closing))
+    }
+
+    /// Whether what is queued can still be written. Where it cannot, the peer's last words may yet be
+    /// waiting for the reader: the connection is not at its end.
+    fn check_write_side(&self) -> Result<(), Error> {
+        if self.write_failed { Err(Error::Failed(Failure::Lost)) } else { Ok(()) }
     }
 
     /// Why nothing can be sent any more.

@@ -10,7 +10,7 @@ use std::{
 use bytes::BytesMut;
 use futures_sink::Sink;
 use sockeye_proto::{Config, Connection, Message};
-use tokio::io::{AsyncReadExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::{Agreed, Io, Shared, WebSocket};
 
@@ -69,4 +69,20 @@ async fn flushing_what_the_peer_did_not_take_is_an_error() {
     let flushed = poll_fn(|cx| Sink::<Message>::poll_flush(Pin::new(&mut writer), cx)).await;
     assert!(flushed.is_err());
     drop(far);
+}
+
+/// The messages that wait keep the connection from its end: the sender is told all the same.
+#[tokio::test]
+async fn sending_on_a_broken_link_is_an_error_though_messages_wait() {
+    let (near, mut far) = duplex(1 << 10);
+    let (mut socket, _) = open(Io::boxed(near), Config::default());
+    far.write_all(&[0x82, 1, 7].repeat(100)).await.unwrap();
+    drop(far);
+    let sending = async {
+        while socket.send("tick").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), sending).await.expect("sending goes on for ever");
+    assert!(socket.recv().await.is_some_and(|message| message.is_ok()));
 }
