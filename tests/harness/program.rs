@@ -215,12 +215,13 @@ impl Sockeye {
         format!("http{}://{}{path}", self.secure, self.address)
     }
 
-    /// The memory the process holds, in bytes.
+    /// The memory the process holds, in bytes; without its program, which comes in piece by piece as it
+    /// is used.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a resident size");
         kib.trim().parse::<u64>().expect("a number of KiB") * 1024
     }
