@@ -1,6 +1,7 @@
 //! A real proxy in front of a server, with the configuration that the guide
 //! `docs/behind-a-proxy.md` gives for it.
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use crate::PATIENCE;
 
 /// How many ports a proxy is started on before it is given up.
-const PORTS_TRIED: usize = 5;
+const PORTS_TRIED: usize = 10;
 
 /// The proxies there are guides for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +54,18 @@ impl ReverseProxy {
     ) -> Self {
         let block = change(kind.guide()).replace("127.0.0.1:8080", &upstream.to_string());
         // A port that was free may be taken when the proxy comes to it.
-        let mut attempts = (0..PORTS_TRIED).map(|_| Self::try_start(kind, &block));
-        let started = attempts.find_map(Result::ok);
-        started.unwrap_or_else(|| panic!("the proxy ends at once with:\n{block}"))
+        let mut words = String::new();
+        for _ in 0..PORTS_TRIED {
+            match Self::try_start(kind, &block) {
+                Ok(proxy) => return proxy,
+                Err(last_words) => words = last_words,
+            }
+        }
+        panic!("the proxy ends at once with:\n{block}\nIts last words:\n{words}")
     }
 
-    /// Starts it on a port that is free now; an error if it ends.
-    fn try_start(kind: Kind, block: &str) -> Result<Self, ExitStatus> {
+    /// Starts it on a port that is free now; its last words if it ends.
+    fn try_start(kind: Kind, block: &str) -> Result<Self, String> {
         let address = free_address();
         let folder = tempfile::tempdir().expect("a folder for the proxy");
         let here = folder.path();
@@ -67,11 +73,18 @@ impl ReverseProxy {
         std::fs::write(&file, kind.configuration(block, address, here))
             .expect("the folder can be written to");
         let mut command = kind.command(&file, here);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let errors = here.join("errors");
+        let log = File::create(&errors).expect("the folder can be written to");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("`cargo xtask test reverse` installs the proxies");
         let mut proxy = Self { address, child, _folder: folder };
-        proxy.wait_until_it_listens()?;
-        Ok(proxy)
+        match proxy.wait_until_it_listens() {
+            Ok(()) => Ok(proxy),
+            Err(status) => {
+                let words = std::fs::read_to_string(errors).unwrap_or_default();
+                Err(format!("{words}{status}"))
+            }
+        }
     }
 
     /// The HTTP URL of a path that begins with `/`.
@@ -125,7 +138,9 @@ impl Kind {
         let here = here.display();
         match self {
             Self::Caddy => {
-                let block = block.replace("live.example.org", &format!("http://{address}"));
+                // By itself it listens on all of the machine's addresses.
+                let site = format!("http://{address} {{\n\tbind {}", address.ip());
+                let block = block.replace("live.example.org {", &site);
                 format!("{{\n\tadmin off\n}}\n{block}")
             }
             Self::Haproxy => block.replace("bind :80", &format!("bind {address}")),
