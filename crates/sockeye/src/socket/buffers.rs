@@ -35,7 +35,7 @@ pub(crate) fn take() -> BytesMut {
 /// Gives a buffer back whose contents are used up.
 pub(crate) fn give_back(buffer: BytesMut) {
     POOL.with_borrow_mut(|pool| {
-        if pool.len() < KEPT {
+        if pool.len() < KEPT && buffer.capacity() > 0 {
             pool.push(buffer);
         }
     });

@@ -378,6 +378,7 @@ impl Shared {
     /// The reader has what he came for. He is likely to come back; what is queued is written when this
     /// task lets go of the processor, and should he stay away, the caretaker listens in his place.
     fn leave(self: &Arc<Self>, state: &mut State) {
+        state.release_empty_input();
         if state.connection.queued() > 0 || state.connection.closed().is_some() {
             self.attend_soon(state);
         } else {

@@ -104,7 +104,7 @@ impl State {
         Self {
             connection,
             io: Some(io),
-            // The buffer that the handshake was read into is not kept.
+            // Nothing is kept of the buffer of the handshake.
             input: if input.is_empty() { BytesMut::new() } else { input },
             waiting: None,
             inside_parts: false,
@@ -531,6 +531,13 @@ impl State {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Passes on the buffer of which the last message was all there was.
+    pub(super) fn release_empty_input(&mut self) {
+        if self.input.is_empty() {
+            self.release_input();
+        }
     }
 
     /// Keeps no more of a buffer than there is in it.
