@@ -69,7 +69,8 @@ test('a client that hops between transports in mid-stream loses nothing and repe
 test('a better transport is tried again after a while, and takes over without a pause', async () => {
   const channel = newChannel();
   const proxy = await Proxy.to(serverUrl, { websocket: 'refuse' });
-  const options = { transports: ['websocket', 'poll'], pollInterval: 300 };
+  // Long enough that no poll is under way when the clock leaps: it would seem to take minutes.
+  const options = { transports: ['websocket', 'poll'], pollInterval: 3000 };
   const client = await ClientPage.open({ base: proxy.url, options });
   await client.page.clock.install();
   await client.subscribe(channel);
