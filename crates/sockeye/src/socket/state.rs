@@ -377,8 +377,8 @@ impl State {
 
     /// Where messages go for that time, if so.
     fn behind_stream(&mut self) -> Option<&mut Vec<Outgoing>> {
-        let is_open = self.connection.state() == Stage::Open;
-        self.behind_stream.as_mut().filter(|_| is_open).map(|behind| &mut behind.0)
+        let is_streaming = self.is_streaming();
+        self.behind_stream.as_mut().filter(|_| is_streaming).map(|behind| &mut behind.0)
     }
 
     /// Queues a message that was prepared for many connections.
