@@ -157,16 +157,17 @@ impl Inflation {
             let space = (room.most - output.len()).saturating_add(1);
             let space = scratch.len().min(space).min(room.pause_at - output.len());
             let (read, written) = (self.inflater.total_in(), self.inflater.total_out());
-            let status = self
-                .inflater
-                .decompress(input, &mut scratch[..space], InflateFlush::SyncFlush)
-                .map_err(|_| Violation::Compression)?;
+            let status =
+                self.inflater.decompress(input, &mut scratch[..space], InflateFlush::SyncFlush);
             input = &input[(self.inflater.total_in() - read) as usize..];
             let fresh = &scratch[..(self.inflater.total_out() - written) as usize];
             if fresh.len() > room.most - output.len() {
                 return Err(Limit::MessageSize { max: room.limit }.into());
             }
+            // What came out before it failed is looked at first: which error is named must not depend
+            // on how the input was cut.
             check(fresh)?;
+            let status = status.map_err(|_| Violation::Compression)?;
             output.extend_from_slice(fresh);
             self.has_more = fresh.len() == space && status != Status::StreamEnd;
             if status == Status::StreamEnd {

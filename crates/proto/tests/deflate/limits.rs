@@ -140,6 +140,16 @@ fn w087_compressed_text_fails_at_its_first_impossible_byte() {
 }
 
 #[test]
+fn the_error_that_came_first_is_named_however_the_input_is_cut() {
+    // What comes out of it is not UTF-8, and behind that it cannot be inflated.
+    let bytes = frame(0xc1, &[0x33, 0xf8, 0x01, 0xff, 0xcb, 0x0a]);
+    for size in 1..=bytes.len() {
+        let events = received_in(&mut client(), &bytes, size);
+        assert_eq!(failed(&events), Some((Violation::InvalidUtf8.into(), 1007)), "{size} at once");
+    }
+}
+
+#[test]
 fn n02_fragments_are_counted_though_they_are_compressed() {
     let bytes = [frame(0x41, b""), frame(0x00, b"").repeat(5000)].concat();
     let failure = failed(&received(&mut client(), &bytes));
