@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sockeye_tests::frame::{TEXT, masked};
 use sockeye_tests::peer::{Pace, Peer, request};
-use sockeye_tests::program::{Sockeye, assert_fails, run};
+use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
 
 /// What curl gets with these arguments.
 fn curl(args: &[&str]) -> String {
@@ -33,6 +33,18 @@ fn what_curl_publishes_reaches_every_websocket_of_the_channel() {
     assert_eq!(polled["at"], published["at"]);
     assert_eq!(polled["messages"][0]["data"], json!("hello"));
     elsewhere.echo("nothing of chat comes here");
+}
+
+#[test]
+fn it_serves_though_nobody_reads_what_it_prints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("socket").to_string_lossy().into_owned();
+    let listen = format!("unix:{socket}");
+    let mut server = Running::start(&["serve", "--listen", &listen, "--admin", "off"]);
+    drop(server.stdout());
+    let until_it_listens = ["--retry", "20", "--retry-all-errors", "--retry-delay", "1"];
+    let to_it = ["--unix-socket", &socket, "http://localhost/c/chat"];
+    assert_eq!(curl_json(&[&until_it_listens[..], &to_it].concat())["messages"], json!([]));
 }
 
 #[test]

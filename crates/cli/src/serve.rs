@@ -118,15 +118,8 @@ impl Serve {
         let result = runtime.block_on(async {
             let server = Server::bind(self.options()?).await?;
             let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
-            for address in server.local_addrs() {
-                print_line(&format!("listening on {address}"))?;
-            }
-            if let Some(address) = server.admin_addr() {
-                print_line(&format!("admin on {address}"))?;
-            }
-            if let Some(address) = server.local_addrs().first() {
-                introduce(address)?;
-            }
+            // Clients are served whether or not somebody reads this.
+            let _ = print_line(&greeting(&server));
             let second_request = async {
                 now.requested().await;
                 now.requested().await;
@@ -173,8 +166,15 @@ fn auth_key(file: &Path, audience: Option<String>) -> anyhow::Result<AuthKey> {
     })
 }
 
-/// Says what to do with the server, ready to paste.
-fn introduce(address: &LocalAddress) -> std::io::Result<()> {
+/// Where the server listens, and what to do with it, ready to paste.
+fn greeting(server: &Server) -> String {
+    let listening = server.local_addrs().iter().map(|address| format!("listening on {address}"));
+    let admin = server.admin_addr().map(|address| format!("admin on {address}"));
+    let hints = server.local_addrs().first().map(hints);
+    listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
+}
+
+fn hints(address: &LocalAddress) -> String {
     let over_tcp = |address: &SocketAddr, s: &str| {
         format!(
             "
@@ -186,7 +186,7 @@ fn introduce(address: &LocalAddress) -> std::io::Result<()> {
 "
         )
     };
-    let lines = match address {
+    match address {
         LocalAddress::Tcp(address) => over_tcp(address, ""),
         LocalAddress::Tls(address) => over_tcp(address, "s"),
         LocalAddress::Unix(path) => format!(
@@ -196,8 +196,7 @@ fn introduce(address: &LocalAddress) -> std::io::Result<()> {
 ",
             path = path.display()
         ),
-    };
-    print_line(&lines)
+    }
 }
 
 /// An address that can be switched off.
