@@ -1,7 +1,5 @@
 //! One measurement: one server, one load, some seconds.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
@@ -90,24 +88,24 @@ impl Column {
 /// Starts the server, loads it, and stops it.
 pub(super) fn measure(case: &Case, server: &Server, seconds: u64) -> Result<Sample> {
     let running = server.start()?;
-    let program = shell::target()?.join("release/sockeye");
-    // A server that answers no more would keep the load waiting.
-    let longest = 60 + 5 * seconds;
-    let mut bench = on_processor("1", "timeout");
-    bench.arg(longest.to_string()).arg(program).arg("bench");
-    bench.args(case.load).arg(&running.url);
-    bench.args(["--threads", "1", "--json", "--warm-up", "500ms"]);
-    bench.args(["--duration", &format!("{seconds}s"), "--pid", &running.id().to_string()]);
-    let sample = Sample(serde_json::from_str(&report(&mut bench, longest)?)?);
+    let mut load: Vec<&str> = case.load.to_vec();
+    load.extend([&*running.url, "--warm-up=500ms"]);
+    let sample = Sample(bench(&load, running.id(), seconds)?);
     let first = &case.kind.columns()[0];
     first.of(&sample).with_context(|| format!("the load says nothing of {}", first.heading))?;
     Ok(sample)
 }
 
-/// What the load prints; if it fails, its last line is why.
-fn report(bench: &mut Command, longest: u64) -> Result<String> {
+/// Loads a server from the second processor with `sockeye bench`; gives its report.
+pub(super) fn bench(load: &[&str], server: u32, seconds: u64) -> Result<Value> {
     /// What `timeout` exits with (timeout(1)).
     const TIMED_OUT: i32 = 124;
+    // A server that answers no more would keep the load waiting.
+    let longest = 60 + 5 * seconds;
+    let mut bench = on_processor("1", "timeout");
+    bench.arg(longest.to_string()).arg(shell::target()?.join("release/sockeye")).arg("bench");
+    bench.args(load).args(["--threads=1", "--json"]);
+    bench.args([format!("--duration={seconds}s"), format!("--pid={server}")]);
     let output = bench.output().context("the load did not start")?;
     if output.status.code() == Some(TIMED_OUT) {
         bail!("the load did not end within {longest} s");
@@ -116,5 +114,5 @@ fn report(bench: &mut Command, longest: u64) -> Result<String> {
         let why = String::from_utf8_lossy(&output.stderr);
         bail!("{}", why.trim_end().lines().last().unwrap_or("the load failed"));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    serde_json::from_slice(&output.stdout).context("the load's report cannot be read")
 }

@@ -9,7 +9,9 @@ mod cases;
 mod measure;
 mod report;
 mod servers;
+mod versions;
 
+use std::collections::BTreeSet;
 use std::io::{Write as _, stdout};
 use std::process::Command;
 
@@ -39,7 +41,8 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
     /// Only these servers, by their names in the tables
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = server_names())]
+    #[arg(hide_possible_values = true)]
     servers: Vec<String>,
     /// Say which cases there are, with their servers, and measure nothing
     #[arg(long)]
@@ -68,6 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     tables.extend(brokers::run(options)?);
     if options.write {
         let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
+        let tables = format!("{}\n\n{tables}", versions::all()?);
         page::write("bench", &command_line(options), &tables)?;
     }
     Ok(())
@@ -88,6 +92,13 @@ fn list() -> Result<()> {
 /// The names of all cases that can be asked for.
 fn names() -> clap::builder::PossibleValuesParser {
     CASES.iter().map(|case| case.name).chain(brokers::names()).collect::<Vec<_>>().into()
+}
+
+/// The names of all servers, as the tables have them.
+fn server_names() -> clap::builder::PossibleValuesParser {
+    let names = CASES.iter().flat_map(Case::servers).map(|server| server.name);
+    let names: BTreeSet<_> = names.chain(brokers::servers()).collect();
+    names.into_iter().collect::<Vec<_>>().into()
 }
 
 /// Builds the peers, and installs those of Node and Python.

@@ -1,7 +1,7 @@
 //! The servers that are measured, and how each is started.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
@@ -35,94 +35,126 @@ const TAKEOVER: &[&str] =
     &["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--deflate", "takeover"];
 const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
 
+const LIMIT: Server = peer("limit-echo");
+const SOCKEYE: Server = Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") };
+const SOCKEYE_DEFLATE: Server = Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") };
+const FASTWEBSOCKETS: Server = peer("fastwebsockets");
+const TOKIO_WEBSOCKETS: Server = peer("tokio-websockets");
+const WTX: Server = peer("wtx");
+const WTX_DEFLATE: Server = Server { name: "wtx", kind: Kind::Peer("wtx-deflate") };
+const SOCKUDO: Server = peer("sockudo-ws");
+const SOCKUDO_DEFLATE: Server =
+    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws-deflate") };
+const YAWC_DEFLATE: Server = Server { name: "yawc", kind: Kind::Peer("yawc-deflate") };
+const TUNGSTENITE: Server = peer("tokio-tungstenite");
+const AXUM: Server = peer("axum");
+const WEB_SOCKET: Server = peer("web-socket");
+const RATCHET: Server = Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet") };
+const RATCHET_DEFLATE: Server = Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") };
+const SOKETTO: Server = Server { name: "soketto", kind: Kind::ZlibPeer("soketto") };
+const SOKETTO_DEFLATE: Server = Server { name: "soketto", kind: Kind::ZlibPeer("soketto-deflate") };
+const PICOWS: Server = Server { name: "picows", kind: Kind::Python(&["picows_echo.py"]) };
+const NODE: Server = Server { name: "Node ws", kind: Kind::Node("echo") };
+const NODE_DEFLATE: Server = Server { name: "Node ws", kind: Kind::Node("deflate") };
+const PYTHON: Server = Server { name: "Python websockets", kind: Kind::Python(&["echo.py"]) };
+const PYTHON_DEFLATE: Server =
+    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) };
+
 /// Those that send every message back.
 pub(super) const ECHO_SERVERS: &[Server] = &[
-    Server { name: "limit-echo", kind: Kind::Peer("limit-echo") },
+    LIMIT,
     Server { name: "bare tokio", kind: Kind::Peer("tokio-bare") },
-    Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") },
-    Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets") },
-    Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },
-    Server { name: "wtx", kind: Kind::Peer("wtx") },
-    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws") },
-    Server { name: "yawc", kind: Kind::Peer("yawc") },
-    Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
+    SOCKEYE,
+    FASTWEBSOCKETS,
+    TOKIO_WEBSOCKETS,
+    WTX,
+    SOCKUDO,
+    peer("yawc"),
+    TUNGSTENITE,
     Server { name: "tokio-tungstenite (batched)", kind: Kind::Peer("tokio-tungstenite-batched") },
-    Server { name: "axum", kind: Kind::Peer("axum") },
-    Server { name: "web-socket", kind: Kind::Peer("web-socket") },
-    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet") },
-    Server { name: "soketto", kind: Kind::ZlibPeer("soketto") },
-    Server { name: "picows", kind: Kind::Python(&["picows_echo.py"]) },
-    Server { name: "Node ws", kind: Kind::Node("echo") },
-    Server { name: "Python websockets", kind: Kind::Python(&["echo.py"]) },
+    AXUM,
+    WEB_SOCKET,
+    RATCHET,
+    SOKETTO,
+    PICOWS,
+    NODE,
+    PYTHON,
 ];
 
 /// Those that compress, each message by itself.
 pub(super) const DEFLATE_SERVERS: &[Server] = &[
-    Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") },
-    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws-deflate") },
-    Server { name: "wtx", kind: Kind::Peer("wtx-deflate") },
-    Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
-    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
-    Server { name: "soketto", kind: Kind::ZlibPeer("soketto-deflate") },
-    Server { name: "Node ws", kind: Kind::Node("deflate") },
-    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) },
+    SOCKEYE_DEFLATE,
+    SOCKUDO_DEFLATE,
+    WTX_DEFLATE,
+    YAWC_DEFLATE,
+    RATCHET_DEFLATE,
+    SOKETTO_DEFLATE,
+    NODE_DEFLATE,
+    PYTHON_DEFLATE,
 ];
 
 /// Those that compress with earlier messages in mind; wtx and soketto know only the other way.
 pub(super) const TAKEOVER_SERVERS: &[Server] = &[
     Server { name: "sockeye", kind: Kind::Sockeye(TAKEOVER, "/") },
-    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws-deflate") },
-    Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
-    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
-    Server { name: "Node ws", kind: Kind::Node("deflate") },
-    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) },
+    SOCKUDO_DEFLATE,
+    YAWC_DEFLATE,
+    RATCHET_DEFLATE,
+    NODE_DEFLATE,
+    PYTHON_DEFLATE,
 ];
 
 /// Those that hold many connections: where speed and memory pull different ways, tuned for memory.
 pub(super) const MEMORY_SERVERS: &[Server] = &[
-    Server { name: "limit-echo", kind: Kind::Peer("limit-echo") },
-    Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") },
-    Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets") },
-    Server { name: "tokio-websockets", kind: Kind::Peer("tokio-websockets") },
-    Server { name: "wtx", kind: Kind::Peer("wtx") },
-    Server { name: "sockudo-ws", kind: Kind::Peer("sockudo-ws") },
+    LIMIT,
+    SOCKEYE,
+    FASTWEBSOCKETS,
+    TOKIO_WEBSOCKETS,
+    WTX,
+    SOCKUDO,
     Server { name: "yawc (small buffers)", kind: Kind::Peer("yawc-small") },
-    Server { name: "tokio-tungstenite", kind: Kind::Peer("tokio-tungstenite") },
-    Server { name: "axum", kind: Kind::Peer("axum") },
-    Server { name: "web-socket", kind: Kind::Peer("web-socket") },
-    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet") },
-    Server { name: "soketto", kind: Kind::ZlibPeer("soketto") },
-    Server { name: "picows", kind: Kind::Python(&["picows_echo.py"]) },
-    Server { name: "Node ws", kind: Kind::Node("echo") },
-    Server { name: "Python websockets", kind: Kind::Python(&["echo.py"]) },
+    TUNGSTENITE,
+    AXUM,
+    WEB_SOCKET,
+    RATCHET,
+    SOKETTO,
+    PICOWS,
+    NODE,
+    PYTHON,
 ];
 
 /// Those that hold many connections which compress; likewise.
 pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &[
-    Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") },
+    SOCKEYE_DEFLATE,
     Server { name: "sockudo-ws (low memory)", kind: Kind::Peer("sockudo-ws-deflate-small") },
-    Server { name: "wtx", kind: Kind::Peer("wtx-deflate") },
-    Server { name: "yawc", kind: Kind::Peer("yawc-deflate") },
-    Server { name: "ratchet", kind: Kind::ZlibPeer("ratchet-deflate") },
-    Server { name: "soketto", kind: Kind::ZlibPeer("soketto-deflate") },
-    Server { name: "Node ws", kind: Kind::Node("deflate") },
-    Server { name: "Python websockets", kind: Kind::Python(&["echo.py", "deflate"]) },
+    WTX_DEFLATE,
+    YAWC_DEFLATE,
+    RATCHET_DEFLATE,
+    SOKETTO_DEFLATE,
+    NODE_DEFLATE,
+    PYTHON_DEFLATE,
 ];
 
 /// Those that send every message to all.
 pub(super) const FAN_OUT_SERVERS: &[Server] = &[
-    Server { name: "limit-fanout", kind: Kind::Peer("limit-fanout") },
+    peer("limit-fanout"),
     Server { name: "sockeye serve", kind: Kind::Sockeye(SERVE, "/c/bench") },
     Server { name: "tokio-websockets (batched)", kind: Kind::Peer("tokio-websockets-fanout") },
     Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets-fanout") },
     Server { name: "Node ws", kind: Kind::Node("fanout") },
 ];
 
+/// A server of `sockeye-peers` that has the same name there.
+const fn peer(name: &'static str) -> Server {
+    Server { name, kind: Kind::Peer(name) }
+}
+
 /// A server that runs. Killed when dropped.
 pub(super) struct Running {
     child: Child,
     /// Where it is reached.
     pub(super) url: String,
+    /// Held open: it may have more to say.
+    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -134,9 +166,10 @@ impl Server {
             .spawn()
             .with_context(|| format!("{} did not start", self.name))?;
         let output = child.stdout.take().context("the output is piped")?;
-        let line = BufReader::new(output).lines().find_map(|line| address(&line.ok()?));
-        let address = line.with_context(|| format!("{} does not listen", self.name))?;
-        Ok(Running { child, url: format!("ws://{address}{}", self.path()) })
+        let mut output = BufReader::new(output).lines();
+        let address = output.find_map(|line| address(&line.ok()?));
+        let address = address.with_context(|| format!("{} does not listen", self.name))?;
+        Ok(Running { child, url: format!("ws://{address}{}", self.path()), _output: output })
     }
 
     fn command(&self) -> Result<Command> {

@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::servers::{BROKERS, Broker, Running};
 use super::table::{Column, Figures, Table};
-use crate::bench::{Options, on_processor};
+use crate::bench::Options;
+use crate::bench::measure::bench;
 use crate::prepare::{self, Need};
-use crate::shell;
 
 /// A case by its name.
 #[derive(Clone, Copy)]
@@ -90,7 +90,7 @@ const CASES: &[Case] = &[
 /// As they are written, with their options.
 const OVER: [(&str, &str); 5] = [
     ("WebSocket", "--transport=ws"),
-    ("WebSocket, sockeye.v1", "--transport=v1"),
+    ("sockeye.v1", "--transport=v1"),
     ("Server-Sent Events", "--transport=sse"),
     ("long poll", "--transport=longpoll"),
     ("poll", "--transport=poll"),
@@ -104,6 +104,11 @@ pub(in crate::bench) fn names() -> impl Iterator<Item = &'static str> {
 /// The names, and what they are.
 pub(in crate::bench) fn titles() -> impl Iterator<Item = (&'static str, &'static str)> {
     CASES.iter().map(|case| (case.name, case.title))
+}
+
+/// What is measured: the brokers, and the transports of `sockeye serve`.
+pub(in crate::bench) fn servers() -> impl Iterator<Item = &'static str> {
+    BROKERS.iter().map(|broker| broker.name()).chain(OVER.iter().map(|(name, _)| *name))
 }
 
 /// Measures the cases that are wanted; gives their tables.
@@ -152,7 +157,7 @@ fn in_flight(broker: Broker, count: &str, seconds: u64) -> Result<Figures> {
     let running = broker.start()?;
     let mut load = broker.load(&running);
     load.extend(["--subscribers=1000".to_owned(), format!("--in-flight={count}")]);
-    let report = bench(&load, &running, seconds)?;
+    let report = Report::of(&load, &running, seconds)?;
     Ok(vec![
         report.figure("server_cpu_per_"),
         report.figure("throughput_"),
@@ -169,7 +174,7 @@ fn half_load(broker: Broker, seconds: u64) -> Result<Figures> {
     let load = |pace: String, seconds| {
         let mut load = broker.load(&running);
         load.extend([format!("--subscribers={SUBSCRIBERS}"), pace]);
-        bench(&load, &running, seconds)
+        Report::of(&load, &running, seconds)
     };
     let fastest = load("--in-flight=1".to_owned(), seconds)?;
     let delivered = fastest.figure("throughput_").context("nothing was delivered")?;
@@ -195,7 +200,7 @@ fn over(transport: &str, seconds: u64) -> Result<Figures> {
     let options = ["--subscribers=1000", "--rate=20", "--interval=1s", transport];
     load.extend(options.map(str::to_owned));
     // What one poll brings is a second old: fewer seconds would show half of it.
-    let report = bench(&load, &running, seconds.max(3))?;
+    let report = Report::of(&load, &running, seconds.max(3))?;
     Ok(vec![
         report.figure("server_cpu_per_"),
         report.figure("wire_to_"),
@@ -211,6 +216,13 @@ fn over(transport: &str, seconds: u64) -> Result<Figures> {
 struct Report(Value);
 
 impl Report {
+    /// Loads the broker.
+    fn of(load: &[String], running: &Running, seconds: u64) -> Result<Self> {
+        let options = load.iter().map(String::as_str);
+        let load: Vec<&str> = ["fanout", "--warm-up=2s"].into_iter().chain(options).collect();
+        bench(&load, running.worker, seconds).map(Self)
+    }
+
     /// The figure whose name begins so.
     fn figure(&self, prefix: &str) -> Option<f64> {
         let mut figures = self.0["figures"].as_object()?.iter();
@@ -226,14 +238,4 @@ impl Report {
     fn to_last(&self, percentile: &str) -> Option<f64> {
         Some(self.0["latency_to_the_last_us"][percentile].as_f64()? / 1000.0)
     }
-}
-
-/// Loads a broker from the second processor.
-fn bench(load: &[String], running: &Running, seconds: u64) -> Result<Report> {
-    let program = shell::target()?.join("release/sockeye");
-    let mut bench = on_processor("1", &program.to_string_lossy());
-    bench.args(["bench", "fanout", "--threads=1", "--json", "--warm-up=2s"]).args(load);
-    bench.args([format!("--duration={seconds}s"), format!("--pid={}", running.worker)]);
-    let report = shell::output(&mut bench)?;
-    Ok(Report(serde_json::from_str(&report)?))
 }

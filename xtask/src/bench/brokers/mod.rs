@@ -4,4 +4,4 @@ mod cases;
 mod servers;
 mod table;
 
-pub(super) use self::cases::{names, run, titles};
+pub(super) use self::cases::{names, run, servers, titles};
