@@ -1,6 +1,11 @@
 //! `sockeye echo`: every message back, unchanged.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -63,7 +68,7 @@ impl Echo {
         runtime()?.block_on(Arc::new(self).serve())
     }
 
-    /// Starts the threads that serve, and waits until they are asked to stop and have.
+    /// Serves with this thread and as many others as are wanted, until asked to stop.
     ///
     /// Each has a runtime of its own, and sees the connections that it accepts to their end: none waits
     /// for another. They share one listening socket, so that a second server on the port is refused.
@@ -73,55 +78,59 @@ impl Echo {
         let listener = TcpListener::bind(&self.listen).await.and_then(TcpListener::into_std);
         let listener = listener.with_context(|| format!("cannot listen on {}", self.listen))?;
         let (mut requests, stop) = (Stop::new()?, CancellationToken::new());
-        let (failures, mut ended) = mpsc::channel(1);
-        for _ in 0..self.threads() {
-            let (echo, tls, stop, failures) =
-                (self.clone(), tls.clone(), stop.clone(), failures.clone());
+        let (running, mut ended) = mpsc::channel::<Infallible>(1);
+        let start = |_| {
+            let (echo, tls, stop, running) =
+                (self.clone(), tls.clone(), stop.clone(), running.clone());
             let listener = listener.try_clone()?;
-            std::thread::spawn(move || {
-                if let Err(error) = echo.work(listener, tls, &stop) {
-                    // If another was faster, that one is told.
-                    let _ = failures.try_send(error);
-                }
-            });
-        }
-        drop(failures);
+            Ok(thread::spawn(move || {
+                // If one fails, all stop.
+                let _until_the_end = (running, stop.clone().drop_guard());
+                runtime()?.block_on(echo.work(listener, tls, stop))
+            }))
+        };
+        let others = (1..self.threads()).map(start).collect::<std::io::Result<Vec<_>>>()?;
+        drop(running);
         print_line(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
+        let work = async {
+            self.work(listener, tls, stop.clone()).await?;
+            ended.recv().await;
+            let mut results = others.into_iter().map(JoinHandle::join);
+            results.try_for_each(|result| result.map_err(|_| anyhow!("a thread panicked"))?)
+        };
+        let second_request = async {
+            requests.requested().await;
+            stop.cancel();
+            requests.requested().await;
+        };
         tokio::select! {
-            () = requests.requested() => stop.cancel(),
-            failure = ended.recv() => return Err(failure.unwrap_or_else(|| anyhow!("a thread panicked"))),
+            result = work => result,
+            () = second_request => Ok(()),
         }
-        tokio::select! {
-            _ = ended.recv() => {}
-            () = requests.requested() => {}
-        }
-        Ok(())
     }
 
     /// One thread's part.
-    fn work(
+    async fn work(
         &self,
         listener: std::net::TcpListener,
         tls: Option<ServerTls>,
-        stop: &CancellationToken,
+        stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        runtime()?.block_on(async {
-            let server = Server::from_listener(TcpListener::from_std(listener)?)
-                .origins(Origins::Any)
-                .config(self.config())
-                .deflate(self.deflate.config())
-                .shutdown_timeout(STOP_TIMEOUT);
-            let server = match tls {
-                Some(tls) => server.tls(tls),
-                None => server,
-            };
-            server.run_until(stop.cancelled(), echo).await;
-            Ok(())
-        })
+        let server = Server::from_listener(TcpListener::from_std(listener)?)
+            .origins(Origins::Any)
+            .config(self.config())
+            .deflate(self.deflate.config())
+            .shutdown_timeout(STOP_TIMEOUT);
+        let server = match tls {
+            Some(tls) => server.tls(tls),
+            None => server,
+        };
+        server.run_until(stop.cancelled(), echo).await;
+        Ok(())
     }
 
     fn threads(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = || thread::available_parallelism().map_or(1, usize::from);
         self.workers.map_or_else(processors, usize::from)
     }
 
