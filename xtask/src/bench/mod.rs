@@ -61,20 +61,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if CASES.iter().any(|case| options.wants(case.name)) {
         build_peers()?;
     }
+    brokers::install(options)?;
     raise_file_limit();
-    let mut tables = Vec::new();
-    for case in CASES.iter().filter(|case| options.wants(case.name)) {
-        let table = table(case, options).to_string();
+    let mut text = format!("{}\n", versions::all()?);
+    // A run that is broken off has written what it measured.
+    let mut show = |table: String| {
         eprintln!("\n{table}");
-        tables.push(table);
+        text = format!("{text}\n{table}");
+        if options.write { page::write("bench", &command_line(options), &text) } else { Ok(()) }
+    };
+    for case in CASES.iter().filter(|case| options.wants(case.name)) {
+        show(table(case, options).to_string())?;
     }
-    tables.extend(brokers::run(options)?);
-    if options.write {
-        let tables: String = tables.iter().map(|table| format!("{table}\n")).collect();
-        let tables = format!("{}\n\n{tables}", versions::all()?);
-        page::write("bench", &command_line(options), &tables)?;
-    }
-    Ok(())
+    brokers::run(options, show)
 }
 
 fn list() -> Result<()> {

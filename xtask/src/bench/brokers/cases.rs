@@ -111,18 +111,22 @@ pub(in crate::bench) fn servers() -> impl Iterator<Item = &'static str> {
     BROKERS.iter().map(|broker| broker.name()).chain(OVER.iter().map(|(name, _)| *name))
 }
 
-/// Measures the cases that are wanted; gives their tables.
-pub(in crate::bench) fn run(options: &Options) -> Result<Vec<String>> {
-    let wanted: Vec<_> = CASES.iter().filter(|case| options.wants(case.name)).collect();
-    if wanted.iter().any(|case| !matches!(case.kind, Kind::Transports)) {
-        prepare::prepare(&[Need::Brokers])?;
-    }
-    let measured = wanted.into_iter().map(|case| {
-        let table = case.measure(options).to_string();
-        eprintln!("\n{table}");
-        table
-    });
-    Ok(measured.collect())
+/// Installs what the wanted cases need.
+pub(in crate::bench) fn install(options: &Options) -> Result<()> {
+    let needs_brokers = wanted(options).any(|case| !matches!(case.kind, Kind::Transports));
+    if needs_brokers { prepare::prepare(&[Need::Brokers]) } else { Ok(()) }
+}
+
+/// Measures the cases that are wanted, and shows the table of each.
+pub(in crate::bench) fn run(
+    options: &Options,
+    mut show: impl FnMut(String) -> Result<()>,
+) -> Result<()> {
+    wanted(options).try_for_each(|case| show(case.measure(options).to_string()))
+}
+
+fn wanted(options: &Options) -> impl Iterator<Item = &Case> {
+    CASES.iter().filter(|case| options.wants(case.name))
 }
 
 impl Case {

@@ -4,4 +4,4 @@ mod cases;
 mod servers;
 mod table;
 
-pub(super) use self::cases::{names, run, servers, titles};
+pub(super) use self::cases::{install, names, run, servers, titles};
