@@ -1,7 +1,6 @@
 //! The set of the open connections: to count them, to send to all of them, to close them in order.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     WebSocket, Writer,
+    places::Places,
     socket::{Member, Sent},
 };
 
@@ -64,8 +64,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Members {
-    next: u64,
-    open: HashMap<u64, Member>,
+    open: Places<Member>,
     /// What newcomers are closed with, once the set is closing.
     farewell: Option<CloseFrame>,
 }
@@ -105,14 +104,11 @@ impl Connections {
     /// Adds a connection, and keeps `companion` until that connection ends.
     pub(crate) fn insert_with(&self, socket: &WebSocket, companion: impl Send + 'static) {
         let member = socket.member();
-        let (id, farewell) = {
+        let (number, farewell) = {
             let mut members = self.members();
-            let id = members.next;
-            members.next += 1;
-            members.open.insert(id, member.clone());
-            (id, members.farewell.clone())
+            (members.open.insert(member.clone()), members.farewell.clone())
         };
-        let place = Place { set: self.shared.clone(), id };
+        let place = Place { set: self.shared.clone(), number };
         member.until_end(Box::new((place, companion)));
         if let Some(farewell) = farewell {
             member.close(farewell);
@@ -208,7 +204,7 @@ impl Connections {
     }
 
     fn snapshot(&self) -> Vec<Member> {
-        self.members().open.values().cloned().collect()
+        self.members().open.iter().cloned().collect()
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -231,16 +227,14 @@ impl fmt::Debug for Connections {
 /// A connection's place in the set, which it keeps until its end.
 struct Place {
     set: Arc<Shared>,
-    id: u64,
+    number: u32,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut members = self.set.members();
-        members.open.remove(&self.id);
-        if members.open.is_empty() {
-            // Give back what a crowd has taken.
-            members.open = HashMap::new();
+        members.open.remove(self.number);
+        if members.open.len() == 0 {
             self.set.emptied.notify_waiters();
         }
     }

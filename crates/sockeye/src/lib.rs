@@ -51,6 +51,7 @@ mod error;
 #[cfg(feature = "http2")]
 pub mod http2;
 mod origin;
+mod places;
 mod proxy;
 mod random;
 mod reach;
