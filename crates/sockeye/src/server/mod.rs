@@ -9,6 +9,7 @@ mod listener;
 mod pending;
 mod refuse;
 mod run;
+mod tasks;
 
 use std::{
     future::{Future, pending},

@@ -5,7 +5,6 @@ use std::{fmt::Display, future::Future, pin::pin, sync::Arc, time::Duration};
 use sockeye_proto::CloseFrame;
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
     time::{Instant, timeout},
 };
 
@@ -13,18 +12,9 @@ use super::{
     Incoming, Listener, PeerAddr, Server, Settings,
     handshake::{Spoken, receive, secure},
     listener::accept,
+    tasks::Tasks,
 };
 use crate::{Connections, socket::Io};
-
-/// The tasks of connections. They go on if nobody waits for them any more.
-#[derive(Default)]
-struct Handlers(JoinSet<()>);
-
-impl Drop for Handlers {
-    fn drop(&mut self) {
-        self.0.detach_all();
-    }
-}
 
 pub(super) async fn run_until<S, H, F, E>(server: Server, shutdown: S, handler: Arc<H>)
 where
@@ -35,10 +25,10 @@ where
 {
     let Server { listeners, settings, shutdown_close, shutdown_timeout } = server;
     let connections = settings.connections.clone();
-    let mut handlers = Handlers::default();
+    let mut tasks = Tasks::default();
     let mut shutdown = pin!(shutdown);
     {
-        let mut serving = pin!(serve(listeners, Arc::new(settings), handler, &mut handlers.0));
+        let mut serving = pin!(serve(listeners, Arc::new(settings), handler, &mut tasks));
         tokio::select! {
             biased;
             _ = &mut shutdown => {}
@@ -46,7 +36,7 @@ where
         }
         // The listeners are closed here.
     }
-    stop(&connections, &mut handlers.0, shutdown_close, shutdown_timeout).await;
+    stop(&connections, &tasks, shutdown_close, shutdown_timeout).await;
 }
 
 /// Accepts connections for ever.
@@ -54,7 +44,7 @@ async fn serve<H, F, E>(
     listeners: Vec<Listener>,
     settings: Arc<Settings>,
     handler: Arc<H>,
-    handlers: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
@@ -62,33 +52,25 @@ async fn serve<H, F, E>(
 {
     let handshakes = Arc::new(Semaphore::new(settings.max_handshakes));
     for turn in (0..listeners.len()).cycle() {
-        let next = async {
-            let permit = handshakes.clone().acquire_owned().await;
-            (permit, accept(&listeners, turn).await)
-        };
-        let (permit, (io, peer)) = tokio::select! {
-            next = next => next,
-            // Tasks that have ended are let go of.
-            Some(_) = handlers.join_next() => continue,
-        };
+        let permit = handshakes.clone().acquire_owned().await;
+        let (io, peer) = accept(&listeners, turn).await;
         // Boxed, so that the task shrinks to its handler when the handshake is done.
-        let incoming = Box::pin(open(io, peer, settings.clone(), handler.clone(), permit));
-        let handler = handler.clone();
-        handlers.spawn(async move {
-            if let Some(incoming) = incoming.await
-                && let Err(error) = handler(incoming).await
-            {
+        let opening = Box::pin(open(io, peer, settings.clone(), handler.clone(), permit));
+        tasks.spawn(async move {
+            // No `if let`: it would keep room for what it was given, and for what is awaited.
+            let Some(handling) = opening.await else { return };
+            if let Err(error) = handling.await {
                 tracing::debug!("a handler ended: {error}");
             }
         });
     }
 }
 
-/// Sees an accepted connection to its request. `None` if that was refused, or never came; or if this
-/// was a connection of HTTP/2, and all that came on it is over.
+/// Sees an accepted connection to its request; gives what handles that. `None` if it was refused, or
+/// never came; or if this was a connection of HTTP/2, and all that came on it is over.
 #[cfg_attr(
     not(all(feature = "http2", feature = "tls")),
-    expect(unused_variables, clippy::needless_pass_by_value, reason = "HTTP/2 calls handlers")
+    expect(unused_variables, reason = "HTTP/2 gives it back early")
 )]
 async fn open<H, F, E>(
     io: Io,
@@ -96,7 +78,7 @@ async fn open<H, F, E>(
     settings: Arc<Settings>,
     handler: Arc<H>,
     handshake: Result<OwnedSemaphorePermit, AcquireError>,
-) -> Option<Incoming>
+) -> Option<F>
 where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
@@ -104,7 +86,7 @@ where
 {
     let deadline = Instant::now() + settings.handshake_timeout;
     match secure(io, peer, &settings, deadline).await? {
-        Spoken::Http1(io) => receive(io, peer, settings, deadline).await,
+        Spoken::Http1(io) => Some(handler(receive(io, peer, settings, deadline).await?)),
         #[cfg(all(feature = "http2", feature = "tls"))]
         Spoken::Http2(io) => {
             drop(handshake);
@@ -115,20 +97,15 @@ where
 }
 
 /// Closes all connections and waits for them and their handlers; ends what is left after `within`.
-async fn stop(
-    connections: &Connections,
-    handlers: &mut JoinSet<()>,
-    farewell: CloseFrame,
-    within: Duration,
-) {
+async fn stop(connections: &Connections, tasks: &Tasks, farewell: CloseFrame, within: Duration) {
     connections.begin_shutdown(farewell);
     let ended = async {
-        while handlers.join_next().await.is_some() {}
+        tasks.ended().await;
         connections.emptied().await;
     };
     if timeout(within, ended).await.is_err() {
-        tracing::info!("cutting {} connections and {} handlers", connections.len(), handlers.len());
-        handlers.abort_all();
+        tracing::info!("cutting {} connections and {} handlers", connections.len(), tasks.len());
+        tasks.abort_all();
         connections.cut();
     }
 }
