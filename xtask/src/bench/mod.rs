@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
     /// For how many seconds each measurement counts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 1)]
     seconds: u64,
     /// One round of a second each: whether all of it works; the figures say little
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
