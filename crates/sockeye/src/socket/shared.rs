@@ -13,8 +13,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_task::{ArcWake, waker_ref};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Prepared,
-    State as Stage,
+    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Misuse,
+    Prepared, State as Stage,
 };
 
 use super::{
@@ -142,19 +142,12 @@ impl Shared {
 
     /// Ready when there is room to send, or nothing can be sent any more.
     pub(super) fn poll_room(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
-        self.poll_until(cx, State::has_room)
+        self.poll_until(cx, |state| state.has_room().then_some(()))
     }
 
     /// Ready when everything is written, or never will be.
     pub(super) fn poll_written(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let written = |state: &State| state.queued() == 0 || state.has_ended();
-        self.poll_until(cx, written).map(|()| {
-            let state = self.state();
-            match state.discarded {
-                false => Ok(()),
-                true => Err(state.send_error(sockeye_proto::Misuse::Closing)),
-            }
-        })
+        self.poll_until(cx, written)
     }
 
     /// Ready when the transport is closed or, on a server, when all that is left is to see the client
@@ -162,7 +155,7 @@ impl Shared {
     pub(super) fn poll_end(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
         let over = |state: &State| {
             let told = !state.connection.is_client() && state.connection.queued() == 0;
-            state.has_ended() || (told && state.closed().is_some())
+            (state.has_ended() || (told && state.closed().is_some())).then_some(())
         };
         self.poll_until(cx, over)
     }
@@ -176,17 +169,28 @@ impl Shared {
         self: &Arc<Self>,
         cx: &Context<'_>,
         has_room: fn(&State) -> bool,
-        mut queue: impl FnMut(&mut State) -> Result<T, Error>,
+        queue: impl FnMut(&mut State) -> Result<T, Error>,
     ) -> Poll<Result<T, Error>> {
+        self.poll_queue_and(cx, has_room, queue, |_, queued| queued)
+    }
+
+    /// The same; `look` says what is made of it, while nobody else has the connection.
+    fn poll_queue_and<T, U>(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        has_room: fn(&State) -> bool,
+        mut queue: impl FnMut(&mut State) -> Result<T, Error>,
+        look: impl FnOnce(&State, T) -> U,
+    ) -> Poll<Result<U, Error>> {
         loop {
             let mut state = self.state();
             if has_room(&state) {
                 let queued = queue(&mut state)?;
                 self.write_or_defer(&mut state);
-                return Poll::Ready(Ok(queued));
+                return Poll::Ready(Ok(look(&state, queued)));
             }
             drop(state);
-            ready!(self.poll_until(cx, has_room));
+            ready!(self.poll_until(cx, |state| has_room(state).then_some(())));
         }
     }
 
@@ -198,8 +202,13 @@ impl Shared {
         waiting: &mut Option<&Bytes>,
     ) -> Poll<Result<(), Error>> {
         if let Some(frames) = *waiting {
-            ready!(self.poll_queue(cx, State::has_room, |state| state.queue_frames(frames)))?;
+            let queue = |state: &mut State| state.queue_frames(frames);
+            let look = |state: &State, ()| written(state);
+            let outcome = ready!(self.poll_queue_and(cx, State::has_room, queue, look))?;
             *waiting = None;
+            if let Some(outcome) = outcome {
+                return Poll::Ready(outcome);
+            }
         }
         self.poll_written(cx)
     }
@@ -345,18 +354,22 @@ impl Shared {
         }
     }
 
-    /// Polls until `done`; writes meanwhile.
-    fn poll_until(self: &Arc<Self>, cx: &Context<'_>, done: impl Fn(&State) -> bool) -> Poll<()> {
+    /// Polls until there is what `done` gives; writes meanwhile.
+    fn poll_until<T>(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        done: impl Fn(&State) -> Option<T>,
+    ) -> Poll<T> {
         let mut state = self.state();
-        if done(&state) {
-            return Poll::Ready(());
+        if let Some(done) = done(&state) {
+            return Poll::Ready(done);
         }
         self.park_other(cx);
         let waker = waker_ref(self);
         // Pings, pongs and Close are read meanwhile.
         state.attend(&mut Context::from_waker(&waker));
         self.tell_deadline(&mut state);
-        let result = if done(&state) { Poll::Ready(()) } else { Poll::Pending };
+        let result = done(&state).map_or(Poll::Pending, Poll::Ready);
         let news = state.has_news();
         drop(state);
         if news {
@@ -459,6 +472,15 @@ impl Shared {
     fn parked(&self) -> MutexGuard<'_, Parked> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether all that was queued is written, once that is known.
+fn written(state: &State) -> Option<Result<(), Error>> {
+    let is_over = state.queued() == 0 || state.has_ended();
+    is_over.then(|| match state.discarded {
+        false => Ok(()),
+        true => Err(state.send_error(Misuse::Closing)),
+    })
 }
 
 impl Others {
