@@ -3,12 +3,14 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
 use anyhow::Context;
 use clap::Args;
 use sockeye_server::{AuthKey, Listen, LocalAddress, Origin, PolicyRule, Server, ServerOptions};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     certificate::Certificate,
@@ -114,7 +116,7 @@ impl Serve {
     }
 
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = self.runtime()?;
         let result = runtime.block_on(async {
             let server = Server::bind(self.options()?).await?;
             let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
@@ -132,6 +134,16 @@ impl Serve {
         // Whoever is still connected has had his time.
         runtime.shutdown_background();
         result
+    }
+
+    /// On one processor there is nobody to share work with, and a scheduler that shares none takes a
+    /// few per cent less for each delivery. With a disk there is one: who does not wait for it goes on.
+    fn runtime(&self) -> std::io::Result<Runtime> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        match processors == 1 && self.data.is_none() {
+            true => Builder::new_current_thread().enable_all().build(),
+            false => Builder::new_multi_thread().enable_all().build(),
+        }
     }
 
     fn options(self) -> anyhow::Result<ServerOptions> {
