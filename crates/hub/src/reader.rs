@@ -50,15 +50,18 @@ impl Reader {
 
     /// All that is there, within `budget`, as soon as there is something: one lock for many
     /// entries.
-    pub async fn next_page(&mut self, budget: Budget) -> Page {
-        loop {
-            let_others_run().await;
-            let Self { channel, cursor, .. } = self;
-            let grown = channel.grown.notified();
-            if let Some(page) = channel.lock().log.page(cursor, budget).news() {
-                return page;
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    pub fn next_page(&mut self, budget: Budget) -> impl Future<Output = Page> {
+        async move {
+            loop {
+                let_others_run().await;
+                let Self { channel, cursor, .. } = self;
+                let grown = channel.grown.notified();
+                if let Some(page) = channel.lock().log.page(cursor, budget).news() {
+                    return page;
+                }
+                grown.await;
             }
-            grown.await;
         }
     }
 

@@ -132,14 +132,17 @@ impl Guest {
     }
 
     /// Waits until there is one; for ever, if the server goes without a word.
-    async fn plan(&self) -> Plan {
-        loop {
-            // It counts from here on, as above.
-            let begun = self.door.begun.notified();
-            if let Some(plan) = self.door.plan.get() {
-                return *plan;
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn plan(&self) -> impl Future<Output = Plan> {
+        async {
+            loop {
+                // It counts from here on, as above.
+                let begun = self.door.begun.notified();
+                if let Some(plan) = self.door.plan.get() {
+                    return *plan;
+                }
+                begun.await;
             }
-            begun.await;
         }
     }
 

@@ -123,7 +123,13 @@ impl Visit {
         }
         let offset = AtomicU64::new(reader.position().offset);
         let place = Arc::new(Place { channel: reader.channel().clone(), offset });
-        lock(&self.record.places).push(Arc::clone(&place));
+        let mut places = lock(&self.record.places);
+        // Most read one channel: by itself it would make room for four.
+        if places.is_empty() {
+            places.reserve_exact(1);
+        }
+        places.push(Arc::clone(&place));
+        drop(places);
         Reading { metrics, record: Arc::clone(&self.record), place, since: now() }
     }
 
@@ -134,6 +140,11 @@ impl Visit {
 }
 
 impl Reading {
+    /// The channel that is read.
+    pub(crate) fn channel(&self) -> &ChannelName {
+        &self.place.channel
+    }
+
     /// A page was handed to the connection, on which its messages took so many bytes.
     pub(crate) fn delivered(&self, page: &Page, bytes: usize) {
         let Self { metrics, record, place, since } = self;

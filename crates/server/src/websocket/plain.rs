@@ -87,11 +87,11 @@ impl Conversation {
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     fn hold(mut self, socket: WebSocket) -> impl Future<Output = ()> + Send {
         async move {
-            let channel = self.reader.channel().clone();
             let has_missed = self.reader.lag().gap.is_some();
             let (mut incoming, mut outgoing) = socket.split();
             let ending = {
-                let publishing = pin!(publish(&mut incoming, &self.app, &self.caller, &channel));
+                let publishing =
+                    pin!(publish(&mut incoming, &self.app, &self.caller, self.reading.channel()));
                 tokio::select! {
                     biased;
                     () = self.guest.turn_to_leave() => Some(RESTARTING),
@@ -122,33 +122,36 @@ impl Conversation {
 ///
 /// What comes next does not wait until a message is kept, or a connection would publish no more
 /// than one to a sync of the disk.
-async fn publish(
-    incoming: &mut sockeye::Reader,
-    app: &App,
-    caller: &Caller,
-    channel: &ChannelName,
-) -> Option<Ending> {
-    let mut under_way = UnderWay::none();
-    loop {
-        let message = tokio::select! {
-            biased;
-            published = under_way.next() => match published {
-                Ok(_) => continue,
-                Err(problem) => return Some(refusal(&problem)),
-            },
-            message = incoming.recv(), if under_way.has_room() => message,
-        };
-        let Some(Ok(message)) = message else { return None };
-        let payload = match &message {
-            Message::Text(text) => PayloadRef::Text(text),
-            Message::Binary(bytes) => PayloadRef::Bytes(bytes),
-        };
-        let publication = Publication { payload, event: None, key: None };
-        let mut publishing = Box::pin(app.publish(caller, channel, publication));
-        match publishing.as_mut().now_or_never() {
-            Some(Ok(_)) => {}
-            Some(Err(problem)) => return Some(refusal(&problem)),
-            None => under_way.add(publishing),
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn publish<'a>(
+    incoming: &'a mut sockeye::Reader,
+    app: &'a App,
+    caller: &'a Caller,
+    channel: &'a ChannelName,
+) -> impl Future<Output = Option<Ending>> + Send + 'a {
+    async move {
+        let mut under_way = UnderWay::none();
+        loop {
+            let message = tokio::select! {
+                biased;
+                published = under_way.next() => match published {
+                    Ok(_) => continue,
+                    Err(problem) => return Some(refusal(&problem)),
+                },
+                message = incoming.recv(), if under_way.has_room() => message,
+            };
+            let Some(Ok(message)) = message else { return None };
+            let payload = match &message {
+                Message::Text(text) => PayloadRef::Text(text),
+                Message::Binary(bytes) => PayloadRef::Bytes(bytes),
+            };
+            let publication = Publication { payload, event: None, key: None };
+            let mut publishing = Box::pin(app.publish(caller, channel, publication));
+            match publishing.as_mut().now_or_never() {
+                Some(Ok(_)) => {}
+                Some(Err(problem)) => return Some(refusal(&problem)),
+                None => under_way.add(publishing),
+            }
         }
     }
 }
@@ -162,24 +165,27 @@ fn refusal(problem: &Problem) -> Ending {
 }
 
 /// Sends every message of the channel. `None` when the client has left.
-async fn deliver(
-    reader: &mut Reader,
-    reading: &Reading,
-    outgoing: &mut sockeye::Writer,
-) -> Option<Ending> {
-    let frames = Frames::of(outgoing);
-    loop {
-        let page = reader.next_page(AT_ONCE).await;
-        // A history that is deleted takes nothing from one who is connected.
-        if page.gap.is_some_and(|gap| gap.why != Why::Reset) {
-            return Some(MISSING);
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn deliver<'a>(
+    reader: &'a mut Reader,
+    reading: &'a Reading,
+    outgoing: &'a mut sockeye::Writer,
+) -> impl Future<Output = Option<Ending>> + Send + 'a {
+    async move {
+        let frames = Frames::of(outgoing);
+        loop {
+            let page = reader.next_page(AT_ONCE).await;
+            // A history that is deleted takes nothing from one who is connected.
+            if page.gap.is_some_and(|gap| gap.why != Why::Reset) {
+                return Some(MISSING);
+            }
+            match &frames.of_all(&page.entries) {
+                Some(frames) => outgoing.send_frames(frames).await.ok()?,
+                // In a box: few do it so, and all would have room for it.
+                None => Box::pin(send_each(&page.entries, outgoing)).await.ok()?,
+            }
+            let bytes = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
+            reading.delivered(&page, bytes);
         }
-        match frames.of_all(&page.entries) {
-            Some(frames) => outgoing.send_frames(&frames).await.ok()?,
-            // In a box: few do it so, and all would have room for it.
-            None => Box::pin(send_each(&page.entries, outgoing)).await.ok()?,
-        }
-        let bytes = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
-        reading.delivered(&page, bytes);
     }
 }

@@ -27,6 +27,7 @@ struct Shared {
 }
 
 impl Tasks {
+    /// Spawns a task that does some work.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "one at a time")]
     pub(super) fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         let number = self.shared.running().insert(None);

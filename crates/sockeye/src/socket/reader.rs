@@ -1,7 +1,7 @@
 //! The half of a WebSocket that receives.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -25,9 +25,10 @@ impl Reader {
     }
 
     /// The next message; as [`WebSocket::recv`](super::WebSocket::recv).
-    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
+    pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
+        // No `async`: that would keep room for the same things once more at each level.
         let mut waiting = Waiting::new(&self.handle.shared);
-        poll_fn(|cx| waiting.poll(cx, State::poll_message)).await
+        poll_fn(move |cx| waiting.poll(cx, State::poll_message))
     }
 
     /// The next message as a stream; as [`WebSocket::recv_stream`](super::WebSocket::recv_stream).

@@ -59,8 +59,8 @@ impl WebSocket {
     /// # Errors
     ///
     /// Once, when the connection has failed rather than been closed; then comes `None`.
-    pub async fn recv(&mut self) -> Option<Result<Message, Error>> {
-        self.reader.recv().await
+    pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
+        self.reader.recv()
     }
 
     /// Sends a message; waits while too much is queued (64 KiB) because the peer is slow to read.
