@@ -19,7 +19,10 @@ use futures_util::{StreamExt, future::poll_fn};
 use sockeye::{
     Client, CloseCode, Config, Deadline, Error, Failure, Keepalive, Message, Peer, WebSocket,
 };
-use tokio::{io::duplex, sync::Notify};
+use tokio::{
+    io::{AsyncReadExt, duplex},
+    sync::Notify,
+};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -256,6 +259,30 @@ async fn a_peer_that_ends_its_direction_and_does_not_read_costs_no_work() {
     assert!(soon(client.recv()).await.is_none());
     let reads = reads.load(Ordering::Relaxed);
     assert!(reads < 50, "the transport was asked {reads} times");
+}
+
+/// A reset could take our Close from the peer, and so it would if the socket were closed too soon.
+#[tokio::test]
+async fn what_comes_behind_a_close_is_thrown_away_and_resets_nothing() {
+    for behind in [true, false] {
+        let (mut server, mut raw) = server_and_raw(Link::Tcp, Config::default()).await;
+        let close = raw.frame(CLOSE, b"");
+        if behind {
+            raw.write(&[close, raw.frame(TEXT, b"late")].concat()).await;
+            assert!(soon(server.recv()).await.is_none());
+        } else {
+            // A client that has closed answers the pings that were sent to it before.
+            let (_, ()) = tokio::join!(server.ping(), async {
+                assert_eq!(raw.expect_frame().await.0, PING);
+                raw.write(&close).await;
+            });
+        }
+        assert_eq!(raw.expect_frame().await.0, CLOSE);
+        for _ in 0..10 {
+            raw.send(PONG, b"late").await;
+        }
+        assert_eq!(soon(raw.stream.read(&mut [0])).await.unwrap(), 0);
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use sockeye::{
     Listener, ResponseError, Server, WebSocket, connect,
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -301,6 +301,23 @@ async fn a_set_of_ones_own_takes_connections_of_any_kind() {
     assert!(late.closed().is_some());
 }
 
+/// Its Close was its last word, so there is nothing more to hear.
+#[tokio::test]
+async fn a_client_that_was_told_goodbye_leaves_its_place_though_it_holds_its_end_open() {
+    let config = Config::default().close_timeout(FOREVER);
+    let server = Running::new(server().await.config(config));
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(read_head(&mut client, HANDSHAKE).await.status, 101);
+    client.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
+    let mut farewell = Vec::new();
+    client.read_to_end(&mut farewell).await.unwrap();
+    assert_eq!(farewell, [0x88, 0]);
+    while !server.connections.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_server_that_stops_says_1001_or_what_it_is_told_to_say() {
     let server_a = Running::new(server().await);
@@ -384,7 +401,7 @@ async fn handlers_that_do_not_end_are_cancelled_at_the_deadline() {
         }
     }));
     let mut client = TcpStream::connect(address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut client, HANDSHAKE.as_bytes()).await.unwrap();
+    client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     over.recv().await.unwrap();
     stop.send(()).unwrap();
     server.await.unwrap();
@@ -411,7 +428,7 @@ async fn clients_in_their_handshake_are_refused_with_503_when_the_server_stops()
     }));
     let mut silent = TcpStream::connect(address).await.unwrap();
     let mut asked = TcpStream::connect(address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut asked, HANDSHAKE.as_bytes()).await.unwrap();
+    asked.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     sees.recv().await.unwrap();
     stop.send(()).unwrap();
     let answer = read_answer(&mut silent).await;

@@ -154,6 +154,10 @@ pub struct Connection {
     eof: bool,
     /// The transport is of no more use.
     over: bool,
+    /// Whether a ping was ever sent: its pong may come whenever the peer likes.
+    pinged: bool,
+    /// Whether the peer has said its last.
+    heard_out: bool,
 }
 
 /// What there is to know once the closing handshake has begun, or the connection has failed.
@@ -192,6 +196,14 @@ impl Connection {
     /// no event.
     pub fn is_at_rest(&self) -> bool {
         self.state != State::Closed && !self.receiver.is_inside_message()
+    }
+
+    /// Whether the peer has said its last: its Close has come with nothing behind it, and no ping was
+    /// sent whose pong could follow. Where [`transport`](Self::transport) then says
+    /// [`Transport::HalfClose`], one that has nothing unread can be closed at once: nothing will come
+    /// that would reset it.
+    pub fn is_heard_out(&self) -> bool {
+        self.heard_out
     }
 
     /// How many bytes are queued and not yet transmitted, headers included.
@@ -391,7 +403,13 @@ impl Connection {
         if self.over {
             return Transport::Close;
         }
-        if self.state != State::Closed || !self.outbox.is_empty() {
+        if self.outbox.is_empty() { self.transport_afterwards() } else { Transport::Open }
+    }
+
+    /// What is to be done with the transport once what is queued is transmitted, if nothing is queued
+    /// after it. So the last bytes can go out in one packet with the transport's end.
+    pub fn transport_afterwards(&self) -> Transport {
+        if self.state != State::Closed {
             return Transport::Open;
         }
         if self.eof {
@@ -431,6 +449,8 @@ impl Connection {
             ending: None,
             eof: false,
             over: false,
+            pinged: false,
+            heard_out: false,
         }
     }
 
@@ -458,6 +478,7 @@ impl Connection {
                 Some(Event::Pong(payload))
             }
             Received::Close(frame) => {
+                self.heard_out = self.input_seen == 0 && !self.pinged;
                 self.stop_receiving();
                 if self.ending.is_none() {
                     self.queue_close(frame.clone(), Peer::Remote, now);
@@ -498,12 +519,13 @@ impl Connection {
     }
 
     fn queue_close(&mut self, frame: Option<CloseFrame>, initiator: Peer, now: Instant) {
-        let mut body = Vec::new();
+        let (mut body, mut length) = ([0; MAX_CONTROL_PAYLOAD], 0);
         if let Some(frame) = &frame {
-            body.extend_from_slice(&frame.code().as_u16().to_be_bytes());
-            body.extend_from_slice(frame.reason().as_bytes());
+            length = 2 + frame.reason().len();
+            body[..2].copy_from_slice(&frame.code().as_u16().to_be_bytes());
+            body[2..length].copy_from_slice(frame.reason().as_bytes());
         }
-        self.queue_control(Opcode::Close, &body);
+        self.queue_control(Opcode::Close, &body[..length]);
         self.ending(initiator, now).closed.sent = Some(frame);
     }
 
@@ -530,6 +552,7 @@ impl Connection {
     }
 
     fn queue_control(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.pinged |= opcode == Opcode::Ping;
         let header = self.role.header(true, false, opcode, payload);
         self.outbox.push_copy(&header, payload);
     }

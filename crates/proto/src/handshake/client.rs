@@ -163,8 +163,7 @@ impl ClientHandshake {
         &mut self,
         input: &mut BytesMut,
     ) -> Result<Option<Accepted>, ResponseError> {
-        let Some(head) = self.reader.poll(input)? else { return Ok(None) };
-        let response = self.reader.parse_response(&head)?;
+        let Some(response) = self.reader.poll_response(input)? else { return Ok(None) };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(Box::new(response)));
         }

@@ -26,7 +26,7 @@ pub(super) fn list<'a>(
             Ok(line) => (line, None),
             Err(_) => ("", Some(Err(Malformed))),
         };
-        let elements = line.split(',').map(str::trim).filter(|element| !element.is_empty());
+        let elements = line.split(',').map(str::trim_ascii).filter(|element| !element.is_empty());
         elements.map(Ok).chain(error)
     })
 }
@@ -47,5 +47,5 @@ pub(super) fn single<'a>(
     if values.next().is_some() {
         return Err(Malformed);
     }
-    value.to_str().map(|value| Some(value.trim())).map_err(|_| Malformed)
+    value.to_str().map(|value| Some(value.trim_ascii())).map_err(|_| Malformed)
 }

@@ -1,9 +1,17 @@
 //! HTTP/1.1 heads: found within limits, parsed once, written.
 
-use bytes::{Bytes, BytesMut};
+use std::mem::MaybeUninit;
+
+use bytes::{Buf, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
 };
+
+/// For so many header fields there is room without an allocation.
+const USUAL_FIELDS: usize = 100;
+
+/// Room for a header field.
+type Field<'h> = MaybeUninit<httparse::Header<'h>>;
 
 /// How large the head of a request or response may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +26,7 @@ pub struct HeadLimits {
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self { bytes: 16 << 10, line: 8 << 10, fields: 100 }
+        Self { bytes: 16 << 10, line: 8 << 10, fields: USUAL_FIELDS }
     }
 }
 
@@ -58,8 +66,35 @@ impl HeadReader {
         Self { limits, line: 0, scanned: 0, first_line_done: false }
     }
 
-    /// Cuts the head out of `input` once it is complete.
-    pub(crate) fn poll(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, MalformedHead> {
+    /// The request at the front of `input`, once it is complete.
+    pub(super) fn poll_request(
+        &mut self,
+        input: &mut BytesMut,
+    ) -> Result<Option<Request<()>>, MalformedHead> {
+        self.poll(input, Self::parse_request)
+    }
+
+    /// The same for a response.
+    pub(crate) fn poll_response(
+        &mut self,
+        input: &mut BytesMut,
+    ) -> Result<Option<Response<()>>, MalformedHead> {
+        self.poll(input, Self::parse_response)
+    }
+
+    fn poll<T>(
+        &mut self,
+        input: &mut BytesMut,
+        parse: impl FnOnce(&Self, &[u8]) -> Result<T, MalformedHead>,
+    ) -> Result<Option<T>, MalformedHead> {
+        let Some(length) = self.find_end(input)? else { return Ok(None) };
+        let parsed = parse(self, &input[..length]);
+        input.advance(length);
+        parsed.map(Some)
+    }
+
+    /// Where the head ends, once it is complete.
+    fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, MalformedHead> {
         while let Some(length) = input[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + length + 1;
             self.check_size(end)?;
@@ -70,7 +105,7 @@ impl HeadReader {
             let empty_line = end - self.line == 2;
             if empty_line && self.first_line_done {
                 (self.line, self.scanned) = (0, 0);
-                return Ok(Some(input.split_to(end).freeze()));
+                return Ok(Some(end));
             }
             self.first_line_done |= !empty_line;
             (self.line, self.scanned) = (end, end);
@@ -92,10 +127,14 @@ impl HeadReader {
         Ok(())
     }
 
-    pub(super) fn parse_request(&self, head: &[u8]) -> Result<Request<()>, MalformedHead> {
-        let mut fields = vec![httparse::EMPTY_HEADER; self.limits.fields];
-        let mut parsed = httparse::Request::new(&mut fields);
-        let result = parsed.parse(head);
+    fn parse_request(&self, head: &[u8]) -> Result<Request<()>, MalformedHead> {
+        let (mut usual, mut more) = ([const { Field::uninit() }; USUAL_FIELDS], Vec::new());
+        let mut parsed = httparse::Request::new(&mut []);
+        let result = httparse::ParserConfig::default().parse_request_with_uninit_headers(
+            &mut parsed,
+            head,
+            self.room(&mut usual, &mut more),
+        );
         // A target with a space in it looks like another version, and is none.
         if result == Err(httparse::Error::Version) && !names_version(head) {
             return Err(MalformedHead::Syntax("its first line is malformed"));
@@ -116,16 +155,34 @@ impl HeadReader {
         Ok(request)
     }
 
-    pub(crate) fn parse_response(&self, head: &[u8]) -> Result<Response<()>, MalformedHead> {
-        let mut fields = vec![httparse::EMPTY_HEADER; self.limits.fields];
-        let mut parsed = httparse::Response::new(&mut fields);
-        self.require_complete(parsed.parse(head))?;
+    fn parse_response(&self, head: &[u8]) -> Result<Response<()>, MalformedHead> {
+        let (mut usual, mut more) = ([const { Field::uninit() }; USUAL_FIELDS], Vec::new());
+        let mut parsed = httparse::Response::new(&mut []);
+        let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut parsed,
+            head,
+            self.room(&mut usual, &mut more),
+        );
+        self.require_complete(result)?;
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|_| MalformedHead::Syntax("the status is no status code"))?;
         *response.version_mut() = version(parsed.version);
         *response.headers_mut() = self.header_map(parsed.headers)?;
         Ok(response)
+    }
+
+    /// Room for as many fields as are allowed.
+    fn room<'a, 'h>(
+        &self,
+        usual: &'a mut [Field<'h>; USUAL_FIELDS],
+        more: &'a mut Vec<Field<'h>>,
+    ) -> &'a mut [Field<'h>] {
+        if let Some(room) = usual.get_mut(..self.limits.fields) {
+            return room;
+        }
+        more.resize_with(self.limits.fields, Field::uninit);
+        more
     }
 
     fn require_complete(&self, result: httparse::Result<usize>) -> Result<(), MalformedHead> {
@@ -188,17 +245,13 @@ pub fn encode_response<B: AsRef<[u8]>>(response: &Response<B>) -> Bytes {
 /// Writes header fields, a line each, with their names the way that the RFCs write them.
 pub(super) fn encode_fields(headers: &HeaderMap, out: &mut BytesMut) {
     for (name, value) in headers {
-        for (i, word) in name.as_str().split('-').enumerate() {
-            if i > 0 {
-                out.extend_from_slice(b"-");
-            }
+        let begin = out.len();
+        out.extend_from_slice(name.as_str().as_bytes());
+        for word in out[begin..].split_mut(|&byte| byte == b'-') {
             match word {
-                "websocket" => out.extend_from_slice(b"WebSocket"),
-                _ => {
-                    let begin = out.len();
-                    out.extend_from_slice(word.as_bytes());
-                    out[begin..].iter_mut().take(1).for_each(u8::make_ascii_uppercase);
-                }
+                word if word == b"websocket" => word.copy_from_slice(b"WebSocket"),
+                [first, ..] => first.make_ascii_uppercase(),
+                [] => {}
             }
         }
         out.extend_from_slice(b": ");

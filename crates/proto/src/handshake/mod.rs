@@ -37,8 +37,13 @@ pub use self::{
 /// assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
 pub fn accept_key(key: &str) -> String {
+    STANDARD.encode(accept_digest(key))
+}
+
+/// The same before it is encoded.
+fn accept_digest(key: &str) -> [u8; 20] {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(hash.finalize())
+    hash.finalize().into()
 }

@@ -13,7 +13,7 @@ use http::{
 };
 
 use super::{
-    Extension, accept_key, encode_response,
+    Extension, accept_digest, encode_response,
     fields::{is_token, list, list_has, single},
     head::{HeadLimits, HeadReader, MalformedHead},
 };
@@ -35,16 +35,16 @@ impl ServerHandshake {
     ///
     /// Call it again after appending more bytes. A refusal is final: send it, close the transport.
     pub fn poll_request(&mut self, input: &mut BytesMut) -> Result<Option<Request<()>>, Refusal> {
-        let Some(head) = self.reader.poll(input)? else { return Ok(None) };
-        Ok(Some(self.reader.parse_request(&head)?))
+        Ok(self.reader.poll_request(input)?)
     }
 }
 
 /// What a client offers: a request that was checked and may be accepted.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// The `Sec-WebSocket-Accept` of the answer; `None` for extended CONNECT, which has no key.
-    accept: Option<String>,
+    /// The `Sec-WebSocket-Accept` of the answer, not encoded yet; `None` for extended CONNECT, which
+    /// has no key.
+    accept: Option<[u8; 20]>,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
     deflate: Option<DeflateAgreement>,
@@ -58,14 +58,14 @@ impl Offer {
         check_upgrade(headers)?;
         check_no_body(headers)?;
         let key = single(headers, &SEC_WEBSOCKET_KEY).ok().flatten().unwrap_or_default();
-        if STANDARD.decode(key).map_or(true, |nonce| nonce.len() != 16) {
+        if STANDARD.decode_slice(key, &mut [0; 18]) != Ok(16) {
             return Err(bad_request("Sec-WebSocket-Key must be one key: 16 bytes in base64"));
         }
         check_version(headers)?;
         let extensions = Extension::parse_all(headers)
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
         Ok(Self {
-            accept: Some(accept_key(key)),
+            accept: Some(accept_digest(key)),
             subprotocols: parse_subprotocols(headers)?,
             extensions,
             deflate: None,
@@ -158,8 +158,8 @@ impl Offer {
             let fields = response.headers_mut();
             fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
             fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            let accept = HeaderValue::from_str(accept).map_err(|_| AnswerError::NotOffered)?;
-            fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
+            let accept = HeaderValue::try_from(STANDARD.encode(accept));
+            fields.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| AnswerError::NotOffered)?);
         }
         let fields = response.headers_mut();
         if let Some(chosen) = subprotocol {

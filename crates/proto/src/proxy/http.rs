@@ -56,8 +56,7 @@ impl HttpConnect {
         &mut self,
         input: &mut BytesMut,
     ) -> Result<Option<Response<()>>, HttpConnectError> {
-        let Some(head) = self.reader.poll(input)? else { return Ok(None) };
-        let response = self.reader.parse_response(&head)?;
+        let Some(response) = self.reader.poll_response(input)? else { return Ok(None) };
         match response.status() {
             status if status.is_success() => Ok(Some(response)),
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => {

@@ -9,7 +9,7 @@ use sockeye_proto::{
 };
 
 use crate::harness::{
-    BOTH, CUTS, End, Frame, Pair, Role, both_every_cut, close_body, every_cut, text, wire,
+    BOTH, CUTS, Cut, End, Frame, Pair, Role, both_every_cut, close_body, every_cut, text, wire,
 };
 
 fn close(code: u16, reason: &str) -> Frame {
@@ -44,6 +44,36 @@ fn w083_w084_w085_a_close_received_is_answered_with_its_code() {
         end.eof();
         assert_eq!(end.connection.transport(), Transport::Close);
         assert_eq!(end.closed(), closed);
+    });
+}
+
+#[test]
+fn a_peer_that_has_closed_is_heard_out_unless_something_came_or_may_come_behind_it() {
+    every_cut(Role::Server, |end| {
+        assert!(!end.connection.is_heard_out());
+        end.feed_frame(0x88, &close_body(1000, ""));
+        assert!(end.connection.is_heard_out());
+    });
+    every_cut(Role::Server, |end| {
+        end.connection.ping(Bytes::new()).unwrap();
+        // It answers a ping of before; ours it may not have seen yet.
+        end.feed_frame(0x8A, b"");
+        end.feed_frame(0x88, &close_body(1000, ""));
+        assert!(!end.connection.is_heard_out());
+    });
+    let mut end = End::new(Role::Server, Config::default(), Cut::Whole);
+    end.feed(&[wire(Role::Client, 0x88, b""), wire(Role::Client, 0x81, b"late")].concat());
+    assert!(!end.connection.is_heard_out());
+}
+
+#[test]
+fn what_the_transport_comes_to_is_known_before_the_last_is_written() {
+    both_every_cut(|end| {
+        assert_eq!(end.connection.transport_afterwards(), Transport::Open);
+        end.writable = false;
+        end.feed_frame(0x88, &close_body(1000, ""));
+        assert_eq!(end.connection.transport(), Transport::Open);
+        assert_eq!(end.connection.transport_afterwards(), transport_after_clean(end));
     });
 }
 

@@ -34,9 +34,11 @@ pub(super) async fn secure(
 ) -> Option<Spoken> {
     #[cfg(feature = "tls")]
     if let Some(tls) = &settings.tls {
+        // Boxed, so that connections without TLS have no room for it.
+        let accepting = Box::pin(tls.accept(io));
         let secured = tokio::select! {
             biased;
-            secured = timeout_at(deadline, tls.accept(io)) => secured.ok()?,
+            secured = timeout_at(deadline, accepting) => secured.ok()?,
             () = settings.connections.closing().cancelled() => return None,
         };
         return match secured {
@@ -67,8 +69,9 @@ pub(super) async fn receive(
         biased;
         () = settings.connections.closing().cancelled() => Err(stopping(&settings)),
         request = timeout_at(deadline, read(&mut io, &mut input, &settings)) => {
-            let too_slow = Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long");
-            request.unwrap_or(Err(too_slow))
+            request.unwrap_or_else(|_| {
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"))
+            })
         }
     };
     let checked = request.and_then(|request| {
@@ -85,7 +88,7 @@ pub(super) async fn receive(
         }
         Err(refusal) => {
             tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
-            pending.refuse(&refusal).await;
+            Box::pin(pending.refuse(&refusal)).await;
             None
         }
     }

@@ -76,7 +76,7 @@ impl Listener {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                // Without it small messages wait for acknowledgements; nothing breaks if it fails.
+                #[cfg(not(target_os = "linux"))]
                 let _ = stream.set_nodelay(true);
                 Poll::Ready(Ok((Io::Tcp(stream), PeerAddr::Tcp(peer))))
             }
@@ -90,7 +90,12 @@ impl Listener {
 }
 
 impl From<TcpListener> for Listener {
+    /// What it accepts sends small messages at once (`TCP_NODELAY`); on Linux the listener is told so,
+    /// and its connections inherit it.
     fn from(listener: TcpListener) -> Self {
+        // Nothing breaks if it fails.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_nodelay(&listener, true);
         Self(Kind::Tcp(listener))
     }
 }

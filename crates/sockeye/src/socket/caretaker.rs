@@ -22,6 +22,8 @@ use super::{
 
 /// How long a reader who was told of something may stay away before the caretaker does his work.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// For how many connections that call there is room without an allocation.
+const KEPT: usize = 64;
 /// A sleep does not reach farther than some years. A deadline beyond this is looked up again then.
 const FARTHEST: Duration = Duration::from_hours(24);
 
@@ -83,13 +85,14 @@ impl Caretaker {
         }
     }
 
-    /// The connections to look at now: those that called and, when `patience` is at its end, those
-    /// whose readers have not come back.
+    /// Adds to `called` the connections to look at now: those that called and, when `patience` is at
+    /// its end, those whose readers have not come back.
     fn poll_inbox(
         &self,
         cx: &mut Context<'_>,
         patience: &mut Option<Pin<Box<Sleep>>>,
-    ) -> Poll<Vec<Arc<Shared>>> {
+        called: &mut Vec<Arc<Shared>>,
+    ) -> Poll<()> {
         let mut inbox = self.inbox();
         if patience.is_none() && !inbox.expecting.is_empty() {
             *patience = Some(Box::pin(sleep(PATIENCE)));
@@ -106,7 +109,11 @@ impl Caretaker {
             inbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(std::mem::take(&mut inbox.connections))
+        called.append(&mut inbox.connections);
+        if inbox.connections.capacity() > KEPT {
+            inbox.connections = Vec::new();
+        }
+        Poll::Ready(())
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -119,19 +126,22 @@ async fn make_rounds(caretaker: Arc<Caretaker>) {
     let mut wheel = Wheel::new(caretaker.clock);
     let mut alarm = pin!(sleep(Duration::ZERO));
     let mut patience = None;
+    let mut called = Vec::new();
     loop {
-        let (called, deadline_passed) = poll_fn(|cx| {
+        let deadline_passed = poll_fn(|cx| {
             // Deadlines first: no stream of calls can put them off.
             if let Poll::Ready(expired) = poll_expired(&mut wheel, alarm.as_mut(), cx) {
-                return Poll::Ready((expired, true));
+                called = expired;
+                return Poll::Ready(true);
             }
-            caretaker.poll_inbox(cx, &mut patience).map(|connections| (connections, false))
+            caretaker.poll_inbox(cx, &mut patience, &mut called).map(|()| false)
         })
         .await;
-        for connection in called {
+        for connection in called.drain(..) {
             let tick = connection.attend(deadline_passed);
             wheel.set(connection, tick);
         }
+        called.shrink_to(KEPT);
         // Connections that keep calling do not keep others from being served.
         tokio::task::yield_now().await;
     }

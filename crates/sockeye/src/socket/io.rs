@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -26,6 +26,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 impl Io {
     pub(crate) fn boxed(stream: impl Duplex + 'static) -> Self {
         Self::Boxed(Box::new(stream))
+    }
+
+    /// Writes the last bytes before the stream's end, which is to be brought about at once: where the
+    /// system can, they leave in one packet with it.
+    pub(crate) fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        #[cfg(target_os = "linux")]
+        if let Self::Tcp(stream) = self {
+            use rustix::net::{SendFlags, send};
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+            let sent = stream.try_io(Interest::WRITABLE, || Ok(send(&*stream, bytes, flags)?));
+            if !matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(sent);
+            }
+        }
+        Pin::new(self).poll_write(cx, bytes)
+    }
+
+    /// Whether a read that did not fill its buffer has left nothing behind.
+    pub(crate) fn is_drained_by_short_reads(&self) -> bool {
+        matches!(self, Self::Tcp(_))
     }
 
     /// Closes the stream for both directions, without waiting for anything.

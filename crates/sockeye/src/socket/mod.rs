@@ -15,6 +15,7 @@ mod json;
 mod member;
 mod message_reader;
 mod message_writer;
+mod outgoing;
 mod pings;
 mod reader;
 mod shared;

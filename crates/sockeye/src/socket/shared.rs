@@ -76,7 +76,7 @@ impl Shared {
             expected: AtomicBool::new(false),
             agreed: (!is_nothing).then(|| Box::new(agreed)),
         });
-        shared.caretaker.attend(shared.clone());
+        shared.attend_soon(&mut shared.state());
         shared
     }
 
@@ -330,9 +330,10 @@ impl Shared {
     /// The reading handle is gone: what still comes is thrown away.
     pub(super) fn drop_reader(self: &Arc<Self>) {
         self.parked().reader = None;
-        self.state().drop_reader();
+        let mut state = self.state();
+        state.drop_reader();
         // Reading may have been paused, or left to the reader.
-        self.caretaker.attend(self.clone());
+        self.attend_soon(&mut state);
     }
 
     /// With the last handle gone the connection is closed, with 1001 by a server and without a code
@@ -347,11 +348,7 @@ impl Shared {
             let frame = (!state.connection.is_client()).then_some(CloseCode::GOING_AWAY.into());
             state.connection.close(frame, Instant::now());
         }
-        let ended = state.has_ended();
-        drop(state);
-        if !ended {
-            self.caretaker.attend(self.clone());
-        }
+        self.attend_soon(&mut state);
     }
 
     /// Polls until there is what `done` gives; writes meanwhile.
@@ -408,9 +405,11 @@ impl Shared {
         }
     }
 
-    /// Has the caretaker come by when this task lets go of the processor.
+    /// Has the caretaker come by when this task lets go of the processor; of a connection that has
+    /// ended he only lets go himself.
     fn attend_soon(self: &Arc<Self>, state: &mut State) {
-        if !state.has_ended() && !std::mem::replace(&mut state.called, true) {
+        let concerns_him = !state.has_ended() || state.watched != NEVER;
+        if concerns_him && !std::mem::replace(&mut state.called, true) {
             self.caretaker.attend(self.clone());
         }
     }

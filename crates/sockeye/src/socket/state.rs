@@ -20,6 +20,7 @@ use super::{
     arrival::Arrival,
     buffers::{self, READ_SIZE},
     io::Io,
+    outgoing::{BehindStream, Outgoing},
     pings::Pings,
     wheel::{NEVER, Tick},
 };
@@ -60,6 +61,8 @@ pub(super) struct State {
     pub(super) reader_parked: bool,
     /// The deadline that the caretaker watches.
     pub(super) watched: Tick,
+    /// Whether the last read took all that the transport had.
+    drained: bool,
     /// Whether the transport has no more bytes to give; it may still take some.
     read_ended: bool,
     /// Whether the transport takes no more bytes; it may still have some to give.
@@ -80,25 +83,6 @@ struct Waiting {
     bytes: usize,
 }
 
-#[derive(Default)]
-struct BehindStream(Vec<Outgoing>);
-
-/// A message that was accepted and is not queued yet.
-enum Outgoing {
-    /// With whether to compress it.
-    Message(Message, bool),
-    Prepared(Prepared),
-}
-
-impl Outgoing {
-    fn len(&self) -> usize {
-        match self {
-            Self::Message(message, _) => message.len(),
-            Self::Prepared(prepared) => prepared.message().len(),
-        }
-    }
-}
-
 impl State {
     pub(super) fn new(io: Io, connection: Connection, input: BytesMut) -> Self {
         Self {
@@ -117,6 +101,7 @@ impl State {
             called: false,
             reader_parked: false,
             watched: NEVER,
+            drained: false,
             read_ended: false,
             write_failed: false,
             discarded: false,
@@ -198,7 +183,7 @@ impl State {
                 self.connection.refuse_oversized(now);
             }
             self.write(cx);
-            if self.may_report_end(cx) {
+            if self.may_report_end() {
                 return Poll::Ready(self.report_end().map(Err));
             }
             if self.read(cx).is_pending() {
@@ -220,8 +205,11 @@ impl State {
     /// Does what cannot wait for the application: answers pings and Close, writes what is queued,
     /// takes in a little of what has come. `cx` wakes the connection.
     pub(super) fn attend(&mut self, cx: &mut Context<'_>) {
-        let now = Instant::now();
         self.called = false;
+        if self.has_ended() {
+            return;
+        }
+        let now = Instant::now();
         // How the next message is wanted is said when it is asked for; what nobody wants is not held.
         self.connection.receive_parts(!self.has_reader);
         loop {
@@ -234,7 +222,6 @@ impl State {
                 }
             }
             self.write(cx);
-            self.follow_transport(cx);
             if self.has_ended() || self.is_paused() || self.read(cx).is_pending() {
                 return;
             }
@@ -424,9 +411,16 @@ impl State {
         self.connection.closed()
     }
 
-    /// Writes what is queued, as far as the transport takes it.
+    /// Writes what is queued, as far as the transport takes it, and ends the transport as far as the
+    /// protocol allows by then.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) {
+        self.write_queued(cx);
+        self.follow_transport(cx);
+    }
+
+    fn write_queued(&mut self, cx: &mut Context<'_>) {
         let Some(io) = &mut self.io else { return };
+        let is_last = self.connection.transport_afterwards() != Transport::Open;
         let result = loop {
             let outbox = self.connection.transmit();
             if !outbox.has_remaining() {
@@ -439,6 +433,7 @@ impl State {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = outbox.chunks_vectored(&mut slices);
             let written = match &slices[..filled] {
+                [chunk] if is_last => io.poll_write_last(cx, chunk),
                 [chunk] => Pin::new(&mut *io).poll_write(cx, chunk),
                 slices => Pin::new(&mut *io).poll_write_vectored(cx, slices),
             };
@@ -511,7 +506,10 @@ impl State {
             let missing = self.connection.missing(self.input.len());
             self.input.reserve(missing.clamp(READ_SIZE / 16, 16 * self.input.len().max(READ_SIZE)));
         }
-        let result = poll_read_buf(Pin::new(io), cx, &mut self.input);
+        let room = self.input.capacity() - self.input.len();
+        let result = poll_read_buf(Pin::new(&mut *io), cx, &mut self.input);
+        self.drained = io.is_drained_by_short_reads()
+            && matches!(result, Poll::Ready(Ok(count)) if count < room);
         if result.is_pending() || self.input.is_empty() {
             self.release_input();
         }
@@ -559,32 +557,31 @@ impl State {
         self.waiting.as_deref().is_some_and(is_enough) || self.connection.is_oversized()
     }
 
-    /// Ends the transport as far as the protocol allows by now.
     fn follow_transport(&mut self, cx: &mut Context<'_>) {
+        let Some(io) = &mut self.io else { return };
         match self.connection.transport() {
             Transport::Open => {}
             Transport::HalfClose if self.half_closed => {}
+            Transport::HalfClose if self.drained && self.connection.is_heard_out() => self.close(),
             Transport::HalfClose => {
-                let Some(io) = &mut self.io else { return };
                 // An error will show when reading.
                 self.half_closed = Pin::new(io).poll_shutdown(cx).is_ready();
             }
-            Transport::Close => {
-                // Before the peer sees the end: its place is free when it comes back.
-                self.companions = None;
-                if let Some(io) = self.io.take() {
-                    io.close();
-                }
-                self.discard_queued();
-                self.input = BytesMut::new();
-            }
+            Transport::Close => self.close(),
         }
+    }
+
+    fn close(&mut self) {
+        // Before the peer sees the end: its place is free when it comes back.
+        self.companions = None;
+        self.io.take().into_iter().for_each(Io::close);
+        self.discard_queued();
+        self.input = BytesMut::new();
     }
 
     /// Whether the application may be told the end: a server's, when its Close is written; a client's,
     /// when the server has ended the transport (RFC 6455 §7.1.1).
-    fn may_report_end(&mut self, cx: &mut Context<'_>) -> bool {
-        self.follow_transport(cx);
+    fn may_report_end(&self) -> bool {
         self.has_ended() || (self.half_closed && !self.connection.is_client())
     }
 
