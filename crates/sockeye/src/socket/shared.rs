@@ -291,7 +291,7 @@ impl Shared {
         self.caretaker.attend(self.clone());
     }
 
-    /// Does what cannot wait for the application; gives the tick of the next deadline.
+    /// Does what cannot wait for the application; gives the tick at which to do so again.
     pub(super) fn attend(self: &Arc<Self>, deadline_passed: bool) -> Tick {
         let waker = waker_ref(self);
         let cx = &mut Context::from_waker(&waker);
@@ -309,7 +309,7 @@ impl Shared {
         if news {
             self.wake_reader();
         }
-        tick
+        self.caretaker.clock.gathered(tick, Instant::now())
     }
 
     pub(super) fn add_handle(&self) {

@@ -12,6 +12,9 @@ use std::{
 
 /// How long a tick is. A deadline is told by so much later at the most.
 const TICK: Duration = Duration::from_millis(10);
+/// Deadlines that are far away are gathered: each is told by this part of the time until then later at
+/// the most, and many of them at once. So the pings of a crowd, and its pongs, wake a thread seldom.
+const SLACK: u64 = 32;
 /// How many connections are told of at once, before others are served.
 const AT_ONCE: usize = 64;
 
@@ -36,6 +39,13 @@ impl Clock {
         let Some(deadline) = deadline else { return NEVER };
         let ticks = (deadline - self.began).as_nanos().div_ceil(TICK.as_nanos());
         Tick::try_from(ticks).unwrap_or(NEVER)
+    }
+
+    /// The tick, at or after this one, that it shares with others which are as far away.
+    pub(super) fn gathered(self, tick: Tick, now: Instant) -> Tick {
+        let left = tick.saturating_sub(self.tick(Some(now)));
+        let step = 1 << (left / SLACK).max(1).ilog2();
+        tick.checked_next_multiple_of(step).unwrap_or(NEVER)
     }
 
     fn time_of(self, tick: Tick) -> Option<Instant> {
@@ -165,6 +175,23 @@ mod tests {
         }
         assert_eq!(clock.tick(None), NEVER);
         assert!(clock.time_of(NEVER).is_none());
+    }
+
+    #[test]
+    fn deadlines_that_are_far_are_told_together_and_a_little_later() {
+        let clock = Clock::new();
+        let now = clock.began + Duration::from_secs(1000);
+        let gathered = |tick| clock.gathered(100_000 + tick, now) - 100_000;
+        for (left, told) in [(0, 0), (1, 1), (63, 63), (65, 66), (2500, 2528), (2528, 2528)] {
+            assert_eq!(gathered(left), told);
+        }
+        for left in 0..100_000 {
+            let later = gathered(left) - left;
+            assert!(later * SLACK <= left, "{left} ticks away, {later} later");
+        }
+        // One that has passed, and none.
+        assert_eq!(clock.gathered(3, now), 3);
+        assert_eq!(clock.gathered(NEVER, now), NEVER);
     }
 
     proptest! {
