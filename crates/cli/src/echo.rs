@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     certificate::Certificate,
     compression::Compression,
+    processors,
     stop::Stop,
     units::{Size, Switch, listen_address, time_or_off},
 };
@@ -130,8 +131,7 @@ impl Echo {
     }
 
     fn threads(&self) -> usize {
-        let processors = || thread::available_parallelism().map_or(1, usize::from);
-        self.workers.map_or_else(processors, usize::from)
+        self.workers.map_or_else(processors::count, usize::from)
     }
 
     fn config(&self) -> Config {

@@ -11,6 +11,7 @@ mod connect;
 mod echo;
 mod limits;
 mod log;
+mod processors;
 mod prompt;
 mod publish;
 mod serve;

@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    thread,
     time::Duration,
 };
 
@@ -18,6 +17,7 @@ use crate::{
     echo::print_line,
     limits::Limits,
     log::Log,
+    processors,
     stop::Stop,
     units::{Size, listen_address, time},
 };
@@ -139,8 +139,7 @@ impl Serve {
     /// On one processor there is nobody to share work with, and a scheduler that shares none takes a
     /// few per cent less for each delivery. With a disk there is one: who does not wait for it goes on.
     fn runtime(&self) -> std::io::Result<Runtime> {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        match processors == 1 && self.data.is_none() {
+        match processors::count() == 1 && self.data.is_none() {
             true => Builder::new_current_thread().enable_all().build(),
             false => Builder::new_multi_thread().enable_all().build(),
         }

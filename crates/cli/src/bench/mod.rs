@@ -21,6 +21,7 @@ use clap::{Args, Subcommand};
 use crate::bench::process::Watched;
 use crate::bench::report::Report;
 use crate::bench::run::Window;
+use crate::processors;
 use crate::units::time;
 
 /// Put load on a WebSocket server and measure it: throughput, latency, CPU and memory
@@ -93,8 +94,7 @@ impl Bench {
 
 impl Common {
     fn threads(&self) -> usize {
-        let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or_else(all, usize::from)
+        self.threads.map_or_else(processors::count, usize::from)
     }
 
     fn window(&self) -> Window {
