@@ -8,7 +8,7 @@ use super::on_processor;
 use super::servers::Server;
 use crate::shell;
 
-/// What one measurement gave.
+/// What one measurement gave: the report of `sockeye bench --json`.
 #[derive(Debug)]
 pub(super) struct Sample(Value);
 
@@ -76,12 +76,32 @@ impl Column {
     /// The figure, if this load gives it.
     pub(super) fn of(&self, sample: &Sample) -> Option<f64> {
         match self.source {
-            Source::Latency(percentile) => sample.0["latency_us"][percentile].as_f64(),
-            Source::Figure(prefix) => {
-                let mut figures = sample.0["figures"].as_object()?.iter();
-                figures.find(|(name, _)| name.starts_with(prefix))?.1.as_f64()
-            }
+            Source::Latency(percentile) => sample.latency_us(percentile),
+            Source::Figure(prefix) => sample.figure(prefix),
         }
+    }
+}
+
+impl Sample {
+    /// The figure whose name begins so.
+    pub(super) fn figure(&self, prefix: &str) -> Option<f64> {
+        let mut figures = self.0["figures"].as_object()?.iter();
+        figures.find(|(name, _)| name.starts_with(prefix))?.1.as_f64()
+    }
+
+    /// A percentile of the latency, in microseconds.
+    fn latency_us(&self, percentile: &str) -> Option<f64> {
+        self.0["latency_us"][percentile].as_f64()
+    }
+
+    /// The same in milliseconds: in a fan-out, to each subscriber.
+    pub(super) fn to_each_ms(&self, percentile: &str) -> Option<f64> {
+        Some(self.latency_us(percentile)? / 1000.0)
+    }
+
+    /// The same to the last of all subscribers.
+    pub(super) fn to_last_ms(&self, percentile: &str) -> Option<f64> {
+        Some(self.0["latency_to_the_last_us"][percentile].as_f64()? / 1000.0)
     }
 }
 
@@ -90,14 +110,14 @@ pub(super) fn measure(case: &Case, server: &Server, seconds: u64) -> Result<Samp
     let running = server.start()?;
     let mut load: Vec<&str> = case.load.to_vec();
     load.extend([&*running.url, "--warm-up=500ms"]);
-    let sample = Sample(bench(&load, running.id(), seconds)?);
+    let sample = bench(&load, running.id(), seconds)?;
     let first = &case.kind.columns()[0];
     first.of(&sample).with_context(|| format!("the load says nothing of {}", first.heading))?;
     Ok(sample)
 }
 
 /// Loads a server from the second processor with `sockeye bench`; gives its report.
-pub(super) fn bench(load: &[&str], server: u32, seconds: u64) -> Result<Value> {
+pub(super) fn bench(load: &[&str], server: u32, seconds: u64) -> Result<Sample> {
     /// What `timeout` exits with (timeout(1)).
     const TIMED_OUT: i32 = 124;
     // A server that answers no more would keep the load waiting.
@@ -114,5 +134,17 @@ pub(super) fn bench(load: &[&str], server: u32, seconds: u64) -> Result<Value> {
         let why = String::from_utf8_lossy(&output.stderr);
         bail!("{}", why.trim_end().lines().last().unwrap_or("the load failed"));
     }
-    serde_json::from_slice(&output.stdout).context("the load's report cannot be read")
+    let report = serde_json::from_slice(&output.stdout);
+    report.map(Sample).context("the load's report cannot be read")
+}
+
+/// The middle of the figures, if there are any.
+pub(super) fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(figures[middle]),
+        _ => Some((figures[middle - 1] + figures[middle]) / 2.0),
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Error;
 
 use super::cases::{Case, Kind};
-use super::measure::{Column, Sample};
+use super::measure::{Column, Sample, median};
 
 /// All samples of one case.
 pub(super) struct Table {
@@ -80,15 +80,7 @@ impl fmt::Display for Table {
 impl Row {
     /// The median, if there are samples and they have this figure.
     fn median(&self, column: &Column) -> Option<f64> {
-        let mut values: Vec<f64> =
-            self.samples.iter().filter_map(|sample| column.of(sample)).collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() {
-            0 => None,
-            odd if odd % 2 == 1 => Some(values[middle]),
-            _ => Some((values[middle - 1] + values[middle]) / 2.0),
-        }
+        median(self.samples.iter().filter_map(|sample| column.of(sample)).collect())
     }
 
     fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

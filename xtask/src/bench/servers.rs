@@ -82,16 +82,7 @@ pub(super) const ECHO_SERVERS: &[Server] = &[
 ];
 
 /// Those that compress, each message by itself.
-pub(super) const DEFLATE_SERVERS: &[Server] = &[
-    SOCKEYE_DEFLATE,
-    SOCKUDO_DEFLATE,
-    WTX_DEFLATE,
-    YAWC_DEFLATE,
-    RATCHET_DEFLATE,
-    SOKETTO_DEFLATE,
-    NODE_DEFLATE,
-    PYTHON_DEFLATE,
-];
+pub(super) const DEFLATE_SERVERS: &[Server] = &deflating(SOCKUDO_DEFLATE);
 
 /// Those that compress with earlier messages in mind; wtx and soketto know only the other way.
 pub(super) const TAKEOVER_SERVERS: &[Server] = &[
@@ -123,16 +114,10 @@ pub(super) const MEMORY_SERVERS: &[Server] = &[
 ];
 
 /// Those that hold many connections which compress; likewise.
-pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &[
-    SOCKEYE_DEFLATE,
-    Server { name: "sockudo-ws (low memory)", kind: Kind::Peer("sockudo-ws-deflate-small") },
-    WTX_DEFLATE,
-    YAWC_DEFLATE,
-    RATCHET_DEFLATE,
-    SOKETTO_DEFLATE,
-    NODE_DEFLATE,
-    PYTHON_DEFLATE,
-];
+pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &deflating(Server {
+    name: "sockudo-ws (low memory)",
+    kind: Kind::Peer("sockudo-ws-deflate-small"),
+});
 
 /// Those that send every message to all.
 pub(super) const FAN_OUT_SERVERS: &[Server] = &[
@@ -142,6 +127,20 @@ pub(super) const FAN_OUT_SERVERS: &[Server] = &[
     Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets-fanout") },
     Server { name: "Node ws", kind: Kind::Node("fanout") },
 ];
+
+/// All that compress each message by itself, sockudo-ws in one of its forms.
+const fn deflating(sockudo: Server) -> [Server; 8] {
+    [
+        SOCKEYE_DEFLATE,
+        sockudo,
+        WTX_DEFLATE,
+        YAWC_DEFLATE,
+        RATCHET_DEFLATE,
+        SOKETTO_DEFLATE,
+        NODE_DEFLATE,
+        PYTHON_DEFLATE,
+    ]
+}
 
 /// A server of `sockeye-peers` that has the same name there.
 const fn peer(name: &'static str) -> Server {

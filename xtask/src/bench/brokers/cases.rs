@@ -1,12 +1,11 @@
 //! The cases: what is done to each broker, or over each transport, and which figures are taken.
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use super::servers::{BROKERS, Broker, Running};
 use super::table::{Column, Figures, Table};
 use crate::bench::Options;
-use crate::bench::measure::bench;
+use crate::bench::measure::{Sample, bench};
 use crate::prepare::{self, Need};
 
 /// A case by its name.
@@ -161,12 +160,12 @@ fn in_flight(broker: Broker, count: &str, seconds: u64) -> Result<Figures> {
     let running = broker.start()?;
     let mut load = broker.load(&running);
     load.extend(["--subscribers=1000".to_owned(), format!("--in-flight={count}")]);
-    let report = Report::of(&load, &running, seconds)?;
+    let report = under(&load, &running, seconds)?;
     Ok(vec![
         report.figure("server_cpu_per_"),
         report.figure("throughput_"),
-        report.to_last("p50"),
-        report.to_last("p99"),
+        report.to_last_ms("p50"),
+        report.to_last_ms("p99"),
         report.figure("wire_to_"),
     ])
 }
@@ -178,7 +177,7 @@ fn half_load(broker: Broker, seconds: u64) -> Result<Figures> {
     let load = |pace: String, seconds| {
         let mut load = broker.load(&running);
         load.extend([format!("--subscribers={SUBSCRIBERS}"), pace]);
-        Report::of(&load, &running, seconds)
+        under(&load, &running, seconds)
     };
     let fastest = load("--in-flight=1".to_owned(), seconds)?;
     let delivered = fastest.figure("throughput_").context("nothing was delivered")?;
@@ -190,10 +189,10 @@ fn half_load(broker: Broker, seconds: u64) -> Result<Figures> {
         Some(sustained),
         Some(rate),
         report.figure("server_cpu_per_"),
-        report.to_each("p50"),
-        report.to_each("p99"),
-        report.to_last("p50"),
-        report.to_last("p99"),
+        report.to_each_ms("p50"),
+        report.to_each_ms("p99"),
+        report.to_last_ms("p50"),
+        report.to_last_ms("p99"),
         report.figure("delivered_"),
     ])
 }
@@ -204,42 +203,21 @@ fn over(transport: &str, seconds: u64) -> Result<Figures> {
     let options = ["--subscribers=1000", "--rate=20", "--interval=1s", transport];
     load.extend(options.map(str::to_owned));
     // What one poll brings is a second old: fewer seconds would show half of it.
-    let report = Report::of(&load, &running, seconds.max(3))?;
+    let report = under(&load, &running, seconds.max(3))?;
     Ok(vec![
         report.figure("server_cpu_per_"),
         report.figure("wire_to_"),
         report.figure("wire_from_"),
-        report.to_each("p50"),
-        report.to_each("p99"),
-        report.to_last("p99"),
+        report.to_each_ms("p50"),
+        report.to_each_ms("p99"),
+        report.to_last_ms("p99"),
         report.figure("delivered_"),
     ])
 }
 
-/// What `sockeye bench` says.
-struct Report(Value);
-
-impl Report {
-    /// Loads the broker.
-    fn of(load: &[String], running: &Running, seconds: u64) -> Result<Self> {
-        let options = load.iter().map(String::as_str);
-        let load: Vec<&str> = ["fanout", "--warm-up=2s"].into_iter().chain(options).collect();
-        bench(&load, running.worker, seconds).map(Self)
-    }
-
-    /// The figure whose name begins so.
-    fn figure(&self, prefix: &str) -> Option<f64> {
-        let mut figures = self.0["figures"].as_object()?.iter();
-        figures.find(|(name, _)| name.starts_with(prefix))?.1.as_f64()
-    }
-
-    /// A percentile of the latency to each subscriber, in milliseconds.
-    fn to_each(&self, percentile: &str) -> Option<f64> {
-        Some(self.0["latency_us"][percentile].as_f64()? / 1000.0)
-    }
-
-    /// The same to the last of all subscribers.
-    fn to_last(&self, percentile: &str) -> Option<f64> {
-        Some(self.0["latency_to_the_last_us"][percentile].as_f64()? / 1000.0)
-    }
+/// Puts a load on a broker.
+fn under(load: &[String], running: &Running, seconds: u64) -> Result<Sample> {
+    let options = load.iter().map(String::as_str);
+    let load: Vec<&str> = ["fanout", "--warm-up=2s"].into_iter().chain(options).collect();
+    bench(&load, running.worker, seconds)
 }

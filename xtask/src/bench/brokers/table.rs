@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bench::measure::median;
+
 /// A figure of a table.
 #[derive(Clone, Copy)]
 pub(super) struct Column {
@@ -74,13 +76,6 @@ impl fmt::Display for Table {
 impl Row {
     /// Of one column.
     fn median(&self, column: usize) -> Option<f64> {
-        let mut figures: Vec<f64> = self.rounds.iter().filter_map(|round| round[column]).collect();
-        figures.sort_by(f64::total_cmp);
-        let middle = figures.len() / 2;
-        match figures.len() {
-            0 => None,
-            count if count % 2 == 1 => Some(figures[middle]),
-            _ => Some((figures[middle - 1] + figures[middle]) / 2.0),
-        }
+        median(self.rounds.iter().filter_map(|round| round[column]).collect())
     }
 }
