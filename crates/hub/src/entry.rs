@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::figures::Meter;
 use crate::forms::Forms;
-use crate::{EventName, IdempotencyKey, Position};
+use crate::{EventName, IdempotencyKey, Json, Position};
 
 /// What an entry is charged for beside its payload and the name of its event, in bytes.
 ///
@@ -35,8 +35,8 @@ pub struct Publication<'a> {
 pub enum PayloadRef<'a> {
     /// Any bytes.
     Bytes(&'a [u8]),
-    /// One JSON value. The hub does not check it: who publishes has.
-    Json(&'a str),
+    /// One JSON value.
+    Json(Json<'a>),
     /// Text.
     Text(&'a str),
 }
@@ -73,8 +73,8 @@ impl<'a> Publication<'a> {
         Self { payload: PayloadRef::Text(text), event: None, key: None }
     }
 
-    /// A JSON value, which the caller knows to be well-formed.
-    pub fn json(json: &'a str) -> Self {
+    /// A JSON value.
+    pub fn json(json: Json<'a>) -> Self {
         Self { payload: PayloadRef::Json(json), event: None, key: None }
     }
 
@@ -108,7 +108,8 @@ impl<'a> PayloadRef<'a> {
     pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Bytes(bytes) => bytes,
-            Self::Json(text) | Self::Text(text) => text.as_bytes(),
+            Self::Json(json) => json.as_str().as_bytes(),
+            Self::Text(text) => text.as_bytes(),
         }
     }
 
@@ -116,7 +117,7 @@ impl<'a> PayloadRef<'a> {
     pub fn to_payload(self) -> Payload {
         match self {
             Self::Bytes(bytes) => Payload::Bytes(Bytes::copy_from_slice(bytes)),
-            Self::Json(json) => Payload::Json(json.into()),
+            Self::Json(json) => Payload::Json(json.as_str().into()),
             Self::Text(text) => Payload::Text(text.into()),
         }
     }
@@ -135,7 +136,7 @@ impl Payload {
     pub fn as_ref(&self) -> PayloadRef<'_> {
         match self {
             Self::Bytes(bytes) => PayloadRef::Bytes(bytes),
-            Self::Json(json) => PayloadRef::Json(json),
+            Self::Json(json) => PayloadRef::Json(Json::kept(json)),
             Self::Text(text) => PayloadRef::Text(text),
         }
     }

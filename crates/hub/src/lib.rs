@@ -46,7 +46,8 @@
 //! Who listens to a channel is its [`Presence`]: connections hold a [`Lease`] ([`Hub::join`]),
 //! those who poll renew theirs ([`Hub::renew`]), and a [`Watch`] tells who comes and goes.
 //!
-//! The hub knows nothing of HTTP, JSON or WebSockets. Those who do keep what they make of an entry
+//! The hub knows nothing of HTTP or WebSockets, and of JSON only which one readers can parse:
+//! [`Json`]. Those who do keep what they make of an entry
 //! with it, so that it is made once for all readers: see [`Entry::form`].
 
 mod channel;
@@ -55,6 +56,7 @@ mod entry;
 mod figures;
 mod forms;
 mod hub;
+mod json;
 mod keys;
 mod log;
 mod name;
@@ -76,6 +78,7 @@ mod writer;
 pub use entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
 pub use figures::Figures;
 pub use hub::{Hub, PublishError};
+pub use json::{BadJson, Json};
 pub use keys::{BadIdempotencyKey, IdempotencyKey};
 pub use name::{BadChannelName, BadEventName, ChannelName, EventName};
 pub use options::{Clock, Options};

@@ -19,7 +19,7 @@ pub(crate) enum Code {
     BadChannel,
     /// The event's name breaks the rules for names, or is reserved.
     BadEvent,
-    /// A body that calls itself JSON is not.
+    /// What calls itself JSON is not, or not such as every client can parse.
     BadJson,
     /// The request comes from a page that may not use this server, or names a host it is not.
     BadOrigin,

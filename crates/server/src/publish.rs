@@ -10,10 +10,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt;
-use serde_json::value::RawValue;
 use sockeye_hub::{
-    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, PayloadRef, Position, Publication,
-    PublishError,
+    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Position,
+    Publication, PublishError,
 };
 use tokio::time::timeout;
 
@@ -164,7 +163,9 @@ fn payload<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PayloadRef<'b>, Pr
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
-    if essence == "application/json" {
+    let is_json = essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json");
+    if is_json {
         return json(body);
     }
     // curl -d sends everything as a form; nobody posts real forms to a channel.
@@ -178,13 +179,12 @@ fn payload<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PayloadRef<'b>, Pr
 
 /// JSON is checked and then kept byte for byte: no number loses its digits, no key its place.
 fn json(body: &[u8]) -> Result<PayloadRef<'_>, Problem> {
-    let text = str::from_utf8(body).map_err(|wrong| not_json(&wrong))?;
-    serde_json::from_str::<&RawValue>(text).map_err(|wrong| not_json(&wrong))?;
-    Ok(PayloadRef::Json(text))
+    let text = str::from_utf8(body).map_err(bad_json)?;
+    Json::parse(text).map(PayloadRef::Json).map_err(bad_json)
 }
 
-fn not_json(wrong: &dyn Display) -> Problem {
-    Problem::new(Code::BadJson, format_args!("The body is not JSON: {wrong}."))
+fn bad_json(wrong: impl Display) -> Problem {
+    Problem::new(Code::BadJson, format_args!("The body is not acceptable JSON: {wrong}."))
 }
 
 /// The hub's refusal as a client sees it.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_hub::{ENTRY_OVERHEAD, Options, Payload, PayloadRef, Publication, PublishError, Start};
+use sockeye_hub::{
+    ENTRY_OVERHEAD, Json, Options, Payload, PayloadRef, Publication, PublishError, Start,
+};
 
 use crate::{Rig, foreign, name, text, texts};
 
@@ -22,7 +24,8 @@ fn offsets_begin_at_one_and_rise_by_one_in_each_channel() {
 fn an_entry_says_what_was_published_where_and_when() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
-    let named = Publication::json(r#"{"by":"ann"}"#).event("joined".parse().unwrap());
+    let named =
+        Publication::json(Json::parse(r#"{"by":"ann"}"#).unwrap()).event("joined".parse().unwrap());
     rig.hub.publish(&chat, named).wait().unwrap();
     rig.hub.publish(&chat, Publication::bytes(&[0xff, 0])).wait().unwrap();
     rig.hub.publish(&chat, Publication::text("")).wait().unwrap();

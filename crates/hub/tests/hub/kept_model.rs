@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sockeye_hub::{
-    EventName, IdempotencyKey, Item, Options, Page, Position, Publication, PublishError, Reader,
-    Start, Why,
+    EventName, IdempotencyKey, Item, Json, Options, Page, Position, Publication, PublishError,
+    Reader, Start, Why,
 };
 
 use crate::restart::Kept;
@@ -165,7 +165,7 @@ impl<R: Hubbed> World<R> {
             let text = format!("{number}{key:?}");
             let mut publication = match kind {
                 0 => Publication::text(&text),
-                1 => Publication::json("[1, 2]"),
+                1 => Publication::json(Json::parse("[1, 2]").unwrap()),
                 2 => Publication::bytes(&[0, 0xff]),
                 _ => Publication::text("").event("named".parse().unwrap()),
             };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_hub::store::OpenError;
 use sockeye_hub::{
-    EventName, Hub, IdempotencyKey, Item, Options, Payload, Position, Publication, Start, Why,
+    EventName, Hub, IdempotencyKey, Item, Json, Options, Payload, Position, Publication, Start, Why,
 };
 use tempfile::TempDir;
 
@@ -51,7 +51,7 @@ fn every_acknowledged_message_is_there_after_a_restart() {
     let joined: EventName = "joined".parse().unwrap();
     let messages = [
         Publication::text("grüß dich"),
-        Publication::json("{\"a\": 1.0}").event(joined.clone()),
+        Publication::json(Json::parse("{\"a\": 1.0}").unwrap()).event(joined.clone()),
         Publication::bytes(&[0xff, 0]),
         Publication::text(""),
     ];

@@ -136,7 +136,7 @@ async fn a_mistake_is_answered_and_costs_nothing_else() {
         (r#"{"op":"pub","ch":"chat","b64":"*"}"#, "bad_request"),
         (r#"{"op":"pub","ch":"chat","data":1,"event":"gap"}"#, "bad_event"),
         (r#"{"op":"pub","ch":"chat","data":1,"event":""}"#, "bad_event"),
-        (r#"{"op":"pub","ch":"chat","data":"\ud800"}"#, "bad_request"),
+        (r#"{"op":"pub","ch":"chat","data":"\ud800"}"#, "bad_json"),
         (r#"{"op":"pub","ch":"chat","data":"123456789"}"#, "too_large"),
     ];
     for (frame, code) in mistakes {
@@ -162,4 +162,42 @@ async fn a_mistake_is_answered_and_costs_nothing_else() {
     assert_eq!(connection.done(json!({"op": "ping", "more": {"to": "come"}})).await, json!({}));
     let polled = server.get("/c/chat").await.json();
     assert_eq!(polled["messages"], json!([]), "nothing was published");
+}
+
+/// The same JSON is published, or refused, whether it comes by `POST` or by `pub`.
+#[tokio::test]
+async fn json_is_judged_alike_on_every_transport() {
+    let server = TestServer::start().await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    let arrays = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = |depth| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    let taken = [arrays(100), objects(100), r#"["\ud83d\udc1f"]"#.to_owned()];
+    let refused = [
+        arrays(101),
+        objects(101),
+        arrays(10_000),
+        r#"["\ud800"]"#.into(),
+        r#"{"\udc1f":1}"#.into(),
+    ];
+    let judged = taken.iter().map(|json| (json, true));
+    for (json, is_taken) in judged.chain(refused.iter().map(|json| (json, false))) {
+        let command = format!("{{\"op\":\"pub\",\"id\":7,\"ch\":\"chat\",\"data\":{json}}}");
+        connection.send_text(&command).await;
+        let answer = connection.receive().await;
+        assert_eq!(answer["id"], 7, "{answer}");
+        assert_eq!(answer["ok"].is_object(), is_taken, "{json}: {answer}");
+        for kind in ["application/json", "application/activity+json"] {
+            let posted = server.post("/c/chat", kind, json.clone()).await;
+            if is_taken {
+                assert_eq!(posted.status, 201, "{json}");
+                continue;
+            }
+            assert_eq!(error_code(&answer), "bad_json");
+            posted.assert_problem(400, "bad_json");
+            let detail = posted.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(" at line 1 column "), "{detail}");
+        }
+    }
+    let polled = server.get("/c/chat").await.json();
+    assert_eq!(polled["messages"].as_array().map(Vec::len), Some(3 * taken.len()));
 }
