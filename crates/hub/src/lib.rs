@@ -91,3 +91,11 @@ pub use publishing::{Publishing, Writing};
 pub use reader::Reader;
 pub use run::Run;
 pub use start::{BadStart, Start};
+
+/// Parts that are no interface, for the fuzz targets.
+#[doc(hidden)]
+pub mod internals {
+    pub mod journal {
+        pub use crate::store::journal::{End, read};
+    }
+}

@@ -1,18 +1,21 @@
 //! The store on disk: the rows in a log-structured merge tree with a journal (`fjall`).
 //!
 //! A write goes to the journal and is synced; the tree is made of it in the background. What a
-//! crash cuts off at the end of the journal nobody was told is kept.
+//! crash cuts off at the end of the journal was not acknowledged.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use super::damage::Witness;
+use super::aside::Aside;
+use super::recovery::{Known, recover};
 use super::rows::{self, ChannelRow, Malformed, Meta};
 use super::tidy::Tidy;
-use super::{Change, Listed, OpenError, Saved, Store, StoreError, damage};
+use super::write_counter::WriteCounter;
+use super::{Change, Listed, OpenError, Saved, Store, StoreError, files};
 use crate::{ChannelName, Epoch};
 
 /// Blocks of the tree kept in memory, in bytes.
@@ -30,7 +33,9 @@ pub(crate) struct Disk {
     tables: RwLock<Option<Tables>>,
     /// What the row about the store says. Only the thread that writes changes it.
     meta: Mutex<Meta>,
-    witness: Witness,
+    acknowledged: WriteCounter,
+    /// Held as long as the directory is used, also while the tables are closed.
+    _lock: File,
 }
 
 struct Tables {
@@ -41,35 +46,41 @@ struct Tables {
 }
 
 impl Disk {
-    /// Opens the store in `dir`, which is made if there is none. One that is damaged beyond repair
-    /// is set aside, and a new one, in a new epoch, takes its place.
+    /// Opens the store in `dir`, which is made if there is none. What a crash left half written is cut
+    /// off. A store whose tables cannot be read is set aside, and a new one, in a new epoch, takes its
+    /// place.
     pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Io { path: dir.to_owned(), error };
-        std::fs::create_dir_all(dir).map_err(failed)?;
+        let lock =
+            prepare(dir).map_err(failed)?.ok_or_else(|| OpenError::Locked(dir.to_owned()))?;
+        let acknowledged = WriteCounter::open(&dir.join("written")).map_err(failed)?;
+        let known = acknowledged.read().map_err(failed)?;
         let path = dir.join("channels");
-        let (tables, meta) = match Tables::open(&path) {
+        let (tables, meta) = match Tables::open(&path, Known::AtStart(known)) {
             Ok(opened) => opened,
             Err(fjall::Error::Locked) => return Err(OpenError::Locked(dir.to_owned())),
             Err(fjall::Error::InvalidVersion(_)) => return Err(OpenError::Version(dir.to_owned())),
             Err(error) => {
                 let damage = io_error(error).map_or_else(Ok, |error| Err(failed(error)))?;
-                damage::set_aside(&path, &damage).map_err(failed)?;
-                Tables::open(&path).map_err(io::Error::other).map_err(failed)?
+                set_aside(&path, &damage).map_err(failed)?;
+                let opened = Tables::open(&path, Known::AtStart(0));
+                opened.map_err(io::Error::other).map_err(failed)?
             }
         };
         let mut meta = meta.ok_or_else(|| OpenError::Version(dir.to_owned()))?;
-        let witness = Witness::open(&dir.join("written")).map_err(failed)?;
-        if witness.has_seen_more_than(meta.writes).map_err(failed)? {
+        if let Some(lost) = known.checked_sub(meta.writes).filter(|lost| *lost > 0) {
             tracing::error!(
-                store = %path.display(),
-                "messages that had been acknowledged are lost: a new epoch is begun"
+                store = %path.display(), acknowledged = known, lost,
+                "acknowledged writes are lost: a new epoch is begun"
             );
             meta.epoch = Epoch::random();
             tables.put(&meta).map_err(io::Error::other).map_err(failed)?;
         }
-        witness.saw(meta.writes);
+        acknowledged.record(meta.writes);
+        // The names of what was made above.
+        files::sync_dir(dir).map_err(failed)?;
         let (tables, epoch) = (RwLock::new(Some(tables)), meta.epoch);
-        Ok(Self { path, epoch, tables, meta: Mutex::new(meta), witness })
+        Ok(Self { path, epoch, tables, meta: Mutex::new(meta), acknowledged, _lock: lock })
     }
 
     fn tables(&self) -> RwLockReadGuard<'_, Option<Tables>> {
@@ -104,7 +115,7 @@ impl Disk {
         self.meta().floor = meta.floor;
         batch.commit()?;
         *self.meta() = meta;
-        self.witness.saw(meta.writes);
+        self.acknowledged.record(meta.writes);
         Ok(())
     }
 
@@ -113,9 +124,9 @@ impl Disk {
     fn reopen(&self) -> Result<bool, fjall::Error> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         *tables = None;
-        let (opened, meta) = Tables::open(&self.path)?;
-        let meta = meta.ok_or(fjall::Error::Unrecoverable)?;
         let known = *self.meta();
+        let (opened, meta) = Tables::open(&self.path, Known::Running(known.writes))?;
+        let meta = meta.ok_or(fjall::Error::Unrecoverable)?;
         if meta.writes < known.writes {
             // To go on would give positions twice. A new start begins a new epoch.
             return Err(fjall::Error::Unrecoverable);
@@ -124,7 +135,7 @@ impl Disk {
         opened.database.persist(PersistMode::SyncAll)?;
         *tables = Some(opened);
         *self.meta() = meta;
-        self.witness.saw(meta.writes);
+        self.acknowledged.record(meta.writes);
         Ok(meta.writes > known.writes)
     }
 
@@ -140,6 +151,29 @@ impl Disk {
             }
         }
     }
+}
+
+/// Makes the directory of the store, and locks it; `None` if another process has.
+fn prepare(dir: &Path) -> io::Result<Option<File>> {
+    files::create_dir(dir)?;
+    let lock = files::open(&dir.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    files::secure(dir)?;
+    Ok(Some(lock))
+}
+
+/// Moves a store whose tables cannot be read out of the way.
+fn set_aside(store: &Path, damage: &fjall::Error) -> io::Result<()> {
+    let set_aside = Aside::beside(store)?.take(store)?;
+    tracing::error!(
+        error = %damage, store = %store.display(), set_aside = %set_aside.display(),
+        "the tables of the store cannot be read: it was set aside, and a new one is begun"
+    );
+    Ok(())
 }
 
 impl Store for Disk {
@@ -186,17 +220,14 @@ impl Store for Disk {
 impl Tables {
     /// The tables in a directory, and the row about the store, which is written if it is new;
     /// `None` if it is of another format.
-    fn open(path: &Path) -> Result<(Self, Option<Meta>), fjall::Error> {
-        let before = match path.is_dir() {
-            true => damage::written(path)?,
-            false => None,
-        };
+    fn open(path: &Path, known: Known) -> Result<(Self, Option<Meta>), fjall::Error> {
+        recover(path, known)?;
+        files::create_dir(path)?;
         let database = Database::builder(path).cache_size(CACHE).worker_threads(2).open()?;
-        if let Some(before) = before {
-            before.compare(path);
-        }
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
         let rows = database.keyspace("rows", options)?;
+        // `fjall` syncs what is in the directories of trees, and not their names.
+        files::sync_dir(&path.join("keyspaces"))?;
         let tables = Self { tidy: Tidy::default(), rows, database };
         if let Some(row) = tables.rows.get(rows::META)? {
             return Ok((tables, Meta::decode(&row)?));

@@ -3,10 +3,14 @@
 //! A store is used from threads of its own: everything here may block. One thread writes, many
 //! read; no channel is written while it is loaded.
 
-mod damage;
+mod aside;
 mod disk;
+mod files;
+pub(crate) mod journal;
+mod recovery;
 mod rows;
 mod tidy;
+mod write_counter;
 
 use std::fmt;
 use std::io;

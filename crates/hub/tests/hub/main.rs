@@ -5,6 +5,8 @@ mod concurrent;
 mod faults;
 mod gaps;
 mod history;
+mod image;
+mod journal;
 mod kept_model;
 mod keys;
 mod memory;
@@ -12,7 +14,9 @@ mod model;
 mod policies;
 mod presence;
 mod readers;
+mod recovery;
 mod restart;
+mod torn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

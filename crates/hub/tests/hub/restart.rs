@@ -340,31 +340,6 @@ fn where_acknowledged_messages_are_lost_a_new_epoch_begins() {
 }
 
 #[test]
-fn a_store_that_is_damaged_is_set_aside_and_a_new_epoch_begins() {
-    let mut kept = Kept::keeping(10);
-    let chat = name("chat");
-    for text in ["one", "the needle", "three"] {
-        kept.rig.say(&chat, text);
-    }
-    let position = kept.rig.at(3);
-    let time = kept.end();
-    let (path, mut written) = journal(kept.dir.path());
-    let needle = written.windows(6).position(|bytes| bytes == b"needle").unwrap();
-    written[needle] = b'N';
-    fs::write(&path, &written).unwrap();
-
-    kept.rig = Rig::open(kept.options.clone(), Some(time));
-    assert_ne!(kept.rig.hub.epoch(), position.epoch);
-    let page = kept.rig.hub.read(&chat, Start::After(position), 10);
-    assert_eq!(page.gap.unwrap().why, Why::Reset);
-    kept.rig.say(&chat, "works");
-    let files = fs::read_dir(kept.dir.path()).unwrap();
-    let names: Vec<_> =
-        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(names.iter().any(|name| name.starts_with("damaged-")), "{names:?}");
-}
-
-#[test]
 fn what_nobody_uses_leaves_memory_before_it_is_full_and_what_is_used_stays() {
     let kept = Kept::new(Options { max_bytes: 20_000, ..Options::default() });
     let (busy, idle) = (name("busy"), name("idle"));

@@ -1,0 +1,73 @@
+//! Files and directories that belong to the server alone, and stay when the power fails.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// Nobody but its owner uses a directory.
+const DIR: u32 = 0o700;
+/// Nobody but its owner reads or writes a file.
+const FILE: u32 = 0o600;
+
+/// Makes the directory, and those above it that are missing, each with mode 0700. One that is there
+/// keeps its mode.
+pub(super) fn create_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        create_dir(above)?;
+    }
+    match DirBuilder::new().mode(DIR).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    // Without this the directory, with all that is in it, may be gone after a power failure.
+    sync_dir(above.unwrap_or(Path::new(".")))
+}
+
+/// Takes everything in the directory of the store away from other users, however it was made, and
+/// warns if they may write to the directory itself.
+pub(super) fn secure(dir: &Path) -> io::Result<()> {
+    let mode = fs::metadata(dir)?.permissions().mode();
+    if mode & 0o002 != 0 {
+        tracing::warn!(
+            dir = %dir.display(), mode = %format_args!("{:o}", mode & 0o7777),
+            "every user of this machine may write to the directory of the channels"
+        );
+    }
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let (kind, mode) = (entry.file_type()?, entry.metadata()?.permissions().mode());
+        let name = entry.file_name();
+        let is_ours = ["channels", "lock", "written"].iter().any(|ours| name == *ours)
+            || name.to_string_lossy().starts_with("damaged-");
+        if is_ours && !kind.is_symlink() && mode & 0o077 != 0 {
+            fs::set_permissions(entry.path(), Permissions::from_mode(mode & 0o7700))?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file to read and to write, which is made if there is none.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(FILE).open(path)
+}
+
+/// Puts a file there whole, or leaves what is there.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::options().write(true).create(true).truncate(true).mode(FILE).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes sure that the names in a directory stay when the power fails.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

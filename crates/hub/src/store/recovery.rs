@@ -1,0 +1,253 @@
+//! Recovery: what a crash or a bad disk left of a store is made fit to be opened, before `fjall` sees
+//! it.
+//!
+//! `fjall` refuses a whole store for one bad batch in a journal or for a missing lock file, and deletes
+//! tables that it believes nobody refers to. Here a journal is cut behind its last whole batch, and what
+//! can be made again is made again. Everything that is taken away is set aside first. Each step can be
+//! interrupted, and is done again by the next start.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::aside::{Aside, last_byte};
+use super::files;
+use super::journal::{self, End};
+
+/// The beginning of the version marker, and all of it.
+const VERSION: (&[u8], &[u8]) = (b"FJL", b"FJL\x03");
+/// The length of the file that names the current version of a tree: number, checksum, its kind.
+const CURRENT: u64 = 8 + 16 + 1;
+
+/// What is known of a store that is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    /// How many writes were acknowledged at least, before the program started.
+    AtStart(u64),
+    /// How many were acknowledged by this program. What else is in the journal was refused.
+    Running(u64),
+}
+
+/// Makes the store at `path` fit to be opened, if there is one.
+///
+/// # Errors
+///
+/// `Locked` if another process uses it, `Unrecoverable` if its tables cannot be found, and those of the
+/// system.
+pub(super) fn recover(path: &Path, known: Known) -> Result<(), fjall::Error> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    // Nobody cuts a journal that is being written.
+    let _lock = lock(&path.join("lock"))?;
+    let mut recovery = Recovery { store: path, aside: Aside::beside(path)?, known };
+    let has_batches = recovery.journals()?;
+    recovery.tables(has_batches)?;
+    files::sync_dir(path)?;
+    Ok(())
+}
+
+/// The store's lock, whose file is made again if it is missing.
+fn lock(path: &Path) -> Result<File, fjall::Error> {
+    let file = files::open(path)?;
+    for attempt in 0.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            // A database that was just dropped lets go of it a little later.
+            Err(TryLockError::WouldBlock) if attempt < 3 => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(TryLockError::WouldBlock) => return Err(fjall::Error::Locked),
+        }
+    }
+    Ok(file)
+}
+
+struct Recovery<'a> {
+    store: &'a Path,
+    aside: Aside,
+    known: Known,
+}
+
+/// The journals.
+impl Recovery<'_> {
+    /// Cuts the journals behind the last whole batch. Whether there is any.
+    fn journals(&mut self) -> io::Result<bool> {
+        let mut end = End::default();
+        let mut has_batches = false;
+        let mut journals = self.list()?.into_iter().enumerate();
+        for (place, journal) in journals.by_ref() {
+            let file = BufReader::with_capacity(64 << 10, File::open(&journal)?);
+            end = journal::read(file, end)?;
+            has_batches |= end.batches > 0;
+            let written = last_byte(&journal)?;
+            if written > end.offset {
+                self.cut(&journal, place, end, written)?;
+                break;
+            }
+        }
+        // What came after the cut builds upon what is missing.
+        for (_, journal) in journals {
+            let bytes = last_byte(&journal)?;
+            let set_aside = self.aside.take(&journal)?;
+            if bytes > 0 {
+                tracing::warn!(
+                    journal = %journal.display(), bytes, set_aside = %set_aside.display(),
+                    "a journal follows one that is damaged: it was set aside"
+                );
+            }
+        }
+        Ok(has_batches)
+    }
+
+    /// The journals, oldest first. What `fjall` would take for one and is none is set aside.
+    fn list(&mut self) -> io::Result<Vec<PathBuf>> {
+        let mut journals = Vec::new();
+        for file in fs::read_dir(self.store)? {
+            let file = file?;
+            let name = file.file_name();
+            let ending = Path::new(&name).extension();
+            if name.to_str().is_some()
+                && !ending.is_some_and(|ending| ending.eq_ignore_ascii_case("jnl"))
+            {
+                continue;
+            }
+            let number = name.to_str().and_then(|name| name.strip_suffix(".jnl"));
+            match number.and_then(|number| number.parse::<u64>().ok()) {
+                Some(number) if file.file_type()?.is_file() => {
+                    journals.push((number, file.path()));
+                }
+                _ => {
+                    let set_aside = self.aside.take(&file.path())?;
+                    tracing::warn!(
+                        file = %file.path().display(), set_aside = %set_aside.display(),
+                        "a file is no journal, though its name says so: it was set aside"
+                    );
+                }
+            }
+        }
+        journals.sort();
+        Ok(journals.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Cuts a journal, the nth, off at `end`; it is written up to `written`.
+    fn cut(&mut self, journal: &Path, nth: usize, end: End, written: u64) -> io::Result<()> {
+        let bytes = written - end.offset;
+        let set_aside = match (self.known, end.writes) {
+            // What a failed write of this program left was refused.
+            (Known::Running(acknowledged), writes) if writes.is_none_or(|n| n >= acknowledged) => {
+                None
+            }
+            // Nothing acknowledged is cut off, so a disk that is full is no reason not to start.
+            (Known::AtStart(acknowledged), Some(writes)) if writes >= acknowledged => {
+                self.aside.copy(journal, end.offset, bytes).ok()
+            }
+            _ => Some(self.aside.copy(journal, end.offset, bytes)?),
+        };
+        if end.batches == 0 && nth > 0 {
+            // The one before it goes on: the next batch may follow from tables that know more than
+            // any journal does, and the count of writes is compared between files.
+            fs::remove_file(journal)?;
+        } else {
+            let file = File::options().write(true).open(journal)?;
+            file.set_len(end.offset)?;
+            file.sync_all()?;
+        }
+        files::sync_dir(self.store)?;
+        tracing::warn!(
+            journal = %journal.display(), offset = end.offset, bytes,
+            set_aside = set_aside.map(|path| path.display().to_string()),
+            "the journal ended in the middle of a write: that was cut off"
+        );
+        Ok(())
+    }
+}
+
+/// What `fjall` needs beside the journals.
+impl Recovery<'_> {
+    fn tables(&mut self, has_batches: bool) -> Result<(), fjall::Error> {
+        let keyspaces = self.store.join("keyspaces");
+        let trees = trees(&keyspaces)?;
+        let mut is_used = has_batches;
+        for tree in &trees {
+            let has_tables =
+                fs::read_dir(tree.join("tables")).is_ok_and(|mut tables| tables.next().is_some());
+            is_used |= has_tables;
+            if has_tables && !has_current(tree) {
+                restore_current(tree)?;
+            }
+        }
+        self.version(is_used)?;
+        if !is_used {
+            return Ok(files::create_dir(&keyspaces)?);
+        }
+        // The tree of names and the one of rows. Without the first, `fjall` deletes the second.
+        match trees.iter().filter(|tree| has_current(tree)).count() {
+            0 | 1 => Err(fjall::Error::Unrecoverable),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the version marker again if it is missing or is none.
+    fn version(&mut self, is_used: bool) -> io::Result<()> {
+        let path = self.store.join("version");
+        match fs::read(&path) {
+            Ok(marker) if marker.len() >= VERSION.1.len() && marker.starts_with(VERSION.0) => {
+                return Ok(());
+            }
+            Ok(_) => fs::remove_file(&path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if is_used {
+            tracing::warn!(file = %path.display(), "a file of the store was missing: it was made again");
+            return files::write(&path, VERSION.1);
+        }
+        // The power failed while the store was made, before anything was in it.
+        self.list()?.iter().try_for_each(fs::remove_file)
+    }
+}
+
+/// The directories of trees, by number.
+fn trees(keyspaces: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut trees = Vec::new();
+    let entries = match fs::read_dir(keyspaces) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(trees),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        if number.is_some() && entry.file_type()?.is_dir() {
+            trees.push(entry.path());
+        }
+    }
+    Ok(trees)
+}
+
+/// Whether it is known which version of a tree is the current one.
+fn has_current(tree: &Path) -> bool {
+    let Ok(current) = fs::read(tree.join("current")) else { return false };
+    let version = current.first_chunk().map(|number| u64::from_le_bytes(*number));
+    current.len() as u64 == CURRENT
+        && version.is_some_and(|version| tree.join(format!("v{version}")).is_file())
+}
+
+/// Makes the newest version of a tree the current one, if there is any.
+fn restore_current(tree: &Path) -> io::Result<()> {
+    let mut newest = None;
+    for entry in fs::read_dir(tree)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix('v'));
+        newest = newest.max(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    let Some(version) = newest else { return Ok(()) };
+    let checksum = xxh3_128(&fs::read(tree.join(format!("v{version}")))?);
+    let path = tree.join("current");
+    tracing::warn!(file = %path.display(), "a file of the store was missing: it was made again");
+    files::write(&path, &[&version.to_le_bytes()[..], &checksum.to_le_bytes(), &[0]].concat())
+}

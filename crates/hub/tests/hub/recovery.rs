@@ -1,0 +1,285 @@
+//! What a damaged store is opened with: everything up to the damage, and never less without a word.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use sockeye_hub::store::OpenError;
+use sockeye_hub::{Epoch, Hub, Options};
+use tempfile::TempDir;
+
+use crate::image::{Image, memory_dir, open, said, say, set_aside};
+
+/// A store with the messages `1` to `5`, all of them acknowledged.
+struct Five {
+    image: Image,
+    /// The ends of the writes in the journal: before the first message, and after each.
+    ends: Vec<usize>,
+    epoch: Epoch,
+    dir: TempDir,
+}
+
+impl Five {
+    fn new() -> Self {
+        let dir = memory_dir();
+        let hub = open(dir.path());
+        let mut ends = vec![Image::of(dir.path()).file("0.jnl").len()];
+        for number in 1..=5 {
+            say(&hub, &number.to_string());
+            ends.push(Image::of(dir.path()).file("0.jnl").len());
+        }
+        let epoch = hub.epoch();
+        drop(hub);
+        Self { image: Image::of(dir.path()), ends, epoch, dir }
+    }
+
+    /// Opens the store after `damage`.
+    fn open(&self, damage: impl FnOnce(&mut Image)) -> Hub {
+        let mut image = self.image.clone();
+        damage(&mut image);
+        image.write_to(self.dir.path());
+        open(self.dir.path())
+    }
+
+    /// Distributes the writes over journals; each ends behind that many messages.
+    fn split(&self, image: &mut Image, messages: &[usize]) {
+        let journal = std::mem::take(image.file("0.jnl"));
+        let path = Path::new("channels");
+        image.0.retain(|(path, _)| !path.ends_with("0.jnl"));
+        let mut begin = 0;
+        for (number, messages) in messages.iter().enumerate() {
+            let piece = journal[begin..self.ends[*messages]].to_vec();
+            image.0.push((path.join(format!("{number}.jnl")), piece));
+            begin = self.ends[*messages];
+        }
+    }
+
+    #[track_caller]
+    fn is_whole(&self, hub: &Hub) {
+        assert_eq!(said(hub), ["1", "2", "3", "4", "5"]);
+        assert_eq!(hub.epoch(), self.epoch);
+        assert_eq!(say(hub, "6"), 6);
+    }
+}
+
+#[test]
+fn a_write_that_was_acknowledged_and_is_damaged_costs_what_follows_and_a_new_epoch_begins() {
+    let five = Five::new();
+    for damaged in 1..=5 {
+        let hub = five.open(|image| image.file("0.jnl")[five.ends[damaged - 1] + 60] ^= 4);
+        assert_ne!(hub.epoch(), five.epoch);
+        assert_eq!(said(&hub), ["1", "2", "3", "4", "5"][..damaged - 1]);
+        assert_eq!(say(&hub, "next"), damaged as u64);
+        // What was cut off is there to be looked into.
+        let set_aside = set_aside(five.dir.path());
+        let [tail] = &set_aside[..] else { panic!("{set_aside:?}") };
+        assert_eq!(tail.file_name().unwrap(), &*format!("0.jnl.from-{}", five.ends[damaged - 1]));
+        assert_eq!(
+            fs::metadata(tail).unwrap().len() as usize,
+            five.ends[5] - five.ends[damaged - 1]
+        );
+        // The new epoch stays.
+        let epoch = hub.epoch();
+        drop(hub);
+        assert_eq!(open(five.dir.path()).epoch(), epoch);
+    }
+}
+
+#[test]
+fn several_journals_are_one() {
+    let five = Five::new();
+    five.is_whole(&five.open(|image| five.split(image, &[2, 3, 5])));
+    five.is_whole(&five.open(|image| five.split(image, &[0, 5])));
+    five.is_whole(&five.open(|image| {
+        five.split(image, &[2, 5]);
+        image.0.push(("channels/2.jnl".into(), vec![0; 8192]));
+    }));
+    assert!(set_aside(five.dir.path()).is_empty());
+}
+
+#[test]
+fn journals_behind_a_damaged_one_are_set_aside_whole() {
+    let five = Five::new();
+    // In the first of the journals, the only one of the second, the first of the third.
+    for kept in 1..=3 {
+        let hub = five.open(|image| {
+            image.file("0.jnl")[five.ends[kept] + 60] ^= 4;
+            five.split(image, &[2, 3, 5]);
+        });
+        assert_ne!(hub.epoch(), five.epoch);
+        assert_eq!(said(&hub), ["1", "2", "3", "4", "5"][..kept]);
+        for number in kept + 1..=5 {
+            assert_eq!(say(&hub, "again"), number as u64);
+        }
+        // They are not taken for the store's own by a later start.
+        let epoch = hub.epoch();
+        drop(hub);
+        let hub = open(five.dir.path());
+        assert_eq!((hub.epoch(), said(&hub).len()), (epoch, 5));
+        let bytes: u64 =
+            set_aside(five.dir.path()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+        assert_eq!(bytes as usize, five.ends[5] - five.ends[kept]);
+    }
+}
+
+#[test]
+fn a_journal_that_is_missing_between_others_is_noticed() {
+    let five = Five::new();
+    let hub = five.open(|image| {
+        five.split(image, &[2, 3, 5]);
+        image.0.retain(|(path, _)| !path.ends_with("1.jnl"));
+    });
+    assert_ne!(hub.epoch(), five.epoch);
+    assert_eq!(said(&hub), ["1", "2"]);
+}
+
+#[test]
+fn a_torn_first_write_of_a_new_journal_costs_only_itself() {
+    let five = Five::new();
+    let hub = five.open(|image| {
+        five.split(image, &[4, 5]);
+        image.file("1.jnl")[60] ^= 4;
+        *image.file("written") = (4_u64).to_be_bytes().to_vec();
+    });
+    assert_eq!((said(&hub).len(), hub.epoch()), (4, five.epoch));
+    assert_eq!(say(&hub, "next"), 5);
+    drop(hub);
+    let hub = open(five.dir.path());
+    assert_eq!((said(&hub).len(), hub.epoch()), (5, five.epoch));
+}
+
+#[test]
+fn a_store_whose_lock_marker_or_list_of_versions_is_missing_or_damaged_is_opened() {
+    let five = Five::new();
+    // With tables, so that there is something to delete.
+    let image = {
+        let hub = five.open(|image| five.split(image, &[3, 5]));
+        let begin = std::time::Instant::now();
+        // The sealed journal goes when its messages are in a table.
+        while five.dir.path().join("channels/0.jnl").exists() {
+            assert!(begin.elapsed().as_secs() < 60, "no table is made");
+            std::thread::yield_now();
+        }
+        drop(hub);
+        Image::of(five.dir.path())
+    };
+    let tables = |path: &Path| path.to_string_lossy().contains("keyspaces/1/tables/");
+    assert!(image.0.iter().any(|(path, _)| tables(path)), "{:?}", image.0);
+    for file in ["lock", "version", "keyspaces/0/current", "keyspaces/1/current"] {
+        let file = Path::new("channels").join(file);
+        for damage in ["missing", "empty", "zeroes"] {
+            let mut image = image.clone();
+            image.write_to(five.dir.path());
+            let path = five.dir.path().join(&file);
+            let before = fs::read(&path).unwrap();
+            match damage {
+                "missing" => fs::remove_file(&path).unwrap(),
+                "empty" => fs::write(&path, "").unwrap(),
+                _ => fs::write(&path, vec![0; before.len().saturating_sub(1)]).unwrap(),
+            }
+            five.is_whole(&open(five.dir.path()));
+            assert!(set_aside(five.dir.path()).is_empty(), "{} {damage}", file.display());
+            if file.ends_with("version") {
+                assert_eq!(&fs::read(&path).unwrap(), image.file("version"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_store_whose_tables_are_gone_is_set_aside_and_not_mistaken_for_a_new_one() {
+    let five = Five::new();
+    for lost in ["keyspaces/0", "keyspaces/1", "keyspaces"] {
+        five.image.write_to(five.dir.path());
+        fs::remove_dir_all(five.dir.path().join("channels").join(lost)).unwrap();
+        let hub = open(five.dir.path());
+        assert_ne!(hub.epoch(), five.epoch);
+        assert_eq!(said(&hub).len(), 0);
+        let set_aside = set_aside(five.dir.path());
+        let [store] = &set_aside[..] else { panic!("{set_aside:?}") };
+        let journal = fs::read(store.join("0.jnl")).unwrap();
+        assert_eq!(journal.len(), five.ends[5], "the messages are there to be looked into");
+    }
+}
+
+#[test]
+fn a_store_that_was_half_made_when_the_power_failed_is_made() {
+    let five = Five::new();
+    for file in ["version", "lock", "0.jnl", "keyspaces"] {
+        let dir = five.dir.path();
+        fs::remove_dir_all(dir).unwrap();
+        let channels = dir.join("channels");
+        fs::create_dir_all(channels.join("keyspaces")).unwrap();
+        fs::write(channels.join("lock"), "").unwrap();
+        fs::write(channels.join("0.jnl"), [0; 4096]).unwrap();
+        fs::write(channels.join("version"), b"FJL\x03").unwrap();
+        let _ = fs::remove_file(channels.join(file));
+        let _ = fs::remove_dir(channels.join(file));
+        let hub = open(dir);
+        assert_eq!(say(&hub, "first"), 1, "{file}");
+        assert!(set_aside(dir).is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn files_that_look_like_journals_do_not_keep_the_store_from_opening() {
+    let five = Five::new();
+    for stray in ["copy of 0.jnl", "1.JNL", "x.jnl"] {
+        five.is_whole(&five.open(|image| {
+            image.0.push((Path::new("channels").join(stray), b"stray".to_vec()));
+        }));
+        let set_aside = set_aside(five.dir.path());
+        assert_eq!(fs::read(&set_aside[0]).unwrap(), b"stray");
+    }
+}
+
+#[test]
+fn a_store_that_another_process_writes_is_not_touched() {
+    let five = Five::new();
+    five.image.write_to(five.dir.path());
+    let journal = five.dir.path().join("channels/0.jnl");
+    // As an older version of this program locks it.
+    let lock = fs::File::create(five.dir.path().join("channels/lock")).unwrap();
+    lock.lock().unwrap();
+    let half_written = [&fs::read(&journal).unwrap()[..], b"\x01half a write"].concat();
+    fs::write(&journal, &half_written).unwrap();
+    let data = Some(five.dir.path().to_owned());
+    let opened = Hub::open(Options { data, ..Options::default() });
+    assert!(matches!(opened, Err(OpenError::Locked(_))), "{opened:?}");
+    assert_eq!(fs::read(&journal).unwrap(), half_written);
+    drop(lock);
+    five.is_whole(&open(five.dir.path()));
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        metadata => Some(metadata.unwrap().permissions().mode() & 0o7777),
+    }
+}
+
+#[test]
+fn only_the_owner_comes_to_what_is_kept() {
+    let dir = memory_dir();
+    let data = dir.path().join("above/data");
+    say(&open(&data), "hello");
+    for path in ["above", "above/data", "above/data/channels"] {
+        assert_eq!(mode(&dir.path().join(path)), Some(0o700), "{path}");
+    }
+    for path in ["written", "lock"] {
+        assert_eq!(mode(&data.join(path)), Some(0o600), "{path}");
+    }
+    // A directory that was made by somebody else stays as it is, and what is in it is closed.
+    for (path, mode) in [("", 0o755), ("channels", 0o755), ("written", 0o644)] {
+        fs::set_permissions(data.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::write(data.join("channels/0.jnl"), b"\x01torn").unwrap();
+    say(&open(&data), "hello");
+    assert_eq!(mode(&data), Some(0o755));
+    assert_eq!(mode(&data.join("channels")), Some(0o700));
+    assert_eq!(mode(&data.join("written")), Some(0o600));
+    let tail = &set_aside(&data)[0];
+    assert_eq!(mode(tail), Some(0o600));
+    assert_eq!(mode(tail.parent().unwrap()), Some(0o700));
+}
