@@ -3,6 +3,8 @@
 //! It opens each case, sends back what it gets, and has the report written at the end. What goes
 //! wrong is for the report to tell.
 
+#![expect(clippy::print_stderr, reason = "a person watches it")]
+
 use std::error::Error;
 
 use sockeye::{Client, Config, DeflateConfig, WebSocket};

@@ -11,6 +11,7 @@ pub mod peer;
 pub mod program;
 pub mod reverse_proxy;
 pub mod script;
+pub mod streams;
 pub mod tls;
 
 use std::path::PathBuf;

@@ -24,6 +24,7 @@ fn our_client_goes_through_microsocks() {
 }
 
 /// `ws://` and `wss://`, with a proxy that anybody may use, and with one that asks for a password.
+#[expect(clippy::print_stderr, reason = "it says which case failed")]
 fn goes_through(scheme: &str, start: fn(bool) -> Proxy) {
     let certificates = Certificates::new();
     for asks_for_password in [false, true] {

@@ -1,5 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 
+#![expect(clippy::print_stderr, reason = "a developer watches it")]
+
 mod autobahn;
 mod bench;
 mod chaos;

@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    output::{complain, print_with},
     prompt::Prompt,
     stop::Stop,
     units::{Size, time},
@@ -102,13 +103,13 @@ impl Connect {
     }
 
     async fn talk(self) -> anyhow::Result<()> {
-        let mut stop = Stop::new()?;
+        let mut stop = Stop::with_deadline()?;
         let (reader, writer) = self.open().await?.socket.split();
         let (lines, output) = if io::stdin().is_terminal() && io::stdout().is_terminal() {
             let (lines, prompt) = Prompt::open()?;
             (lines, Output::Prompt(prompt))
         } else {
-            (piped_lines(), Output::Pipe(io::stdout()))
+            (piped_lines(), Output::Pipe)
         };
         let closed = {
             let sending = send_lines(lines, &writer, self.wait, &mut stop);
@@ -178,7 +179,7 @@ impl Connect {
             bail!("{closed}");
         }
         if self.verbose {
-            eprintln!("* {closed}");
+            complain(format_args!("* {closed}"));
         }
         Ok(())
     }
@@ -216,7 +217,7 @@ async fn print_messages(mut reader: Reader, mut output: Output) -> anyhow::Resul
 /// Where messages are shown.
 enum Output {
     Prompt(Prompt),
-    Pipe(io::Stdout),
+    Pipe,
 }
 
 impl Output {
@@ -226,11 +227,7 @@ impl Output {
                 Message::Text(text) => text.to_string(),
                 Message::Binary(bytes) => format!("{} bytes: {}", bytes.len(), hex(&bytes)),
             }),
-            Self::Pipe(out) => {
-                out.write_all(message.as_bytes())?;
-                out.write_all(b"\n")?;
-                Ok(out.flush()?)
-            }
+            Self::Pipe => Ok(print_with(|out| out.write_all(message.as_bytes()))?),
         }
     }
 }
@@ -265,7 +262,7 @@ fn piped_lines() -> mpsc::Receiver<String> {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    eprintln!("sockeye: cannot read the input: {error}");
+                    complain(format_args!("sockeye: cannot read the input: {error}"));
                     return;
                 }
             }
@@ -284,7 +281,7 @@ fn show_response(response: &Response<()>) {
 
 fn show_lines(prefix: &str, text: &str) {
     for line in text.trim_end().lines() {
-        eprintln!("{prefix}{line}");
+        complain(format_args!("{prefix}{line}"));
     }
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     certificate::Certificate,
     compression::Compression,
+    output::announce,
     processors,
     stop::Stop,
     units::{Size, Switch, listen_address, time_or_off},
@@ -92,7 +93,7 @@ impl Echo {
         };
         let others = (1..self.threads()).map(start).collect::<std::io::Result<Vec<_>>>()?;
         drop(running);
-        print_line(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
+        announce(format!("listening on {scheme}://{}", listener.local_addr()?));
         let work = async {
             self.work(listener, tls, stop.clone()).await?;
             ended.recv().await;
@@ -157,12 +158,4 @@ async fn echo(incoming: Incoming) -> anyhow::Result<()> {
 
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-/// Prints a line at once, also into a pipe.
-pub(crate) fn print_line(line: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }

@@ -1,6 +1,7 @@
 //! The program `sockeye`: a channel server, and tools for everybody who works with WebSockets.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
 mod certificate;
@@ -11,6 +12,7 @@ mod connect;
 mod echo;
 mod limits;
 mod log;
+mod output;
 mod processors;
 mod prompt;
 mod publish;
@@ -21,11 +23,14 @@ mod token;
 mod units;
 mod way;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::log::Log;
+use crate::{
+    log::Log,
+    output::{OutputError, print_line},
+};
 
 /// WebSockets: a channel server, a client, an echo server.
 #[derive(Debug, Parser)]
@@ -47,32 +52,43 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        // Who reads our output has seen enough, `head` for one: no reason to complain.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sockeye: {}", in_one_line(&error));
-            ExitCode::FAILURE
-        }
-    }
+    run().unwrap_or_else(|error| conclude(&error))
 }
 
-fn run() -> anyhow::Result<()> {
+/// Says what went wrong. A reader of the output that has seen enough, such as `head`, is nothing wrong.
+fn conclude(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_closed) {
+        return ExitCode::SUCCESS;
+    }
+    output::complain_at_the_end(format_args!("sockeye: {}", in_one_line(error)));
+    ExitCode::FAILURE
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let mut program = Cli::command();
     program.build();
-    let arguments = config::with_file(&program, std::env::args_os().collect());
-    let matches = program.clone().get_matches_from(arguments);
+    let arguments = match config::with_file(&program, std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(wrong) => return explain(&wrong),
+    };
+    let matches = match program.clone().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(wrong) => return explain(&wrong),
+    };
     if let Some(("serve", serve)) = matches.subcommand()
         && serve.get_flag("print_config")
     {
-        return Ok(echo::print_line(&config::show(&program, serve))?);
+        print_line(&config::show(&program, serve))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match &cli.command {
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(wrong) => return explain(&wrong),
+    };
+    let _log = match &cli.command {
         Command::Serve(serve) => serve.log().begin()?,
         _ => Log::default().begin()?,
-    }
+    };
     match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Echo(echo) => echo.run(),
@@ -81,6 +97,15 @@ fn run() -> anyhow::Result<()> {
         Command::Publish(publish) => publish.run(),
         Command::Bench(bench) => bench.run(),
         Command::Token(token) => token.run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints help or the version on stdout, or says on stderr what is wrong with the arguments.
+fn explain(said: &clap::Error) -> anyhow::Result<ExitCode> {
+    match said.print() {
+        Err(error) if !said.use_stderr() => Err(OutputError::from(error).into()),
+        _ => Ok(ExitCode::from(if said.use_stderr() { 2 } else { 0 })),
     }
 }
 
@@ -93,8 +118,4 @@ fn in_one_line(error: &anyhow::Error) -> String {
             (false, false) => format!("{line}: {cause}"),
         }
     })
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -6,6 +6,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::{DefaultEditor, ExternalPrinter, config::Configurer, error::ReadlineError};
 use tokio::sync::mpsc;
 
+use crate::output::complain;
+
 /// A prompt that is open. When dropped, the terminal is as it was.
 pub(crate) struct Prompt {
     printer: Box<dyn ExternalPrinter + Send>,
@@ -50,7 +52,7 @@ fn read_lines(mut editor: DefaultEditor, sender: &mpsc::Sender<String>) {
             }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
             Err(error) => {
-                eprintln!("sockeye: cannot read the terminal: {error}");
+                complain(format_args!("sockeye: cannot read the terminal: {error}"));
                 return;
             }
         }

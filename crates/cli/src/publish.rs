@@ -22,7 +22,7 @@ use crate::{
         http::{Http, Question, body, nonsense},
         websocket,
     },
-    echo::print_line,
+    output::print_line,
     stop::Stop,
 };
 
@@ -72,7 +72,7 @@ impl Publish {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let channel = self.channel.open()?;
-            let mut stop = Stop::new()?;
+            let mut stop = Stop::with_deadline()?;
             tokio::select! {
                 result = self.publish(&channel) => result,
                 // Lines come until somebody has had enough.

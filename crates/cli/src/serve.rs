@@ -14,9 +14,9 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     certificate::Certificate,
     config::Config,
-    echo::print_line,
     limits::Limits,
     log::Log,
+    output::announce,
     processors,
     stop::Stop,
     units::{Size, listen_address, time},
@@ -120,8 +120,7 @@ impl Serve {
         let result = runtime.block_on(async {
             let server = Server::bind(self.options()?).await?;
             let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
-            // Clients are served whether or not somebody reads this.
-            let _ = print_line(&greeting(&server));
+            announce(greeting(&server));
             let second_request = async {
                 now.requested().await;
                 now.requested().await;
@@ -164,6 +163,7 @@ impl Serve {
         self.limits.apply(&mut options);
         options.drain = self.drain;
         options.tls = self.certificate.read()?;
+        options.log_lines_lost = self.log.lost();
         Ok(options)
     }
 }

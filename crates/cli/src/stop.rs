@@ -1,8 +1,11 @@
 //! How a person, or the system, asks the program to stop.
 
-use std::io;
+use std::{io, process, thread, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long a client may take to end after it was asked to.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Listens for Ctrl-C and SIGTERM, from its creation on: create it before anybody is told that the
 /// program runs.
@@ -17,6 +20,26 @@ impl Stop {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    /// The same for a client, which ends by itself soon after it was asked to. It may be unable to: it
+    /// prints, and waits for an output that takes nothing. Then it ends at the second request, or a few
+    /// seconds after the first.
+    pub(crate) fn with_deadline() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut watched = {
+            let _inside = runtime.enter();
+            Self::new()?
+        };
+        thread::Builder::new().name("stop".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                watched.requested().await;
+                // The result makes no difference: both end it.
+                let _ = tokio::time::timeout(DEADLINE, watched.requested()).await;
+            });
+            process::exit(1);
+        })?;
+        Self::new()
     }
 
     /// Ready when the program is asked to stop; again when it is asked again.

@@ -1,7 +1,7 @@
 //! `sockeye subscribe`: reads a channel, over whatever gets through.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,7 @@ use crate::{
         feed::{News, Sink},
         poll, sse, websocket,
     },
+    output::{complain, print_with},
     stop::Stop,
     units::time,
 };
@@ -75,7 +76,7 @@ impl Subscribe {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(async {
             let channel = self.channel.open()?;
-            let mut stop = Stop::new()?;
+            let mut stop = Stop::with_deadline()?;
             tokio::select! {
                 result = self.read(&channel) => result,
                 () = stop.requested() => Ok(()),
@@ -121,7 +122,7 @@ impl Subscribe {
             };
             if self.verbose {
                 let next = transports[turn].name();
-                eprintln!("* {why}; by {next} in {:.1} s", delay.as_secs_f64());
+                complain(format_args!("* {why}; by {next} in {:.1} s", delay.as_secs_f64()));
             }
             sleep(delay).await;
         }
@@ -167,15 +168,6 @@ impl<'s> Printer<'s> {
     }
 }
 
-/// Prints a line at once, also into a pipe.
-fn print(write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    write(&mut out)
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-        .map_err(Failure::Output)
-}
-
 impl Sink for Printer<'_> {
     fn take(&mut self, news: News) -> Result<(), Failure> {
         if self.left == Some(0) {
@@ -185,15 +177,16 @@ impl Sink for Printer<'_> {
             News::Open => self.is_open = true,
             News::At(at) => self.at = at,
             News::Gap(gap) if self.subscribe.json => {
-                print(|out| write!(out, "{{\"gap\":{}}}", serde_json::to_string(&gap)?))?;
+                print_with(|out| write!(out, "{{\"gap\":{}}}", serde_json::to_string(&gap)?))?;
                 self.at = gap.next;
             }
             News::Gap(gap) => {
-                eprintln!("sockeye: messages are missing after {}: {}", gap.after, gap.why);
+                let (after, why) = (&gap.after, &gap.why);
+                complain(format_args!("sockeye: messages are missing after {after}: {why}"));
                 self.at = gap.next;
             }
             News::Message(message) => {
-                print(|out| match self.subscribe.json {
+                print_with(|out| match self.subscribe.json {
                     true => message.write_json(out),
                     false => message.write_payload(out),
                 })?;

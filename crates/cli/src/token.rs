@@ -14,7 +14,10 @@ use sockeye_server::{
     Audience, AuthKey, Claims, KeyError, NumericDate, Pattern, Right, Rights, SigningKey,
 };
 
-use crate::{echo::print_line, units::time};
+use crate::{
+    output::{complain, print_line},
+    units::time,
+};
 
 /// Make an access token, or look into one
 ///
@@ -113,7 +116,7 @@ impl Token {
             Some(_) => "signed with this key",
             None => "signature not checked (give --key)",
         };
-        eprintln!("expires in {}; {signature}", roughly(left));
+        complain(format_args!("expires in {}; {signature}", roughly(left)));
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 
+use crate::log::{Class, limited, shown};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::router::App;
@@ -41,7 +42,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     let answered = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
     promise::then(answered, move |mut response| {
         app.metrics.answered(response.status());
-        log(&method, &path, peer, response.status());
+        log(&method, &path, peer, response.status(), app.drain.has_begun());
         let has_opened = match method {
             Method::CONNECT => response.status().is_success(),
             _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
@@ -58,18 +59,21 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     })
 }
 
-/// A line for each request, louder for those that an operator looks for: what the server failed at,
-/// and who was kept out.
-fn log(method: &Method, path: &str, peer: Peer, status: StatusCode) {
+/// A line for a request, louder for those that an operator looks for: what the server failed at, and who
+/// was kept out. That a client asked for what the server does not do (501, 505) is the client's fault,
+/// and that a server which stops takes no more (503) is nobody's.
+fn log(method: &Method, path: &str, peer: Peer, status: StatusCode, is_draining: bool) {
     let address = peer.address().map(tracing::field::display);
-    match status.as_u16() {
-        500.. => {
-            tracing::warn!(%method, path, address, status = status.as_u16(), "request failed");
+    let (method, path, code) = (shown(method.as_str()), shown(path), status.as_u16());
+    let (method, path) = (&*method, &*path);
+    match code {
+        500 | 503 | 507 if code != 503 || !is_draining => {
+            limited!(WARN, Class::Failed, method, path, address, status = code, "request failed");
         }
         401 | 403 | 429 => {
-            tracing::info!(%method, path, address, status = status.as_u16(), "request refused");
+            limited!(INFO, Class::Refused, method, path, address, status = code, "request refused");
         }
-        status => tracing::debug!(%method, path, address, status, "request"),
+        status => tracing::debug!(method, path, address, status, "request"),
     }
 }
 

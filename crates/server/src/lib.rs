@@ -27,6 +27,7 @@ mod impatient;
 mod limits;
 mod listen;
 mod listener;
+mod log;
 mod message;
 mod metrics;
 mod on_call;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
+use crate::log::{Class, limited};
 use crate::options::Listen;
 
 /// How long to wait before accepting again when the process has run out of file descriptors.
@@ -136,7 +137,7 @@ impl Listener {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
+                    limited!(WARN, Class::CannotAccept, %error, "cannot accept connections");
                     sleep(OUT_OF_DESCRIPTORS).await;
                 }
             }

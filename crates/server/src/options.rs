@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sockeye::tls::ServerTls;
@@ -92,6 +94,9 @@ pub struct ServerOptions {
     /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
     /// that no proxy thinks it dead. Default: 15 seconds.
     pub heartbeat: Duration,
+    /// Lines of the program's log that could not be written, counted by what writes the log; the
+    /// metrics show it. Default: a counter of its own, at 0.
+    pub log_lines_lost: Arc<AtomicU64>,
 }
 
 impl Default for ServerOptions {
@@ -123,6 +128,7 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_mins(2),
             heartbeat: Duration::from_secs(15),
+            log_lines_lost: Arc::default(),
         }
     }
 }

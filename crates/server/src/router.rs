@@ -76,7 +76,7 @@ impl Channels {
             any_host: options.is_exposed(),
             secure: options.tls.is_some(),
         };
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(Arc::clone(&options.log_lines_lost)));
         let app = App {
             hub,
             origins,

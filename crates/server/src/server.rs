@@ -22,6 +22,7 @@ use crate::admin;
 use crate::impatient::Impatient;
 use crate::limits::Limits;
 use crate::listener::{BindError, Connection, Listener, LocalAddress, limit_backlog};
+use crate::log;
 use crate::options::{Listen, ServerOptions};
 use crate::peer::{Addressed, Peer, Routes};
 use crate::router::Channels;
@@ -155,6 +156,7 @@ impl Server {
             ));
         }
         tasks.spawn(sweep(self.channels.hub().clone()));
+        tasks.spawn(tell_rest_of_log());
         tokio::select! {
             () = shutdown => {}
             Some(broken) = tasks.join_next() => return broken?,
@@ -164,7 +166,9 @@ impl Server {
         // First whoever asks is told that no clients should be sent here any more, then none come.
         let drain = self.channels.begin_to_drain(self.drain);
         tasks.shutdown().await;
-        match drain.await {
+        let left = drain.await;
+        log::tell_last();
+        match left {
             0 => tracing::info!("everybody has left"),
             cut_off => tracing::warn!(connections = cut_off, "cut off at the end of the drain"),
         }
@@ -186,6 +190,14 @@ async fn sweep(hub: Hub) -> io::Result<()> {
     loop {
         sleep(SWEEP).await;
         hub.sweep();
+    }
+}
+
+/// Tells each second what the log left out, for ever.
+async fn tell_rest_of_log() -> io::Result<()> {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        log::tell_rest();
     }
 }
 

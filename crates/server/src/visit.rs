@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sockeye_hub::{ChannelName, Hub, Page, Position, Reader, Start};
 
 use crate::auth::Caller;
+use crate::log::{Class, limited, shown};
 use crate::metrics::{End, Metrics, Transport, now};
 use crate::peer::Peer;
 
@@ -203,11 +204,13 @@ impl Drop for Visit {
         if *transport == Transport::LongPoll {
             return;
         }
-        tracing::info!(
+        limited!(
+            INFO,
+            Class::Ended,
             connection = self.number,
             transport = transport.name(),
             address = peer.address().map(tracing::field::display),
-            subject = subject.as_deref(),
+            subject = subject.as_deref().map(shown).as_deref(),
             seconds = now().saturating_sub(*since) / 1000,
             messages = messages.load(Relaxed),
             bytes = bytes.load(Relaxed),

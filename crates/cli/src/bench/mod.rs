@@ -111,6 +111,6 @@ impl Common {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let text = if self.json { report.json() } else { report.to_string() };
-        Ok(crate::echo::print_line(text.trim_end())?)
+        Ok(crate::output::print_line(text.trim_end())?)
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod poll;
 pub(crate) mod sse;
 pub(crate) mod websocket;
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use anyhow::Context;
@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use sockeye::{Address, Client};
 use url::Url;
 
-use crate::{connect::header, units::time, way::Way};
+use crate::{connect::header, output::OutputError, units::time, way::Way};
 
 /// Where the channel is, and who asks.
 #[derive(Debug, Args)]
@@ -93,13 +93,19 @@ pub(crate) enum Failure {
         retry: Duration,
     },
     /// What came could not be passed on.
-    Output(io::Error),
+    Output(OutputError),
     /// Nothing more is wanted.
     Enough,
 }
 
 /// What a feed comes to: it goes on until something ends it.
 pub(crate) type Ended = Result<Infallible, Failure>;
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::Output(error)
+    }
+}
 
 impl Failure {
     /// It does not work, and may be tried again.

@@ -32,17 +32,23 @@ pub(crate) struct Config {
     print_config: bool,
 }
 
-/// The arguments with those options of the file that nobody else speaks of. A wrong file ends the
-/// program with its line.
-pub(crate) fn with_file(program: &Command, mut given: Vec<OsString>) -> Vec<OsString> {
+/// The arguments with those options of the file that nobody else speaks of.
+///
+/// # Errors
+///
+/// A line that says where the file is wrong.
+pub(crate) fn with_file(
+    program: &Command,
+    mut given: Vec<OsString>,
+) -> Result<Vec<OsString>, clap::Error> {
     // What is wrong with the arguments is said later, when all of them are there.
     let found = program.clone().ignore_errors(true).try_get_matches_from(&given);
-    let Ok(found) = found else { return given };
-    let Some(("serve", serve)) = found.subcommand() else { return given };
+    let Ok(found) = found else { return Ok(given) };
+    let Some(("serve", serve)) = found.subcommand() else { return Ok(given) };
     let named = serve.get_one::<PathBuf>("config").map(PathBuf::as_path);
     let Some(path) = named.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists()))
     else {
-        return given;
+        return Ok(given);
     };
     let is_given = |option: &str| {
         let source = serve.value_source(option);
@@ -52,8 +58,8 @@ pub(crate) fn with_file(program: &Command, mut given: Vec<OsString>) -> Vec<OsSt
         Ok(file) => given.extend(file.arguments(is_given)),
         Err(wrong) => {
             let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
-            serve.error(ErrorKind::ValueValidation, wrong).exit()
+            return Err(serve.error(ErrorKind::ValueValidation, wrong));
         }
     }
-    given
+    Ok(given)
 }

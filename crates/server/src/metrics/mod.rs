@@ -8,6 +8,7 @@ mod process;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::metrics::counter::Counter;
@@ -78,7 +79,8 @@ struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Nothing is counted yet, but what `lost_lines` counts of the log.
+    pub(crate) fn new(lost_lines: Arc<AtomicU64>) -> Self {
         let mut registry = Registry::with_prefix("sockeye");
         let open = Family::<[(&str, &str); 1], Gauge>::default();
         let opened = Family::<[(&str, &str); 1], Counter>::default();
@@ -108,7 +110,7 @@ impl Metrics {
             publishes: Family::default(),
             requests: Family::default(),
             latency: Latency::default(),
-            state: State::register(&mut registry),
+            state: State::register(&mut registry, lost_lines),
             registry,
         };
         metrics.register();

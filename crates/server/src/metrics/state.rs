@@ -1,6 +1,7 @@
 //! What is not counted as it happens but looked at when somebody asks.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,6 +17,9 @@ type Level = Gauge<u64, AtomicU64>;
 #[derive(Debug)]
 pub(super) struct State {
     published: Counter,
+    lost_lines: Counter,
+    /// Where the lost lines of the log are counted.
+    lost_lines_now: Arc<AtomicU64>,
     channels: Level,
     entries: Level,
     history_bytes: Level,
@@ -32,7 +36,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(super) fn register(registry: &mut Registry, lost_lines_now: Arc<AtomicU64>) -> Self {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The version of the server", Info::new(version));
         let mut level = |name, help| {
@@ -56,6 +60,8 @@ impl State {
             open_files: level("open_files", "File descriptors in use"),
             max_files: level("max_files", "File descriptors that may be in use (RLIMIT_NOFILE)"),
             published: Counter::default(),
+            lost_lines: Counter::default(),
+            lost_lines_now,
             history_bytes: Level::default(),
             form_bytes: Level::default(),
             key_bytes: Level::default(),
@@ -63,6 +69,12 @@ impl State {
             memory: Level::default(),
         };
         registry.register("messages_published", "Messages taken", state.published.clone());
+        let lost_lines = state.lost_lines.clone();
+        registry.register(
+            "log_lines_lost",
+            "Lines of the log that could not be written",
+            lost_lines,
+        );
         for (name, help, level) in [
             ("history", "What messages kept are charged for", &state.history_bytes),
             ("wire_forms", "What is kept of messages as they are sent", &state.form_bytes),
@@ -78,7 +90,8 @@ impl State {
     /// Sets all levels to what they are now. Of two that look at once each sets them right.
     pub(super) fn look(&self, app: &App) {
         let figures = app.hub.figures();
-        self.published.inner().store(figures.published, std::sync::atomic::Ordering::Relaxed);
+        self.published.inner().store(figures.published, Relaxed);
+        self.lost_lines.inner().store(self.lost_lines_now.load(Relaxed), Relaxed);
         self.channels.set(figures.channels);
         self.entries.set(figures.entries);
         self.history_bytes.set(figures.bytes);

@@ -1,0 +1,122 @@
+//! The log, on stderr: how much of it, and in what form.
+
+mod line;
+mod writer;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    env,
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    panic::{self, PanicHookInfo},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::writer::LogGuard;
+use self::{line::Form, writer::LogWriter};
+use crate::{output::complain, units::Size};
+
+/// What is logged when nobody says: what an operator should look at.
+const DEFAULT: &str = "warn";
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// What is logged on stderr: error, warn, info (the end of each connection), debug (each
+    /// request), trace, or directives as in warn,sockeye_server=debug. Without it RUST_LOG counts, or
+    /// warn
+    #[arg(long, value_name = "LEVEL", env = "SOCKEYE_LOG")]
+    log: Option<String>,
+
+    /// How it is logged: as text, or a JSON object in each line
+    #[arg(long, value_name = "FORMAT", env = "SOCKEYE_LOG_FORMAT", default_value = "text")]
+    log_format: Format,
+
+    /// How much of the log waits while stderr takes nothing; further lines are lost and counted
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_LOG_BUFFER", default_value = "256k")]
+    log_buffer: Size,
+
+    /// Counts the lines that are lost.
+    #[arg(skip)]
+    lost: Arc<AtomicU64>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let lost = Arc::default();
+        Self { log: None, log_format: Format::Text, log_buffer: Size(256 << 10), lost }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Log {
+    /// Begins to log, panics too. The guard is dropped at the end of the program.
+    pub(crate) fn begin(&self) -> anyhow::Result<LogGuard> {
+        let filter = self.filter()?;
+        // A descriptor of its own: nobody waits for a lock that is held while stderr takes nothing.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let form = match self.log_format {
+            Format::Json => Form::Json,
+            Format::Text if stderr.is_terminal() => Form::Coloured,
+            Format::Text => Form::Text,
+        };
+        let (capacity, lost) = (self.log_buffer.in_memory(), Arc::clone(&self.lost));
+        let (writer, guard) = LogWriter::start(stderr, form, capacity, lost)?;
+        // Errors inside of tracing are printed by `eprintln!`, which may panic; the writer has none.
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(move || writer.clone())
+            .log_internal_errors(false);
+        match form {
+            Form::Json => log.json().flatten_event(true).init(),
+            form => log.with_ansi(form == Form::Coloured).init(),
+        }
+        panic::set_hook(Box::new(log_panic));
+        Ok(guard)
+    }
+
+    /// Counts the lines that are lost.
+    pub(crate) fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost)
+    }
+
+    fn filter(&self) -> anyhow::Result<EnvFilter> {
+        let parse = |directives: &str| EnvFilter::builder().parse(directives);
+        if let Some(directives) = &self.log {
+            return parse(directives).with_context(|| {
+                format!("--log {directives}: write error, warn, info, debug, or trace")
+            });
+        }
+        let directives = env::var("RUST_LOG").unwrap_or_default();
+        let builder = EnvFilter::builder().with_default_directive(DEFAULT.parse()?);
+        Ok(builder.parse(directives).or_else(|wrong| {
+            complain(format_args!("sockeye: RUST_LOG is ignored: {wrong}"));
+            parse(DEFAULT)
+        })?)
+    }
+}
+
+/// A line for a panic: by the log, which does not block and is in the form that was asked for.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    tracing::error!(
+        target: "sockeye::panic",
+        thread = thread.name().unwrap_or("unnamed"),
+        at = panic.location().map(tracing::field::display),
+        backtrace = backtrace.map(tracing::field::display),
+        "panicked: {message}"
+    );
+}

@@ -1,0 +1,96 @@
+//! What the program prints: results on stdout, complaints on stderr. Neither ends it by a panic.
+//!
+//! `println!` and `eprintln!` panic when the other end of a pipe is gone or a disk is full, so that the
+//! lints `print_stdout` and `print_stderr` forbid them.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// How long the last line of the program waits for a stderr that takes nothing.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Stdout does not take what is printed.
+#[derive(Debug)]
+pub(crate) struct OutputError(io::Error);
+
+impl OutputError {
+    /// Whether the reader of the output has closed it, as `head` does: no failure.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write the output: {}", self.0)
+    }
+}
+
+impl std::error::Error for OutputError {}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// Prints a line at once, also into a pipe.
+///
+/// # Errors
+///
+/// Whatever the system says of the write; the caller decides whether that matters.
+pub(crate) fn print_line(line: &str) -> Result<(), OutputError> {
+    print_with(|out| out.write_all(line.as_bytes()))
+}
+
+/// Prints what `write` writes, as a line, at once.
+///
+/// # Errors
+///
+/// As those of [`print_line`].
+pub(crate) fn print_with(
+    write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>,
+) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
+    write(&mut out)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Prints what a server says of itself when it begins. Clients are served whether or not stdout takes it,
+/// so that a thread waits for that.
+pub(crate) fn announce(text: String) {
+    // Without a thread nobody is told, and the server serves.
+    let _ = thread::Builder::new().spawn(move || print_line(&text));
+}
+
+/// Says a line on stderr, if stderr takes it.
+pub(crate) fn complain(line: impl fmt::Display) {
+    // In one write, so that lines of several threads do not mix.
+    let line = format!("{line}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// The same for the line that the program ends with: a stderr that takes nothing does not keep the
+/// program from its end.
+pub(crate) fn complain_at_the_end(line: impl fmt::Display) {
+    let line = line.to_string();
+    let (done, written) = mpsc::channel();
+    // Without a thread the line waits like any other.
+    let spawned = thread::Builder::new().spawn({
+        let line = line.clone();
+        move || {
+            complain(line);
+            let _ = done.send(());
+        }
+    });
+    match spawned {
+        Ok(_) => drop(written.recv_timeout(LAST_WORDS)),
+        Err(_) => complain(line),
+    }
+}
