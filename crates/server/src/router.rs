@@ -32,6 +32,7 @@ pub(crate) struct App {
     pub(crate) v1_config: Arc<sockeye::Config>,
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
@@ -87,6 +88,7 @@ impl Channels {
             v1_config: Arc::new(v1::config(options.max_message)),
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,
+            write_timeout: options.write_timeout,
             heartbeat: options.heartbeat,
             drain: Drain::new(),
             visits: Visits::new(Arc::clone(&metrics)),
@@ -146,6 +148,10 @@ impl Channels {
 
     pub(crate) fn app(&self) -> &App {
         &self.app
+    }
+
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.app.metrics)
     }
 
     pub(crate) fn shared(&self) -> Arc<App> {

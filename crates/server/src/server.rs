@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioExecutor;
 use hyper_util::service::TowerToHyperService;
 use sockeye::tls::ServerTls;
 use sockeye_hub::Hub;
@@ -19,6 +18,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::admin;
+use crate::http2::Timeouts;
 use crate::impatient::Impatient;
 use crate::limits::Limits;
 use crate::listener::{BindError, Connection, Listener, LocalAddress, limit_backlog};
@@ -224,7 +224,7 @@ async fn accept(listener: Listener, service: Service) -> io::Result<()> {
 #[derive(Clone)]
 struct Service {
     http1: Arc<http1::Builder>,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<crate::http2::Streams>,
     channels: Channels,
     router: TowerToHyperService<Router>,
     head_timeout: Duration,
@@ -239,7 +239,7 @@ impl Service {
         let handshakes = server.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             http1: Arc::new(crate::http1::builder(server.head_timeout)),
-            http2: crate::http2::builder(),
+            http2: crate::http2::builder(server.write_timeout, server.channels.metrics()),
             channels: server.channels.clone(),
             router: TowerToHyperService::new(server.channels.routes()),
             head_timeout: server.head_timeout,
@@ -300,7 +300,8 @@ impl Service {
         let (io, routes) = (Impatient::new(io, self.write_timeout), self.routes(peer));
         if is_http2 {
             let http2 = self.http2.clone();
-            tokio::spawn(crate::http2::serve(http2, io, routes, self.head_timeout, guest));
+            let timeouts = Timeouts { idle: self.head_timeout, write: self.write_timeout };
+            tokio::spawn(crate::http2::serve(http2, io, routes, timeouts, guest));
         } else {
             let http = Arc::clone(&self.http1);
             tokio::spawn(crate::http1::Connection { http, routes, guest }.serve(io));

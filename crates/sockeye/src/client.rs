@@ -70,6 +70,8 @@ pub struct Client {
     pub(crate) config: Config,
     deflate: Option<DeflateConfig>,
     pub(crate) timeout: Duration,
+    #[cfg(feature = "http2")]
+    pub(crate) http2_write_timeout: Duration,
     way: Way,
     redirects: usize,
     turns: Option<Turns>,
@@ -103,6 +105,8 @@ impl Client {
             config: Config::default(),
             deflate: None,
             timeout: Duration::from_secs(10),
+            #[cfg(feature = "http2")]
+            http2_write_timeout: crate::http2::WRITE_TIMEOUT,
             way: Way::Environment,
             redirects: 0,
             turns: None,
@@ -152,6 +156,14 @@ impl Client {
     /// 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets how long the server may take nothing of what is written to it over HTTP/2 before the stream
+    /// is reset. Default 2 minutes. Over HTTP/1.1 this changes nothing.
+    #[cfg(feature = "http2")]
+    pub fn http2_write_timeout(mut self, timeout: Duration) -> Self {
+        self.http2_write_timeout = timeout;
         self
     }
 

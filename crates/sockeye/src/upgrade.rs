@@ -1,5 +1,7 @@
 //! WebSockets inside a program that already speaks HTTP: any server made with hyper, so axum too.
 
+#[cfg(feature = "http2")]
+use std::time::Duration;
 use std::{future::Future, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
@@ -47,6 +49,8 @@ pub struct Upgrade {
     on_upgrade: hyper::upgrade::OnUpgrade,
     #[cfg(feature = "http2")]
     is_http2: bool,
+    #[cfg(feature = "http2")]
+    write_timeout: Duration,
     subprotocol: Option<String>,
     headers: HeaderMap,
     config: Arc<Config>,
@@ -68,6 +72,8 @@ impl Upgrade {
             origins: Origins::default(),
             #[cfg(feature = "http2")]
             is_http2: request.version() == http::Version::HTTP_2,
+            #[cfg(feature = "http2")]
+            write_timeout: crate::http2::WRITE_TIMEOUT,
             on_upgrade: hyper::upgrade::on(request),
             subprotocol: None,
             headers: HeaderMap::new(),
@@ -124,6 +130,16 @@ impl Upgrade {
         self
     }
 
+    /// Sets how long a client may take nothing of what is written to it over HTTP/2 before the stream is
+    /// given up. Default 2 minutes. Reading slowly is no reason; over HTTP/1.1 this changes nothing.
+    ///
+    /// What hyper has taken by then, 32 KiB at most, it keeps until the connection ends.
+    #[cfg(feature = "http2")]
+    pub fn http2_write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
     /// The answer to give, and what becomes the WebSocket once it is given: await that in a task of
     /// its own, not before the answer is returned.
     ///
@@ -143,6 +159,8 @@ impl Upgrade {
             agreed: Agreed { subprotocol: self.subprotocol, deflate },
             #[cfg(feature = "http2")]
             is_http2: self.is_http2,
+            #[cfg(feature = "http2")]
+            write_timeout: self.write_timeout,
             config: self.config,
         };
         Ok((response, opening))
@@ -197,6 +215,8 @@ pub struct Opening {
     agreed: Agreed,
     #[cfg(feature = "http2")]
     is_http2: bool,
+    #[cfg(feature = "http2")]
+    write_timeout: Duration,
     config: Arc<Config>,
 }
 
@@ -234,7 +254,9 @@ impl Opening {
             Ok((stream, read)) => (Io::Tcp(stream), BytesMut::from(read)),
             #[cfg(feature = "http2")]
             Err(upgraded) if self.is_http2 => {
-                (Io::boxed(crate::http2::Http2Upgraded::new(upgraded)), BytesMut::new())
+                let stream = crate::http2::Http2Upgraded::new(upgraded);
+                let stream = crate::http2::WriteDeadline::new(stream, self.write_timeout);
+                (Io::boxed(stream), BytesMut::new())
             }
             Err(upgraded) => (Io::boxed(TokioIo::new(upgraded)), BytesMut::new()),
         };

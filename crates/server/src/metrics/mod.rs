@@ -65,6 +65,8 @@ pub(crate) struct Metrics {
     gaps: Family<[(&'static str, &'static str); 2], Counter>,
     publishes: Family<[(&'static str, &'static str); 1], Counter>,
     requests: Family<[(&'static str, u16); 1], Counter>,
+    streams: Gauge,
+    streams_given_up: Counter,
     latency: Latency,
     state: State,
 }
@@ -109,6 +111,8 @@ impl Metrics {
             gaps: Family::default(),
             publishes: Family::default(),
             requests: Family::default(),
+            streams: Gauge::default(),
+            streams_given_up: Counter::default(),
             latency: Latency::default(),
             state: State::register(&mut registry, lost_lines),
             registry,
@@ -133,6 +137,10 @@ impl Metrics {
             "HTTP requests by the status of their answer",
             self.requests.clone(),
         );
+        let help = "Open streams of HTTP/2: requests, subscriptions and WebSockets";
+        registry.register("http2_streams", help, self.streams.clone());
+        let help = "Streams of HTTP/2 reset because the client did not read them";
+        registry.register("http2_streams_given_up", help, self.streams_given_up.clone());
         let help =
             "From publishing a message to handing it to a connection that was waiting for it";
         registry.register_with_unit("delivery", help, Unit::Seconds, self.latency.clone());
@@ -207,6 +215,23 @@ impl Metrics {
 
     pub(crate) fn answered(&self, status: http::StatusCode) {
         self.requests.get_or_create(&[("status", status.as_u16())]).inc();
+    }
+
+    pub(crate) fn stream_opened(&self) {
+        self.streams.inc();
+    }
+
+    pub(crate) fn stream_closed(&self) {
+        self.streams.dec();
+    }
+
+    pub(crate) fn stream_given_up(&self) {
+        self.streams_given_up.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn streams_given_up(&self) -> u64 {
+        self.streams_given_up.get()
     }
 
     fn of(&self, transport: Transport) -> &Counters {

@@ -57,11 +57,16 @@ impl Handshake {
     }
 
     /// The answer to give, and what becomes the WebSocket once it is given.
-    pub(super) fn accept(self, config: &Arc<Config>) -> Result<(Response, Opening), Problem> {
+    pub(super) fn accept(
+        self,
+        app: &App,
+        config: &Arc<Config>,
+    ) -> Result<(Response, Opening), Problem> {
         let (response, opening) = self
             .upgrade
             .origins(Origins::Any)
             .config(Arc::clone(config))
+            .http2_write_timeout(app.write_timeout)
             .deflate(DeflateConfig::default())
             .accept()
             .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;

@@ -54,7 +54,7 @@ pub(crate) fn open(
     caller.may(Right::Read, channel)?;
     let (peer, start) = (Peer::of(&request), query::after(request.uri())?.unwrap_or(Start::Now));
     if handshake.is_v1() {
-        let (response, opening) = handshake.accept(&app.v1_config)?;
+        let (response, opening) = handshake.accept(app, &app.v1_config)?;
         v1::spawn(opening, app, (caller, peer), Some((channel, start)));
         return Ok(response);
     }
@@ -72,7 +72,7 @@ pub(crate) async fn connect(
         let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
         return Err(Problem::new(Code::NotAcceptable, detail));
     }
-    let (response, opening) = handshake.accept(&app.v1_config)?;
+    let (response, opening) = handshake.accept(&app, &app.v1_config)?;
     v1::spawn(opening, &app, (caller, peer), None);
     Ok(response)
 }

@@ -46,7 +46,7 @@ pub(super) fn open(
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
-    let (response, opening) = handshake.accept(&app.plain_config)?;
+    let (response, opening) = handshake.accept(app, &app.plain_config)?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let reader = app.hub.subscribe(channel, start);

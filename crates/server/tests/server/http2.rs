@@ -17,7 +17,7 @@ use sockeye::tls::ServerTls;
 use sockeye::{Client, Message, WebSocket};
 use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -27,7 +27,7 @@ use crate::client::{SOON, TestServer};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -214,8 +214,7 @@ async fn a_server_that_stops_says_goaway_and_answers_what_is_under_way() {
     let mut client = RawClient::over(secure.reach().await).await;
     client.send(&frame(HEADERS, END_HEADERS, 1, &head("/c/chat"))).await;
     // Its answer shows that the server has seen what came before.
-    client.send(&frame(PING, 0, 0, b"are you?")).await;
-    client.next_of(PING).await.expect("an answer");
+    client.is_answered().await;
     let stopped = secure.server.begin_to_stop();
     assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), 0);
     client.send(&frame(DATA, END_STREAM, 1, b"last words")).await;
@@ -376,15 +375,15 @@ async fn there_are_200_streams_and_no_more() {
 }
 
 /// A frame as it came.
-struct Received {
+pub(crate) struct Received {
     kind: u8,
-    stream: u32,
+    pub(crate) stream: u32,
     payload: Vec<u8>,
 }
 
 impl Received {
     /// The error code of RST_STREAM, or of GOAWAY.
-    fn code(&self) -> u32 {
+    pub(crate) fn code(&self) -> u32 {
         let code = if self.kind == GOAWAY { &self.payload[4..8] } else { &self.payload[..4] };
         u32::from_be_bytes(code.try_into().unwrap())
     }
@@ -399,18 +398,33 @@ impl Received {
 }
 
 /// A client that writes frames as no library would.
-struct RawClient(TlsStream<TcpStream>);
+pub(crate) struct RawClient<S>(S);
 
-impl RawClient {
-    async fn over(stream: TlsStream<TcpStream>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
+    async fn over(stream: S) -> Self {
+        Self::with(stream, &[]).await
+    }
+
+    /// One with these settings.
+    pub(crate) async fn with(stream: S, settings: &[(u16, u32)]) -> Self {
         let mut client = Self(stream);
         client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-        client.send(&frame(SETTINGS, 0, 0, &[])).await;
+        let settings: Vec<u8> = settings
+            .iter()
+            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
+            .collect();
+        client.send(&frame(SETTINGS, 0, 0, &settings)).await;
         client
     }
 
+    /// Waits until the server has seen what was sent.
+    pub(crate) async fn is_answered(&mut self) {
+        self.send(&frame(PING, 0, 0, b"are you?")).await;
+        self.next_of(PING).await.expect("an answer");
+    }
+
     /// A server that has ended the connection has seen enough.
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.write(bytes).await;
     }
 
@@ -420,7 +434,7 @@ impl RawClient {
     }
 
     /// The next frame of this kind; `None` when the server has ended the connection.
-    async fn next_of(&mut self, kind: u8) -> Option<Received> {
+    pub(crate) async fn next_of(&mut self, kind: u8) -> Option<Received> {
         loop {
             let received = timeout(SOON, self.next()).await.expect("a frame, or the end")?;
             if received.kind == kind {
@@ -439,7 +453,7 @@ impl RawClient {
     }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
@@ -451,6 +465,10 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 fn head(path: &str) -> Vec<u8> {
     let fields =
         [(":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "localhost")];
+    self::fields(&fields)
+}
+
+pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| field(name, value)).collect()
 }
 

@@ -24,5 +24,6 @@ mod publish;
 mod serve;
 mod stalled;
 mod tls;
+mod unread;
 mod v1;
 mod websocket;

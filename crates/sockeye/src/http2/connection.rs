@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    HTTP_2,
+    HTTP_2, WriteDeadline,
     stream::{Http2Stream, io_error},
 };
 use crate::{
@@ -170,7 +170,8 @@ impl Connection {
         let masks = Box::new(random::mask_key);
         let connection =
             sockeye_proto::Connection::client(client.config.clone(), masks, Instant::now());
-        let io = Io::boxed(Http2Stream::new(send, receive));
+        let stream = Http2Stream::new(send, receive);
+        let io = Io::boxed(WriteDeadline::new(stream, client.http2_write_timeout));
         let agreed = Agreed { subprotocol, deflate };
         let shared = Shared::new(io, connection, BytesMut::new(), agreed);
         let request = text(handshake.request()).into();

@@ -3,7 +3,10 @@
 //! Above the stream nothing differs: the frames are those of RFC 6455, masked by the client, and the
 //! [`WebSocket`](crate::WebSocket) is the same type. The stream's end (`END_STREAM`) stands for TCP's
 //! FIN, its reset for TCP's RST (RFC 8441 §5), and its flow control for TCP's: who does not read
-//! holds up his own stream and no other.
+//! holds up his own stream and no other. A stream of which the peer takes nothing for two minutes is
+//! reset: see [`Server::http2_write_timeout`](crate::Server::http2_write_timeout),
+//! [`Upgrade::http2_write_timeout`](crate::Upgrade::http2_write_timeout) and
+//! [`Client::http2_write_timeout`](crate::Client::http2_write_timeout).
 //!
 //! The client is [`Connection`]. On a server [`Upgrade`](crate::Upgrade) takes both kinds of
 //! requests, once the HTTP/2 server lets clients ask:
@@ -33,11 +36,13 @@
 //! is a second module of this shape over another crate, and nothing above it changes.
 
 mod connection;
+mod deadline;
 mod stream;
 mod upgraded;
 
 pub use self::connection::Connection;
 pub(crate) use self::{
+    deadline::{WRITE_TIMEOUT, WriteDeadline},
     stream::{Http2Stream, io_error},
     upgraded::Http2Upgraded,
 };

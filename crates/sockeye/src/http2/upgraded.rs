@@ -10,10 +10,14 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{FRAME, stream::gather};
+use super::stream::gather;
 
-/// The stream, written in pieces of a DATA frame's size: hyper copies what is written and queues up to
-/// three pieces of any size, and would make a frame of each slice.
+/// How much is written at once, in bytes.
+const PIECE: usize = 8 << 10;
+
+/// The stream, written in pieces: hyper copies what is written, queues up to three pieces of any size,
+/// hands one more to h2 as soon as there is a window for one byte, and would make a frame of each
+/// slice. So a stream that is not read holds four pieces.
 pub(crate) struct Http2Upgraded(TokioIo<Upgraded>);
 
 impl Http2Upgraded {
@@ -38,7 +42,7 @@ impl AsyncWrite for Http2Upgraded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, &bytes[..bytes.len().min(FRAME)])
+        Pin::new(&mut self.0).poll_write(cx, &bytes[..bytes.len().min(PIECE)])
     }
 
     fn poll_write_vectored(
@@ -46,7 +50,7 @@ impl AsyncWrite for Http2Upgraded {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum::<usize>().min(FRAME);
+        let length = slices.iter().map(|slice| slice.len()).sum::<usize>().min(PIECE);
         self.poll_write(cx, &gather(slices, length))
     }
 

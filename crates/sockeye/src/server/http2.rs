@@ -127,7 +127,7 @@ fn receive(
     };
     match offer.and_then(|offer| Ok((admit(&request, peer, settings)?, offer))) {
         Ok((slot, offer)) => {
-            let pending = Pending::Http2(answer, receive);
+            let pending = Pending::Http2(answer, receive, settings.http2_write_timeout);
             Some(Incoming::new(pending, request, offer, peer, slot, settings.clone()))
         }
         Err(refusal) => {

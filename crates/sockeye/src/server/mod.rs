@@ -71,6 +71,8 @@ struct Settings {
     origins: Origins,
     handshake_timeout: Duration,
     max_handshakes: usize,
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    http2_write_timeout: Duration,
     limits: Limits,
     connections: Connections,
     #[cfg(feature = "tls")]
@@ -106,6 +108,8 @@ impl Server {
             origins: Origins::default(),
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
+            #[cfg(all(feature = "http2", feature = "tls"))]
+            http2_write_timeout: crate::http2::WRITE_TIMEOUT,
             limits: Limits::default(),
             connections: Connections::new(),
             #[cfg(feature = "tls")]
@@ -190,6 +194,14 @@ impl Server {
     /// at least one. Default 1024. Further ones wait in the system's queue.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.settings.max_handshakes = handshakes.max(1);
+        self
+    }
+
+    /// Sets how long a client may take nothing of what is written to it over HTTP/2 before its stream is
+    /// reset. Default 2 minutes. Reading slowly is no reason; over HTTP/1.1 this changes nothing.
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    pub fn http2_write_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.http2_write_timeout = timeout;
         self
     }
 

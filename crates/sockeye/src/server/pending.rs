@@ -16,9 +16,9 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) enum Pending {
     /// The connection, and what came on it behind the request.
     Http1(Io, BytesMut),
-    /// Both directions of the stream.
+    /// Both directions of the stream, and how long the client may take nothing.
     #[cfg(all(feature = "http2", feature = "tls"))]
-    Http2(h2::server::SendResponse<bytes::Bytes>, h2::RecvStream),
+    Http2(h2::server::SendResponse<bytes::Bytes>, h2::RecvStream, Duration),
 }
 
 impl Pending {
@@ -32,9 +32,10 @@ impl Pending {
                 Ok((io, input))
             }
             #[cfg(all(feature = "http2", feature = "tls"))]
-            Self::Http2(mut answer, receive) => {
+            Self::Http2(mut answer, receive, limit) => {
                 let send = answer.send_response(response, false).map_err(crate::http2::io_error)?;
                 let stream = crate::http2::Http2Stream::new(send, receive);
+                let stream = crate::http2::WriteDeadline::new(stream, limit);
                 Ok((Io::boxed(stream), BytesMut::new()))
             }
         }
@@ -55,7 +56,7 @@ impl Pending {
                 let _ = timeout(LINGER, answer).await;
             }
             #[cfg(all(feature = "http2", feature = "tls"))]
-            Self::Http2(answer, _) => super::http2::refuse(answer, refusal),
+            Self::Http2(answer, ..) => super::http2::refuse(answer, refusal),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::raw::{
-    CANCEL, CONTINUATION, END_HEADERS, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PROTOCOL_ERROR,
+    CANCEL, CONTINUATION, DATA, END_HEADERS, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PROTOCOL_ERROR,
     REFUSED_STREAM, REQUEST, RST_STREAM, RawPeer, block, frame,
 };
 
@@ -280,4 +280,31 @@ async fn a_head_that_trickles_runs_out_of_time() {
     let mut client = RawPeer::client_over(stream, &[]).await;
     client.send(HEADERS, 0, 1, &block(&REQUEST)).await;
     while timeout(SOON, client.next()).await.expect("the connection ends").is_some() {}
+}
+
+#[tokio::test]
+async fn a_stream_that_the_client_does_not_read_is_reset() {
+    let limit = Duration::from_millis(100);
+    let running = Running::with(|server| server.http2_write_timeout(limit)).await;
+    // Each stream has a window of 1000 bytes.
+    let mut client = RawPeer::client_over(running.reach().await.unwrap(), &[(4, 1000)]).await;
+    let mut request = REQUEST;
+    request[4] = (":authority", "localhost");
+    client.send_request(1, &request).await;
+    client.next_of(1).await;
+    // A message of 2000 bytes, masked with zeroes, which the server sends back.
+    let message = [&[0x82, 0xFE, 0x07, 0xD0, 0, 0, 0, 0][..], &[7; 2000]].concat();
+    client.send(DATA, 0, 1, &message).await;
+    let reset = async {
+        loop {
+            let frame = client.next_of(1).await;
+            if frame.kind == RST_STREAM {
+                break frame.code();
+            }
+        }
+    };
+    assert_eq!(timeout(SOON, reset).await.expect("a reset"), CANCEL);
+    // The connection stays.
+    client.send_request(3, &request).await;
+    assert_eq!(client.next_of(3).await.kind, HEADERS);
 }

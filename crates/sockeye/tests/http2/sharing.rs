@@ -192,3 +192,19 @@ async fn a_connection_that_is_lost_ends_every_websocket_on_it() {
     let error = connection.open(client).await.unwrap_err();
     assert!(matches!(error, ConnectError::Io(_)), "{error}");
 }
+
+#[tokio::test]
+async fn a_stream_that_the_server_does_not_read_is_given_up() {
+    let mut server = Server::start().await;
+    let connection = server.connect().await;
+    let limit = Duration::from_millis(100);
+    let client = server.client().http2_write_timeout(limit);
+    let mut client = connection.open(client).await.unwrap().socket;
+    let mut socket = server.accept().await;
+    let failed = async { while client.send(vec![1; PIECE]).await.is_ok() {} };
+    timeout(Duration::from_secs(10), failed).await.expect("it is given up");
+    let lost = async { while socket.recv().await.unwrap().is_ok() {} };
+    timeout(Duration::from_secs(10), lost).await.expect("the stream is reset");
+    let (client, socket) = server.pair(&connection).await;
+    assert_talk(client, socket).await;
+}

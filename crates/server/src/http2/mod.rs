@@ -4,25 +4,28 @@
 //! hundreds of requests and WebSockets go on at once. So whatever goes on holds a [`Stay`], and a
 //! connection that nothing holds is sent away as one of HTTP/1.1 would be.
 
+mod stream;
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
+pub(crate) use self::stream::Streams;
+use self::stream::{Pieces, Progress};
 use crate::drain::Guest;
+use crate::metrics::Metrics;
 use crate::peer::Routes;
 use crate::server::MAX_HEAD;
 
@@ -49,9 +52,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// HTTP/2 with the limits of this server. The size of a head bounds the CONTINUATION frames, too
-/// (CVE-2024-27316).
-pub(crate) fn builder() -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+/// (CVE-2024-27316). A stream that makes no progress for `write_timeout` is reset.
+pub(crate) fn builder(write_timeout: Duration, metrics: Arc<Metrics>) -> http2::Builder<Streams> {
+    let mut http = http2::Builder::new(Streams::new(write_timeout, metrics));
     http.timer(TokioTimer::new())
         .enable_connect_protocol()
         .max_concurrent_streams(MAX_STREAMS)
@@ -69,15 +72,16 @@ pub(crate) fn builder() -> http2::Builder<TokioExecutor> {
 /// Drives one connection to its end. It is told to go (GOAWAY) when the server drains, or when
 /// nothing has gone on for `idle_limit`; what goes on then is finished.
 pub(crate) async fn serve(
-    http: http2::Builder<TokioExecutor>,
+    http: http2::Builder<Streams>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: Routes,
-    idle_limit: Duration,
+    Timeouts { idle: idle_limit, write }: Timeouts,
     guest: Guest,
 ) {
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);
-    let answer = service_fn(move |request| answer(routes.clone(), request, stays.begin()));
+    let answer =
+        service_fn(move |request| answer(routes.clone(), request, Arc::clone(&stays), write));
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer));
     let mut ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
@@ -98,14 +102,27 @@ pub(crate) async fn serve(
     }
 }
 
+/// How long a connection may be idle, and how long a stream may make no progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) idle: Duration,
+    pub(crate) write: Duration,
+}
+
 /// Answers a request, which holds the connection until its answer's last byte.
-async fn answer(
+fn answer(
     routes: Routes,
     request: Request<Incoming>,
-    stay: Stay,
-) -> Result<Response<Held>, Infallible> {
-    let response = STAY.scope(stay.clone(), routes.call(request)).await?;
-    Ok(response.map(|body| Held { body, _stay: stay }))
+    activity: Arc<Activity>,
+    write_timeout: Duration,
+) -> impl Future<Output = Result<Response<Pieces>, Infallible>> {
+    // From the request on, not from when its task first runs.
+    let busy = activity.begin();
+    async move {
+        let stay = Stay::new(busy);
+        let response = STAY.scope(stay.clone(), routes.call(request)).await?;
+        Ok(response.map(|body| Pieces::new(body, write_timeout, stay)))
+    }
 }
 
 /// How many requests and WebSockets go on on one connection.
@@ -113,9 +130,9 @@ async fn answer(
 struct Activity(watch::Sender<usize>);
 
 impl Activity {
-    fn begin(self: &Arc<Self>) -> Stay {
+    fn begin(self: &Arc<Self>) -> Busy {
         self.0.send_modify(|count| *count += 1);
-        Stay(Arc::clone(self))
+        Busy(Arc::clone(self))
     }
 
     /// Waits until nothing has gone on for this long.
@@ -137,11 +154,40 @@ tokio::task_local! {
     static STAY: Stay;
 }
 
-/// Keeps a connection open that others share.
+/// Counts for a connection as something that goes on.
 #[derive(Debug)]
-pub(crate) struct Stay(Arc<Activity>);
+struct Busy(Arc<Activity>);
+
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        self.0.begin()
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Keeps a connection open that others share, and the stream on which something goes on.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    busy: Busy,
+    progress: Arc<Progress>,
+}
 
 impl Stay {
+    /// On the stream whose future is polled.
+    fn new(busy: Busy) -> Self {
+        Self::on(Progress::current(), busy)
+    }
+
+    fn on(progress: Arc<Progress>, busy: Busy) -> Self {
+        progress.hold();
+        Self { busy, progress }
+    }
+
     /// Another hold of the connection that the request being answered came on; `None` where a
     /// connection is not shared.
     pub(crate) fn current() -> Option<Self> {
@@ -151,38 +197,12 @@ impl Stay {
 
 impl Clone for Stay {
     fn clone(&self) -> Self {
-        self.0.begin()
+        Self::on(Arc::clone(&self.progress), self.busy.clone())
     }
 }
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        self.0.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// A body that holds its connection.
-struct Held {
-    body: Body,
-    _stay: Stay,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.progress.release();
     }
 }
