@@ -28,6 +28,7 @@ mod limits;
 mod listen;
 mod listener;
 mod log;
+mod media;
 mod message;
 mod metrics;
 mod on_call;

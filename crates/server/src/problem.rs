@@ -47,6 +47,8 @@ pub(crate) enum Code {
     Unauthorized,
     /// The server is not taking requests now.
     Unavailable,
+    /// The body is of a type, charset or coding that the server does not take.
+    UnsupportedType,
     /// The WebSocket handshake is of a version the server does not speak.
     UpgradeRequired,
 }
@@ -67,6 +69,7 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -93,6 +96,7 @@ impl Code {
             Self::TooMany => "Too many",
             Self::Unauthorized => "Not authorized",
             Self::Unavailable => "Unavailable",
+            Self::UnsupportedType => "Unsupported media type",
             Self::UpgradeRequired => "Upgrade required",
         }
     }

@@ -17,6 +17,7 @@ use sockeye_hub::{
 use tokio::time::timeout;
 
 use crate::auth::{Caller, Right};
+use crate::media::{Media, OtherCharset};
 use crate::poll::etag;
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -129,9 +130,7 @@ fn refuse_what_is_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
             let detail = "Send the body without a Content-Encoding.";
-            Err(Problem::new(Code::BadRequest, detail)
-                .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-                .and_close())
+            Err(Problem::new(Code::UnsupportedType, detail).and_close())
         }
         _ => Ok(()),
     }
@@ -158,23 +157,23 @@ async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     Ok(whole)
 }
 
-/// What the body is, by its `Content-Type`.
+/// What the body is: as its `Content-Type` says, and without one as it looks.
 fn payload<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PayloadRef<'b>, Problem> {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
-    let is_json = essence == "application/json"
-        || essence.starts_with("application/") && essence.ends_with("+json");
-    if is_json {
-        return json(body);
+    match Media::of(headers).map_err(|charset| other_charset(&charset))? {
+        Media::Json => json(body),
+        // Text that is not UTF-8 is kept as it came.
+        Media::Text | Media::Unknown => {
+            Ok(str::from_utf8(body).map_or(PayloadRef::Bytes(body), PayloadRef::Text))
+        }
+        Media::Bytes => Ok(PayloadRef::Bytes(body)),
     }
-    // curl -d sends everything as a form; nobody posts real forms to a channel.
-    let calls_itself_text =
-        essence.starts_with("text/") || essence == "application/x-www-form-urlencoded";
-    Ok(match str::from_utf8(body) {
-        Ok(text) if calls_itself_text => PayloadRef::Text(text),
-        _ => PayloadRef::Bytes(body),
-    })
+}
+
+fn other_charset(OtherCharset(charset): &OtherCharset) -> Problem {
+    let detail = format_args!(
+        "The charset {charset:?} is not UTF-8: send UTF-8, or application/octet-stream for bytes."
+    );
+    Problem::new(Code::UnsupportedType, detail)
 }
 
 /// JSON is checked and then kept byte for byte: no number loses its digits, no key its place.

@@ -81,10 +81,75 @@ async fn anything_else_is_bytes() {
     let server = TestServer::start().await;
     server.post("/c/chat", "application/octet-stream", "hello").await;
     server.post("/c/chat", "image/png", &b"\x89PNG"[..]).await;
-    server.send(server.request(Method::POST, "/c/chat"), "no type").await;
+    server.post("/c/chat", "nonsense", "no type").await;
     let messages = server.get("/c/chat").await.json();
     let b64: Vec<_> = messages["messages"].as_array().unwrap().iter().map(|m| &m["b64"]).collect();
     assert_eq!(json!(b64), json!(["aGVsbG8=", "iVBORw==", "bm8gdHlwZQ=="]));
+}
+
+/// Java, Go, httpx, undici and OkHttp send no type with a text.
+#[tokio::test]
+async fn without_a_type_a_body_is_what_it_looks_like() {
+    let server = TestServer::start().await;
+    for body in [&b"gr\xc3\xbc\xc3\x9fe"[..], b"gr\xfc\xdfe", b"{\"a\":1}", b""] {
+        for empty in [false, true] {
+            let request = server.request(Method::POST, "/c/chat");
+            let request = if empty { request.header("content-type", "") } else { request };
+            assert_eq!(server.send(request, body).await.status, StatusCode::CREATED);
+        }
+    }
+    let messages = server.get("/c/chat").await.json();
+    let what = |index: usize| messages["messages"][index].clone();
+    for index in [0, 1] {
+        assert_eq!(what(index)["data"], "grüße");
+        assert_eq!(what(2 + index)["b64"], "Z3L832U=");
+        assert_eq!(what(4 + index)["data"], "{\"a\":1}", "text, for nothing calls it JSON");
+        assert_eq!(what(6 + index)["data"], "");
+    }
+}
+
+#[tokio::test]
+async fn types_that_are_written_in_json_are_json() {
+    let server = TestServer::start().await;
+    for kind in ["application/cloudevents+json", "application/vnd.api+json; charset=UTF-8"] {
+        server.post("/c/chat", kind, "{\"a\":[1]}").await;
+        server.post("/c/chat", kind, "{").await.assert_problem(400, "bad_json");
+    }
+    let messages = server.get("/c/chat").await.json();
+    let data: Vec<_> =
+        messages["messages"].as_array().unwrap().iter().map(|m| &m["data"]).collect();
+    assert_eq!(json!(data), json!([{"a": [1]}, {"a": [1]}]));
+}
+
+#[tokio::test]
+async fn xml_and_other_textual_types_are_text() {
+    let server = TestServer::start().await;
+    let kinds = [
+        "application/xml",
+        "application/soap+xml; charset=utf-8",
+        "image/svg+xml",
+        "application/yaml",
+    ];
+    for kind in kinds {
+        server.post("/c/chat", kind, "<a>ü</a>").await;
+    }
+    let messages = server.get("/c/chat").await.json();
+    let data: Vec<_> =
+        messages["messages"].as_array().unwrap().iter().map(|m| &m["data"]).collect();
+    assert_eq!(json!(data), json!(vec!["<a>ü</a>"; kinds.len()]));
+}
+
+#[tokio::test]
+async fn a_charset_other_than_utf_8_is_refused_with_what_to_do() {
+    let server = TestServer::start().await;
+    for kind in ["text/plain; charset=iso-8859-1", "application/json; charset=\"utf-16\""] {
+        let answer = server.post("/c/chat", kind, "hello").await;
+        answer.assert_problem(415, "unsupported_type");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("send UTF-8"), "{kind}");
+    }
+    let bytes = "application/octet-stream; charset=iso-8859-1";
+    assert_eq!(server.post("/c/chat", bytes, &b"\xfc"[..]).await.status, StatusCode::CREATED);
+    assert_eq!(server.get("/c/chat").await.json()["messages"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -173,6 +238,6 @@ async fn a_malformed_idempotency_key_is_refused() {
 async fn headers_that_can_not_be_honoured_are_not_ignored() {
     let server = TestServer::start().await;
     let request = server.request(Method::POST, "/c/chat").header("Content-Encoding", "gzip");
-    server.send(request, "x").await.assert_problem(415, "bad_request");
+    server.send(request, "x").await.assert_problem(415, "unsupported_type");
     assert_eq!(server.get("/c/chat").await.json()["messages"], json!([]));
 }
