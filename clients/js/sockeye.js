@@ -292,7 +292,7 @@ if (!isFull) await sleep(about(this.line.pollInterval), signal);
 }
 }
 async page({ name, at }, wait, signal) {
-const query = { after: at ?? 'now', limit: PAGE, ...(wait && { wait }) };
+const query = { after: at ?? 'now', limit: PAGE, ...(wait ? { wait } : { presence: 1 }) };
 const headers = at && !wait ? { 'If-None-Match': `"${at}"` } : {};
 const page = await within(wait * 1000 + ANSWER_WITHIN, this.http.page(name, query, { signal, headers }));
 signal.throwIfAborted();

@@ -56,7 +56,8 @@ class RequestRun extends Run {
 
   /** Polls once, held by the server for `wait` seconds. Gives whether there may be more at once. */
   async page({ name, at }, wait, signal) {
-    const query = { after: at ?? 'now', limit: PAGE, ...(wait && { wait }) };
+    // A poll that waits counts as listening, one that does not has to say so.
+    const query = { after: at ?? 'now', limit: PAGE, ...(wait ? { wait } : { presence: 1 }) };
     const headers = at && !wait ? { 'If-None-Match': `"${at}"` } : {};
     const page = await within(wait * 1000 + ANSWER_WITHIN, this.http.page(name, query, { signal, headers }));
     signal.throwIfAborted();

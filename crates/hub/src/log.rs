@@ -210,6 +210,10 @@ impl Log {
                     self.resumption(policy, why)
                 }
             },
+            Start::Foreign => {
+                lost = Some(Box::new((self.position(0), Why::Reset)));
+                self.resumption(policy, Why::Reset)
+            }
             Start::Earliest => self.start(),
             Start::Last(count) => self.last.saturating_sub(count).max(self.start()),
             Start::Now => self.last,

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use crate::Position;
 
-/// Where a reader begins. [`FromStr`] reads every form of `after`.
+/// Where a reader begins. [`FromStr`] reads every form of `after`, which is all but
+/// [`Foreign`](Self::Foreign).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// `k3f9.1187`: just behind that position. The only start that can begin with a gap.
+    /// `k3f9.1187`: just behind that position. If entries are missing there, the reader begins with
+    /// a gap.
     After(Position),
     /// `earliest`: the oldest entry still kept.
     Earliest,
@@ -18,6 +20,9 @@ pub enum Start {
     /// `now`: what is published from here on.
     #[default]
     Now,
+    /// Where another log has stopped, of which nothing is known here: a gap
+    /// [`Reset`](crate::Why::Reset), then the oldest entry kept. Written `foreign`, which is not read.
+    Foreign,
     /// `10m`: the entries of the last ten minutes that are still kept. Units are `ms`, `s`, `m`,
     /// `h` and `d`; a span is counted, and written, in whole milliseconds.
     Since(Duration),
@@ -74,6 +79,7 @@ impl fmt::Display for Start {
             Self::Earliest => f.write_str("earliest"),
             Self::Last(count) => write!(f, "-{count}"),
             Self::Now => f.write_str("now"),
+            Self::Foreign => f.write_str("foreign"),
             Self::Since(span) => {
                 let millis = span.as_millis();
                 let exact = |unit: &&(&str, u64)| millis.is_multiple_of(u128::from(unit.1));

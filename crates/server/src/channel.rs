@@ -33,7 +33,7 @@ pub(crate) async fn answer(
         Method::GET => listen::messages(&app, &channel, request),
         Method::HEAD => {
             caller.may(Right::Read, &channel)?;
-            Ok(poll::position(&app, &channel, request.headers()))
+            poll::position(&app, &channel, &request)
         }
         Method::POST => publish::publish(&app, &channel, request).await,
         Method::DELETE => forget(&app, &channel, &caller).await,

@@ -1,9 +1,10 @@
-//! `GET /c/{channel}`: one log, in the form the client prefers. JSON is polled
+//! `GET /c/{channel}`: one log, in the form that the URL or `Accept` asks for. JSON is polled
 //! ([`poll`](crate::poll)), Server-Sent Events and JSON lines stream ([`stream`](crate::stream)).
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::HeaderMap;
+use http::HeaderValue;
+use http::header::{CONNECTION, UPGRADE};
 use sockeye_hub::ChannelName;
 
 use crate::auth::{Caller, Right};
@@ -28,7 +29,7 @@ pub(crate) fn messages(
 ) -> Result<Response, Problem> {
     let caller = Caller::of(&request);
     caller.may(Right::Read, channel)?;
-    match preferred(request.headers()) {
+    match form(&request)? {
         Some(EVENTS) if query::has_meta(request.uri())? => {
             stream::open(app, channel, caller, &request, Form::MetaEvents)
         }
@@ -43,15 +44,35 @@ pub(crate) fn messages(
 }
 
 /// Whether `GET` would give Server-Sent Events.
-pub(crate) fn is_for_events(headers: &HeaderMap) -> bool {
-    preferred(headers) == Some(EVENTS)
+pub(crate) fn is_for_events(request: &Request) -> bool {
+    form(request).is_ok_and(|form| form == Some(EVENTS))
 }
 
 /// The form that `GET` would give, for the head that `HEAD` gives.
-pub(crate) fn content_type(headers: &HeaderMap) -> &'static str {
-    preferred(headers).unwrap_or(JSON)
+pub(crate) fn content_type(request: &Request) -> Result<&'static str, Problem> {
+    Ok(form(request)?.unwrap_or(JSON))
 }
 
-fn preferred(headers: &HeaderMap) -> Option<&'static str> {
-    accept::preferred(headers, &[JSON, EVENTS, LINES])
+/// What `?stream=` asks for, and without it what `Accept` does: many clients cannot set headers.
+fn form(request: &Request) -> Result<Option<&'static str>, Problem> {
+    match query::parameter(request.uri(), "stream")?.as_deref() {
+        None => Ok(accept::preferred(request.headers(), &[JSON, EVENTS, LINES])),
+        Some("sse") => Ok(Some(EVENTS)),
+        Some("ndjson") => Ok(Some(LINES)),
+        Some("ws") => Err(upgrade_required()),
+        Some(_) => {
+            let detail = "`stream` is sse, ndjson or ws.";
+            Err(Problem::new(Code::BadRequest, detail))
+        }
+    }
+}
+
+/// `426`: a WebSocket was asked for without its handshake (RFC 9110 §15.5.22).
+fn upgrade_required() -> Problem {
+    let detail =
+        "A WebSocket is opened by its handshake: connect to this URL with ws:// or wss://.";
+    let websocket = HeaderValue::from_static("websocket");
+    Problem::new(Code::UpgradeRequired, detail)
+        .with_header(UPGRADE, websocket)
+        .with_header(CONNECTION, HeaderValue::from_static("upgrade"))
 }

@@ -42,7 +42,10 @@ pub(crate) fn messages(
     let start = query::start(&request)?;
     let known = Known::by(request.headers());
     let wait = query::wait(&request)?;
-    presence::stay(app, channel, &request, wait.unwrap_or_default());
+    // Reading history is not listening.
+    if wait.is_some() || query::has_presence(request.uri())? {
+        presence::stay(app, channel, &request, wait.unwrap_or_default());
+    }
     let Some(wait) = wait else {
         let start = start.unwrap_or(Start::Last(limit as u64));
         let page = app.hub.read(channel, start, limit);
@@ -87,15 +90,20 @@ pub(crate) fn messages(
 }
 
 /// `HEAD`: the position to subscribe after, as `ETag`.
-pub(crate) fn position(app: &App, channel: &ChannelName, headers: &HeaderMap) -> Response {
+pub(crate) fn position(
+    app: &App,
+    channel: &ChannelName,
+    request: &Request,
+) -> Result<Response, Problem> {
     let at = app.hub.position(channel);
-    if Known::by(headers).includes(at) {
-        return not_modified(at);
+    let form = content_type(request)?.to_owned();
+    if Known::by(request.headers()).includes(at) {
+        return Ok(not_modified(at));
     }
     // A body of no known length: `Content-Length` would have to be that of `GET` (RFC 9110 §8.6).
     let body = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
-    let form = content_type(headers).to_owned();
-    ([(CONTENT_TYPE, form), (ETAG, etag(at)), (VARY, VARY_ON.to_owned())], body).into_response()
+    let headers = [(CONTENT_TYPE, form), (ETAG, etag(at)), (VARY, VARY_ON.to_owned())];
+    Ok((headers, body).into_response())
 }
 
 /// A position as an entity tag.

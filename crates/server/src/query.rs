@@ -28,24 +28,34 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 /// URL, and then `after`. What is empty counts as not there.
 pub(crate) fn start(request: &Request) -> Result<Option<Start>, Problem> {
     if let Some(line) = request.headers().get(LAST_EVENT_ID).filter(|line| !line.is_empty()) {
-        // What is not even ASCII becomes a text that is no place to start, for the same reason.
-        return position(line.to_str().unwrap_or(" ")).map(Some);
+        return Ok(Some(last_event_id(line.to_str().unwrap_or_default())));
     }
     for alias in ["lastEventId", "last_event_id"] {
         if let Some(text) = parameter(request.uri(), alias)?.filter(|text| !text.is_empty()) {
-            return position(&text).map(Some);
+            return Ok(Some(last_event_id(&text)));
         }
     }
     after(request.uri())
 }
 
-/// `?after=`: where reading starts.
-pub(crate) fn after(uri: &Uri) -> Result<Option<Start>, Problem> {
-    parameter(uri, "after")?.map(|text| position(&text)).transpose()
+/// Where the last event that a client has seen says that reading starts. An id that is none of ours
+/// comes from another server behind the same URL. Refusing it would end an `EventSource` for ever,
+/// so it counts as a position that is not known here: a gap `reset`.
+fn last_event_id(text: &str) -> Start {
+    text.parse().unwrap_or(Start::Foreign)
 }
 
-/// `after` as it was written.
-pub(crate) fn position(text: &str) -> Result<Start, Problem> {
+/// `?after=`: where reading starts. An empty one is none.
+pub(crate) fn after(uri: &Uri) -> Result<Option<Start>, Problem> {
+    position_of(parameter(uri, "after")?.as_deref())
+}
+
+/// `after` as it was written, if it was.
+pub(crate) fn position_of(text: Option<&str>) -> Result<Option<Start>, Problem> {
+    text.filter(|text| !text.is_empty()).map(position).transpose()
+}
+
+fn position(text: &str) -> Result<Start, Problem> {
     text.parse().map_err(|_| {
         Problem::new(
             Code::BadPosition,
@@ -98,10 +108,20 @@ pub(crate) fn pad(uri: &Uri) -> Result<usize, Problem> {
 
 /// `?meta=1`: events with the whole message rather than the payload alone.
 pub(crate) fn has_meta(uri: &Uri) -> Result<bool, Problem> {
-    match parameter(uri, "meta")?.as_deref() {
+    flag(uri, "meta")
+}
+
+/// `?presence=1`: a poll that does not wait counts as listening.
+pub(crate) fn has_presence(uri: &Uri) -> Result<bool, Problem> {
+    flag(uri, "presence")
+}
+
+/// 1 or 0, and 0 if it is not there.
+fn flag(uri: &Uri, name: &str) -> Result<bool, Problem> {
+    match parameter(uri, name)?.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(_) => Err(bad_request("`meta` is 1 or 0.")),
+        Some(_) => Err(bad_request(format_args!("`{name}` is 1 or 0."))),
     }
 }
 

@@ -119,7 +119,7 @@ impl Visit {
     /// and whether anything was missing.
     pub(crate) fn reads(&self, reader: &Reader, start: Start) -> Reading {
         let metrics = Arc::clone(&self.visits.metrics);
-        if matches!(start, Start::After(_)) {
+        if matches!(start, Start::After(_) | Start::Foreign) {
             metrics.resumed(self.record.transport, reader.lag().gap);
         }
         let offset = AtomicU64::new(reader.position().offset);

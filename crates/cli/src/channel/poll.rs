@@ -57,9 +57,8 @@ async fn read(
     let wait = WAIT.to_string();
     loop {
         let mut parameters = vec![("after", after.as_str()), ("limit", LIMIT)];
-        if interval.is_none() {
-            parameters.push(("wait", &wait));
-        }
+        // A poll that does not wait has to say that it listens.
+        parameters.push(if interval.is_none() { ("wait", &wait) } else { ("presence", "1") });
         let mut question = Question::new(Method::GET, parameters);
         question.patience = Duration::from_secs(WAIT);
         let answer = body(http.ask(&question).await?).await?;

@@ -37,6 +37,7 @@ fn place() -> impl Strategy<Value = Place> {
     prop_oneof![
         3 => (0_u64..15).prop_map(Place::Ours),
         1 => Just(Place::Of(Start::After(foreign()))),
+        1 => Just(Place::Of(Start::Foreign)),
         1 => Just(Place::Of(Start::Earliest)),
         1 => Just(Place::Of(Start::Now)),
         1 => (0_u64..8).prop_map(|count| Place::Of(Start::Last(count))),
@@ -99,6 +100,10 @@ impl Log {
         let mut stood = None;
         let read = match start {
             Start::Now => self.all.len(),
+            Start::Foreign => {
+                (lost, stood) = (Some(Why::Reset), Some(rig.at(0)));
+                self.gone
+            }
             Start::Earliest => self.gone,
             Start::Last(count) => self.gone.max(self.all.len().saturating_sub(count as usize)),
             Start::Since(span) => {

@@ -198,7 +198,7 @@ fn parse(ticket: &str) -> Option<(Shelf, Hash)> {
 fn opens_events(request: &Request) -> bool {
     request.method() == Method::GET
         && !websocket::is_handshake(request)
-        && listen::is_for_events(request.headers())
+        && listen::is_for_events(request)
 }
 
 #[cfg(test)]

@@ -192,7 +192,7 @@ impl Metrics {
     /// A poll that began at `start` was answered with that page in so many bytes.
     pub(crate) fn polled(&self, start: Start, page: &Page, bytes: usize) {
         let transport = Transport::Poll;
-        if matches!(start, Start::After(_)) {
+        if matches!(start, Start::After(_) | Start::Foreign) {
             self.resumed(transport, page.gap.map(|gap| gap.why));
         }
         if let Some(gap) = &page.gap {

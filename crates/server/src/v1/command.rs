@@ -186,8 +186,7 @@ impl<'a> Members<'a> {
     }
 
     fn after(&self) -> Result<Option<Start>, Problem> {
-        let text = string("after", self.after)?;
-        text.map(|text| query::position(&text)).transpose()
+        query::position_of(string("after", self.after)?.as_deref())
     }
 
     fn presence(&self) -> Result<bool, Problem> {

@@ -100,7 +100,7 @@ async fn with_meta_the_data_is_the_message() {
     let mut stream = server.events("/c/chat?meta=1").await;
     server.publish("/c/chat", "two\nlines").await;
     let bytes = server.request(Method::POST, "/c/chat").header("Sockeye-Event", "frame");
-    server.send(bytes, "\0").await;
+    server.send(bytes.header("Content-Type", "application/octet-stream"), "\0").await;
     let json = server.post("/c/chat", "application/json", "[1,\n2]").await;
     assert_eq!(json.status, StatusCode::CREATED);
     let events = stream.until_events(3).await;
@@ -155,9 +155,61 @@ async fn the_last_event_id_wins_over_the_url() {
         let events = server.listen(request).await.until_events(expected.len()).await;
         assert_eq!(data(&events).concat(), expected, "{query} {last_event_id:?}");
     }
-    let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
-    let refused = server.send(request.header("Last-Event-ID", "17"), "").await;
-    refused.assert_problem(400, "bad_position");
+}
+
+/// A refusal would end an `EventSource` for ever.
+#[tokio::test]
+async fn the_last_event_id_of_another_server_is_a_gap() {
+    let server = TestServer::start().await;
+    let at = server.publish("/c/chat", "kept").await;
+    let (epoch, _) = at.split_once('.').unwrap();
+    let gap = json!({"after": format!("{epoch}.0"), "next": format!("{epoch}.0"), "why": "reset"});
+    for id in ["17", "urn:uuid:6a0f", "k3f9.x", "é"] {
+        let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
+        let request = request.header("Last-Event-ID", id.as_bytes());
+        let events = server.listen(request).await.until_events(2).await;
+        assert_eq!((&*events[0].name, &*events[1].data), ("gap", "kept"), "{id}");
+        assert_eq!(serde_json::from_str::<Value>(&events[0].data).unwrap(), gap, "{id}");
+
+        let poll = server.request(Method::GET, "/c/chat").header("Last-Event-ID", id.as_bytes());
+        let page = server.send(poll, "").await.json();
+        assert_eq!((&page["gap"], &page["messages"][0]["data"]), (&gap, &json!("kept")), "{id}");
+    }
+    let alias = server.events("/c/chat?lastEventId=17").await.until_events(2).await;
+    assert_eq!(alias[0].name, "gap");
+    server.get("/c/chat?after=17").await.assert_problem(400, "bad_position");
+}
+
+#[tokio::test]
+async fn an_empty_after_is_none() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat", "before").await;
+    let mut stream = server.events("/c/chat?after=").await;
+    server.publish("/c/chat", "after").await;
+    assert_eq!(data(&stream.until_events(1).await), ["after"]);
+    assert_eq!(server.get("/c/chat?after=").await.json()["messages"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_is_asked_for_in_the_url_by_clients_that_set_no_headers() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat", "hello").await;
+    for accept in ["*/*", "application/json", "image/png"] {
+        let request = |path: &str| server.request(Method::GET, path).header("Accept", accept);
+        let mut stream = server.listen(request("/c/chat?stream=sse&after=earliest")).await;
+        assert_eq!(stream.header("content-type"), "text/event-stream");
+        assert_eq!(data(&stream.until_events(1).await), ["hello"]);
+        let mut stream = server.listen(request("/c/chat?stream=ndjson&after=earliest")).await;
+        assert_eq!(stream.header("content-type"), "application/x-ndjson");
+        assert!(stream.until("\n").await.contains("\"data\":\"hello\""));
+    }
+    let head = server.head("/c/chat?stream=sse").await;
+    assert_eq!(head.header("content-type"), "text/event-stream");
+    let refused = server.get("/c/chat?stream=ws").await;
+    refused.assert_problem(426, "upgrade_required");
+    assert_eq!(refused.header("upgrade"), "websocket");
+    server.get("/c/chat?stream=json5").await.assert_problem(400, "bad_request");
+    server.get("/c/chat?stream=sse&stream=sse").await.assert_problem(400, "bad_request");
 }
 
 #[tokio::test]

@@ -149,10 +149,17 @@ async fn a_name_that_could_forge_a_field_is_no_name() {
 #[tokio::test]
 async fn an_id_that_could_forge_a_field_is_no_position() {
     let server = TestServer::start().await;
+    let at = server.publish("/c/chat", "kept").await;
+    let (epoch, _) = at.split_once('.').unwrap();
     for id in ["1.1%0Aid:%209", "1.1%0D", "1.1%00", "%0A1.1"] {
-        for name in ["after", "last_event_id", "lastEventId"] {
-            let path = format!("/c/chat?{name}={id}");
-            server.get(&path).await.assert_problem(400, "bad_position");
+        server.get(&format!("/c/chat?after={id}")).await.assert_problem(400, "bad_position");
+        for name in ["last_event_id", "lastEventId"] {
+            // A gap, in which nothing of the id comes back.
+            let mut stream = server.events(&format!("/c/chat?{name}={id}")).await;
+            let events = stream.until_events(2).await;
+            let gap: Value = serde_json::from_str(&events[0].data).unwrap();
+            assert_eq!(gap["after"], format!("{epoch}.0"), "{id}");
+            assert!(!stream.text.contains("1.1\n") && !stream.text.contains("id: 9"), "{id}");
         }
     }
 }

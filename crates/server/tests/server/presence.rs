@@ -60,8 +60,8 @@ async fn who_listens_by_websocket_is_there_until_it_leaves() {
 async fn who_polls_is_there_like_one_who_is_connected() {
     let server = TestServer::start().await;
     for _ in 0..2 {
-        server.get("/c/chat?as=ann").await;
-        server.get("/c/chat").await;
+        server.get("/c/chat?as=ann&presence=1").await;
+        server.get("/c/chat?after=earliest&wait=0").await;
     }
     let members = json!([{"id": "ann"}]);
     assert_eq!(presence(&server).await, json!({"count": 2, "members": members}));
@@ -71,12 +71,15 @@ async fn who_polls_is_there_like_one_who_is_connected() {
 }
 
 #[tokio::test]
-async fn who_only_asks_or_publishes_is_not_there() {
+async fn reading_history_asking_and_publishing_is_not_listening() {
     let server = TestServer::start().await;
     server.publish("/c/chat?as=ann", "hello").await;
     server.head("/c/chat?as=ann").await;
     server.get("/c/chat/presence?as=ann").await;
-    server.get("/c/chat?as=ann&after=nowhere").await.assert_problem(400, "bad_position");
+    server.get("/c/chat?as=ann").await;
+    server.get("/c/chat?as=ann&presence=0").await;
+    server.get("/c/chat?as=ann&after=nowhere&presence=1").await.assert_problem(400, "bad_position");
+    server.get("/c/chat?as=ann&presence=yes").await.assert_problem(400, "bad_request");
     assert_eq!(presence(&server).await, json!({"count": 0, "members": []}));
     assert_eq!(server.hub.figures().presence_bytes, 0);
 }
