@@ -35,11 +35,18 @@ pub(super) struct Caretaker {
 
 #[derive(Default)]
 struct Inbox {
+    /// Whether the runtime has ended: nobody will look into this inbox again. A connection that is put
+    /// here would keep itself alive.
+    closed: bool,
     connections: Vec<Arc<Shared>>,
     /// Those whose readers were told of something, and may not look.
     expecting: Vec<Arc<Shared>>,
     waker: Option<Waker>,
 }
+
+/// The runtime of a connection has ended: nothing reads, writes or keeps its deadlines any more.
+#[derive(Debug)]
+pub(super) struct RuntimeEnded;
 
 static CARETAKERS: LazyLock<Mutex<HashMap<runtime::Id, Weak<Caretaker>>>> =
     LazyLock::new(Mutex::default);
@@ -58,31 +65,43 @@ impl Caretaker {
         }
         caretakers.retain(|_, caretaker| caretaker.strong_count() > 0);
         let caretaker = Arc::new(Self { clock: Clock::new(), inbox: Mutex::default() });
-        runtime.spawn(make_rounds(caretaker.clone()));
+        // Made here: a runtime that is ending drops the task before it is polled.
+        let driver = Driver::new(caretaker.clone());
+        runtime.spawn(make_rounds(driver));
         caretakers.insert(runtime.id(), Arc::downgrade(&caretaker));
         caretaker
     }
 
     /// Has a connection looked at as soon as the runtime comes to it.
-    pub(super) fn attend(&self, connection: Arc<Shared>) {
-        let mut inbox = self.inbox();
+    ///
+    /// # Errors
+    ///
+    /// When the runtime has ended.
+    pub(super) fn attend(&self, connection: Arc<Shared>) -> Result<(), RuntimeEnded> {
+        let mut inbox = self.open_inbox()?;
         inbox.connections.push(connection);
         let waker = inbox.waker.take();
         drop(inbox);
         if let Some(waker) = waker {
             waker.wake();
         }
+        Ok(())
     }
 
     /// Has a connection looked at in a while, unless its reader has come back by then.
-    pub(super) fn expect_reader(&self, connection: Arc<Shared>) {
-        let mut inbox = self.inbox();
+    ///
+    /// # Errors
+    ///
+    /// When the runtime has ended.
+    pub(super) fn expect_reader(&self, connection: Arc<Shared>) -> Result<(), RuntimeEnded> {
+        let mut inbox = self.open_inbox()?;
         inbox.expecting.push(connection);
         let first = (inbox.expecting.len() == 1).then(|| inbox.waker.take()).flatten();
         drop(inbox);
         if let Some(waker) = first {
             waker.wake();
         }
+        Ok(())
     }
 
     /// Adds to `called` the connections to look at now: those that called and, when `patience` is at
@@ -119,18 +138,49 @@ impl Caretaker {
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn open_inbox(&self) -> Result<MutexGuard<'_, Inbox>, RuntimeEnded> {
+        let inbox = self.inbox();
+        if inbox.closed { Err(RuntimeEnded) } else { Ok(inbox) }
+    }
+}
+
+/// What the caretaker's task owns: with it go the connections that are open when the runtime ends.
+struct Driver {
+    caretaker: Arc<Caretaker>,
+    wheel: Wheel<Shared>,
+}
+
+impl Driver {
+    fn new(caretaker: Arc<Caretaker>) -> Self {
+        let wheel = Wheel::new(caretaker.clock);
+        Self { caretaker, wheel }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let inbox = std::mem::replace(
+            &mut *self.caretaker.inbox(),
+            Inbox { closed: true, ..Inbox::default() },
+        );
+        let called = inbox.connections.into_iter().chain(inbox.expecting);
+        for connection in called.chain(self.wheel.take_all()) {
+            connection.abandon();
+        }
+    }
 }
 
 /// The caretaker's task: it ends with its runtime.
-async fn make_rounds(caretaker: Arc<Caretaker>) {
-    let mut wheel = Wheel::new(caretaker.clock);
+async fn make_rounds(mut driver: Driver) {
+    let Driver { caretaker, wheel } = &mut driver;
     let mut alarm = pin!(sleep(Duration::ZERO));
     let mut patience = None;
     let mut called = Vec::new();
     loop {
         let deadline_passed = poll_fn(|cx| {
             // Deadlines first: no stream of calls can put them off.
-            if let Poll::Ready(expired) = poll_expired(&mut wheel, alarm.as_mut(), cx) {
+            if let Poll::Ready(expired) = poll_expired(wheel, alarm.as_mut(), cx) {
                 called = expired;
                 return Poll::Ready(true);
             }

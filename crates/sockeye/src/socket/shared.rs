@@ -14,11 +14,11 @@ use bytes::{Bytes, BytesMut};
 use futures_task::{ArcWake, waker_ref};
 use sockeye_proto::{
     CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Misuse,
-    Prepared, State as Stage,
+    Prepared,
 };
 
 use super::{
-    caretaker::Caretaker,
+    caretaker::{Caretaker, RuntimeEnded},
     io::Io,
     state::State,
     wheel::{NEVER, Place, Tick},
@@ -136,7 +136,7 @@ impl Shared {
     /// the caretaker does.
     pub(super) fn stop_waiting(self: &Arc<Self>) {
         if self.parked().reader.take().is_none() {
-            self.caretaker.attend(self.clone());
+            self.call_caretaker();
         }
     }
 
@@ -258,7 +258,7 @@ impl Shared {
     pub(super) fn skip_parts_of(self: &Arc<Self>, number: u32) {
         self.state().skip_parts_of(number);
         // Reading may have been paused for it.
-        self.caretaker.attend(self.clone());
+        self.call_caretaker();
     }
 
     /// Queues a piece of a message, and writes it.
@@ -282,13 +282,13 @@ impl Shared {
         self.write_or_defer(&mut state);
         drop(state);
         // A new deadline holds.
-        self.caretaker.attend(self.clone());
+        self.call_caretaker();
     }
 
     /// Gives the connection up at once; what is queued is not sent.
     pub(super) fn abort(self: &Arc<Self>) {
         self.state().connection.abort(Instant::now());
-        self.caretaker.attend(self.clone());
+        self.call_caretaker();
     }
 
     /// Does what cannot wait for the application; gives the tick at which to do so again.
@@ -324,7 +324,16 @@ impl Shared {
 
     /// Has the caretaker come by.
     pub(super) fn call_caretaker(self: &Arc<Self>) {
-        self.caretaker.attend(self.clone());
+        if let Err(RuntimeEnded) = self.caretaker.attend(self.clone()) {
+            self.abandon();
+        }
+    }
+
+    /// The runtime has ended, and the connection with it.
+    pub(super) fn abandon(&self) {
+        self.state().abandon();
+        self.wake_others();
+        self.wake_reader();
     }
 
     /// The reading handle is gone: what still comes is thrown away.
@@ -344,10 +353,8 @@ impl Shared {
         }
         let mut state = self.state();
         state.drop_reader();
-        if state.connection.state() == Stage::Open {
-            let frame = (!state.connection.is_client()).then_some(CloseCode::GOING_AWAY.into());
-            state.connection.close(frame, Instant::now());
-        }
+        let frame = state.farewell();
+        state.connection.close(frame, Instant::now());
         self.attend_soon(&mut state);
     }
 
@@ -391,34 +398,44 @@ impl Shared {
         state.release_empty_input();
         if state.connection.queued() > 0 || state.connection.closed().is_some() {
             self.attend_soon(state);
-        } else {
-            self.expect_reader();
+        } else if let Err(RuntimeEnded) = self.expect_reader() {
+            state.abandon();
         }
     }
 
-    fn expect_reader(self: &Arc<Self>) {
+    fn expect_reader(self: &Arc<Self>) -> Result<(), RuntimeEnded> {
         // The caretaker forgets before he looks who is parked: who is not parked and finds himself
         // expected is yet to be looked for.
         let expected = self.expected.load(Ordering::Acquire);
         if !expected && !self.expected.swap(true, Ordering::AcqRel) {
-            self.caretaker.expect_reader(self.clone());
+            return self.caretaker.expect_reader(self.clone());
         }
+        Ok(())
     }
 
     /// Has the caretaker come by when this task lets go of the processor; of a connection that has
     /// ended he only lets go himself.
     fn attend_soon(self: &Arc<Self>, state: &mut State) {
         let concerns_him = !state.has_ended() || state.watched != NEVER;
-        if concerns_him && !std::mem::replace(&mut state.called, true) {
-            self.caretaker.attend(self.clone());
+        if concerns_him {
+            self.call_with(state);
+        }
+    }
+
+    /// Has the caretaker come by, unless he is on his way.
+    fn call_with(self: &Arc<Self>, state: &mut State) {
+        if !std::mem::replace(&mut state.called, true)
+            && let Err(RuntimeEnded) = self.caretaker.attend(self.clone())
+        {
+            state.abandon();
         }
     }
 
     /// Has the caretaker come by if there is a deadline before the one that he watches: of a message
     /// that has begun, say.
     fn tell_deadline(self: &Arc<Self>, state: &mut State) {
-        if self.next_tick(state) < state.watched && !std::mem::replace(&mut state.called, true) {
-            self.caretaker.attend(self.clone());
+        if self.next_tick(state) < state.watched {
+            self.call_with(state);
         }
     }
 
@@ -499,9 +516,11 @@ impl ArcWake for Shared {
             Some(reader) => {
                 reader.wake();
                 // He may not look: whoever polls a stream may have turned to something else.
-                shared.expect_reader();
+                let _ = shared.expect_reader();
             }
-            None => shared.caretaker.attend(shared.clone()),
+            // Where the runtime has ended, the connection was abandoned, or is when its handles go. To
+            // do so here would take the lock of the state, and locks of a transport that wakes.
+            None => drop(shared.caretaker.attend(shared.clone())),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The state that the handles of a connection share, and how bytes move through it.
 
+mod ending;
+
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
@@ -555,45 +557,5 @@ impl State {
             waiting.arrivals.len() >= MAX_WAITING || waiting.bytes >= MAX_WAITING_BYTES
         };
         self.waiting.as_deref().is_some_and(is_enough) || self.connection.is_oversized()
-    }
-
-    fn follow_transport(&mut self, cx: &mut Context<'_>) {
-        let Some(io) = &mut self.io else { return };
-        match self.connection.transport() {
-            Transport::Open => {}
-            Transport::HalfClose if self.half_closed => {}
-            Transport::HalfClose if self.drained && self.connection.is_heard_out() => self.close(),
-            Transport::HalfClose => {
-                // An error will show when reading.
-                self.half_closed = Pin::new(io).poll_shutdown(cx).is_ready();
-            }
-            Transport::Close => self.close(),
-        }
-    }
-
-    fn close(&mut self) {
-        // Before the peer sees the end: its place is free when it comes back.
-        self.companions = None;
-        self.io.take().into_iter().for_each(Io::close);
-        self.discard_queued();
-        self.input = BytesMut::new();
-    }
-
-    /// Whether the application may be told the end: a server's, when its Close is written; a client's,
-    /// when the server has ended the transport (RFC 6455 §7.1.1).
-    fn may_report_end(&self) -> bool {
-        self.has_ended() || (self.half_closed && !self.connection.is_client())
-    }
-
-    /// What went wrong, if anything did; once.
-    fn report_end(&mut self) -> Option<Error> {
-        if std::mem::replace(&mut self.end_reported, true) {
-            return None;
-        }
-        let failure = self.closed()?.failure?;
-        Some(match (failure, self.io_error.take()) {
-            (Failure::Lost, Some(error)) => Error::Io(error),
-            _ => Error::Failed(failure),
-        })
     }
 }

@@ -20,8 +20,10 @@ const AT_ONCE: usize = 64;
 
 /// A tick, counted from the clock's beginning.
 pub(super) type Tick = u64;
-/// The tick of those who wait for nothing.
+/// The tick of those that are not in the wheel.
 pub(super) const NEVER: Tick = u64::MAX;
+/// The tick of those that have no deadline and are in the wheel all the same: it does not come.
+pub(super) const NO_DEADLINE: Tick = NEVER - 1;
 
 /// What ticks are counted by.
 #[derive(Clone, Copy)]
@@ -36,16 +38,19 @@ impl Clock {
 
     /// The first tick at which a deadline has passed.
     pub(super) fn tick(self, deadline: Option<Instant>) -> Tick {
-        let Some(deadline) = deadline else { return NEVER };
+        let Some(deadline) = deadline else { return NO_DEADLINE };
         let ticks = (deadline - self.began).as_nanos().div_ceil(TICK.as_nanos());
-        Tick::try_from(ticks).unwrap_or(NEVER)
+        Tick::try_from(ticks).map_or(NO_DEADLINE, |tick| tick.min(NO_DEADLINE))
     }
 
     /// The tick, at or after this one, that it shares with others which are as far away.
     pub(super) fn gathered(self, tick: Tick, now: Instant) -> Tick {
+        if tick >= NO_DEADLINE {
+            return tick;
+        }
         let left = tick.saturating_sub(self.tick(Some(now)));
         let step = 1 << (left / SLACK).max(1).ilog2();
-        tick.checked_next_multiple_of(step).unwrap_or(NEVER)
+        tick.checked_next_multiple_of(step).unwrap_or(NO_DEADLINE)
     }
 
     fn time_of(self, tick: Tick) -> Option<Instant> {
@@ -100,6 +105,12 @@ impl<C: AsRef<Place>> Wheel<C> {
         }
         expired.iter().for_each(|connection| place_of(connection).set(NEVER, 0));
         expired
+    }
+
+    /// All that are here; none is any more.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Arc<C>> {
+        let all = std::mem::take(&mut self.ticks).into_values().flatten();
+        all.inspect(|connection| place_of(connection).set(NEVER, 0))
     }
 
     fn insert(&mut self, connection: Arc<C>, tick: Tick) {
@@ -173,8 +184,8 @@ mod tests {
             let told = clock.time_of(clock.tick(Some(deadline))).unwrap();
             assert!(told >= deadline && told < deadline + TICK, "{millis} ms");
         }
-        assert_eq!(clock.tick(None), NEVER);
-        assert!(clock.time_of(NEVER).is_none());
+        assert_eq!(clock.tick(None), NO_DEADLINE);
+        assert!(clock.time_of(NO_DEADLINE).is_none());
     }
 
     #[test]
@@ -191,6 +202,7 @@ mod tests {
         }
         // One that has passed, and none.
         assert_eq!(clock.gathered(3, now), 3);
+        assert_eq!(clock.gathered(NO_DEADLINE, now), NO_DEADLINE);
         assert_eq!(clock.gathered(NEVER, now), NEVER);
     }
 

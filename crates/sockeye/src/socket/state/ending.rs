@@ -1,0 +1,74 @@
+//! How a connection ends: what becomes of its transport, and what the application is told.
+
+use std::{
+    pin::Pin,
+    task::{Context, Waker},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use sockeye_proto::{CloseCode, CloseFrame, Failure, Transport};
+use tokio::io::AsyncWrite;
+
+use super::State;
+use crate::{Error, socket::io::Io};
+
+impl State {
+    pub(super) fn follow_transport(&mut self, cx: &mut Context<'_>) {
+        let Some(io) = &mut self.io else { return };
+        match self.connection.transport() {
+            Transport::Open => {}
+            Transport::HalfClose if self.half_closed => {}
+            Transport::HalfClose if self.drained && self.connection.is_heard_out() => self.close(),
+            Transport::HalfClose => {
+                // An error will show when reading.
+                self.half_closed = Pin::new(io).poll_shutdown(cx).is_ready();
+            }
+            Transport::Close => self.close(),
+        }
+    }
+
+    /// The runtime has ended. The peer is told as when the last handle is dropped, if the transport
+    /// takes it at once; then the transport ends.
+    pub(in crate::socket) fn abandon(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        let now = Instant::now();
+        self.connection.close(self.farewell(), now);
+        self.write_queued(&mut Context::from_waker(Waker::noop()));
+        self.connection.abort(now);
+        self.close();
+    }
+
+    /// The Close that is sent when no handle is left: 1001 by a server, an empty one by a client.
+    pub(in crate::socket) fn farewell(&self) -> Option<CloseFrame> {
+        (!self.connection.is_client()).then_some(CloseCode::GOING_AWAY.into())
+    }
+
+    fn close(&mut self) {
+        // Before the peer sees the end: its place is free when it comes back.
+        self.companions = None;
+        self.io.take().into_iter().for_each(Io::close);
+        self.discard_queued();
+        self.input = BytesMut::new();
+    }
+
+    /// Whether the application may be told the end: a server's, when its Close is written; a client's,
+    /// when the server has ended the transport (RFC 6455 §7.1.1).
+    pub(super) fn may_report_end(&self) -> bool {
+        self.has_ended() || (self.half_closed && !self.connection.is_client())
+    }
+
+    /// What went wrong, if anything did; once.
+    pub(super) fn report_end(&mut self) -> Option<Error> {
+        if std::mem::replace(&mut self.end_reported, true) {
+            return None;
+        }
+        let failure = self.closed()?.failure?;
+        Some(match (failure, self.io_error.take()) {
+            (Failure::Lost, Some(error)) => Error::Io(error),
+            _ => Error::Failed(failure),
+        })
+    }
+}
