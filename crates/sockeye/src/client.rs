@@ -1,10 +1,6 @@
 //! The client: from a URL to an open WebSocket.
 
-use std::{
-    io,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -22,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Address, AddressError, ConnectError, Proxy, Turns, WebSocket, random,
+    Address, AddressError, ConnectError, Proxy, Turns, WebSocket, clock, random,
     reach::Way,
     redirect::redirect,
     socket::{Agreed, Io, Shared},
@@ -371,7 +367,7 @@ impl Client {
             }
         };
         let masks = Box::new(random::mask_key);
-        let connection = Connection::client(self.config.clone(), masks, Instant::now());
+        let connection = Connection::client(self.config.clone(), masks, clock::now());
         let agreed = Agreed { subprotocol, deflate };
         let shared = Shared::new(stream, connection, input, agreed);
         let request = handshake.request().clone();

@@ -45,6 +45,7 @@ mod address;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod client;
+mod clock;
 mod connections;
 mod dial;
 mod error;

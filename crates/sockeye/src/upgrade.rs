@@ -2,7 +2,7 @@
 
 #[cfg(feature = "http2")]
 use std::time::Duration;
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{future::Future, sync::Arc};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -14,7 +14,7 @@ use sockeye_proto::{
 use tokio::net::TcpStream;
 
 use crate::{
-    AcceptError, Origins, WebSocket,
+    AcceptError, Origins, WebSocket, clock,
     origin::Page,
     socket::{Agreed, Io, Shared},
 };
@@ -260,7 +260,7 @@ impl Opening {
             }
             Err(upgraded) => (Io::boxed(TokioIo::new(upgraded)), BytesMut::new()),
         };
-        let connection = Connection::server(self.config, Instant::now());
+        let connection = Connection::server(self.config, clock::now());
         Ok(WebSocket::new(Shared::new(io, connection, input, self.agreed)))
     }
 }

@@ -1,6 +1,6 @@
 //! The client: one connection to a server, and the WebSockets on it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::{Ping, client::SendRequest, ext::Protocol};
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Client, ConnectError, Opened, WebSocket,
     client::HTTP_11,
-    random,
+    clock, random,
     socket::{Agreed, Io, Shared},
 };
 
@@ -169,7 +169,7 @@ impl Connection {
             handshake.check(Response::from_parts(head, ()))?;
         let masks = Box::new(random::mask_key);
         let connection =
-            sockeye_proto::Connection::client(client.config.clone(), masks, Instant::now());
+            sockeye_proto::Connection::client(client.config.clone(), masks, clock::now());
         let stream = Http2Stream::new(send, receive);
         let io = Io::boxed(WriteDeadline::new(stream, client.http2_write_timeout));
         let agreed = Agreed { subprotocol, deflate };

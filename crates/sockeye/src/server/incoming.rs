@@ -1,6 +1,6 @@
 //! A client that waits for its answer.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header::ORIGIN};
 use sockeye_proto::{
@@ -10,7 +10,7 @@ use sockeye_proto::{
 
 use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, pending::Pending};
 use crate::{
-    AcceptError, WebSocket,
+    AcceptError, WebSocket, clock,
     socket::{Agreed, Shared},
     upgrade::first_offered,
 };
@@ -185,7 +185,7 @@ impl Waiting {
             }
         };
         let (io, input) = pending.accept(response).await?;
-        let connection = Connection::server(config, Instant::now());
+        let connection = Connection::server(config, clock::now());
         let socket =
             WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
         settings.connections.insert_with(&socket, slot);

@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -19,6 +19,7 @@ use super::{
     shared::Shared,
     wheel::{Clock, Wheel},
 };
+use crate::clock;
 
 /// How long a reader who was told of something may stay away before the caretaker does his work.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -204,12 +205,12 @@ fn poll_expired(
     cx: &mut Context<'_>,
 ) -> Poll<Vec<Arc<Shared>>> {
     while let Some(next) = wheel.next() {
-        let next = next.min(Instant::now() + FARTHEST).into();
+        let next = next.min(clock::now() + FARTHEST).into();
         if alarm.deadline() != next {
             alarm.as_mut().reset(next);
         }
         ready!(alarm.as_mut().poll(cx));
-        let expired = wheel.take_expired(Instant::now());
+        let expired = wheel.take_expired(clock::now());
         if !expired.is_empty() {
             return Poll::Ready(expired);
         }

@@ -1,13 +1,11 @@
 //! A connection as a set of connections knows it: by a reference that does not keep it open.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Instant,
-};
+use std::sync::{Arc, Weak};
 
 use sockeye_proto::{CloseFrame, Prepared};
 
 use super::{shared::Shared, websocket::WebSocket, writer::Writer};
+use crate::clock;
 
 /// A connection that somebody else holds. Once it is gone, all that is asked of it does nothing.
 #[derive(Clone)]
@@ -61,7 +59,7 @@ impl Member {
     /// Ends the transport as soon as the runtime comes to it, without a word.
     pub(crate) fn cut(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.state().connection.abort(Instant::now());
+            shared.state().connection.abort(clock::now());
             shared.call_caretaker();
         }
     }

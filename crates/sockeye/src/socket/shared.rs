@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,7 @@ use super::{
     state::State,
     wheel::{NEVER, Place, Tick},
 };
-use crate::{Error, TrySendError};
+use crate::{Error, TrySendError, clock};
 
 /// A connection. It is itself the waker that its socket knows: whoever waits is told, and if nobody
 /// does, the caretaker.
@@ -278,7 +278,7 @@ impl Shared {
     /// Starts the closing handshake.
     pub(super) fn close(self: &Arc<Self>, frame: Option<CloseFrame>) {
         let mut state = self.state();
-        state.connection.close(frame, Instant::now());
+        state.connection.close(frame, clock::now());
         self.write_or_defer(&mut state);
         drop(state);
         // A new deadline holds.
@@ -287,7 +287,7 @@ impl Shared {
 
     /// Gives the connection up at once; what is queued is not sent.
     pub(super) fn abort(self: &Arc<Self>) {
-        self.state().connection.abort(Instant::now());
+        self.state().connection.abort(clock::now());
         self.call_caretaker();
     }
 
@@ -309,7 +309,7 @@ impl Shared {
         if news {
             self.wake_reader();
         }
-        self.caretaker.clock.gathered(tick, Instant::now())
+        self.caretaker.clock.gathered(tick, clock::now())
     }
 
     pub(super) fn add_handle(&self) {
@@ -354,7 +354,7 @@ impl Shared {
         let mut state = self.state();
         state.drop_reader();
         let frame = state.farewell();
-        state.connection.close(frame, Instant::now());
+        state.connection.close(frame, clock::now());
         self.attend_soon(&mut state);
     }
 

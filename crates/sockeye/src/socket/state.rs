@@ -26,7 +26,7 @@ use super::{
     pings::Pings,
     wheel::{NEVER, Tick},
 };
-use crate::Error;
+use crate::{Error, clock};
 
 /// How much is queued before senders wait.
 const HIGH_WATER: usize = 64 << 10;
@@ -177,7 +177,7 @@ impl State {
         }
         loop {
             if !self.input.is_empty() || !self.connection.is_at_rest() {
-                let now = Instant::now();
+                let now = clock::now();
                 if let Some(arrival) = self.next_arrival(cx, now) {
                     return Poll::Ready(Some(Ok(arrival.detached())));
                 }
@@ -211,7 +211,7 @@ impl State {
         if self.has_ended() {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         // How the next message is wanted is said when it is asked for; what nobody wants is not held.
         self.connection.receive_parts(!self.has_reader);
         loop {
@@ -233,7 +233,7 @@ impl State {
     /// The deadline has passed.
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.attend(cx);
-        let now = Instant::now();
+        let now = clock::now();
         if self.is_paused() {
             self.connection.handle_paused(now);
         }
@@ -299,7 +299,7 @@ impl State {
         let pings = self.pings.get_or_insert_with(|| Box::new(Pings::new(latency)));
         let queued = self.connection.ping(pings.next_payload());
         match queued {
-            Ok(()) => Ok(pings.sent(Instant::now())),
+            Ok(()) => Ok(pings.sent(clock::now())),
             Err(misuse) => Err(self.send_error(misuse)),
         }
     }
@@ -520,10 +520,10 @@ impl State {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.read_ended = true;
-                self.connection.handle_eof(Instant::now());
+                self.connection.handle_eof(clock::now());
             }
             Poll::Ready(Err(error)) => {
-                let now = Instant::now();
+                let now = clock::now();
                 self.read_ended = true;
                 self.io_error.get_or_insert(error);
                 self.connection.handle_eof(now);

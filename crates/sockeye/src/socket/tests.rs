@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -13,9 +13,10 @@ use sockeye_proto::{Config, Connection, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::{Agreed, Io, Shared, WebSocket};
+use crate::clock;
 
 fn open(io: Io, config: Config) -> (WebSocket, Weak<Shared>) {
-    let connection = Connection::client(config, Box::new(|| [0; 4]), Instant::now());
+    let connection = Connection::client(config, Box::new(|| [0; 4]), clock::now());
     let agreed = Agreed { subprotocol: None, deflate: None };
     let shared = Shared::new(io, connection, BytesMut::new(), agreed);
     let weak = Arc::downgrade(&shared);

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::clock;
+
 /// How long a tick is. A deadline is told by so much later at the most.
 const TICK: Duration = Duration::from_millis(10);
 /// Deadlines that are far away are gathered: each is told by this part of the time until then later at
@@ -33,7 +35,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now() }
+        Self { began: clock::now() }
     }
 
     /// The first tick at which a deadline has passed.

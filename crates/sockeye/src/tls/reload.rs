@@ -13,6 +13,7 @@ use rustls::{
 };
 
 use super::{TlsError, pem, provider};
+use crate::clock;
 
 /// How often the files are looked at, at most: when somebody connects.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ impl Reloaded {
         // Looked at before they are read: a change in between is then seen at the next check.
         let seen = [version(certificates), version(key)];
         let certified = read(certificates, key)?;
-        let current = Current { certified, seen, checked: Instant::now() };
+        let current = Current { certified, seen, checked: clock::now() };
         Ok(Self {
             certificates: certificates.to_owned(),
             key: key.to_owned(),
@@ -80,7 +81,7 @@ impl Reloaded {
 
 impl ResolvesServerCert for Reloaded {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current(Instant::now()))
+        Some(self.current(clock::now()))
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
         let path = directory.path().join("server.pem");
         std::fs::write(&path, old).unwrap();
         let reloaded = Reloaded::open(&path, &path).unwrap();
-        let mut now = Instant::now();
+        let mut now = clock::now();
         let mut served = || {
             now += CHECK_INTERVAL;
             reloaded.current(now).cert[0].to_vec()

@@ -3,7 +3,6 @@
 use std::{
     pin::Pin,
     task::{Context, Waker},
-    time::Instant,
 };
 
 use bytes::BytesMut;
@@ -11,7 +10,7 @@ use sockeye_proto::{CloseCode, CloseFrame, Failure, Transport};
 use tokio::io::AsyncWrite;
 
 use super::State;
-use crate::{Error, socket::io::Io};
+use crate::{Error, clock, socket::io::Io};
 
 impl State {
     pub(super) fn follow_transport(&mut self, cx: &mut Context<'_>) {
@@ -34,7 +33,7 @@ impl State {
         if self.has_ended() {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         self.connection.close(self.farewell(), now);
         self.write_queued(&mut Context::from_waker(Waker::noop()));
         self.connection.abort(now);
