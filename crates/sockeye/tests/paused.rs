@@ -1,5 +1,7 @@
 //! Under tokio's paused time: deadlines are told on time, and a long time passes at no cost.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+
 mod common;
 
 use std::{
@@ -10,8 +12,14 @@ use std::{
     time::Duration,
 };
 
-use common::{CLOSE, CountReads, Link, PING, PONG, Raw, client_and_raw, pair};
-use sockeye::{Client, Config};
+use common::{
+    BINARY, CLOSE, CountReads, Link, PING, PONG, Raw, client_and_raw, pair, server_and_raw,
+};
+use futures_util::{SinkExt, StreamExt};
+use sockeye::{
+    Client, CloseCode, Config, Deadline, Error, Failure, Keepalive, WebSocket,
+    reconnect::{Backoff, Down, Event, ReconnectingClient},
+};
 use tokio::{
     io::duplex,
     time::{Instant, sleep},
@@ -59,7 +67,7 @@ async fn two_ends_of_the_library_that_say_nothing_are_still_connected_after_a_da
     sleep(DAY).await;
     client.send("still here").await.unwrap();
     assert_eq!(server.recv().await.unwrap().unwrap().as_text(), Some("still here"));
-    let (closed, _) = tokio::join!(client.close(sockeye::CloseCode::NORMAL, ""), server.recv());
+    let (closed, _) = tokio::join!(client.close(CloseCode::NORMAL, ""), server.recv());
     assert!(closed.unwrap().is_clean());
 }
 
@@ -80,8 +88,153 @@ async fn a_round_trip_is_measured_in_the_time_that_is_paused() {
 async fn a_close_that_nobody_answers_ends_after_the_time_for_it() {
     let (mut client, mut raw) = client_and_raw(Link::Memory, Config::default()).await;
     let begun = Instant::now();
-    client.close(sockeye::CloseCode::NORMAL, "").await.unwrap();
+    client.close(CloseCode::NORMAL, "").await.unwrap();
     let timeout = Config::default().close_timeout;
     assert!((timeout..=latest(timeout)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert_eq!(raw.expect_frame().await.0, CLOSE);
+}
+
+/// A peer that answers nothing is given up after two seconds.
+fn impatient() -> Config {
+    let second = Duration::from_secs(1);
+    Config::default().keepalive(Keepalive { interval: second, timeout: second })
+}
+
+/// How long an impatient end waits for a peer that is dead: each of both waits may end a tick late.
+fn assert_two_seconds(begun: Instant) {
+    let (time, ticks) = (Duration::from_secs(2), 2 * Duration::from_millis(32));
+    assert!((time..=time + ticks).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+const DEAD: Failure = Failure::Deadline(Deadline::Keepalive);
+
+/// By what one finds out that the connection has failed.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Receiving,
+    Streaming,
+    Flushing,
+    Sending,
+    Pinging,
+    Closing,
+}
+
+async fn learn(by: By, socket: WebSocket) -> Option<Error> {
+    let (mut reader, mut writer) = socket.split();
+    match by {
+        By::Receiving => reader.recv().await?.err(),
+        By::Streaming => reader.next().await?.err(),
+        By::Flushing => {
+            writer.feed(vec![0; 60 << 10].into()).await.unwrap();
+            SinkExt::<sockeye::Message>::flush(&mut writer).await.err()
+        }
+        By::Sending => loop {
+            // The peer takes nothing: the second one waits for room.
+            if let Err(error) = writer.send(vec![0; 100 << 10]).await {
+                break Some(error);
+            }
+        },
+        By::Pinging => writer.ping().await.err(),
+        By::Closing => {
+            // It has failed by the time that the peer would have to answer.
+            sleep(Duration::from_millis(2050)).await;
+            writer.close(CloseCode::NORMAL, "").await.unwrap().failure.map(Error::Failed)
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_peer_is_told_when_it_is_found_dead_however_one_waits() {
+    for by in [By::Receiving, By::Streaming, By::Flushing, By::Sending, By::Pinging, By::Closing] {
+        for is_client in [true, false] {
+            let (socket, raw) = match is_client {
+                true => client_and_raw(Link::Memory, impatient()).await,
+                false => server_and_raw(Link::Memory, impatient()).await,
+            };
+            let begun = Instant::now();
+            let error = learn(by, socket).await;
+            assert!(matches!(error, Some(Error::Failed(DEAD))), "{by:?}: {error:?}");
+            assert_two_seconds(begun);
+            drop(raw);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_end_is_told_at_once_and_the_peer_gets_close_and_the_time_for_it() {
+    let (mut client, mut raw) = client_and_raw(Link::Memory, impatient()).await;
+    let error = client.recv().await;
+    assert!(matches!(error, Some(Err(Error::Failed(DEAD)))), "{error:?}");
+    let begun = Instant::now();
+    assert!(client.recv().await.is_none());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    drop(client);
+    assert_eq!(raw.expect_frame().await.0, PING);
+    let (first, payload) = raw.expect_frame().await;
+    assert_eq!((first, &payload[..2]), (CLOSE, &1011_u16.to_be_bytes()[..]));
+    // It neither answers nor ends the transport; what it still sends is taken in for so long.
+    let timeout = Config::default().close_timeout;
+    while begun.elapsed() < timeout - Duration::from_millis(200) {
+        raw.send(BINARY, b"late").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let end = tokio::io::AsyncWriteExt::write_all(&mut raw.stream, b"too late").await;
+    assert!(end.is_err(), "the transport is not closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_violation_is_told_at_once_though_the_peer_does_not_end_the_transport() {
+    for is_client in [true, false] {
+        let (mut socket, mut raw) = match is_client {
+            true => client_and_raw(Link::Memory, Config::default()).await,
+            false => server_and_raw(Link::Memory, Config::default()).await,
+        };
+        // The peer takes nothing either: not even our Close gets through.
+        socket.send(vec![0; 100 << 10]).await.unwrap();
+        raw.send(0xF1, b"").await;
+        let begun = Instant::now();
+        let error = socket.recv().await;
+        assert!(matches!(error, Some(Err(Error::Failed(Failure::Violation(_))))), "{error:?}");
+        assert!(socket.recv().await.is_none());
+        assert!(!socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reconnects_turns_to_the_next_connection_when_the_peer_is_found_dead() {
+    let peers = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let accepted = peers.clone();
+    let mut client = ReconnectingClient::new(move || {
+        let accepted = accepted.clone();
+        async move {
+            let (client, raw) = client_and_raw(Link::Memory, impatient()).await;
+            accepted.lock().unwrap().push(raw);
+            Ok(client)
+        }
+    })
+    .backoff(Backoff::default());
+    while !matches!(client.next_event().await, Some(Event::Open)) {}
+    let begun = Instant::now();
+    let down = client.next_event().await;
+    let Some(Event::Down(Down::Closed(closed))) = down else { panic!("{down:?}") };
+    assert_eq!(closed.failure, Some(DEAD));
+    assert_two_seconds(begun);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_close_of_a_client_waits_until_the_server_has_ended_the_transport() {
+    let (mut client, mut raw) = client_and_raw(Link::Memory, Config::default()).await;
+    let begun = Instant::now();
+    let peer = async {
+        let (first, payload) = raw.expect_frame().await;
+        sleep(Duration::from_secs(2)).await;
+        raw.send(first, &payload).await;
+        sleep(Duration::from_secs(2)).await;
+        drop(raw);
+    };
+    let (closed, ()) = tokio::join!(client.close(CloseCode::NORMAL, ""), peer);
+    assert!(closed.unwrap().is_clean());
+    assert_eq!(begun.elapsed().as_secs(), 4);
 }

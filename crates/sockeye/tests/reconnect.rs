@@ -46,7 +46,7 @@ fn client(acts: impl IntoIterator<Item = Act>) -> ReconnectingClient {
             }
             let (near, far) = duplex(1 << 10);
             tokio::spawn(play(act, far));
-            // Its deadlines are of the system's clock, which does not pause.
+            // The server answers no pings.
             let config = Config::default().keepalive(None);
             Ok(Client::new("ws://localhost/")?.config(config).open_over(near).await?.socket)
         }

@@ -205,9 +205,9 @@ fn a_runtime_that_ends_in_the_background_of_another_frees_its_connections() {
     peers.see_the_end();
     drop(outer);
     // The inner one ends in its own time, when nobody waits for it.
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while descriptors() != before {
-        assert!(std::time::Instant::now() < deadline, "{} descriptors", descriptors());
+        assert!(tokio::time::Instant::now() < deadline, "{} descriptors", descriptors());
         thread::yield_now();
     }
 }

@@ -4,11 +4,7 @@
 
 mod http;
 
-use std::{
-    future::pending,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{future::pending, net::SocketAddr, time::Duration};
 
 use ::http::{HeaderName, HeaderValue, StatusCode};
 use sockeye::{
@@ -20,6 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
 use crate::http::{HANDSHAKE, assert_refuses_all, exchange, exchange_on, read_answer, read_head};

@@ -5,10 +5,7 @@
 
 mod certificates;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use certificates::{Authority, Identity};
 use rustls::{
@@ -25,6 +22,7 @@ use sockeye::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 
 /// An echo server; gives its port.

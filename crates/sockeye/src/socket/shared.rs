@@ -124,9 +124,9 @@ impl Shared {
                 self.leave(&mut state);
             }
         }
-        let ended = state.has_ended();
+        let over = state.is_over();
         drop(state);
-        if ended {
+        if over {
             self.wake_others();
         }
         result
@@ -150,12 +150,12 @@ impl Shared {
         self.poll_until(cx, written)
     }
 
-    /// Ready when the transport is closed or, on a server, when all that is left is to see the client
-    /// close it.
+    /// Ready when the connection has failed or the transport is closed or, on a server, when all that
+    /// is left is to see the client close it.
     pub(super) fn poll_end(self: &Arc<Self>, cx: &Context<'_>) -> Poll<()> {
         let over = |state: &State| {
             let told = !state.connection.is_client() && state.connection.queued() == 0;
-            (state.has_ended() || (told && state.closed().is_some())).then_some(())
+            (state.is_over() || (told && state.closed().is_some())).then_some(())
         };
         self.poll_until(cx, over)
     }
@@ -492,8 +492,9 @@ impl Shared {
 
 /// Whether all that was queued is written, once that is known.
 fn written(state: &State) -> Option<Result<(), Error>> {
-    let is_over = state.queued() == 0 || state.has_ended();
-    is_over.then(|| match state.discarded {
+    let unwritten = state.discarded || (state.queued() > 0 && state.has_failed());
+    let is_known = state.queued() == 0 || state.has_ended() || unwritten;
+    is_known.then(|| match unwritten {
         false => Ok(()),
         true => Err(state.send_error(Misuse::Closing)),
     })

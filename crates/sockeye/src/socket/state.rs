@@ -258,7 +258,7 @@ impl State {
 
     /// The same for what may stand between the fragments of a message: pings, and the fragments.
     pub(super) fn has_room_between(&self) -> bool {
-        self.connection.queued() < HIGH_WATER || self.has_ended()
+        self.connection.queued() < HIGH_WATER || self.connection.state() == Stage::Closed
     }
 
     /// How many bytes are queued and not written yet.

@@ -53,10 +53,22 @@ impl State {
         self.input = BytesMut::new();
     }
 
-    /// Whether the application may be told the end: a server's, when its Close is written; a client's,
-    /// when the server has ended the transport (RFC 6455 §7.1.1).
+    /// Whether the application may be told the end. Of a failure at once: the transport is ended in the
+    /// background. Of a clean close a server's is told when its Close is written; a client's, when the
+    /// server has ended the transport (RFC 6455 §7.1.1).
     pub(super) fn may_report_end(&self) -> bool {
-        self.has_ended() || (self.half_closed && !self.connection.is_client())
+        self.is_over() || (self.half_closed && !self.connection.is_client())
+    }
+
+    /// Whether the transport is closed, or the connection has failed: all that is left is to end the
+    /// transport, and nobody waits for that.
+    pub(in crate::socket) fn is_over(&self) -> bool {
+        self.has_ended() || self.has_failed()
+    }
+
+    /// Whether the connection has failed; its transport may still have to be ended.
+    pub(in crate::socket) fn has_failed(&self) -> bool {
+        self.closed().is_some_and(|closed| closed.failure.is_some())
     }
 
     /// What went wrong, if anything did; once.
