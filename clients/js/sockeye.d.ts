@@ -129,8 +129,14 @@ export class Sockeye extends EventTarget {
     channel: string,
     options?: { after?: Position | string; limit?: number; signal?: AbortSignal },
   ): Promise<Page<Data>>;
-  /** Who listens to a channel, on any transport. */
-  presence(channel: string, options?: { signal?: AbortSignal }): Promise<{ count: number; members: Member[] }>;
+  /**
+   * Who listens to a channel, on any transport: the first `limit` (1000) members whose ids come after `after`. `next` is the
+   * `after` of the next page, if there is one.
+   */
+  presence(
+    channel: string,
+    options?: { after?: string; limit?: number; signal?: AbortSignal },
+  ): Promise<{ count: number; members: Member[]; next?: string }>;
   /** Connects now, if it was waiting to. */
   retry(): void;
   /** Ends every subscription and the connection. */

@@ -444,6 +444,7 @@ if (!channel) return;
 const { join, leave, gap } = item;
 if (join || leave) return this.#r({ channel: name, join, leave });
 const [prev, at] = [channel.at, gap ? gap.next : item.at];
+if (!at) return;
 if (prev && !isPast(at, prev) && gap?.after !== prev) return;
 channel.at = at;
 this.#r({ channel: name, prev: prev ?? at, ...(gap ? { gap } : { message: item }) });
@@ -698,8 +699,8 @@ async read(channel, { after, limit = 1000, signal } = {}) {
 const { messages, ...page } = await this.#q.page(channel, { after, limit }, { signal });
 return { ...page, messages: messages.map((message) => opened(channel, message)) };
 }
-async presence(channel, { signal } = {}) {
-return (await this.#q.fetch(`c/${channel}/presence`, { signal })).json();
+async presence(channel, { after, limit = 1000, signal } = {}) {
+return (await this.#q.fetch(`c/${channel}/presence`, { query: { after, limit }, signal })).json();
 }
 retry() {
 if (this.#ay) this.#ay.wake();

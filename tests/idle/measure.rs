@@ -7,6 +7,7 @@
 
 mod echo;
 mod pings;
+mod presence;
 mod subscribers;
 
 use std::io::{self, Write as _};
@@ -23,7 +24,7 @@ const WARM_UP: usize = 100;
 /// What can be asked for by name, and what measures it.
 type Case = (&'static str, fn(usize) -> Vec<Figure>);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("echo", echo::plain),
     ("deflate", echo::deflate),
     ("ws", |connections| subscribers::measure(Way::WebSocket, connections)),
@@ -31,6 +32,7 @@ const CASES: [Case; 7] = [
     ("sse", |connections| subscribers::measure(Way::Events, connections)),
     ("longpoll", |connections| subscribers::measure(Way::LongPoll, connections)),
     ("pings", pings::measure),
+    ("who", presence::measure),
 ];
 
 /// One line of the result.

@@ -9,7 +9,7 @@ use crate::shell;
 #[derive(Args)]
 pub(crate) struct Options {
     /// What to measure; all of it when nothing is named
-    #[arg(value_name = "CASE", value_parser = ["echo", "deflate", "ws", "v1", "sse", "longpoll", "pings"])]
+    #[arg(value_name = "CASE", value_parser = ["echo", "deflate", "ws", "v1", "sse", "longpoll", "pings", "who"])]
     cases: Vec<String>,
     /// How many connections to open; each takes a file descriptor at both ends
     #[arg(long, default_value_t = 10_000)]

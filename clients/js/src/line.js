@@ -116,6 +116,8 @@ export class Line {
     const { join, leave, gap } = item;
     if (join || leave) return this.#tell({ channel: name, join, leave });
     const [prev, at] = [channel.at, gap ? gap.next : item.at];
+    // A frame of another kind, such as the members after more changes than could be told.
+    if (!at) return;
     if (prev && !isPast(at, prev) && gap?.after !== prev) return;
     channel.at = at;
     this.#tell({ channel: name, prev: prev ?? at, ...(gap ? { gap } : { message: item }) });

@@ -70,9 +70,9 @@ export class Sockeye extends EventTarget {
     return { ...page, messages: messages.map((message) => opened(channel, message)) };
   }
 
-  /** Who listens: `{ count, members }`. */
-  async presence(channel, { signal } = {}) {
-    return (await this.#http.fetch(`c/${channel}/presence`, { signal })).json();
+  /** Who listens: `{ count, members, next? }`, the members in pages; the next page is `after: next`. */
+  async presence(channel, { after, limit = 1000, signal } = {}) {
+    return (await this.#http.fetch(`c/${channel}/presence`, { query: { after, limit }, signal })).json();
   }
 
   /** Connects now, if it was waiting to. */

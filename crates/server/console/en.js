@@ -93,6 +93,7 @@ export const en = {
   badHex: 'Bytes are written as pairs of hexadecimal digits.',
   presenceTitle: 'Who is listening',
   listeners: (count) => (count === 1 ? '1 listener' : `${number(count)} listeners`),
+  more: (count) => `and ${number(count)} more`,
   others: (count) => (count === 1 ? '1 without a name' : `${number(count)} without a name`),
   presenceForbidden: 'The token does not allow to see it.',
   forgetTitle: 'Delete the history',

@@ -10,6 +10,7 @@ import { words } from './words.js';
 const KEEP = 500;
 const SHORT = 160;
 const PRESENCE_EVERY_MS = 5_000;
+const MEMBERS = 100;
 
 export class Inspector {
   #parts;
@@ -119,12 +120,14 @@ export class Inspector {
     const { listeners, members } = this.#parts;
     const channel = this.#channel;
     try {
-      const presence = await sockeye.presence(channel);
+      const presence = await sockeye.presence(channel, { limit: MEMBERS });
       if (channel !== this.#channel) return;
       listeners.textContent = words.listeners(presence.count);
       const names = presence.members.map(({ id }) => element('li', '', id));
       const others = presence.count - presence.members.length;
-      if (others > 0) names.push(element('li', 'others', words.others(others)));
+      // Beyond the first page nobody knows how many of the others have a name.
+      const text = presence.next === undefined ? words.others : words.more;
+      if (others > 0) names.push(element('li', 'others', text(others)));
       members.replaceChildren(...names);
     } catch (problem) {
       if (problem.code === 'forbidden') listeners.textContent = words.presenceForbidden;

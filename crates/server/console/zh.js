@@ -92,6 +92,7 @@ export const zh = {
   badHex: '字节请用成对的十六进制数字书写。',
   presenceTitle: '谁在收听',
   listeners: (count) => `${number(count)} 个收听者`,
+  more: (count) => `还有 ${number(count)} 个`,
   others: (count) => `${number(count)} 个没有名字`,
   presenceForbidden: '令牌不允许查看。',
   forgetTitle: '删除历史',

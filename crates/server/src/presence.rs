@@ -12,16 +12,20 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{Method, StatusCode};
-use serde_json::json;
-use sockeye_hub::{ChannelName, Member, Presence};
+use sockeye_hub::{ChannelName, Hub, Member, Presence};
 
 use crate::auth::{Caller, Right};
 use crate::channel;
+use crate::message::quoted;
 use crate::peer::Peer;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
+use crate::query;
 use crate::router::App;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// Bytes of JSON in one page at most, but for a member that is larger by itself.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// For how long one who polls is there at least.
 const STAY_AT_LEAST: Duration = Duration::from_mins(1);
@@ -36,23 +40,59 @@ pub(crate) async fn answer(
     match *request.method() {
         Method::GET | Method::HEAD => {
             Caller::of(&request).may(Right::Presence, &channel)?;
-            let presence = json(&app.hub.presence(&channel));
-            Ok(([(CONTENT_TYPE, "application/json")], presence).into_response())
+            let limit = query::limit(request.uri())?;
+            let after = query::parameter(request.uri(), "after")?;
+            let page = page(&app.hub, &channel, after.as_deref(), limit)?;
+            let headers = [(CONTENT_TYPE, "application/json")];
+            Ok((headers, format!("{{{page}}}")).into_response())
         }
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
         _ => Err(Problem::method_not_allowed(METHODS)),
     }
 }
 
-/// `{"count":2,"members":[{"id":"ann","since":…}]}`.
-pub(crate) fn json(presence: &Presence) -> String {
-    let members: Vec<_> = presence.members.iter().map(member_json).collect();
-    json!({"count": presence.count, "members": members}).to_string()
+/// The members of a channel after one of them: what [`page_json`] gives.
+pub(crate) fn page(
+    hub: &Hub,
+    channel: &ChannelName,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<String, Problem> {
+    let max = Hub::MAX_ID_LEN;
+    if after.is_some_and(|id| id.len() > max) {
+        let detail = format_args!("`after` is the id of a member, of at most {max} bytes.");
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    Ok(page_json(&hub.presence_page(channel, after, limit)))
+}
+
+/// `"count":2,"members":[{"id":"ann","since":…}]`, and with `,"next":"ann"` the id to go on after
+/// if there are more members than these.
+pub(crate) fn page_json(presence: &Presence) -> String {
+    let mut json = format!("\"count\":{},\"members\":[", presence.count);
+    let (mut last, mut next) = (None, presence.next.as_deref());
+    for member in &presence.members {
+        let told = member_json(member);
+        if last.is_some() && json.len() + told.len() > PAGE_BYTES {
+            next = last;
+            break;
+        }
+        if last.is_some() {
+            json.push(',');
+        }
+        json.push_str(&told);
+        last = Some(&*member.id);
+    }
+    json.push(']');
+    if let Some(next) = next {
+        json.push_str(&format!(",\"next\":{}", quoted(next)));
+    }
+    json
 }
 
 /// `{"id":"ann","since":…}`.
-pub(crate) fn member_json(member: &Member) -> serde_json::Value {
-    json!({"id": *member.id, "since": member.since})
+pub(crate) fn member_json(member: &Member) -> String {
+    format!("{{\"id\":{},\"since\":{}}}", quoted(&member.id), member.since)
 }
 
 /// Enters one who polls and waits for so long into the channel's presence, until he should have

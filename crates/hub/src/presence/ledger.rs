@@ -7,7 +7,7 @@ use crate::{ChannelName, Options};
 /// What a channel is charged for as long as somebody is present on it, beside its name, and what
 /// each of those is charged for, beside his id or key; in bytes.
 const ROOM_OVERHEAD: u64 = 256;
-const MEMBER_OVERHEAD: u64 = 128;
+const MEMBER_OVERHEAD: u64 = 160;
 
 /// The account of all rooms.
 #[derive(Debug)]

@@ -42,6 +42,8 @@ pub struct Presence {
     pub count: u64,
     /// Those with an id, in the order of their ids.
     pub members: Vec<Member>,
+    /// The id after which the [next page](Hub::presence_page) begins, if there is one.
+    pub next: Option<Arc<str>>,
 }
 
 /// One who listens and has an id. Cloning is cheap.
@@ -86,14 +88,29 @@ impl Hub {
     /// counted.
     ///
     /// Who has not come again in time is gone for everybody who asks from then on; those who
-    /// [`watch`](Self::watch) are told by the next [`sweep`](Self::sweep).
+    /// [`watch`](Self::watch) are told then, or by the next [`sweep`](Self::sweep).
     pub fn renew(&self, channel: &ChannelName, key: &str, id: Option<&str>, ttl: Duration) {
         self.rooms().renew(channel, key, id, ttl);
     }
 
-    /// Who listens to the channel.
+    /// Who listens to the channel: all members, at a cost that grows with them.
     pub fn presence(&self, channel: &ChannelName) -> Presence {
-        self.rooms().presence(channel)
+        self.presence_page(channel, None, usize::MAX)
+    }
+
+    /// Who listens to the channel: `limit` members at most, the first whose ids come after
+    /// `after`.
+    ///
+    /// It costs as much as the page is long, however many members there are. Page by page, every
+    /// member is told once who was there all the while; those who come and go meanwhile may be
+    /// told or not.
+    pub fn presence_page(
+        &self,
+        channel: &ChannelName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Presence {
+        self.rooms().page(channel, after, limit)
     }
 
     /// Tells who joins and leaves the channel from now on. To watch is not to be present.

@@ -1,7 +1,10 @@
 //! Who is present on one channel. No lock, no clock and no waiting here:
 //! [`Rooms`](super::Rooms) adds those.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::mem;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +19,11 @@ pub(super) struct Room {
     /// Connections without an id.
     nameless: u64,
     /// Those without an id who poll, by their keys.
-    pollers: BTreeMap<Box<str>, Renewal>,
+    pollers: BTreeMap<Arc<str>, Renewal>,
+    /// Every renewal once, by a time before which it does not end.
+    renewals: BinaryHeap<Reverse<(u64, Renewed)>>,
+    /// The time of the last look at the clock.
+    now: u64,
     /// What those who watch are told.
     pub(super) changes: Option<Changes>,
 }
@@ -27,6 +34,13 @@ struct Stay {
     since: u64,
     leases: usize,
     renewal: Option<Renewal>,
+}
+
+/// Whose renewal it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Renewed {
+    Member(Arc<str>),
+    Poller(Arc<str>),
 }
 
 /// When one who polls came last, and for how long that is good; in milliseconds.
@@ -60,14 +74,14 @@ impl Room {
     }
 
     /// Undoes one [`join`](Self::join), which gave `id`.
-    pub(super) fn leave(&mut self, id: Option<&str>, now: u64, ledger: &Ledger) {
+    pub(super) fn leave(&mut self, id: Option<&str>, ledger: &Ledger) {
         let Some(id) = id else {
             self.nameless -= 1;
             return;
         };
         if let Some(stay) = self.members.get_mut(id) {
             stay.leases -= 1;
-            self.dismiss_if_gone(id, now, ledger);
+            self.dismiss_if_gone(id, ledger);
         }
     }
 
@@ -82,20 +96,26 @@ impl Room {
     ) {
         let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let renewal = Renewal { at: now, ttl };
-        if let Some((_, stay)) = id.and_then(|id| self.member(id, now, ledger)) {
+        if let Some((id, stay)) = id.and_then(|id| self.member(id, now, ledger)) {
             // A short poll does not cut short what a long one was promised.
-            stay.renewal = Some(stay.renewal.map_or(renewal, |before| before.or(renewal)));
+            match &mut stay.renewal {
+                Some(before) => *before = before.or(renewal),
+                none => {
+                    *none = Some(renewal);
+                    self.renewals.push(Reverse((renewal.end(), Renewed::Member(id))));
+                }
+            }
         } else if let Some(before) = self.pollers.get_mut(key) {
             *before = before.or(renewal);
         } else if self.is_open(key, ledger) && ledger.admit(key) {
-            self.pollers.insert(key.into(), renewal);
+            let key: Arc<str> = key.into();
+            self.pollers.insert(Arc::clone(&key), renewal);
+            self.renewals.push(Reverse((renewal.end(), Renewed::Poller(key))));
         }
     }
 
     /// The member of that id, who joins now if he was not there. `None` if there is no room.
     fn member(&mut self, id: &str, now: u64, ledger: &Ledger) -> Option<(Arc<str>, &mut Stay)> {
-        // One whose time is over has left, even if nobody has looked since.
-        self.dismiss_if_gone(id, now, ledger);
         if !self.members.contains_key(id) {
             if !self.is_open(id, ledger) || !ledger.admit(id) {
                 return None;
@@ -117,28 +137,53 @@ impl Room {
         name.len() <= Hub::MAX_ID_LEN && remembered < ledger.max_members
     }
 
-    /// Lets those go who have not polled again in time.
+    /// Ends the renewals whose time is over, and with them the presence of those who have nothing
+    /// else. Everything else here relies on this having been done at the current time.
+    ///
+    /// It looks at those that are due alone, unless the clock was set back.
     pub(super) fn expire(&mut self, now: u64, ledger: &Ledger) {
-        self.pollers.retain(|key, renewal| {
-            let stays = renewal.holds(now);
-            if !stays {
-                ledger.dismiss(key);
+        let was_set_back = now < self.now;
+        self.now = now;
+        if was_set_back {
+            // Any of them may be over now, or end sooner than was known.
+            for Reverse((_, renewed)) in mem::take(&mut self.renewals) {
+                self.check(renewed, ledger);
             }
-            stays
-        });
-        let gone: Vec<Arc<str>> = self
-            .members
-            .iter()
-            .filter(|(_, stay)| stay.is_over(now))
-            .map(|(id, _)| Arc::clone(id))
-            .collect();
-        for id in gone {
-            self.dismiss_if_gone(&id, now, ledger);
+        }
+        while self.renewals.peek().is_some_and(|Reverse((end, _))| *end <= now) {
+            if let Some(Reverse((_, renewed))) = self.renewals.pop() {
+                self.check(renewed, ledger);
+            }
         }
     }
 
-    fn dismiss_if_gone(&mut self, id: &str, now: u64, ledger: &Ledger) {
-        if self.members.get(id).is_some_and(|stay| stay.is_over(now))
+    /// Ends this renewal, or puts it back in its place if it goes on.
+    fn check(&mut self, renewed: Renewed, ledger: &Ledger) {
+        let now = self.now;
+        let renewal = match &renewed {
+            Renewed::Member(id) => self.members.get(id).and_then(|stay| stay.renewal),
+            Renewed::Poller(key) => self.pollers.get(key).copied(),
+        };
+        if let Some(renewal) = renewal.filter(|renewal| renewal.holds(now)) {
+            self.renewals.push(Reverse((renewal.end(), renewed)));
+            return;
+        }
+        match renewed {
+            Renewed::Member(id) => {
+                if let Some(stay) = self.members.get_mut(&id) {
+                    stay.renewal = None;
+                }
+                self.dismiss_if_gone(&id, ledger);
+            }
+            Renewed::Poller(key) => {
+                self.pollers.remove(&key);
+                ledger.dismiss(&key);
+            }
+        }
+    }
+
+    fn dismiss_if_gone(&mut self, id: &str, ledger: &Ledger) {
+        if self.members.get(id).is_some_and(|stay| stay.leases == 0 && stay.renewal.is_none())
             && let Some((id, Stay { since, .. })) = self.members.remove_entry(id)
         {
             ledger.dismiss(&id);
@@ -152,18 +197,16 @@ impl Room {
         }
     }
 
-    pub(super) fn presence(&self) -> Presence {
+    /// The first `limit` members after that id, and how many there are in all.
+    pub(super) fn page(&self, after: Option<&str>, limit: usize) -> Presence {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.members.range::<str, _>((start, Bound::Unbounded));
         let member =
             |(id, stay): (&Arc<str>, &Stay)| Member { id: Arc::clone(id), since: stay.since };
-        let members: Vec<Member> = self.members.iter().map(member).collect();
-        let count = (members.len() + self.pollers.len()) as u64 + self.nameless;
-        Presence { count, members }
-    }
-}
-
-impl Stay {
-    fn is_over(&self, now: u64) -> bool {
-        self.leases == 0 && !self.renewal.is_some_and(|renewal| renewal.holds(now))
+        let members: Vec<Member> = rest.by_ref().take(limit).map(member).collect();
+        let next = rest.next().and(members.last()).map(|last| Arc::clone(&last.id));
+        let count = (self.members.len() + self.pollers.len()) as u64 + self.nameless;
+        Presence { count, members, next }
     }
 }
 
@@ -174,10 +217,14 @@ impl Renewal {
         self.at.abs_diff(now) < self.ttl
     }
 
+    /// When it is over, as long as the clock is not set back.
+    fn end(self) -> u64 {
+        self.at.saturating_add(self.ttl)
+    }
+
     /// The one that is good for longer.
     fn or(self, later: Self) -> Self {
-        let holds_longer = self.holds(later.at)
-            && self.at.saturating_add(self.ttl) > later.at.saturating_add(later.ttl);
+        let holds_longer = self.holds(later.at) && self.end() > later.end();
         if holds_longer { self } else { later }
     }
 }

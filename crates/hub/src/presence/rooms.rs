@@ -38,18 +38,20 @@ impl Rooms {
     }
 
     pub(super) fn leave(&self, channel: &ChannelName, id: Option<&str>) {
-        self.enter(channel, |room, now| room.leave(id, now, &self.ledger));
+        self.enter(channel, |room, _| room.leave(id, &self.ledger));
     }
 
     pub(super) fn renew(&self, channel: &ChannelName, key: &str, id: Option<&str>, ttl: Duration) {
         self.enter(channel, |room, now| room.renew(key, id, ttl, now, &self.ledger));
     }
 
-    pub(super) fn presence(&self, channel: &ChannelName) -> Presence {
-        self.enter(channel, |room, now| {
-            room.expire(now, &self.ledger);
-            room.presence()
-        })
+    pub(super) fn page(
+        &self,
+        channel: &ChannelName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Presence {
+        self.enter(channel, |room, _| room.page(after, limit))
     }
 
     /// Lets those go who have not polled again in time, in every room.
@@ -76,8 +78,8 @@ impl Rooms {
         self.ledger.bytes()
     }
 
-    /// Does something in the channel's room at this time. The room is there as long as somebody
-    /// is in it or watches.
+    /// Does something in the channel's room at this time, when those have left it whose time is
+    /// over. The room is there as long as somebody is in it or watches.
     pub(super) fn enter<T>(
         &self,
         channel: &ChannelName,
@@ -89,6 +91,7 @@ impl Rooms {
             self.ledger.open(channel);
             Room::default()
         });
+        room.expire(now, &self.ledger);
         let outcome = act(room, now);
         if room.is_deserted() {
             shard.remove(channel);

@@ -11,6 +11,9 @@ use crate::{ChannelName, Hub};
 /// Changes kept for those who watch. Who falls behind by more is told the state instead.
 const KEPT: usize = 256;
 
+/// Members in [`Change::Anew`] at most.
+const ANEW: usize = 100;
+
 /// What one who watches is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -19,7 +22,8 @@ pub enum Change {
     /// A member has left: its last connection is gone, and it does not poll any more.
     Leave(Member),
     /// There were more changes than are kept for one who does not listen: this is what they came
-    /// to. What was known before does not count any more.
+    /// to, the first 100 members of it. What was known before does not count any more; where there
+    /// are [more](Presence::next), [`Hub::presence_page`] gives them.
     Anew(Presence),
 }
 
@@ -97,7 +101,7 @@ impl Watch {
             let changes = room.changes.as_ref()?;
             match changes.at(self.next) {
                 Ok(change) => change.map(|change| (change.clone(), self.next + 1)),
-                Err(()) => Some((Change::Anew(room.presence()), changes.count)),
+                Err(()) => Some((Change::Anew(room.page(None, ANEW)), changes.count)),
             }
         })?;
         self.next = next;

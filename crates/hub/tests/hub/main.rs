@@ -13,6 +13,7 @@ mod memory;
 mod model;
 mod policies;
 mod presence;
+mod presence_model;
 mod readers;
 mod recovery;
 mod restart;

@@ -12,7 +12,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 impl Rig {
     /// How many are there, and the ids of those who have one.
     fn present(&self, channel: &ChannelName) -> (u64, Vec<String>) {
-        let Presence { count, members } = self.hub.presence(channel);
+        let Presence { count, members, .. } = self.hub.presence(channel);
         (count, members.into_iter().map(|member| member.id.to_string()).collect())
     }
 
@@ -42,7 +42,7 @@ fn who_holds_a_lease_is_there_until_it_is_dropped() {
     let bob = rig.hub.join(&chat, Some("bob"));
     let nameless = rig.hub.join(&chat, None);
     let members = vec![member("ann", since), member("bob", since + 5)];
-    assert_eq!(rig.hub.presence(&chat), Presence { count: 3, members });
+    assert_eq!(rig.hub.presence(&chat), Presence { count: 3, members, next: None });
     assert_eq!(rig.present(&name("news")), (0, vec![]), "channels have their own");
 
     drop((ann, nameless));
@@ -211,7 +211,7 @@ fn an_id_that_is_too_long_is_only_counted() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let _longest = rig.hub.join(&chat, Some(&"x".repeat(Hub::MAX_ID_LEN)));
     let _too_long = rig.hub.join(&chat, Some(&"x".repeat(Hub::MAX_ID_LEN + 1)));
-    let Presence { count, members } = rig.hub.presence(&chat);
+    let Presence { count, members, .. } = rig.hub.presence(&chat);
     assert_eq!((count, members.len()), (2, 1));
 }
 
@@ -248,4 +248,80 @@ fn presence_of_a_crowd_on_many_threads_adds_up() {
     });
     assert_eq!(hub.presence(&chat), Presence::default());
     assert_eq!(hub.figures().presence_bytes, 0);
+}
+
+/// All members, page by page; `meanwhile` happens between every two pages.
+fn paged(
+    hub: &Hub,
+    channel: &ChannelName,
+    limit: usize,
+    mut meanwhile: impl FnMut(),
+) -> Vec<String> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let Presence { members, next, .. } = hub.presence_page(channel, after.as_deref(), limit);
+        assert!(members.len() <= limit);
+        assert_eq!(next.is_some(), next.as_ref() == members.last().map(|last| &last.id));
+        ids.extend(members.iter().map(|member| member.id.to_string()));
+        after = next;
+        if after.is_none() {
+            return ids;
+        }
+        meanwhile();
+    }
+}
+
+#[test]
+fn pages_together_are_the_whole_whatever_their_size() {
+    let (rig, chat) = (Rig::keeping(1), name("chat"));
+    let _leases: Vec<_> = (0..25).map(|n| rig.hub.join(&chat, Some(&format!("{n}")))).collect();
+    let whole = rig.present(&chat).1;
+    assert_eq!(whole.len(), 25);
+    for limit in [1, 5, 24, 25, 26, 1000] {
+        assert_eq!(paged(&rig.hub, &chat, limit, || {}), whole, "{limit}");
+    }
+    assert_eq!(
+        rig.hub.presence_page(&chat, Some("9"), 10),
+        Presence { count: 25, ..Presence::default() }
+    );
+    let between = rig.hub.presence_page(&chat, Some("10a"), 1);
+    assert_eq!((&*between.members[0].id, between.next.as_deref()), ("11", Some("11")));
+}
+
+#[test]
+fn pages_tell_each_who_stays_once_while_others_come_and_go() {
+    let (rig, chat) = (Rig::keeping(1), name("chat"));
+    let staying: Vec<_> = (0..100).map(|n| format!("stays-{n:02}")).collect();
+    let _leases: Vec<_> = staying.iter().map(|id| rig.hub.join(&chat, Some(id))).collect();
+    let mut others = Vec::new();
+    let mut round = 0;
+    let told = paged(&rig.hub, &chat, 7, || {
+        round += 1;
+        // They fall before, between and after those who stay; every third one leaves again.
+        for at in 0..10 {
+            others.push(rig.hub.join(&chat, Some(&format!("stays-{at}{round}-other"))));
+        }
+        let mut kept = 0;
+        others.retain(|_| {
+            kept += 1;
+            kept % 3 > 0
+        });
+    });
+    let mut sorted = told.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(told, sorted, "in order and none twice");
+    assert!(staying.iter().all(|id| told.contains(id)), "{told:?}");
+}
+
+#[test]
+fn one_who_watches_a_crowd_too_slowly_is_told_its_first_page() {
+    let (rig, chat) = (Rig::keeping(1), name("chat"));
+    let mut watch = rig.hub.watch(&chat);
+    let _leases: Vec<_> =
+        (0..1000).map(|n| rig.hub.join(&chat, Some(&format!("{n:03}")))).collect();
+    let told = all(&mut watch);
+    let [Change::Anew(presence)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((presence.count, presence.members.len()), (1000, 100));
+    assert_eq!(presence.next.as_deref(), Some("099"));
 }

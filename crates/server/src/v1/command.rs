@@ -47,11 +47,25 @@ pub(super) enum Op<'a> {
 /// What is to be done with a channel.
 #[derive(Debug)]
 pub(super) enum Deed<'a> {
-    Publish { payload: Payload<'a>, event: Option<EventName>, key: Option<Cow<'a, str>> },
-    Read { start: Option<Start>, limit: usize },
-    Subscribe { start: Start, presence: bool },
+    Publish {
+        payload: Payload<'a>,
+        event: Option<EventName>,
+        key: Option<Cow<'a, str>>,
+    },
+    Read {
+        start: Option<Start>,
+        limit: usize,
+    },
+    Subscribe {
+        start: Start,
+        presence: bool,
+    },
     Unsubscribe,
-    Who,
+    /// `after` is the id of a member.
+    Who {
+        after: Option<Cow<'a, str>>,
+        limit: usize,
+    },
 }
 
 /// What is to be published: JSON as it came, byte for byte.
@@ -158,7 +172,7 @@ impl<'a> Members<'a> {
                 presence: self.presence()?,
             },
             "unsub" => Deed::Unsubscribe,
-            "who" => Deed::Who,
+            "who" => Deed::Who { after: string("after", self.after)?, limit: self.limit()? },
             _ => return Err(bad_request("There is no such `op`.")),
         };
         let channel = named("ch", self.ch, Code::BadChannel)?;

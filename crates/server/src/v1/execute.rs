@@ -5,10 +5,11 @@ use std::fmt::Display;
 use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Run, Start};
 
 use super::command::{Command, Deed, Id, Op, Payload};
-use super::frame::{self, At, Messages, Subscribed, Who};
+use super::frame::{self, At, Messages, Subscribed};
 use super::session::Session;
 use super::subscriptions;
 use crate::auth::Right;
+use crate::presence;
 use crate::problem::{Code, Problem};
 
 /// The most that one `read` is answered with, however much is asked for; but for a message that
@@ -52,9 +53,9 @@ impl Session {
                 self.subscriptions.remove(&channel);
                 Ok(Some(String::new()))
             }
-            Deed::Who => {
+            Deed::Who { after, limit } => {
                 self.caller.may(Right::Presence, &channel)?;
-                Ok(Some(Who(&self.app.hub.presence(&channel)).to_string()))
+                presence::page(&self.app.hub, &channel, after.as_deref(), limit).map(Some)
             }
         }
     }

@@ -5,11 +5,11 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use sockeye_hub::{Change, ChannelName, Gap, Lag, Page, Position, Presence};
+use sockeye_hub::{Change, ChannelName, Gap, Lag, Page, Position};
 
 use super::command::{Id, Mistake};
 use crate::message::{self, quoted};
-use crate::presence::member_json;
+use crate::presence::{member_json, page_json};
 use crate::problem::{Code, Problem};
 
 /// Every how many seconds something should be heard on the connection: what `hello` says.
@@ -65,7 +65,7 @@ pub(super) fn change(channel: &ChannelName, change: &Change) -> String {
     let told = match change {
         Change::Join(member) => format!("\"join\":{}", member_json(member)),
         Change::Leave(member) => format!("\"leave\":{}", member_json(member)),
-        Change::Anew(presence) => format!("\"presence\":{{{}}}", Who(presence)),
+        Change::Anew(presence) => format!("\"presence\":{{{}}}", page_json(presence)),
     };
     format!("{{\"ch\":\"{channel}\",{told}}}")
 }
@@ -109,20 +109,6 @@ impl Display for Messages<'_> {
         }
         f.write_str("]")?;
         gap.as_ref().map_or(Ok(()), |gap| write!(f, ",\"gap\":{}", message::gap_json(gap)))
-    }
-}
-
-/// What `who` is answered with: the same members as a channel's presence.
-pub(super) struct Who<'a>(pub(super) &'a Presence);
-
-impl Display for Who<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "\"count\":{},\"members\":[", self.0.count)?;
-        for (index, member) in self.0.members.iter().enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            write!(f, "{comma}{}", member_json(member))?;
-        }
-        f.write_str("]")
     }
 }
 

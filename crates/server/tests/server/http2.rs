@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
@@ -167,6 +168,27 @@ async fn channels_answer_as_over_http_1() {
     let (status, messages) = secure.send(get).await;
     assert_eq!(status, StatusCode::OK);
     assert!(messages.contains(at.split('"').nth(3).unwrap()), "{messages}");
+}
+
+/// JSON has the same limits, and presence the same pages, as over HTTP/1.1.
+#[tokio::test]
+async fn input_is_judged_and_presence_paged_as_over_http_1() {
+    let secure = Secure::start().await;
+    for (depth, status) in [(100, StatusCode::CREATED), (101, StatusCode::BAD_REQUEST)] {
+        let post = secure.request(Method::POST, "/c/chat").header(CONTENT_TYPE, "application/json");
+        let json = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let posted = secure.send(post.body(Either::Left(Full::from(json))).unwrap()).await;
+        assert_eq!(posted.0, status, "{posted:?}");
+        assert_eq!(posted.1.contains("bad_json"), depth > 100, "{posted:?}");
+    }
+    let channel = "chat".parse().unwrap();
+    let join = |n| secure.server.hub.join(&channel, Some(&format!("{n:03}")));
+    let _leases: Vec<_> = (0..250).map(join).collect();
+    let path = "/c/chat/presence?limit=70&after=123";
+    let get = secure.request(Method::GET, path).body(whole("")).unwrap();
+    let (status, page) = secure.send(get).await;
+    let ids = [r#""count":250,"#, r#"[{"id":"124","#, r#","next":"193"}"#];
+    assert!(status == StatusCode::OK && ids.iter().all(|part| page.contains(part)), "{page}");
 }
 
 #[tokio::test]

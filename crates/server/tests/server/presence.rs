@@ -6,8 +6,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use sockeye::{CloseCode, WebSocket};
 use tokio::time::{sleep, timeout};
+use url::form_urlencoded;
 
 use crate::client::{SOON, TestServer};
+use crate::v1::V1;
 
 async fn connect(server: &TestServer, path: &str) -> WebSocket {
     sockeye::connect(&format!("ws://{}{path}", server.address)).await.unwrap()
@@ -99,4 +101,81 @@ async fn it_can_be_asked_for_and_nothing_else() {
         .assert_problem(405, "method_not_allowed");
     server.get("/c/!/presence").await.assert_problem(400, "bad_channel");
     server.get("/c/chat/presence/ann").await.assert_problem(404, "not_found");
+}
+
+/// The ids of all members, page by page.
+async fn paged(server: &TestServer, limit: usize) -> Vec<String> {
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/c/chat/presence?limit={limit}&after={after}");
+        let page = server.get(&path).await.json();
+        assert_eq!(page["count"], 250, "the count is that of all");
+        let members = page["members"].as_array().unwrap();
+        ids.extend(members.iter().map(|member| member["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { return ids };
+        after = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_is_told_in_the_same_pages_by_http_and_sockeye_v1() {
+    let server = TestServer::start().await;
+    let channel = "chat".parse().unwrap();
+    let join = |n| server.hub.join(&channel, Some(&format!("mem\"ber & {n:03}")));
+    let _leases: Vec<_> = (0..250).map(join).collect();
+    let first = server.get("/c/chat/presence").await.json();
+    assert_eq!(first["members"].as_array().unwrap().len(), 100, "the default");
+    assert_eq!(first["next"], "mem\"ber & 099");
+    let all = paged(&server, 1000).await;
+    assert_eq!(all.len(), 250);
+    for limit in [1, 99, 125, 249, 250] {
+        assert_eq!(paged(&server, limit).await, all, "{limit}");
+    }
+
+    let mut v1 = V1::connect(&server, "/connect").await;
+    let who = json!({"op": "who", "ch": "chat", "limit": 70, "after": "mem\"ber & 099"});
+    let path = "/c/chat/presence?limit=70&after=mem%22ber%20%26%20099";
+    let told = server.get(path).await.json();
+    assert_eq!(v1.done(who).await, told);
+    assert_eq!(v1.done(json!({"op": "who", "ch": "chat"})).await, first);
+}
+
+#[tokio::test]
+async fn a_page_that_is_asked_for_wrongly_is_refused() {
+    let server = TestServer::start().await;
+    let mut v1 = V1::connect(&server, "/connect").await;
+    let long = "x".repeat(256);
+    let wrong = [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=x",
+        "limit=1&limit=2",
+        &format!("after={long}"),
+    ];
+    for query in wrong {
+        server.get(&format!("/c/chat/presence?{query}")).await.assert_problem(400, "bad_request");
+    }
+    for wrong in
+        [json!({"limit": 0}), json!({"limit": 1001}), json!({"after": 5}), json!({"after": long})]
+    {
+        let mut who = json!({"op": "who", "ch": "chat"});
+        who.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        assert_eq!(v1.refused(who).await, "bad_request", "{wrong}");
+    }
+}
+
+/// A page is bounded in bytes, too, whatever ids the program that embeds the hub gives.
+#[tokio::test]
+async fn a_page_of_long_ids_ends_early_and_says_where_to_go_on() {
+    let server = TestServer::start().await;
+    let channel = "chat".parse().unwrap();
+    let id = |n| format!("{n:03}{}", "\u{1}".repeat(252));
+    let _leases: Vec<_> = (0..250).map(|n| server.hub.join(&channel, Some(&id(n)))).collect();
+    let page = server.get("/c/chat/presence?limit=1000").await;
+    assert!(page.body.len() <= (64 << 10) + 2048, "{}", page.body.len());
+    let told = page.json()["members"].as_array().unwrap().len();
+    assert!((30..60).contains(&told), "{told}");
+    assert_eq!(page.json()["next"], id(told - 1));
+    assert_eq!(paged(&server, 1000).await.len(), 250);
 }
