@@ -1,7 +1,10 @@
-//! How much of the server one address may have: `--max-connections` and what belongs to it.
+//! What clients may have of the server, and what may be kept for them: `--max-connections` and what
+//! belongs to it.
 
 use clap::Args;
 use sockeye_server::{Cidr, ServerOptions};
+
+use crate::units::Size;
 
 #[derive(Debug, Args)]
 pub(crate) struct Limits {
@@ -19,6 +22,12 @@ pub(crate) struct Limits {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_requests_per_address: Option<u32>,
 
+    /// How many bytes are kept of messages as they are sent, so that what many readers take is made
+    /// once; beyond it each reader has its own made [default: an eighth of what is kept of all
+    /// channels, 128M]
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_WIRE_FORMS")]
+    max_wire_forms: Option<Size>,
+
     /// Believe what a proxy in this range of addresses says in X-Forwarded-For; may be given several
     /// times
     #[arg(long, value_name = "CIDR", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
@@ -30,6 +39,7 @@ impl Limits {
         options.max_connections = self.max_connections;
         options.max_connections_per_address = self.max_connections_per_address;
         options.max_requests_per_address = self.max_requests_per_address;
+        options.max_wire_forms = self.max_wire_forms.map(|size| size.0);
         options.trust_proxy = self.trust_proxy;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::entry::Content;
 use crate::figures::Meter;
 use crate::keys::Keys;
 use crate::log::Log;
@@ -12,6 +13,9 @@ use crate::store::{Head, Saved, Store, StoreError};
 use crate::{
     ChannelName, Entry, Epoch, IdempotencyKey, Options, Position, Publication, PublishError,
 };
+
+/// Of how many entries forms are closed with the channel locked once.
+const CLOSED_AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -128,6 +132,7 @@ impl Channel {
     ) -> Option<Result<Position, PublishError>> {
         // Copied and, at the end, freed outside the lock.
         let payload = publication.payload.to_payload();
+        let content = Content::new(payload, publication.event.clone());
         let (position, _dropped) = {
             let mut state = self.lock();
             if state.retired {
@@ -142,10 +147,9 @@ impl Channel {
                 Ok(dropped) => dropped,
                 Err(error) => return Some(Err(error)),
             };
-            let position = state.log.append(now, |position, ts| {
-                let event = publication.event.clone();
-                Entry::new(position, ts, payload, event, Arc::clone(meter))
-            });
+            let position = state
+                .log
+                .append(now, |position, ts| Entry::new(position, ts, content, &meter.forms));
             meter.published(publication.charge());
             state.remember(publication, position, meter);
             dropped.append(&mut state.expire(options, meter, now));
@@ -169,6 +173,20 @@ impl Channel {
             (read(&mut state.log, now), dropped)
         };
         read
+    }
+
+    /// Drops what was made of entries that are not new any more, and what is kept for readers that
+    /// may come to the same place.
+    pub(crate) fn close_forms(&self, meter: &Meter) {
+        loop {
+            let entries = self.lock().log.old_entries(CLOSED_AT_ONCE);
+            if entries.is_empty() {
+                return;
+            }
+            for entry in entries {
+                entry.close_forms(&meter.forms);
+            }
+        }
     }
 
     /// Drops the history.
@@ -203,8 +221,8 @@ impl State {
         }
         let entries = entries.into_iter().map(|entry| {
             let position = Position { epoch, offset: entry.offset };
-            let meter = Arc::clone(meter);
-            Arc::new(Entry::new(position, entry.ts, entry.payload, entry.event, meter))
+            let content = Content::new(entry.payload, entry.event);
+            Arc::new(Entry::restored(position, entry.ts, content, &meter.forms))
         });
         self.log.restore(&head, entries);
         meter.restored(self.log.entries());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::channel::Channel;
+use crate::entry::Content;
 use crate::publishing::Outcome;
 use crate::shared::Shared;
 use crate::store::{Change, Head, SavedKey, StoreError};
@@ -122,8 +123,8 @@ impl Draft {
         self.head.last_ts = self.head.last_ts.max(now);
         let Head { last: offset, last_ts: ts, .. } = self.head;
         let position = self.position(offset);
-        let meter = Arc::clone(&shared.meter);
-        let entry = Entry::new(position, ts, payload, event, meter);
+        let content = Content::new(payload, event);
+        let entry = Entry::new(position, ts, content, &shared.meter.forms);
         self.head.bytes += entry.charge();
         self.entries.push(Arc::new(entry));
         if let Some(key) = key {

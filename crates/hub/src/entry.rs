@@ -1,12 +1,9 @@
 //! What is published, and what a log makes of it: the entry.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::figures::Meter;
-use crate::forms::Forms;
+use crate::forms::{EntryForms, FormCache, Forms};
 use crate::{EventName, IdempotencyKey, Json, Position};
 
 /// What an entry is charged for beside its payload and the name of its event, in bytes.
@@ -14,6 +11,10 @@ use crate::{EventName, IdempotencyKey, Json, Position};
 /// The charge is a fixed number so that how far back a history of so many bytes reaches can be
 /// told beforehand. The memory really taken beside the payload is about twice this.
 pub const ENTRY_OVERHEAD: u64 = 64;
+
+/// What an encoded entry takes at most beside its payload and the name of its event, in bytes:
+/// position, time, and what is written around them.
+const ENCODED_OVERHEAD: u64 = 160;
 
 /// A message on its way into a channel. It borrows its payload: [`Hub::publish`] copies it once,
 /// into an allocation of its own size, so the buffer it was read into is never kept alive.
@@ -64,7 +65,16 @@ pub struct Entry {
     pub payload: Payload,
     /// The name of its event, if it has one.
     pub event: Option<EventName>,
-    forms: Forms,
+    encoded_len: u32,
+    forms: EntryForms,
+}
+
+/// What an entry says, measured. Made outside of locks: it looks at each byte.
+#[derive(Debug)]
+pub(crate) struct Content {
+    payload: Payload,
+    event: Option<EventName>,
+    encoded_len: u32,
 }
 
 impl<'a> Publication<'a> {
@@ -143,30 +153,40 @@ impl Payload {
 }
 
 impl Entry {
-    pub(crate) fn new(
-        position: Position,
-        ts: u64,
-        payload: Payload,
-        event: Option<EventName>,
-        meter: Arc<Meter>,
-    ) -> Self {
-        Self { position, ts, payload, event, forms: Forms::new(meter) }
+    /// An entry that is being published. Its forms are kept until they are
+    /// [closed](Self::close_forms).
+    pub(crate) fn new(position: Position, ts: u64, content: Content, cache: &FormCache) -> Self {
+        let Content { payload, event, encoded_len } = content;
+        let forms = EntryForms::open(cache);
+        Self { position, ts, payload, event, encoded_len, forms }
     }
 
-    /// The wire form number `slot` of this entry: made by `make` at its first use, then shared by
-    /// every reader. Who comes while it is being made waits for it.
+    /// An entry that was published long ago. Its forms are never kept.
+    pub(crate) fn restored(
+        position: Position,
+        ts: u64,
+        content: Content,
+        cache: &FormCache,
+    ) -> Self {
+        let forms = EntryForms::closed(cache);
+        Self { forms, ..Self::new(position, ts, content, cache) }
+    }
+
+    /// The wire form number `slot` of this entry, made by `make` unless it is kept. A reader that asks
+    /// while another one makes it waits for it.
     ///
     /// The hub does not know what the forms are; those who share a hub agree on the numbers. A form
-    /// lives as long as its entry, and so does any room to spare in the buffer it is made of. Forms are not charged to the channel's history (how far back
-    /// that reaches does not depend on who listens) but to the hub as a whole: see
-    /// [`Options::max_bytes`](crate::Options::max_bytes) and
-    /// [`Figures::form_bytes`](crate::Figures::form_bytes).
+    /// is kept for other readers while the entry is new, which is until the second
+    /// [`sweep`](crate::Hub::sweep) after it was published, and while all forms together take less
+    /// than [`Options::max_form_bytes`](crate::Options::max_form_bytes); any room to spare in the
+    /// buffer it is made of is kept with it. Otherwise it is made for its reader alone. Forms count
+    /// neither for a history nor for [`Options::max_bytes`](crate::Options::max_bytes).
     ///
     /// # Panics
     ///
     /// If `make` panics; the form is then made by whoever asks next. A `make` that asks for the same
     /// form of the same entry panics or waits for itself for ever.
-    pub fn form(&self, slot: u8, make: impl FnOnce() -> Bytes) -> &Bytes {
+    pub fn form(&self, slot: u8, make: impl FnOnce() -> Bytes) -> Bytes {
         self.forms.form(slot, make)
     }
 
@@ -175,11 +195,47 @@ impl Entry {
         self.forms.beside()
     }
 
+    /// From now on no form is kept.
+    pub(crate) fn close_forms(&self, cache: &FormCache) {
+        self.forms.close(cache);
+    }
+
+    /// What the entry takes on the wire at most, in bytes, in any of the forms that are text: JSON
+    /// with its escapes, lines with their prefix, base64. The name of its channel is not in it.
+    pub fn encoded_len(&self) -> u64 {
+        u64::from(self.encoded_len)
+    }
+
     /// What the entry is charged for, in bytes: its payload, the name of its event and
     /// [`ENTRY_OVERHEAD`].
     pub fn charge(&self) -> u64 {
         charge(self.payload.as_bytes(), self.event.as_ref())
     }
+}
+
+impl Content {
+    pub(crate) fn new(payload: Payload, event: Option<EventName>) -> Self {
+        // An event may be named twice in a form, once with escapes.
+        let event_len = event.as_ref().map_or(0, |name| 3 * name.as_str().len());
+        let encoded_len = encoded_len(payload.as_ref()) + event_len as u64 + ENCODED_OVERHEAD;
+        let encoded_len = u32::try_from(encoded_len).unwrap_or(u32::MAX);
+        Self { payload, event, encoded_len }
+    }
+}
+
+/// What the payload takes at most. A control character takes six bytes in a JSON string; a line
+/// break begins a line of an event with six more.
+fn encoded_len(payload: PayloadRef<'_>) -> u64 {
+    let count = |is: fn(u8) -> bool| payload.as_bytes().iter().filter(|byte| is(**byte)).count();
+    let len = payload.as_bytes().len();
+    let encoded = match payload {
+        PayloadRef::Bytes(_) => len.div_ceil(3) * 4,
+        PayloadRef::Json(_) => len + 6 * count(|byte| byte < b' '),
+        PayloadRef::Text(_) => {
+            len + 6 * count(|byte| byte < b' ') + count(|byte| matches!(byte, b'"' | b'\\'))
+        }
+    };
+    encoded as u64
 }
 
 fn charge(payload: &[u8], event: Option<&EventName>) -> u64 {

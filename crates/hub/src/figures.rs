@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::Entry;
+use crate::forms::FormCache;
+use crate::{Entry, Options};
 
 /// What a hub holds at a moment, for a metrics page. The numbers are read one after another, so
 /// under load they may be some entries apart.
@@ -19,8 +20,12 @@ pub struct Figures {
     pub entries: u64,
     /// What these are charged for, in bytes (see [`Entry::charge`](crate::Entry::charge)).
     pub bytes: u64,
-    /// Bytes in wire forms of entries, also of those which a reader alone still holds.
+    /// What wire forms that are kept are charged for, in bytes: each its own and
+    /// [`FORM_OVERHEAD`](crate::FORM_OVERHEAD). See [`Entry::form`](crate::Entry::form).
     pub form_bytes: u64,
+    /// Wire forms that were made for one reader alone because
+    /// [`Options::max_form_bytes`](crate::Options::max_form_bytes) was reached, since the hub began.
+    pub forms_not_kept: u64,
     /// What idempotency keys that are remembered are charged for, in bytes.
     pub key_bytes: u64,
     /// What presence is charged for, in bytes (see
@@ -31,7 +36,7 @@ pub struct Figures {
 }
 
 /// The counters behind [`Figures`]. They order nothing, so all of them are relaxed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Meter {
     pub(crate) channels: AtomicU64,
     /// Those of the channels that something was published on.
@@ -39,12 +44,25 @@ pub(crate) struct Meter {
     pub(crate) readers: AtomicU64,
     entries: AtomicU64,
     bytes: AtomicU64,
-    form_bytes: AtomicU64,
+    pub(crate) forms: FormCache,
     key_bytes: AtomicU64,
     published: AtomicU64,
 }
 
 impl Meter {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            channels: AtomicU64::new(0),
+            lasting: AtomicU64::new(0),
+            readers: AtomicU64::new(0),
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            forms: FormCache::new(options.max_form_bytes()),
+            key_bytes: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn published(&self, charge: u64) {
         self.entries.fetch_add(1, Relaxed);
         self.bytes.fetch_add(charge, Relaxed);
@@ -68,14 +86,6 @@ impl Meter {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    pub(crate) fn add_form(&self, len: usize) {
-        self.form_bytes.fetch_add(len as u64, Relaxed);
-    }
-
-    pub(crate) fn remove_form(&self, len: usize) {
-        self.form_bytes.fetch_sub(len as u64, Relaxed);
-    }
-
     pub(crate) fn add_key(&self, charge: u64) {
         self.key_bytes.fetch_add(charge, Relaxed);
     }
@@ -84,9 +94,10 @@ impl Meter {
         self.key_bytes.fetch_sub(charge, Relaxed);
     }
 
-    /// What counts against the hub's bound of bytes.
+    /// What counts against the hub's bound of bytes: what was published. What is made of it for the
+    /// wire does not, so no reader is a reason to refuse a publication.
     pub(crate) fn bytes_in_all(&self) -> u64 {
-        self.bytes.load(Relaxed) + self.form_bytes.load(Relaxed) + self.key_bytes.load(Relaxed)
+        self.bytes.load(Relaxed) + self.key_bytes.load(Relaxed)
     }
 
     pub(crate) fn figures(&self, presence_bytes: u64) -> Figures {
@@ -95,7 +106,8 @@ impl Meter {
             readers: self.readers.load(Relaxed),
             entries: self.entries.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
-            form_bytes: self.form_bytes.load(Relaxed),
+            form_bytes: self.forms.bytes(),
+            forms_not_kept: self.forms.not_kept(),
             key_bytes: self.key_bytes.load(Relaxed),
             presence_bytes,
             published: self.published.load(Relaxed),

@@ -189,10 +189,24 @@ impl Hub {
     ///
     /// To read on, begin the next page [`After`](Start::After) the [`at`](Page::at) of this one.
     pub fn read(&self, channel: &ChannelName, start: Start, limit: usize) -> Page {
+        self.read_within(channel, start, Budget::entries(limit))
+    }
+
+    /// Entries from `start` on within `budget`, without waiting, as [`read`](Self::read).
+    pub fn read_within(&self, channel: &ChannelName, start: Start, budget: Budget) -> Page {
         let policy = Policy::of(channel, &self.0.shared.options.policies);
         self.0.shared.look(channel, |log, now| {
             let mut cursor = log.locate(start, policy, now);
-            log.page(&mut cursor, Budget::entries(limit))
+            log.page(&mut cursor, budget)
+        })
+    }
+
+    /// The newest entries within `budget`, without waiting.
+    pub fn read_newest(&self, channel: &ChannelName, budget: Budget) -> Page {
+        self.0.shared.look(channel, |log, now| {
+            let newest = Start::Last(log.newest_within(budget));
+            let mut cursor = log.locate(newest, Policy::default(), now);
+            log.page(&mut cursor, budget)
         })
     }
 
@@ -239,6 +253,12 @@ impl Hub {
     /// What the hub holds.
     pub fn figures(&self) -> Figures {
         self.0.shared.meter.figures(self.0.rooms.bytes())
+    }
+
+    /// The bound of the wire forms that it keeps, in bytes: what
+    /// [`Options::max_form_bytes`](crate::Options::max_form_bytes) came to.
+    pub fn max_form_bytes(&self) -> u64 {
+        self.0.shared.meter.forms.max_bytes()
     }
 
     /// The epoch of the hub's positions: random, for this run or for the life of what is kept.

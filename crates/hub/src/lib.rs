@@ -77,6 +77,7 @@ mod writer;
 
 pub use entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
 pub use figures::Figures;
+pub use forms::FORM_OVERHEAD;
 pub use hub::{Hub, PublishError};
 pub use json::{BadJson, Json};
 pub use keys::{BadIdempotencyKey, IdempotencyKey};

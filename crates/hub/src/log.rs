@@ -30,6 +30,10 @@ pub(crate) struct Log {
     /// What a reader was given last who is at the end now: most of the others stood where it did,
     /// and get the same.
     recent: Run,
+    /// The forms of the entries up to this offset are closed.
+    closed: u64,
+    /// Where the log was when forms were closed last: what is newer is new until the next time.
+    settled: u64,
 }
 
 /// Where a reader stands in a log. All the state a reader has.
@@ -57,6 +61,8 @@ impl Log {
             forgotten: 0,
             forgets: 0,
             recent: Run::default(),
+            closed: floor,
+            settled: floor,
         }
     }
 
@@ -117,6 +123,8 @@ impl Log {
             (self.entries, self.bytes) = (VecDeque::new(), 0);
         }
         (self.last, self.last_ts, self.forgotten) = (head.last, head.last_ts, head.forgotten);
+        // What was published before is read by whoever comes back, not by many at once.
+        (self.closed, self.settled) = (self.last, self.last);
     }
 
     /// Where the log stands, for a store.
@@ -186,8 +194,24 @@ impl Log {
     }
 
     /// Keeps nothing for readers that may come to the same place.
-    pub(crate) fn let_go(&mut self) {
+    fn let_go(&mut self) {
         self.recent = Run::default();
+    }
+
+    /// The entries, at most `limit`, whose forms are to be closed now, so that their memory is freed
+    /// without the lock: those that were there already when all of them had been given out the last
+    /// time. None when all have been given out.
+    pub(crate) fn old_entries(&mut self, limit: usize) -> Vec<Arc<Entry>> {
+        self.let_go();
+        let first = self.closed.max(self.start());
+        let count = (self.settled.saturating_sub(first) as usize).min(limit);
+        if count == 0 {
+            (self.closed, self.settled) = (self.settled, self.last);
+            return Vec::new();
+        }
+        self.closed = first + count as u64;
+        let index = (first - self.start()) as usize;
+        self.entries.range(index..index + count).cloned().collect()
     }
 
     /// The earliest timestamp that is not older than `age`.
@@ -271,6 +295,11 @@ impl Log {
         Page { gap, entries, at: cursor.at }
     }
 
+    /// How many of the newest entries are within `budget`.
+    pub(crate) fn newest_within(&self, budget: Budget) -> u64 {
+        within(self.entries.iter().rev(), budget).count() as u64
+    }
+
     /// The entries from that index on, within `budget`.
     fn run(&mut self, first: usize, budget: Budget) -> Run {
         let count = self.entries.len() - first;
@@ -278,16 +307,11 @@ impl Log {
         if self.recent.is(next, count) && self.recent.fits(budget) {
             return self.recent.clone();
         }
-        let mut bytes = 0_u64;
-        let fits = |entry: &&Arc<Entry>| {
-            let first = bytes == 0;
-            bytes = bytes.saturating_add(entry.charge());
-            first || bytes <= budget.bytes
-        };
         let mut entries = Vec::with_capacity(count.min(budget.entries));
-        entries.extend(self.entries.range(first..).take(budget.entries).take_while(fits).cloned());
-        let run = Run::new(entries);
-        if run.len() == count {
+        entries.extend(within(self.entries.range(first..), budget).cloned());
+        let is_recent = entries.len() == count;
+        let run = Run::new(entries, is_recent);
+        if is_recent {
             self.recent = run.clone();
         }
         run
@@ -336,6 +360,19 @@ impl Log {
         // A cursor stands at or before `last`, so this is at most the number of entries.
         cursor.at.offset.saturating_sub(self.start()) as usize
     }
+}
+
+/// The first of the entries, as many as `budget` has room for.
+fn within<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    budget: Budget,
+) -> impl Iterator<Item = &'a Arc<Entry>> {
+    let mut bytes = 0_u64;
+    entries.take(budget.entries).take_while(move |entry| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add(entry.encoded_len());
+        first || bytes <= budget.bytes
+    })
 }
 
 impl Cursor {

@@ -29,12 +29,16 @@ pub struct Options {
     /// bounds those that are kept, too, and past half of it a sweep lets go of the memory of those
     /// that nobody uses.
     pub max_channels: u64,
-    /// The most bytes of all channels together, with the wire forms of their entries and the
-    /// idempotency keys that are remembered. Default
+    /// The most bytes of all channels together, with the idempotency keys that are remembered. Default
     /// 1 GiB. When it is reached a channel makes room out of its own history, and one that cannot
     /// is refused. With a store it bounds what is in memory of the channels in use; past half of it
     /// a sweep lets go of those that nobody uses. Publishers on many channels at once may pass it by an entry each.
     pub max_bytes: u64,
+    /// The most bytes of wire forms that are kept for further readers: see
+    /// [`Entry::form`](crate::Entry::form). Default `None`: an eighth of `max_bytes`. Beyond it a form
+    /// is made for each reader that takes it. The forms that are being made at the same time may
+    /// pass it.
+    pub max_form_bytes: Option<u64>,
     /// The most members of a channel's [`Presence`](crate::Presence), those who poll without an id
     /// among them. Default 10,000. Connections beyond it are only counted, polls are not.
     pub max_members: usize,
@@ -58,11 +62,19 @@ impl Default for Options {
             policies: Vec::new(),
             max_channels: 100_000,
             max_bytes: 1 << 30,
+            max_form_bytes: None,
             max_members: 10_000,
             max_presence_bytes: 64 << 20,
             data: None,
             clock: Clock::system(),
         }
+    }
+}
+
+impl Options {
+    /// The bound of the wire forms, given or by default.
+    pub(crate) fn max_form_bytes(&self) -> u64 {
+        self.max_form_bytes.unwrap_or(self.max_bytes / 8)
     }
 }
 

@@ -68,7 +68,8 @@ pub enum Why {
 pub struct Budget {
     /// The most entries. Default 64. With 0 a reader waits for a gap only.
     pub entries: usize,
-    /// The most bytes, as [`Entry::charge`] counts them. Default 256 KiB.
+    /// The most bytes, as [`Entry::encoded_len`] counts them: what is made of a page for the wire is
+    /// never longer, whatever the payloads are. Default 256 KiB.
     pub bytes: u64,
 }
 

@@ -18,35 +18,38 @@ pub struct Run(Option<Arc<Inner>>);
 #[derive(Debug)]
 struct Inner {
     entries: Box<[Arc<Entry>]>,
-    /// What the entries are charged for, in bytes.
-    charge: u64,
-    forms: Forms,
+    /// What the entries take on the wire at most, in bytes.
+    encoded_len: u64,
+    /// `None` unless others may be given the same run.
+    forms: Option<Forms>,
 }
 
 impl Run {
-    /// No entries are no memory.
-    pub(crate) fn new(entries: Vec<Arc<Entry>>) -> Self {
+    /// A run for one reader alone or, if it is `shared`, for all that wait at the same place. No
+    /// entries are no memory.
+    pub(crate) fn new(entries: Vec<Arc<Entry>>, shared: bool) -> Self {
         let Some(first) = entries.first() else { return Self::default() };
-        let forms = first.forms_beside();
-        let charge = entries.iter().map(|entry| entry.charge()).sum();
-        Self(Some(Arc::new(Inner { entries: entries.into(), charge, forms })))
+        let forms = shared.then(|| first.forms_beside());
+        let encoded_len = entries.iter().map(|entry| entry.encoded_len()).sum();
+        Self(Some(Arc::new(Inner { entries: entries.into(), encoded_len, forms })))
     }
 
-    /// The wire form number `slot` of the run as a whole: made by `make` of its entries at its first
-    /// use, then shared by all who hold the run. As with [`Entry::form`] those who share a hub agree
-    /// on the numbers; the two have nothing to do with each other.
+    /// The wire form number `slot` of the run as a whole, made by `make` of its entries. As with
+    /// [`Entry::form`] those who share a hub agree on the numbers; the two have nothing to do with
+    /// each other.
     ///
-    /// A form lives as long as the run. The hub lets go of a run when the next entry comes, or a few
-    /// seconds later; its readers when they have sent it. Its bytes are counted as those of
-    /// [`Entry::form`] are.
+    /// The form of a run that ends with the newest entry is made once for all readers that are given
+    /// the run, and lives as long as it: the hub lets go of the run when the next entry comes, or a
+    /// few seconds later; the readers when they have sent it. It counts in the cache as one of
+    /// [`Entry::form`] does. The form of any other run is made for its reader alone.
     ///
     /// # Panics
     ///
     /// As [`Entry::form`].
     pub fn form(&self, slot: u8, make: impl FnOnce(&[Arc<Entry>]) -> Bytes) -> Bytes {
-        match &self.0 {
-            Some(inner) => inner.forms.form(slot, || make(&inner.entries)).clone(),
-            None => make(&[]),
+        match self.0.as_deref() {
+            Some(Inner { entries, forms: Some(forms), .. }) => forms.form(slot, || make(entries)),
+            _ => make(self),
         }
     }
 
@@ -56,8 +59,8 @@ impl Run {
     }
 
     pub(crate) fn fits(&self, budget: Budget) -> bool {
-        let charge = self.0.as_ref().map_or(0, |inner| inner.charge);
-        self.len() <= budget.entries && (charge <= budget.bytes || self.len() == 1)
+        let encoded_len = self.0.as_ref().map_or(0, |inner| inner.encoded_len);
+        self.len() <= budget.entries && (encoded_len <= budget.bytes || self.len() == 1)
     }
 }
 

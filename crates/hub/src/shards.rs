@@ -92,7 +92,8 @@ impl Shards {
     /// Drops what is too old in every channel, and what is kept for readers that may come.
     pub(crate) fn expire(&self, options: &Options, meter: &Meter) {
         for channel in self.all() {
-            channel.read(options, meter, |log, _| log.let_go());
+            channel.read(options, meter, |_, _| ());
+            channel.close_forms(meter);
         }
     }
 

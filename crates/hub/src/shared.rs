@@ -27,7 +27,8 @@ impl Shared {
     pub(crate) fn new(options: Options, store: Option<Arc<dyn Store>>) -> Arc<Self> {
         let epoch = store.as_ref().map_or_else(Epoch::random, |store| store.epoch());
         let shards = Shards::new(epoch, store.is_some());
-        Arc::new(Self { options, shards, meter: Arc::default(), store })
+        let meter = Arc::new(Meter::new(&options));
+        Arc::new(Self { options, shards, meter, store })
     }
 
     /// Looks at the log of a channel, which leaves nothing behind if nothing was ever published on

@@ -46,14 +46,14 @@ pub(crate) fn json(entry: &Entry) -> Bytes {
 
 /// The message as a line, with its end.
 pub(crate) fn line(entry: &Entry) -> Bytes {
-    entry.form(slot::LINE, || form(encode(entry))).clone()
+    entry.form(slot::LINE, || form(encode(entry)))
 }
 
 /// The message as `sockeye.v1` has it, where one connection reads several channels:
 /// `{"ch":…,"at":…}`. It goes in a frame, so it needs no line.
 pub(crate) fn v1(channel: &ChannelName, entry: &Entry) -> Bytes {
     let make = || form(object(&format!("\"ch\":\"{channel}\","), entry, |json| json.into()));
-    entry.form(slot::V1, make).clone()
+    entry.form(slot::V1, make)
 }
 
 /// A message that the entry makes, with its frame for those who compress: made for the first of them,
@@ -68,7 +68,7 @@ pub(crate) fn prepared(
         return None;
     }
     let frame = entry.form(slot, || Prepared::new(message.clone()).shortest().clone());
-    Some(Prepared::with_shortest(message.clone(), frame.clone()))
+    Some(Prepared::with_shortest(message.clone(), frame))
 }
 
 /// A gap: `{"after":…,"next":…,"why":…}`.
@@ -107,7 +107,7 @@ fn object(first: &str, entry: &Entry, json: impl Fn(&str) -> Cow<'_, str>) -> St
     object
 }
 
-/// A form lives as long as its entry, so it takes no more room than it needs.
+/// A form is kept for others, so it takes no more room than it needs.
 fn form(text: String) -> Bytes {
     text.into_boxed_str().into_boxed_bytes().into()
 }
@@ -120,4 +120,60 @@ fn in_one_line(json: &str) -> Cow<'_, str> {
 /// The text as a JSON string.
 pub(crate) fn quoted(text: &str) -> impl std::fmt::Display + '_ {
     serde_json::Value::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sockeye_hub::{Hub, Json, PayloadRef, Publication, Start};
+
+    use super::*;
+    use crate::stream::Form;
+
+    /// An entry as the hub makes it of this.
+    fn entry(payload: PayloadRef<'_>, event: Option<&str>) -> std::sync::Arc<Entry> {
+        let (hub, channel) = (Hub::default(), "c".parse().unwrap());
+        let event = event.map(|event| event.parse().unwrap());
+        let publication = Publication { payload, event, key: None };
+        hub.publish(&channel, publication).wait().unwrap();
+        hub.read(&channel, Start::Earliest, 1).entries[0].clone()
+    }
+
+    fn check(payload: PayloadRef<'_>, event: Option<&str>) {
+        let entry = entry(payload, event);
+        let channel = "c".parse().unwrap();
+        let mut forms = vec![line(&entry), v1(&channel, &entry)];
+        forms
+            .extend([Form::Events, Form::MetaEvents, Form::Lines].map(|form| form.message(&entry)));
+        for form in forms {
+            let (len, most) = (form.len() as u64, entry.encoded_len());
+            assert!(len <= most, "{len} of {most} bytes: {form:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_payloads_take_no_more_on_the_wire_than_is_said() {
+        for text in ["\u{7}", "\n", "\r", "\r\n", "\"", "\\", "\u{7f}", "\u{2028}", "é", "x"] {
+            for count in [0, 1, 1000] {
+                check(PayloadRef::Text(&text.repeat(count)), Some(&"\\".repeat(64)));
+            }
+        }
+        let json = format!("[{}1]", "\n".repeat(1000));
+        check(PayloadRef::Json(Json::parse(&json).unwrap()), None);
+        check(PayloadRef::Bytes(&[0; 1000]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_takes_more_on_the_wire_than_is_said(
+            text in "[\\x00-\\x7f]{0,200}|\\PC{0,50}",
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            event in proptest::option::of("[a-z\"\\\\]{10,64}"),
+        ) {
+            check(PayloadRef::Text(&text), event.as_deref());
+            let json = serde_json::json!({ "a": text }).to_string();
+            check(PayloadRef::Json(Json::parse(&json).unwrap()), event.as_deref());
+            check(PayloadRef::Bytes(&bytes), event.as_deref());
+        }
+    }
 }

@@ -57,6 +57,10 @@ pub struct ServerOptions {
     /// Bytes kept of all channels together. Default: 1 GiB. Past it a channel that has messages
     /// lets go of its oldest, and one that has none is refused.
     pub max_bytes: u64,
+    /// Bytes kept of messages as they are sent, so that what many readers take at the same time is
+    /// made once. Default: `None`, an eighth of `max_bytes`. Past it what a reader takes is made for
+    /// it alone, and nothing is refused.
+    pub max_wire_forms: Option<u64>,
     /// Connections in all, WebSockets among them. Default: no limit. One more is answered 503.
     pub max_connections: Option<usize>,
     /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more is answered
@@ -115,6 +119,7 @@ impl Default for ServerOptions {
             policy: Vec::new(),
             max_channels: 100_000,
             max_bytes: 1 << 30,
+            max_wire_forms: None,
             max_connections: None,
             max_connections_per_address: None,
             max_requests_per_address: None,

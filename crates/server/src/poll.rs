@@ -29,6 +29,10 @@ use crate::router::App;
 use crate::segments::Segments;
 use crate::{message, presence, query};
 
+/// The most bytes of messages in one answer, however many are asked for; but for a message that is
+/// longer by itself. A client that does not read its answer keeps so much in memory.
+const MAX_BYTES: u64 = 1 << 20;
+
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `GET`: the messages after `after`, oldest first, and where to go on.
@@ -39,6 +43,7 @@ pub(crate) fn messages(
     request: Request,
 ) -> Result<Response, Problem> {
     let limit = query::limit(request.uri())?;
+    let budget = Budget { entries: limit, bytes: MAX_BYTES };
     let start = query::start(&request)?;
     let known = Known::by(request.headers());
     let wait = query::wait(&request)?;
@@ -47,8 +52,11 @@ pub(crate) fn messages(
         presence::stay(app, channel, &request, wait.unwrap_or_default());
     }
     let Some(wait) = wait else {
+        let page = match start {
+            Some(start) => app.hub.read_within(channel, start, budget),
+            None => app.hub.read_newest(channel, budget),
+        };
         let start = start.unwrap_or(Start::Last(limit as u64));
-        let page = app.hub.read(channel, start, limit);
         let response = answer(&page, &known);
         app.metrics.polled(start, &page, length(&response));
         return Ok(response);
@@ -72,7 +80,7 @@ pub(crate) fn messages(
                 visit.ends(End::Expired);
                 return auth::expired().into_response();
             }
-            page = reader.next_page(Budget::entries(limit)) => {
+            page = reader.next_page(budget) => {
                 let response = answer(&page, &known);
                 reading.delivered(&page, length(&response));
                 response

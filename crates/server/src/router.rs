@@ -169,6 +169,7 @@ fn hub_options(options: &ServerOptions) -> sockeye_hub::Options {
         policies: options.policy.clone(),
         max_channels: options.max_channels,
         max_bytes: options.max_bytes,
+        max_form_bytes: options.max_wire_forms,
         ..Default::default()
     }
 }

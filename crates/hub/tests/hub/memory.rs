@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockeye_hub::{Budget, ENTRY_OVERHEAD, Options, Page, Publication, PublishError, Start, Why};
+use sockeye_hub::{
+    Budget, ENTRY_OVERHEAD, Entry, FORM_OVERHEAD, Options, Page, Publication, PublishError, Start,
+    Why,
+};
 
 use crate::{Rig, entry, gap, name};
 
@@ -175,15 +178,16 @@ fn wire_forms_are_counted_as_long_as_their_entry_lives() {
     let hello = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
     hello.form(0, || Bytes::from_static(b"ten bytes!"));
     hello.form(1, || Bytes::from_static(b"two"));
-    assert_eq!(rig.hub.figures().form_bytes, 13);
+    assert_eq!(rig.hub.figures().form_bytes, 13 + 2 * FORM_OVERHEAD);
     rig.say(&chat, "pushes the first out of the log");
-    assert_eq!(rig.hub.figures().form_bytes, 13, "a reader still holds it");
+    let held = 13 + 2 * FORM_OVERHEAD;
+    assert_eq!(rig.hub.figures().form_bytes, held, "a reader still holds it");
     drop(hello);
     assert_eq!(rig.hub.figures().form_bytes, 0);
 }
 
 #[test]
-fn wire_forms_do_not_shorten_a_history_but_count_for_the_hub() {
+fn wire_forms_neither_shorten_a_history_nor_refuse_a_publication() {
     let size = 36 + ENTRY_OVERHEAD;
     let options = Options { history_bytes: 2 * size, max_bytes: 4 * size, ..Options::default() };
     let rig = Rig::new(options);
@@ -193,8 +197,106 @@ fn wire_forms_do_not_shorten_a_history_but_count_for_the_hub() {
     entry.form(0, || Bytes::from(vec![0; 2 * size as usize]));
     rig.say(&chat, &payload);
     assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
-    let refused = rig.hub.publish(&name("news"), Publication::text(&payload)).wait();
-    assert_eq!(refused, Err(PublishError::Full));
+    for channel in ["news", "sport"] {
+        rig.hub.publish(&name(channel), Publication::text(&payload)).wait().unwrap();
+    }
+    let refused = rig.hub.publish(&name("one-too-many"), Publication::text(&payload)).wait();
+    assert_eq!(refused, Err(PublishError::Full), "histories alone fill the hub");
+}
+
+/// The form of the entry, and whether it was made for this.
+fn made(entry: &Entry) -> bool {
+    let mut is_made = false;
+    entry.form(0, || {
+        is_made = true;
+        Bytes::from_static(b"ten bytes!")
+    });
+    is_made
+}
+
+#[test]
+fn forms_are_kept_of_new_entries_only() {
+    let rig = Rig::keeping(300);
+    let chat = name("chat");
+    // More than one lock of the channel gives out.
+    rig.repeat(&chat, "hello", 150);
+    let entries = rig.hub.read(&chat, Start::Earliest, 300).entries;
+    entries.iter().for_each(|entry| assert!(made(entry)));
+    rig.hub.sweep();
+    assert!(!made(&entries[0]) && !made(&entries[149]), "kept for a while");
+    rig.say(&chat, "newer");
+    rig.hub.sweep();
+    assert_eq!(rig.hub.figures().form_bytes, 0);
+    for entry in &entries {
+        assert!(made(entry) && made(entry), "for each reader alone");
+    }
+    let newer = rig.hub.read(&chat, Start::Last(1), 1).entries[0].clone();
+    assert!(made(&newer) && !made(&newer));
+    assert_eq!(rig.hub.figures().form_bytes, 10 + FORM_OVERHEAD);
+    assert_eq!(rig.hub.figures().forms_not_kept, 0, "there was room");
+}
+
+#[test]
+fn when_the_forms_fill_their_room_further_ones_are_not_kept() {
+    let charge = 10 + FORM_OVERHEAD;
+    let options = Options { max_form_bytes: Some(2 * charge), ..Options::default() };
+    let rig = Rig::new(options);
+    let chat = name("chat");
+    rig.repeat(&chat, "hello", 4);
+    let entries = rig.hub.read(&chat, Start::Earliest, 4).entries;
+    let first_and_second = |entry| (made(entry), made(entry));
+    let seen: Vec<_> = entries.iter().map(|entry| first_and_second(entry)).collect();
+    assert_eq!(seen, [(true, false), (true, false), (true, true), (true, true)]);
+    let figures = rig.hub.figures();
+    assert_eq!((figures.form_bytes, figures.forms_not_kept), (2 * charge, 4));
+    assert_eq!(rig.hub.max_form_bytes(), 2 * charge);
+
+    // There is room again when the old ones are gone.
+    rig.hub.sweep();
+    rig.hub.sweep();
+    rig.say(&chat, "new");
+    let new = rig.hub.read(&chat, Start::Last(1), 1).entries[0].clone();
+    assert_eq!(first_and_second(&new), (true, false));
+}
+
+#[test]
+fn a_reader_of_history_keeps_nothing_of_what_it_takes_at_once() {
+    let rig = Rig::keeping(100);
+    let chat = name("chat");
+    rig.repeat(&chat, "hello", 100);
+    rig.hub.sweep();
+    rig.hub.sweep();
+    let mut reader = rig.hub.subscribe(&chat, Start::Earliest);
+    let mut pages = 0;
+    while let Some(page) = reader.try_next_page(Budget::entries(30)) {
+        let form = || page.entries.form(0, |entries| crate::texts(entries).concat().into());
+        assert_eq!(form(), form());
+        pages += 1;
+        let last = if pages == 4 { page.entries.len() as u64 * 5 + FORM_OVERHEAD } else { 0 };
+        assert_eq!(rig.hub.figures().form_bytes, last, "for readers that wait at the end, too");
+    }
+    assert_eq!(pages, 4);
+    rig.hub.sweep();
+    assert_eq!(rig.hub.figures().form_bytes, 0);
+}
+
+#[test]
+fn a_page_is_bounded_by_what_it_takes_on_the_wire() {
+    let rig = Rig::keeping(100);
+    let chat = name("chat");
+    let budget = Budget { entries: 100, bytes: 64 << 10 };
+    let page = |payload: &str| {
+        rig.hub.forget(&chat).wait().unwrap();
+        rig.repeat(&chat, payload, 100);
+        let page = rig.hub.read_within(&chat, Start::Earliest, budget);
+        let newest = rig.hub.read_newest(&chat, budget);
+        assert_eq!(newest.at, rig.hub.position(&chat));
+        assert_eq!(newest.entries.len(), page.entries.len());
+        page.entries.len()
+    };
+    assert_eq!(page(&"x".repeat(1000)), (64 << 10) / 1160);
+    assert_eq!(page(&"\u{7}".repeat(1000)), (64 << 10) / 7160);
+    assert_eq!(page(&"\n".repeat(60_000)), 1, "nothing is too large to be read");
 }
 
 #[test]
@@ -238,9 +340,9 @@ fn what_was_made_of_a_run_does_not_outlive_the_next_entry_or_sweep() {
         page.entries.form(0, |_| Bytes::from_static(b"ten bytes!"));
     };
     take("one");
-    assert_eq!(rig.hub.figures().form_bytes, 10, "for the next reader");
+    assert_eq!(rig.hub.figures().form_bytes, 10 + FORM_OVERHEAD, "for the next reader");
     take("two");
-    assert_eq!(rig.hub.figures().form_bytes, 10);
+    assert_eq!(rig.hub.figures().form_bytes, 10 + FORM_OVERHEAD);
     rig.hub.sweep();
     assert_eq!(rig.hub.figures().form_bytes, 0);
 }

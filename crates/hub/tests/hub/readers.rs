@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
 
-use sockeye_hub::{Budget, ENTRY_OVERHEAD, Hub, Item, Lag, Page, Reader, Start};
+use sockeye_hub::{Budget, Hub, Item, Lag, Page, Reader, Start};
 
 use crate::{Rig, entry, gap, name, text, texts};
 
@@ -143,7 +143,7 @@ fn a_page_is_within_its_budget() {
         let page = reader.try_next_page(Budget { entries, bytes });
         page.map_or(0, |page| page.entries.len())
     };
-    let size = 100 + ENTRY_OVERHEAD;
+    let size = rig.hub.read(&chat, Start::Earliest, 1).entries[0].encoded_len();
     assert_eq!(take(4, u64::MAX), 4);
     assert_eq!(take(4, 2 * size), 2);
     assert_eq!(take(4, 2 * size - 1), 1);

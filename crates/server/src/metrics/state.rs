@@ -24,6 +24,8 @@ pub(super) struct State {
     entries: Level,
     history_bytes: Level,
     form_bytes: Level,
+    max_form_bytes: Level,
+    forms_not_kept: Counter,
     key_bytes: Level,
     presence_bytes: Level,
     readers: Level,
@@ -64,6 +66,8 @@ impl State {
             lost_lines_now,
             history_bytes: Level::default(),
             form_bytes: Level::default(),
+            max_form_bytes: Level::default(),
+            forms_not_kept: Counter::default(),
             key_bytes: Level::default(),
             presence_bytes: Level::default(),
             memory: Level::default(),
@@ -75,9 +79,12 @@ impl State {
             "Lines of the log that could not be written",
             lost_lines,
         );
+        let help = "Forms made for one reader because --max-wire-forms was reached";
+        registry.register("wire_forms_not_kept", help, state.forms_not_kept.clone());
         for (name, help, level) in [
             ("history", "What messages kept are charged for", &state.history_bytes),
             ("wire_forms", "What is kept of messages as they are sent", &state.form_bytes),
+            ("wire_forms_max", "The most of it (--max-wire-forms)", &state.max_form_bytes),
             ("idempotency_keys", "What keys of publications are charged for", &state.key_bytes),
             ("presence", "What presence is charged for", &state.presence_bytes),
             ("resident_memory", "Memory of the process", &state.memory),
@@ -92,10 +99,12 @@ impl State {
         let figures = app.hub.figures();
         self.published.inner().store(figures.published, Relaxed);
         self.lost_lines.inner().store(self.lost_lines_now.load(Relaxed), Relaxed);
+        self.forms_not_kept.inner().store(figures.forms_not_kept, Relaxed);
         self.channels.set(figures.channels);
         self.entries.set(figures.entries);
         self.history_bytes.set(figures.bytes);
         self.form_bytes.set(figures.form_bytes);
+        self.max_form_bytes.set(app.hub.max_form_bytes());
         self.key_bytes.set(figures.key_bytes);
         self.presence_bytes.set(figures.presence_bytes);
         self.readers.set(figures.readers);

@@ -37,31 +37,27 @@ pub(super) fn retry(after: Duration) -> String {
 /// The event with the payload as its data; bytes in base64, and called `binary` so that nobody
 /// takes that for a text.
 pub(super) fn event(entry: &Entry) -> Bytes {
-    entry
-        .form(slot::EVENT, || {
-            let mut event = head(entry);
-            match &entry.payload {
-                Payload::Bytes(bytes) => {
-                    let _ = writeln!(event, "data: {}", Base64Display::new(bytes, &STANDARD));
-                }
-                Payload::Json(text) | Payload::Text(text) => push_lines(&mut event, text),
+    entry.form(slot::EVENT, || {
+        let mut event = head(entry);
+        match &entry.payload {
+            Payload::Bytes(bytes) => {
+                let _ = writeln!(event, "data: {}", Base64Display::new(bytes, &STANDARD));
             }
-            finish(event)
-        })
-        .clone()
+            Payload::Json(text) | Payload::Text(text) => push_lines(&mut event, text),
+        }
+        finish(event)
+    })
 }
 
 /// The event with the whole message as its data.
 pub(super) fn meta_event(entry: &Entry) -> Bytes {
-    entry
-        .form(slot::META_EVENT, || {
-            let mut event = head(entry);
-            // It is one line, and has its end.
-            event.push_str("data: ");
-            event.push_str(&message::encode(entry));
-            finish(event)
-        })
-        .clone()
+    entry.form(slot::META_EVENT, || {
+        let mut event = head(entry);
+        // It is one line, and has its end.
+        event.push_str("data: ");
+        event.push_str(&message::encode(entry));
+        finish(event)
+    })
 }
 
 /// The gap, and where what follows it begins.
@@ -97,7 +93,7 @@ fn push_lines(event: &mut String, text: &str) {
     }
 }
 
-/// It lives as long as the entry, so it takes no more room than it needs.
+/// A form is kept for others, so it takes no more room than it needs.
 fn finish(mut event: String) -> Bytes {
     event.push('\n');
     event.shrink_to_fit();

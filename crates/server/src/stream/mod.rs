@@ -227,7 +227,8 @@ impl Form {
         }
     }
 
-    fn message(self, entry: &Arc<Entry>) -> Bytes {
+    /// One message, with its end.
+    pub(crate) fn message(self, entry: &Entry) -> Bytes {
         match self {
             Self::Events => events::event(entry),
             Self::MetaEvents => events::meta_event(entry),

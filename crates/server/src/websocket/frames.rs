@@ -74,7 +74,7 @@ fn shortest(entry: &Entry) -> Bytes {
     if message.len() < DeflateConfig::default().threshold {
         return Prepared::new(message).plain().clone();
     }
-    entry.form(slot::FRAME, || Prepared::new(message).shortest().clone()).clone()
+    entry.form(slot::FRAME, || Prepared::new(message).shortest().clone())
 }
 
 /// A payload as the message that carries it: bytes as binary, all else as text.

@@ -210,15 +210,44 @@ async fn the_client_chooses_among_forms_and_gets_no_other() {
 }
 
 #[tokio::test]
-async fn a_page_of_large_messages_arrives_whole() {
+async fn pages_of_large_messages_arrive_whole_a_megabyte_at_a_time() {
     let server = TestServer::start().await;
     let large = "é".repeat(32 * 1024);
     for _ in 0..40 {
         server.publish("/c/chat", &large).await;
     }
-    let poll = server.get("/c/chat").await;
-    assert_eq!(poll.header("content-length"), poll.body.len().to_string());
-    let messages: Value = poll.json();
-    assert_eq!(messages["messages"].as_array().unwrap().len(), 40);
-    assert!(messages["messages"].as_array().unwrap().iter().all(|m| m["data"] == large.as_str()));
+    let (mut after, mut counts) = ("earliest".to_owned(), Vec::new());
+    loop {
+        let poll = server.get(&format!("/c/chat?after={after}&limit=1000")).await;
+        assert_eq!(poll.header("content-length"), poll.body.len().to_string());
+        assert!(poll.body.len() <= 1 << 20, "{} bytes", poll.body.len());
+        let page: Value = poll.json();
+        let messages = page["messages"].as_array().unwrap();
+        if messages.is_empty() {
+            break;
+        }
+        assert!(messages.iter().all(|message| message["data"] == large.as_str()));
+        assert_eq!(page["at"], messages.last().unwrap()["at"]);
+        counts.push(messages.len());
+        after = page["at"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(counts, [15, 15, 10]);
+}
+
+#[tokio::test]
+async fn a_page_is_bounded_by_what_is_sent_and_has_the_newest() {
+    let server = TestServer::start().await;
+    for payload in ["\u{7}".repeat(60_000), "\"\\".repeat(30_000), "\n".repeat(60_000)] {
+        for _ in 0..20 {
+            server.publish("/c/chat", &payload).await;
+        }
+        for query in ["?after=-20", "?limit=20", "?after=-20&wait=1"] {
+            let poll = server.get(&format!("/c/chat{query}")).await;
+            let len = poll.body.len();
+            assert!((1..=(1 << 20)).contains(&len), "{len} bytes");
+        }
+        // Without a place to begin at, the newest are asked for.
+        let (newest, head) = (server.get("/c/chat").await, server.head("/c/chat").await);
+        assert_eq!(newest.header("etag"), head.header("etag"));
+    }
 }
