@@ -211,17 +211,24 @@ fn a_second_server_on_the_same_directory_is_told_why_it_can_not_start() {
     server.assert_sound();
 }
 
+/// A server on a disk of its own, of 12 MiB, on which something else takes 4; and where that is.
+fn serve_on_a_small_disk(dir: &Path, admin: &str) -> (Sockeye, String) {
+    let path = dir.to_str().expect("a path");
+    let script = "mount -t tmpfs -o size=12m tmpfs \"$0\" && head -c 4194304 /dev/zero > \"$0/other\" \
+                  && exec \"$1\" serve --listen 127.0.0.1:0 --admin \"$2\" --data \"$0/data\" --history-count 100000";
+    let sockeye = program::path();
+    let sockeye = sockeye.to_str().expect("a path");
+    let namespace =
+        ["--user", "--map-root-user", "--mount", "sh", "-c", script, path, sockeye, admin];
+    let server = Sockeye::serve_by("unshare", &namespace);
+    let other = format!("/proc/{}/root{path}/other", server.id());
+    (server, other)
+}
+
 #[test]
 fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_room() {
     let dir = TempDir::new().expect("a directory");
-    let path = dir.path().to_str().expect("a path");
-    // A disk of its own, of 12 MiB, on which something else takes 4.
-    let script = "mount -t tmpfs -o size=12m tmpfs \"$0\" && head -c 4194304 /dev/zero > \"$0/other\" \
-                  && exec \"$1\" serve --listen 127.0.0.1:0 --admin off --data \"$0/data\" --history-count 100000";
-    let sockeye = program::path();
-    let sockeye = sockeye.to_str().expect("a path");
-    let namespace = ["--user", "--map-root-user", "--mount", "sh", "-c", script, path, sockeye];
-    let mut server = Sockeye::serve_by("unshare", &namespace);
+    let (mut server, other) = serve_on_a_small_disk(dir.path(), "off");
     let mut client = Client::connect(server.address()).expect("the server listens");
 
     let text = "x".repeat(30_000);
@@ -237,7 +244,6 @@ fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_ro
     assert_eq!((refusal.0, refusal.1["code"].as_str()), (507, Some("insufficient_storage")));
     assert_eq!(history(&server, "/c/chat").len(), kept, "and nothing else");
 
-    let other = format!("/proc/{}/root{path}/other", server.id());
     std::fs::remove_file(other).expect("the other file can be removed from outside");
     let deadline = std::time::Instant::now() + PATIENCE;
     let next = loop {
@@ -251,4 +257,67 @@ fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_ro
     assert_eq!(next, kept as u64 + 1, "no offset is left out");
     assert_eq!(history(&server, "/c/chat").len(), kept + 1);
     server.assert_sound();
+}
+
+/// The last line of what `/readyz` answers, and the status.
+fn readiness(server: &Sockeye) -> (u16, String) {
+    let line = server.wait_for("admin on http://");
+    let admin = line.split_once("http://").expect("it was found by that").1;
+    let mut stream = TcpStream::connect(admin.trim()).expect("the server listens");
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the server reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the server answers");
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), answer.lines().last().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_server_is_not_ready_while_its_disk_is_full_and_is_again_without_a_message() {
+    let dir = TempDir::new().expect("a directory");
+    let (server, other) = serve_on_a_small_disk(dir.path(), "127.0.0.1:0");
+    let ready = (200, "ready".to_owned());
+    assert_eq!(readiness(&server), ready);
+    let text = "x".repeat(60_000);
+    while ask(&server, "POST", "/c/chat", "", &text).0 == 201 {}
+    let full = (503, "publishing fails: the disk is full".to_owned());
+    assert_eq!(readiness(&server), full);
+    assert!(server.shows_operators("/metrics").contains("\nsockeye_store_failing 1\n"));
+
+    std::fs::remove_file(other).expect("the other file can be removed from outside");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while readiness(&server) != ready {
+        assert!(std::time::Instant::now() < deadline, "there is room now");
+        thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(server.shows_operators("/metrics").contains("\nsockeye_store_failing 0\n"));
+}
+
+#[test]
+fn a_torn_journal_costs_nothing_that_was_acknowledged() {
+    let dir = TempDir::new().expect("a directory");
+    let mut server = serve(dir.path());
+    let first = publish(&server, "/c/chat", "one");
+    publish(&server, "/c/chat", "two");
+    let written = std::fs::read(dir.path().join("written")).expect("the count of writes");
+    let large = "x".repeat(60_000);
+    publish(&server, "/c/chat", &large);
+    server.kill();
+    // As if the power had failed in the middle of the third write: two of its pages are missing, and
+    // it was never acknowledged.
+    std::fs::write(dir.path().join("written"), written).expect("it can be written");
+    let journal = dir.path().join("channels/0.jnl");
+    let mut bytes = std::fs::read(&journal).expect("the journal");
+    let payload = bytes.windows(64).position(|piece| piece == &large.as_bytes()[..64]);
+    let page = (payload.expect("the message is there") / 4096 + 5) * 4096;
+    bytes[page..page + 8192].fill(0);
+    std::fs::write(&journal, &bytes).expect("it can be written");
+
+    let server = serve(dir.path());
+    let (epoch, _) = split(&first);
+    let texts = history(&server, "/c/chat");
+    assert_eq!(texts, [(epoch.clone(), 1, "one".to_owned()), (epoch.clone(), 2, "two".to_owned())]);
+    assert_eq!(publish(&server, "/c/chat", "three"), format!("{epoch}.3"));
+    let line = server.wait_for("the journal ended in the middle of a write");
+    assert!(line.contains("WARN") && line.contains("damaged-"), "{line}");
 }

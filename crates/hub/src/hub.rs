@@ -250,6 +250,20 @@ impl Hub {
         self.0.rooms.sweep();
     }
 
+    /// Whether the store takes what is published, as its last write showed; in memory alone always. It
+    /// asks no disk and can be called at any time.
+    ///
+    /// After an error each [sweep](Self::sweep) finds out whether writing works again, so this becomes
+    /// `Ok` also when nobody publishes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] says why publishing fails: [`NoSpace`](StoreError::NoSpace), for example, or
+    /// [`Stalled`](StoreError::Stalled).
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.0.writer.as_ref().map_or(Ok(()), Writer::health)
+    }
+
     /// What the hub holds.
     pub fn figures(&self) -> Figures {
         self.0.shared.meter.figures(self.0.rooms.bytes())
@@ -279,8 +293,8 @@ impl From<StoreError> for PublishError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoSpace => Self::NoSpace,
-            StoreError::Failed => Self::Disk,
-            StoreError::Unknown => Self::Unknown,
+            StoreError::Failed | StoreError::Stalled => Self::Disk,
+            StoreError::Unknown | StoreError::Stopped => Self::Unknown,
         }
     }
 }

@@ -55,6 +55,7 @@ mod draft;
 mod entry;
 mod figures;
 mod forms;
+mod health;
 mod hub;
 mod json;
 mod keys;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::channel::Channel;
 use crate::draft::{Draft, Submission};
+use crate::health::Health;
 use crate::publishing::{Outcome, Writing};
 use crate::shared::Shared;
 use crate::store::{Change, Head, Listed, Store, StoreError};
@@ -39,6 +40,7 @@ pub(crate) struct Writer {
     queue: Option<Sender<Task>>,
     /// The bytes in the queue.
     queued: Arc<AtomicU64>,
+    health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,10 +55,18 @@ impl Writer {
     pub(crate) fn start(shared: Arc<Shared>, store: Arc<dyn Store>) -> std::io::Result<Self> {
         let (queue, tasks) = channel();
         let queued = Arc::new(AtomicU64::new(0));
-        let worker = Worker { shared, store, queued: Arc::clone(&queued), swept: None, full: None };
+        let health = Arc::new(Health::new());
+        let worker = Worker {
+            shared,
+            store,
+            queued: Arc::clone(&queued),
+            health: Arc::clone(&health),
+            swept: None,
+            full: None,
+        };
         let thread =
             Builder::new().name("sockeye-store".to_owned()).spawn(move || worker.run(&tasks))?;
-        Ok(Self { queue: Some(queue), queued, thread: Some(thread) })
+        Ok(Self { queue: Some(queue), queued, health, thread: Some(thread) })
     }
 
     pub(crate) fn publish(
@@ -83,6 +93,14 @@ impl Writer {
         self.send(Task::Sweep);
     }
 
+    /// Why nothing is written at present, if so.
+    pub(crate) fn health(&self) -> Result<(), StoreError> {
+        match &self.thread {
+            Some(thread) if !thread.is_finished() => self.health.check(Instant::now()),
+            _ => Err(StoreError::Stopped),
+        }
+    }
+
     fn send(&self, task: Task) {
         if let Some(queue) = &self.queue {
             // If the thread is gone, the task is dropped and whoever waits for it learns that.
@@ -106,6 +124,7 @@ struct Worker {
     shared: Arc<Shared>,
     store: Arc<dyn Store>,
     queued: Arc<AtomicU64>,
+    health: Arc<Health>,
     /// The last channel that a sweep has looked at in the store.
     swept: Option<ChannelName>,
     /// When the disk was found full.
@@ -201,7 +220,11 @@ impl Worker {
         if self.full.is_some_and(|since| since.elapsed() < FULL) {
             return Err(StoreError::NoSpace);
         }
-        let written = self.store.write(changes);
+        self.ask(changes)
+    }
+
+    fn ask(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let written = self.health.watch(|| self.store.write(changes));
         self.full = (written == Err(StoreError::NoSpace)).then(Instant::now);
         written
     }
@@ -210,10 +233,19 @@ impl Worker {
 /// Sweeping: what the options do not cover any more goes from the store, too.
 impl Worker {
     fn sweep(&mut self) {
-        let swept = self.settle().and_then(|()| self.visit()).and_then(|()| self.store.tidy());
+        let swept = self
+            .probe()
+            .and_then(|()| self.settle())
+            .and_then(|()| self.visit())
+            .and_then(|()| self.store.tidy());
         if let Err(error) = swept {
             tracing::warn!(%error, "what is too old stays on disk for now");
         }
+    }
+
+    /// Finds out whether the store works again, if it does not: nobody may be publishing.
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.health.check(Instant::now()).or_else(|_| self.ask(&[]))
     }
 
     /// Tells the store what channels in memory have dropped since they were written.

@@ -94,9 +94,13 @@ async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Resp
 
 /// Whether new clients should be sent here.
 async fn readiness(State(admin): State<Admin>) -> Response {
-    match admin.app.drain.has_begun() {
-        false => "ready\n".into_response(),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    let not_ready = |why: &dyn std::fmt::Display| {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+    };
+    match (admin.app.drain.has_begun(), admin.app.hub.health()) {
+        (true, _) => not_ready(&"stopping"),
+        (false, Err(why)) => not_ready(&format_args!("publishing fails: {why}")),
+        (false, Ok(())) => "ready\n".into_response(),
     }
 }
 

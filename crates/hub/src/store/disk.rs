@@ -23,6 +23,9 @@ const CACHE: u64 = 32 << 20;
 /// What is written between two steps of making the tree, in bytes. A start reads as much of the
 /// journal again.
 const MEMTABLE: u64 = 16 << 20;
+/// What is written to find out whether writing works, in bytes: as much as the largest message by
+/// default.
+const PROBE: usize = 64 << 10;
 
 /// Channels in a directory.
 #[derive(Debug)]
@@ -306,6 +309,9 @@ impl Tables {
                 Change::Save { .. } => self.save(&mut batch, change, meta)?,
                 Change::Remove(channel) => self.remove(&mut batch, channel, meta)?,
             }
+        }
+        if changes.is_empty() {
+            batch.insert(&self.rows, rows::PROBE, [0; PROBE]);
         }
         meta.writes += 1;
         batch.insert(&self.rows, rows::META, meta.encode());

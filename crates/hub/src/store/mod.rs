@@ -47,6 +47,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes all of this or nothing. When it returns, it is kept whatever happens to the program
     /// or the machine.
     ///
+    /// While writing fails, [`Hub::sweep`](crate::Hub::sweep) has it called without changes, to find out
+    /// whether it works again: a store then writes as much as a message takes.
+    ///
     /// # Errors
     ///
     /// [`StoreError`]; after any but [`StoreError::Unknown`] nothing of it is kept.
@@ -164,6 +167,12 @@ pub enum StoreError {
     /// The disk failed, and whether it kept what it was told can not be known.
     #[error("the disk failed, and what was last written may be there or not")]
     Unknown,
+    /// A write has been under way for more than 10 s.
+    #[error("the disk has not finished a write for more than 10 s")]
+    Stalled,
+    /// The thread that writes has ended. It works again after a restart.
+    #[error("the thread that writes to the disk has ended")]
+    Stopped,
 }
 
 /// Why a hub could not be opened.

@@ -1,6 +1,6 @@
 //! Rows: how channels are written down as keys and values.
 //!
-//! One table of bytes holds four kinds of rows, told apart by the first letter of their keys.
+//! One table of bytes holds five kinds of rows, told apart by the first letter of their keys.
 //! Numbers are eight bytes, the highest first, so that the entries of a channel lie side by side
 //! and in order.
 //!
@@ -10,6 +10,7 @@
 //! | `c` name | a channel: its number and its head |
 //! | `e` number offset | an entry: timestamp, kind, the event's length, the event, the payload |
 //! | `k` number offset | an idempotency key: timestamp, the text |
+//! | `p` | zeroes, written to find out whether writing works |
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -19,6 +20,8 @@ use crate::{ChannelName, Entry, Epoch, IdempotencyKey, Payload, PayloadRef};
 
 /// The key of the row about the store.
 pub(super) const META: &[u8] = b"m";
+/// The key of what is written as a probe.
+pub(super) const PROBE: &[u8] = b"p";
 /// What the keys of channels begin with, and what those behind all channels begin with.
 pub(super) const CHANNELS: [&[u8]; 2] = [b"c", b"d"];
 

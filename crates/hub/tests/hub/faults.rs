@@ -28,6 +28,8 @@ enum Fault {
     /// It is not known what became of a write, which is kept.
     KeptInDoubt,
     Load,
+    /// The thread that writes panics.
+    Panic,
     /// Each write says that it has begun, and waits until it may end.
     Slow(Sender<()>, Receiver<()>),
 }
@@ -96,6 +98,7 @@ impl Store for Shelf {
                 self.keep(changes);
                 return Err(StoreError::Unknown);
             }
+            Fault::Panic => panic!("as the test wants it"),
             Fault::None | Fault::Load => {}
         }
         self.keep(changes);
@@ -204,4 +207,44 @@ async fn a_channel_that_can_not_be_read_takes_no_message() {
     shelf.set(Fault::None);
     assert_eq!(hub.load(&chat).await, Ok(()));
     assert_eq!(hub.publish(&chat, Publication::text("one")).await.unwrap().offset, 1);
+}
+
+#[test]
+fn health_is_that_of_the_last_write_and_recovers_when_nobody_publishes() {
+    let (shelf, hub) = Shelf::hub();
+    assert_eq!(hub.health(), Ok(()));
+    // Which waits until the sweep is done, and writes nothing.
+    let sweep = || {
+        hub.sweep();
+        hub.forget(&name("nothing")).wait().unwrap();
+    };
+    for error in [StoreError::NoSpace, StoreError::Failed, StoreError::Unknown] {
+        shelf.set(Fault::Write(error));
+        assert!(say(&hub, "refused").is_err());
+        assert_eq!(hub.health(), Err(error));
+        sweep();
+        assert_eq!(hub.health(), Err(error), "it still fails");
+        shelf.set(Fault::None);
+        sweep();
+        assert_eq!(hub.health(), Ok(()));
+    }
+    // What is published shows it as well, and at once.
+    shelf.set(Fault::Write(StoreError::Failed));
+    assert!(say(&hub, "refused").is_err());
+    shelf.set(Fault::None);
+    assert!(say(&hub, "taken").is_ok());
+    assert_eq!(hub.health(), Ok(()));
+    assert_eq!(Hub::default().health(), Ok(()));
+}
+
+#[test]
+fn a_writer_that_is_gone_is_told() {
+    let (shelf, hub) = Shelf::hub();
+    shelf.set(Fault::Panic);
+    assert_eq!(say(&hub, "one"), Err(PublishError::Unknown));
+    let begin = Instant::now();
+    while hub.health() != Err(StoreError::Stopped) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", hub.health());
+        std::thread::yield_now();
+    }
 }

@@ -32,6 +32,7 @@ pub(super) struct State {
     lagging: Level,
     lag: Level,
     draining: Level,
+    store_failing: Level,
     open_files: Level,
     max_files: Level,
     memory: Level,
@@ -57,6 +58,10 @@ impl State {
             lag: level(
                 "reader_lag_messages",
                 "Messages that the one furthest behind has not been given",
+            ),
+            store_failing: level(
+                "store_failing",
+                "Whether the store refuses what is published (1) or takes it (0)",
             ),
             draining: level("draining", "Whether the server is stopping (1) or not (0)"),
             open_files: level("open_files", "File descriptors in use"),
@@ -111,6 +116,7 @@ impl State {
         let lags = app.visits.lags(&app.hub);
         self.lagging.set(lags.iter().filter(|lag| **lag > 0).count() as u64);
         self.lag.set(lags.into_iter().max().unwrap_or(0));
+        self.store_failing.set(app.hub.health().is_err().into());
         self.draining.set(app.drain.has_begun().into());
         self.open_files.set(process::open_files());
         self.max_files.set(process::max_files());
