@@ -1,10 +1,12 @@
 //! The console at `/`, a page and the files it names; and the browser client at `/sockeye.js`. Built
 //! into the program.
 
-use axum::response::{IntoResponse, Response};
+use axum::extract::NestedPath;
+use axum::extract::rejection::NestedPathRejection;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get};
-use http::HeaderName;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderName, Uri};
 
 use crate::problem::Problem;
 
@@ -47,10 +49,13 @@ const CLIENT: File = File {
     content: include_str!("../../../clients/js/sockeye.js"),
 };
 
+/// The page itself. It names its files, and the channels, relative to where it is.
+const INDEX: File = file!("/index.html", HTML, "index.html");
+
 /// All of them.
 pub(crate) const FILES: &[File] = &[
     CLIENT,
-    file!("/", HTML, "index.html"),
+    INDEX,
     file!("/chart.js", JS, "chart.js"),
     file!("/chat.css", CSS, "chat.css"),
     file!("/chat.js", JS, "chat.js"),
@@ -74,6 +79,20 @@ pub(crate) const FILES: &[File] = &[
     file!("/words.js", JS, "words.js"),
     file!("/zh.js", JS, "zh.js"),
 ];
+
+/// The route of the console's address, `/`.
+pub(crate) fn front<S: Clone + Send + Sync + 'static>() -> MethodRouter<S> {
+    get(page).fallback(async || Problem::method_not_allowed("GET, HEAD"))
+}
+
+/// The page at `/`. Under another path, such as `/live`, names relative to that would miss the path's
+/// last segment: there the page is at `/live/index.html`.
+async fn page(nested: Result<NestedPath, NestedPathRejection>, uri: Uri) -> Response {
+    let Ok(nested) = nested else { return INDEX.answer() };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = nested.as_str().trim_end_matches('/');
+    Redirect::temporary(&format!("{path}{}{query}", INDEX.path)).into_response()
+}
 
 impl File {
     /// The route that serves the file, and nothing but serves it.
@@ -101,7 +120,6 @@ mod tests {
         let mut there: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
             .map(|file| format!("/{}", file.unwrap().file_name().into_string().unwrap()))
-            .map(|path| if path == "/index.html" { "/".to_owned() } else { path })
             .chain([CLIENT.path.to_owned()])
             .collect();
         there.sort();

@@ -105,7 +105,8 @@ impl Channels {
     }
 
     /// The routes, with the origin rules round them: `/c/{channel}` and what is below it,
-    /// `/connect`, and the console at `/`.
+    /// `/connect`, and the console at `/`. Nested in another router at `/live`, `/live` leads to the
+    /// console.
     pub fn router(&self) -> Router {
         self.routes().layer(from_fn(promise::keep))
     }
@@ -116,6 +117,7 @@ impl Channels {
             .iter()
             .fold(Router::new(), |routes, file| routes.route(file.path, file.route()));
         console
+            .route("/", console::front())
             .route("/c/{channel}", any(channel::answer))
             .route("/c/{channel}/presence", any(presence::answer))
             .route("/connect", any(websocket::connect))

@@ -126,6 +126,56 @@ async fn a_client_that_never_finishes_is_cut_off() {
     assert!(!read_to_end(stream).await.contains("201"));
 }
 
+/// The console's page and all that it names, as a browser finds them.
+#[tokio::test]
+async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
+    let channels = Channels::new(&ServerOptions::default());
+    let inner = axum::Router::new().nest("/live", channels.router());
+    let program = axum::Router::new()
+        .nest("/live", channels.router())
+        .nest("/deep", inner)
+        .nest_service("/service", channels.router());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, program).await });
+    let get = async |path: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_to_end(stream).await
+    };
+    let location = |answer: &str| {
+        let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("location: "));
+        line.map(|line| line["location: ".len()..].to_owned())
+    };
+
+    for address in ["/live", "/deep/live", "/service", "/service/"] {
+        let (mut path, mut answer) = (address.to_owned(), get(address).await);
+        if let Some(elsewhere) = location(&answer) {
+            assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+            (path, answer) = (elsewhere.clone(), get(&elsewhere).await);
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        let folder = &path[..=path.rfind('/').unwrap()];
+        assert_eq!(folder.trim_end_matches('/'), address.trim_end_matches('/'));
+        // What the page loads is beside it.
+        let names = answer.split(['"', '\'']).filter(|name| {
+            [".css", ".js", ".svg"].iter().any(|end| name.ends_with(end)) && !name.contains(' ')
+        });
+        let mut count = 0;
+        for name in names {
+            let file = get(&format!("{folder}{name}")).await;
+            assert!(file.starts_with("HTTP/1.1 200 "), "{folder}{name}: {file}");
+            count += 1;
+        }
+        assert!(count >= 6, "the page at {path} names {count} files");
+    }
+    let answer = get("/live?lang=zh").await;
+    assert_eq!(location(&answer).as_deref(), Some("/live/index.html?lang=zh"));
+    assert!(get("/live/nothing").await.starts_with("HTTP/1.1 404 "));
+}
+
 #[tokio::test]
 async fn the_channels_live_inside_another_program() {
     let channels = Channels::new(&ServerOptions::default());
