@@ -162,6 +162,22 @@ impl EventInit {
         Self { name: name.into(), detail }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self.detail, Detail::Message { .. })
+    }
+
+    /// How many bytes of payload it has.
+    pub(super) fn message_size(&self) -> u64 {
+        match &self.detail {
+            Detail::Message { data, .. } => data.size(),
+            Detail::Close(_) | Detail::None => 0,
+        }
+    }
+
     /// A `CloseEvent`.
     pub fn close(name: impl Into<Cow<'static, str>>, init: CloseEventInit) -> Self {
         Self { name: name.into(), detail: Detail::Close(init) }

@@ -54,8 +54,8 @@
 //!
 //! # What is different
 //!
-//! * [`WebSocket::new`] needs a tokio runtime, and on a multi-threaded one
-//!   [`new_with`](WebSocket::new_with) if no event may be missed.
+//! * [`WebSocket::new`] needs a tokio runtime. An event is told when the task that made the socket has
+//!   awaited something; see there for threads that run no tasks.
 //! * What a page has and a program has not (an address, an origin, cookies) is given to
 //!   [`WebSocket::builder`].
 //! * [`WebSocket::last_error`] tells why a connection failed. Events do not, as in a browser.
@@ -69,6 +69,7 @@ mod cause;
 mod data;
 mod event;
 mod exception;
+mod missed;
 mod opening;
 mod ports;
 mod socket;
@@ -76,6 +77,7 @@ mod state;
 mod stream;
 mod target;
 mod task;
+mod turn;
 
 pub use self::{
     blob::Blob,

@@ -12,6 +12,7 @@ use super::{
     state::Inner,
     target::{Callback, Kind},
     task,
+    turn::Turn,
 };
 use crate::{CloseCode, CloseFrame};
 
@@ -41,9 +42,11 @@ impl WebSocket {
     /// The subprotocols are `()`, one string or a list of them; if there are any, the server must
     /// choose one. Returns at once; `open`, or `error` and `close`, say what came of it.
     ///
-    /// On a current-thread runtime, nothing happens until the task that calls this awaits something:
-    /// there is time to add listeners, as on a page. On other threads, events may be quicker: use
-    /// [`new_with`](Self::new_with).
+    /// Nothing happens until the task that calls this awaits something: there is time to add listeners,
+    /// as on a page. On a thread that runs no tasks (the one that blocks on `main` beside a
+    /// multi-threaded runtime, or one of `spawn_blocking`) it is not known when that is: there, an event
+    /// that nobody listens for is told to the first listener that is added for it, however late. Of
+    /// messages, 16 or 64 KiB wait so.
     ///
     /// # Errors
     ///
@@ -57,7 +60,7 @@ impl WebSocket {
         Self::builder().open(url, protocols)
     }
 
-    /// As [`new`](Self::new), with listeners that are added before anything can happen.
+    /// As [`new`](Self::new), with listeners that are added before anything can happen, on any thread.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), sockeye::web::DomException> {
@@ -94,7 +97,11 @@ impl WebSocket {
         let inner = Arc::new(Inner::new(opening.address.url().clone(), max_buffered));
         let socket = Self(Arc::new(Handle { inner: inner.clone() }));
         listen(&socket);
-        tokio::spawn(task::run(inner, socket.downgrade(), opening));
+        let turn = Turn::of_this_task();
+        if turn.is_none() {
+            inner.events.keep_missed();
+        }
+        tokio::spawn(task::run(inner, socket.downgrade(), opening, turn));
         socket
     }
 }
@@ -230,7 +237,7 @@ impl WebSocket {
         name: &str,
         listener: impl Fn(&Event) + Send + Sync + 'static,
     ) -> ListenerId {
-        self.inner().events.add(name, Kind::Lasting, Arc::new(listener))
+        self.add(name, Kind::Lasting, Arc::new(listener))
     }
 
     /// Adds a listener for the next event of a name only.
@@ -239,7 +246,7 @@ impl WebSocket {
         name: &str,
         listener: impl Fn(&Event) + Send + Sync + 'static,
     ) -> ListenerId {
-        self.inner().events.add(name, Kind::Once, Arc::new(listener))
+        self.add(name, Kind::Once, Arc::new(listener))
     }
 
     /// Removes a listener; from now on it is not called, not even for an event that others are just
@@ -254,7 +261,15 @@ impl WebSocket {
     }
 
     fn set_handler(&self, name: &str, handler: Callback) {
-        self.inner().events.add(name, Kind::Handler, handler);
+        self.add(name, Kind::Handler, handler);
+    }
+
+    fn add(&self, name: &str, kind: Kind, listener: Callback) -> ListenerId {
+        let id = self.inner().events.add(name, kind, listener);
+        if self.inner().events.has_missed() {
+            self.inner().state().wake_task();
+        }
+        id
     }
 
     fn inner(&self) -> &Inner {
@@ -288,9 +303,12 @@ impl fmt::Debug for WebSocket {
 pub(super) struct WeakSocket(Weak<Handle>);
 
 impl WeakSocket {
-    /// Tells the listeners, unless nobody has the socket any more.
+    /// Tells the listeners, unless nobody has the socket any more; keeps an event that nobody listens
+    /// for, where such events are kept.
     pub(super) fn dispatch(&self, event: EventInit) {
-        if let Some(handle) = self.0.upgrade() {
+        if let Some(handle) = self.0.upgrade()
+            && let Some(event) = handle.inner.events.keep_if_missed(event)
+        {
             WebSocket(handle).dispatch_event(event);
         }
     }
@@ -304,7 +322,10 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.inner.events.clear();
-        self.inner.state().close(None);
+        let mut state = self.inner.state();
+        state.close(None);
+        // It may wait for listeners only.
+        state.wake_task();
     }
 }
 

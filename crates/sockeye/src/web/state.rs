@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    fn wake_task(&mut self) {
+    pub(super) fn wake_task(&mut self) {
         if let Some(task) = self.task.take() {
             task.wake();
         }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::Event;
+use super::{Event, EventInit, missed::Missed};
 
 /// A listener that was added, for
 /// [`remove_event_listener`](super::WebSocket::remove_event_listener).
@@ -27,6 +27,8 @@ pub(super) struct EventTarget {
 struct Listeners {
     list: Vec<Arc<Listener>>,
     added: u64,
+    /// The events that nobody has listened for, where they are kept.
+    missed: Option<Missed>,
 }
 
 struct Listener {
@@ -83,9 +85,42 @@ impl EventTarget {
 
     /// Removes all.
     pub(super) fn clear(&self) {
-        let removed = std::mem::take(&mut self.listeners().list);
+        let removed = std::mem::take(&mut *self.listeners());
         // What they captured is dropped without the lock.
         drop(removed);
+    }
+
+    /// From now on, an event that nobody listens for is kept for its first listener.
+    pub(super) fn keep_missed(&self) {
+        self.listeners().missed = Some(Missed::default());
+    }
+
+    /// Keeps an event if nobody listens for it and such events are kept, or if others of its name are
+    /// still to be told; otherwise gives it back.
+    pub(super) fn keep_if_missed(&self, event: EventInit) -> Option<EventInit> {
+        let mut listeners = self.listeners();
+        let is_heard = listeners.has(event.name());
+        match &mut listeners.missed {
+            Some(missed) if !is_heard || missed.has(event.name()) => {
+                missed.keep(event);
+                None
+            }
+            _ => Some(event),
+        }
+    }
+
+    /// Takes the first event that was kept and has a listener now.
+    pub(super) fn take_missed(&self) -> Option<EventInit> {
+        let mut listeners = self.listeners();
+        let mut missed = listeners.missed.take()?;
+        let event = missed.take(|name| listeners.has(name));
+        listeners.missed = Some(missed);
+        event
+    }
+
+    /// Whether there are events that nobody has listened for.
+    pub(super) fn has_missed(&self) -> bool {
+        self.listeners().missed.as_ref().is_some_and(|missed| !missed.is_empty())
     }
 
     /// Calls the listeners of the event's name: those that are there when it begins and have not been
@@ -123,6 +158,10 @@ impl EventTarget {
 }
 
 impl Listeners {
+    fn has(&self, name: &str) -> bool {
+        self.list.iter().any(|listener| *listener.name == *name)
+    }
+
     fn handler(&self, name: &str) -> Option<&Arc<Listener>> {
         self.list.iter().find(|listener| listener.kind == Kind::Handler && *listener.name == *name)
     }

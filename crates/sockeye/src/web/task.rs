@@ -19,11 +19,20 @@ use super::{
     opening::{Opened, Opening},
     socket::WeakSocket,
     state::{Inner, Outgoing},
+    turn::Turn,
 };
 use crate::{Closed, Message, MessageKind, Reader, Writer};
 
 /// Attends a socket from its constructor to its `close` event.
-pub(super) async fn run(inner: Arc<Inner>, socket: WeakSocket, opening: Opening) {
+pub(super) async fn run(
+    inner: Arc<Inner>,
+    socket: WeakSocket,
+    opening: Opening,
+    turn: Option<Arc<Turn>>,
+) {
+    if let Some(turn) = turn {
+        turn.over().await;
+    }
     let opened = open(&inner, opening).await.and_then(|opened| {
         let Opened { socket: connection, extensions, protocol } = opened;
         let mut state = inner.state();
@@ -49,6 +58,22 @@ pub(super) async fn run(inner: Arc<Inner>, socket: WeakSocket, opening: Opening)
         }
     };
     tell_end(&inner, &socket, closed.as_ref());
+    tell_missed(&inner, &socket).await;
+}
+
+/// Tells the events that nobody listened for, as soon as somebody does.
+async fn tell_missed(inner: &Inner, socket: &WeakSocket) {
+    let next = |cx: &mut Context<'_>| {
+        // Parked first: a listener that is added after this wakes the task.
+        inner.state().park_task(cx);
+        match inner.events.take_missed() {
+            None if inner.events.has_missed() => Poll::Pending,
+            event => Poll::Ready(event),
+        }
+    };
+    while let Some(event) = poll_fn(next).await {
+        socket.dispatch(event);
+    }
 }
 
 /// Opens the connection, unless it is closed meanwhile.
@@ -101,6 +126,8 @@ enum Step {
     Closing,
     Ended,
     Message(Message),
+    /// An event that nobody listened for when it came, and somebody does now.
+    Missed(EventInit),
 }
 
 impl Traffic<'_> {
@@ -111,6 +138,7 @@ impl Traffic<'_> {
                 Step::Closing => self.inner.state().close(None),
                 Step::Ended => return self.reader.closed(),
                 Step::Message(message) => self.deliver(message, socket),
+                Step::Missed(event) => socket.dispatch(event),
             }
             consume_budget().await;
         }
@@ -129,6 +157,9 @@ impl Traffic<'_> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.transmit(cx);
+        if let Some(event) = self.inner.events.take_missed() {
+            return Poll::Ready(Step::Missed(event));
+        }
         loop {
             match Pin::new(&mut self.reader).poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => return Poll::Ready(Step::Message(message)),

@@ -8,3 +8,4 @@ mod handshake;
 mod send;
 mod stream;
 mod support;
+mod turn;
