@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use sockeye_proto::{
-    Failure, InvalidUtf8, Message, Misuse, ReasonTooLong,
+    Closed, Failure, InvalidUtf8, Message, Misuse, ReasonTooLong,
     handshake::{AnswerError, InvalidRequest, ResponseError},
 };
 
@@ -13,6 +13,10 @@ use crate::ProxyError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The connection is being closed, or was closed in order: nothing more can be sent. With what is
+    /// known of the end so far.
+    #[error("nothing more can be sent: the connection is {0}")]
+    Closed(Box<Closed>),
     /// The connection failed; it is of no more use.
     #[error("{0}")]
     Failed(Failure),
@@ -38,6 +42,14 @@ pub enum Error {
     Unfinished,
 }
 
+impl Error {
+    /// Whether the connection is being closed or was closed in order: the end that a sender has to
+    /// expect, and no failure.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
 /// For those who read and write messages as streams: with the error inside.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
@@ -46,7 +58,7 @@ impl From<Error> for io::Error {
             Error::Failed(Failure::Lost) | Error::Unfinished => io::ErrorKind::UnexpectedEof,
             Error::Failed(Failure::Aborted) => io::ErrorKind::ConnectionAborted,
             Error::Failed(Failure::Deadline(_)) => io::ErrorKind::TimedOut,
-            Error::Misuse(_) => io::ErrorKind::BrokenPipe,
+            Error::Closed(_) | Error::Misuse(_) => io::ErrorKind::BrokenPipe,
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

@@ -143,7 +143,7 @@ async fn both_may_close_at_once() {
         assert!(one.unwrap().is_clean() && other.unwrap().is_clean());
         assert!(client.recv().await.is_none() && server.recv().await.is_none());
         let error = client.send("too late").await.unwrap_err();
-        assert!(matches!(error, Error::Misuse(_)), "{error:?}");
+        assert!(matches!(error, Error::Closed(_)), "{error:?}");
     }
 }
 

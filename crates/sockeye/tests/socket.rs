@@ -46,7 +46,7 @@ async fn try_send_on_a_closed_connection_gives_the_message_back_and_says_why() {
         let Err(TrySendError::Closed(message, error)) = client.try_send("late") else {
             panic!("it was sent")
         };
-        assert!(message == Message::from("late") && matches!(error, Error::Misuse(_)), "{error:?}");
+        assert!(message == Message::from("late") && matches!(error, Error::Closed(_)), "{error:?}");
     }
 }
 

@@ -186,7 +186,7 @@ async fn a_stream_dropped_before_its_end_closes_the_connection_inside_the_messag
         message.flush().await.unwrap();
         drop(message);
         let error = client.send("more").await.unwrap_err();
-        assert!(matches!(error, Error::Misuse(_)), "{error:?}");
+        assert!(matches!(error, Error::Closed(_)), "{error:?}");
         assert_eq!(raw.expect_frame().await, (BEGIN, "half".into()));
         let (first, body) = raw.expect_frame().await;
         assert_eq!((first, &body[..2]), (CLOSE, &1011_u16.to_be_bytes()[..]));

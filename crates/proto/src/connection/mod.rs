@@ -192,6 +192,11 @@ impl Connection {
         Some(&ending.closed)
     }
 
+    /// What is known of the end, once the closing handshake has begun or the connection has failed.
+    pub fn closing(&self) -> Option<&Closed> {
+        self.ending.as_deref().map(|ending| &ending.closed)
+    }
+
     /// Whether nothing is begun and nothing left to report: without more input, or its end, there is
     /// no event.
     pub fn is_at_rest(&self) -> bool {

@@ -35,7 +35,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use sockeye_proto::{CloseCode, Closed, Failure, Message, Misuse};
+use sockeye_proto::{CloseCode, Closed, Failure, Message};
 use tokio::time::{Instant, Sleep, sleep};
 
 pub use self::{
@@ -204,7 +204,7 @@ impl ReconnectingClient {
         };
         match socket.send(message.clone()).await {
             Ok(()) => Ok(()),
-            Err(Error::Failed(_) | Error::Io(_) | Error::Misuse(Misuse::Closing)) => {
+            Err(Error::Failed(_) | Error::Io(_) | Error::Closed(_)) => {
                 Err(SendError::NotOpen(message))
             }
             Err(error) => Err(SendError::Refused(error)),

@@ -92,6 +92,11 @@ impl Shared {
         self.state().closed().cloned()
     }
 
+    /// Why nothing can be sent any more.
+    pub(super) fn send_error(&self) -> Error {
+        self.state().send_error(Misuse::Closing)
+    }
+
     pub(super) fn queued(&self) -> usize {
         self.state().queued()
     }

@@ -403,9 +403,10 @@ impl State {
 
     /// Why nothing can be sent any more.
     pub(super) fn send_error(&self, misuse: Misuse) -> Error {
-        match self.connection.closed().and_then(|closed| closed.failure) {
-            Some(failure) => Error::Failed(failure),
-            None => Error::Misuse(misuse),
+        match self.connection.closing() {
+            Some(Closed { failure: Some(failure), .. }) => Error::Failed(*failure),
+            Some(closed) if misuse == Misuse::Closing => Error::Closed(Box::new(closed.clone())),
+            _ => Error::Misuse(misuse),
         }
     }
 

@@ -137,10 +137,7 @@ impl Writer {
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
     pub async fn ping(&self) -> Result<Duration, Error> {
         let pong = self.queue(State::has_room_between, State::ping).await?;
-        pong.await.map_err(|_| match self.handle.outcome().failure {
-            Some(failure) => Error::Failed(failure),
-            None => Error::Misuse(sockeye_proto::Misuse::Closing),
-        })
+        pong.await.map_err(|_| self.handle.shared.send_error())
     }
 
     /// The latest round-trip time known; as [`WebSocket::latency`](super::WebSocket::latency).

@@ -20,7 +20,7 @@ use super::{
     opening::{Opened as Connected, parse_url},
     socket::check_close,
 };
-use crate::{CloseFrame, Closed, Error, Failure, Message, Misuse, Reader, Writer};
+use crate::{CloseFrame, Closed, Error, Failure, Message, Reader, Writer};
 
 /// A WebSocket as a pair of streams: reading waits for messages, writing waits for the network, and
 /// not reading makes the server wait.
@@ -220,8 +220,8 @@ impl StreamWriter {
         let mut unwritten = Unwritten::begin(&self.socket.unwritten);
         match connection.send(chunk).await {
             Ok(()) => {}
-            Err(Error::Misuse(misuse @ Misuse::Closing)) => {
-                return Err(DomException::InvalidState(misuse.to_string()).into());
+            Err(error) if error.is_closed() => {
+                return Err(DomException::InvalidState(error.to_string()).into());
             }
             Err(error) => return Err(WebSocketError::failed(error).into()),
         }
