@@ -7,6 +7,7 @@ use sockeye_server::{Cidr, ServerOptions};
 use crate::units::Size;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
     /// How many connections there are at most, WebSockets among them [default: no limit]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS")]
@@ -28,6 +29,18 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_WIRE_FORMS")]
     max_wire_forms: Option<Size>,
 
+    /// How many tokens and tickets that are not good one address may show in a second; twice as many at
+    /// once
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_BAD_TOKENS_PER_ADDRESS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(default_value_t = ServerOptions::default().max_bad_tokens_per_address)]
+    max_bad_tokens_per_address: u32,
+
+    /// How many TLS handshakes are under way at most
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_HANDSHAKES")]
+    #[arg(default_value_t = ServerOptions::default().max_handshakes)]
+    max_handshakes: usize,
+
     /// Believe what a proxy in this range of addresses says in X-Forwarded-For; may be given several
     /// times
     #[arg(long, value_name = "CIDR", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
@@ -40,6 +53,9 @@ impl Limits {
         options.max_connections_per_address = self.max_connections_per_address;
         options.max_requests_per_address = self.max_requests_per_address;
         options.max_wire_forms = self.max_wire_forms.map(|size| size.0);
+
+        options.max_bad_tokens_per_address = self.max_bad_tokens_per_address;
+        options.max_handshakes = self.max_handshakes;
         options.trust_proxy = self.trust_proxy;
     }
 }

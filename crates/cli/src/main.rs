@@ -9,6 +9,7 @@ mod channel;
 mod compression;
 mod config;
 mod connect;
+mod deadlines;
 mod echo;
 mod limits;
 mod log;

@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -14,12 +13,13 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     certificate::Certificate,
     config::Config,
+    deadlines::Deadlines,
     limits::Limits,
     log::Log,
     output::announce,
     processors,
     stop::Stop,
-    units::{Size, listen_address, time},
+    units::{Size, Time, listen_address},
 };
 
 /// Serve channels: publish with curl, listen in a browser
@@ -68,39 +68,41 @@ pub(crate) struct Serve {
 
     /// Keep channels in this directory: what was acknowledged survives a crash and a restart. Without
     /// it they live in memory
-    #[arg(long, value_name = "DIR", env = "SOCKEYE_DATA")]
+    #[arg(long, value_name = "DIR", env = "SOCKEYE_DATA", help_heading = "History")]
     data: Option<PathBuf>,
 
     /// How many messages of a channel are kept
-    #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", default_value_t = 1000)]
+    #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", help_heading = "History")]
+    #[arg(default_value_t = ServerOptions::default().history_count)]
     history_count: usize,
 
     /// How many bytes of a channel are kept
-    #[arg(long, value_name = "SIZE", env = "SOCKEYE_HISTORY_BYTES", default_value = "16M")]
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_HISTORY_BYTES", help_heading = "History")]
+    #[arg(default_value_t = Size(ServerOptions::default().history_bytes))]
     history_bytes: Size,
 
     /// How long messages are kept
-    #[arg(long, value_name = "TIME", env = "SOCKEYE_HISTORY_AGE", default_value = "24h")]
-    #[arg(value_parser = time)]
-    history_age: Duration,
+    #[arg(long, value_name = "TIME", env = "SOCKEYE_HISTORY_AGE", help_heading = "History")]
+    #[arg(default_value_t = Time(ServerOptions::default().history_age))]
+    history_age: Time,
 
     /// What becomes of readers that are too slow for the history: PATTERN=catchup (they go on with
     /// the oldest message kept), =latest (with the newest) or =close (they are cut off); may be
     /// given several times, the first whose pattern matches the channel counts
     #[arg(long, value_name = "PATTERN=POLICY", env = "SOCKEYE_POLICY", value_delimiter = ',')]
+    #[arg(help_heading = "History")]
     policy: Vec<PolicyRule>,
 
     /// The largest message
-    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", default_value = "64k")]
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", help_heading = "Limits")]
+    #[arg(default_value_t = Size(ServerOptions::default().max_message as u64))]
     max_message: Size,
 
     #[command(flatten)]
     limits: Limits,
 
-    /// How long clients may take to leave when the server stops
-    #[arg(long, value_name = "TIME", env = "SOCKEYE_DRAIN", default_value = "30s")]
-    #[arg(value_parser = time)]
-    drain: Duration,
+    #[command(flatten)]
+    deadlines: Deadlines,
 
     #[command(flatten)]
     log: Log,
@@ -157,11 +159,11 @@ impl Serve {
         options.data = self.data;
         options.history_count = self.history_count;
         options.history_bytes = self.history_bytes.0;
-        options.history_age = self.history_age;
+        options.history_age = self.history_age.0;
         options.policy = self.policy;
         options.max_message = self.max_message.in_memory();
         self.limits.apply(&mut options);
-        options.drain = self.drain;
+        self.deadlines.apply(&mut options);
         options.tls = self.certificate.read()?;
         options.log_lines_lost = self.log.lost();
         Ok(options)
@@ -229,3 +231,6 @@ fn listen(text: &str) -> Result<Listen, &'static str> {
     };
     Ok(listen.unwrap_or_else(|never: std::convert::Infallible| match never {}))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Sizes and times as people write them: `64k`, `16M`; `500ms`, `30s`, `2h`.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 /// A number of bytes. Units are powers of 1024: `k`, `M`, `G`, also as `KB` or `KiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,54 @@ impl Size {
     }
 }
 
+impl fmt::Display for Size {
+    /// In the largest unit that says it exactly.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("0"),
+            bytes if bytes.trailing_zeros() >= 30 => write!(f, "{}G", bytes >> 30),
+            bytes if bytes.trailing_zeros() >= 20 => write!(f, "{}M", bytes >> 20),
+            bytes if bytes.trailing_zeros() >= 10 => write!(f, "{}k", bytes >> 10),
+            bytes => write!(f, "{bytes}"),
+        }
+    }
+}
+
+/// The longest time: clocks reach further.
+const LONGEST: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// The longest deadline: timers of the kernel reach further.
+const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
+
+/// A span of time that is shown as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl FromStr for Time {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        time(text).map(Self)
+    }
+}
+
+impl fmt::Display for Time {
+    /// In the largest unit that says it exactly; a day is 24h.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.0.as_secs(), self.0.as_millis());
+        match seconds {
+            _ if !millis.is_multiple_of(1000) => write!(f, "{millis}ms"),
+            0 => f.write_str("0s"),
+            172_800.. if seconds.is_multiple_of(24 * 60 * 60) => {
+                write!(f, "{}d", seconds / (24 * 60 * 60))
+            }
+            _ if seconds.is_multiple_of(60 * 60) => write!(f, "{}h", seconds / (60 * 60)),
+            _ if seconds.is_multiple_of(60) => write!(f, "{}m", seconds / 60),
+            _ => write!(f, "{seconds}s"),
+        }
+    }
+}
+
 /// A span of time: `500ms`, `30s`, `10m`, `2h`, `7d`.
 pub(crate) fn time(text: &str) -> Result<Duration, &'static str> {
     const HOW: &str = "write a time as 500ms, 30s, 10m, 2h or 7d";
@@ -44,7 +92,25 @@ pub(crate) fn time(text: &str) -> Result<Duration, &'static str> {
         "d" => 24 * 60 * 60,
         _ => return Err(HOW),
     };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or("the time is too long")
+    let time = number.checked_mul(seconds).map(Duration::from_secs);
+    time.filter(|time| *time <= LONGEST).ok_or("the time is too long")
+}
+
+/// A span of time in which something has to happen: more than nothing, and a day at most.
+pub(crate) fn deadline(text: &str) -> Result<Time, &'static str> {
+    match time(text)? {
+        Duration::ZERO => Err("write a time above zero"),
+        time if time > LONGEST_DEADLINE => Err("write a time of 24h at most"),
+        time => Ok(Time(time)),
+    }
+}
+
+/// The same, or `off`.
+pub(crate) fn deadline_or_off(text: &str) -> Result<Switch, &'static str> {
+    match text {
+        "off" => Ok(Switch(None)),
+        text => deadline(text).map(|time| Switch(Some(time.0))),
+    }
 }
 
 /// A span of time that is not zero, or `off`.
@@ -61,6 +127,15 @@ pub(crate) fn time_or_off(text: &str) -> Result<Switch, &'static str> {
 /// A time that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Switch(pub(crate) Option<Duration>);
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(time) => Time(time).fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
 
 /// An address to listen on, `HOST:PORT`: its form, not whether it exists.
 pub(crate) fn listen_address(text: &str) -> Result<String, &'static str> {
@@ -100,6 +175,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_can_be_read() {
+        for text in ["0", "512", "64k", "1025", "16M", "1G", "3000M"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        for text in ["0s", "500ms", "1500ms", "25s", "90s", "2m", "1h", "24h", "2d", "100d"] {
+            assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
+        }
+        assert_eq!(Switch(None).to_string(), "off");
+    }
+
+    #[test]
     fn times_have_a_unit() {
         for (text, millis) in [
             ("500ms", 500),
@@ -113,6 +199,11 @@ mod tests {
         for bad in ["", "30", "s", "1w", "-1s", "99999999999999999d"] {
             assert!(time(bad).is_err(), "{bad}");
         }
+        assert_eq!(deadline("24h"), Ok(Time(Duration::from_hours(24))));
+        for bad in ["0s", "25h", "off"] {
+            assert!(deadline(bad).is_err(), "{bad}");
+        }
+        assert_eq!(deadline_or_off("off"), Ok(Switch(None)));
         assert_eq!(time_or_off("off"), Ok(Switch(None)));
         assert!(time_or_off("0s").is_err());
     }

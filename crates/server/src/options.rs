@@ -95,6 +95,12 @@ pub struct ServerOptions {
     /// minutes: one that has stopped to read costs little, and may go on. One that reads slowly
     /// stays, however slowly.
     pub write_timeout: Duration,
+    /// After how much silence of its client a WebSocket sends a ping. Default: 25 seconds. `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How long a client may take to come to a ping. What was sent before it, which may be megabytes in
+    /// the client's own buffers, it reads first, and slow readers are served. A client that is gone is
+    /// found out much earlier, by what it does not acknowledge (`write_timeout`). Default: 5 minutes.
+    pub pong_timeout: Duration,
     /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
     /// that no proxy thinks it dead. Default: 15 seconds.
     pub heartbeat: Duration,
@@ -132,6 +138,8 @@ impl Default for ServerOptions {
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_mins(2),
+            ping_interval: Some(Duration::from_secs(25)),
+            pong_timeout: Duration::from_mins(5),
             heartbeat: Duration::from_secs(15),
             log_lines_lost: Arc::default(),
         }

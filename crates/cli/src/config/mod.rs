@@ -21,6 +21,7 @@ pub(crate) use self::show::show;
 const DEFAULT_FILE: &str = "sockeye.toml";
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
 pub(crate) struct Config {
     /// Read options from this file too: keys are the options' names with _, as in max_message = "1M".
     /// Without it sockeye.toml is read, if it is here

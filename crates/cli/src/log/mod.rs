@@ -25,6 +25,7 @@ use crate::{output::complain, units::Size};
 const DEFAULT: &str = "warn";
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
 pub(crate) struct Log {
     /// What is logged on stderr: error, warn, info (the end of each connection), debug (each
     /// request), trace, or directives as in warn,sockeye_server=debug. Without it RUST_LOG counts, or
@@ -37,7 +38,7 @@ pub(crate) struct Log {
     log_format: Format,
 
     /// How much of the log waits while stderr takes nothing; further lines are lost and counted
-    #[arg(long, value_name = "SIZE", env = "SOCKEYE_LOG_BUFFER", default_value = "256k")]
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_LOG_BUFFER", default_value_t = Self::default().log_buffer)]
     log_buffer: Size,
 
     /// Counts the lines that are lost.

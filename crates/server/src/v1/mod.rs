@@ -20,6 +20,7 @@ use self::session::Session;
 use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::metrics::{End, Transport};
+use crate::options::ServerOptions;
 use crate::peer::Peer;
 use crate::router::App;
 use crate::websocket;
@@ -43,11 +44,11 @@ mod ending {
         (4429, "too many commands: send fewer, or wait between them");
 }
 
-/// Limits of the connection, where messages of `max_message` bytes can be published: a byte of
+/// Limits of the connection, where messages of the options' `max_message` bytes can be published: a byte of
 /// them may be written as six in JSON (`\u0007`), and has members round it.
-pub(crate) fn config(max_message: usize) -> Config {
+pub(crate) fn config(options: &ServerOptions) -> Config {
     const MEMBERS: usize = 4096;
-    websocket::config(max_message.saturating_mul(6).saturating_add(MEMBERS))
+    websocket::config(options, options.max_message.saturating_mul(6).saturating_add(MEMBERS))
 }
 
 /// Lets the connection live in a task of its own, on `/c/{channel}` already subscribed to that.

@@ -9,7 +9,6 @@ mod plain;
 mod under_way;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -22,6 +21,7 @@ use self::handshake::Handshake;
 pub(crate) use self::handshake::is_handshake;
 use crate::auth::{Caller, Right};
 use crate::impatient::Impatient;
+use crate::options::ServerOptions;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -32,14 +32,10 @@ pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {
     opening.open_through(|io: TokioIo<Impatient<TcpStream>>| io.into_inner().into_inner()).await
 }
 
-/// How long a client may take to come to a ping. What was sent before it, which may be megabytes in
-/// the client's own buffers, it reads first, and slow readers are welcome. Who is gone is found out
-/// much earlier, by what he does not acknowledge ([`limit_backlog`](crate::listener::limit_backlog)).
-const PONG_TIMEOUT: Duration = Duration::from_mins(5);
-
 /// Limits of a WebSocket that takes messages of so many bytes.
-pub(crate) fn config(max_message: usize) -> Config {
-    let keepalive = Keepalive { timeout: PONG_TIMEOUT, ..Keepalive::default() };
+pub(crate) fn config(options: &ServerOptions, max_message: usize) -> Config {
+    let timeout = options.pong_timeout;
+    let keepalive = options.ping_interval.map(|interval| Keepalive { interval, timeout });
     Config::default().max_message_size(max_message).keepalive(keepalive)
 }
 

@@ -1,0 +1,106 @@
+//! The options of the server and the flags of `sockeye serve` are the same.
+
+use std::collections::BTreeMap;
+
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _};
+use sockeye_server::ServerOptions;
+
+use super::Serve;
+use crate::Cli;
+
+/// Fields that are no flag of their own, and why.
+const NO_FLAGS: [(&str, &str); 4] = [
+    ("tls", "made of --tls-cert and --tls-key"),
+    ("log_lines_lost", "counted, not told"),
+    ("max_channels", "its flag comes with the fair share of channels"),
+    ("max_bytes", "its flag comes with the fair share of bytes"),
+];
+
+/// Flags whose default is not that of the library, and why.
+const OTHER_DEFAULTS: [(&str, &str); 1] = [("admin", "an embedded server has no such address")];
+
+/// Values of every kind that a flag takes; none is a default.
+const VALUES: [&str; 8] = [
+    "11",
+    "11s",
+    "11k",
+    "127.0.0.1:11",
+    "https://page.example",
+    "192.0.2.0/24",
+    "news:*=latest",
+    "somewhere",
+];
+
+/// What the program makes of these flags.
+fn options(flags: &[&str]) -> Result<ServerOptions, String> {
+    let arguments = [&["sockeye", "serve"], flags].concat();
+    let matches = Cli::command().try_get_matches_from(arguments).map_err(|why| why.to_string())?;
+    let (_, matches) = matches.subcommand().ok_or("no command")?;
+    let serve = Serve::from_arg_matches(matches).map_err(|why| why.to_string())?;
+    serve.options().map_err(|why| why.to_string())
+}
+
+/// Each field with its value, as `Debug` shows them.
+fn fields(options: &ServerOptions) -> BTreeMap<String, String> {
+    let (mut fields, mut current) = (BTreeMap::<String, String>::new(), String::new());
+    for line in format!("{options:#?}").lines() {
+        let field =
+            line.strip_prefix("    ").filter(|rest| !rest.starts_with([' ', '}', ']', ')']));
+        if let Some((name, value)) = field.and_then(|field| field.split_once(": ")) {
+            current = name.to_owned();
+            fields.insert(current.clone(), value.to_owned());
+        } else if let Some(value) = fields.get_mut(&current) {
+            value.push_str(line.trim());
+        }
+    }
+    fields
+}
+
+#[test]
+fn every_option_of_the_server_is_a_flag_that_is_in_force() {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, [b'k'; 32]).unwrap();
+    let values = VALUES.into_iter().chain(key.to_str());
+    let defaults = fields(&options(&[]).unwrap());
+    assert!(defaults.len() > 20, "{defaults:?}");
+    for (field, default) in &defaults {
+        if NO_FLAGS.iter().any(|(name, _)| name == field) {
+            continue;
+        }
+        let flag = serve.get_arguments().find(|argument| argument.get_id() == field);
+        let flag = flag.unwrap_or_else(|| panic!("`{field}` of ServerOptions has no flag"));
+        let long = format!("--{}", flag.get_long().unwrap());
+        assert_eq!(flag.get_env().unwrap(), &*format!("SOCKEYE_{}", field.to_ascii_uppercase()));
+        let is_switch = matches!(flag.get_action(), ArgAction::SetTrue);
+        let changes = |value: &str| {
+            let flags = if is_switch { vec![&*long] } else { vec![&*long, value] };
+            options(&flags).is_ok_and(|options| fields(&options)[field] != *default)
+        };
+        assert!(values.clone().any(changes), "{long} changes nothing");
+    }
+}
+
+#[test]
+fn the_defaults_of_the_flags_are_those_of_the_library() {
+    let (of_flags, mut of_library) =
+        (fields(&options(&[]).unwrap()), fields(&ServerOptions::default()));
+    for (field, value) in of_flags {
+        let of_library = of_library.remove(&field).unwrap();
+        if !OTHER_DEFAULTS.iter().any(|(name, _)| *name == field) {
+            assert_eq!(value, of_library, "{field}");
+        }
+    }
+}
+
+#[test]
+fn deadlines_are_neither_nothing_nor_for_ever() {
+    for flag in ["head", "body", "auth", "write", "pong"].map(|name| format!("--{name}-timeout")) {
+        for value in ["0s", "25h", "10", "soon"] {
+            assert!(options(&[&flag, value]).is_err(), "{flag} {value}");
+        }
+    }
+    assert_eq!(options(&["--ping-interval", "off"]).unwrap().ping_interval, None);
+}
