@@ -10,6 +10,7 @@ mod handshake;
 mod limits;
 mod refusal;
 mod server;
+mod silent;
 mod slow;
 mod text;
 

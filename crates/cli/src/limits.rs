@@ -2,6 +2,7 @@
 //! belongs to it.
 
 use clap::Args;
+use sockeye::internals;
 use sockeye_server::{Cidr, ServerOptions};
 
 use crate::units::Size;
@@ -9,9 +10,11 @@ use crate::units::Size;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct Limits {
-    /// How many connections there are at most, WebSockets among them [default: no limit]
-    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS")]
-    max_connections: Option<usize>,
+    /// How many connections there are at most, WebSockets among them [default: as many as there may be
+    /// open files (RLIMIT_NOFILE), less a quarter or 256]
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS", hide_default_value = true)]
+    #[arg(default_value_t = internals::max_connections().unwrap_or(usize::MAX))]
+    max_connections: usize,
 
     /// How many of them one address has at most, or one /64 of IPv6 [default: no limit]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS_PER_ADDRESS")]
@@ -49,7 +52,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn apply(self, options: &mut ServerOptions) {
-        options.max_connections = self.max_connections;
+        options.max_connections = Some(self.max_connections);
         options.max_connections_per_address = self.max_connections_per_address;
         options.max_requests_per_address = self.max_requests_per_address;
         options.max_wire_forms = self.max_wire_forms.map(|size| size.0);

@@ -53,6 +53,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before the options are built: a default depends on it.
+    sockeye::internals::raise_limit();
     run().unwrap_or_else(|error| conclude(&error))
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -14,17 +15,25 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use sockeye::internals::{Acceptor, Incomings, Pending, PendingConnections, share_of_reserve};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::crowd::{Crowd, Seat};
+use crate::impatient::Impatient;
 use crate::listener::{Connection, Listener};
 use crate::metrics;
+use crate::opening::first_request;
+use crate::options::ServerOptions;
 use crate::origin::OriginRule;
 use crate::problem::{Code, Problem};
 use crate::query;
 use crate::router::App;
 
-/// Connections that `/connections` shows when `limit` does not say.
-const SHOWN: usize = 1000;
+/// Connections that `/connections` shows at once, at most.
+const MAX_SHOWN: usize = 1000;
+
+/// How long a client may take nothing of its answer.
+const MAX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 struct Admin {
@@ -52,33 +61,65 @@ pub(crate) fn router(app: Arc<App>, any_host: bool) -> Router {
 
 /// Serves for ever, one request on each connection. These do not count as guests, so that who
 /// watches a drain does not hold it up.
+///
+/// There are few connections, and each ends soon if its client does not read: whoever reaches the
+/// address cannot have it hold much.
 pub(crate) async fn serve(
     listener: Listener,
-    mut http: http1::Builder,
     router: Router,
+    options: ServerOptions,
 ) -> io::Result<()> {
+    let mut http = crate::http1::builder(options.head_timeout);
     http.keep_alive(false);
-    let router = TowerToHyperService::new(router);
+    let operators = Operators {
+        http,
+        router: TowerToHyperService::new(router),
+        head_timeout: options.head_timeout,
+        write_timeout: options.write_timeout.min(MAX_WRITE_TIMEOUT),
+    };
+    let (operators, pending) = (Arc::new(operators), PendingConnections::default());
+    let places = Crowd::new(Some(share_of_reserve()), None);
+    let mut acceptor = Acceptor::new(pending.clone());
+    let incomings = listener.incomings(false);
     loop {
-        match listener.accept().await? {
-            Connection::Tcp(stream, _) => spawn(&http, stream, &router),
+        let connection = acceptor.accept(&incomings).await?;
+        let Ok(place) = places.admit(None, || pending.evict_oldest()) else {
+            incomings.refuse(connection);
+            continue;
+        };
+        let (operators, pending) = (Arc::clone(&operators), pending.register());
+        match connection {
+            Connection::Tcp(stream, _) => tokio::spawn(operators.answer(stream, pending, place)),
             #[cfg(unix)]
-            Connection::Unix(stream) => spawn(&http, stream, &router),
-        }
+            Connection::Unix(stream) => tokio::spawn(operators.answer(stream, pending, place)),
+        };
     }
 }
 
-fn spawn(
-    http: &http1::Builder,
-    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: &TowerToHyperService<Router>,
-) {
-    let connection = http.serve_connection(TokioIo::new(io), router.clone());
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+/// What answers operators.
+struct Operators {
+    http: http1::Builder,
+    router: TowerToHyperService<Router>,
+    head_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Operators {
+    async fn answer<S>(self: Arc<Self>, stream: S, pending: Pending, place: Seat)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut io = Impatient::new(stream, self.write_timeout);
+        if first_request(&mut io, &pending, self.head_timeout).await.is_none() {
+            return;
+        }
+        drop(pending);
+        if let Err(error) = self.http.serve_connection(TokioIo::new(io), self.router.clone()).await
+        {
             tracing::debug!(%error, "connection to the admin address broke");
         }
-    });
+        drop(place);
+    }
 }
 
 async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Response {
@@ -110,7 +151,8 @@ async fn figures(State(admin): State<Admin>) -> Response {
 }
 
 async fn connections(State(admin): State<Admin>, request: Request) -> Result<Response, Problem> {
-    let limit = query::number(request.uri(), "limit")?.unwrap_or(SHOWN);
-    let json = admin.app.visits.json(&admin.app.hub, limit).to_string();
+    let limit = query::number(request.uri(), "limit")?.unwrap_or(MAX_SHOWN).min(MAX_SHOWN);
+    let after = query::number(request.uri(), "after")?.unwrap_or(0);
+    let json = admin.app.visits.json(&admin.app.hub, after as u64, limit).to_string();
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

@@ -18,6 +18,7 @@ use http::{Method, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
+use crate::impatient::Shared;
 use crate::peer::Routes;
 
 /// An answer under way.
@@ -89,6 +90,7 @@ impl std::fmt::Debug for Desk {
 pub(crate) struct AtDesk {
     pub(crate) routes: Routes,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) connection: Arc<Shared>,
 }
 
 impl Service<hyper::Request<Incoming>> for AtDesk {
@@ -97,15 +99,28 @@ impl Service<hyper::Request<Incoming>> for AtDesk {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.connection);
         if !can_be_set_aside(&request) {
-            return Box::pin(self.routes.call(request));
+            let has_body = !request.body().is_end_stream();
+            let answering = self.routes.call(request);
+            return Box::pin(async move {
+                let answer = answering.await?;
+                // A refused client may not have sent all of its body.
+                connection.linger(is_last(&answer) || has_body && answer.status().as_u16() >= 400);
+                Ok(answer)
+            });
         }
         let desk = Arc::clone(&self.desk);
         desk.is_asked.store(false, Relaxed);
         request.extensions_mut().insert(Aside(Some(Arc::clone(&desk))));
         *desk.lock() = Some(Work::Waiting(self.routes.call(request)));
-        Box::pin(AnswerAtDesk(desk))
+        Box::pin(AnswerAtDesk { desk, connection })
     }
+}
+
+/// Whether the connection ends with the answer.
+pub(crate) fn is_last(answer: &Response) -> bool {
+    answer.headers().contains_key(CONNECTION)
 }
 
 /// Whether all that is still needed of a request is its answer, and the connection goes on then: it
@@ -121,13 +136,16 @@ fn can_be_set_aside(request: &hyper::Request<Incoming>) -> bool {
 }
 
 /// Works at the desk, for hyper, as long as the work is there.
-struct AnswerAtDesk(Arc<Desk>);
+struct AnswerAtDesk {
+    desk: Arc<Desk>,
+    connection: Arc<Shared>,
+}
 
 impl Future for AnswerAtDesk {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let work = self.0.lock().take();
+        let work = self.desk.lock().take();
         let (poll, left) = match work {
             // Somebody else does it.
             None => (Poll::Pending, None),
@@ -135,13 +153,16 @@ impl Future for AnswerAtDesk {
             Some(Work::Answer(answer)) => (Poll::Ready(Ok(*answer)), None),
             Some(Work::Waiting(mut answering)) => match Pin::new(&mut answering).poll(cx) {
                 Poll::Pending => (Poll::Pending, Some(Work::Waiting(answering))),
-                Poll::Ready(Ok(answer)) if self.0.is_asked() => {
+                Poll::Ready(Ok(answer)) if self.desk.is_asked() => {
                     (Poll::Pending, Some(Work::Answer(Box::new(answer))))
                 }
                 ready @ Poll::Ready(_) => (ready, None),
             },
         };
-        *self.0.lock() = left;
+        *self.desk.lock() = left;
+        if let Poll::Ready(Ok(answer)) = &poll {
+            self.connection.linger(is_last(answer));
+        }
         poll
     }
 }

@@ -41,6 +41,7 @@ where
     let is_last = opened.is_last;
     write(io, opened).await?;
     if is_last {
+        io.shared().linger(true);
         io.shutdown().await?;
     }
     Ok(!is_last)

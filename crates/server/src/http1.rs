@@ -7,7 +7,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -78,14 +77,15 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (desk, write_waits) = (Arc::new(Desk::default()), io.write_waits());
-        let service = AtDesk { routes: self.routes.clone(), desk: Arc::clone(&desk) };
+        let (desk, shared) = (Arc::new(Desk::default()), Arc::clone(io.shared()));
+        let (routes, desk_too) = (self.routes.clone(), Arc::clone(&desk));
+        let service = AtDesk { routes, desk: desk_too, connection: Arc::clone(&shared) };
         let mut connection = self.http.serve_connection(TokioIo::new(io), service).with_upgrades();
         let driven = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
             // hyper has just written all it had, unless the connection takes no more: then there
             // is something of the answer before, and this one is hyper's, too.
-            Poll::Pending if desk.has_work_to_set_aside() && !write_waits.load(Relaxed) => {
+            Poll::Pending if desk.has_work_to_set_aside() && !shared.write_waits() => {
                 Poll::Ready(None)
             }
             Poll::Pending => Poll::Pending,

@@ -19,27 +19,85 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub(crate) struct Impatient<S> {
     io: S,
-    limit: Duration,
-    /// Runs while a write waits. Most never do, so it is made when one does.
+    shared: Arc<Shared>,
+    /// Runs while a write waits, or the client's end of the connection. Most never do, so it is made
+    /// when one does.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Whether a write waits, for those who can not see the connection.
-    write_waits: Arc<AtomicBool>,
+    /// How much was thrown away since the connection was shut down.
+    discarded: Option<u32>,
     /// What was read and is to be read again.
     ahead: BytesMut,
 }
+
+/// What is known and said of a connection by those who can not see it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    limit: Duration,
+    write_waits: AtomicBool,
+    lingers: AtomicBool,
+}
+
+impl Shared {
+    /// Whether a write waits for the client.
+    pub(crate) fn write_waits(&self) -> bool {
+        self.write_waits.load(Relaxed)
+    }
+
+    /// Says whether the client may still be sending when the connection is shut down: then what it
+    /// sends is read and thrown away for a while. To close at once would reset the connection, and the
+    /// client might never see its answer (RFC 9112 §9.6).
+    pub(crate) fn linger(&self, lingers: bool) {
+        self.lingers.store(lingers, Relaxed);
+    }
+}
+
+/// How long the client's end is awaited at most, and how much of what it sends is read.
+const LINGER: Duration = Duration::from_secs(2);
+const MAX_DISCARDED: u32 = 256 << 10;
 
 /// What is read of a client while nobody reads, in bytes at most.
 const MAX_AHEAD: usize = 16 << 10;
 
 impl<S> Impatient<S> {
     pub(crate) fn new(io: S, limit: Duration) -> Self {
-        let (write_waits, ahead) = (Arc::default(), BytesMut::new());
-        Self { io, limit, stalled: None, write_waits, ahead }
+        let (write_waits, lingers) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Arc::new(Shared { limit, write_waits, lingers });
+        Self { io, shared, stalled: None, discarded: None, ahead: BytesMut::new() }
     }
 
-    /// Whether a write waits for the client, now and later.
-    pub(crate) fn write_waits(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.write_waits)
+    /// What is known and said of the connection, now and later.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Reads ahead until `is_enough` of all that has arrived, or until the peer sends no more. What
+    /// was read is read again later. Nothing is held but what has arrived.
+    pub(crate) async fn read_ahead(
+        &mut self,
+        mut is_enough: impl FnMut(&[u8]) -> bool,
+    ) -> io::Result<()>
+    where
+        S: AsyncRead + Unpin,
+    {
+        poll_fn(|cx| {
+            loop {
+                // Not kept while nothing comes.
+                let mut buffer = [0; 1024];
+                let mut buffer = ReadBuf::new(&mut buffer);
+                ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+                let read = buffer.filled();
+                self.ahead.extend_from_slice(read);
+                if read.is_empty() || is_enough(&self.ahead) {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await
+    }
+
+    /// What was read ahead.
+    pub(crate) fn ahead(&self) -> &[u8] {
+        &self.ahead
     }
 
     /// Gives back what was read, to be read again.
@@ -58,12 +116,12 @@ impl<S> Impatient<S> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        self.write_waits.store(written.is_pending(), Relaxed);
+        self.shared.write_waits.store(written.is_pending(), Relaxed);
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
-        let limit = self.limit;
+        let limit = self.shared.limit;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
@@ -111,7 +169,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncRead + Unpin> Impatient<S> {
+    /// Reads and throws away until the client's end, or the end of patience.
+    fn poll_discarded(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let patience = self.stalled.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if patience.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let mut buffer = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
+            let discarded = self.discarded.get_or_insert(0);
+            *discarded = discarded.saturating_add(buffer.filled().len() as u32);
+            if read.is_err() || buffer.filled().is_empty() || *discarded > MAX_DISCARDED {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,8 +218,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.or_stalled(cx, shut)
+        if self.discarded.is_none() {
+            let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+            ready!(self.or_stalled(cx, shut))?;
+            if !self.shared.lingers.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            self.discarded = Some(0);
+        }
+        self.poll_discarded(cx).map(Ok)
     }
 }
 
@@ -183,5 +268,28 @@ mod tests {
         sleep(LIMIT * 10).await;
         server.write_all(b"still here").await.unwrap();
         client.read_exact(&mut [0; 10]).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_client_is_read_to_its_end_for_a_while() {
+        let begun = tokio::time::Instant::now();
+        let shut_down = async |lingers, sends: usize| {
+            let (server, mut client) = duplex(1 << 20);
+            let mut server = Impatient::new(server, LIMIT);
+            server.shared().linger(lingers);
+            client.write_all(&vec![0; sends]).await.unwrap();
+            server.shutdown().await.unwrap();
+            client.write_all(b"more").await.unwrap();
+            begun.elapsed()
+        };
+        assert_eq!(shut_down(false, 10).await, Duration::ZERO);
+        assert_eq!(shut_down(true, 1 << 20).await, Duration::ZERO, "that is too much to be read");
+        assert_eq!(shut_down(true, 10).await, LINGER);
+        let (server, client) = duplex(16);
+        let mut server = Impatient::new(server, LIMIT);
+        server.shared().linger(true);
+        drop(client);
+        server.shutdown().await.unwrap();
+        assert_eq!(begun.elapsed(), LINGER, "its end has come");
     }
 }

@@ -16,6 +16,7 @@ mod access;
 mod admin;
 mod aside;
 mod auth;
+mod beginning;
 mod carry;
 mod channel;
 mod console;
@@ -32,6 +33,7 @@ mod media;
 mod message;
 mod metrics;
 mod on_call;
+mod opening;
 mod options;
 mod origin;
 mod peer;
@@ -68,5 +70,6 @@ pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};
 /// Parts that are no interface, for the fuzz targets.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::beginning::{Beginning, Protocol};
     pub use crate::v1::{Command, Mistake};
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use http::header::RETRY_AFTER;
+use sockeye::internals::{Pending, PendingConnections};
 
 use crate::crowd::{Crowd, Full};
 use crate::options::ServerOptions;
@@ -20,6 +21,9 @@ const COME_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Limits {
     crowd: Crowd,
+    pending: PendingConnections,
+    /// Those that are told that there is no place, when they have sent their request.
+    refused: PendingConnections,
     trusted: Vec<Cidr>,
     requests: Option<Throttle>,
     bad_tokens: Throttle,
@@ -29,21 +33,36 @@ impl Limits {
     pub(crate) fn new(options: &ServerOptions) -> Self {
         Self {
             crowd: Crowd::new(options.max_connections, options.max_connections_per_address),
+            pending: PendingConnections::default(),
+            refused: PendingConnections::default(),
             trusted: options.trust_proxy.clone(),
             requests: options.max_requests_per_address.map(Throttle::new),
             bad_tokens: Throttle::new(options.max_bad_tokens_per_address),
         }
     }
 
-    /// Takes a place for a connection; `None` if it is to be cut off without a word. One from a
-    /// trusted proxy counts for no address: it brings many, and who they are is told by their
-    /// requests.
-    pub(crate) fn receive(&self, peer: Peer) -> Option<Peer> {
+    /// Takes a place for a connection, that of a pending one if need be; `None` if it is to be cut off
+    /// without a word. One from a trusted proxy counts for no address: it brings many, and who they
+    /// are is told by their requests.
+    pub(crate) fn receive(&self, peer: Peer) -> Option<(Peer, Pending)> {
         let network = peer.network().filter(|_| !self.is_proxy(&peer));
-        match self.crowd.admit(network) {
-            Ok(seat) => Some(peer.seated(seat)),
-            Err(full) => Some(peer.without_place(full).seated(self.crowd.refuse()?)),
+        match self.crowd.admit(network, || self.pending.evict_oldest()) {
+            Ok(seat) => Some((peer.seated(seat), self.pending.register())),
+            Err(full) => {
+                let seat = self.crowd.refuse(|| self.refused.evict_oldest())?;
+                Some((peer.without_place(full).seated(seat), self.refused.register()))
+            }
         }
+    }
+
+    /// The connections that have a place and have not sent a request yet.
+    pub(crate) fn pending(&self) -> &PendingConnections {
+        &self.pending
+    }
+
+    /// How many connections there are, may be, and were refused.
+    pub(crate) fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
     /// Who asks. Behind a trusted proxy each request takes a place of its own, for as long as what it

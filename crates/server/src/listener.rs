@@ -4,19 +4,17 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use sockeye::internals::{Incomings, refuse};
 use sockeye_hub::store::OpenError;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::sleep;
 
 use crate::log::{Class, limited};
 use crate::options::Listen;
-
-/// How long to wait before accepting again when the process has run out of file descriptors.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +106,12 @@ impl Listener {
                 if !exposed && !found.iter().all(|found| found.ip().is_loopback()) {
                     return Err(BindError::Exposed(address.clone()));
                 }
-                TcpListener::bind(&*found).await.map(Self::Tcp).map_err(failed)
+                let listener = TcpListener::bind(&*found).await.map_err(failed)?;
+                // Messages are small and live: none waits for the one before to be acknowledged.
+                // Connections have the option from their listener, and nothing breaks without it.
+                #[cfg(target_os = "linux")]
+                let _ = socket2::SockRef::from(&listener).set_tcp_nodelay(true);
+                Ok(Self::Tcp(listener))
             }
             #[cfg(unix)]
             Listen::Unix(path) => {
@@ -128,32 +131,62 @@ impl Listener {
         }
     }
 
-    /// The next connection. An error says that the socket does not listen any more.
-    pub(crate) async fn accept(&self) -> io::Result<Connection> {
-        loop {
-            match self.try_accept().await {
-                Ok(connection) => return Ok(connection),
-                // accept(2): EINVAL.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
-                Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => {
-                    limited!(WARN, Class::CannotAccept, %error, "cannot accept connections");
-                    sleep(OUT_OF_DESCRIPTORS).await;
-                }
+    /// The connections that come in, on TCP with TLS or without.
+    pub(crate) fn incomings(&self, is_secure: bool) -> IncomingConnections<'_> {
+        IncomingConnections { listener: self, is_secure }
+    }
+}
+
+/// Where connections are accepted from.
+#[derive(Debug)]
+pub(crate) struct IncomingConnections<'l> {
+    listener: &'l Listener,
+    is_secure: bool,
+}
+
+/// The answer while there are no file descriptors.
+const NO_DESCRIPTORS: &[u8] = concat!(
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n",
+    "cache-control: no-store\r\nretry-after: 5\r\nconnection: close\r\n\r\n",
+    r#"{"code":"unavailable","title":"Unavailable","status":503,"#,
+    r#""detail":"The server has no file descriptors left: come again later."}"#,
+)
+.as_bytes();
+
+impl Incomings for IncomingConnections<'_> {
+    type Connection = Connection;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        match self.listener {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                // On Linux it has that from the listener.
+                #[cfg(not(target_os = "linux"))]
+                let _ = stream.set_nodelay(true);
+                Poll::Ready(Ok(Connection::Tcp(stream, peer)))
+            }
+            #[cfg(unix)]
+            Listener::Unix(listener, _) => {
+                Poll::Ready(Ok(Connection::Unix(ready!(listener.poll_accept(cx))?.0)))
             }
         }
     }
 
-    async fn try_accept(&self) -> io::Result<Connection> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // Messages are small and live: none waits for the one before to be acknowledged.
-                stream.set_nodelay(true)?;
-                Ok(Connection::Tcp(stream, peer))
+    fn cannot_accept(&self, error: &io::Error) {
+        limited!(WARN, Class::CannotAccept, %error, "cannot accept connections");
+    }
+
+    fn refuse(&self, connection: Connection) {
+        match connection {
+            Connection::Tcp(stream, _) => {
+                // Without a handshake there is no way to answer.
+                let answer = if self.is_secure { b"" } else { NO_DESCRIPTORS };
+                let _ = stream.into_std().map(|stream| refuse(stream, answer));
             }
             #[cfg(unix)]
-            Self::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
+            Connection::Unix(stream) => {
+                let _ = stream.into_std().map(|stream| refuse(stream, NO_DESCRIPTORS));
+            }
         }
     }
 }
@@ -177,12 +210,6 @@ pub(crate) fn limit_backlog(stream: &TcpStream, limit: Duration) -> io::Result<(
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn limit_backlog(_: &TcpStream, _: Duration) -> io::Result<()> {
     Ok(())
-}
-
-/// Errors of the connection that was being accepted, not of the listener.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 #[cfg(unix)]

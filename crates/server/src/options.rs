@@ -61,7 +61,10 @@ pub struct ServerOptions {
     /// made once. Default: `None`, an eighth of `max_bytes`. Past it what a reader takes is made for
     /// it alone, and nothing is refused.
     pub max_wire_forms: Option<u64>,
-    /// Connections in all, WebSockets among them. Default: no limit. One more is answered 503.
+    /// Connections in all, WebSockets among them. One more takes the place of the oldest that has not
+    /// sent a complete request yet; where there is none it is answered 503. Default: for a
+    /// [`Server`](crate::Server) as many as there may be open files (`RLIMIT_NOFILE`, the soft limit)
+    /// less a quarter, or 256; for [`Channels`](crate::Channels) no limit.
     pub max_connections: Option<usize>,
     /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more is answered
     /// 429. Behind a trusted proxy requests that are under way count, and what they have opened.
@@ -72,7 +75,8 @@ pub struct ServerOptions {
     /// Tokens and tickets that are not good, from one address in a second; twice as many at once.
     /// Default: 100. One more is answered 429 instead of 401. Good ones are not concerned.
     pub max_bad_tokens_per_address: u32,
-    /// TLS handshakes under way. Default: 1024. Further ones wait.
+    /// TLS handshakes under way, from the client's first message on. Default: 1024. Further ones wait;
+    /// while one does, a handshake that has taken a second may be cut off for it.
     pub max_handshakes: usize,
     /// Proxies that are believed what they say in `X-Forwarded-For` of who asks. Default: none.
     ///

@@ -17,6 +17,9 @@ use crate::log::{Class, limited, shown};
 use crate::metrics::{End, Metrics, Transport, now};
 use crate::peer::Peer;
 
+/// How long a list of connections may become, in bytes, before the one with which it ends.
+const MAX_JSON: usize = 256 << 10;
+
 /// All visits of one server.
 #[derive(Debug)]
 pub(crate) struct Visits {
@@ -101,16 +104,27 @@ impl Visits {
         records.iter().flat_map(lags).collect()
     }
 
-    /// How many visits there are, and the first so many in the order in which they began, as JSON.
-    pub(crate) fn json(&self, hub: &Hub, limit: usize) -> Value {
-        let mut open: Vec<_> = {
+    /// How many visits there are, and as JSON those behind `after` in the order in which they began:
+    /// `limit` of them and some [`MAX_JSON`] at most. `next` is the `after` of what follows.
+    pub(crate) fn json(&self, hub: &Hub, after: u64, limit: usize) -> Value {
+        let (count, mut open) = {
             let open = lock(&self.open);
-            open.iter().map(|(number, record)| (*number, Arc::clone(record))).collect()
+            let behind = open.iter().filter(|(number, _)| **number > after);
+            let behind: Vec<_> = behind.map(|(number, it)| (*number, Arc::clone(it))).collect();
+            (open.len(), behind)
         };
         open.sort_unstable_by_key(|(number, _)| *number);
-        let shown: Vec<Value> =
-            open.iter().take(limit).map(|(number, record)| record.json(*number, hub)).collect();
-        json!({"count": open.len(), "connections": shown})
+        let (mut shown, mut length, mut last) = (Vec::new(), 0, after);
+        for (number, record) in open.iter().take(limit) {
+            if length >= MAX_JSON {
+                break;
+            }
+            length += record.estimate();
+            last = *number;
+            shown.push(record.json(*number, hub));
+        }
+        let next = open.last().map(|(number, _)| *number).filter(|end| *end > last).map(|_| last);
+        json!({"count": count, "connections": shown, "next": next})
     }
 }
 
@@ -161,6 +175,13 @@ impl Reading {
 }
 
 impl Record {
+    /// How long its JSON is, about.
+    fn estimate(&self) -> usize {
+        let places = lock(&self.places);
+        let channels: usize = places.iter().map(|place| place.channel.as_str().len() + 64).sum();
+        200 + self.subject.as_deref().map_or(0, str::len) + channels
+    }
+
     fn json(&self, number: u64, hub: &Hub) -> Value {
         let channels: Vec<Value> = lock(&self.places)
             .iter()

@@ -51,6 +51,7 @@ mod dial;
 mod error;
 #[cfg(feature = "http2")]
 pub mod http2;
+mod net;
 mod origin;
 mod places;
 mod proxy;
@@ -89,3 +90,12 @@ pub use self::{
     turns::Turns,
     upgrade::{Opening, Upgrade},
 };
+
+/// Parts that the crate `sockeye-server` shares, and that are no interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::net::{
+        Acceptor, Handshakes, Incomings, Pending, PendingConnections, max_connections, raise_limit,
+        refuse, reserve, share_of_reserve,
+    };
+}

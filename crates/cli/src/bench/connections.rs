@@ -58,7 +58,6 @@ struct Opened {
 
 impl Connections {
     pub(super) fn run(self) -> anyhow::Result<Report> {
-        raise_file_limit();
         let threads = self.common.threads().min(self.connections);
         let watched = self.common.watched()?;
         let before = watched.as_ref().map(Watched::read).transpose()?;
@@ -179,13 +178,4 @@ async fn exchange(
         tokio::try_join!(sending, receiving).map(|_| ())
     });
     stream::iter(exchanges).buffer_unordered(AT_ONCE).try_collect().await
-}
-
-/// Every connection takes a file descriptor: as many as the system allows.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // If not, connections will fail, and say why.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

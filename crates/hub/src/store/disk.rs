@@ -20,6 +20,8 @@ use crate::{ChannelName, Epoch};
 
 /// Blocks of the tree kept in memory, in bytes.
 const CACHE: u64 = 32 << 20;
+/// Files of the tree kept open. They come out of the descriptors that a server keeps from its connections.
+const OPEN_FILES: usize = 64;
 /// What is written between two steps of making the tree, in bytes. A start reads as much of the
 /// journal again.
 const MEMTABLE: u64 = 16 << 20;
@@ -226,7 +228,8 @@ impl Tables {
     fn open(path: &Path, known: Known) -> Result<(Self, Option<Meta>), fjall::Error> {
         recover(path, known)?;
         files::create_dir(path)?;
-        let database = Database::builder(path).cache_size(CACHE).worker_threads(2).open()?;
+        let database = Database::builder(path).cache_size(CACHE);
+        let database = database.max_cached_files(Some(OPEN_FILES)).worker_threads(2).open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
         let rows = database.keyspace("rows", options)?;
         // `fjall` syncs what is in the directories of trees, and not their names.

@@ -18,6 +18,7 @@ use hyper::server::conn::http2;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sockeye::internals::Pending;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
@@ -70,23 +71,30 @@ pub(crate) fn builder(write_timeout: Duration, metrics: Arc<Metrics>) -> http2::
 }
 
 /// Drives one connection to its end. It is told to go (GOAWAY) when the server drains, or when
-/// nothing has gone on for `idle_limit`; what goes on then is finished.
+/// nothing has gone on for `idle_limit`; what goes on then is finished. Before its first request it may
+/// have to make room for another.
 pub(crate) async fn serve(
     http: http2::Builder<Streams>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: Routes,
     Timeouts { idle: idle_limit, write }: Timeouts,
     guest: Guest,
+    pending: Pending,
 ) {
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);
-    let answer =
-        service_fn(move |request| answer(routes.clone(), request, Arc::clone(&stays), write));
+    let pending = Arc::new(pending);
+    let first = Arc::clone(&pending);
+    let answer = service_fn(move |request| {
+        first.settle();
+        answer(routes.clone(), request, Arc::clone(&stays), write)
+    });
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer));
     let mut ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         _ = guest.told_to_leave() => None,
         () = activity.ceased(idle_limit) => None,
+        () = pending.evicted() => return,
     };
     if ended.is_none() {
         connection.as_mut().graceful_shutdown();

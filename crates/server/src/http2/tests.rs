@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
+use sockeye::internals::PendingConnections;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 
@@ -36,7 +37,8 @@ impl Client {
         let routes = Addressed { peer: Peer::unknown(), service: TowerToHyperService::new(router) };
         let http = builder(LIMIT, Arc::clone(&metrics));
         let timeouts = Timeouts { idle: LIMIT * 100, write: LIMIT };
-        tokio::spawn(serve(http, theirs, routes, timeouts, Drain::new().admit()));
+        let (guest, pending) = (Drain::new().admit(), PendingConnections::default().register());
+        tokio::spawn(serve(http, theirs, routes, timeouts, guest, pending));
         let mut client = Self { stream, metrics };
         client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         client.send(SETTINGS, 0, 0, &[&[0, 4], &window.to_be_bytes()[..]].concat()).await;

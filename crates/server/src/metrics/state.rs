@@ -33,6 +33,11 @@ pub(super) struct State {
     lag: Level,
     draining: Level,
     store_failing: Level,
+    evicted: Counter,
+    refused: Counter,
+    open_connections: Level,
+    pending: Level,
+    max_connections: Level,
     open_files: Level,
     max_files: Level,
     memory: Level,
@@ -64,6 +69,14 @@ impl State {
                 "Whether the store refuses what is published (1) or takes it (0)",
             ),
             draining: level("draining", "Whether the server is stopping (1) or not (0)"),
+            open_connections: level("open_connections", "Connections, whatever goes on on them"),
+            pending: level("pending_connections", "Those of them without a complete request yet"),
+            max_connections: level(
+                "max_connections",
+                "Connections there may be; 0 if there is no limit",
+            ),
+            evicted: Counter::default(),
+            refused: Counter::default(),
             open_files: level("open_files", "File descriptors in use"),
             max_files: level("max_files", "File descriptors that may be in use (RLIMIT_NOFILE)"),
             published: Counter::default(),
@@ -77,6 +90,10 @@ impl State {
             presence_bytes: Level::default(),
             memory: Level::default(),
         };
+        let help = "Connections without a complete request that ended to make room for others";
+        registry.register("connections_evicted", help, state.evicted.clone());
+        let help = "Connections for which there was no place";
+        registry.register("connections_refused", help, state.refused.clone());
         registry.register("messages_published", "Messages taken", state.published.clone());
         let lost_lines = state.lost_lines.clone();
         registry.register(
@@ -118,6 +135,12 @@ impl State {
         self.lag.set(lags.into_iter().max().unwrap_or(0));
         self.store_failing.set(app.hub.health().is_err().into());
         self.draining.set(app.drain.has_begun().into());
+        let (crowd, pending) = (app.limits.crowd(), app.limits.pending());
+        self.open_connections.set(crowd.len() as u64);
+        self.max_connections.set(crowd.max().unwrap_or(0) as u64);
+        self.pending.set(pending.len() as u64);
+        self.evicted.inner().store(pending.evicted(), Relaxed);
+        self.refused.inner().store(crowd.refusals(), Relaxed);
         self.open_files.set(process::open_files());
         self.max_files.set(process::max_files());
         self.memory.set(process::resident_memory());

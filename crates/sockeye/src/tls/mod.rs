@@ -18,7 +18,11 @@ use rustls::crypto::CryptoProvider;
 pub use rustls;
 pub use tokio_rustls::server::TlsStream;
 
-pub use self::{client::ClientTls, error::TlsError, server::ServerTls};
+pub use self::{
+    client::ClientTls,
+    error::TlsError,
+    server::{ServerTls, TlsHandshake},
+};
 
 /// The cryptography. Asked for by name: a program may have several linked in, and no default.
 fn provider() -> Arc<CryptoProvider> {

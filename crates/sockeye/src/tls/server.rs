@@ -1,14 +1,14 @@
 //! The server's side of TLS: its certificate.
 
-use std::{io, path::Path, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc};
 
 use rustls::{
     ServerConfig,
-    server::ResolvesServerCert,
+    server::{Acceptor, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 use super::{TlsError, pem, provider, reload::Reloaded};
 use crate::client::HTTP_11;
@@ -104,6 +104,44 @@ impl ServerTls {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(self.config.clone()).accept(stream).await
+        self.begin(stream).await?.finish().await
+    }
+
+    /// Reads the client's first message (ClientHello): the part of a handshake that takes no
+    /// cryptography, for a server that limits how many handshakes it works on. It has no deadline of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// When the client speaks something else.
+    pub async fn begin<T>(&self, stream: T) -> io::Result<TlsHandshake<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        Ok(TlsHandshake { start, config: self.config.clone() })
+    }
+}
+
+/// A handshake whose first message has arrived.
+pub struct TlsHandshake<T> {
+    start: StartHandshake<T>,
+    config: Arc<ServerConfig>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> TlsHandshake<T> {
+    /// Does the rest of the handshake. It has no deadline of its own.
+    ///
+    /// # Errors
+    ///
+    /// When client and server do not agree, or the client does not like the certificate.
+    pub async fn finish(self) -> io::Result<TlsStream<T>> {
+        self.start.into_stream(self.config).await
+    }
+}
+
+impl<T> fmt::Debug for TlsHandshake<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsHandshake").finish_non_exhaustive()
     }
 }

@@ -1,0 +1,182 @@
+//! An accepted connection until its first request: the handshake of TLS, and which HTTP is spoken.
+//!
+//! Nobody is known yet, so a connection costs little here: no buffer before a byte has arrived, no
+//! place for a handshake before there is a handshake to work on. It is [`Pending`] meanwhile: the
+//! oldest such connection ends when there is no place for a new one.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use hyper::server::conn::{http1, http2};
+use hyper_util::service::TowerToHyperService;
+use sockeye::internals::{Handshakes, Pending};
+use sockeye::tls::ServerTls;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use crate::beginning::{Beginning, Protocol};
+use crate::http2::{Streams, Timeouts};
+use crate::impatient::Impatient;
+use crate::listener::{Connection, limit_backlog};
+use crate::options::ServerOptions;
+use crate::peer::{Addressed, Peer, Routes};
+use crate::router::Channels;
+
+/// What makes HTTP of a connection.
+pub(crate) struct Service {
+    http1: Arc<http1::Builder>,
+    http2: http2::Builder<Streams>,
+    channels: Channels,
+    router: TowerToHyperService<Router>,
+    head_timeout: Duration,
+    write_timeout: Duration,
+    /// For all listeners together.
+    handshakes: Handshakes,
+    tls: Option<ServerTls>,
+}
+
+impl Service {
+    pub(crate) fn new(channels: &Channels, options: &ServerOptions) -> Self {
+        Self {
+            http1: Arc::new(crate::http1::builder(options.head_timeout)),
+            http2: crate::http2::builder(options.write_timeout, channels.metrics()),
+            channels: channels.clone(),
+            router: TowerToHyperService::new(channels.routes()),
+            head_timeout: options.head_timeout,
+            write_timeout: options.write_timeout,
+            handshakes: Handshakes::new(options.max_handshakes),
+            tls: options.tls.clone().map(ServerTls::http2),
+        }
+    }
+
+    /// Whether TCP connections begin with a handshake of TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The connections that are in their opening.
+    pub(crate) fn pending(&self) -> &sockeye::internals::PendingConnections {
+        self.channels.app().limits.pending()
+    }
+
+    /// Serves a connection, in a task of its own.
+    pub(crate) fn receive(self: &Arc<Self>, connection: Connection) {
+        let limits = &self.channels.app().limits;
+        match connection {
+            Connection::Tcp(stream, peer) => {
+                let Some((peer, pending)) = limits.receive(Peer::tcp(peer)) else { return };
+                if let Err(error) = limit_backlog(&stream, self.write_timeout) {
+                    tracing::debug!(%error, "a connection goes without limits to its backlog");
+                }
+                match self.tls.is_some() {
+                    true => drop(tokio::spawn(Arc::clone(self).secure(stream, peer, pending))),
+                    false => drop(tokio::spawn(Arc::clone(self).open(stream, peer, pending))),
+                }
+            }
+            #[cfg(unix)]
+            Connection::Unix(stream) => {
+                let Some((peer, pending)) = limits.receive(Peer::unknown()) else { return };
+                tokio::spawn(Arc::clone(self).open(stream, peer, pending));
+            }
+        }
+    }
+
+    /// Waits for the first byte, then makes TLS of the connection. ALPN says what is spoken on it.
+    async fn secure(self: Arc<Self>, stream: TcpStream, peer: Peer, pending: Pending) {
+        let deadline = Instant::now() + self.head_timeout;
+        let mut first = [0];
+        let arrives = pending.or_evicted(timeout_at(deadline, stream.peek(&mut first)));
+        if !matches!(arrives.await, Some(Ok(Ok(1..)))) {
+            return;
+        }
+        pending.begin();
+        // Boxed, so that a silent connection has no room for it.
+        match Box::pin(self.handshake(stream, &pending, deadline)).await {
+            Ok(stream) if ServerTls::negotiated_http2(&stream) => {
+                let io = Impatient::new(stream, self.write_timeout);
+                self.serve_http2(io, peer, pending);
+            }
+            Ok(stream) => self.open(stream, peer, pending).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        }
+    }
+
+    /// Each step has its own deadline, so that none goes on for ever: the client's first message, a
+    /// place to work on it, the rest.
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        pending: &Pending,
+        deadline: Instant,
+    ) -> io::Result<sockeye::tls::TlsStream<TcpStream>> {
+        let Some(tls) = &self.tls else { return Err(io::ErrorKind::Unsupported.into()) };
+        let evicted = || io::Error::new(io::ErrorKind::TimedOut, "another needs the place");
+        let begun = pending.or_evicted(timeout_at(deadline, tls.begin(stream))).await;
+        let begun = begun.ok_or_else(evicted)???;
+        let deadline = Instant::now() + self.head_timeout;
+        let place = pending.safe(timeout_at(deadline, self.handshakes.place())).await?;
+        let deadline = Instant::now() + self.head_timeout;
+        let finished = place.run(begun.finish());
+        pending.or_evicted(timeout_at(deadline, finished)).await.ok_or_else(evicted)??
+    }
+
+    /// Waits for the first request, then serves the connection.
+    async fn open<S>(self: Arc<Self>, stream: S, peer: Peer, pending: Pending)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut io = Impatient::new(stream, self.write_timeout);
+        match first_request(&mut io, &pending, self.head_timeout).await {
+            Some(Protocol::Http1) => self.serve_http1(io, peer),
+            Some(Protocol::Http2) => self.serve_http2(io, peer, pending),
+            None => {}
+        }
+    }
+
+    fn serve_http1(
+        &self,
+        io: Impatient<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+        peer: Peer,
+    ) {
+        let (http, routes) = (Arc::clone(&self.http1), self.routes(peer));
+        let guest = self.channels.app().drain.admit();
+        tokio::spawn(crate::http1::Connection { http, routes, guest }.serve(io));
+    }
+
+    fn serve_http2(
+        &self,
+        io: Impatient<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+        peer: Peer,
+        pending: Pending,
+    ) {
+        let (http, routes) = (self.http2.clone(), self.routes(peer));
+        let timeouts = Timeouts { idle: self.head_timeout, write: self.write_timeout };
+        let guest = self.channels.app().drain.admit();
+        tokio::spawn(crate::http2::serve(http, io, routes, timeouts, guest, pending));
+    }
+
+    fn routes(&self, peer: Peer) -> Routes {
+        Addressed { peer, service: self.router.clone() }
+    }
+}
+
+/// Waits until the head of the first request has arrived, and says how to go on. `None` if the
+/// connection is to end: it is too slow, broken, or has to make room.
+pub(crate) async fn first_request(
+    io: &mut Impatient<impl AsyncRead + Unpin>,
+    pending: &Pending,
+    timeout: Duration,
+) -> Option<Protocol> {
+    let (mut beginning, mut protocol) = (Beginning::default(), None);
+    let arrives = io.read_ahead(|arrived| {
+        pending.begin();
+        protocol = beginning.look(arrived);
+        protocol.is_some()
+    });
+    let deadline = Instant::now() + timeout;
+    pending.or_evicted(timeout_at(deadline, arrives)).await?.ok()?.ok()?;
+    // A client that sends no more may have sent something that there is an answer to.
+    protocol.or_else(|| (!io.ahead().is_empty()).then_some(Protocol::Http1))
+}
