@@ -8,13 +8,13 @@ use sockeye_hub::internals::journal::{End, read};
 fuzz_target!(|files: (&[u8], &[u8])| {
     let mut before = End::default();
     for bytes in [files.0, files.1] {
-        let end = read(bytes, before).expect("memory can be read");
+        let end = read(bytes, before, None).expect("memory can be read");
         let offset = usize::try_from(end.offset).expect("it is in memory");
         let whole = &bytes[..offset];
-        assert_eq!(read(whole, before).expect("memory can be read"), end);
+        assert_eq!(read(whole, before, None).expect("memory can be read"), end);
         for torn in [&bytes[offset..], &[0; 32]] {
             let torn = [whole, &torn[..torn.len() / 2]].concat();
-            let found = read(&torn[..], before).expect("memory can be read");
+            let found = read(&torn[..], before, None).expect("memory can be read");
             assert!(found.offset >= end.offset);
         }
         before = end;

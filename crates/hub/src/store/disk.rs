@@ -124,35 +124,32 @@ impl Disk {
         Ok(())
     }
 
-    /// Closes and opens the tables: after an error they take no more. Whether they have more than
-    /// was known.
-    fn reopen(&self) -> Result<bool, fjall::Error> {
+    /// Closes and opens the tables: after an error they take no more. They have then what was
+    /// acknowledged, and nothing else.
+    fn reopen(&self) -> Result<(), fjall::Error> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         *tables = None;
         let known = *self.meta();
         let (opened, meta) = Tables::open(&self.path, Known::Running(known.writes))?;
         let meta = meta.ok_or(fjall::Error::Unrecoverable)?;
-        if meta.writes < known.writes {
+        if meta.writes != known.writes {
             // To go on would give positions twice. A new start begins a new epoch.
             return Err(fjall::Error::Unrecoverable);
         }
         // What is read back may be in the system's memory alone.
         opened.database.persist(PersistMode::SyncAll)?;
         *tables = Some(opened);
-        *self.meta() = meta;
-        self.acknowledged.record(meta.writes);
-        Ok(meta.writes > known.writes)
+        Ok(())
     }
 
-    /// After `error`: opens the tables again and finds out whether the write is kept nevertheless.
-    fn recover(&self, error: &fjall::Error) -> Result<(), StoreError> {
+    /// After `error`: opens the tables again, without the write that failed.
+    fn recover(&self, error: &fjall::Error) -> StoreError {
         tracing::error!(%error, store = %self.path.display(), "writing failed");
         match self.reopen() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(refusal(error)),
+            Ok(()) => refusal(error),
             Err(error) => {
                 tracing::error!(%error, store = %self.path.display(), "opening again failed");
-                Err(StoreError::Unknown)
+                StoreError::Unknown
             }
         }
     }
@@ -205,10 +202,10 @@ impl Store for Disk {
         let Err(error) = self.commit(changes) else { return Ok(()) };
         match self.recover(&error) {
             // What broke it may have been long ago, in the background.
-            Err(StoreError::Failed) if matches!(error, fjall::Error::Poisoned) => {
-                self.commit(changes).or_else(|error| self.recover(&error))
+            StoreError::Failed if matches!(error, fjall::Error::Poisoned) => {
+                self.commit(changes).map_err(|error| self.recover(&error))
             }
-            outcome => outcome,
+            failure => Err(failure),
         }
     }
 

@@ -67,18 +67,18 @@ impl From<io::Error> for Stop {
 }
 
 /// Reads a journal to the end of its last whole batch. `before` is where the journal before it ends:
-/// batches have to follow from it.
+/// batches have to follow from it. A batch of a later write than `limit` is read as if it were torn.
 ///
 /// It needs the same memory for any journal.
 ///
 /// # Errors
 ///
 /// Those of the reader. Bytes that are no batch end the journal, and are no error.
-pub fn read(journal: impl Read, before: End) -> io::Result<End> {
+pub fn read(journal: impl Read, before: End, limit: Option<u64>) -> io::Result<End> {
     let mut end = End { offset: 0, batches: 0, ..before };
     let mut journal = Journal { bytes: journal, at: 0 };
     loop {
-        match journal.batch(&mut end) {
+        match journal.batch(&mut end, limit) {
             Ok(()) => {}
             Err(Stop::NoBatch) => return Ok(end),
             Err(Stop::Disk(error)) => return Err(error),
@@ -94,7 +94,7 @@ struct Journal<R> {
 
 impl<R: Read> Journal<R> {
     /// Moves `end` behind the next batch, if it is whole and can follow.
-    fn batch(&mut self, end: &mut End) -> Result<(), Stop> {
+    fn batch(&mut self, end: &mut End, limit: Option<u64>) -> Result<(), Stop> {
         is(self.take()? == [START])?;
         let items = u32::from_le_bytes(self.take()?);
         // The checksum does not cover this number.
@@ -108,6 +108,7 @@ impl<R: Read> Journal<R> {
         is(self.take()? == [END])?;
         is(u64::from_le_bytes(self.take()?) == checksum.digest())?;
         is(self.take()? == TRAILER)?;
+        is(limit.is_none_or(|limit| writes.is_none_or(|writes| writes <= limit)))?;
         // Each batch counts the writes. Where the count leaps between two files, batches are missing;
         // within a file they cannot be, for what follows damage is not read.
         if let (0, Some(before), Some(now)) = (end.batches, end.writes, writes) {

@@ -27,7 +27,8 @@ const CURRENT: u64 = 8 + 16 + 1;
 pub(super) enum Known {
     /// How many writes were acknowledged at least, before the program started.
     AtStart(u64),
-    /// How many were acknowledged by this program. What else is in the journal was refused.
+    /// How many were acknowledged by this program. What else is in the journal was refused, and goes:
+    /// after a sync that failed it may look whole and be on no disk.
     Running(u64),
 }
 
@@ -77,31 +78,40 @@ struct Recovery<'a> {
 impl Recovery<'_> {
     /// Cuts the journals behind the last whole batch. Whether there is any.
     fn journals(&mut self) -> io::Result<bool> {
+        let limit = match self.known {
+            Known::AtStart(_) => None,
+            Known::Running(acknowledged) => Some(acknowledged),
+        };
+        let journals = self.list()?;
         let mut end = End::default();
         let mut has_batches = false;
-        let mut journals = self.list()?.into_iter().enumerate();
-        for (place, journal) in journals.by_ref() {
-            let file = BufReader::with_capacity(64 << 10, File::open(&journal)?);
-            end = journal::read(file, end)?;
+        for (nth, journal) in journals.iter().enumerate() {
+            let file = BufReader::with_capacity(64 << 10, File::open(journal)?);
+            end = journal::read(file, end, limit)?;
             has_batches |= end.batches > 0;
-            let written = last_byte(&journal)?;
+            let written = last_byte(journal)?;
             if written > end.offset {
-                self.cut(&journal, place, end, written)?;
+                // The newest first: whenever this is interrupted, none is left behind a hole.
+                journals[nth + 1..].iter().rev().try_for_each(|later| self.drop_whole(later))?;
+                self.cut(journal, nth, end, written)?;
                 break;
             }
         }
-        // What came after the cut builds upon what is missing.
-        for (_, journal) in journals {
-            let bytes = last_byte(&journal)?;
-            let set_aside = self.aside.take(&journal)?;
-            if bytes > 0 {
-                tracing::warn!(
-                    journal = %journal.display(), bytes, set_aside = %set_aside.display(),
-                    "a journal follows one that is damaged: it was set aside"
-                );
-            }
-        }
         Ok(has_batches)
+    }
+
+    /// Sets a journal aside that builds upon what is missing.
+    fn drop_whole(&mut self, journal: &Path) -> io::Result<()> {
+        let bytes = last_byte(journal)?;
+        if bytes == 0 {
+            return fs::remove_file(journal);
+        }
+        let set_aside = self.aside.take(journal)?;
+        tracing::warn!(
+            journal = %journal.display(), bytes, set_aside = %set_aside.display(),
+            "a journal follows one that is damaged: it was set aside"
+        );
+        Ok(())
     }
 
     /// The journals, oldest first. What `fjall` would take for one and is none is set aside.
@@ -158,6 +168,10 @@ impl Recovery<'_> {
             file.sync_all()?;
         }
         files::sync_dir(self.store)?;
+        if let (Known::Running(_), None) = (self.known, &set_aside) {
+            tracing::debug!(journal = %journal.display(), bytes, "a refused write was cut off");
+            return Ok(());
+        }
         tracing::warn!(
             journal = %journal.display(), offset = end.offset, bytes,
             set_aside = set_aside.map(|path| path.display().to_string()),
@@ -250,4 +264,32 @@ fn restore_current(tree: &Path) -> io::Result<()> {
     let path = tree.join("current");
     tracing::warn!(file = %path.display(), "a file of the store was missing: it was made again");
     files::write(&path, &[&version.to_le_bytes()[..], &checksum.to_le_bytes(), &[0]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Change, Disk, Head, Store};
+
+    #[test]
+    fn a_write_that_was_refused_is_gone_though_it_is_whole_in_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("channels");
+        let changes = |last| {
+            let head = Head { start: last, last, ..Head::default() };
+            let channel = "chat".parse().unwrap();
+            [Change::Save { channel, head, entries: Vec::new(), keys: Vec::new() }]
+        };
+        let store = Disk::open(dir.path()).unwrap();
+        store.write(&changes(1)).unwrap();
+        store.write(&changes(2)).unwrap();
+        drop(store);
+        // Only the first is known to be on disk.
+        recover(&path, Known::Running(1)).unwrap();
+        fs::remove_file(dir.path().join("written")).unwrap();
+        let store = Disk::open(dir.path()).unwrap();
+        assert_eq!(store.load(&"chat".parse().unwrap()).unwrap().unwrap().head.last, 1);
+        let files = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(files.filter(|name| name.to_string_lossy().starts_with("damaged")).count(), 0);
+    }
 }

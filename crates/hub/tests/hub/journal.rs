@@ -60,7 +60,7 @@ fn journal(batches: &[Vec<Item>]) -> Vec<Vec<u8>> {
 }
 
 fn end(journal: &[u8]) -> End {
-    read(journal, End::default()).unwrap()
+    read(journal, End::default(), None).unwrap()
 }
 
 proptest! {
@@ -109,7 +109,7 @@ proptest! {
         let pieces = journal(&batches);
         let first = end(&pieces[0]);
         let rest = pieces[1 + missing..].concat();
-        let second = read(&rest[..], first).unwrap();
+        let second = read(&rest[..], first, None).unwrap();
         let expected = if missing == 0 { rest.len() } else { 0 };
         prop_assert_eq!(second.offset as usize, expected);
         prop_assert!(second.writes >= first.writes);

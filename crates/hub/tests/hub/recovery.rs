@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -149,23 +150,65 @@ fn a_torn_first_write_of_a_new_journal_costs_only_itself() {
     assert_eq!((said(&hub).len(), hub.epoch()), (5, five.epoch));
 }
 
-#[test]
-fn a_store_whose_lock_marker_or_list_of_versions_is_missing_or_damaged_is_opened() {
-    let five = Five::new();
-    // With tables, so that there is something to delete.
-    let image = {
-        let hub = five.open(|image| five.split(image, &[3, 5]));
+impl Five {
+    /// The same with the messages up to the third in tables, and the others in `1.jnl`.
+    fn with_tables(&self) -> Image {
+        let hub = self.open(|image| self.split(image, &[3, 5]));
         let begin = std::time::Instant::now();
-        // The sealed journal goes when its messages are in a table.
-        while five.dir.path().join("channels/0.jnl").exists() {
+        // The first journal goes when its messages are in a table.
+        while self.dir.path().join("channels/0.jnl").exists() {
             assert!(begin.elapsed().as_secs() < 60, "no table is made");
             std::thread::yield_now();
         }
         drop(hub);
-        Image::of(five.dir.path())
+        let image = Image::of(self.dir.path());
+        let tables = |path: &Path| path.to_string_lossy().contains("keyspaces/1/tables/");
+        assert!(image.0.iter().any(|(path, _)| tables(path)), "{:?}", image.0);
+        image
+    }
+}
+
+#[test]
+fn damage_in_a_journal_costs_nothing_that_is_in_tables() {
+    let five = Five::new();
+    let with_tables = five.with_tables();
+    let journal = |image: &mut Image, messages: Range<usize>, damaged: usize| {
+        let mut journal = five.image.clone().file("0.jnl").clone();
+        journal[five.ends[damaged - 1] + 60] ^= 4;
+        let begin = if messages.start == 0 { 0 } else { five.ends[messages.start] };
+        *image.file("1.jnl") = journal[begin..five.ends[messages.end]].to_vec();
     };
-    let tables = |path: &Path| path.to_string_lossy().contains("keyspaces/1/tables/");
-    assert!(image.0.iter().any(|(path, _)| tables(path)), "{:?}", image.0);
+    // What is damaged follows the tables, or is in them as well.
+    for (messages, damaged) in [(3..5, 4), (0..5, 2), (0..5, 1)] {
+        let mut image = with_tables.clone();
+        journal(&mut image, messages, damaged);
+        image.write_to(five.dir.path());
+        let hub = open(five.dir.path());
+        assert_eq!(said(&hub), ["1", "2", "3"], "{damaged}");
+        assert_ne!(hub.epoch(), five.epoch, "the fourth and fifth are lost");
+        assert_eq!(say(&hub, "next"), 4);
+        let epoch = hub.epoch();
+        drop(hub);
+        let hub = open(five.dir.path());
+        assert_eq!(said(&hub), ["1", "2", "3", "next"], "{damaged}");
+        assert_eq!(hub.epoch(), epoch);
+    }
+    // Nothing is lost if the tables have everything.
+    let mut image = with_tables;
+    journal(&mut image, 0..3, 2);
+    *image.file("written") = five.image.clone().file("written").clone();
+    let count = u64::from_be_bytes(image.file("written")[..].try_into().unwrap()) - 2;
+    *image.file("written") = count.to_be_bytes().to_vec();
+    image.write_to(five.dir.path());
+    let hub = open(five.dir.path());
+    assert_eq!((said(&hub).len(), hub.epoch()), (3, five.epoch));
+}
+
+#[test]
+fn a_store_whose_lock_marker_or_list_of_versions_is_missing_or_damaged_is_opened() {
+    let five = Five::new();
+    // With tables, so that there is something to delete.
+    let image = five.with_tables();
     for file in ["lock", "version", "keyspaces/0/current", "keyspaces/1/current"] {
         let file = Path::new("channels").join(file);
         for damage in ["missing", "empty", "zeroes"] {
