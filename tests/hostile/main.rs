@@ -8,6 +8,7 @@ mod flood;
 mod frames;
 mod handshake;
 mod limits;
+mod memory;
 mod refusal;
 mod server;
 mod silent;

@@ -9,6 +9,7 @@ mod arrival;
 mod buffers;
 mod caretaker;
 mod handle;
+mod input;
 mod io;
 #[cfg(feature = "json")]
 mod json;

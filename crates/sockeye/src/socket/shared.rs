@@ -68,7 +68,7 @@ impl Shared {
         let connection = connection.with_deflate(agreed.deflate);
         let is_nothing = agreed.subprotocol.is_none() && agreed.deflate.is_none();
         let shared = Arc::new(Self {
-            state: Mutex::new(State::new(io, connection, input)),
+            state: Mutex::new(State::new(io, connection, &input)),
             parked: Mutex::default(),
             place: Place::default(),
             caretaker: Caretaker::of_this_runtime(),

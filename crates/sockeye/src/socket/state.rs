@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use sockeye_proto::{
     Closed, Connection, Event, Failure, Message, MessageKind, Misuse, Part, Prepared,
     State as Stage, Transport,
@@ -20,7 +20,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     arrival::Arrival,
-    buffers::{self, READ_SIZE},
+    input::Input,
     io::Io,
     outgoing::{BehindStream, Outgoing},
     pings::Pings,
@@ -41,7 +41,7 @@ pub(super) struct State {
     /// The transport, until it is at its end.
     io: Option<Io>,
     /// What was received and not understood yet; no buffer while there is nothing.
-    input: BytesMut,
+    input: Input,
     /// What was taken in while the application was elsewhere.
     waiting: Option<Box<Waiting>>,
     /// Whether the application has had a part of a message, and not yet the last.
@@ -86,12 +86,11 @@ struct Waiting {
 }
 
 impl State {
-    pub(super) fn new(io: Io, connection: Connection, input: BytesMut) -> Self {
+    pub(super) fn new(io: Io, connection: Connection, input: &[u8]) -> Self {
         Self {
             connection,
             io: Some(io),
-            // Nothing is kept of the buffer of the handshake.
-            input: if input.is_empty() { BytesMut::new() } else { input },
+            input: Input::new(input),
             waiting: None,
             inside_parts: false,
             begun_in_parts: 0,
@@ -224,7 +223,11 @@ impl State {
                 }
             }
             self.write(cx);
-            if self.has_ended() || self.is_paused() || self.read(cx).is_pending() {
+            if self.has_ended() || self.is_paused() {
+                self.settle_input();
+                return;
+            }
+            if self.read(cx).is_pending() {
                 return;
             }
         }
@@ -467,7 +470,7 @@ impl State {
 
     /// The next message, or part of one, among the bytes received.
     fn next_arrival(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Arrival> {
-        while let Some(event) = self.connection.poll_event(&mut self.input, now) {
+        while let Some(event) = self.connection.poll_event(self.input.bytes(), now) {
             match event {
                 Event::Message(message) => return Some(Arrival::Message(message)),
                 Event::Part(part) if self.skipping_parts => self.skipping_parts = !part.last,
@@ -503,18 +506,14 @@ impl State {
         if self.read_ended {
             return Poll::Pending;
         }
-        if self.input.is_empty() {
-            self.input = buffers::take();
-        } else {
-            let missing = self.connection.missing(self.input.len());
-            self.input.reserve(missing.clamp(READ_SIZE / 16, 16 * self.input.len().max(READ_SIZE)));
-        }
-        let room = self.input.capacity() - self.input.len();
-        let result = poll_read_buf(Pin::new(&mut *io), cx, &mut self.input);
+        self.input.make_room(self.connection.missing(self.input.len()));
+        let input = self.input.bytes();
+        let room = input.capacity() - input.len();
+        let result = poll_read_buf(Pin::new(&mut *io), cx, input);
         self.drained = io.is_drained_by_short_reads()
             && matches!(result, Poll::Ready(Ok(count)) if count < room);
         if result.is_pending() || self.input.is_empty() {
-            self.release_input();
+            self.settle_input();
         }
         match result {
             Poll::Pending => return Poll::Pending,
@@ -537,19 +536,13 @@ impl State {
     /// Passes on the buffer of which the last message was all there was.
     pub(super) fn release_empty_input(&mut self) {
         if self.input.is_empty() {
-            self.release_input();
+            self.input.release();
         }
     }
 
-    /// Keeps no more of a buffer than there is in it.
-    fn release_input(&mut self) {
-        let used = self.input.len();
-        if used == 0 {
-            buffers::give_back(std::mem::take(&mut self.input));
-        } else if used <= READ_SIZE / 16 && self.connection.missing(used) < READ_SIZE / 2 {
-            let rest = BytesMut::from(&self.input[..]);
-            buffers::give_back(std::mem::replace(&mut self.input, rest));
-        }
+    /// Nothing is read for now: no more memory is kept than in proportion to what has come.
+    fn settle_input(&mut self) {
+        self.input.settle(self.connection.missing(self.input.len()));
     }
 
     /// Whether enough was taken in for an application that does not ask.

@@ -5,12 +5,14 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::BytesMut;
 use sockeye_proto::{CloseCode, CloseFrame, Failure, Transport};
 use tokio::io::AsyncWrite;
 
 use super::State;
-use crate::{Error, clock, socket::io::Io};
+use crate::{
+    Error, clock,
+    socket::{input::Input, io::Io},
+};
 
 impl State {
     pub(super) fn follow_transport(&mut self, cx: &mut Context<'_>) {
@@ -50,7 +52,7 @@ impl State {
         self.companions = None;
         self.io.take().into_iter().for_each(Io::close);
         self.discard_queued();
-        self.input = BytesMut::new();
+        self.input = Input::default();
     }
 
     /// Whether the application may be told the end. Of a failure at once: the transport is ended in the

@@ -1,0 +1,318 @@
+//! Connections that stop in the middle of something large: what they announced costs nothing, on any
+//! road.
+#![expect(clippy::print_stderr, reason = "the figures, for those who measure")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use sockeye_tests::PATIENCE;
+use sockeye_tests::frame::{BINARY, CONTINUATION, FIN, Frame, PING, PONG, header, mask, masked};
+use sockeye_tests::idle;
+use sockeye_tests::peer::request;
+use sockeye_tests::program::Sockeye;
+use sockeye_tests::tls::Certificates;
+
+/// Connections that are measured, and those before them that are not.
+const CONNECTIONS: usize = 500;
+const WARM_UP: usize = 100;
+/// The first byte of a compressed message.
+const COMPRESSED: u8 = BINARY | 0x40;
+
+/// What a connection may hold for a byte that came, beside what an idle one holds.
+const LITTLE: u64 = 2 << 10;
+/// The state and the window of a decompression that has begun.
+const INFLATER: u64 = 56 << 10;
+
+/// What a connection may cost in all in the middle of a request.
+const REQUEST: u64 = 32 << 10;
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+type Opened = Box<dyn Stream>;
+
+/// The growth of the server's memory for each connection by `bytes`, with a ping before them: its
+/// pong says that the server has read them.
+fn growth(server: &Sockeye, mut open: impl FnMut(usize) -> Opened, bytes: &[u8]) -> u64 {
+    let stop = |streams: &mut [Opened]| {
+        for stream in streams {
+            let all = [&masked(PING, b"")[..], bytes].concat();
+            stream.write_all(&all).expect("the server reads");
+            stream.flush().expect("the server reads");
+            assert_eq!(Frame::read(stream).expect("a pong").first, PONG);
+        }
+    };
+    idle::raise_file_limit(CONNECTIONS + WARM_UP);
+    let mut first: Vec<_> = (0..WARM_UP).map(&mut open).collect();
+    stop(&mut first);
+    let mut measured: Vec<_> = (WARM_UP..WARM_UP + CONNECTIONS).map(&mut open).collect();
+    let before = server.resident_bytes();
+    stop(&mut measured);
+    server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64
+}
+
+fn plain(address: SocketAddr, head: &str) -> Opened {
+    upgraded(Box::new(connect(address)), head)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts connections");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a TCP option");
+    stream.set_nodelay(true).expect("a TCP option");
+    stream
+}
+
+fn upgraded(mut stream: Opened, head: &str) -> Opened {
+    stream.write_all(head.as_bytes()).expect("the server reads");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("an answer");
+        answer.extend(byte);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+fn trusting(certificates: &Certificates) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(certificates.authority()).expect("a certificate");
+    roots.add(authority).expect("a certificate");
+    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+fn tls(address: SocketAddr, trust: &Arc<ClientConfig>, head: &str) -> Opened {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let client = ClientConnection::new(Arc::clone(trust), name).expect("a client");
+    upgraded(Box::new(StreamOwned::new(client, connect(address))), head)
+}
+
+/// Each way to stop in the middle of a message of 1 MiB, or of what the server takes.
+fn stops(largest: u64) -> [(&'static str, Vec<u8>); 2] {
+    let rest = |first: u8| [header(first, largest), vec![b'x']].concat();
+    [
+        ("one frame", rest(BINARY)),
+        ("fragments", [masked(BINARY & !FIN, b"x"), rest(CONTINUATION)].concat()),
+    ]
+}
+
+fn stays_little(server: &Sockeye, largest: u64, mut open: impl FnMut() -> Opened) {
+    for (what, bytes) in stops(largest) {
+        let each = growth(server, |_| open(), &bytes);
+        eprintln!("{what}: {each} bytes for each connection");
+        assert!(each <= LITTLE, "{what}: {each} bytes for each connection");
+    }
+}
+
+#[test]
+fn n002_a_byte_of_an_announced_mebibyte_costs_echo_little() {
+    let server = Sockeye::echo(&[]);
+    stays_little(&server, 1 << 20, || plain(server.address(), &request("/")));
+}
+
+#[test]
+fn n002_a_byte_of_an_announced_mebibyte_costs_echo_little_over_tls() {
+    let certificates = Certificates::new();
+    let flags = certificates.flags(true);
+    let server = Sockeye::echo(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let trust = trusting(&certificates);
+    stays_little(&server, 1 << 20, || tls(server.address(), &trust, &request("/")));
+}
+
+#[test]
+fn n002_a_byte_of_an_announced_message_costs_a_channel_little() {
+    let certificates = Certificates::new();
+    let flags = certificates.flags(true);
+    let open = Sockeye::serve(&["--max-message", "1M"]);
+    stays_little(&open, 1 << 20, || plain(open.address(), &request("/c/chat")));
+    let mut flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    flags.extend(["--max-message", "1M"]);
+    let secure = Sockeye::serve(&flags);
+    let trust = trusting(&certificates);
+    stays_little(&secure, 1 << 20, || tls(secure.address(), &trust, &request("/c/chat")));
+}
+
+/// The beginning of a compressed message costs what it came to, and its decompression.
+#[test]
+fn n002_a_compressed_message_that_stops_costs_what_came_and_its_decompression() {
+    let server = Sockeye::echo(&[]);
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let head = request("/").replace("\r\n\r\n", offer);
+    // A stored block (RFC 1951 §3.2.4), as long as the window.
+    let (length, block) = (32_767_u16, vec![b'x'; 32_767]);
+    let block = [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), &block].concat();
+    let bytes = [header(COMPRESSED, 1 << 20), mask(&block)].concat();
+    let each = growth(&server, |_| plain(server.address(), &head), &bytes);
+    eprintln!("compressed: {each} bytes for each connection");
+    assert!(each <= 2 * u64::from(length) + INFLATER, "{each} bytes for each connection");
+}
+
+/// A read that ends behind a whole message leaves the rest, a few bytes of the next one, in a buffer of
+/// the size of the read.
+#[test]
+fn n002_what_follows_a_large_message_is_cut_loose_from_it() {
+    let server = Sockeye::echo(&[]);
+    let largest = (64 << 10) - 40;
+    let bytes =
+        [masked(BINARY, &vec![b'm'; largest]), header(BINARY, 1 << 20), vec![b'x']].concat();
+    let open = |_| plain(server.address(), &request("/"));
+    idle::raise_file_limit(CONNECTIONS + WARM_UP);
+    let mut streams: Vec<_> = (0..CONNECTIONS + WARM_UP).map(open).collect();
+    let mut before = 0;
+    for (number, stream) in streams.iter_mut().enumerate() {
+        if number == WARM_UP {
+            before = server.resident_bytes();
+        }
+        stream.write_all(&bytes).expect("the server reads");
+        assert_eq!(Frame::read(stream).expect("the message").payload.len(), largest);
+    }
+    let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64;
+    eprintln!("behind a message: {each} bytes for each connection");
+    assert!(each <= LITTLE, "{each} bytes for each connection");
+}
+
+/// Requests that stop, in their heads and in their bodies, cost no more than a buffer of the HTTP parser.
+#[test]
+fn n002_a_byte_of_an_announced_body_costs_a_channel_little() {
+    let server = Sockeye::serve(&[]);
+    let head = "HTTP/1.1\r\nHost: localhost\r\n";
+    // The answer to the request before says that the server has read what follows.
+    let before = format!("HEAD /c/chat {head}\r\n");
+    let body = format!("{before}POST /c/chat {head}Content-Length: 65536\r\n\r\nx");
+    let half = format!("{before}POST /c/chat {head}Content-");
+    for (what, request) in [("half a head", half), ("a byte of a body", body)] {
+        let stop = |_| {
+            let mut stream = connect(server.address());
+            stream.write_all(request.as_bytes()).expect("the server reads");
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            stream
+        };
+        idle::raise_file_limit(CONNECTIONS + WARM_UP);
+        let first: Vec<_> = (0..WARM_UP).map(stop).collect();
+        let before = server.resident_bytes();
+        let measured: Vec<_> = (0..CONNECTIONS).map(stop).collect();
+        let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64;
+        drop((first, measured));
+        eprintln!("{what}: {each} bytes for each connection");
+        assert!(each <= REQUEST, "{what}: {each} bytes for each connection");
+    }
+}
+
+/// WebSockets that share connections (RFC 8441).
+#[test]
+fn n002_a_byte_of_an_announced_message_costs_little_over_http_2() {
+    let server = Sockeye::serve(&["--max-message", "1M"]);
+    for (what, bytes) in stops(1 << 20) {
+        let mut connections: Vec<Http2> = Vec::new();
+        let mut open = || {
+            let is_full = connections.last().is_none_or(|last| last.streams == Http2::STREAMS);
+            if is_full {
+                connections.push(Http2::connect(server.address()));
+            }
+            if let Some(last) = connections.last_mut() {
+                last.open("/c/chat");
+            }
+        };
+        (0..WARM_UP + CONNECTIONS).for_each(|_| open());
+        let all = [&masked(PING, b"")[..], &bytes].concat();
+        let mut before = 0;
+        for (number, connection) in connections.iter_mut().enumerate() {
+            if number == WARM_UP / Http2::STREAMS {
+                before = server.resident_bytes();
+            }
+            connection.send_on_each(&all);
+        }
+        let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64;
+        eprintln!("{what}: {each} bytes for each stream");
+        assert!(each <= LITTLE, "{what}: {each} bytes for each stream");
+    }
+}
+
+/// A connection that begins with HTTP/2, and the WebSockets on it.
+struct Http2 {
+    stream: TcpStream,
+    streams: usize,
+}
+
+impl Http2 {
+    const STREAMS: usize = 100;
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+
+    fn connect(address: SocketAddr) -> Self {
+        let mut stream = connect(address);
+        let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        hello.extend(frame(Self::SETTINGS, 0, 0, &[]));
+        stream.write_all(&hello).expect("the server reads");
+        let mut http2 = Self { stream, streams: 0 };
+        http2.until(Self::SETTINGS);
+        http2.send(Self::SETTINGS, 1, 0, &[]);
+        http2
+    }
+
+    fn open(&mut self, path: &str) {
+        let fields = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "localhost"),
+            ("sec-websocket-version", "13"),
+        ];
+        // Literal fields without indexing (RFC 7541 §6.2.2).
+        let mut head = Vec::new();
+        for (name, value) in fields {
+            head.push(0);
+            for text in [name, value] {
+                head.push(u8::try_from(text.len()).expect("short"));
+                head.extend(text.as_bytes());
+            }
+        }
+        self.streams += 1;
+        self.send(Self::HEADERS, 4, self.last(), &head);
+        let answer = self.until(Self::HEADERS);
+        assert_eq!(answer.first(), Some(&0x88), "`:status: 200`, from the static table");
+    }
+
+    /// Sends this on every stream, and waits for what each is answered.
+    fn send_on_each(&mut self, bytes: &[u8]) {
+        for number in 0..self.streams {
+            self.send(Self::DATA, 0, u32::try_from(2 * number + 1).expect("few"), bytes);
+            self.until(Self::DATA);
+        }
+    }
+
+    fn last(&self) -> u32 {
+        u32::try_from(2 * self.streams - 1).expect("few")
+    }
+
+    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.stream.write_all(&frame(kind, flags, stream, payload)).expect("the server reads");
+    }
+
+    /// The payload of the next frame of this kind, if it is not a mere acknowledgement.
+    fn until(&mut self, kind: u8) -> Vec<u8> {
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).expect("a frame");
+            let [a, b, c, found, flags, ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            self.stream.read_exact(&mut payload).expect("a frame");
+            if found == kind && (kind != Self::SETTINGS || flags == 0) {
+                return payload;
+            }
+        }
+    }
+}
+
+/// A frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
