@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::grants::Grants;
+use super::name::is_shown_as_it_is;
 use super::token::TokenError;
 
 /// How far the clocks of issuer and server may be apart for `nbf` and `iat`.
@@ -19,8 +20,8 @@ const MAX_SUB: usize = 255;
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Claims {
-    /// `sub`: the bearer, as presence shows him. 1 to 255 bytes without control characters;
-    /// without it he is nobody in particular.
+    /// `sub`: the bearer, as presence shows him. 1 to 255 bytes without control
+    /// characters, line separators and controls of the direction of text; without it he is nobody in particular.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
     /// `exp`: when the token ends, exactly.
@@ -66,7 +67,7 @@ impl Claims {
 }
 
 fn is_subject(sub: &str) -> bool {
-    (1..=MAX_SUB).contains(&sub.len()) && !sub.chars().any(char::is_control)
+    (1..=MAX_SUB).contains(&sub.len()) && is_shown_as_it_is(sub)
 }
 
 /// A time as tokens have it: seconds since 1970, UTC, perhaps with a fraction (RFC 7519 §2).

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
+use super::name::is_shown_as_it_is;
 use crate::problem::{Code, Problem};
 use crate::{query, websocket};
 
@@ -52,16 +53,18 @@ fn in_subprotocols(request: &Request) -> impl Iterator<Item = &str> {
     offers.filter_map(|offer| offer.trim().strip_prefix(SUBPROTOCOL))
 }
 
-/// `?as=NAME`, the name that a caller gives himself where there are no tokens: 1 to 64 characters,
-/// none of them a control character, and not blank at either end.
+/// `?as=NAME`, the name that a caller gives himself where there are no tokens: 1 to 64 characters that
+/// are [shown as they are](is_shown_as_it_is), and not blank at either end.
 pub(super) fn name(request: &Request) -> Result<Option<Arc<str>>, Problem> {
     let Some(name) = query::parameter(request.uri(), "as")? else { return Ok(None) };
-    let is_name = (1..=64).contains(&name.chars().count())
-        && !name.chars().any(char::is_control)
-        && name.trim() == name;
+    let is_name =
+        (1..=64).contains(&name.chars().count()) && is_shown_as_it_is(&name) && name.trim() == name;
     if is_name {
         Ok(Some(name.into()))
     } else {
-        Err(Problem::new(Code::BadRequest, "`as` is a name of 1 to 64 visible characters."))
+        Err(Problem::new(
+            Code::BadRequest,
+            "`as` is a name of 1 to 64 visible characters, none of which turns the direction of text.",
+        ))
     }
 }

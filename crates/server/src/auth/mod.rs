@@ -10,6 +10,7 @@ mod der;
 mod grants;
 pub(crate) mod issue;
 mod key;
+mod name;
 mod sign;
 mod tickets;
 mod token;

@@ -98,8 +98,12 @@ pub enum TokenError {
     /// Its signature was not made with this server's key, or not for these claims.
     #[error("the token is not signed with this server's key")]
     Signature,
-    /// Its `sub` is empty, longer than 255 bytes, or has control characters.
-    #[error("the token's `sub` is no name")]
+    /// Its `sub` is empty, longer than 255 bytes, or has control characters, line separators or
+    /// controls of the direction of text.
+    #[error(
+        "the token's `sub` is not a name of 1 to 255 bytes without control characters, line \
+         separators and controls of the direction of text"
+    )]
     Subject,
     /// It has more than 8 KiB.
     #[error("the token is longer than 8 KiB")]

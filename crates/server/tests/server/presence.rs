@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use sockeye::{CloseCode, WebSocket};
+use sockeye::{Client, CloseCode, WebSocket};
 use tokio::time::{sleep, timeout};
 use url::form_urlencoded;
 
@@ -178,4 +178,21 @@ async fn a_page_of_long_ids_ends_early_and_says_where_to_go_on() {
     assert!((30..60).contains(&told), "{told}");
     assert_eq!(page.json()["next"], id(told - 1));
     assert_eq!(paged(&server, 1000).await.len(), 250);
+}
+
+/// Nobody gives itself a name that is shown as another, on any transport.
+#[tokio::test]
+async fn a_name_that_turns_the_direction_of_text_is_refused() {
+    let server = TestServer::start().await;
+    for char in ["%E2%80%AE", "%E2%81%A6", "%D8%9C", "%E2%80%8F", "%E2%80%A8", "%C2%85", "%00"] {
+        let name = format!("as=ann{char}nimda");
+        server.get(&format!("/c/chat?{name}")).await.assert_problem(400, "bad_request");
+        for path in ["/c/chat", "/connect"] {
+            let url = format!("ws://{}{path}?{name}", server.address);
+            let client = Client::new(&url).unwrap().subprotocol("sockeye.v1");
+            let refused = client.open().await.unwrap_err().to_string();
+            assert!(refused.contains("400"), "{name}: {refused}");
+        }
+    }
+    assert_eq!(presence(&server).await, json!({"count": 0, "members": []}));
 }

@@ -82,6 +82,17 @@ fn a_subject_is_a_name() {
     for sub in ["\"\"", "\"a\\u0000\"", "\"a\\nb\"", &format!("\"{}\"", "a".repeat(256))] {
         assert_eq!(of(sub), Err(TokenError::Subject), "{sub}");
     }
+    for char in "\u{7f}\u{85}\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
+                 \u{2066}\u{2067}\u{2068}\u{2069}\u{2028}\u{2029}"
+        .chars()
+    {
+        let sub = format!("\"a{char}b\"");
+        assert_eq!(of(&sub), Err(TokenError::Subject), "{}", char.escape_unicode());
+    }
+    // Scripts that are written from right to left need none of them; joiners are part of words.
+    for sub in ["\"שלום\"", "\"می\u{200c}خواهم\"", "\"👩\u{200d}🔬\""] {
+        assert_eq!(of(sub), Ok(()), "{sub}");
+    }
     assert!(matches!(of("7"), Err(TokenError::Claims(_))));
 }
 
