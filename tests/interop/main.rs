@@ -3,6 +3,7 @@
 mod clients;
 mod json;
 mod proxies;
+mod readers;
 mod servers;
 mod tokens;
 mod tungstenite;

@@ -15,7 +15,7 @@ use crate::{accept, poll, query, stream};
 
 /// What the answer depends on beside the URL, for caches: the headers that choose the form and
 /// the wait.
-pub(crate) const VARY_ON: &str = "Accept, Prefer, Last-Event-ID";
+pub(crate) const VARY_ON: &str = "Accept, Prefer, Last-Event-ID, Cache-Control";
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::http::{
     HeaderValue, Method,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body_util::BodyExt;
 use tokio::time::timeout;
@@ -27,6 +27,8 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
     let mut http = Http::new(channel);
     let mut question = Question::new(Method::GET, vec![("after", after), ("meta", "1")]);
     question.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    // As a browser's: then the position comes before the first message.
+    question.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let answer = http.ask(&question).await?;
     let kind = answer.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if !kind.starts_with(b"text/event-stream") {

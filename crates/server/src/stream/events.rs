@@ -10,18 +10,47 @@ use std::time::Duration;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CACHE_CONTROL;
 use sockeye_hub::{Entry, Gap, Payload, Position};
 
 use crate::message::{self, slot};
 
-/// A comment.
-pub(super) const HEARTBEAT: &[u8] = b":\n\n";
+/// A comment. Without an empty line, which many readers take for the end of an event, of one
+/// without data as well.
+pub(super) const HEARTBEAT: &[u8] = b":\n";
 
-/// How long to wait before reconnecting and, as an event without data, where to go on from: so a
-/// stream that breaks before its first message is resumed, too. A comment pads them.
-pub(super) fn opening(at: Position, retry: Duration, pad: usize) -> String {
-    let mut opening = self::retry(retry);
-    let _ = write!(opening, "id: {at}\n\n");
+/// How a client learns the position of a stream before its first message, so that a stream that
+/// breaks before that is resumed, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// In a block of its own, without data. Only after the empty line does an `EventSource` take the
+    /// id over (WHATWG HTML §9.2.6), and it tells the page nothing.
+    Block,
+    /// In lines that belong to the first event, whose own id takes its place. Readers that take each
+    /// empty line for a message (fetch-event-source, httpx-sse) see none, and those of them that
+    /// reconnect have taken the id over with its line.
+    Lines,
+}
+
+impl Opening {
+    /// For the client that sends these headers. An `EventSource` of the standard asks for no cached
+    /// answer (WHATWG HTML §9.2.2, Fetch §4.5: `Cache-Control: no-cache`).
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut lines = headers.get_all(CACHE_CONTROL).iter().flat_map(|line| line.to_str());
+        let is_event_source = lines.any(|line| {
+            line.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
+        });
+        if is_event_source { Self::Block } else { Self::Lines }
+    }
+}
+
+/// How long to wait before reconnecting, and where to go on from. A comment pads them.
+pub(super) fn opening(form: Opening, at: Position, retry: Duration, pad: usize) -> String {
+    let mut opening = format!("{}id: {at}\n", self::retry(retry));
+    if form == Opening::Block {
+        opening.push('\n');
+    }
     if pad > 0 {
         // `:` and a line break are padding, too.
         opening.insert_str(0, &format!(":{}\n", " ".repeat(pad.saturating_sub(2))));
@@ -29,8 +58,13 @@ pub(super) fn opening(at: Position, retry: Duration, pad: usize) -> String {
     opening
 }
 
+/// What comes last: how long to wait before reconnecting.
+pub(super) fn farewell(after: Duration) -> String {
+    format!("{}\n", retry(after))
+}
+
 /// How long to wait before reconnecting.
-pub(super) fn retry(after: Duration) -> String {
+fn retry(after: Duration) -> String {
     format!("retry: {}\n", after.as_millis())
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn open(
         (VARY, VARY_ON.to_owned()),
     ];
     Aside::of(request).ask();
-    let opening = form.opening(at, guest.retry(), pad);
+    let opening = form.opening(request, at, guest.retry(), pad);
     let live = Live {
         form,
         reading: visit.reads(&reader, start),
@@ -196,9 +196,12 @@ impl Form {
     }
 
     /// What comes first, with so much padding.
-    fn opening(self, at: Position, retry: Duration, pad: usize) -> Bytes {
+    fn opening(self, request: &Request, at: Position, retry: Duration, pad: usize) -> Bytes {
         match self {
-            Self::Events | Self::MetaEvents => events::opening(at, retry, pad).into(),
+            Self::Events | Self::MetaEvents => {
+                let form = events::Opening::of(request.headers());
+                events::opening(form, at, retry, pad).into()
+            }
             Self::Lines => lines::opening(pad).into(),
         }
     }
@@ -255,7 +258,7 @@ impl Form {
     fn farewell(self, ending: &Ending) -> Bytes {
         match (self, ending) {
             (Self::Events | Self::MetaEvents, Ending::Restart(guest)) => {
-                events::retry(guest.retry()).into()
+                events::farewell(guest.retry()).into()
             }
             _ => Bytes::new(),
         }

@@ -225,6 +225,31 @@ async fn a_drop_before_the_first_message_is_resumed() {
     assert_eq!(data(&stream.until_events(1).await), ["while away"]);
 }
 
+/// fetch-event-source and httpx-sse take each empty line for the end of a message, and the id over
+/// with its line.
+#[tokio::test]
+async fn a_reader_that_takes_each_empty_line_for_a_message_sees_messages_alone() {
+    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    let before = server.publish("/c/chat", "before").await;
+    let request = || server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
+    let mut stream = server.listen(request()).await;
+    stream.until("\n:\n:\n").await;
+    assert!(stream.text.starts_with("retry: "), "{}", stream.text);
+    assert!(stream.text.contains(&format!("\nid: {before}\n")), "{}", stream.text);
+    assert!(!stream.text.contains("\n\n"), "{}", stream.text);
+    drop(stream);
+
+    let away = server.publish("/c/chat", "while away").await;
+    let mut stream = server.listen(request().header("Last-Event-ID", &before)).await;
+    stream.until("\n\n:\n").await;
+    let later = server.publish("/c/chat", "later").await;
+    stream.until("later\n\n:\n").await;
+    assert_eq!(stream.text.matches("\n\n").count(), 2, "{}", stream.text);
+    let events = EventSource::read(&stream.text).events;
+    assert_eq!(data(&events), ["while away", "later"]);
+    assert_eq!((&*events[0].last_id, &*events[1].last_id), (&*away, &*later));
+}
+
 #[tokio::test]
 async fn a_gap_is_told_in_band_and_carries_the_position_to_go_on_from() {
     let server = TestServer::with(|options| options.history_count = 2).await;
@@ -251,7 +276,7 @@ async fn a_gap_is_told_in_band_and_carries_the_position_to_go_on_from() {
 async fn a_stream_on_which_nothing_comes_says_that_it_lives() {
     let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
     let mut stream = server.events("/c/chat").await;
-    stream.until("\n\n:\n\n:\n\n").await;
+    stream.until("\n\n:\n:\n").await;
     let source = EventSource::read(&stream.text);
     assert_eq!(source.events, []);
     assert!(source.comments >= 2);
@@ -276,8 +301,10 @@ async fn a_server_that_stops_says_when_to_come_back_and_ends_the_stream() {
     let mut stream = server.events("/c/chat").await;
     stream.until("\n\n").await;
     let running = server.begin_to_stop();
-    let source = EventSource::read(&stream.rest().await);
+    let text = stream.rest().await;
+    let source = EventSource::read(&text);
     assert_eq!(source.retries.len(), 2, "{source:?}");
+    assert!(text.ends_with("\n\n"), "a whole block: {text:?}");
     running.await.unwrap().unwrap();
 }
 

@@ -24,9 +24,10 @@ pub(crate) struct Listening {
 }
 
 impl TestServer {
-    /// Opens Server-Sent Events.
+    /// Opens Server-Sent Events as a browser does.
     pub(crate) async fn events(&self, path: &str) -> Listening {
-        self.listen(self.request(Method::GET, path).header("Accept", "text/event-stream")).await
+        let request = self.request(Method::GET, path).header("Accept", "text/event-stream");
+        self.listen(request.header("Cache-Control", "no-cache").header("Pragma", "no-cache")).await
     }
 
     /// Opens JSON lines.
