@@ -30,8 +30,7 @@ const READERS = {
   },
   async 'sse.js'() {
     const require = createRequire(import.meta.url);
-    globalThis.XMLHttpRequest = require('xmlhttprequest-ssl').XMLHttpRequest;
-    globalThis.CustomEvent ??= class extends Event {};
+    globalThis.XMLHttpRequest = require('xhr2');
     const { SSE } = require('sse.js');
     // It sets no Accept.
     const source = new SSE(`${url}&stream=sse`);

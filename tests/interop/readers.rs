@@ -56,17 +56,14 @@ fn sees_messages_alone(language: Language, name: &str) {
     let (chat, url) = (server.http("/c/chat"), server.http("/c/chat?after=now"));
     let mut heartbeats = Heartbeats::of(&server, "/c/chat");
     wait_for_listeners(&server, 1);
-    let mut reader =
-        Script::start(language, "readers", &[name, &url], &Certificates::new());
+    let certificates = Certificates::new();
+    let mut reader = Script::start(language, "readers", &[name, &url], &certificates);
     wait_for_listeners(&server, 2);
     for number in 1..=3 {
         heartbeats.await_some();
-        let published: Value = serde_json::from_str(&curl(&[
-            "--json",
-            &json!({"number": number}).to_string(),
-            &chat,
-        ]))
-        .expect("JSON");
+        let published: Value =
+            serde_json::from_str(&curl(&["--json", &json!({"number": number}).to_string(), &chat]))
+                .expect("JSON");
         let told = reader.report().expect("the message comes");
         assert_eq!(told, json!({"message": {"number": number}, "id": published["at"]}), "{name}");
     }
