@@ -1,8 +1,6 @@
 // Readers of event streams, as their documentation uses them: `node readers.mjs NAME URL` prints what the reader NAME
 // takes for a message, one JSON object in a line, until it is stopped.
 
-import { createRequire } from 'node:module';
-
 const [name, url] = process.argv.slice(2);
 
 /** What a page does with a message. A phantom without data fails here. */
@@ -27,16 +25,6 @@ const READERS = {
     const parser = createParser({ onEvent: onmessage, onError: fail });
     const response = await fetch(url, { headers: { Accept: 'text/event-stream' } });
     for await (const text of response.body.pipeThrough(new TextDecoderStream())) parser.feed(text);
-  },
-  async 'sse.js'() {
-    const require = createRequire(import.meta.url);
-    globalThis.XMLHttpRequest = require('xhr2');
-    const { SSE } = require('sse.js');
-    // It sets no Accept.
-    const source = new SSE(`${url}&stream=sse`);
-    source.onmessage = onmessage;
-    source.onerror = fail;
-    source.stream();
   },
 };
 

@@ -85,11 +85,6 @@ fn eventsource_parser_sees_messages_alone() {
 }
 
 #[test]
-fn sse_js_sees_messages_alone() {
-    sees_messages_alone(Language::Node, "sse.js");
-}
-
-#[test]
 fn httpx_sse_sees_messages_alone() {
     sees_messages_alone(Language::Python, "httpx-sse");
 }
