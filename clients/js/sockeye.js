@@ -40,6 +40,7 @@ function randomKey() {
 return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 const LONGEST_RETRY_AFTER = 300_000;
+const LARGE_PAGE = 512 * 1024;
 class Problem extends Error {
 constructor({ message, ...about }) {
 super(message);
@@ -92,7 +93,8 @@ throw new Problem({ message, status, code, retryAfter: retryAfter(response) });
 async page(channel, query, { headers, ...init }) {
 const response = await this.fetch(`c/${channel}`, { ...init, query, headers: { Accept: 'application/json', ...headers } });
 const page = response.status === 304 ? { at: query.after, messages: [] } : await response.json();
-return { ...page, retryAfter: retryAfter(response) };
+const isFull = page.messages.length >= query.limit || response.headers.get('Content-Length') > LARGE_PAGE;
+return { ...page, isFull, retryAfter: retryAfter(response) };
 }
 async publish({ channel, data, event, key, signal }) {
 const isText = typeof data === 'string';
@@ -299,7 +301,7 @@ signal.throwIfAborted();
 this.heard();
 this.line.tookPage(name, page);
 if (page.retryAfter) this.end({ message: 'The server says goodbye.', retryAfter: page.retryAfter });
-return page.messages.length === PAGE;
+return page.isFull;
 }
 refresh() {
 this.end();

@@ -4,6 +4,8 @@ import { isBytes } from './message.js';
 import { backoff, sleep } from './time.js';
 
 const LONGEST_RETRY_AFTER = 300_000;
+/** Half of what the server gives in one page, in bytes: after a page of more there may be another. */
+const LARGE_PAGE = 512 * 1024;
 
 /** The server's answer, when it is not what was asked for. `code` is stable, the message is for people. */
 export class Problem extends Error {
@@ -67,7 +69,9 @@ export class Http {
   async page(channel, query, { headers, ...init }) {
     const response = await this.fetch(`c/${channel}`, { ...init, query, headers: { Accept: 'application/json', ...headers } });
     const page = response.status === 304 ? { at: query.after, messages: [] } : await response.json();
-    return { ...page, retryAfter: retryAfter(response) };
+    // The server ends a page by its bytes, too.
+    const isFull = page.messages.length >= query.limit || response.headers.get('Content-Length') > LARGE_PAGE;
+    return { ...page, isFull, retryAfter: retryAfter(response) };
   }
 
   /** Publishes, and gives the position. */

@@ -64,7 +64,7 @@ class RequestRun extends Run {
     this.heard();
     this.line.tookPage(name, page);
     if (page.retryAfter) this.end({ message: 'The server says goodbye.', retryAfter: page.retryAfter });
-    return page.messages.length === PAGE;
+    return page.isFull;
   }
 
   // Begun anew with a fresh token, from the same position.
