@@ -69,8 +69,8 @@ impl Hub {
     /// their epoch; without it the same as [`Hub::new`].
     ///
     /// It may block as long as a disk does. How long depends little on how much is kept: a channel
-    /// is read when it is first used. What is damaged beyond repair is set aside, in the same
-    /// directory, and a new epoch is begun.
+    /// is read when it is first used. A write that a crash left half done is cut off. What is damaged is
+    /// set aside, in the same directory, and a new epoch is begun if anything acknowledged is lost.
     ///
     /// # Errors
     ///

@@ -44,8 +44,13 @@ pub(super) fn secure(dir: &Path) -> io::Result<()> {
         let name = entry.file_name();
         let is_ours = ["channels", "lock", "written"].iter().any(|ours| name == *ours)
             || name.to_string_lossy().starts_with("damaged-");
-        if is_ours && !kind.is_symlink() && mode & 0o077 != 0 {
-            fs::set_permissions(entry.path(), Permissions::from_mode(mode & 0o7700))?;
+        if !is_ours || kind.is_symlink() || mode & 0o077 == 0 {
+            continue;
+        }
+        // What belongs to another user stays as it is.
+        if let Err(error) = fs::set_permissions(entry.path(), Permissions::from_mode(mode & 0o7700))
+        {
+            tracing::warn!(%error, path = %entry.path().display(), "other users may come to this");
         }
     }
     Ok(())

@@ -7,10 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use sockeye_hub::store::OpenError;
-use sockeye_hub::{Epoch, Hub, Options};
+use sockeye_hub::{Epoch, Hub, Options, Publication, Start};
 use tempfile::TempDir;
 
 use crate::image::{Image, memory_dir, open, said, say, set_aside};
+use crate::name;
 
 /// A store with the messages `1` to `5`, all of them acknowledged.
 struct Five {
@@ -97,6 +98,31 @@ fn several_journals_are_one() {
         image.0.push(("channels/2.jnl".into(), vec![0; 8192]));
     }));
     assert!(set_aside(five.dir.path()).is_empty());
+}
+
+#[test]
+fn journals_that_were_rotated_are_opened_as_they_are() {
+    let dir = memory_dir();
+    let options =
+        Options { data: Some(dir.path().to_owned()), history_bytes: 4 << 20, ..Options::default() };
+    let payload = vec![b'x'; 256 << 10];
+    let chat = name("chat");
+    let hub = Hub::open(options.clone()).unwrap();
+    // A journal has 64 MB, and the next one begins when a table is made after that.
+    let mut count = 0;
+    while !dir.path().join("channels/1.jnl").exists() {
+        hub.publish(&chat, Publication::bytes(&payload)).wait().unwrap();
+        count += 1;
+        assert!(count < 2_000, "no journal is rotated");
+    }
+    hub.publish(&chat, Publication::bytes(&payload)).wait().unwrap();
+    let position = hub.position(&chat);
+    drop(hub);
+    let hub = Hub::open(options).unwrap();
+    assert_eq!(hub.position(&chat), position);
+    let entries = hub.read(&chat, Start::Earliest, 100).entries;
+    assert_eq!(entries.last().unwrap().position, position);
+    assert!(set_aside(dir.path()).is_empty());
 }
 
 #[test]
