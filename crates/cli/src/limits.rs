@@ -44,6 +44,13 @@ pub(crate) struct Limits {
     #[arg(default_value_t = ServerOptions::default().max_handshakes)]
     max_handshakes: usize,
 
+    /// How many commands (sockeye.v1) or messages (plain WebSockets) one connection, and how many POSTs one
+    /// publisher may send in a second; twice as many at once, and those beyond wait [default: 100
+    /// commands, others without limit]
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_COMMANDS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    max_commands: Option<u32>,
+
     /// Believe what a proxy in this range of addresses says in X-Forwarded-For; may be given several
     /// times
     #[arg(long, value_name = "CIDR", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
@@ -59,6 +66,7 @@ impl Limits {
 
         options.max_bad_tokens_per_address = self.max_bad_tokens_per_address;
         options.max_handshakes = self.max_handshakes;
+        options.max_commands = self.max_commands;
         options.trust_proxy = self.trust_proxy;
     }
 }

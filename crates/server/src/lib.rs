@@ -36,6 +36,7 @@ mod on_call;
 mod opening;
 mod options;
 mod origin;
+mod pace;
 mod peer;
 mod poll;
 mod prefer;

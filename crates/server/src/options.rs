@@ -75,6 +75,11 @@ pub struct ServerOptions {
     /// Tokens and tickets that are not good, from one address in a second; twice as many at once.
     /// Default: 100. One more is answered 429 instead of 401. Good ones are not concerned.
     pub max_bad_tokens_per_address: u32,
+    /// Commands of `sockeye.v1` and messages on a plain WebSocket from one connection, and publications by
+    /// `POST` of one publisher (its `sub`, else its address), in a second; twice as many at once. Those
+    /// beyond are read later, none is refused. Default: 100 commands of `sockeye.v1`, and no limit for
+    /// the others.
+    pub max_commands: Option<u32>,
     /// TLS handshakes under way, from the client's first message on. Default: 1024. Further ones wait;
     /// while one does, a handshake that has taken a second may be cut off for it.
     pub max_handshakes: usize,
@@ -134,6 +139,7 @@ impl Default for ServerOptions {
             max_connections_per_address: None,
             max_requests_per_address: None,
             max_bad_tokens_per_address: 100,
+            max_commands: None,
             max_handshakes: 1024,
             trust_proxy: Vec::new(),
             max_message: 64 << 10,

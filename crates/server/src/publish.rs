@@ -14,10 +14,12 @@ use sockeye_hub::{
     BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Position,
     Publication, PublishError,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use crate::auth::{Caller, Right};
 use crate::media::{Media, OtherCharset};
+use crate::pace::Publisher;
+use crate::peer::Peer;
 use crate::poll::etag;
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -31,7 +33,7 @@ pub(crate) async fn publish(
     channel: &ChannelName,
     request: Request,
 ) -> Result<Response, Problem> {
-    let caller = Caller::of(&request);
+    let (caller, peer) = (Caller::of(&request), Peer::of(&request));
     // Before the body is read: who may not publish sends it for nothing.
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
     let (head, body) = request.into_parts();
@@ -40,6 +42,10 @@ pub(crate) async fn publish(
     refuse_what_is_encoded(&head.headers)?;
     if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
         return Err(too_large(app.max_message));
+    }
+    if let Some(paces) = &app.paces {
+        // Before the body is read: what comes too fast waits on the client's side.
+        sleep_until(paces.turn(publisher(&caller, &peer))).await;
     }
     let body = timeout(app.body_timeout, collect(body, app.max_message))
         .await
@@ -51,6 +57,15 @@ pub(crate) async fn publish(
     let json = format!("{{\"at\":\"{position}\"}}");
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
     Ok((StatusCode::CREATED, headers, json).into_response())
+}
+
+/// Who publishes, for the pace.
+fn publisher(caller: &Caller, peer: &Peer) -> Publisher {
+    match (caller.id(), peer.network()) {
+        (Some(subject), _) => Publisher::Subject(subject.to_owned()),
+        (None, Some(network)) => Publisher::Network(network),
+        (None, None) => Publisher::Unknown,
+    }
 }
 
 impl App {

@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
+use crate::pace::{Paces, Rate};
 use crate::problem::Problem;
 use crate::visit::Visits;
 use crate::{access, admin, channel, console, presence, promise, v1, websocket};
@@ -30,6 +31,13 @@ pub(crate) struct App {
     /// The limits of plain WebSockets and of `sockeye.v1`, shared by all of them.
     pub(crate) plain_config: Arc<sockeye::Config>,
     pub(crate) v1_config: Arc<sockeye::Config>,
+    /// The limits of `sockeye.v1` until a token was shown.
+    pub(crate) anonymous_config: Arc<sockeye::Config>,
+    /// How fast commands of `sockeye.v1` may come, and messages on a plain WebSocket.
+    pub(crate) command_rate: Rate,
+    pub(crate) message_rate: Option<Rate>,
+    /// How fast each may publish by requests.
+    pub(crate) paces: Option<Paces>,
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -86,6 +94,10 @@ impl Channels {
             max_message: options.max_message,
             plain_config: Arc::new(websocket::config(options, options.max_message)),
             v1_config: Arc::new(v1::config(options)),
+            anonymous_config: Arc::new(v1::anonymous_config(options)),
+            command_rate: Rate::per_second(options.max_commands.unwrap_or(v1::MAX_COMMANDS)),
+            message_rate: options.max_commands.map(Rate::per_second),
+            paces: options.max_commands.map(|max| Paces::new(Rate::per_second(max))),
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,
             write_timeout: options.write_timeout,

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use sockeye_hub::{ChannelName, Hub, Page, Position, Reader, Start};
@@ -34,7 +34,8 @@ struct Record {
     transport: Transport,
     /// It keeps the connection's place, too.
     peer: Peer,
-    subject: Option<Arc<str>>,
+    /// Set once: a connection stays that of whom it was opened for.
+    subject: OnceLock<Arc<str>>,
     /// In milliseconds since the Unix epoch.
     since: u64,
     messages: AtomicU64,
@@ -84,7 +85,7 @@ impl Visits {
         let record = Arc::new(Record {
             transport,
             peer,
-            subject: caller.id().map(Arc::from),
+            subject: caller.id().map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
             since: now(),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -148,6 +149,18 @@ impl Visit {
         Reading { metrics, record: Arc::clone(&self.record), place, since: now() }
     }
 
+    /// From where it came.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.record.peer
+    }
+
+    /// The client has said who it is after the beginning.
+    pub(crate) fn is_of(&self, caller: &Caller) {
+        if let Some(subject) = caller.id() {
+            self.record.subject.get_or_init(|| subject.into());
+        }
+    }
+
     /// Says why it ends, if it is not the client that leaves.
     pub(crate) fn ends(&mut self, end: End) {
         self.end = end;
@@ -179,7 +192,7 @@ impl Record {
     fn estimate(&self) -> usize {
         let places = lock(&self.places);
         let channels: usize = places.iter().map(|place| place.channel.as_str().len() + 64).sum();
-        200 + self.subject.as_deref().map_or(0, str::len) + channels
+        200 + self.subject.get().map_or(0, |subject| subject.len()) + channels
     }
 
     fn json(&self, number: u64, hub: &Hub) -> Value {
@@ -195,7 +208,7 @@ impl Record {
             "id": number,
             "transport": self.transport.name(),
             "address": self.peer.address(),
-            "subject": self.subject.as_deref(),
+            "subject": self.subject.get().map(|subject| &**subject),
             "since": self.since,
             "channels": channels,
             "messages": self.messages.load(Relaxed),
@@ -231,7 +244,7 @@ impl Drop for Visit {
             connection = self.number,
             transport = transport.name(),
             address = peer.address().map(tracing::field::display),
-            subject = subject.as_deref().map(shown).as_deref(),
+            subject = subject.get().map(|subject| shown(subject)).as_deref(),
             seconds = now().saturating_sub(*since) / 1000,
             messages = messages.load(Relaxed),
             bytes = bytes.load(Relaxed),

@@ -343,6 +343,16 @@ impl Connection {
     }
 }
 
+/// Limits that change while the connection is open.
+impl Connection {
+    /// Sets other limits and deadlines, from the next frame on: narrow ones for a peer that has not
+    /// said who it is, say, and wider ones for one that has. A message that is being received is
+    /// measured by them, too.
+    pub fn set_config(&mut self, config: impl Into<Arc<Config>>) {
+        self.config = config.into();
+    }
+}
+
 /// Outputs.
 impl Connection {
     /// The next event, made from the bytes received so far; `None` when more bytes are needed.

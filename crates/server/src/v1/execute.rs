@@ -12,9 +12,9 @@ use crate::auth::Right;
 use crate::presence;
 use crate::problem::{Code, Problem};
 
-/// The most that one `read` is answered with, however much is asked for; but for a message that
-/// is larger by itself.
-const READ_AT_ONCE: Budget = Budget { entries: 300, bytes: 256 << 10 };
+/// The most messages that one `read` is answered with, and the most bytes of JSON; but for a message
+/// that is larger by itself.
+const READ_AT_ONCE: Budget = Budget { entries: 300, bytes: 64 << 10 };
 
 /// The members of `ok`; `None` if it has been said already, or is still to come.
 type Done = Result<Option<String>, Problem>;
@@ -50,7 +50,7 @@ impl Session {
             Deed::Read { start, limit } => self.read(&channel, start, limit),
             Deed::Subscribe { start, presence } => self.subscribe(&channel, start, presence),
             Deed::Unsubscribe => {
-                self.subscriptions.remove(&channel);
+                self.unsubscribe(&channel);
                 Ok(Some(String::new()))
             }
             Deed::Who { after, limit } => {
@@ -62,7 +62,7 @@ impl Session {
 
     /// Goes on with what the token grants. Subscriptions that it does not grant end.
     fn authenticate(&mut self, token: &str, id: Option<Id<'_>>) -> Done {
-        let fresh = self.app.authority.caller(token)?;
+        let fresh = self.app.authority.caller(token).map_err(|problem| self.refused(problem))?;
         self.become_caller(self.caller.renewed(fresh)?);
         self.answer(frame::ok(id, ""));
         let lost: Vec<_> = self
@@ -122,7 +122,7 @@ impl Session {
 
     fn subscribe(&mut self, channel: &ChannelName, start: Start, presence: bool) -> Done {
         self.may_subscribe(channel, presence)?;
-        if self.subscriptions.contains(channel) {
+        if self.is_subscribed(channel) {
             return Err(bad_request("Already subscribed: `unsub` first to begin elsewhere."));
         }
         if self.subscriptions.count() >= subscriptions::MAX {

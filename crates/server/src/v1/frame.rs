@@ -127,9 +127,16 @@ struct Refusal<'a>(&'a Problem);
 impl Display for Refusal<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let code = self.0.code();
-        let (message, retry) = (quoted(self.0.detail()), may_work_later(code));
+        let (message, retry) = (quoted(shortened(self.0.detail())), may_work_later(code));
         write!(f, "{{\"code\":\"{code}\",\"message\":{message},\"retry\":{retry}}}")
     }
+}
+
+/// The most that a refusal says: it may repeat a part of the command.
+const MAX_DETAIL: usize = 512;
+
+fn shortened(detail: &str) -> &str {
+    &detail[..detail.floor_char_boundary(MAX_DETAIL)]
 }
 
 /// Whether the same command may be taken another time.

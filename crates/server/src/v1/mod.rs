@@ -6,7 +6,6 @@
 mod command;
 mod execute;
 mod frame;
-mod pace;
 mod session;
 mod subscriptions;
 
@@ -39,9 +38,8 @@ mod ending {
     pub(super) const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one");
     pub(super) const NOT_TEXT: Ending = (1003, "sockeye.v1 is JSON in text frames");
     pub(super) const RESTARTING: Ending = (1012, "the server restarts: connect again");
-    pub(super) const TOO_LARGE: Ending = (1009, "too large for one who has shown no token");
-    pub(super) const TOO_FAST: Ending =
-        (4429, "too many commands: send fewer, or wait between them");
+    pub(super) const BAD_TOKENS: Ending = (4429, "too many invalid tokens");
+    pub(super) const TOO_LATE: Ending = (4401, "too many commands before a good `auth`");
 }
 
 /// Limits of the connection, where messages of the options' `max_message` bytes can be published: a byte of
@@ -49,6 +47,17 @@ mod ending {
 pub(crate) fn config(options: &ServerOptions) -> Config {
     const MEMBERS: usize = 4096;
     websocket::config(options, options.max_message.saturating_mul(6).saturating_add(MEMBERS))
+}
+
+/// Commands in a second, unless the options say otherwise.
+pub(crate) const MAX_COMMANDS: u32 = 100;
+
+/// Limits of a connection that has still to show a token: the largest frame has room for one, and is
+/// refused by its header.
+pub(crate) fn anonymous_config(options: &ServerOptions) -> Config {
+    const MAX_FRAME: usize = 16 << 10;
+    const MAX_FRAGMENTS: usize = 16;
+    websocket::config(options, MAX_FRAME).max_fragments(MAX_FRAGMENTS)
 }
 
 /// Lets the connection live in a task of its own, on `/c/{channel}` already subscribed to that.

@@ -4,38 +4,38 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use sockeye::{Error, Message, Text, Writer};
 use sockeye_hub::{ChannelName, Reader, Start};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::Command;
-use super::pace::Pace;
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Ending, ending, frame};
 use crate::auth::Caller;
 use crate::message::{self, slot};
+use crate::pace::Pace;
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::visit::Visit;
 
 /// Answers that wait because the client does not read, in bytes: beyond them its commands wait
 /// unread.
-const MAX_ANSWERS: usize = 64 << 10;
+const MAX_ANSWERS: usize = 16 << 10;
 /// Publications under way: beyond them commands wait, too.
 const MAX_PUBLISHING: usize = 16;
 
-/// The largest frame of one who has shown no token where one is needed.
-const MAX_OF_STRANGER: usize = 16 << 10;
+/// What is handed to the connection before all of it is written, in bytes; beyond it one frame more.
+const SPEAK_AT_ONCE: usize = 32 << 10;
 
-/// Commands in a second, and in a burst.
-const COMMANDS: (u32, u32) = (100, 200);
-/// How often a client may be told that it is too fast before it is sent away.
-const WARNINGS: (u32, u32) = (10, 200);
+/// Commands that a client without a token may send.
+const MAX_BEFORE_AUTH: u32 = 16;
+/// Tokens that may be refused on one connection.
+const MAX_BAD_TOKENS: u32 = 8;
 
 /// The state of one connection.
 pub(super) struct Session {
@@ -50,8 +50,14 @@ pub(super) struct Session {
     pub(super) publishing: FuturesUnordered<Answering>,
     answers: VecDeque<String>,
     answers_bytes: usize,
+    /// What one subscription has still to tell.
+    turn: Option<Box<Turn>>,
     commands: Pace,
-    warnings: Pace,
+    /// Commands before a token was shown, and tokens that were refused.
+    before_auth: u32,
+    bad_tokens: u32,
+    /// Why the connection is to be closed when the answers are told.
+    ending: Option<Ending>,
 }
 
 /// An answer that is not known yet.
@@ -75,8 +81,11 @@ impl Session {
             publishing: FuturesUnordered::new(),
             answers: VecDeque::new(),
             answers_bytes: 0,
-            commands: Pace::new(COMMANDS.0, COMMANDS.1),
-            warnings: Pace::new(WARNINGS.0, WARNINGS.1),
+            turn: None,
+            commands: Pace::new(app.command_rate),
+            before_auth: 0,
+            bad_tokens: 0,
+            ending: None,
         };
         let reader = home.map(|(channel, start)| app.hub.subscribe(channel, start));
         let subscribed = reader.as_ref().map(|reader| (reader.channel(), reader.lag()));
@@ -108,25 +117,24 @@ impl Session {
         let mut is_written = true;
         loop {
             tokio::task::consume_budget().await;
-            let (may_listen, wants_to_speak) = (self.may_listen(), self.wants_to_speak());
+            let (pause, has_room) = (self.commands.pause(), self.has_room());
+            let wants_to_speak = self.wants_to_speak();
             tokio::select! {
                 biased;
                 ending = &mut self.expiry => return Some(ending),
                 Some(answer) = self.publishing.next() => self.answer(answer),
-                message = incoming.next(), if may_listen => {
-                    if let Err(ending) = self.hear(message?.ok()?).await {
-                        return Some(ending);
+                message = incoming.next(), if has_room && pause.is_none() => {
+                    self.hear(message?.ok()?, outgoing).await;
+                    if self.ending.is_some() {
+                        return self.ending;
                     }
                 }
+                () = paused(pause), if has_room && pause.is_some() => {}
                 Some(()) = self.subscriptions.wake() => {}
-                done = room_or_written(outgoing, wants_to_speak),
-                    if wants_to_speak || !is_written =>
-                {
+                done = written(outgoing), if wants_to_speak || !is_written => {
                     done.ok()?;
-                    if wants_to_speak {
-                        self.speak(outgoing).ok()?;
-                    }
-                    is_written = !wants_to_speak;
+                    is_written = !self.wants_to_speak();
+                    self.speak(outgoing).ok()?;
                 }
             }
         }
@@ -140,19 +148,43 @@ impl Session {
         outgoing: &mut Writer,
     ) -> Result<(), Error> {
         self.answers.extend(bye);
-        self.speak_answers(outgoing)
+        self.answers.drain(..).try_for_each(|answer| outgoing.start_send_unpin(answer.into()))
     }
 
     /// Goes on for this caller, as long as what he has shown is good.
     pub(super) fn become_caller(&mut self, caller: Caller) {
         self.expiry = Box::pin(expiry(caller.clone(), self.app.auth_timeout));
+        self.visit.is_of(&caller);
         self.caller = caller;
+    }
+
+    /// Counts a token that was refused, as one in a request is counted; after too many the connection
+    /// is closed.
+    pub(super) fn refused(&mut self, problem: Problem) -> Problem {
+        let problem = self.app.limits.refused(problem, self.visit.peer());
+        self.bad_tokens += 1;
+        if problem.code() == Code::TooMany || self.bad_tokens >= MAX_BAD_TOKENS {
+            self.ending = Some(ending::BAD_TOKENS);
+        }
+        problem
     }
 
     /// Ends a subscription that the client has not ended itself, and says why.
     pub(super) fn end_subscription(&mut self, channel: &ChannelName, problem: &Problem) {
-        self.subscriptions.remove(channel);
+        self.unsubscribe(channel);
         self.answer(frame::ended(channel, problem));
+    }
+
+    /// Whether the channel is subscribed to, or something of it is still to be told.
+    pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
+        self.subscriptions.contains(channel)
+            || self.turn.as_ref().is_some_and(|turn| turn.channel == *channel)
+    }
+
+    /// Ends a subscription: nothing of its channel is told any more.
+    pub(super) fn unsubscribe(&mut self, channel: &ChannelName) {
+        self.subscriptions.remove(channel);
+        self.turn = self.turn.take().filter(|turn| turn.channel != *channel);
     }
 
     /// Has the client told something before any message.
@@ -161,68 +193,79 @@ impl Session {
         self.answers.push_back(frame);
     }
 
-    fn may_listen(&self) -> bool {
+    /// Whether another command may be heard.
+    fn has_room(&self) -> bool {
         self.answers_bytes < MAX_ANSWERS && self.publishing.len() < MAX_PUBLISHING
     }
 
     /// Takes a frame of the client's.
-    async fn hear(&mut self, message: Message) -> Result<(), Ending> {
-        let Message::Text(text) = message else { return Err(ending::NOT_TEXT) };
-        if self.caller.is_stranger() && text.len() > MAX_OF_STRANGER {
-            return Err(ending::TOO_LARGE);
-        }
-        let now = Instant::now();
-        let is_late = !self.commands.allows_one(now);
-        if is_late && !self.warnings.allows_one(now) {
-            return Err(ending::TOO_FAST);
-        }
+    async fn hear(&mut self, message: Message, outgoing: &Writer) {
+        let Message::Text(text) = message else {
+            self.ending = Some(ending::NOT_TEXT);
+            return;
+        };
+        self.commands.count();
+        let was_anonymous = self.caller.is_stranger();
         match Command::parse(&text) {
-            Ok(command) if is_late => {
-                let (rate, burst) = COMMANDS;
-                let detail = format_args!("At most {rate} commands in a second, {burst} at once.");
-                self.answer(frame::err(command.id, &Problem::new(Code::TooMany, detail)));
-            }
             Ok(command) => self.execute(command).await,
             Err(mistake) => self.answer(mistake.frame()),
         }
-        Ok(())
+        if !was_anonymous {
+            return;
+        }
+        if !self.caller.is_stranger() {
+            outgoing.set_config(Arc::clone(&self.app.v1_config));
+            return;
+        }
+        self.before_auth += 1;
+        if self.before_auth >= MAX_BEFORE_AUTH {
+            self.ending.get_or_insert(ending::TOO_LATE);
+        }
     }
 
     fn wants_to_speak(&self) -> bool {
-        !self.answers.is_empty() || self.subscriptions.are_ready()
+        !self.answers.is_empty() || self.turn.is_some() || self.subscriptions.are_ready()
     }
 
-    /// Says all answers or, if there are none, what one subscription has to tell.
+    /// Says what there is to say, as much as is handed to the connection at once: answers first, then
+    /// what one subscription after the other has to tell.
     fn speak(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
-        if !self.answers.is_empty() {
-            return self.speak_answers(outgoing);
-        }
-        let Some(turn) = self.subscriptions.next_turn() else { return Ok(()) };
-        let Turn { channel, changes, page, is_over } = turn;
-        for change in &changes {
-            outgoing.start_send_unpin(frame::change(&channel, change).into())?;
-        }
-        let (gap, entries) = page.map(|page| (page.gap, page.entries)).unwrap_or_default();
-        if let Some(gap) = &gap {
-            outgoing.start_send_unpin(frame::gap(&channel, gap).into())?;
-        }
-        for entry in &entries {
-            let message = text(message::v1(&channel, entry));
-            match message::prepared(entry, slot::V1_FRAME, &message, outgoing) {
-                Some(prepared) => outgoing.start_send_prepared(&prepared)?,
-                None => outgoing.start_send_unpin(message)?,
+        while outgoing.buffered_amount() < SPEAK_AT_ONCE {
+            if let Some(answer) = self.answers.pop_front() {
+                self.answers_bytes -= answer.len();
+                outgoing.start_send_unpin(answer.into())?;
+                continue;
             }
-        }
-        if is_over {
-            let detail = "Too slow for this channel: subscribe again, after the gap.";
-            self.answer(frame::ended(&channel, &Problem::new(Code::Unavailable, detail)));
+            let turn = self.turn.take().or_else(|| self.subscriptions.next_turn().map(Box::new));
+            let Some(mut turn) = turn else { return Ok(()) };
+            if self.tell(&mut turn, outgoing)? {
+                self.turn = Some(turn);
+            }
         }
         Ok(())
     }
 
-    fn speak_answers(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
-        self.answers_bytes = 0;
-        self.answers.drain(..).try_for_each(|answer| outgoing.start_send_unpin(answer.into()))
+    /// Tells the next frame of a turn. Gives whether there may be more.
+    fn tell(&mut self, turn: &mut Turn, outgoing: &mut Writer) -> Result<bool, Error> {
+        if let Some(change) = turn.changes.next() {
+            outgoing.start_send_unpin(frame::change(&turn.channel, &change).into())?;
+        } else if let Some(gap) = turn.gap.take() {
+            outgoing.start_send_unpin(frame::gap(&turn.channel, &gap).into())?;
+        } else if let Some(entry) = turn.next_entry() {
+            let message = text(message::v1(&turn.channel, &entry));
+            match message::prepared(&entry, slot::V1_FRAME, &message, outgoing) {
+                Some(prepared) => outgoing.start_send_prepared(&prepared)?,
+                None => outgoing.start_send_unpin(message)?,
+            }
+        } else {
+            if turn.is_over {
+                let detail = "Too slow for this channel: subscribe again, after the gap.";
+                let problem = Problem::new(Code::Unavailable, detail);
+                self.answer(frame::ended(&turn.channel, &problem));
+            }
+            return Ok(false);
+        }
+        Ok(true)
     }
 }
 
@@ -237,13 +280,17 @@ async fn expiry(caller: Caller, auth_timeout: Duration) -> Ending {
     ending::EXPIRED
 }
 
-/// Waits for room on the connection or, if there is nothing to say, until all is written.
-async fn room_or_written(outgoing: &mut Writer, room: bool) -> Result<(), Error> {
-    poll_fn(|cx| match room {
-        true => outgoing.poll_ready_unpin(cx),
-        false => outgoing.poll_flush_unpin(cx),
-    })
-    .await
+/// Waits until all that was said is written.
+async fn written(outgoing: &mut Writer) -> Result<(), Error> {
+    poll_fn(|cx| outgoing.poll_flush_unpin(cx)).await
+}
+
+/// Waits until the client may be heard again.
+async fn paused(until: Option<Instant>) {
+    if let Some(until) = until {
+        // In a box: most clients are never too fast.
+        Box::pin(sleep_until(until)).await;
+    }
 }
 
 fn text(json: Bytes) -> Message {

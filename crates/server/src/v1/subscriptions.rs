@@ -8,11 +8,13 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::iter;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::vec;
 
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, abortable};
 use futures_util::stream::FuturesUnordered;
-use sockeye_hub::{Budget, Change, ChannelName, Hub, Lease, Page, Reader, Watch};
+use sockeye_hub::{Budget, Change, ChannelName, Entry, Gap, Hub, Lease, Reader, Run, Watch};
 
 use crate::visit::Reading;
 
@@ -35,14 +37,26 @@ pub(super) struct Subscription {
     seen: Option<Change>,
 }
 
-/// What a subscription has to tell at its turn.
+/// What a subscription has to tell at its turn, and has not told yet.
 #[derive(Debug)]
 pub(super) struct Turn {
     pub(super) channel: ChannelName,
-    pub(super) changes: Vec<Change>,
-    pub(super) page: Option<Page>,
+    pub(super) changes: vec::IntoIter<Change>,
+    pub(super) gap: Option<Gap>,
+    entries: Run,
+    /// How many of the entries were told.
+    told: usize,
     /// Whether this was its last turn: the channel's policy is to end those who are too slow.
     pub(super) is_over: bool,
+}
+
+impl Turn {
+    /// The next message.
+    pub(super) fn next_entry(&mut self) -> Option<Arc<Entry>> {
+        let entry = self.entries.get(self.told).cloned();
+        self.told += 1;
+        entry
+    }
 }
 
 impl Subscription {
@@ -84,7 +98,9 @@ impl Subscription {
         let is_over = self.reader.is_over();
         let channel = self.reader.channel().clone();
         let has_news = !changes.is_empty() || page.is_some();
-        has_news.then_some(Turn { channel, changes, page, is_over })
+        let (gap, entries) = page.map(|page| (page.gap, page.entries)).unwrap_or_default();
+        let changes = changes.into_iter();
+        has_news.then_some(Turn { channel, changes, gap, entries, told: 0, is_over })
     }
 }
 

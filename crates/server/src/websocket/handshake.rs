@@ -56,18 +56,19 @@ impl Handshake {
         self.upgrade.chosen_subprotocol().is_some()
     }
 
-    /// The answer to give, and what becomes the WebSocket once it is given.
+    /// The answer to give, with compression only if there is a `deflate`, and what becomes the WebSocket once it is given.
     pub(super) fn accept(
         self,
         app: &App,
         config: &Arc<Config>,
+        deflate: Option<DeflateConfig>,
     ) -> Result<(Response, Opening), Problem> {
         let (response, opening) = self
             .upgrade
             .origins(Origins::Any)
             .config(Arc::clone(config))
             .http2_write_timeout(app.write_timeout)
-            .deflate(DeflateConfig::default())
+            .deflate(deflate)
             .accept()
             .map_err(|refusal| Problem::new(Code::Internal, refusal.text()))?;
         Ok((response.map(|()| Body::empty()), opening))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
-use sockeye::{AcceptError, Config, Keepalive, Opening, WebSocket};
+use sockeye::{AcceptError, Config, DeflateConfig, Keepalive, Opening, WebSocket};
 use sockeye_hub::{ChannelName, Start};
 use tokio::net::TcpStream;
 
@@ -50,7 +50,8 @@ pub(crate) fn open(
     caller.may(Right::Read, channel)?;
     let (peer, start) = (Peer::of(&request), query::after(request.uri())?.unwrap_or(Start::Now));
     if handshake.is_v1() {
-        let (response, opening) = handshake.accept(app, &app.v1_config)?;
+        let (response, opening) =
+            handshake.accept(app, &app.v1_config, Some(DeflateConfig::default()))?;
         v1::spawn(opening, app, (caller, peer), Some((channel, start)));
         return Ok(response);
     }
@@ -68,7 +69,12 @@ pub(crate) async fn connect(
         let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
         return Err(Problem::new(Code::NotAcceptable, detail));
     }
-    let (response, opening) = handshake.accept(&app, &app.v1_config)?;
+    // From a peer that has not said who it is, little is taken and nothing is inflated.
+    let (config, deflate) = match caller.is_stranger() {
+        true => (&app.anonymous_config, None),
+        false => (&app.v1_config, Some(DeflateConfig::default())),
+    };
+    let (response, opening) = handshake.accept(&app, config, deflate)?;
     v1::spawn(opening, &app, (caller, peer), None);
     Ok(response)
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use sockeye::{CloseCode, Message, WebSocket};
+use sockeye::{CloseCode, DeflateConfig, Message, WebSocket};
 use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
+use tokio::time::sleep_until;
 
 use super::frames::{Frames, send_each};
 use super::handshake::Handshake;
@@ -18,6 +19,7 @@ use crate::auth::Caller;
 use crate::drain::Guest;
 use crate::metrics::{End, Transport};
 use crate::on_call::on_call;
+use crate::pace::Pace;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::router::App;
@@ -46,7 +48,8 @@ pub(super) fn open(
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
-    let (response, opening) = handshake.accept(app, &app.plain_config)?;
+    let (response, opening) =
+        handshake.accept(app, &app.plain_config, Some(DeflateConfig::default()))?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let reader = app.hub.subscribe(channel, start);
@@ -131,7 +134,12 @@ fn publish<'a>(
 ) -> impl Future<Output = Option<Ending>> + Send + 'a {
     async move {
         let mut under_way = UnderWay::none();
+        // In a box: few servers have such a limit.
+        let mut pace = app.message_rate.map(|rate| Box::new(Pace::new(rate)));
         loop {
+            if let Some(pause) = pace.as_ref().and_then(|pace| pace.pause()) {
+                Box::pin(sleep_until(pause)).await;
+            }
             let message = tokio::select! {
                 biased;
                 published = under_way.next() => match published {
@@ -141,6 +149,9 @@ fn publish<'a>(
                 message = incoming.recv(), if under_way.has_room() => message,
             };
             let Some(Ok(message)) = message else { return None };
+            if let Some(pace) = &mut pace {
+                pace.count();
+            }
             let payload = match &message {
                 Message::Text(text) => PayloadRef::Text(text),
                 Message::Binary(bytes) => PayloadRef::Bytes(bytes),

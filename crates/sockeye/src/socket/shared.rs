@@ -13,8 +13,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_task::{ArcWake, waker_ref};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Connection, DeflateAgreement, Message, MessageKind, Misuse,
-    Prepared,
+    CloseCode, CloseFrame, Closed, Config, Connection, DeflateAgreement, Message, MessageKind,
+    Misuse, Prepared,
 };
 
 use super::{
@@ -287,6 +287,13 @@ impl Shared {
         self.write_or_defer(&mut state);
         drop(state);
         // A new deadline holds.
+        self.call_caretaker();
+    }
+
+    /// Sets other limits and deadlines.
+    pub(super) fn set_config(self: &Arc<Self>, config: Arc<Config>) {
+        self.state().connection.set_config(config);
+        // Other deadlines may hold.
         self.call_caretaker();
     }
 

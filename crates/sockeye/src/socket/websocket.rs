@@ -11,7 +11,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, DeflateAgreement, Message, MessageKind, Prepared,
+    CloseCode, CloseFrame, Closed, Config, DeflateAgreement, Message, MessageKind, Prepared,
 };
 
 use super::{
@@ -255,6 +255,12 @@ impl WebSocket {
     /// empty if there are none.
     pub fn extensions(&self) -> String {
         self.deflate().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Sets other limits and deadlines, from the next frame on: a server may take little from a peer that
+    /// has not said who it is, and more later.
+    pub fn set_config(&self, config: impl Into<Arc<Config>>) {
+        self.reader.handle.shared.set_config(config.into());
     }
 
     /// What was agreed on compression; `None` if messages go as they are.

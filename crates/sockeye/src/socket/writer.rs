@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_sink::Sink;
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, DeflateAgreement, Message, MessageKind, Prepared,
+    CloseCode, CloseFrame, Closed, Config, DeflateAgreement, Message, MessageKind, Prepared,
 };
 
 use super::{handle::Handle, message_writer::MessageWriter, shared::Shared, state::State};
@@ -157,6 +157,11 @@ impl Writer {
         self.handle.shared.close(Some(frame));
         poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
         Ok(self.handle.outcome())
+    }
+
+    /// Sets other limits and deadlines for the connection; as [`WebSocket::set_config`](super::WebSocket::set_config).
+    pub fn set_config(&self, config: impl Into<Arc<Config>>) {
+        self.handle.shared.set_config(config.into());
     }
 
     /// What was agreed on about compression; as [`WebSocket::deflate`](super::WebSocket::deflate).

@@ -1,37 +1,14 @@
 //! What one client may do to the others: nothing.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
+
+use futures_util::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use sockeye::Client;
 use sockeye_hub::Publication;
 
 use super::{V1, error_code};
-use crate::client::TestServer;
-
-#[tokio::test]
-async fn one_who_is_too_fast_is_told_and_at_last_sent_away_with_4429() {
-    let server = TestServer::start().await;
-    let mut connection = V1::connect(&server, "/connect").await;
-    // More than a burst, and not so many more that it ends there.
-    for number in 0..300 {
-        connection.send(json!({"id": number, "op": "ping"})).await;
-    }
-    let mut refused = 0;
-    for number in 0..300 {
-        let answer = connection.receive().await;
-        assert_eq!(answer["id"], number);
-        if answer["ok"].is_null() {
-            assert_eq!(error_code(&answer), "too_many");
-            assert_eq!(answer["err"]["retry"], true);
-            refused += 1;
-        }
-    }
-    assert!((1..=100).contains(&refused), "{refused} of 300");
-    let mut fast = V1::connect(&server, "/connect").await;
-    for _ in 0..1000 {
-        // It may be closed before all are sent.
-        let _ = fast.socket.send("{\"op\":\"ping\"}").await;
-    }
-    assert_eq!(fast.end().await.1, 4429);
-}
+use crate::client::{SOON, TestServer};
 
 #[tokio::test]
 async fn one_who_reads_too_slowly_is_told_a_gap_and_goes_on() {
@@ -103,7 +80,7 @@ async fn one_who_does_not_read_is_still_listened_to() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::client::SOON, kept).await.expect("all is published");
+    tokio::time::timeout(SOON, kept).await.expect("all is published");
     let (mut answers, mut messages) = (0, 0);
     while answers + messages < 300 {
         let frame = connection.receive().await;
@@ -158,4 +135,77 @@ async fn read_gives_a_page_at_a_time() {
         after = page["at"].clone();
     }
     assert_eq!(heard, (0..1000).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+}
+
+/// By a clock that leaps it would take no time at all; here it takes what it has to.
+#[tokio::test]
+async fn a_client_that_sends_everything_at_once_gets_every_answer_at_its_pace() {
+    let server = TestServer::with(|options| options.max_commands = Some(400)).await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    let begun = Instant::now();
+    for number in 0..1000 {
+        connection.send(json!({"id": number, "op": "ping"})).await;
+    }
+    for number in 0..1000 {
+        let answer = connection.receive().await;
+        assert_eq!((&answer["id"], answer["ok"].is_object()), (&json!(number), true), "{answer}");
+    }
+    // 800 at once, and 200 in half a second.
+    assert!(begun.elapsed() >= Duration::from_millis(450), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_plain_websocket_and_posts_have_the_same_pace() {
+    let server = TestServer::with(|options| options.max_commands = Some(400)).await;
+    let channel = "chat".parse().unwrap();
+    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let mut socket = client.connect().await.unwrap();
+    let begun = Instant::now();
+    for number in 0..1000 {
+        socket.send(number.to_string()).await.unwrap();
+        let _ = socket.recv().now_or_never();
+    }
+    let kept = async {
+        while server.hub.position(&channel).offset < 1000 {
+            let _ = tokio::time::timeout(Duration::from_millis(5), socket.recv()).await;
+        }
+    };
+    tokio::time::timeout(SOON, kept).await.expect("all is published");
+    assert!(begun.elapsed() >= Duration::from_millis(450), "{:?}", begun.elapsed());
+
+    let begun = Instant::now();
+    let posts = (0..1000).map(async |_| server.publish("/c/posted", "x").await);
+    futures_util::stream::iter(posts).buffer_unordered(20).count().await;
+    assert!(begun.elapsed() >= Duration::from_millis(450), "{:?}", begun.elapsed());
+}
+
+/// What a message takes in JSON counts, and not what it takes in the history.
+#[tokio::test]
+async fn read_gives_as_many_messages_as_their_json_has_room_for() {
+    let server = TestServer::start().await;
+    let channel = "chat".parse().unwrap();
+    for number in 0..40 {
+        // Each takes 60 KB in JSON.
+        let text = format!("{number:02}{}", "\u{1}".repeat(10_000));
+        server.hub.publish(&channel, Publication::text(&text)).wait().unwrap();
+    }
+    let mut connection = V1::connect(&server, "/connect").await;
+    let (mut after, mut heard) = (json!("earliest"), 0);
+    loop {
+        let command = json!({"op": "read", "ch": "chat", "after": after, "limit": 1000});
+        connection.send(command).await;
+        let answer = connection.receive_text().await;
+        assert!(answer.len() < 66 << 10, "{} bytes", answer.len());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let messages = answer["ok"]["messages"].as_array().unwrap();
+        if messages.is_empty() {
+            break;
+        }
+        for message in messages {
+            assert_eq!(message["data"].as_str().unwrap()[..2], format!("{heard:02}"));
+            heard += 1;
+        }
+        after = answer["ok"]["at"].clone();
+    }
+    assert_eq!(heard, 40);
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
-use sockeye::Client;
+use sockeye::{Client, DeflateConfig};
 use sockeye_hub::Publication;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{V1, error_code};
 use crate::auth::{self, HEADER, now, sign, token, token_until};
-use crate::client::TestServer;
+use crate::client::{SOON, TestServer};
 
 const CHAT: &str = r#"{"chat":["read","write","presence"]}"#;
 
@@ -170,4 +174,99 @@ async fn without_an_auth_key_a_token_changes_nothing() {
     connection.subscribe("chat").await;
     let who = connection.done(json!({"op": "who", "ch": "chat"})).await;
     assert_eq!(who["members"][0]["id"], "ann");
+}
+
+/// Nothing is inflated for a client that has not said who it is; where one has, at the handshake, its
+/// messages may be compressed.
+#[tokio::test]
+async fn compression_is_agreed_on_where_a_token_came_with_the_handshake() {
+    let server = auth::server().await;
+    let url = format!("ws://{}/connect", server.address);
+    let client = || Client::new(&url).unwrap().deflate(DeflateConfig::default());
+    let mut anonymous = V1::with(client()).await;
+    assert!(anonymous.socket.deflate().is_none());
+    anonymous.done(auth(&token(CHAT))).await;
+    let bearer = format!("Bearer {}", token(CHAT));
+    let known =
+        V1::with(client().header("Authorization".parse().unwrap(), bearer.parse().unwrap()));
+    assert!(known.await.socket.deflate().is_some());
+}
+
+/// A frame is refused by its header: none of its bytes has to come.
+#[tokio::test]
+async fn before_auth_a_large_frame_is_refused_by_its_header() {
+    let server = auth::server().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "GET /connect HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n",
+        server.address
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A masked text frame of 16 KiB and one byte, of which nothing follows.
+    stream.write_all(&[0x81, 0xFE, 0x40, 0x01, 0, 0, 0, 0]).await.unwrap();
+    let mut received = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut received)).await.expect("it is closed").unwrap();
+    let is_close = |bytes: &[u8]| bytes[0] == 0x88 && bytes[2..] == 1009_u16.to_be_bytes();
+    assert!(received.windows(4).any(is_close));
+}
+
+#[tokio::test]
+async fn before_auth_there_are_few_commands() {
+    let server = auth::server().await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    for _ in 0..20 {
+        // It may be closed before all are sent.
+        let _ = connection.socket.send("{\"op\":\"ping\"}").await;
+    }
+    let (answers, code) = connection.end().await;
+    assert_eq!((answers.len(), code), (16, 4401));
+}
+
+#[tokio::test]
+async fn bad_tokens_count_as_those_of_requests_do() {
+    let server = TestServer::with(|options| {
+        options.auth_key = Some(auth::key());
+        options.max_bad_tokens_per_address = 1;
+    })
+    .await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    for _ in 0..2 {
+        assert_eq!(connection.refused(auth("no.good.token")).await, "unauthorized");
+    }
+    assert_eq!(connection.refused(auth("no.good.token")).await, "too_many");
+    assert_eq!(connection.end().await.1, 4429);
+    // They are the same as those of requests.
+    let get =
+        server.request(Method::GET, "/c/chat").header("Authorization", "Bearer no.good.token");
+    server.send(get, "").await.assert_problem(429, "too_many");
+    // Good ones are not concerned.
+    V1::connect(&server, "/connect").await.done(auth(&token(CHAT))).await;
+}
+
+#[tokio::test]
+async fn bad_tokens_end_a_connection_whatever_its_address_may_have() {
+    let server = TestServer::with(|options| {
+        options.auth_key = Some(auth::key());
+        options.max_bad_tokens_per_address = 1_000_000;
+    })
+    .await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    connection.done(auth(&token(CHAT))).await;
+    for _ in 0..8 {
+        assert_eq!(connection.refused(auth("no.good.token")).await, "unauthorized");
+    }
+    assert_eq!(connection.end().await.1, 4429);
+}
+
+#[tokio::test]
+async fn operators_see_whose_a_connection_is_after_its_auth() {
+    let server = auth::server().await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    let shown = server.operate("/connections").await.json();
+    assert_eq!(shown["connections"][0]["subject"], Value::Null);
+    connection.done(auth(&token(CHAT))).await;
+    let shown = server.operate("/connections").await.json();
+    assert_eq!(shown["connections"][0]["subject"], "ann", "{shown}");
 }
