@@ -86,6 +86,18 @@ pub(crate) struct Serve {
     #[arg(default_value_t = Time(ServerOptions::default().history_age))]
     history_age: Time,
 
+    /// How many channels there may be. When they are all taken, the publisher that has most of them
+    /// makes room for those that have fewer
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CHANNELS", help_heading = "History")]
+    #[arg(default_value_t = ServerOptions::default().max_channels)]
+    max_channels: u64,
+
+    /// How many bytes of all channels are kept in memory. When that is used up, the publisher that
+    /// has most of them makes room for those that have less
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_BYTES", help_heading = "History")]
+    #[arg(default_value_t = Size(ServerOptions::default().max_bytes))]
+    max_bytes: Size,
+
     /// What becomes of readers that are too slow for the history: PATTERN=catchup (they go on with
     /// the oldest message kept), =latest (with the newest) or =close (they are cut off); may be
     /// given several times, the first whose pattern matches the channel counts
@@ -160,6 +172,8 @@ impl Serve {
         options.history_count = self.history_count;
         options.history_bytes = self.history_bytes.0;
         options.history_age = self.history_age.0;
+        options.max_channels = self.max_channels;
+        options.max_bytes = self.max_bytes.0;
         options.policy = self.policy;
         options.max_message = self.max_message.in_memory();
         self.limits.apply(&mut options);

@@ -1,14 +1,18 @@
 //! A channel: a log behind a lock, and those who wait for it to grow.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::accounts::{Account, Room, Stamp};
 use crate::entry::Content;
 use crate::figures::Meter;
 use crate::keys::Keys;
 use crate::log::Log;
+use crate::pressure::Share;
+use crate::shared::Shared;
+use crate::stakes::Stakes;
 use crate::store::{Head, Saved, Store, StoreError};
 use crate::{
     ChannelName, Entry, Epoch, IdempotencyKey, Options, Position, Publication, PublishError,
@@ -33,6 +37,8 @@ pub(crate) struct Channel {
     restoring: Mutex<()>,
     /// Whether it was used since that was last asked.
     used: AtomicBool,
+    /// The turn in which it was last used.
+    last_used: AtomicU64,
 }
 
 /// What the lock protects.
@@ -41,6 +47,8 @@ pub(crate) struct State {
     pub(crate) log: Log,
     /// What was published with a key not long ago.
     pub(crate) keys: Keys,
+    /// The accounts that entries and keys are charged to.
+    pub(crate) stakes: Stakes,
     /// Whether anything was ever published here: then the offset must be remembered.
     pub(crate) lasting: bool,
     /// What the store was told last of where the log stands, if there is a store.
@@ -55,6 +63,7 @@ impl Channel {
         let state = State {
             log: Log::new(epoch, floor),
             keys: Keys::default(),
+            stakes: Stakes::default(),
             lasting: false,
             saved: Head::default(),
             retired: false,
@@ -67,6 +76,7 @@ impl Channel {
             ready: AtomicBool::new(ready),
             restoring: Mutex::new(()),
             used: AtomicBool::new(true),
+            last_used: AtomicU64::new(0),
         }
     }
 
@@ -78,6 +88,17 @@ impl Channel {
     /// Somebody uses it, and may again.
     pub(crate) fn is_used(&self) {
         self.used.store(true, Relaxed);
+        self.last_used.store(Stamp::turn(), Relaxed);
+    }
+
+    /// Whether somebody reads it.
+    pub(crate) fn has_readers(&self) -> bool {
+        self.readers.load(Acquire) > 0
+    }
+
+    /// The [turn](Stamp::turn) in which it was last used.
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Relaxed)
     }
 
     /// Whether it was used since this was last asked.
@@ -91,12 +112,8 @@ impl Channel {
     }
 
     /// Reads what the store keeps of it, unless somebody else has just done so.
-    pub(crate) fn restore(
-        &self,
-        store: &dyn Store,
-        options: &Options,
-        meter: &Arc<Meter>,
-    ) -> Result<(), StoreError> {
+    pub(crate) fn restore(&self, store: &dyn Store, shared: &Shared) -> Result<(), StoreError> {
+        let Shared { options, meter, .. } = shared;
         let _alone = self.restoring.lock().unwrap_or_else(PoisonError::into_inner);
         if self.ready.load(Acquire) {
             return Ok(());
@@ -105,10 +122,11 @@ impl Channel {
         let saved = store.load(&self.name)?;
         let floor = store.floor();
         let _dropped = {
+            let owner = shared.owner_of(&self.name);
             let mut state = self.lock();
             let before: Vec<_> = state.log.entries().cloned().collect();
-            meter.dropped(&before);
-            state.restore(&self.name, store.epoch(), saved, floor, meter);
+            state.clear(meter);
+            state.restore(&self.name, (store.epoch(), floor), saved, &owner, meter);
             let now = options.clock.now();
             (before, state.expire(options, meter, now))
         };
@@ -127,23 +145,27 @@ impl Channel {
     pub(crate) fn publish(
         &self,
         publication: &Publication<'_>,
-        options: &Options,
-        meter: &Arc<Meter>,
+        account: &Arc<Account>,
+        share: Share,
+        shared: &Shared,
     ) -> Option<Result<Position, PublishError>> {
+        let Shared { options, meter, .. } = shared;
         // Copied and, at the end, freed outside the lock.
         let payload = publication.payload.to_payload();
-        let content = Content::new(payload, publication.event.clone());
+        let content = Content::new(payload, publication.event.clone(), account.number);
         let (position, _dropped) = {
             let mut state = self.lock();
             if state.retired {
                 return None;
             }
             let now = options.clock.now();
+            self.is_used();
             state.expire_keys(meter, now);
             if let Some(position) = state.repeated(publication.key.as_ref()) {
                 return Some(Ok(position));
             }
-            let mut dropped = match state.admit(publication, options, meter) {
+            let admitted = state.admit(publication, (account, share), &self.name, shared);
+            let mut dropped = match admitted {
                 Ok(dropped) => dropped,
                 Err(error) => return Some(Err(error)),
             };
@@ -151,7 +173,8 @@ impl Channel {
                 .log
                 .append(now, |position, ts| Entry::new(position, ts, content, &meter.forms));
             meter.published(publication.charge());
-            state.remember(publication, position, meter);
+            state.remember(publication, position, account.number, meter);
+            state.stakes.charge(account, publication.charge_in_all(), &self.name);
             dropped.append(&mut state.expire(options, meter, now));
             (position, dropped)
         };
@@ -194,7 +217,7 @@ impl Channel {
         let _dropped = {
             let mut state = self.lock();
             let dropped = state.log.forget();
-            meter.dropped(&dropped);
+            state.release(&dropped, meter);
             dropped
         };
         self.grown.notify_waiters();
@@ -206,9 +229,9 @@ impl State {
     fn restore(
         &mut self,
         name: &ChannelName,
-        epoch: Epoch,
+        (epoch, floor): (Epoch, u64),
         saved: Option<Saved>,
-        floor: u64,
+        owner: &Arc<Account>,
         meter: &Arc<Meter>,
     ) {
         let Some(Saved { head, entries, keys }) = saved else {
@@ -221,15 +244,19 @@ impl State {
         }
         let entries = entries.into_iter().map(|entry| {
             let position = Position { epoch, offset: entry.offset };
-            let content = Content::new(entry.payload, entry.event);
+            let content = Content::new(entry.payload, entry.event, owner.number);
             Arc::new(Entry::restored(position, entry.ts, content, &meter.forms))
         });
         self.log.restore(&head, entries);
         meter.restored(self.log.entries());
-        meter.remove_keys(self.keys.clear());
         for key in keys {
             meter.add_key(key.key.charge());
-            self.keys.remember(key.key, key.offset, key.ts);
+            self.keys.remember(key.key, key.offset, key.ts, owner.number);
+        }
+        // Who published what is not kept: all of it is charged to the account the channel is.
+        let bytes = self.log.bytes() + self.keys.bytes();
+        if bytes > 0 {
+            self.stakes.charge(owner, bytes, name);
         }
         self.saved = head;
         self.last(meter);
@@ -259,30 +286,36 @@ impl State {
         Some(Position { offset, ..self.log.end() })
     }
 
-    fn remember(&mut self, publication: &Publication<'_>, position: Position, meter: &Meter) {
+    fn remember(
+        &mut self,
+        publication: &Publication<'_>,
+        position: Position,
+        payer: u32,
+        meter: &Meter,
+    ) {
         let Some(key) = &publication.key else { return };
         meter.add_key(key.charge());
-        self.keys.remember(key.clone(), position.offset, self.log.last_ts());
+        self.keys.remember(key.clone(), position.offset, self.log.last_ts(), payer);
     }
 
     /// Makes room in the hub for an entry, at the cost of this channel alone.
     fn admit(
         &mut self,
         publication: &Publication<'_>,
-        options: &Options,
-        meter: &Meter,
+        (account, share): (&Arc<Account>, Share),
+        name: &ChannelName,
+        shared: &Shared,
     ) -> Result<Vec<Arc<Entry>>, PublishError> {
-        let key = publication.key.as_ref().map_or(0, IdempotencyKey::charge);
-        let surplus = self.surplus(publication.charge() + key, options, meter)?;
+        let Shared { options, meter, shards, .. } = shared;
+        let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
         if !self.lasting {
-            if meter.lasting.fetch_add(1, Relaxed) >= options.max_channels {
-                meter.lasting.fetch_sub(1, Relaxed);
-                return Err(PublishError::Full);
+            if !shards.slots.take(name, account) {
+                return Err(PublishError::Full { room: Room::Channels, share });
             }
-            self.lasting = true;
+            self.last(meter);
         }
         let dropped = self.log.make_room(surplus);
-        meter.dropped(&dropped);
+        self.release(&dropped, meter);
         Ok(dropped)
     }
 
@@ -290,21 +323,88 @@ impl State {
     pub(crate) fn surplus(
         &self,
         charge: u64,
+        share: Share,
         options: &Options,
         meter: &Meter,
     ) -> Result<u64, PublishError> {
         let surplus = (meter.bytes_in_all() + charge).saturating_sub(options.max_bytes);
-        if surplus > self.log.bytes() { Err(PublishError::Full) } else { Ok(surplus) }
+        match surplus > self.log.bytes() {
+            true => Err(PublishError::Full { room: Room::Bytes, share }),
+            false => Ok(surplus),
+        }
     }
 
     pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
         let dropped = self.log.trim(options, now);
-        meter.dropped(&dropped);
+        self.release(&dropped, meter);
         self.expire_keys(meter, now);
         dropped
     }
 
     fn expire_keys(&mut self, meter: &Meter, now: u64) {
-        meter.remove_keys(self.keys.expire(self.log.channel_time(now)));
+        let stakes = &mut self.stakes;
+        self.keys.expire(self.log.channel_time(now), |payer, charge| {
+            meter.remove_keys(charge);
+            stakes.discharge(payer, charge);
+        });
+    }
+
+    /// Takes back what was charged for entries that are not in the log any more.
+    pub(crate) fn release<'a>(
+        &mut self,
+        dropped: impl IntoIterator<Item = &'a Arc<Entry>> + Copy,
+        meter: &Meter,
+    ) {
+        meter.dropped(dropped);
+        let mut sum = (0, 0);
+        for entry in dropped {
+            if entry.payer() != sum.0 {
+                self.stakes.discharge(sum.0, sum.1);
+                sum = (entry.payer(), 0);
+            }
+            sum.1 += entry.charge();
+        }
+        self.stakes.discharge(sum.0, sum.1);
+    }
+
+    /// Drops oldest entries of the account among the oldest `limit` ones, so that another account
+    /// finds room: as many as it takes to free `quota` bytes, at most `spare` bytes. With `others`
+    /// also entries of others that are older, but no more bytes of those.
+    pub(crate) fn evict(
+        &mut self,
+        payer: u32,
+        (quota, spare): (u64, u64),
+        others: bool,
+        limit: usize,
+        meter: &Meter,
+    ) -> Vec<Arc<Entry>> {
+        let (mut own, mut foreign, mut count) = (0, 0, 0);
+        for (index, entry) in self.log.entries().take(limit).enumerate() {
+            if entry.payer() == payer {
+                if own >= quota || own + entry.charge() > spare {
+                    break;
+                }
+                own += entry.charge();
+                if foreign <= own {
+                    count = index + 1;
+                }
+            } else if others {
+                foreign += entry.charge();
+            } else {
+                break;
+            }
+        }
+        let dropped = self.log.evict(count);
+        self.release(&dropped, meter);
+        dropped
+    }
+
+    /// Takes back all that was charged, and gives the keys, which are freed without the lock. The
+    /// entries stay in the log, which is dropped next or filled anew.
+    pub(crate) fn clear(&mut self, meter: &Meter) -> Keys {
+        meter.dropped(self.log.entries());
+        meter.remove_keys(self.keys.bytes());
+        self.stakes.clear();
+        std::mem::take(&mut self.keys)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::accounts::Account;
 use crate::channel::Channel;
 use crate::entry::Content;
 use crate::publishing::Outcome;
@@ -12,7 +13,7 @@ use crate::shared::Shared;
 use crate::store::{Change, Head, SavedKey, StoreError};
 use crate::{
     ChannelName, Entry, Epoch, EventName, IdempotencyKey, Payload, Position, Publication,
-    PublishError,
+    PublishError, Room, Share,
 };
 
 /// A publication on its way to the store.
@@ -22,6 +23,7 @@ pub(crate) struct Submission {
     payload: Payload,
     event: Option<EventName>,
     key: Option<IdempotencyKey>,
+    account: Arc<Account>,
     /// What is charged for all of it, in bytes.
     pub(crate) charge: u64,
     publisher: oneshot::Sender<Outcome<Position>>,
@@ -36,6 +38,8 @@ pub(crate) struct Draft {
     head: Head,
     entries: Vec<Arc<Entry>>,
     keys: Vec<SavedKey>,
+    /// The accounts of the entries, and what each is charged for entry and key, in bytes.
+    charges: Vec<(Arc<Account>, u64)>,
     /// The offsets of the keys.
     offsets: HashMap<IdempotencyKey, u64>,
     /// What is charged for entries and keys, in bytes.
@@ -51,15 +55,16 @@ impl Submission {
     pub(crate) fn new(
         channel: &ChannelName,
         publication: Publication<'_>,
+        account: Arc<Account>,
     ) -> (Self, oneshot::Receiver<Outcome<Position>>) {
         let (publisher, outcome) = oneshot::channel();
-        let key = publication.key.as_ref().map_or(0, IdempotencyKey::charge);
         let submission = Self {
             channel: channel.clone(),
-            charge: publication.charge() + key,
+            charge: publication.charge_in_all(),
             payload: publication.payload.to_payload(),
             event: publication.event,
             key: publication.key,
+            account,
             publisher,
         };
         (submission, outcome)
@@ -84,6 +89,7 @@ impl Draft {
             head,
             entries: Vec::new(),
             keys: Vec::new(),
+            charges: Vec::new(),
             offsets: HashMap::new(),
             charge: 0,
             surplus: 0,
@@ -106,25 +112,31 @@ impl Draft {
             return self.publishers.push((submission.publisher, position));
         }
         let is_new = !state.lasting && self.entries.is_empty();
-        let surplus = state.surplus(self.charge + submission.charge, options, meter);
+        let charge = self.charge + submission.charge;
+        let surplus = state.surplus(charge, Share::Own, options, meter);
         drop(state);
         match surplus {
-            Ok(surplus) if !is_new || *room > 0 => self.surplus = surplus,
-            _ => return submission.refuse(PublishError::Full),
+            Ok(_) if is_new && *room == 0 => {
+                let (room, share) = (Room::Channels, Share::Own);
+                return submission.refuse(PublishError::Full { room, share });
+            }
+            Ok(surplus) => self.surplus = surplus,
+            Err(error) => return submission.refuse(error),
         }
         *room -= u64::from(is_new);
         self.append(submission, now, shared);
     }
 
     fn append(&mut self, submission: Submission, now: u64, shared: &Shared) {
-        let Submission { payload, event, key, charge, publisher, .. } = submission;
+        let Submission { payload, event, key, account, charge, publisher, .. } = submission;
         self.charge += charge;
         self.head.last += 1;
         self.head.last_ts = self.head.last_ts.max(now);
         let Head { last: offset, last_ts: ts, .. } = self.head;
         let position = self.position(offset);
-        let content = Content::new(payload, event);
+        let content = Content::new(payload, event, account.number);
         let entry = Entry::new(position, ts, content, &shared.meter.forms);
+        self.charges.push((account, charge));
         self.head.bytes += entry.charge();
         self.entries.push(Arc::new(entry));
         if let Some(key) = key {
@@ -172,14 +184,19 @@ impl Draft {
         let _dropped = {
             let mut state = self.channel.lock();
             let mut dropped = state.log.make_room(self.surplus);
-            meter.dropped(&dropped);
+            state.release(&dropped, meter);
+            for (account, charge) in &self.charges {
+                state.stakes.charge(account, *charge, &self.channel.name);
+            }
+            let first = self.entries[0].position.offset;
+            for SavedKey { offset, ts, key } in self.keys.drain(..) {
+                meter.add_key(key.charge());
+                let payer = self.entries[(offset - first) as usize].payer();
+                state.keys.remember(key, offset, ts, payer);
+            }
             for entry in self.entries.drain(..) {
                 meter.published(entry.charge());
                 state.log.push(entry);
-            }
-            for SavedKey { offset, ts, key } in self.keys.drain(..) {
-                meter.add_key(key.charge());
-                state.keys.remember(key, offset, ts);
             }
             state.last(meter);
             state.saved = self.head;

@@ -29,6 +29,11 @@ pub struct Publication<'a> {
     /// What makes a repetition known: the first publication on a channel with this key is taken,
     /// and every other one, whatever it says, gets its position.
     pub key: Option<IdempotencyKey>,
+    /// The account that pays for the room it takes: see [`Options::max_bytes`]. Default `""`, which
+    /// is the program's own. The hub keeps the name as long as the account holds something.
+    ///
+    /// [`Options::max_bytes`]: crate::Options::max_bytes
+    pub account: &'a str,
 }
 
 /// A borrowed [`Payload`].
@@ -66,6 +71,8 @@ pub struct Entry {
     /// The name of its event, if it has one.
     pub event: Option<EventName>,
     encoded_len: u32,
+    /// The number of the account that it is charged to as long as it is in the log.
+    payer: u32,
     forms: EntryForms,
 }
 
@@ -75,22 +82,28 @@ pub(crate) struct Content {
     payload: Payload,
     event: Option<EventName>,
     encoded_len: u32,
+    payer: u32,
 }
 
 impl<'a> Publication<'a> {
     /// A text.
     pub fn text(text: &'a str) -> Self {
-        Self { payload: PayloadRef::Text(text), event: None, key: None }
+        Self::of(PayloadRef::Text(text))
     }
 
     /// A JSON value.
     pub fn json(json: Json<'a>) -> Self {
-        Self { payload: PayloadRef::Json(json), event: None, key: None }
+        Self::of(PayloadRef::Json(json))
     }
 
     /// Bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
-        Self { payload: PayloadRef::Bytes(bytes), event: None, key: None }
+        Self::of(PayloadRef::Bytes(bytes))
+    }
+
+    /// A payload of any kind.
+    pub fn of(payload: PayloadRef<'a>) -> Self {
+        Self { payload, event: None, key: None, account: "" }
     }
 
     /// The same with a named event.
@@ -107,9 +120,21 @@ impl<'a> Publication<'a> {
         self
     }
 
+    /// The same, paid for by that account.
+    #[must_use]
+    pub fn account(mut self, name: &'a str) -> Self {
+        self.account = name;
+        self
+    }
+
     /// What an entry made of this is charged for, in bytes.
     pub(crate) fn charge(&self) -> u64 {
         charge(self.payload.as_bytes(), self.event.as_ref())
+    }
+
+    /// The same with the key.
+    pub(crate) fn charge_in_all(&self) -> u64 {
+        self.charge() + self.key.as_ref().map_or(0, IdempotencyKey::charge)
     }
 }
 
@@ -156,9 +181,13 @@ impl Entry {
     /// An entry that is being published. Its forms are kept until they are
     /// [closed](Self::close_forms).
     pub(crate) fn new(position: Position, ts: u64, content: Content, cache: &FormCache) -> Self {
-        let Content { payload, event, encoded_len } = content;
+        let Content { payload, event, encoded_len, payer } = content;
         let forms = EntryForms::open(cache);
-        Self { position, ts, payload, event, encoded_len, forms }
+        Self { position, ts, payload, event, encoded_len, payer, forms }
+    }
+
+    pub(crate) fn payer(&self) -> u32 {
+        self.payer
     }
 
     /// An entry that was published long ago. Its forms are never kept.
@@ -214,12 +243,12 @@ impl Entry {
 }
 
 impl Content {
-    pub(crate) fn new(payload: Payload, event: Option<EventName>) -> Self {
+    pub(crate) fn new(payload: Payload, event: Option<EventName>, payer: u32) -> Self {
         // An event may be named twice in a form, once with escapes.
         let event_len = event.as_ref().map_or(0, |name| 3 * name.as_str().len());
         let encoded_len = encoded_len(payload.as_ref()) + event_len as u64 + ENCODED_OVERHEAD;
         let encoded_len = u32::try_from(encoded_len).unwrap_or(u32::MAX);
-        Self { payload, event, encoded_len }
+        Self { payload, event, encoded_len, payer }
     }
 }
 

@@ -33,6 +33,32 @@ pub struct Figures {
     pub presence_bytes: u64,
     /// Entries published since the hub began.
     pub published: u64,
+    /// Accounts that hold something.
+    pub accounts: u64,
+    /// Channels that made room for accounts that hold less, since the hub began.
+    pub evicted_channels: u64,
+    /// The same of entries of channels that stayed.
+    pub evicted_entries: u64,
+    /// The same of idempotency keys of channels that stayed.
+    pub evicted_keys: u64,
+}
+
+/// What one account holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holdings {
+    /// Channels that it published on first.
+    pub channels: u64,
+    /// Bytes in memory of entries and idempotency keys that it published.
+    pub bytes: u64,
+}
+
+/// What makes room for accounts that hold less.
+#[derive(Clone, Copy)]
+pub(crate) enum Evicted {
+    Channels,
+    Messages,
+    Keys,
 }
 
 /// The counters behind [`Figures`]. They order nothing, so all of them are relaxed.
@@ -47,6 +73,7 @@ pub(crate) struct Meter {
     pub(crate) forms: FormCache,
     key_bytes: AtomicU64,
     published: AtomicU64,
+    evicted: [AtomicU64; 3],
 }
 
 impl Meter {
@@ -60,6 +87,7 @@ impl Meter {
             forms: FormCache::new(options.max_form_bytes()),
             key_bytes: AtomicU64::new(0),
             published: AtomicU64::new(0),
+            evicted: Default::default(),
         }
     }
 
@@ -100,7 +128,13 @@ impl Meter {
         self.bytes.load(Relaxed) + self.key_bytes.load(Relaxed)
     }
 
-    pub(crate) fn figures(&self, presence_bytes: u64) -> Figures {
+    pub(crate) fn evicted(&self, what: Evicted, count: usize) {
+        self.evicted[what as usize].fetch_add(count as u64, Relaxed);
+    }
+
+    /// All that is counted here.
+    pub(crate) fn figures(&self) -> Figures {
+        let evicted = |what: Evicted| self.evicted[what as usize].load(Relaxed);
         Figures {
             channels: self.channels.load(Relaxed),
             readers: self.readers.load(Relaxed),
@@ -109,8 +143,11 @@ impl Meter {
             form_bytes: self.forms.bytes(),
             forms_not_kept: self.forms.not_kept(),
             key_bytes: self.key_bytes.load(Relaxed),
-            presence_bytes,
             published: self.published.load(Relaxed),
+            evicted_channels: evicted(Evicted::Channels),
+            evicted_entries: evicted(Evicted::Messages),
+            evicted_keys: evicted(Evicted::Keys),
+            ..Figures::default()
         }
     }
 }

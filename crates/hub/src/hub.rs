@@ -9,8 +9,8 @@ use crate::shared::Shared;
 use crate::store::{Disk, OpenError, Store, StoreError};
 use crate::writer::Writer;
 use crate::{
-    Budget, ChannelName, Epoch, Figures, Options, Page, Policy, Position, Publication, Publishing,
-    Reader, Start,
+    Budget, ChannelName, Epoch, Figures, Holdings, Options, Page, Policy, Position, Publication,
+    Publishing, Reader, Room, Share, Start,
 };
 
 /// All channels of a server. Cloning is cheap: clones are the same hub.
@@ -24,7 +24,6 @@ struct Inner {
     shared: Arc<Shared>,
     /// Who writes, if there is a store.
     writer: Option<Writer>,
-    rooms: Rooms,
 }
 
 /// Why a publication was not taken. What is refused reaches nobody.
@@ -32,10 +31,16 @@ struct Inner {
 #[non_exhaustive]
 pub enum PublishError {
     /// The hub holds as many channels or bytes as its options allow
-    /// ([`Options::max_channels`], [`Options::max_bytes`]) and the channel has no history left to
-    /// make room with. It may work later.
-    #[error("the server's memory for channels is full")]
-    Full,
+    /// ([`Options::max_channels`], [`Options::max_bytes`]), no account that holds more than the
+    /// publisher's can make room, and the channel has no history left to make room with. It may work
+    /// later.
+    #[error("the server's room for {room} is used up, and {share}")]
+    Full {
+        /// What is used up.
+        room: Room,
+        /// Why nobody else makes room for it.
+        share: Share,
+    },
     /// The entry alone would be charged more than a history may have in all.
     #[error("the message would take {charge} bytes of a history that has {limit}")]
     TooLarge {
@@ -98,8 +103,7 @@ impl Hub {
     }
 
     fn with(shared: Arc<Shared>, writer: Option<Writer>) -> Self {
-        let rooms = Rooms::new(&shared.options);
-        Self(Arc::new(Inner { shared, writer, rooms }))
+        Self(Arc::new(Inner { shared, writer }))
     }
 
     /// Appends to the channel's log and wakes its readers; never waits for any of them.
@@ -119,7 +123,10 @@ impl Hub {
             return Writing::done(Err(PublishError::TooLarge { charge, limit }));
         }
         match &self.0.writer {
-            Some(writer) => writer.publish(channel, publication),
+            Some(writer) => {
+                let account = self.0.shared.account(publication.account);
+                writer.publish(channel, publication, account)
+            }
             None => Writing::done(self.append(channel, &publication)),
         }
     }
@@ -130,10 +137,13 @@ impl Hub {
         channel: &ChannelName,
         publication: &Publication<'_>,
     ) -> Result<Position, PublishError> {
-        let Shared { options, shards, meter, .. } = &*self.0.shared;
+        let shared = &*self.0.shared;
+        let Shared { shards, meter, .. } = shared;
+        let account = shared.account(publication.account);
         loop {
             let found = shards.find_or_add(channel, meter);
-            match found.publish(publication, options, meter) {
+            let share = shared.make_room(&account, &found, publication);
+            match found.publish(publication, &account, share, shared) {
                 Some(Ok(position)) => return Ok(position),
                 Some(Err(error)) => {
                     shards.release(&found, meter);
@@ -247,7 +257,7 @@ impl Hub {
         if let Some(writer) = &self.0.writer {
             writer.sweep();
         }
-        self.0.rooms.sweep();
+        self.0.shared.rooms.sweep();
     }
 
     /// Whether the store takes what is published, as its last write showed; in memory alone always. It
@@ -266,7 +276,19 @@ impl Hub {
 
     /// What the hub holds.
     pub fn figures(&self) -> Figures {
-        self.0.shared.meter.figures(self.0.rooms.bytes())
+        self.0.shared.figures()
+    }
+
+    /// What the hub keeps, and for how long.
+    pub fn options(&self) -> &Options {
+        &self.0.shared.options
+    }
+
+    /// What an account holds: see [`Publication::account`]. Of two that look at once, or under load,
+    /// the numbers may be some entries apart.
+    pub fn holdings(&self, account: &str) -> Holdings {
+        let account = self.0.shared.account(account);
+        Holdings { channels: account.held(Room::Channels), bytes: account.held(Room::Bytes) }
     }
 
     /// The bound of the wire forms that it keeps, in bytes: what
@@ -285,7 +307,7 @@ impl Hub {
     }
 
     pub(crate) fn rooms(&self) -> &Rooms {
-        &self.0.rooms
+        &self.0.shared.rooms
     }
 }
 

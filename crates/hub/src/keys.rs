@@ -14,6 +14,8 @@ const KEY_OVERHEAD: u64 = 64;
 /// A channel remembers a key for [`REMEMBERED`](Self::REMEMBERED) at least, whatever becomes of the
 /// entry. What is remembered counts against [`Options::max_bytes`](crate::Options::max_bytes); when
 /// that is reached, a publication with a new key is refused rather than an old key forgotten early.
+/// There is one exception: keys of the account that holds most make room for accounts that hold
+/// less, when nothing else does.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
@@ -74,6 +76,8 @@ pub(crate) struct Keys {
     offsets: HashMap<IdempotencyKey, u64>,
     /// Each use, in their order. A key may have been used again when its time was over.
     used: VecDeque<Use>,
+    /// What they are charged for.
+    bytes: u64,
 }
 
 /// When a key was used, and the offset that it got then.
@@ -82,9 +86,20 @@ struct Use {
     ts: u64,
     offset: u64,
     key: IdempotencyKey,
+    /// The number of the account that it is charged to.
+    payer: u32,
 }
 
 impl Keys {
+    pub(crate) fn len(&self) -> usize {
+        self.used.len()
+    }
+
+    /// What the keys are charged for, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.used.is_empty()
     }
@@ -94,16 +109,10 @@ impl Keys {
         self.offsets.get(key).copied()
     }
 
-    /// Forgets all; gives what that was charged for.
-    pub(crate) fn clear(&mut self) -> u64 {
-        let charge = self.used.iter().map(|used| used.key.charge()).sum();
-        *self = Self::default();
-        charge
-    }
-
-    pub(crate) fn remember(&mut self, key: IdempotencyKey, offset: u64, ts: u64) {
+    pub(crate) fn remember(&mut self, key: IdempotencyKey, offset: u64, ts: u64, payer: u32) {
         self.offsets.insert(key.clone(), offset);
-        self.used.push_back(Use { ts, offset, key });
+        self.bytes += key.charge();
+        self.used.push_back(Use { ts, offset, key, payer });
     }
 
     /// The offset just before that of the oldest key remembered, if there is one.
@@ -111,21 +120,50 @@ impl Keys {
         self.used.front().map(|oldest| oldest.offset - 1)
     }
 
-    /// Forgets what was used long enough before `now`; gives what that was charged for.
-    pub(crate) fn expire(&mut self, now: u64) -> u64 {
+    /// Forgets what was used long enough before `now`, and tells the number of the account and the
+    /// bytes that each was charged for.
+    pub(crate) fn expire(&mut self, now: u64, mut forgotten: impl FnMut(u32, u64)) {
         let oldest = now.saturating_sub(IdempotencyKey::REMEMBERED.as_millis() as u64);
-        let mut charge = 0;
-        while let Some(Use { offset, key, .. }) = self.used.pop_front_if(|used| used.ts < oldest) {
-            charge += key.charge();
-            // Unless it was used again since: what a store gives back may hold both.
-            if self.find(&key) == Some(offset) {
-                self.offsets.remove(&key);
-            }
+        while let Some(used) = self.used.pop_front_if(|used| used.ts < oldest) {
+            forgotten(used.payer, used.key.charge());
+            self.forget(&used);
         }
         if self.used.is_empty() {
             *self = Self::default();
         }
-        charge
+    }
+
+    /// Forgets the oldest keys of that account among the oldest `limit` ones: as many as it takes to
+    /// free `quota` bytes, at most `spare` bytes; gives how many they are and their bytes.
+    pub(crate) fn evict(
+        &mut self,
+        payer: u32,
+        (quota, spare): (u64, u64),
+        limit: usize,
+    ) -> (usize, u64) {
+        let (mut count, mut bytes) = (0, 0);
+        let mut kept = Vec::new();
+        for used in self.used.drain(..limit.min(self.used.len())).collect::<Vec<_>>() {
+            let charge = used.key.charge();
+            if used.payer == payer && bytes < quota && bytes + charge <= spare {
+                (count, bytes) = (count + 1, bytes + charge);
+                self.forget(&used);
+            } else {
+                kept.push(used);
+            }
+        }
+        for used in kept.into_iter().rev() {
+            self.used.push_front(used);
+        }
+        (count, bytes)
+    }
+
+    fn forget(&mut self, used: &Use) {
+        self.bytes -= used.key.charge();
+        // Unless it was used again since: what a store gives back may hold both.
+        if self.find(&used.key) == Some(used.offset) {
+            self.offsets.remove(&used.key);
+        }
     }
 }
 
@@ -138,12 +176,17 @@ mod tests {
         let key = IdempotencyKey::new("ann", "7").unwrap();
         let span = IdempotencyKey::REMEMBERED.as_millis() as u64;
         let mut keys = Keys::default();
-        keys.remember(key.clone(), 3, 0);
-        keys.remember(key.clone(), 9, span + 1);
+        keys.remember(key.clone(), 3, 0, 7);
+        keys.remember(key.clone(), 9, span + 1, 8);
         assert_eq!(keys.start(), Some(2));
-        assert_eq!(keys.expire(span + 2), key.charge());
+        let expire = |keys: &mut Keys, now| {
+            let mut forgotten = Vec::new();
+            keys.expire(now, |payer, charge| forgotten.push((payer, charge)));
+            forgotten
+        };
+        assert_eq!(expire(&mut keys, span + 2), [(7, key.charge())]);
         assert_eq!((keys.find(&key), keys.start()), (Some(9), Some(8)));
-        assert_eq!(keys.expire(3 * span), key.charge());
+        assert_eq!(expire(&mut keys, 3 * span), [(8, key.charge())]);
         assert!(keys.is_empty() && keys.find(&key).is_none());
     }
 }

@@ -42,6 +42,8 @@
 //! - A publisher never waits for a reader, and one who repeats itself with an
 //!   [`IdempotencyKey`] is heard once.
 //! - Memory is bounded by [`Options`]; what peers merely ask about leaves nothing behind.
+//! - Room is fair: each publication is charged to an [account](Publication::account), and when there
+//!   is no more room, the account that holds most makes some for those that hold less.
 //!
 //! Who listens to a channel is its [`Presence`]: connections hold a [`Lease`] ([`Hub::join`]),
 //! those who poll renew theirs ([`Hub::renew`]), and a [`Watch`] tells who comes and goes.
@@ -50,6 +52,7 @@
 //! [`Json`]. Those who do keep what they make of an entry
 //! with it, so that it is made once for all readers: see [`Entry::form`].
 
+mod accounts;
 mod channel;
 mod draft;
 mod entry;
@@ -67,17 +70,21 @@ mod pattern;
 mod policy;
 mod position;
 mod presence;
+mod pressure;
 mod publishing;
 mod reader;
 mod run;
 mod shards;
 mod shared;
+mod slots;
+mod stakes;
 mod start;
 pub mod store;
 mod writer;
 
+pub use accounts::Room;
 pub use entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
-pub use figures::Figures;
+pub use figures::{Figures, Holdings};
 pub use forms::FORM_OVERHEAD;
 pub use hub::{Hub, PublishError};
 pub use json::{BadJson, Json};
@@ -89,6 +96,7 @@ pub use pattern::{BadPattern, Pattern};
 pub use policy::{BadPolicy, Policy, PolicyRule};
 pub use position::{BadPosition, Epoch, Position};
 pub use presence::{Change, Lease, Member, Presence, Watch};
+pub use pressure::Share;
 pub use publishing::{Publishing, Writing};
 pub use reader::Reader;
 pub use run::Run;

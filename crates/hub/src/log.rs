@@ -27,6 +27,9 @@ pub(crate) struct Log {
     forgotten: u64,
     /// How often that was done.
     forgets: u64,
+    /// Entries after the first and up to the second of these offsets were dropped so that another
+    /// account found room.
+    evicted: (u64, u64),
     /// What a reader was given last who is at the end now: most of the others stood where it did,
     /// and get the same.
     recent: Run,
@@ -60,6 +63,7 @@ impl Log {
             last_ts: 0,
             forgotten: 0,
             forgets: 0,
+            evicted: (0, 0),
             recent: Run::default(),
             closed: floor,
             settled: floor,
@@ -134,6 +138,10 @@ impl Log {
         Head { start, last, last_ts, forgotten, bytes: self.bytes, keys_start: last }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.iter()
     }
@@ -163,6 +171,19 @@ impl Log {
     pub(crate) fn make_room(&mut self, bytes: u64) -> Vec<Arc<Entry>> {
         let enough = self.bytes.saturating_sub(bytes);
         self.drop_while(|log, _| log.bytes > enough)
+    }
+
+    /// Drops the oldest entries, that many, so that another account finds room. It is no fault of
+    /// the readers: those that have not read them are told `expired`.
+    pub(crate) fn evict(&mut self, count: usize) -> Vec<Arc<Entry>> {
+        let from = self.start();
+        let keep = self.entries.len().saturating_sub(count);
+        let dropped = self.drop_while(|log, _| log.entries.len() > keep);
+        let start = if self.evicted.1 == from { self.evicted.0 } else { from };
+        if !dropped.is_empty() {
+            self.evicted = (start, self.start());
+        }
+        dropped
     }
 
     fn drop_while(&mut self, surplus: impl Fn(&Self, &Entry) -> bool) -> Vec<Arc<Entry>> {
@@ -336,7 +357,9 @@ impl Log {
         } else if let Some(lost) = &cursor.lost {
             Some(lost.1)
         } else {
-            (cursor.at.offset < self.start()).then_some(Why::Slow)
+            let at = cursor.at.offset;
+            let evicted = (self.evicted.0..self.evicted.1).contains(&at);
+            (at < self.start()).then_some(if evicted { Why::Expired } else { Why::Slow })
         }
     }
 

@@ -24,14 +24,19 @@ pub struct Options {
     /// What becomes of readers that the log no longer reaches back to, by channel: the first rule
     /// whose pattern matches counts. Default none: [`Policy::Catchup`](crate::Policy) for all.
     pub policies: Vec<PolicyRule>,
-    /// The most channels remembered that something was ever published on. Default 100,000.
+    /// The most channels remembered that something was ever published on. Default 100,000. When
+    /// they are all taken, the account that has most of them makes room for those that have fewer,
+    /// with those that nobody reads, longest unused first.
     /// Past half of it a sweep forgets those with neither entries nor readers. With a store it
     /// bounds those that are kept, too, and past half of it a sweep lets go of the memory of those
     /// that nobody uses.
     pub max_channels: u64,
     /// The most bytes of all channels together, with the idempotency keys that are remembered. Default
-    /// 1 GiB. When it is reached a channel makes room out of its own history, and one that cannot
-    /// is refused. With a store it bounds what is in memory of the channels in use; past half of it
+    /// 1 GiB. When it is reached the account that holds most makes room for those that hold less:
+    /// with channels that nobody reads, then with the oldest entries of others (whose readers are
+    /// told [`Why::Expired`](crate::Why::Expired)), then with keys. For an account that holds as
+    /// much as any other a channel makes room out of its own history, and one that cannot is
+    /// refused. With a store it bounds what is in memory of the channels in use; past half of it
     /// a sweep lets go of those that nobody uses. Publishers on many channels at once may pass it by an entry each.
     pub max_bytes: u64,
     /// The most bytes of wire forms that are kept for further readers: see

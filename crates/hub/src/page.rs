@@ -51,7 +51,7 @@ pub struct Lag {
 /// How a [`Gap`] came to be. Written in lower case: `expired`, `slow`, `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
-    /// The history was trimmed while the reader was away.
+    /// The history was trimmed while the reader was away, or made room for another account.
     Expired,
     /// The epoch changed, the position is one that is not there yet, or the history was deleted.
     Reset,

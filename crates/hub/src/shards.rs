@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::channel::{Channel, State};
 use crate::figures::Meter;
+use crate::keys::Keys;
+use crate::slots::Slots;
 use crate::{ChannelName, Epoch, Options};
 
 /// Enough that on any machine two publishers rarely want to write to the same one.
@@ -20,6 +22,8 @@ pub(crate) struct Shards {
     hasher: RandomState,
     /// Whether a store may know of channels that are not here.
     kept: bool,
+    /// Those that count for the bound: with a store those that it keeps, too.
+    pub(crate) slots: Slots,
 }
 
 #[derive(Debug, Default)]
@@ -36,12 +40,13 @@ struct Shard {
 
 impl Shards {
     /// No channels yet; `kept` if a store may know of some.
-    pub(crate) fn new(epoch: Epoch, kept: bool) -> Self {
+    pub(crate) fn new(epoch: Epoch, kept: bool, max_channels: u64) -> Self {
         Self {
             epoch,
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: RandomState::new(),
             kept,
+            slots: Slots::new(max_channels),
         }
     }
 
@@ -77,8 +82,7 @@ impl Shards {
 
     /// Lets go of a channel that nothing was ever published on and nobody reads.
     pub(crate) fn release(&self, channel: &Arc<Channel>, meter: &Meter) {
-        let mut shard = self.write(&channel.name);
-        shard.remove_if(channel, meter, |state| state.is_idle() && !state.lasting);
+        self.remove_if(channel, meter, |state| state.is_idle() && !state.lasting);
     }
 
     /// Ends what [`join`](Self::join) began.
@@ -100,7 +104,7 @@ impl Shards {
     /// Lets go of channels with neither entries nor keys nor readers, as long as there are `many`.
     pub(crate) fn forget_idle(&self, meter: &Meter, many: impl Fn() -> bool) {
         for channel in self.all().take_while(|_| many()) {
-            self.write(&channel.name).remove_if(&channel, meter, |state| state.is_idle());
+            self.remove_if(&channel, meter, |state| state.is_idle());
         }
     }
 
@@ -108,9 +112,29 @@ impl Shards {
     pub(crate) fn evict(&self, meter: &Meter, also: impl Fn(&Channel) -> bool) {
         for channel in self.all() {
             if also(&channel) {
-                self.write(&channel.name).remove_if(&channel, meter, |_| true);
+                self.remove_if(&channel, meter, |_| true);
             }
         }
+    }
+
+    /// Removes the channel if it has no readers and `also` agrees; whether it did. What a store
+    /// keeps of it stays there.
+    pub(crate) fn remove_if(
+        &self,
+        channel: &Arc<Channel>,
+        meter: &Meter,
+        also: impl Fn(&State) -> bool,
+    ) -> bool {
+        let mut shard = self.write(&channel.name);
+        let removed = shard.remove_if(channel, meter, also);
+        if removed.is_some() {
+            match self.kept {
+                true => self.slots.relist(&channel.name, channel.last_used()),
+                false => self.slots.free(&channel.name),
+            }
+        }
+        drop(shard);
+        removed.is_some()
     }
 
     /// A crowd that has left leaves no room standing empty.
@@ -158,22 +182,26 @@ impl Shard {
     }
 
     /// Removes the channel if it has no readers and `also` agrees.
-    fn remove_if(&mut self, channel: &Arc<Channel>, meter: &Meter, also: impl Fn(&State) -> bool) {
+    fn remove_if(
+        &mut self,
+        channel: &Arc<Channel>,
+        meter: &Meter,
+        also: impl Fn(&State) -> bool,
+    ) -> Option<Keys> {
         // Readers come with this shard locked, so none comes now; a publisher that holds the
         // channel already sees `retired` and asks again.
         let mut state = channel.lock();
         if state.retired || channel.readers.load(Relaxed) > 0 || !also(&state) {
-            return;
+            return None;
         }
         state.retired = true;
         self.floor = self.floor.max(state.log.end().offset);
         self.channels.remove(&channel.name);
         meter.channels.fetch_sub(1, Relaxed);
-        meter.dropped(state.log.entries());
-        meter.remove_keys(state.keys.clear());
         if state.lasting {
             meter.lasting.fetch_sub(1, Relaxed);
         }
+        Some(state.clear(meter))
     }
 }
 

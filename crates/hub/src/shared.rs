@@ -6,9 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
+use crate::accounts::{Account, Accounts, Room, Stamp};
 use crate::channel::Channel;
+use crate::figures::Figures;
 use crate::figures::Meter;
 use crate::log::Log;
+use crate::presence::Rooms;
 use crate::shards::Shards;
 use crate::store::{Store, StoreError};
 use crate::{ChannelName, Epoch, Options};
@@ -19,6 +22,10 @@ pub(crate) struct Shared {
     pub(crate) shards: Shards,
     /// Shared with the entries, which may outlive the hub in the hands of a reader.
     pub(crate) meter: Arc<Meter>,
+    pub(crate) accounts: Arc<Accounts>,
+    /// The program's own account.
+    pub(crate) program: Arc<Account>,
+    pub(crate) rooms: Rooms,
     /// Where channels are kept, if not in memory alone.
     pub(crate) store: Option<Arc<dyn Store>>,
 }
@@ -26,15 +33,30 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: Options, store: Option<Arc<dyn Store>>) -> Arc<Self> {
         let epoch = store.as_ref().map_or_else(Epoch::random, |store| store.epoch());
-        let shards = Shards::new(epoch, store.is_some());
+        let shards = Shards::new(epoch, store.is_some(), options.max_channels);
         let meter = Arc::new(Meter::new(&options));
-        Arc::new(Self { options, shards, meter, store })
+        let accounts = Arc::<Accounts>::default();
+        let (program, rooms) = (accounts.of(""), Rooms::new(&options));
+        Arc::new(Self { options, shards, meter, accounts, program, rooms, store })
+    }
+
+    /// The account of that name.
+    pub(crate) fn account(&self, name: &str) -> Arc<Account> {
+        match name.is_empty() {
+            true => Arc::clone(&self.program),
+            false => self.accounts.of(name),
+        }
+    }
+
+    /// The account that the channel is charged to, or, if it is charged to none, the program's.
+    pub(crate) fn owner_of(&self, channel: &ChannelName) -> Arc<Account> {
+        self.shards.slots.owner(channel).unwrap_or_else(|| Arc::clone(&self.program))
     }
 
     /// Looks at the log of a channel, which leaves nothing behind if nothing was ever published on
     /// it.
     pub(crate) fn look<T>(&self, name: &ChannelName, look: impl FnOnce(&mut Log, u64) -> T) -> T {
-        let Self { options, shards, meter, store } = self;
+        let Self { options, shards, meter, store, .. } = self;
         match shards.find(name) {
             Ok(channel) if channel.is_ready() => {
                 channel.is_used();
@@ -65,6 +87,7 @@ impl Shared {
 
     /// Ends what [`join`](Self::join) began.
     pub(crate) fn leave(&self, channel: &Arc<Channel>) {
+        channel.is_used();
         self.shards.leave(channel, &self.meter);
     }
 
@@ -80,7 +103,7 @@ impl Shared {
         if channel.is_ready() {
             return Ok(());
         }
-        let restore = || channel.restore(&**store, &self.options, &self.meter);
+        let restore = || channel.restore(&**store, self);
         // Whoever has not loaded the channel beforehand does not keep others from running.
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => block_in_place(restore)?,
@@ -92,9 +115,22 @@ impl Shared {
         Ok(())
     }
 
+    /// What the hub holds.
+    pub(crate) fn figures(&self) -> Figures {
+        let program = &self.program;
+        let is_idle = program.held(Room::Bytes) == 0 && program.held(Room::Channels) == 0;
+        Figures {
+            presence_bytes: self.rooms.bytes(),
+            accounts: self.accounts.count() as u64 - u64::from(is_idle),
+            ..self.meter.figures()
+        }
+    }
+
     /// Drops what is too old in every channel, and lets go of those that are not needed when there
     /// are many.
     pub(crate) fn sweep(&self) {
+        // What is used from now on is used later than what was before.
+        Stamp::next();
         self.shards.expire(&self.options, &self.meter);
         let Options { max_channels, max_bytes, .. } = self.options;
         let many = || self.meter.lasting.load(Relaxed) > max_channels / 2;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::accounts::Account;
 use crate::channel::Channel;
 use crate::draft::{Draft, Submission};
 use crate::health::Health;
@@ -73,11 +74,12 @@ impl Writer {
         &self,
         channel: &ChannelName,
         publication: Publication<'_>,
+        account: Arc<Account>,
     ) -> Publishing {
         if self.queued.load(Relaxed) >= QUEUE {
             return Writing::done(Err(PublishError::Busy));
         }
-        let (submission, outcome) = Submission::new(channel, publication);
+        let (submission, outcome) = Submission::new(channel, publication, account);
         self.queued.fetch_add(submission.charge, Relaxed);
         self.send(Task::Publish(submission));
         Writing::waiting(outcome)

@@ -116,7 +116,7 @@ async fn identify(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = app.authority.admit(&request);
+    let caller = app.authority.admit(&request, &peer);
     let caller = caller.map_err(|problem| app.limits.refused(problem, &peer))?;
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(peer);

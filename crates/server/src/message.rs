@@ -134,7 +134,7 @@ mod tests {
     fn entry(payload: PayloadRef<'_>, event: Option<&str>) -> std::sync::Arc<Entry> {
         let (hub, channel) = (Hub::default(), "c".parse().unwrap());
         let event = event.map(|event| event.parse().unwrap());
-        let publication = Publication { payload, event, key: None };
+        let publication = Publication { event, ..Publication::of(payload) };
         hub.publish(&channel, publication).wait().unwrap();
         hub.read(&channel, Start::Earliest, 1).entries[0].clone()
     }

@@ -52,10 +52,13 @@ pub struct ServerOptions {
     /// What becomes of readers that a history no longer reaches back to, by channel; the first rule
     /// that matches counts. Default: none, so all [catch up](sockeye_hub::Policy::Catchup).
     pub policy: Vec<PolicyRule>,
-    /// Channels that hold or have held messages. Default: 100,000.
+    /// Channels that hold or have held messages. Default: 100,000. Past it the publisher that has
+    /// most of them makes room for those that have fewer: see
+    /// [`Options::max_channels`](sockeye_hub::Options::max_channels).
     pub max_channels: u64,
-    /// Bytes kept of all channels together. Default: 1 GiB. Past it a channel that has messages
-    /// lets go of its oldest, and one that has none is refused.
+    /// Bytes kept of all channels together. Default: 1 GiB. Past it the publisher that has most of
+    /// them makes room for those that have less; else a channel that has messages lets go of its
+    /// oldest, and one that has none is refused.
     pub max_bytes: u64,
     /// Bytes kept of messages as they are sent, so that what many readers take at the same time is
     /// made once. Default: `None`, an eighth of `max_bytes`. Past it what a reader takes is made for

@@ -11,8 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use sockeye_hub::{
-    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Position,
-    Publication, PublishError,
+    BadIdempotencyKey, ChannelName, EventName, Hub, IdempotencyKey, Json, PayloadRef, Position,
+    Publication, PublishError, Room, Share,
 };
 use tokio::time::{sleep_until, timeout};
 
@@ -52,7 +52,7 @@ pub(crate) async fn publish(
         .map_err(|_| took_too_long())??;
     let payload = payload(&head.headers, &body)?;
 
-    let publication = Publication { payload, event, key };
+    let publication = Publication { event, key, ..Publication::of(payload) };
     let position = app.publish(&caller, channel, publication).await?;
     let json = format!("{{\"at\":\"{position}\"}}");
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
@@ -81,11 +81,15 @@ impl App {
     ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
         let publishing = self
             .admit(caller, channel, &publication)
-            .map(|()| self.hub.publish(channel, publication));
+            .map(|()| self.hub.publish(channel, publication.account(&caller.account())));
         let metrics = Arc::clone(&self.metrics);
+        let (hub, caller) = (self.hub.clone(), caller.clone());
         async move {
             let published = match publishing {
-                Ok(publishing) => publishing.await.map_err(refused),
+                Ok(publishing) => publishing.await.map_err(|error| match error {
+                    PublishError::Full { room, share } => no_room(&hub, &caller, room, share),
+                    error => refused(error),
+                }),
                 Err(problem) => Err(problem),
             };
             metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
@@ -121,7 +125,7 @@ fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<IdempotencyKey>, P
     let Some(line) = lines.next() else { return Ok(None) };
     let text = line.to_str().ok().filter(|_| lines.next().is_none()).and_then(unquoted);
     let key = text.ok_or(BadIdempotencyKey);
-    let key = key.and_then(|key| IdempotencyKey::new(caller.id().unwrap_or_default(), &key));
+    let key = key.and_then(|key| IdempotencyKey::new(caller.publisher(), &key));
     key.map(Some).map_err(|wrong| Problem::new(Code::BadRequest, wrong).and_close())
 }
 
@@ -201,11 +205,40 @@ fn bad_json(wrong: impl Display) -> Problem {
     Problem::new(Code::BadJson, format_args!("The body is not acceptable JSON: {wrong}."))
 }
 
+/// `507`: says whose share of what is used up, and what to do.
+fn no_room(hub: &Hub, caller: &Caller, room: Room, share: Share) -> Problem {
+    let account = caller.account();
+    let held = hub.holdings(&account);
+    let held = match room {
+        Room::Channels => held.channels,
+        _ => held.bytes,
+    };
+    let detail = match (room, share) {
+        (Room::Channels, Share::Own) => format!(
+            "All places for channels are taken, and {account} has {held} of them, as many as any \
+             other publisher: DELETE channels, or wait until their messages expire."
+        ),
+        (_, Share::Own) => format!(
+            "All room for messages is taken, and {account} has {held} bytes of it, as much as any \
+             other publisher: DELETE channels, or wait until messages expire."
+        ),
+        (Room::Channels, _) => format!(
+            "All places for channels are taken, {held} of them by {account}; publishers that have \
+             more have readers on all of them: try again later, or raise --max-channels."
+        ),
+        _ => format!(
+            "All room for messages is taken, {held} bytes of it by {account}; publishers that have \
+             more can make no room: try again later, or raise --max-bytes."
+        ),
+    };
+    Problem::new(Code::InsufficientStorage, detail)
+}
+
 /// The hub's refusal as a client sees it.
 pub(crate) fn refused(error: PublishError) -> Problem {
     match error {
         PublishError::TooLarge { .. } => Problem::new(Code::TooLarge, error),
-        PublishError::Full | PublishError::NoSpace => {
+        PublishError::Full { .. } | PublishError::NoSpace => {
             Problem::new(Code::InsufficientStorage, error)
         }
         PublishError::Busy | PublishError::Unknown => Problem::new(Code::Unavailable, error),

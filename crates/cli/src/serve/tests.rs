@@ -9,12 +9,8 @@ use super::Serve;
 use crate::Cli;
 
 /// Fields that are no flag of their own, and why.
-const NO_FLAGS: [(&str, &str); 4] = [
-    ("tls", "made of --tls-cert and --tls-key"),
-    ("log_lines_lost", "counted, not told"),
-    ("max_channels", "its flag comes with the fair share of channels"),
-    ("max_bytes", "its flag comes with the fair share of bytes"),
-];
+const NO_FLAGS: [(&str, &str); 2] =
+    [("tls", "made of --tls-cert and --tls-key"), ("log_lines_lost", "counted, not told")];
 
 /// Flags whose default is not that of the library, and why.
 const OTHER_DEFAULTS: [(&str, &str); 1] = [("admin", "an embedded server has no such address")];

@@ -54,6 +54,11 @@ impl Rooms {
         self.enter(channel, |room, _| room.page(after, limit))
     }
 
+    /// Whether somebody is present on the channel, or watches who is.
+    pub(crate) fn is_anybody_on(&self, channel: &ChannelName) -> bool {
+        lock(self.shard(channel)).contains_key(channel)
+    }
+
     /// Lets those go who have not polled again in time, in every room.
     pub(crate) fn sweep(&self) {
         for shard in &self.shards {
@@ -86,7 +91,7 @@ impl Rooms {
         act: impl FnOnce(&mut Room, u64) -> T,
     ) -> T {
         let now = self.clock.now();
-        let mut shard = lock(&self.shards[self.hasher.hash_one(channel) as usize % SHARDS]);
+        let mut shard = lock(self.shard(channel));
         let room = shard.entry(channel.clone()).or_insert_with(|| {
             self.ledger.open(channel);
             Room::default()
@@ -98,6 +103,10 @@ impl Rooms {
             self.ledger.close(channel);
         }
         outcome
+    }
+
+    fn shard(&self, channel: &ChannelName) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(channel) as usize % SHARDS]
     }
 }
 

@@ -1,8 +1,8 @@
 //! Idempotency keys: what is repeated is published once.
 
-use sockeye_hub::{IdempotencyKey, Options, Publication, PublishError, Start};
+use sockeye_hub::{IdempotencyKey, Options, Publication, Room, Start};
 
-use crate::{Rig, name, texts};
+use crate::{Rig, full, name, texts};
 
 fn said<'a>(text: &'a str, publisher: &str, key: &str) -> Publication<'a> {
     Publication::text(text).key(IdempotencyKey::new(publisher, key).unwrap())
@@ -66,7 +66,7 @@ fn where_memory_is_full_a_new_key_is_refused_and_no_old_one_forgotten() {
         }
         taken += 1;
     };
-    assert_eq!(refusal, PublishError::Full);
+    assert_eq!(refusal, full(Room::Bytes));
     for number in 0..taken {
         let again = rig.hub.publish(&chat, said("", "", &format!("k{number}"))).wait();
         assert_eq!(again, Ok(rig.at(number + 1)));

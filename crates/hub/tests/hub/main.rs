@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, helpers included")]
 
 mod concurrent;
+mod fair;
 mod faults;
 mod gaps;
 mod history;
@@ -22,7 +23,10 @@ mod torn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sockeye_hub::{ChannelName, Clock, Entry, Gap, Hub, Item, Options, Position, Publication};
+use sockeye_hub::{
+    ChannelName, Clock, Entry, Gap, Hub, Item, Options, Position, Publication, PublishError, Room,
+    Share,
+};
 
 /// A hub with a clock that stands still until a test moves it.
 pub(crate) struct Rig {
@@ -84,6 +88,11 @@ impl Rig {
     pub(crate) fn at(&self, offset: u64) -> Position {
         Position { epoch: self.hub.epoch(), offset }
     }
+}
+
+/// A refusal because the publisher itself holds as much as any other.
+pub(crate) fn full(room: Room) -> PublishError {
+    PublishError::Full { room, share: Share::Own }
 }
 
 pub(crate) fn name(name: &str) -> ChannelName {

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_hub::{
-    Budget, ENTRY_OVERHEAD, Entry, FORM_OVERHEAD, Options, Page, Publication, PublishError, Start,
-    Why,
+    Budget, ENTRY_OVERHEAD, Entry, FORM_OVERHEAD, Options, Page, Publication, Room, Start, Why,
 };
 
-use crate::{Rig, entry, gap, name};
+use crate::{Rig, entry, full, gap, name};
 
 /// Options with room for so many channels, whose entries live for a second.
 fn channels(max_channels: u64) -> Options {
@@ -36,7 +35,7 @@ fn asking_about_a_channel_leaves_nothing_behind() {
 fn a_refused_publication_leaves_nothing_behind() {
     let rig = Rig::new(Options { max_channels: 0, ..Options::default() });
     let refused = rig.hub.publish(&name("chat"), Publication::text("hello")).wait();
-    assert_eq!(refused, Err(PublishError::Full));
+    assert_eq!(refused, Err(full(Room::Channels)));
     assert_eq!(rig.hub.figures(), Default::default());
 }
 
@@ -71,7 +70,7 @@ fn only_so_many_channels_are_kept() {
         rig.say(&name(channel), "hello");
     }
     let hello = Publication::text("hello");
-    assert_eq!(rig.hub.publish(&name("d"), hello.clone()).wait(), Err(PublishError::Full));
+    assert_eq!(rig.hub.publish(&name("d"), hello.clone()).wait(), Err(full(Room::Channels)));
     rig.say(&name("a"), "known channels go on");
 
     rig.pass(1_001);
@@ -141,7 +140,7 @@ fn when_the_hub_is_full_a_channel_makes_room_in_its_own_history() {
     assert_eq!(rig.hub.read(&news, Start::Earliest, 10).entries.len(), 1);
 
     let refused = rig.hub.publish(&name("third"), Publication::text(&payload)).wait();
-    assert_eq!(refused, Err(PublishError::Full));
+    assert_eq!(refused, Err(full(Room::Bytes)));
     assert_eq!(rig.hub.figures().channels, 2);
     rig.hub.forget(&chat).wait().unwrap();
     rig.say(&name("third"), &payload);
@@ -201,7 +200,7 @@ fn wire_forms_neither_shorten_a_history_nor_refuse_a_publication() {
         rig.hub.publish(&name(channel), Publication::text(&payload)).wait().unwrap();
     }
     let refused = rig.hub.publish(&name("one-too-many"), Publication::text(&payload)).wait();
-    assert_eq!(refused, Err(PublishError::Full), "histories alone fill the hub");
+    assert_eq!(refused, Err(full(Room::Bytes)), "histories alone fill the hub");
 }
 
 /// The form of the entry, and whether it was made for this.

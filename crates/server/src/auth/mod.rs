@@ -4,6 +4,7 @@
 //! asks him before anything is read, published or told, live or from the history. Without a key
 //! anybody may do anything; with one, nobody may do what no [`token`] grants him.
 
+mod account;
 mod claims;
 mod credentials;
 mod der;
@@ -24,6 +25,7 @@ use http::header::WWW_AUTHENTICATE;
 use sockeye_hub::ChannelName;
 use tokio::time::{Instant, sleep_until};
 
+use self::account::PackedNetwork;
 pub use self::claims::{Audience, Claims, NumericDate};
 use self::credentials::Credential;
 pub use self::grants::{BadRight, Grants, Right, Rights};
@@ -31,6 +33,7 @@ pub use self::key::{Algorithm, AuthKey, KeyError};
 pub use self::sign::{SignError, SigningKey};
 use self::tickets::Tickets;
 pub use self::token::TokenError;
+use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 
 /// The longest that anything stays open on one token, however far its `exp` is.
@@ -50,9 +53,11 @@ impl Authority {
 
     /// Who makes the request. One who shows no token where they are needed is let in as a stranger:
     /// he may nothing but look at the console, or show a token later.
-    pub(crate) fn admit(&self, request: &Request) -> Result<Caller, Problem> {
+    pub(crate) fn admit(&self, request: &Request, peer: &Peer) -> Result<Caller, Problem> {
         if self.key.is_none() {
-            return credentials::name(request).map(Caller::anybody);
+            let network = PackedNetwork::of(peer.network());
+            let name = credentials::name(request)?;
+            return Ok(Caller(Standing::Anybody(name, network)));
         }
         match Credential::of(request)? {
             None => Ok(Caller::default()),
@@ -71,10 +76,12 @@ impl Authority {
     /// The bearer of the token, or why it is none.
     pub(crate) fn caller(&self, token: &str) -> Result<Caller, Problem> {
         // Where nothing is checked, a token changes nothing.
-        let Some(key) = &self.key else { return Ok(Caller::anybody(None)) };
+        let Some(key) = &self.key else {
+            return Ok(Caller(Standing::Anybody(None, PackedNetwork::of(None))));
+        };
         let now = NumericDate::now();
         let claims = key.verify(token, now).map_err(|wrong| not_good(&wrong))?;
-        Ok(Caller(Standing::Bearer(Arc::new(Pass::new(claims, now)))))
+        Ok(Caller(Standing::Bearer(Arc::new(Pass::new(claims, token, now)))))
     }
 }
 
@@ -85,7 +92,7 @@ pub(crate) struct Caller(Standing);
 #[derive(Clone, Debug, Default)]
 enum Standing {
     /// There are no tokens here; the name is the one he gives himself.
-    Anybody(Option<Arc<str>>),
+    Anybody(Option<Arc<str>>, PackedNetwork),
     /// One who has shown no token.
     #[default]
     Stranger,
@@ -96,16 +103,19 @@ enum Standing {
 #[derive(Debug)]
 struct Pass {
     claims: Claims,
+    /// The name of its account.
+    account: Box<str>,
     /// Its `exp` by the system's clock, and by the clock that timers go by.
     exp: NumericDate,
     ends: Instant,
 }
 
 impl Pass {
-    fn new(claims: Claims, now: NumericDate) -> Self {
+    fn new(claims: Claims, token: &str, now: NumericDate) -> Self {
         let exp = claims.exp.unwrap_or(now);
         let left = exp.0.saturating_sub(now.0).min(LONGEST);
-        Self { claims, exp, ends: Instant::now() + left }
+        let account = account::of_token(&claims, token);
+        Self { claims, account, exp, ends: Instant::now() + left }
     }
 
     fn has_ended(&self) -> bool {
@@ -114,10 +124,6 @@ impl Pass {
 }
 
 impl Caller {
-    fn anybody(name: Option<Arc<str>>) -> Self {
-        Self(Standing::Anybody(name))
-    }
-
     /// The caller of a request that has passed the guard.
     pub(crate) fn of(request: &Request) -> Self {
         request.extensions().get().cloned().unwrap_or_default()
@@ -133,7 +139,7 @@ impl Caller {
     pub(crate) fn renewed(&self, fresh: Self) -> Result<Self, Problem> {
         match (&self.0, &fresh.0) {
             // Where nothing is checked, a token changes nothing.
-            (Standing::Anybody(_), _) => Ok(self.clone()),
+            (Standing::Anybody(..), _) => Ok(self.clone()),
             (Standing::Bearer(_), _) if self.id() != fresh.id() => {
                 let detail = "The token is somebody else's: open another connection with it.";
                 Err(Problem::new(Code::Forbidden, detail))
@@ -145,7 +151,7 @@ impl Caller {
     /// The name he goes by in presence; anonymous callers have none.
     pub(crate) fn id(&self) -> Option<&str> {
         match &self.0 {
-            Standing::Anybody(name) => name.as_deref(),
+            Standing::Anybody(name, _) => name.as_deref(),
             Standing::Stranger => None,
             Standing::Bearer(pass) => pass.claims.sub.as_deref(),
         }
@@ -154,7 +160,7 @@ impl Caller {
     /// Whether he may do that with the channel, and the answer he gets if not.
     pub(crate) fn may(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
         match &self.0 {
-            Standing::Anybody(_) => Ok(()),
+            Standing::Anybody(..) => Ok(()),
             Standing::Stranger => Err(no_token()),
             Standing::Bearer(pass) if pass.has_ended() => Err(expired()),
             Standing::Bearer(pass) if pass.claims.channels.allow(right, channel) => Ok(()),
@@ -168,7 +174,7 @@ impl Caller {
         match &self.0 {
             // In a box: where there are no tokens, there is no room for a timer.
             Standing::Bearer(pass) => Box::pin(sleep_until(pass.ends)).await,
-            Standing::Anybody(_) | Standing::Stranger => std::future::pending().await,
+            Standing::Anybody(..) | Standing::Stranger => std::future::pending().await,
         }
     }
 }

@@ -215,7 +215,7 @@ mod tests {
     fn pass(seconds: u64) -> Arc<Pass> {
         let now = NumericDate::now();
         let exp = NumericDate(now.0 + Duration::from_secs(seconds));
-        Arc::new(Pass::new(Claims { exp: Some(exp), ..Claims::default() }, now))
+        Arc::new(Pass::new(Claims { exp: Some(exp), ..Claims::default() }, "t", now))
     }
 
     fn get(path: &str, headers: &[(&str, &str)]) -> Request {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -29,6 +30,10 @@ pub(super) struct State {
     key_bytes: Level,
     presence_bytes: Level,
     readers: Level,
+    accounts: Level,
+    max_channels: Level,
+    max_bytes: Level,
+    made_room: Family<[(&'static str, &'static str); 1], Counter>,
     lagging: Level,
     lag: Level,
     draining: Level,
@@ -56,6 +61,10 @@ impl State {
             channels: level("channels", "Channels remembered"),
             entries: level("history_messages", "Messages kept"),
             readers: level("readers", "Places in channels from which somebody reads"),
+            accounts: level("accounts", "Publishers that channels or messages are charged to"),
+            max_channels: level("max_channels", "The most channels (--max-channels)"),
+            max_bytes: Level::default(),
+            made_room: Family::default(),
             lagging: level(
                 "readers_lagging",
                 "Those of them that have not been given everything yet",
@@ -103,8 +112,11 @@ impl State {
         );
         let help = "Forms made for one reader because --max-wire-forms was reached";
         registry.register("wire_forms_not_kept", help, state.forms_not_kept.clone());
+        let help = "Channels, messages and keys that made room for publishers that hold less";
+        registry.register("evicted", help, state.made_room.clone());
         for (name, help, level) in [
             ("history", "What messages kept are charged for", &state.history_bytes),
+            ("max_history", "The most that may be kept (--max-bytes)", &state.max_bytes),
             ("wire_forms", "What is kept of messages as they are sent", &state.form_bytes),
             ("wire_forms_max", "The most of it (--max-wire-forms)", &state.max_form_bytes),
             ("idempotency_keys", "What keys of publications are charged for", &state.key_bytes),
@@ -130,6 +142,17 @@ impl State {
         self.key_bytes.set(figures.key_bytes);
         self.presence_bytes.set(figures.presence_bytes);
         self.readers.set(figures.readers);
+        self.accounts.set(figures.accounts);
+        self.max_channels.set(app.hub.options().max_channels);
+        self.max_bytes.set(app.hub.options().max_bytes);
+        for (what, count) in [
+            ("channels", figures.evicted_channels),
+            ("messages", figures.evicted_entries),
+            ("keys", figures.evicted_keys),
+        ] {
+            let counter = self.made_room.get_or_create_owned(&[("what", what)]);
+            counter.inner().store(count, Relaxed);
+        }
         let lags = app.visits.lags(&app.hub);
         self.lagging.set(lags.iter().filter(|lag| **lag > 0).count() as u64);
         self.lag.set(lags.into_iter().max().unwrap_or(0));

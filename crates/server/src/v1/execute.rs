@@ -88,10 +88,9 @@ impl Session {
         key: Option<&str>,
         id: Option<Id<'_>>,
     ) -> Done {
-        let publisher = self.caller.id().unwrap_or_default();
-        let key = key.map(|key| IdempotencyKey::new(publisher, key));
+        let key = key.map(|key| IdempotencyKey::new(self.caller.publisher(), key));
         let key = key.transpose().map_err(bad_request)?;
-        let publication = Publication { payload: payload.as_ref(), event, key };
+        let publication = Publication { event, key, ..Publication::of(payload.as_ref()) };
         let publishing = self.app.publish(&self.caller, channel, publication);
         let id = id.map(|Id(id)| id.to_owned());
         self.publishing.push(Box::pin(async move {

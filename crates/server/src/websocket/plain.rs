@@ -156,7 +156,7 @@ fn publish<'a>(
                 Message::Text(text) => PayloadRef::Text(text),
                 Message::Binary(bytes) => PayloadRef::Bytes(bytes),
             };
-            let publication = Publication { payload, event: None, key: None };
+            let publication = Publication::of(payload);
             let mut publishing = Box::pin(app.publish(caller, channel, publication));
             match publishing.as_mut().now_or_never() {
                 Some(Ok(_)) => {}

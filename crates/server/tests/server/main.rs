@@ -11,6 +11,7 @@ mod crowd;
 mod errors;
 mod event_source;
 mod events;
+mod fair;
 mod http1;
 mod http2;
 mod injection;

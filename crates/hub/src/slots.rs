@@ -1,0 +1,110 @@
+//! Slots: the channels that count for the bound, and the account that each is charged to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ChannelName;
+use crate::accounts::{Account, Room, Stamp, first_between};
+
+/// The slots of a hub.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    max: u64,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    by_channel: HashMap<ChannelName, Slot>,
+    /// The channels of each account, by its number, longest unused first. A stamp may be older than
+    /// the last use: a channel that is found to have been used since is listed anew.
+    by_account: HashMap<u32, BTreeMap<Stamp, ChannelName>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    account: Arc<Account>,
+    listed: Stamp,
+}
+
+impl Slots {
+    pub(crate) fn new(max: u64) -> Self {
+        Self { max, taken: Mutex::default() }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.taken().by_channel.len() as u64 >= self.max
+    }
+
+    /// Charges the account for the channel, unless the slots are all taken. Whether the channel has
+    /// a slot now.
+    pub(crate) fn take(&self, channel: &ChannelName, account: &Arc<Account>) -> bool {
+        let mut taken = self.taken();
+        if !taken.by_channel.contains_key(channel) {
+            if taken.by_channel.len() as u64 >= self.max {
+                return false;
+            }
+            taken.put(channel, account);
+        }
+        true
+    }
+
+    /// Takes back the slot of a channel that is kept no more.
+    pub(crate) fn free(&self, channel: &ChannelName) {
+        let mut taken = self.taken();
+        let Some(Slot { account, listed }) = taken.by_channel.remove(channel) else { return };
+        account.discharge(Room::Channels, 1);
+        taken.unlist(account.number, listed);
+        if taken.by_channel.capacity() > 64 + 4 * taken.by_channel.len() {
+            taken.by_channel.shrink_to_fit();
+        }
+    }
+
+    /// The account that the channel is charged to.
+    pub(crate) fn owner(&self, channel: &ChannelName) -> Option<Arc<Account>> {
+        self.taken().by_channel.get(channel).map(|slot| Arc::clone(&slot.account))
+    }
+
+    /// The channel unused longest of those of the account that are listed after `after` and before
+    /// `before`.
+    pub(crate) fn next_of(
+        &self,
+        account: &Account,
+        after: Stamp,
+        before: Stamp,
+    ) -> Option<(Stamp, ChannelName)> {
+        first_between(self.taken().by_account.get(&account.number)?, after, before)
+    }
+
+    /// Lists the channel anew, as used in that turn.
+    pub(crate) fn relist(&self, channel: &ChannelName, used: u64) {
+        let taken = &mut *self.taken();
+        let Some(slot) = taken.by_channel.get_mut(channel) else { return };
+        let stamp = Stamp::of(used);
+        let (number, old) = (slot.account.number, std::mem::replace(&mut slot.listed, stamp));
+        taken.by_account.entry(number).or_default().insert(stamp, channel.clone());
+        taken.unlist(number, old);
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // It is whole between any two statements that can panic.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn put(&mut self, channel: &ChannelName, account: &Arc<Account>) {
+        let listed = Stamp::next();
+        account.charge(Room::Channels, 1);
+        self.by_account.entry(account.number).or_default().insert(listed, channel.clone());
+        self.by_channel.insert(channel.clone(), Slot { account: Arc::clone(account), listed });
+    }
+
+    fn unlist(&mut self, number: u32, stamp: Stamp) {
+        let Some(listed) = self.by_account.get_mut(&number) else { return };
+        listed.remove(&stamp);
+        if listed.is_empty() {
+            self.by_account.remove(&number);
+        }
+    }
+}
