@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     WebSocket, Writer,
     places::Places,
-    socket::{Member, Sent},
+    socket::{Companion, Member, Sent},
 };
 
 /// After how many connections a broadcast lets other tasks run.
@@ -65,6 +65,8 @@ struct Shared {
 #[derive(Default)]
 struct Members {
     open: Places<Member>,
+    /// How many of them are over, as their applications were told.
+    told: usize,
     /// What newcomers are closed with, once the set is closing.
     farewell: Option<CloseFrame>,
 }
@@ -86,9 +88,11 @@ impl Connections {
         Self::default()
     }
 
-    /// How many connections are open, or on their way to be closed.
+    /// How many connections are open, or on their way to be closed. One whose application was told its
+    /// end (`recv` gave `None`) is not counted, though its transport may still be ended.
     pub fn len(&self) -> usize {
-        self.members().open.len()
+        let members = self.members();
+        members.open.len() - members.told
     }
 
     /// Whether there is none.
@@ -98,17 +102,17 @@ impl Connections {
 
     /// Adds a connection. One that comes after [`shutdown`](Self::shutdown) has begun is closed.
     pub fn insert(&self, socket: &WebSocket) {
-        self.insert_with(socket, ());
+        self.insert_with(socket, Nothing);
     }
 
     /// Adds a connection, and keeps `companion` until that connection ends.
-    pub(crate) fn insert_with(&self, socket: &WebSocket, companion: impl Send + 'static) {
+    pub(crate) fn insert_with(&self, socket: &WebSocket, companion: impl Companion + 'static) {
         let member = socket.member();
         let (number, farewell) = {
             let mut members = self.members();
             (members.open.insert(member.clone()), members.farewell.clone())
         };
-        let place = Place { set: self.shared.clone(), number };
+        let place = Place { set: self.shared.clone(), number, told: false };
         member.until_end(Box::new((place, companion)));
         if let Some(farewell) = farewell {
             member.close(farewell);
@@ -181,11 +185,11 @@ impl Connections {
         left.len()
     }
 
-    /// Ready when no connection is open.
+    /// Ready when every transport has ended.
     pub(crate) async fn emptied(&self) {
         loop {
             let emptied = self.shared.emptied.notified();
-            if self.is_empty() {
+            if self.members().open.len() == 0 {
                 return;
             }
             emptied.await;
@@ -228,11 +232,27 @@ impl fmt::Debug for Connections {
 struct Place {
     set: Arc<Shared>,
     number: u32,
+    /// Whether the application was told the end.
+    told: bool,
+}
+
+/// No companion.
+struct Nothing;
+
+impl Companion for Nothing {}
+
+impl Companion for Place {
+    fn end_is_told(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.set.members().told += 1;
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut members = self.set.members();
+        members.told -= usize::from(self.told);
         members.open.remove(self.number);
         if members.open.len() == 0 {
             self.set.emptied.notify_waiters();

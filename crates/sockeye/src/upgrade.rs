@@ -2,10 +2,15 @@
 
 #[cfg(feature = "http2")]
 use std::time::Duration;
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
@@ -16,7 +21,7 @@ use tokio::net::TcpStream;
 use crate::{
     AcceptError, Origins, WebSocket, clock,
     origin::Page,
-    socket::{Agreed, Io, Shared},
+    socket::{Agreed, Io, Shared, poll_handler},
 };
 
 /// A request that asks for a WebSocket and may be granted one.
@@ -182,7 +187,11 @@ impl Upgrade {
         };
         tokio::spawn(async move {
             match opening.open().await {
-                Ok(socket) => handler(socket).await,
+                Ok(socket) => {
+                    let mut work = pin!(Some(handler(socket)));
+                    let peer = &"a client of another server";
+                    poll_fn(|cx| poll_handler(work.as_mut(), cx, peer, Ok)).await;
+                }
                 Err(error) => tracing::debug!("{error}"),
             }
         });
@@ -223,7 +232,10 @@ pub struct Opening {
 impl Opening {
     /// The WebSocket, once the answer is written.
     ///
-    /// The socket is taken out of the HTTP server, so that nothing of that stays in memory.
+    /// The socket is taken out of the HTTP server, so that nothing of that stays in memory: a TCP or Unix
+    /// socket, or one of those with TLS of tokio-rustls, that was given to hyper, hyper-util's `auto`
+    /// (with the feature `http2` or `axum`) or `axum::serve` in a [`TokioIo`]. Others are used through the
+    /// HTTP server; over HTTP/2 a WebSocket is a stream of the connection, which stays with the server.
     ///
     /// # Errors
     ///
@@ -246,12 +258,8 @@ impl Opening {
         W: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     {
         let upgraded = self.on_upgrade.await?;
-        let bare = upgraded.downcast::<TokioIo<TcpStream>>();
-        let bare = bare.map(|parts| (parts.io.into_inner(), parts.read_buf)).or_else(|upgraded| {
-            upgraded.downcast::<W>().map(|parts| (unwrap(parts.io), parts.read_buf))
-        });
-        let (io, input) = match bare {
-            Ok((stream, read)) => (Io::Tcp(stream), BytesMut::from(read)),
+        let (io, input) = match transport(upgraded, unwrap) {
+            Ok((io, read)) => (io, BytesMut::from(read)),
             #[cfg(feature = "http2")]
             Err(upgraded) if self.is_http2 => {
                 let stream = crate::http2::Http2Upgraded::new(upgraded);
@@ -262,5 +270,94 @@ impl Opening {
         };
         let connection = Connection::server(self.config, clock::now());
         Ok(WebSocket::new(Shared::new(io, connection, input, self.agreed)))
+    }
+}
+
+/// The socket below an HTTP server, and what was read of it and not used; or what was given, where it is
+/// none that is known.
+fn transport<W>(
+    upgraded: Upgraded,
+    unwrap: impl FnOnce(W) -> TcpStream,
+) -> Result<(Io, Bytes), Upgraded>
+where
+    W: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+{
+    let taken = take_out::<TokioIo<TcpStream>>(upgraded)
+        .map(|(io, read)| (Io::Tcp(io.into_inner()), read))
+        .or_else(|upgraded| take_out::<W>(upgraded).map(|(io, read)| (Io::Tcp(unwrap(io)), read)));
+    #[cfg(unix)]
+    let taken = taken.or_else(take_out_boxed::<tokio::net::UnixStream>);
+    #[cfg(feature = "tls")]
+    let taken = taken.or_else(take_out_boxed::<tokio_rustls::server::TlsStream<TcpStream>>);
+    #[cfg(all(feature = "tls", unix))]
+    let taken =
+        taken.or_else(take_out_boxed::<tokio_rustls::server::TlsStream<tokio::net::UnixStream>>);
+    taken
+}
+
+fn take_out_boxed<T>(upgraded: Upgraded) -> Result<(Io, Bytes), Upgraded>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    take_out::<TokioIo<T>>(upgraded).map(|(io, read)| (Io::boxed(io.into_inner()), read))
+}
+
+/// Takes a stream out of hyper, or of hyper-util's server of both versions of HTTP, which wraps it.
+fn take_out<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+{
+    let taken = upgraded.downcast::<T>().map(|parts| (parts.io, parts.read_buf));
+    #[cfg(any(feature = "axum", feature = "http2"))]
+    let taken = taken.or_else(|upgraded| {
+        let parts = hyper_util::server::conn::auto::upgrade::downcast::<T>(upgraded)?;
+        Ok((parts.io, parts.read_buf))
+    });
+    taken
+}
+
+#[cfg(all(test, feature = "axum"))]
+mod tests {
+    use axum::{Router, extract::Request, routing::any};
+    use tokio::{
+        net::{TcpListener, UnixListener},
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    /// An axum server that tells over what it would speak.
+    fn app() -> (Router, mpsc::Receiver<Result<Io, Upgraded>>) {
+        let (sender, taken) = mpsc::channel(1);
+        let handler = async move |mut request: Request| {
+            let accepted = Upgrade::new(&mut request).and_then(Upgrade::accept);
+            let (response, opening) = accepted.expect("the request is one for a WebSocket");
+            tokio::spawn(async move {
+                let Ok(upgraded) = opening.on_upgrade.await else { return };
+                let taken = transport(upgraded, TokioIo::<TcpStream>::into_inner);
+                let _ = sender.send(taken.map(|(io, _)| io)).await;
+            });
+            response.map(|()| String::new())
+        };
+        (Router::new().route("/", any(handler)), taken)
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_taken_out_of_axum() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let (app, mut taken) = app();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let _client = crate::connect(&url).await.unwrap();
+        assert!(matches!(taken.recv().await, Some(Ok(Io::Tcp(_)))));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (app, mut taken) = self::app();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let client = crate::Client::new("ws://localhost/").unwrap().unix_socket(&path);
+        let _client = client.connect().await.unwrap();
+        assert!(matches!(taken.recv().await, Some(Ok(Io::Boxed(_)))));
     }
 }

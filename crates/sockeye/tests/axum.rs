@@ -89,3 +89,33 @@ async fn a_set_of_connections_stops_them_in_order() {
     assert!(end.is_none());
     assert_eq!((cut, socket.closed().unwrap().code()), (0, 1012));
 }
+
+/// A handler that reads `None` counts those that are left.
+#[tokio::test]
+async fn a_connection_whose_handler_was_told_its_end_is_not_counted() {
+    let connections = Connections::new();
+    let (counted, mut counts) = tokio::sync::mpsc::channel(1);
+    let set = connections.clone();
+    let chat = async move |upgrade: Upgrade| -> Response {
+        upgrade.on_upgrade(async move |mut socket: WebSocket| {
+            set.insert(&socket);
+            socket.send("hello").await.unwrap();
+            while socket.recv().await.is_some() {}
+            counted.send(set.len()).await.unwrap();
+            // It is still held, and its transport not yet ended by the client.
+            drop(socket);
+        })
+    };
+    let address = serve(Router::new().route("/", any(chat))).await;
+    for _ in 0..100 {
+        let mut socket = connect(&format!("ws://{address}/")).await.unwrap();
+        assert!(socket.recv().await.unwrap().is_ok());
+        assert_eq!(connections.len(), 1);
+        // The Close is sent; that the client reads no further keeps the transport open.
+        let close = socket.close(CloseCode::NORMAL, "");
+        let (closed, count) = tokio::join!(close, counts.recv());
+        assert_eq!(count, Some(0));
+        assert!(closed.unwrap().is_clean());
+    }
+    assert_eq!(connections.shutdown(CloseCode::GOING_AWAY, std::time::Duration::MAX).await, 0);
+}

@@ -1,6 +1,12 @@
 //! A connection of HTTP/2 (RFC 8441): each WebSocket on it is a client of its own.
 
-use std::{fmt::Display, future::Future, sync::Arc};
+use std::{
+    fmt::Display,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Context,
+};
 
 use bytes::Bytes;
 use h2::{
@@ -22,8 +28,12 @@ use super::{
     Incoming, PeerAddr, Settings,
     handshake::{admit, stopping},
     pending::Pending,
+    run::text,
 };
-use crate::{http2::server_builder, socket::Io};
+use crate::{
+    http2::server_builder,
+    socket::{Io, poll_handler},
+};
 
 /// Serves what comes on a connection until it ends; what is handled is handled to its end. When the
 /// server stops, or the connection is idle, it is told to go (GOAWAY), and what goes on then is
@@ -53,8 +63,12 @@ pub(super) async fn serve<H, F, E>(
                     if let Some(incoming) = receive(request, answer, peer, &settings) {
                         let handler = handler.clone();
                         handlers.spawn(async move {
-                            if let Err(error) = handler(incoming).await {
-                                tracing::debug!("a handler ended: {error}");
+                            let mut work = pin!(Some(handler(incoming)));
+                            let poll = |cx: &mut Context<'_>| {
+                                poll_handler(work.as_mut(), cx, &peer, text)
+                            };
+                            if let Some(refusing) = poll_fn(poll).await {
+                                refusing.await;
                             }
                         });
                     }

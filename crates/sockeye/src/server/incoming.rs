@@ -1,8 +1,9 @@
 //! A client that waits for its answer.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header::ORIGIN};
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::ORIGIN};
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
     handshake::{Offer, Refusal},
@@ -11,13 +12,13 @@ use sockeye_proto::{
 use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, pending::Pending};
 use crate::{
     AcceptError, WebSocket, clock,
-    socket::{Agreed, Shared},
+    socket::{Agreed, Io, Shared, leave_request, note_peer_left},
     upgrade::first_offered,
 };
 
 /// A client that asks for a WebSocket: look at the request, then accept or refuse.
 ///
-/// Dropped without an answer, the connection is closed.
+/// Dropped without an answer, the connection is closed; by a handler that fails, it is refused with 500.
 ///
 /// ```no_run
 /// use http::{HeaderName, HeaderValue, StatusCode};
@@ -43,7 +44,7 @@ pub struct Incoming(Box<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    pending: Pending,
+    pending: Unanswered,
     request: Request<()>,
     offer: Offer,
     peer: PeerAddr,
@@ -65,7 +66,7 @@ impl Incoming {
         settings: Arc<Settings>,
     ) -> Self {
         Self(Box::new(Waiting {
-            pending,
+            pending: Unanswered(Some(pending)),
             request,
             offer,
             peer,
@@ -172,6 +173,7 @@ impl Waiting {
         let Self { pending, mut offer, slot, config, headers, settings, .. } = *self;
         if settings.connections.closing().is_cancelled() {
             pending.refuse(&stopping(&settings)).await;
+            note_peer_left();
             return Err(AcceptError::Stopping);
         }
         let deflate = self.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
@@ -184,11 +186,44 @@ impl Waiting {
                 return Err(wrong.into());
             }
         };
-        let (io, input) = pending.accept(response).await?;
+        let accepted = pending.accept(response).await;
+        let (io, input) = accepted.inspect_err(|_| note_peer_left())?;
         let connection = Connection::server(config, clock::now());
         let socket =
             WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
         settings.connections.insert_with(&socket, slot);
         Ok(socket)
     }
+}
+
+/// A request until it is answered.
+#[derive(Debug)]
+struct Unanswered(Option<Pending>);
+
+impl Unanswered {
+    async fn accept(mut self, response: Response<()>) -> io::Result<(Io, BytesMut)> {
+        match self.0.take() {
+            Some(pending) => pending.accept(response).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    async fn refuse(mut self, refusal: &Refusal) {
+        if let Some(pending) = self.0.take() {
+            pending.refuse(refusal).await;
+        }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0.take() {
+            leave_request(|| Box::pin(async move { pending.refuse(&broken()).await }));
+        }
+    }
+}
+
+/// The answer of a handler that has failed before it gave one.
+fn broken() -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer")
 }

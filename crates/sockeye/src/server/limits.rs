@@ -74,6 +74,8 @@ pub(super) struct Slot {
     address: Option<Box<IpAddr>>,
 }
 
+impl crate::socket::Companion for Slot {}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.limits.lock().unwrap_or_else(PoisonError::into_inner);

@@ -238,8 +238,11 @@ impl Server {
         self
     }
 
-    /// Accepts connections for ever, each handled in a task of its own. What the handler returns as
-    /// an error is logged (`tracing`, level debug).
+    /// Accepts connections for ever, each handled in a task of its own.
+    ///
+    /// Where the handler returns an error or panics, a connection that it still holds is closed with 1011,
+    /// a request that it has not answered is refused with 500, and the log has a warning with the
+    /// peer; at the level of debug, if the peer had ended the connection before.
     ///
     /// Dropping this future stops accepting; connections that are open go on.
     pub async fn run<H, F, E>(self, handler: H)

@@ -1,6 +1,12 @@
 //! The life of a running server: accept until told to stop, then stop in order.
 
-use std::{fmt::Display, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use sockeye_proto::CloseFrame;
 use tokio::{
@@ -14,7 +20,10 @@ use super::{
     listener::accept,
     tasks::Tasks,
 };
-use crate::{Connections, socket::Io};
+use crate::{
+    Connections,
+    socket::{Io, poll_handler},
+};
 
 pub(super) async fn run_until<S, H, F, E>(server: Server, shutdown: S, handler: Arc<H>)
 where
@@ -59,11 +68,18 @@ async fn serve<H, F, E>(
         tasks.spawn(async move {
             // No `if let`: it would keep room for what it was given, and for what is awaited.
             let Some(handling) = opening.await else { return };
-            if let Err(error) = handling.await {
-                tracing::debug!("a handler ended: {error}");
-            }
+            let mut work = pin!(Some(handling));
+            let refusing = poll_fn(|cx| poll_handler(work.as_mut(), cx, &peer, text)).await;
+            // It was boxed when the handler failed.
+            let Some(refusing) = refusing else { return };
+            refusing.await;
         });
     }
+}
+
+/// What a handler has returned.
+pub(super) fn text<E: Display>(result: Result<(), E>) -> Result<(), String> {
+    result.map_err(|error| error.to_string())
 }
 
 /// Sees an accepted connection to its request; gives what handles that. `None` if it was refused, or

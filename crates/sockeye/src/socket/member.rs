@@ -13,6 +13,26 @@ pub(crate) struct Member {
     shared: Weak<Shared>,
 }
 
+/// What goes with a connection until its transport ends, and is dropped then. Neither that nor what it is
+/// told may take the lock of a connection.
+pub(crate) trait Companion: Send {
+    /// The application is being told the end.
+    fn end_is_told(&mut self) {}
+}
+
+impl<A: Companion, B: Companion> Companion for (A, B) {
+    fn end_is_told(&mut self) {
+        self.0.end_is_told();
+        self.1.end_is_told();
+    }
+}
+
+impl Companion for Box<dyn Companion> {
+    fn end_is_told(&mut self) {
+        (**self).end_is_told();
+    }
+}
+
 /// What became of a message.
 pub(crate) enum Sent {
     /// It is written or queued.
@@ -65,7 +85,7 @@ impl Member {
     }
 
     /// Keeps `companion` until the transport ends, then drops it.
-    pub(crate) fn until_end(&self, companion: Box<dyn Send>) {
+    pub(crate) fn until_end(&self, companion: Box<dyn Companion>) {
         if let Some(shared) = self.shared.upgrade() {
             shared.state().until_end(companion);
         }

@@ -9,6 +9,7 @@ mod arrival;
 mod buffers;
 mod caretaker;
 mod handle;
+mod handled;
 mod input;
 mod io;
 #[cfg(feature = "json")]
@@ -28,8 +29,9 @@ mod wheel;
 mod writer;
 
 pub(crate) use self::{
+    handled::{leave_request, note_peer_left, poll_handler},
     io::Io,
-    member::{Member, Sent},
+    member::{Companion, Member, Sent},
     shared::{Agreed, Shared},
 };
 pub use self::{

@@ -19,6 +19,7 @@ use sockeye_proto::{
 
 use super::{
     caretaker::{Caretaker, RuntimeEnded},
+    handled,
     io::Io,
     state::State,
     wheel::{NEVER, Place, Tick},
@@ -363,11 +364,27 @@ impl Shared {
         if self.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
+        if self.is_client() || !handled::put_aside(self) {
+            self.close_unheld(None);
+        }
+    }
+
+    /// Closes the connection, whose last handle is gone: with a code of its own if it is given one.
+    pub(super) fn close_unheld(self: &Arc<Self>, frame: Option<CloseFrame>) {
         let mut state = self.state();
         state.drop_reader();
-        let frame = state.farewell();
+        let frame = frame.or_else(|| state.farewell());
         state.connection.close(frame, clock::now());
         self.attend_soon(&mut state);
+    }
+
+    fn is_client(&self) -> bool {
+        self.state().connection.is_client()
+    }
+
+    /// Whether the connection is being closed or has failed.
+    pub(super) fn is_ending(&self) -> bool {
+        self.state().connection.closing().is_some()
     }
 
     /// Polls until there is what `done` gives; writes meanwhile.

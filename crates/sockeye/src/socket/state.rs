@@ -22,6 +22,7 @@ use super::{
     arrival::Arrival,
     input::Input,
     io::Io,
+    member::Companion,
     outgoing::{BehindStream, Outgoing},
     pings::Pings,
     wheel::{NEVER, Tick},
@@ -75,7 +76,7 @@ pub(super) struct State {
     io_error: Option<io::Error>,
     end_reported: bool,
     /// What is dropped when the transport ends; each takes no lock of a connection then.
-    companions: Option<Box<dyn Send>>,
+    companions: Option<Box<dyn Companion>>,
 }
 
 /// Messages, or parts of them, that nobody has asked for yet.
@@ -185,6 +186,9 @@ impl State {
             }
             self.write(cx);
             if self.may_report_end() {
+                if let Some(companions) = &mut self.companions {
+                    companions.end_is_told();
+                }
                 return Poll::Ready(self.report_end().map(Err));
             }
             if self.read(cx).is_pending() {
@@ -245,7 +249,7 @@ impl State {
     }
 
     /// Keeps something until the transport ends.
-    pub(super) fn until_end(&mut self, companion: Box<dyn Send>) {
+    pub(super) fn until_end(&mut self, companion: Box<dyn Companion>) {
         if !self.has_ended() {
             self.companions = Some(match self.companions.take() {
                 None => companion,
