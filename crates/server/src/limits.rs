@@ -81,20 +81,22 @@ impl Limits {
         }
     }
 
+    /// Takes a place for what goes on for long: a WebSocket, a stream, a parked poll. On a connection of
+    /// its own it has that of the connection; on HTTP/2 the first has that, and each other one takes one.
+    pub(crate) fn stay(&self, peer: Peer) -> Result<Peer, Problem> {
+        let take_place = |peer: &Peer| {
+            // Behind a proxy the request has counted for its address.
+            let network =
+                peer.network().filter(|_| !peer.is_behind_proxy() && !self.is_proxy(peer));
+            self.crowd.admit(network, || self.pending.evict_oldest())
+        };
+        peer.staying(take_place).map_err(no_place)
+    }
+
     /// Lets a request pass, if its connection has a place and there were not too many before it.
     pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Problem> {
-        match peer.full() {
-            Some(Full::Server) => {
-                let detail = "The server has as many connections as it takes: come again later.";
-                return Err(
-                    come_again(Problem::new(Code::Unavailable, detail), COME_AGAIN).and_close()
-                );
-            }
-            Some(Full::Address) => {
-                let detail = "There are too many connections from this address: close some.";
-                return Err(come_again(Problem::new(Code::TooMany, detail), COME_AGAIN).and_close());
-            }
-            None => {}
+        if let Some(full) = peer.full() {
+            return Err(no_place(full).and_close());
         }
         let (Some(requests), Some(network)) = (&self.requests, peer.network()) else {
             return Ok(());
@@ -125,6 +127,21 @@ impl Limits {
         peer.address()
             .is_some_and(|address| self.trusted.iter().any(|range| range.contains(address)))
     }
+}
+
+/// What is answered where there is no place.
+fn no_place(full: Full) -> Problem {
+    let problem = match full {
+        Full::Server => {
+            let detail = "The server has as many connections as it takes: come again later.";
+            Problem::new(Code::Unavailable, detail)
+        }
+        Full::Address => {
+            let detail = "There are too many connections from this address: close some.";
+            Problem::new(Code::TooMany, detail)
+        }
+    };
+    come_again(problem, COME_AGAIN)
 }
 
 /// The problem with the time after which it may be gone, in whole seconds (RFC 9110 §10.2.3).

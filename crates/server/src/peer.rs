@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
 
 use axum::Router;
 use axum::extract::Request;
@@ -23,6 +25,35 @@ pub(crate) struct Peer {
     // Held, not looked at: the place is free when the last clone is gone.
     _seat: Option<Seat>,
     full: Option<Full>,
+    /// Whether a trusted proxy named the address.
+    is_behind_proxy: bool,
+    stream: Stream,
+}
+
+/// How a request shares its connection.
+#[derive(Clone, Debug, Default)]
+enum Stream {
+    /// It has the connection to itself.
+    #[default]
+    Alone,
+    /// It came on a connection of HTTP/2, on which so many streams go on for long.
+    Shared(Arc<AtomicUsize>),
+    /// It is one of them.
+    Long { _count: Arc<Counted> },
+}
+
+/// A stream that goes on for long, counted for its connection, and its place if it has one beside that
+/// of the connection.
+#[derive(Debug)]
+struct Counted {
+    streams: Arc<AtomicUsize>,
+    _seat: Option<Seat>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, AcqRel);
+    }
 }
 
 impl Peer {
@@ -48,7 +79,34 @@ impl Peer {
 
     /// The same, speaking for another who asks.
     pub(crate) fn speaking_for(self, address: IpAddr) -> Self {
-        Self { address: Some(address.to_canonical()), ..self }
+        Self { address: Some(address.to_canonical()), is_behind_proxy: true, ..self }
+    }
+
+    /// The same on a connection that others share.
+    pub(crate) fn sharing(self) -> Self {
+        Self { stream: Stream::Shared(Arc::default()), ..self }
+    }
+
+    /// The same, going on for long: where the connection is shared, `take_place` gives a place for all
+    /// such streams but the first, which has that of the connection.
+    pub(crate) fn staying(
+        mut self,
+        take_place: impl FnOnce(&Self) -> Result<Seat, Full>,
+    ) -> Result<Self, Full> {
+        if let Stream::Shared(streams) = &self.stream {
+            let is_first = streams.fetch_add(1, AcqRel) == 0;
+            let mut counted = Counted { streams: Arc::clone(streams), _seat: None };
+            if !is_first {
+                counted._seat = Some(take_place(&self)?);
+            }
+            self.stream = Stream::Long { _count: Arc::new(counted) };
+        }
+        Ok(self)
+    }
+
+    /// Whether a trusted proxy named its address.
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        self.is_behind_proxy
     }
 
     /// Where a request comes from.

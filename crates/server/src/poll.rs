@@ -61,7 +61,7 @@ pub(crate) fn messages(
         app.metrics.polled(start, &page, length(&response));
         return Ok(response);
     };
-    let (peer, aside) = (Peer::of(&request), Aside::of(&request));
+    let (peer, aside) = (app.limits.stay(Peer::of(&request))?, Aside::of(&request));
     // It refers to what the connection has read; a parked poll does not keep that.
     drop(request);
     let start = start.or_else(|| known.position().map(Start::After)).unwrap_or(Start::Now);

@@ -81,6 +81,7 @@ pub(crate) async fn serve(
     guest: Guest,
     pending: Pending,
 ) {
+    let routes = Routes { peer: routes.peer.sharing(), ..routes };
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);
     let pending = Arc::new(pending);

@@ -65,8 +65,9 @@ pub(crate) fn open(
 ) -> Result<Response, Problem> {
     let start = query::start(request)?.unwrap_or(Start::Now);
     let pad = query::pad(request.uri())?;
+    let peer = app.limits.stay(Peer::of(request))?;
     let reader = app.hub.subscribe(channel, start);
-    let visit = app.visits.begin(form.transport(), &caller, Peer::of(request));
+    let visit = app.visits.begin(form.transport(), &caller, peer);
     let presence = app.hub.join(channel, caller.id());
     let guest = app.drain.admit();
     let at = reader.position();

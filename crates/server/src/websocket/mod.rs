@@ -48,7 +48,8 @@ pub(crate) fn open(
     let caller = Caller::of(&request);
     let handshake = Handshake::begin(app, &mut request)?;
     caller.may(Right::Read, channel)?;
-    let (peer, start) = (Peer::of(&request), query::after(request.uri())?.unwrap_or(Start::Now));
+    let peer = app.limits.stay(Peer::of(&request))?;
+    let start = query::after(request.uri())?.unwrap_or(Start::Now);
     if handshake.is_v1() {
         let (response, opening) =
             handshake.accept(app, &app.v1_config, Some(DeflateConfig::default()))?;
@@ -69,6 +70,7 @@ pub(crate) async fn connect(
         let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
         return Err(Problem::new(Code::NotAcceptable, detail));
     }
+    let peer = app.limits.stay(peer)?;
     // From a peer that has not said who it is, little is taken and nothing is inflated.
     let (config, deflate) = match caller.is_stranger() {
         true => (&app.anonymous_config, None),

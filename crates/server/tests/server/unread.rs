@@ -1,11 +1,15 @@
-//! Streams of HTTP/2 that are not read while the connection is: each is given up by itself.
+//! What streams of one HTTP/2 connection may take from others: one that is not read is given up by
+//! itself, and each that goes on for long has a place of its own.
 
 use std::time::Duration;
 
+use sockeye::Client;
 use sockeye_hub::Publication;
+use sockeye_server::ServerOptions;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::client::TestServer;
+use crate::client::{SOON, TestServer};
 use crate::http2::{RST_STREAM, RawClient, fields, frame};
 
 const HEADERS: u8 = 1;
@@ -89,4 +93,61 @@ async fn a_stream_that_nobody_reads_is_reset_and_its_connection_stays() {
     }
     server.has_readers(0).await;
     assert_eq!(given_up(&server).await, 2 * requests.len() as u64);
+}
+
+#[tokio::test]
+async fn streams_that_go_on_for_long_count_as_connections_do() {
+    let places = |server: bool| {
+        move |options: &mut ServerOptions| match server {
+            true => options.max_connections = Some(3),
+            false => options.max_connections_per_address = Some(3),
+        }
+    };
+    for (in_all, status) in [(true, "503"), (false, "429")] {
+        let server = TestServer::with(places(in_all)).await;
+        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let connection = sockeye::http2::Connection::connect(&client).await.unwrap();
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            open.push(connection.open(client.clone()).await.expect("a place").socket);
+        }
+        let v1 = Client::new(&format!("ws://{}/connect", server.address)).unwrap();
+        for refused in [client.clone(), v1.subprotocol("sockeye.v1")] {
+            let error = connection.open(refused).await.unwrap_err();
+            assert!(error.to_string().contains(status), "{error}");
+        }
+        drop(open.pop());
+        let again = async { while connection.open(client.clone()).await.is_err() {} };
+        timeout(SOON, again).await.expect("a place is free");
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_streams_have_places_too() {
+    let server = TestServer::with(|options| {
+        options.max_connections = Some(4);
+        options.max_connections_per_address = Some(2);
+        options.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let url = format!("ws://{}/c/chat", server.address);
+    let client = |address: &str| {
+        let name = "x-forwarded-for".parse().unwrap();
+        Client::new(&url).unwrap().header(name, address.parse().unwrap())
+    };
+    let connection = sockeye::http2::Connection::connect(&client("x")).await.unwrap();
+    let mut open = Vec::new();
+    for address in ["203.0.113.1", "203.0.113.1", "203.0.113.2"] {
+        open.push(connection.open(client(address)).await.expect("a place").socket);
+    }
+    for (address, status) in [("203.0.113.1", "429"), ("203.0.113.2", "")] {
+        match connection.open(client(address)).await {
+            Ok(opened) => open.push(opened.socket),
+            Err(error) => {
+                assert!(!status.is_empty() && error.to_string().contains(status), "{error}")
+            }
+        }
+    }
+    let error = connection.open(client("203.0.113.3")).await.unwrap_err();
+    assert!(error.to_string().contains("503"), "{error}");
 }
