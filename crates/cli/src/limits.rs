@@ -44,6 +44,11 @@ pub(crate) struct Limits {
     #[arg(default_value_t = ServerOptions::default().max_handshakes)]
     max_handshakes: usize,
 
+    /// How many bytes the answers on one connection of HTTP/2 hold together before the next request on it
+    /// is answered
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_HTTP2_BUFFER", default_value = "4M")]
+    max_http2_buffer: Size,
+
     /// How many commands (sockeye.v1) or messages (plain WebSockets) one connection, and how many POSTs one
     /// publisher may send in a second; twice as many at once, and those beyond wait [default: 100
     /// commands, others without limit]
@@ -66,6 +71,7 @@ impl Limits {
 
         options.max_bad_tokens_per_address = self.max_bad_tokens_per_address;
         options.max_handshakes = self.max_handshakes;
+        options.max_http2_buffer = self.max_http2_buffer.in_memory();
         options.max_commands = self.max_commands;
         options.trust_proxy = self.trust_proxy;
     }

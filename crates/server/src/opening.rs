@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::beginning::{Beginning, Protocol};
-use crate::http2::{Streams, Timeouts};
+use crate::http2::{StreamLimits, Streams};
 use crate::impatient::Impatient;
 use crate::listener::{Connection, limit_backlog};
 use crate::options::ServerOptions;
@@ -152,9 +152,14 @@ impl Service {
         pending: Pending,
     ) {
         let (http, routes) = (self.http2.clone(), self.routes(peer));
-        let timeouts = Timeouts { idle: self.head_timeout, write: self.write_timeout };
+        let limits = StreamLimits {
+            idle: self.head_timeout,
+            write: self.write_timeout,
+            buffer: self.channels.app().max_http2_buffer,
+            metrics: self.channels.metrics(),
+        };
         let guest = self.channels.app().drain.admit();
-        tokio::spawn(crate::http2::serve(http, io, routes, timeouts, guest, pending));
+        tokio::spawn(crate::http2::serve(http, io, routes, limits, guest, pending));
     }
 
     fn routes(&self, peer: Peer) -> Routes {

@@ -78,6 +78,9 @@ pub struct ServerOptions {
     /// Tokens and tickets that are not good, from one address in a second; twice as many at once.
     /// Default: 100. One more is answered 429 instead of 401. Good ones are not concerned.
     pub max_bad_tokens_per_address: u32,
+    /// Bytes that the answers on one connection of HTTP/2 hold together before the next request on it is
+    /// answered; one answer may pass it. Default: 4 MiB.
+    pub max_http2_buffer: usize,
     /// Commands of `sockeye.v1` and messages on a plain WebSocket from one connection, and publications by
     /// `POST` of one publisher (its `sub`, else its address), in a second; twice as many at once. Those
     /// beyond are read later, none is refused. Default: 100 commands of `sockeye.v1`, and no limit for
@@ -142,6 +145,7 @@ impl Default for ServerOptions {
             max_connections_per_address: None,
             max_requests_per_address: None,
             max_bad_tokens_per_address: 100,
+            max_http2_buffer: 4 << 20,
             max_commands: None,
             max_handshakes: 1024,
             trust_proxy: Vec::new(),

@@ -4,6 +4,7 @@
 //! hundreds of requests and WebSockets go on at once. So whatever goes on holds a [`Stay`], and a
 //! connection that nothing holds is sent away as one of HTTP/1.1 would be.
 
+mod room;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
@@ -23,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
+use self::room::Room;
 pub(crate) use self::stream::Streams;
 use self::stream::{Pieces, Progress};
 use crate::drain::Guest;
@@ -77,18 +79,19 @@ pub(crate) async fn serve(
     http: http2::Builder<Streams>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     routes: Routes,
-    Timeouts { idle: idle_limit, write }: Timeouts,
+    StreamLimits { idle: idle_limit, write, buffer, metrics }: StreamLimits,
     guest: Guest,
     pending: Pending,
 ) {
     let routes = Routes { peer: routes.peer.sharing(), ..routes };
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);
+    let room = Arc::new(Room::new(buffer, metrics));
     let pending = Arc::new(pending);
     let first = Arc::clone(&pending);
     let answer = service_fn(move |request| {
         first.settle();
-        answer(routes.clone(), request, Arc::clone(&stays), write)
+        answer(routes.clone(), request, Arc::clone(&stays), Arc::clone(&room), write)
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer));
     let mut ended = tokio::select! {
@@ -111,11 +114,16 @@ pub(crate) async fn serve(
     }
 }
 
-/// How long a connection may be idle, and how long a stream may make no progress.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
+/// What holds for one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamLimits {
+    /// How long it may be idle.
     pub(crate) idle: Duration,
+    /// How long a stream may make no progress.
     pub(crate) write: Duration,
+    /// How many bytes answers may hold before another request is answered.
+    pub(crate) buffer: usize,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Answers a request, which holds the connection until its answer's last byte.
@@ -123,14 +131,20 @@ fn answer(
     routes: Routes,
     request: Request<Incoming>,
     activity: Arc<Activity>,
+    room: Arc<Room>,
     write_timeout: Duration,
 ) -> impl Future<Output = Result<Response<Pieces>, Infallible>> {
     // From the request on, not from when its task first runs.
     let busy = activity.begin();
     async move {
         let stay = Stay::new(busy);
+        room.freed().await;
         let response = STAY.scope(stay.clone(), routes.call(request)).await?;
-        Ok(response.map(|body| Pieces::new(body, write_timeout, stay)))
+        Ok(response.map(|body| {
+            // One whose length is not known makes its parts when they can go.
+            let held = room.hold(body.size_hint().exact().unwrap_or(0) as usize);
+            Pieces::new(body, write_timeout, held, stay)
+        }))
     }
 }
 

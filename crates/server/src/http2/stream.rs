@@ -21,6 +21,7 @@ use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Stay;
+use super::room::Held;
 use crate::metrics::Metrics;
 
 /// The first piece of an answer, in bytes; the next ones are larger, each twice the one before.
@@ -153,12 +154,13 @@ pub(super) struct Pieces {
     handed: Option<Instant>,
     slow: Duration,
     progress: Arc<Progress>,
+    _held: Held,
     _stay: Stay,
 }
 
 impl Pieces {
     /// `limit` is the deadline of the stream.
-    pub(super) fn new(body: Body, limit: Duration, stay: Stay) -> Self {
+    pub(super) fn new(body: Body, limit: Duration, held: Held, stay: Stay) -> Self {
         Self {
             body,
             rest: Bytes::new(),
@@ -166,6 +168,7 @@ impl Pieces {
             handed: None,
             slow: limit / SLOW_FRACTION,
             progress: Progress::current(),
+            _held: held,
             _stay: stay,
         }
     }

@@ -36,9 +36,14 @@ impl Client {
         let router = Router::new().route("/", get(async || "x".repeat(LENGTH)));
         let routes = Addressed { peer: Peer::unknown(), service: TowerToHyperService::new(router) };
         let http = builder(LIMIT, Arc::clone(&metrics));
-        let timeouts = Timeouts { idle: LIMIT * 100, write: LIMIT };
+        let limits = StreamLimits {
+            idle: LIMIT * 100,
+            write: LIMIT,
+            buffer: LENGTH,
+            metrics: Arc::clone(&metrics),
+        };
         let (guest, pending) = (Drain::new().admit(), PendingConnections::default().register());
-        tokio::spawn(serve(http, theirs, routes, timeouts, guest, pending));
+        tokio::spawn(serve(http, theirs, routes, limits, guest, pending));
         let mut client = Self { stream, metrics };
         client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         client.send(SETTINGS, 0, 0, &[&[0, 4], &window.to_be_bytes()[..]].concat()).await;
@@ -130,4 +135,23 @@ async fn a_client_that_takes_a_little_now_and_then_gets_everything() {
     assert_eq!(client.received(grant).await, (LENGTH, true));
     assert!(begun.elapsed() > LIMIT, "{:?}", begun.elapsed());
     assert_eq!(client.metrics.streams_given_up(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_while_answers_hold_all_the_room() {
+    let mut client = Client::ask(0).await;
+    assert_eq!(client.next().await.0, HEADERS);
+    assert_eq!(client.metrics.http2_buffered_bytes(), LENGTH as i64);
+    let head = [0x82, 0x86, 0x84, 0x01, 1, b'x'];
+    client.send(HEADERS, END_HEADERS | END_STREAM, 3, &head).await;
+    sleep(LIMIT / 2).await;
+    assert_eq!(client.metrics.http2_buffered_bytes(), LENGTH as i64, "it is not answered");
+    // The first is given up, and the second is answered.
+    assert_eq!(client.next().await.0, RST_STREAM);
+    let begun = Instant::now();
+    while client.metrics.streams_given_up() < 2 {
+        assert!(client.metrics.http2_buffered_bytes() <= LENGTH as i64);
+        sleep(LIMIT / 10).await;
+    }
+    assert!(begun.elapsed() >= LIMIT / 2, "{:?}", begun.elapsed());
 }

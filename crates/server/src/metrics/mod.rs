@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     requests: Family<[(&'static str, u16); 1], Counter>,
     streams: Gauge,
     streams_given_up: Counter,
+    buffered: Gauge,
     latency: Latency,
     state: State,
 }
@@ -113,6 +114,7 @@ impl Metrics {
             requests: Family::default(),
             streams: Gauge::default(),
             streams_given_up: Counter::default(),
+            buffered: Gauge::default(),
             latency: Latency::default(),
             state: State::register(&mut registry, lost_lines),
             registry,
@@ -139,6 +141,8 @@ impl Metrics {
         );
         let help = "Open streams of HTTP/2: requests, subscriptions and WebSockets";
         registry.register("http2_streams", help, self.streams.clone());
+        let help = "Answers on HTTP/2 that wait for their clients";
+        registry.register_with_unit("http2_buffered", help, Unit::Bytes, self.buffered.clone());
         let help = "Streams of HTTP/2 reset because the client did not read them";
         registry.register("http2_streams_given_up", help, self.streams_given_up.clone());
         let help =
@@ -223,6 +227,16 @@ impl Metrics {
 
     pub(crate) fn stream_closed(&self) {
         self.streams.dec();
+    }
+
+    /// So many bytes more, or fewer, are held by answers on HTTP/2.
+    pub(crate) fn http2_buffered(&self, bytes: i64) {
+        self.buffered.inc_by(bytes);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn http2_buffered_bytes(&self) -> i64 {
+        self.buffered.get()
     }
 
     pub(crate) fn stream_given_up(&self) {

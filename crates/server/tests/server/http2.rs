@@ -410,6 +410,10 @@ impl Received {
         u32::from_be_bytes(code.try_into().unwrap())
     }
 
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     fn settings(&self) -> Vec<(u16, u32)> {
         let setting = |bytes: &[u8]| {
             let value = u32::from_be_bytes(bytes[2..6].try_into().unwrap());

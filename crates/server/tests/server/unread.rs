@@ -151,3 +151,33 @@ async fn behind_a_proxy_streams_have_places_too() {
     let error = connection.open(client("203.0.113.3")).await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
 }
+
+/// Frames that cost a client nothing: the server ends the connection, or has dealt with them all.
+#[tokio::test]
+async fn floods_of_small_frames_pile_up_nothing() {
+    let server = TestServer::start().await;
+    let floods = [
+        ("settings", frame(4, 0, 0, &[0, 4, 0, 0, 0xFF, 0xFF])),
+        ("pings", frame(6, 0, 0, &[0; 8])),
+        ("windows of one byte", frame(8, 0, 0, &[0, 0, 0, 1])),
+        ("windows of a stream", frame(8, 0, 1, &[0, 0, 0, 1])),
+        ("resets of an idle stream", frame(3, 0, 9, &[0, 0, 0, 8])),
+        ("data of one byte", frame(0, 0, 1, b"x")),
+        ("priorities", frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+    ];
+    for (name, flood) in floods {
+        let mut client = connect(&server, 0).await;
+        client.send(&get("/c/chat", "text/event-stream")).await;
+        client.send(&flood.repeat(2000)).await;
+        client.send(&frame(6, 0, 0, b"the last")).await;
+        let ended = async {
+            while let Some(pong) = client.next_of(6).await {
+                if pong.payload() == b"the last" {
+                    return;
+                }
+            }
+        };
+        timeout(SOON, ended).await.unwrap_or_else(|_| panic!("{name} hold the server up"));
+    }
+    server.has_readers(0).await;
+}
