@@ -18,9 +18,6 @@ use crate::{
     ChannelName, Entry, Epoch, IdempotencyKey, Options, Position, Publication, PublishError,
 };
 
-/// Of how many entries forms are closed with the channel locked once.
-const CLOSED_AT_ONCE: usize = 64;
-
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) name: ChannelName,
@@ -198,18 +195,31 @@ impl Channel {
         read
     }
 
-    /// Drops what was made of entries that are not new any more, and what is kept for readers that
-    /// may come to the same place.
-    pub(crate) fn close_forms(&self, meter: &Meter) {
-        loop {
-            let entries = self.lock().log.old_entries(CLOSED_AT_ONCE);
-            if entries.is_empty() {
-                return;
-            }
-            for entry in entries {
-                entry.close_forms(&meter.forms);
-            }
-        }
+    /// Drops some entries that the options do not cover any more, up to `limit`; fewer if there are
+    /// no more.
+    pub(crate) fn expire_some(
+        &self,
+        options: &Options,
+        meter: &Meter,
+        limit: usize,
+    ) -> Vec<Arc<Entry>> {
+        let mut state = self.lock();
+        let now = options.clock.now();
+        state.expire_some(options, meter, now, limit)
+    }
+
+    /// Drops what was made of some entries that are not new any more, up to `limit`, and what is kept
+    /// for readers that may come to the same place. How many there were; at last, none.
+    pub(crate) fn close_forms(&self, meter: &Meter, limit: usize) -> usize {
+        let entries = self.lock().log.old_entries(limit);
+        entries.iter().for_each(|entry| entry.close_forms(&meter.forms));
+        entries.len()
+    }
+
+    /// The entries, of a channel that is not needed any more.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = Arc<Entry>> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.log.into_entries().into_iter()
     }
 
     /// Drops the history.
@@ -251,7 +261,8 @@ impl State {
         meter.restored(self.log.entries());
         for key in keys {
             meter.add_key(key.key.charge());
-            self.keys.remember(key.key, key.offset, key.ts, owner.number);
+            let ts = self.log.published(key.offset, key.ts);
+            self.keys.remember(key.key, key.offset, ts, owner.number);
         }
         // Who published what is not kept: all of it is charged to the account the channel is.
         let bytes = self.log.bytes() + self.keys.bytes();
@@ -335,13 +346,32 @@ impl State {
     }
 
     pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
-        let dropped = self.log.trim(options, now);
+        self.expire_some(options, meter, now, usize::MAX)
+    }
+
+    fn expire_some(
+        &mut self,
+        options: &Options,
+        meter: &Meter,
+        now: u64,
+        limit: usize,
+    ) -> Vec<Arc<Entry>> {
+        self.follow(now);
+        let dropped = self.log.trim(options, now, limit);
         self.release(&dropped, meter);
         self.expire_keys(meter, now);
         dropped
     }
 
+    /// Follows a clock that was ahead and is not any more.
+    fn follow(&mut self, now: u64) {
+        if self.log.follow(now) {
+            self.keys.correct(now);
+        }
+    }
+
     fn expire_keys(&mut self, meter: &Meter, now: u64) {
+        self.follow(now);
         let stakes = &mut self.stakes;
         self.keys.expire(self.log.channel_time(now), |payer, charge| {
             meter.remove_keys(charge);
@@ -402,7 +432,7 @@ impl State {
     /// Takes back all that was charged, and gives the keys, which are freed without the lock. The
     /// entries stay in the log, which is dropped next or filled anew.
     pub(crate) fn clear(&mut self, meter: &Meter) -> Keys {
-        meter.dropped(self.log.entries());
+        meter.dropped_all(&self.log);
         meter.remove_keys(self.keys.bytes());
         self.stakes.clear();
         std::mem::take(&mut self.keys)

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::accounts::Account;
 use crate::channel::Channel;
 use crate::entry::Content;
+use crate::log::channel_time;
 use crate::publishing::Outcome;
 use crate::shared::Shared;
 use crate::store::{Change, Head, SavedKey, StoreError};
@@ -131,7 +132,7 @@ impl Draft {
         let Submission { payload, event, key, account, charge, publisher, .. } = submission;
         self.charge += charge;
         self.head.last += 1;
-        self.head.last_ts = self.head.last_ts.max(now);
+        self.head.last_ts = channel_time(self.head.last_ts, now);
         let Head { last: offset, last_ts: ts, .. } = self.head;
         let position = self.position(offset);
         let content = Content::new(payload, event, account.number);

@@ -63,8 +63,9 @@ pub enum Payload {
 pub struct Entry {
     /// Where it stands in its channel.
     pub position: Position,
-    /// When it was published, in milliseconds since the Unix epoch. Never less than that of the
-    /// entry before it, even if the clock is set back.
+    /// When it was published, in milliseconds since the Unix epoch. Not less than that of the entry
+    /// before it, unless the clock was set back by more than a minute in between: positions tell the
+    /// order, not this.
     pub ts: u64,
     /// What it says.
     pub payload: Payload,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::forms::FormCache;
+use crate::log::Log;
 use crate::{Entry, Options};
 
 /// What a hub holds at a moment, for a metrics page. The numbers are read one after another, so
@@ -112,6 +113,12 @@ impl Meter {
         let (count, bytes) = entries.into_iter().fold((0, 0), add);
         self.entries.fetch_sub(count, Relaxed);
         self.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Counts out all entries of a log, without a look at each.
+    pub(crate) fn dropped_all(&self, log: &Log) {
+        self.entries.fetch_sub(log.len() as u64, Relaxed);
+        self.bytes.fetch_sub(log.bytes(), Relaxed);
     }
 
     pub(crate) fn add_key(&self, charge: u64) {

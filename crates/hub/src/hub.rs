@@ -10,7 +10,7 @@ use crate::store::{Disk, OpenError, Store, StoreError};
 use crate::writer::Writer;
 use crate::{
     Budget, ChannelName, Epoch, Figures, Holdings, Options, Page, Policy, Position, Publication,
-    Publishing, Reader, Room, Share, Start,
+    Publishing, Reader, Room, Share, Start, Sweep,
 };
 
 /// All channels of a server. Cloning is cheap: clones are the same hub.
@@ -246,18 +246,40 @@ impl Hub {
         Writing::done(Ok(()))
     }
 
-    /// Drops what is older than [`Options::history_age`] in channels that nobody uses, forgets idle
-    /// channels when there are many, and lets go of memory that can be had from the store again;
-    /// and lets those leave who have stopped polling. To be called every few seconds.
+    /// Drops what is older than [`Options::history_age`] in channels that nobody uses and what is kept
+    /// of entries that are not new any more, forgets idle channels when there are many, lets go of
+    /// memory that can be had from the store again, and lets those leave who have stopped polling.
+    /// To be called every few seconds.
     ///
-    /// It visits every channel in memory, each locked for a moment only, and some of those on disk
-    /// each time.
+    /// It visits every channel in memory, and some of those on disk each time: with 100,000 channels
+    /// it takes some tens of milliseconds. Where others wait for the thread, do it in slices:
+    /// [`begin_sweep`](Self::begin_sweep).
     pub fn sweep(&self) {
-        self.0.shared.sweep();
+        let mut sweep = Sweep::new(self.clone());
+        while sweep.slice() {}
         if let Some(writer) = &self.0.writer {
-            writer.sweep();
+            writer.sweep(true);
         }
-        self.0.shared.rooms.sweep();
+    }
+
+    /// Begins what [`sweep`](Self::sweep) does at once. Call [`slice`](Sweep::slice) until it says that
+    /// nothing is left, and let others run in between:
+    ///
+    /// ```
+    /// # async fn example(hub: sockeye_hub::Hub) {
+    /// let mut sweep = hub.begin_sweep();
+    /// while sweep.slice() {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// What is on disk is swept meanwhile by the thread that writes, in slices between publications.
+    pub fn begin_sweep(&self) -> Sweep {
+        if let Some(writer) = &self.0.writer {
+            writer.sweep(false);
+        }
+        Sweep::new(self.clone())
     }
 
     /// Whether the store takes what is published, as its last write showed; in memory alone always. It

@@ -120,6 +120,11 @@ impl Keys {
         self.used.front().map(|oldest| oldest.offset - 1)
     }
 
+    /// All keys were used before `time`, whatever was said of them: the clock was ahead.
+    pub(crate) fn correct(&mut self, time: u64) {
+        self.used.iter_mut().for_each(|used| used.ts = used.ts.min(time));
+    }
+
     /// Forgets what was used long enough before `now`, and tells the number of the account and the
     /// bytes that each was charged for.
     pub(crate) fn expire(&mut self, now: u64, mut forgotten: impl FnMut(u32, u64)) {

@@ -80,6 +80,7 @@ mod slots;
 mod stakes;
 mod start;
 pub mod store;
+mod sweep;
 mod writer;
 
 pub use accounts::Room;
@@ -101,6 +102,7 @@ pub use publishing::{Publishing, Writing};
 pub use reader::Reader;
 pub use run::Run;
 pub use start::{BadStart, Start};
+pub use sweep::Sweep;
 
 /// Parts that are no interface, for the fuzz targets.
 #[doc(hidden)]

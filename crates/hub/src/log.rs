@@ -11,6 +11,23 @@ use crate::{
     Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Run, Start, Why,
 };
 
+/// By how much the time in a channel may be ahead of the clock, in milliseconds. A clock that is set
+/// back by less is waited for; one that is set back by more is followed.
+const AHEAD: u64 = 60_000;
+/// How many corrections of the clock are remembered. When one more comes, entries from before the
+/// first count as younger than they are, by the time up to the second.
+const CORRECTIONS: usize = 8;
+
+/// The time in a channel whose last entry is of the time `last_ts`, by a clock that says `now`.
+pub(crate) fn channel_time(last_ts: u64, now: u64) -> u64 {
+    if last_ts > now.saturating_add(AHEAD) { now } else { last_ts.max(now) }
+}
+
+/// Whether a time is of a clock that was ahead.
+pub(crate) fn is_ahead(ts: u64, now: u64) -> bool {
+    channel_time(ts, now) < ts
+}
+
 /// Recent entries with offsets that follow each other: the newest has the offset `last`, so the
 /// first kept has `last - entries.len() + 1`.
 #[derive(Debug)]
@@ -21,8 +38,12 @@ pub(crate) struct Log {
     bytes: u64,
     /// The offset of the newest entry there ever was, or where the log began.
     last: u64,
-    /// The timestamp of the newest entry there ever was.
+    /// The time in the channel: the timestamp of the newest entry there ever was, or when it was found
+    /// that the clock had been ahead by then.
     last_ts: u64,
+    /// Offsets up to which entries are older than their timestamps say, and since when at the latest,
+    /// because the clock was set back then: ascending.
+    corrections: Vec<(u64, u64)>,
     /// Entries up to this offset were deleted on purpose.
     forgotten: u64,
     /// How often that was done.
@@ -61,6 +82,7 @@ impl Log {
             bytes: 0,
             last: floor,
             last_ts: 0,
+            corrections: Vec::new(),
             forgotten: 0,
             forgets: 0,
             evicted: (0, 0),
@@ -106,6 +128,9 @@ impl Log {
     /// Appends an entry whose position is the next.
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.let_go();
+        if entry.ts < self.last_ts {
+            self.correct(entry.ts);
+        }
         self.last = entry.position.offset;
         self.last_ts = entry.ts;
         self.bytes += entry.charge();
@@ -116,6 +141,7 @@ impl Log {
     /// Whoever reads here goes on reading.
     pub(crate) fn restore(&mut self, head: &Head, entries: impl Iterator<Item = Arc<Entry>>) {
         (self.entries, self.bytes, self.last) = (VecDeque::new(), 0, head.start);
+        (self.last_ts, self.corrections) = (0, Vec::new());
         self.let_go();
         for entry in entries {
             if entry.position.offset != self.last + 1 {
@@ -126,7 +152,11 @@ impl Log {
         if self.last != head.last {
             (self.entries, self.bytes) = (VecDeque::new(), 0);
         }
-        (self.last, self.last_ts, self.forgotten) = (head.last, head.last_ts, head.forgotten);
+        self.last = head.last;
+        if head.last_ts < self.last_ts {
+            self.correct(head.last_ts);
+        }
+        (self.last_ts, self.forgotten) = (head.last_ts, head.forgotten);
         // What was published before is read by whoever comes back, not by many at once.
         (self.closed, self.settled) = (self.last, self.last);
     }
@@ -146,31 +176,56 @@ impl Log {
         self.entries.iter()
     }
 
-    /// The timestamp of the newest entry there ever was.
+    /// The timestamp of the entry that was appended last.
     pub(crate) fn last_ts(&self) -> u64 {
         self.last_ts
     }
 
-    /// Time in a channel never goes backwards, whatever the clock does.
+    /// The time in the channel by a clock that says `now`.
     pub(crate) fn channel_time(&self, now: u64) -> u64 {
-        now.max(self.last_ts)
+        channel_time(self.last_ts, now)
     }
 
-    /// Drops the oldest entries until the rest is within the options' bounds, and gives back what
-    /// was dropped so that its memory is freed without the lock.
-    pub(crate) fn trim(&mut self, options: &Options, now: u64) -> Vec<Arc<Entry>> {
+    /// Follows a clock that was ahead and is not any more. Whether it was.
+    pub(crate) fn follow(&mut self, now: u64) -> bool {
+        let was_ahead = is_ahead(self.last_ts, now);
+        if was_ahead {
+            self.correct(now);
+        }
+        was_ahead
+    }
+
+    /// All entries are from before `time`, whatever their timestamps say.
+    fn correct(&mut self, time: u64) {
+        if self.corrections.len() == CORRECTIONS {
+            self.corrections.remove(0);
+        }
+        self.corrections.push((self.last, time));
+        self.last_ts = time;
+    }
+
+    /// When what has this offset and timestamp was published at the latest. This never goes backwards
+    /// from one entry to the next.
+    pub(crate) fn published(&self, offset: u64, ts: u64) -> u64 {
+        let later = self.corrections.iter().rev().take_while(|(last, _)| *last >= offset);
+        later.fold(ts, |earliest, (_, time)| earliest.min(*time))
+    }
+
+    /// Drops the oldest entries, at most `limit`, until the rest is within the options' bounds, and
+    /// gives back what was dropped so that its memory is freed without the lock.
+    pub(crate) fn trim(&mut self, options: &Options, now: u64, limit: usize) -> Vec<Arc<Entry>> {
         let oldest = self.ts_before(options.history_age, now);
-        self.drop_while(|log, entry| {
+        self.drop_while(limit, |log, entry| {
             log.entries.len() > options.history_count.max(1)
                 || log.bytes > options.history_bytes
-                || entry.ts < oldest
+                || log.published(entry.position.offset, entry.ts) < oldest
         })
     }
 
     /// Drops the oldest entries until at least `bytes` are free, or nothing is left.
     pub(crate) fn make_room(&mut self, bytes: u64) -> Vec<Arc<Entry>> {
         let enough = self.bytes.saturating_sub(bytes);
-        self.drop_while(|log, _| log.bytes > enough)
+        self.drop_while(usize::MAX, |log, _| log.bytes > enough)
     }
 
     /// Drops the oldest entries, that many, so that another account finds room. It is no fault of
@@ -178,7 +233,7 @@ impl Log {
     pub(crate) fn evict(&mut self, count: usize) -> Vec<Arc<Entry>> {
         let from = self.start();
         let keep = self.entries.len().saturating_sub(count);
-        let dropped = self.drop_while(|log, _| log.entries.len() > keep);
+        let dropped = self.drop_while(usize::MAX, |log, _| log.entries.len() > keep);
         let start = if self.evicted.1 == from { self.evicted.0 } else { from };
         if !dropped.is_empty() {
             self.evicted = (start, self.start());
@@ -186,10 +241,14 @@ impl Log {
         dropped
     }
 
-    fn drop_while(&mut self, surplus: impl Fn(&Self, &Entry) -> bool) -> Vec<Arc<Entry>> {
+    fn drop_while(
+        &mut self,
+        limit: usize,
+        surplus: impl Fn(&Self, &Entry) -> bool,
+    ) -> Vec<Arc<Entry>> {
         let mut dropped = Vec::new();
         while let Some(oldest) = self.entries.front() {
-            if !surplus(self, oldest) {
+            if dropped.len() == limit || !surplus(self, oldest) {
                 break;
             }
             self.bytes -= oldest.charge();
@@ -197,12 +256,19 @@ impl Log {
         }
         if !dropped.is_empty() {
             self.let_go();
+            let start = self.start();
+            self.corrections.retain(|(last, _)| *last > start);
         }
         // A burst of small entries leaves a large buffer behind; an idle channel shall be small.
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
         dropped
+    }
+
+    /// The entries, of a log that is not needed any more.
+    pub(crate) fn into_entries(self) -> VecDeque<Arc<Entry>> {
+        self.entries
     }
 
     /// Drops everything on purpose: whoever stands in or before it will be told `reset`.
@@ -264,7 +330,9 @@ impl Log {
             Start::Now => self.last,
             Start::Since(span) => {
                 let oldest = self.ts_before(span, now);
-                let older = self.entries.partition_point(|entry| entry.ts < oldest);
+                let older = self.entries.partition_point(|entry| {
+                    self.published(entry.position.offset, entry.ts) < oldest
+                });
                 self.start() + older as u64
             }
         };

@@ -89,8 +89,9 @@ pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
     /// A clock that `now` tells, in milliseconds since the Unix epoch. It is called with a
-    /// channel locked: it must neither use the hub nor take long. It may step back; what the hub
-    /// makes of it never does within a channel.
+    /// channel locked: it must neither use the hub nor take long. It may step back: up to
+    /// a minute the time within a channel waits for it; by more it follows, and what was published
+    /// before counts as published then at the latest.
     pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

@@ -1,15 +1,16 @@
 //! The channels of a hub by name, in shards, so that publishers on different channels do not meet.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use indexmap::IndexMap;
 
 use crate::channel::{Channel, State};
 use crate::figures::Meter;
 use crate::keys::Keys;
 use crate::slots::Slots;
-use crate::{ChannelName, Epoch, Options};
+use crate::{ChannelName, Epoch};
 
 /// Enough that on any machine two publishers rarely want to write to the same one.
 const SHARDS: usize = 64;
@@ -24,11 +25,31 @@ pub(crate) struct Shards {
     kept: bool,
     /// Those that count for the bound: with a store those that it keeps, too.
     pub(crate) slots: Slots,
+    /// Where the next look for channels to let go of begins.
+    hand: Mutex<Walk>,
+}
+
+/// How many channels one look for some to let go of passes.
+const LOOK: usize = 256;
+
+/// A way through all channels, some at a time. A channel that is there all the while is come by; one
+/// that is added or removed meanwhile may not be, or twice.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    shard: usize,
+    /// The channels of the shard with this number and above are done.
+    done: usize,
+}
+
+impl Walk {
+    pub(crate) fn begin() -> Self {
+        Self { shard: 0, done: usize::MAX }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    channels: HashMap<ChannelName, Arc<Channel>>,
+    channels: IndexMap<ChannelName, Arc<Channel>>,
     /// Where channels begin that the shard does not know: the highest offset of any channel it has
     /// let go of. So a channel that was let go of and comes back goes on at a higher offset than
     /// any it had, though nothing about it was kept: no position ever means two entries. One who
@@ -47,6 +68,7 @@ impl Shards {
             hasher: RandomState::new(),
             kept,
             slots: Slots::new(max_channels),
+            hand: Mutex::new(Walk::begin()),
         }
     }
 
@@ -93,28 +115,40 @@ impl Shards {
         }
     }
 
-    /// Drops what is too old in every channel, and what is kept for readers that may come.
-    pub(crate) fn expire(&self, options: &Options, meter: &Meter) {
-        for channel in self.all() {
-            channel.read(options, meter, |_, _| ());
-            channel.close_forms(meter);
-        }
+    /// Lets go of a channel with neither entries nor keys nor readers. Whether it did.
+    pub(crate) fn forget_idle(&self, channel: &Arc<Channel>, meter: &Meter) -> bool {
+        self.remove_if(channel, meter, |state| state.is_idle())
     }
 
-    /// Lets go of channels with neither entries nor keys nor readers, as long as there are `many`.
-    pub(crate) fn forget_idle(&self, meter: &Meter, many: impl Fn() -> bool) {
-        for channel in self.all().take_while(|_| many()) {
-            self.remove_if(&channel, meter, |state| state.is_idle());
-        }
+    /// Lets go of a channel without readers that a store keeps. Whether it did.
+    pub(crate) fn evict(&self, channel: &Arc<Channel>, meter: &Meter) -> bool {
+        self.remove_if(channel, meter, |_| true)
     }
 
-    /// Lets go of channels without readers that a store keeps, and of which `also` says so.
-    pub(crate) fn evict(&self, meter: &Meter, also: impl Fn(&Channel) -> bool) {
-        for channel in self.all() {
-            if also(&channel) {
-                self.remove_if(&channel, meter, |_| true);
+    /// Lets go of channels that a store keeps as long as there is need, of so many at most as one may
+    /// look at without keeping others waiting.
+    pub(crate) fn evict_some(&self, meter: &Meter, need: impl Fn() -> bool) {
+        let some = {
+            let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+            let some = self.some(&mut hand, LOOK);
+            if some.len() < LOOK {
+                *hand = Walk::begin();
             }
+            some
+        };
+        for channel in some.into_iter().take_while(|_| need()) {
+            self.evict(&channel, meter);
         }
+    }
+
+    /// A shard that was full once leaves no room standing empty. Whether there is a shard of that
+    /// number.
+    pub(crate) fn shrink(&self, shard: usize) -> bool {
+        let Some(lock) = self.shards.get(shard) else { return false };
+        if read(lock).is_spacious() {
+            write(lock).channels.shrink_to_fit();
+        }
+        true
     }
 
     /// Removes the channel if it has no readers and `also` agrees; whether it did. What a store
@@ -137,21 +171,26 @@ impl Shards {
         removed.is_some()
     }
 
-    /// A crowd that has left leaves no room standing empty.
-    pub(crate) fn shrink(&self) {
-        for lock in &self.shards {
-            if read(lock).is_spacious() {
-                write(lock).channels.shrink_to_fit();
+    /// The next channels on the way, up to `limit`; none at its end.
+    pub(crate) fn some(&self, walk: &mut Walk, limit: usize) -> Vec<Arc<Channel>> {
+        let mut some = Vec::with_capacity(limit);
+        while let Some(lock) = self.shards.get(walk.shard) {
+            let shard = read(lock);
+            // From the end: where one is removed, the last one takes its place, and that is done.
+            let end = walk.done.min(shard.channels.len());
+            let begin = end.saturating_sub(limit - some.len());
+            let part = shard.channels.get_range(begin..end).into_iter();
+            some.extend(part.flat_map(|part| part.values().rev().cloned()));
+            if begin > 0 {
+                walk.done = begin;
+                break;
+            }
+            *walk = Walk { shard: walk.shard + 1, ..Walk::begin() };
+            if some.len() == limit {
+                break;
             }
         }
-    }
-
-    /// All channels, one shard after the other.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Arc<Channel>> {
-        self.shards.iter().flat_map(|lock| {
-            let channels: Vec<_> = read(lock).channels.values().cloned().collect();
-            channels
-        })
+        some
     }
 
     fn add(&self, shard: &mut Shard, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
@@ -196,7 +235,7 @@ impl Shard {
         }
         state.retired = true;
         self.floor = self.floor.max(state.log.end().offset);
-        self.channels.remove(&channel.name);
+        self.channels.swap_remove(&channel.name);
         meter.channels.fetch_sub(1, Relaxed);
         if state.lasting {
             meter.lasting.fetch_sub(1, Relaxed);

@@ -1,12 +1,11 @@
 //! What a hub and the thread that writes for it share: the channels, and how they come from a store.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-use crate::accounts::{Account, Accounts, Room, Stamp};
+use crate::accounts::{Account, Accounts, Room};
 use crate::channel::Channel;
 use crate::figures::Figures;
 use crate::figures::Meter;
@@ -110,7 +109,8 @@ impl Shared {
             _ => restore()?,
         }
         if self.meter.bytes_in_all() > self.options.max_bytes {
-            self.shards.evict(&self.meter, |_| true);
+            self.shards
+                .evict_some(&self.meter, || self.meter.bytes_in_all() > self.options.max_bytes);
         }
         Ok(())
     }
@@ -124,24 +124,5 @@ impl Shared {
             accounts: self.accounts.count() as u64 - u64::from(is_idle),
             ..self.meter.figures()
         }
-    }
-
-    /// Drops what is too old in every channel, and lets go of those that are not needed when there
-    /// are many.
-    pub(crate) fn sweep(&self) {
-        // What is used from now on is used later than what was before.
-        Stamp::next();
-        self.shards.expire(&self.options, &self.meter);
-        let Options { max_channels, max_bytes, .. } = self.options;
-        let many = || self.meter.lasting.load(Relaxed) > max_channels / 2;
-        if self.store.is_none() {
-            // As long as there is room a channel is remembered even when it is idle, and whoever
-            // comes back to it is not told of a gap.
-            self.shards.forget_idle(&self.meter, many);
-        } else if many() || self.meter.bytes_in_all() > max_bytes / 2 {
-            // What was not used since the last time can be read again when it is.
-            self.shards.evict(&self.meter, |channel| !channel.was_used());
-        }
-        self.shards.shrink();
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,9 @@ use crate::accounts::Account;
 use crate::channel::Channel;
 use crate::draft::{Draft, Submission};
 use crate::health::Health;
+use crate::log::is_ahead;
 use crate::publishing::{Outcome, Writing};
+use crate::shards::Walk;
 use crate::shared::Shared;
 use crate::store::{Change, Head, Listed, Store, StoreError};
 use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
@@ -32,6 +34,8 @@ const GROUP: (usize, u64) = (4096, 8 << 20);
 const FULL: Duration = Duration::from_millis(250);
 /// How many channels one sweep looks at that are not in memory.
 const SWEEP: usize = 1000;
+/// How many channels one slice of a sweep looks at.
+const SLICE: usize = 128;
 
 /// The thread, as the hub sees it. Dropping it waits until everything that was handed over is
 /// written.
@@ -49,7 +53,10 @@ pub(crate) struct Writer {
 enum Task {
     Publish(Submission),
     Forget(ChannelName, oneshot::Sender<Outcome<()>>),
-    Sweep,
+    /// To be done at once, or in slices between publications.
+    Sweep {
+        at_once: bool,
+    },
 }
 
 impl Writer {
@@ -63,6 +70,7 @@ impl Writer {
             queued: Arc::clone(&queued),
             health: Arc::clone(&health),
             swept: None,
+            sweep: None,
             full: None,
         };
         let thread =
@@ -91,8 +99,8 @@ impl Writer {
         Writing::waiting(outcome)
     }
 
-    pub(crate) fn sweep(&self) {
-        self.send(Task::Sweep);
+    pub(crate) fn sweep(&self, at_once: bool) {
+        self.send(Task::Sweep { at_once });
     }
 
     /// Why nothing is written at present, if so.
@@ -129,6 +137,8 @@ struct Worker {
     health: Arc<Health>,
     /// The last channel that a sweep has looked at in the store.
     swept: Option<ChannelName>,
+    /// How far the sweep that is under way has come, if one is.
+    sweep: Option<Sweeping>,
     /// When the disk was found full.
     full: Option<Instant>,
 }
@@ -138,31 +148,52 @@ type Drafts = HashMap<ChannelName, Result<Draft, StoreError>>;
 
 impl Worker {
     fn run(mut self, tasks: &Receiver<Task>) {
-        while let Ok(task) = tasks.recv() {
-            let mut group = Vec::new();
-            let mut next = Some(task);
-            let mut bytes = 0;
-            while let Some(task) = next {
-                match task {
-                    Task::Publish(submission) => {
-                        bytes += submission.charge;
-                        group.push(submission);
-                    }
-                    // What came before it is written before it.
-                    Task::Forget(channel, caller) => {
-                        self.publish(std::mem::take(&mut group));
-                        let _ = caller.send(self.forget(&channel).map_err(PublishError::from));
-                    }
-                    Task::Sweep => {
-                        self.publish(std::mem::take(&mut group));
-                        self.sweep();
+        loop {
+            // While a sweep is under way, a slice of it follows each group.
+            let task = match self.sweep {
+                None => tasks.recv().map_err(|_| TryRecvError::Disconnected),
+                Some(_) => tasks.try_recv(),
+            };
+            match task {
+                Ok(task) => self.take(task, tasks),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
+            }
+            self.slice();
+        }
+    }
+
+    /// Does what is to be done and what else has come meanwhile, up to a group.
+    fn take(&mut self, task: Task, tasks: &Receiver<Task>) {
+        let mut group = Vec::new();
+        let mut next = Some(task);
+        let mut bytes = 0;
+        while let Some(task) = next {
+            match task {
+                Task::Publish(submission) => {
+                    bytes += submission.charge;
+                    group.push(submission);
+                }
+                // What came before it is written before it.
+                Task::Forget(channel, caller) => {
+                    self.publish(std::mem::take(&mut group));
+                    let _ = caller.send(self.forget(&channel).map_err(PublishError::from));
+                }
+                Task::Sweep { at_once: false } => {
+                    self.sweep.get_or_insert(Sweeping::Begun);
+                }
+                Task::Sweep { at_once: true } => {
+                    self.publish(std::mem::take(&mut group));
+                    self.sweep = Some(Sweeping::Begun);
+                    while self.sweep.is_some() {
+                        self.slice();
                     }
                 }
-                let more = group.len() < GROUP.0 && bytes < GROUP.1;
-                next = if more { tasks.try_recv().ok() } else { None };
             }
-            self.publish(group);
+            let more = group.len() < GROUP.0 && bytes < GROUP.1;
+            next = if more { tasks.try_recv().ok() } else { None };
         }
+        self.publish(group);
     }
 
     /// Publishes a group: all of it is kept by one write, or none.
@@ -232,16 +263,31 @@ impl Worker {
     }
 }
 
+/// How far a sweep has come.
+enum Sweeping {
+    Begun,
+    /// The store is told what channels in memory have dropped.
+    Settling(Walk),
+    /// Channels that are not in memory are looked at: so many more, and, one at a time, those in
+    /// which something is too old.
+    Visiting(usize, Vec<ChannelName>),
+    Tidying,
+}
+
 /// Sweeping: what the options do not cover any more goes from the store, too.
 impl Worker {
-    fn sweep(&mut self) {
-        let swept = self
-            .probe()
-            .and_then(|()| self.settle())
-            .and_then(|()| self.visit())
-            .and_then(|()| self.store.tidy());
-        if let Err(error) = swept {
-            tracing::warn!(%error, "what is too old stays on disk for now");
+    /// Does a slice of the sweep that is under way, if one is.
+    fn slice(&mut self) {
+        let Some(sweep) = self.sweep.take() else { return };
+        let gone_on = match sweep {
+            Sweeping::Begun => self.probe().map(|()| Some(Sweeping::Settling(Walk::begin()))),
+            Sweeping::Settling(walk) => self.settle(walk),
+            Sweeping::Visiting(left, old) => self.visit(left, old),
+            Sweeping::Tidying => self.store.tidy().map(|()| None),
+        };
+        match gone_on {
+            Ok(sweep) => self.sweep = sweep,
+            Err(error) => tracing::warn!(%error, "what is too old stays on disk for now"),
         }
     }
 
@@ -250,10 +296,14 @@ impl Worker {
         self.health.check(Instant::now()).or_else(|_| self.ask(&[]))
     }
 
-    /// Tells the store what channels in memory have dropped since they were written.
-    fn settle(&mut self) -> Result<(), StoreError> {
+    /// Tells the store what some channels in memory have dropped since they were written.
+    fn settle(&mut self, mut walk: Walk) -> Result<Option<Sweeping>, StoreError> {
+        let some = self.shared.shards.some(&mut walk, SLICE);
+        if some.is_empty() {
+            return Ok(Some(Sweeping::Visiting(SWEEP, Vec::new())));
+        }
         let mut stale = Vec::new();
-        for channel in self.shared.shards.all() {
+        for channel in some {
             // Those of which it was not known what the store has, and those it could not read.
             if !channel.is_ready() {
                 self.shared.restore(&channel)?;
@@ -265,23 +315,34 @@ impl Worker {
                 stale.push((channel, head));
             }
         }
-        for some in stale.chunks(SWEEP) {
-            let changes: Vec<_> = some.iter().map(|(channel, head)| save(channel, *head)).collect();
-            self.write(&changes)?;
-            for (channel, head) in some {
-                channel.lock().saved = *head;
-            }
+        let changes: Vec<_> = stale.iter().map(|(channel, head)| save(channel, *head)).collect();
+        self.write(&changes)?;
+        for (channel, head) in stale {
+            channel.lock().saved = head;
         }
-        Ok(())
+        Ok(Some(Sweeping::Settling(walk)))
     }
 
     /// Looks at some channels that are not in memory: what is too old in them goes, and they go
     /// whole if nothing is left and there are many.
-    fn visit(&mut self) -> Result<(), StoreError> {
-        let listed = self.store.list(self.swept.as_ref(), SWEEP)?;
+    fn visit(
+        &mut self,
+        left: usize,
+        mut old: Vec<ChannelName>,
+    ) -> Result<Option<Sweeping>, StoreError> {
+        if let Some(channel) = old.pop() {
+            self.drop_old(&channel)?;
+            return Ok(Some(Sweeping::Visiting(left, old)));
+        }
+        if left == 0 {
+            return Ok(Some(Sweeping::Tidying));
+        }
+        let limit = left.min(SLICE);
+        let listed = self.store.list(self.swept.as_ref(), limit)?;
+        let left = if listed.len() < limit { 0 } else { left - limit };
         self.swept = listed.last().map(|listed| listed.channel.clone());
         let absent = listed.into_iter().filter(|listed| !self.shared.is_at_hand(&listed.channel));
-        let (mut idle, mut old) = (Vec::new(), Vec::new());
+        let mut idle = Vec::new();
         for listed in absent {
             match listed {
                 Listed { channel, oldest: None, oldest_key: None } => {
@@ -291,27 +352,34 @@ impl Worker {
                 _ => {}
             }
         }
-        for channel in old {
-            // Reading it drops what is old.
-            let (channel, restored) = self.shared.join(&channel);
-            let head = channel.lock().head();
-            let written = restored.and_then(|()| self.write(&[save(&channel, head)]));
-            if written.is_ok() {
-                channel.lock().saved = head;
-            }
-            self.shared.leave(&channel);
-            written?;
-        }
         if self.store.channels() > self.shared.options.max_channels / 2 {
             self.write(&idle)?;
         }
-        Ok(())
+        Ok(Some(Sweeping::Visiting(left, old)))
+    }
+
+    /// Drops what is old in a channel that is not in memory.
+    fn drop_old(&mut self, channel: &ChannelName) -> Result<(), StoreError> {
+        // Reading it drops what is old.
+        let (channel, restored) = self.shared.join(channel);
+        let head = channel.lock().head();
+        let is_news = head != channel.lock().saved;
+        let changes = if is_news { &[save(&channel, head)][..] } else { &[] };
+        let written = restored.and_then(|()| self.write(changes));
+        if written.is_ok() {
+            channel.lock().saved = head;
+        }
+        self.shared.leave(&channel);
+        written
     }
 
     fn is_old(&self, listed: &Listed) -> bool {
         let now = self.shared.options.clock.now();
         let is_older = |ts: Option<u64>, age: Duration| {
-            ts.is_some_and(|ts| u128::from(now.saturating_sub(ts)) > age.as_millis())
+            // What has a time of a clock that was ahead may be old as well: reading it tells.
+            ts.is_some_and(|ts| {
+                u128::from(now.saturating_sub(ts)) > age.as_millis() || is_ahead(ts, now)
+            })
         };
         is_older(listed.oldest, self.shared.options.history_age)
             || is_older(listed.oldest_key, IdempotencyKey::REMEMBERED)

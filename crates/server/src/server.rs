@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use sockeye::internals::{Acceptor, max_connections};
 use sockeye_hub::Hub;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::sleep;
 
 use crate::admin;
@@ -164,7 +164,11 @@ async fn open(options: ServerOptions) -> Result<(Channels, ServerOptions), BindE
 async fn sweep(hub: Hub) -> io::Result<()> {
     loop {
         sleep(SWEEP).await;
-        hub.sweep();
+        let mut sweep = hub.begin_sweep();
+        while sweep.slice() {
+            // Whatever else is to run has its turn between any two slices.
+            yield_now().await;
+        }
     }
 }
 

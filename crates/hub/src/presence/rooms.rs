@@ -59,23 +59,24 @@ impl Rooms {
         lock(self.shard(channel)).contains_key(channel)
     }
 
-    /// Lets those go who have not polled again in time, in every room.
-    pub(crate) fn sweep(&self) {
-        for shard in &self.shards {
-            let now = self.clock.now();
-            let mut shard = lock(shard);
-            shard.retain(|channel, room| {
-                room.expire(now, &self.ledger);
-                if room.is_deserted() {
-                    self.ledger.close(channel);
-                }
-                !room.is_deserted()
-            });
-            // A crowd that has left leaves no room standing empty.
-            if shard.capacity() > 64 + 4 * shard.len() {
-                shard.shrink_to_fit();
+    /// Lets those go who have not polled again in time, in one shard. Whether there is a shard of
+    /// that number.
+    pub(crate) fn sweep(&self, shard: usize) -> bool {
+        let Some(shard) = self.shards.get(shard) else { return false };
+        let now = self.clock.now();
+        let mut shard = lock(shard);
+        shard.retain(|channel, room| {
+            room.expire(now, &self.ledger);
+            if room.is_deserted() {
+                self.ledger.close(channel);
             }
+            !room.is_deserted()
+        });
+        // A crowd that has left leaves no room standing empty.
+        if shard.capacity() > 64 + 4 * shard.len() {
+            shard.shrink_to_fit();
         }
+        true
     }
 
     /// What presence is charged for, in bytes.

@@ -55,18 +55,69 @@ fn a_payload_takes_its_own_memory_and_not_the_buffer_it_was_read_into() {
 }
 
 #[test]
-fn time_in_a_channel_never_goes_backwards() {
+fn time_in_a_channel_waits_for_a_clock_that_was_set_back_a_little() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     let noon = rig.time();
     rig.say(&chat, "noon");
-    rig.set_time(noon - 3_600_000);
+    rig.set_time(noon - 60_000);
     rig.say(&chat, "the clock was set back");
     rig.set_time(noon + 1);
     rig.say(&chat, "after noon");
     let page = rig.hub.read(&chat, Start::Earliest, 10);
     let times: Vec<u64> = page.entries.iter().map(|entry| entry.ts).collect();
     assert_eq!(times, [noon, noon, noon + 1]);
+}
+
+/// A year, in milliseconds.
+const YEAR: u64 = 365 * 24 * 3_600_000;
+
+#[test]
+fn time_in_a_channel_follows_a_clock_that_was_a_year_ahead() {
+    let rig = Rig::new(Options { history_age: Duration::from_secs(60), ..Options::default() });
+    let (chat, idle) = (name("chat"), name("idle"));
+    let noon = rig.time();
+    rig.say(&chat, "early");
+    rig.set_time(noon + YEAR);
+    rig.say(&idle, "ahead");
+    rig.say(&chat, "ahead");
+    rig.say(&chat, "ahead, too");
+    rig.set_time(noon + 1_000);
+    rig.say(&chat, "corrected");
+    rig.hub.sweep();
+    let page = rig.hub.read(&chat, Start::Earliest, 10);
+    let times: Vec<u64> = page.entries.iter().map(|entry| entry.ts).collect();
+    assert_eq!(times, [noon + YEAR, noon + YEAR, noon + 1_000], "the early one was a year old");
+
+    // What the clock said does not count for its age, nor for who asks for the last so many seconds.
+    rig.pass(30_000);
+    rig.say(&chat, "half a minute later");
+    let since = |secs| rig.hub.read(&chat, Start::Since(Duration::from_secs(secs)), 10).entries;
+    assert_eq!(texts(&since(10)), ["half a minute later"]);
+    assert_eq!(since(40).len(), 4);
+    assert_eq!(rig.hub.figures().entries, 5);
+    rig.pass(30_001);
+    rig.hub.sweep();
+    assert_eq!(texts(&rig.hub.read(&chat, Start::Earliest, 10).entries), ["half a minute later"]);
+    assert_eq!(rig.hub.figures().entries, 1, "nothing new was said on the other channel");
+}
+
+#[test]
+fn a_clock_may_be_corrected_often() {
+    let rig = Rig::new(Options { history_age: Duration::from_secs(60), ..Options::default() });
+    let chat = name("chat");
+    let noon = rig.time();
+    for round in 0..20 {
+        rig.set_time(noon + round * 1_000 + YEAR * (round + 1));
+        rig.say(&chat, "ahead");
+        rig.set_time(noon + round * 1_000);
+        rig.say(&chat, "right");
+    }
+    // Each time the clock was ahead all that was there before was old.
+    assert_eq!(texts(&rig.hub.read(&chat, Start::Earliest, 100).entries), ["ahead", "right"]);
+    rig.pass(60_001);
+    rig.hub.sweep();
+    assert_eq!(rig.hub.figures().entries, 0);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod presence_model;
 mod readers;
 mod recovery;
 mod restart;
+mod sweep;
 mod torn;
 
 use std::sync::Arc;

@@ -91,6 +91,46 @@ fn positions_go_on_and_one_who_comes_back_misses_nothing() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_and_corrected_is_followed_across_restarts() {
+    const YEAR: u64 = 365 * 24 * 3_600_000;
+    let age = Duration::from_secs(60);
+    let mut kept = Kept::new(Options { history_age: age, ..Options::default() });
+    let (chat, idle) = (name("chat"), name("idle"));
+    let noon = kept.rig.time();
+    let key = IdempotencyKey::new("ann", "7").unwrap();
+    kept.rig.set_time(noon + YEAR);
+    for channel in [&chat, &idle] {
+        let ahead = Publication::text("ahead").key(key.clone());
+        kept.rig.hub.publish(channel, ahead).wait().unwrap();
+    }
+    // Corrected while the server was down; then the channel is used, the other one is not.
+    kept.rig.set_time(noon);
+    kept.restart();
+    kept.rig.say(&chat, "right");
+    kept.rig.pass(30_000);
+    kept.rig.hub.sweep();
+    kept.restart();
+    let page = kept.rig.hub.read(&chat, Start::Earliest, 10);
+    assert_eq!(page.entries.iter().map(|entry| entry.ts).collect::<Vec<_>>(), [noon + YEAR, noon]);
+    kept.rig.pass(30_001);
+    let page = kept.rig.hub.read(&chat, Start::Earliest, 10);
+    assert_eq!((page.entries.len(), page.at.offset), (0, 2));
+    // The other one goes from the disk, too, and both forget the key.
+    for _ in 0..2 {
+        kept.rig.hub.sweep();
+        kept.rig.pass(300_001);
+    }
+    kept.restart();
+    assert_eq!(kept.rig.hub.read(&idle, Start::Earliest, 10).entries.len(), 0);
+    for channel in [&chat, &idle] {
+        let again = Publication::text("again").key(key.clone());
+        kept.rig.hub.publish(channel, again).wait().unwrap();
+        let page = kept.rig.hub.read(channel, Start::Earliest, 10);
+        assert_eq!((texts(&page.entries), page.entries[0].ts), (vec!["again"], kept.rig.time()));
+    }
+}
+
+#[test]
 fn time_in_a_channel_does_not_go_back_even_if_the_clock_was_set_back_meanwhile() {
     let mut kept = Kept::keeping(10);
     let chat = name("chat");

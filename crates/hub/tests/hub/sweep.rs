@@ -1,0 +1,99 @@
+//! Sweeping in slices: nothing is left out, and no slice does much.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sockeye_hub::{Budget, ENTRY_OVERHEAD, Options, Start};
+
+use crate::{Rig, name};
+
+/// The most that one slice may drop.
+const WORK: u64 = 512;
+
+/// Sweeps, and looks after each slice; gives how many there were.
+fn slices(rig: &Rig, mut look: impl FnMut()) -> usize {
+    let mut sweep = rig.hub.begin_sweep();
+    let mut count = 1;
+    while sweep.slice() {
+        look();
+        count += 1;
+    }
+    look();
+    count
+}
+
+#[test]
+fn a_slice_drops_a_part_of_a_long_history() {
+    let options = Options { history_count: 100_000, ..Options::default() };
+    let rig = Rig::new(Options { history_age: Duration::from_secs(1), ..options });
+    let chat = name("chat");
+    rig.repeat(&chat, "hello", 20_000);
+    rig.pass(1_001);
+    let mut before = 20_000;
+    slices(&rig, || {
+        let entries = rig.hub.figures().entries;
+        assert!(before - entries <= WORK, "{} at once", before - entries);
+        before = entries;
+    });
+    assert_eq!((before, rig.hub.figures().bytes), (0, 0));
+}
+
+#[test]
+fn a_slice_drops_a_part_of_the_forms() {
+    let options = Options { history_count: 100_000, ..Options::default() };
+    let rig = Rig::new(options);
+    let chat = name("chat");
+    rig.repeat(&chat, "hello", 5_000);
+    let mut reader = rig.hub.subscribe(&chat, Start::Earliest);
+    while let Some(page) = reader.try_next_page(Budget::default()) {
+        page.entries.iter().for_each(|entry| drop(entry.form(0, Bytes::new)));
+    }
+    rig.hub.sweep();
+    let mut before = rig.hub.figures().form_bytes;
+    let of_one = before / 5_000;
+    assert!(before >= 5_000);
+    slices(&rig, || {
+        let forms = rig.hub.figures().form_bytes;
+        assert!((before - forms) / of_one <= WORK, "{} at once", (before - forms) / of_one);
+        before = forms;
+    });
+    assert_eq!(before, 0);
+}
+
+/// Prints the longest slice: run it with `--release -- --nocapture`. What it asserts is how much a
+/// slice does.
+#[test]
+fn a_sweep_of_a_hundred_thousand_channels_is_made_of_many_small_slices() {
+    const CHANNELS: u64 = 100_000;
+    let rig = Rig::new(Options { history_age: Duration::from_secs(1), ..Options::default() });
+    for number in 0..CHANNELS {
+        rig.say(&name(&format!("room-{number}")), "hello");
+    }
+    assert_eq!(rig.hub.figures().bytes, CHANNELS * (5 + ENTRY_OVERHEAD));
+    // One that finds nothing, one that finds forms to drop, one that empties every channel, and one
+    // that lets go of half of them.
+    for (case, age) in [("nothing", 0), ("forms", 0), ("entries", 1_001), ("channels", 0)] {
+        rig.pass(age);
+        let before = rig.hub.figures();
+        let (mut sweep, mut times) = (rig.hub.begin_sweep(), Vec::new());
+        let mut known = before;
+        loop {
+            let begun = Instant::now();
+            let has_more = sweep.slice();
+            times.push(begun.elapsed());
+            let now = rig.hub.figures();
+            assert!(known.entries - now.entries <= WORK && known.channels - now.channels <= WORK);
+            known = now;
+            if !has_more {
+                break;
+            }
+        }
+        times.sort();
+        let (all, longest) = (times.iter().sum::<Duration>(), times[times.len() - 1]);
+        let p99 = times[times.len() * 99 / 100];
+        eprintln!("{case}: {all:?} in {} slices, p99 {p99:?}, longest {longest:?}", times.len());
+        assert!(times.len() as u64 >= CHANNELS / WORK);
+    }
+    assert_eq!(rig.hub.figures().entries, 0);
+    assert_eq!(rig.hub.figures().channels, CHANNELS / 2);
+}
