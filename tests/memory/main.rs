@@ -18,7 +18,7 @@ const HISTORY: u64 = 10 * MIB;
 const FORMS: u64 = 4 * MIB;
 
 /// How many clients read each channel in each way.
-const CLIENTS: u64 = 3;
+const CLIENTS: u64 = 2;
 
 /// The last message of a channel: short, so that it goes uncompressed, too.
 const END: &str = "that-is-all";
