@@ -19,7 +19,8 @@ pub(crate) enum Listener {
 pub(crate) enum Told {
     /// The message with this number.
     Message(u64),
-    Gap,
+    /// Messages are missing: all after the number `after`, up to `next`.
+    Gap { after: u64, next: u64 },
     /// Nothing more comes; the close code, if it was a WebSocket.
     End(Option<u16>),
 }
@@ -74,7 +75,7 @@ impl Listener {
                 match (frame.close_code(), text.split_once("\"data\":\"")) {
                     (Some(code), _) => return Told::End(Some(code)),
                     (None, Some((_, data))) => return Told::Message(number(data.as_bytes())),
-                    (None, None) if text.contains("\"gap\"") => return Told::Gap,
+                    (None, None) if text.contains("\"gap\"") => return gap(&text),
                     // The subscription has ended.
                     (None, None) if text.contains("\"err\"") => return Told::End(None),
                     (None, None) => {}
@@ -83,13 +84,10 @@ impl Listener {
             Self::Events(stream) => {
                 let mut line = String::new();
                 while stream.read_line(&mut line).expect("the stream goes on") > 0 {
-                    if line == "event: gap\n" {
-                        return Told::Gap;
-                    }
-                    if let Some(data) =
-                        line.strip_prefix("data: ").filter(|data| !data.starts_with('{'))
-                    {
-                        return Told::Message(number(data.as_bytes()));
+                    match line.strip_prefix("data: ") {
+                        Some(data) if data.starts_with('{') => return gap(data),
+                        Some(data) => return Told::Message(number(data.as_bytes())),
+                        None => {}
                     }
                     line.clear();
                 }
@@ -97,6 +95,18 @@ impl Listener {
             }
         }
     }
+}
+
+/// A gap in JSON. Of a channel with one publisher the offsets are the numbers of the messages.
+fn gap(json: &str) -> Told {
+    let json = &json[json.find("{\"after\"").expect("a gap")..];
+    let offset = |name: &str| {
+        let (_, position) = json.split_once(&format!("\"{name}\":\"")).expect("a member");
+        let (position, _) = position.split_once('"').expect("its end");
+        let (_, offset) = position.split_once('.').expect("a position");
+        offset.parse().expect("an offset")
+    };
+    Told::Gap { after: offset("after"), next: offset("next") }
 }
 
 /// The number that a message begins with.

@@ -22,6 +22,9 @@ use tokio::time::timeout;
 /// Nothing in these tests takes this long unless it hangs.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// How long a server waits for those who do not leave, if a test does not say otherwise.
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
+
 /// A server on a free port of loopback. It stops with the test.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -43,6 +46,7 @@ impl TestServer {
         let mut options = ServerOptions::default();
         options.listen = vec![Listen::Tcp("127.0.0.1:0".to_owned())];
         options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
+        assert_eq!(options.drain, DRAIN, "the default");
         change(&mut options);
         let server = Server::bind(options).await.unwrap();
         let address = server.local_addrs()[0].tcp().unwrap();
