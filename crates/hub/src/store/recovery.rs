@@ -6,7 +6,7 @@
 //! can be made again is made again. Everything that is taken away is set aside first. Each step can be
 //! interrupted, and is done again by the next start.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, FileType, TryLockError};
 use std::io::{self, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use super::journal::{self, End};
 const VERSION: (&[u8], &[u8]) = (b"FJL", b"FJL\x03");
 /// The length of the file that names the current version of a tree: number, checksum, its kind.
 const CURRENT: u64 = 8 + 16 + 1;
+/// The length of what tables and versions end with.
+const TRAILER: u64 = 38;
 
 /// What is known of a store that is to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -114,34 +116,44 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The journals, oldest first. What `fjall` would take for one and is none is set aside.
+    /// The journals, oldest first.
     fn list(&mut self) -> io::Result<Vec<PathBuf>> {
-        let mut journals = Vec::new();
-        for file in fs::read_dir(self.store)? {
-            let file = file?;
-            let name = file.file_name();
-            let ending = Path::new(&name).extension();
-            if name.to_str().is_some()
-                && !ending.is_some_and(|ending| ending.eq_ignore_ascii_case("jnl"))
-            {
-                continue;
-            }
-            let number = name.to_str().and_then(|name| name.strip_suffix(".jnl"));
-            match number.and_then(|number| number.parse::<u64>().ok()) {
-                Some(number) if file.file_type()?.is_file() => {
-                    journals.push((number, file.path()));
-                }
-                _ => {
-                    let set_aside = self.aside.take(&file.path())?;
-                    tracing::warn!(
-                        file = %file.path().display(), set_aside = %set_aside.display(),
-                        "a file is no journal, though its name says so: it was set aside"
-                    );
-                }
-            }
-        }
+        let looks_like_one = |name: &Path| {
+            let ending = name.extension();
+            name.to_str().is_none() || ending.is_some_and(|end| end.eq_ignore_ascii_case("jnl"))
+        };
+        let mut journals = self.numbered(self.store, ".jnl", FileType::is_file, looks_like_one)?;
         journals.sort();
         Ok(journals.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// What is called by a number in a directory. What is not, and is not `of_interest` by its name
+    /// either, is left alone; the rest is set aside, for it would keep `fjall` from opening the store.
+    fn numbered(
+        &mut self,
+        dir: &Path,
+        ending: &str,
+        kind: fn(&FileType) -> bool,
+        of_interest: impl Fn(&Path) -> bool,
+    ) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut numbered = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let number = name.to_str().and_then(|name| name.strip_suffix(ending)?.parse().ok());
+            match number {
+                Some(number) if kind(&entry.file_type()?) => numbered.push((number, path)),
+                _ if of_interest(Path::new(&name)) => {
+                    let set_aside = self.aside.take(&path)?;
+                    tracing::warn!(
+                        file = %path.display(), set_aside = %set_aside.display(),
+                        "a file is none of the store's, and was set aside"
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(numbered)
     }
 
     /// Cuts a journal, the nth, off at `end`; it is written up to `written`.
@@ -185,13 +197,24 @@ impl Recovery<'_> {
 impl Recovery<'_> {
     fn tables(&mut self, has_batches: bool) -> Result<(), fjall::Error> {
         let keyspaces = self.store.join("keyspaces");
-        let trees = trees(&keyspaces)?;
+        let trees = match keyspaces.is_dir() {
+            true => self.numbered(&keyspaces, "", FileType::is_dir, |_| true)?,
+            false => Vec::new(),
+        };
+        let trees: Vec<_> = trees.into_iter().map(|(_, path)| path).collect();
         let mut is_used = has_batches;
         for tree in &trees {
-            let has_tables =
-                fs::read_dir(tree.join("tables")).is_ok_and(|mut tables| tables.next().is_some());
-            is_used |= has_tables;
-            if has_tables && !has_current(tree) {
+            let tables = match tree.join("tables") {
+                tables if tables.is_dir() => {
+                    self.numbered(&tables, "", FileType::is_file, |_| true)?
+                }
+                _ => Vec::new(),
+            };
+            if tables.iter().any(|(_, table)| is_too_short(table)) {
+                return Err(fjall::Error::Unrecoverable);
+            }
+            is_used |= !tables.is_empty();
+            if !tables.is_empty() && !has_current(tree) {
                 restore_current(tree)?;
             }
         }
@@ -226,21 +249,10 @@ impl Recovery<'_> {
     }
 }
 
-/// The directories of trees, by number.
-fn trees(keyspaces: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut trees = Vec::new();
-    let entries = match fs::read_dir(keyspaces) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(trees),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
-        if number.is_some() && entry.file_type()?.is_dir() {
-            trees.push(entry.path());
-        }
-    }
-    Ok(trees)
+/// Whether a file is too short to be a table or a version. The error of `fjall` would be one of the
+/// system's.
+fn is_too_short(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() < TRAILER)
 }
 
 /// Whether it is known which version of a tree is the current one.
@@ -248,7 +260,9 @@ fn has_current(tree: &Path) -> bool {
     let Ok(current) = fs::read(tree.join("current")) else { return false };
     let version = current.first_chunk().map(|number| u64::from_le_bytes(*number));
     current.len() as u64 == CURRENT
-        && version.is_some_and(|version| tree.join(format!("v{version}")).is_file())
+        && version
+            .map(|version| tree.join(format!("v{version}")))
+            .is_some_and(|version| version.is_file() && !is_too_short(&version))
 }
 
 /// Makes the newest version of a tree the current one, if there is any.

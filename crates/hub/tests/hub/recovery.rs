@@ -273,6 +273,21 @@ fn a_store_whose_tables_are_gone_is_set_aside_and_not_mistaken_for_a_new_one() {
 }
 
 #[test]
+fn a_store_with_a_table_that_is_broken_is_set_aside() {
+    let five = Five::new();
+    let image = five.with_tables();
+    for len in [0, 10, 200] {
+        let mut image = image.clone();
+        let table = |path: &Path| path.to_string_lossy().contains("keyspaces/1/tables/");
+        image.0.iter_mut().find(|(path, _)| table(path)).unwrap().1.truncate(len);
+        image.write_to(five.dir.path());
+        let hub = open(five.dir.path());
+        assert_ne!(hub.epoch(), five.epoch);
+        assert_eq!((say(&hub, "first"), set_aside(five.dir.path()).len()), (1, 1));
+    }
+}
+
+#[test]
 fn a_store_that_was_half_made_when_the_power_failed_is_made() {
     let five = Five::new();
     for file in ["version", "lock", "0.jnl", "keyspaces"] {
@@ -292,14 +307,16 @@ fn a_store_that_was_half_made_when_the_power_failed_is_made() {
 }
 
 #[test]
-fn files_that_look_like_journals_do_not_keep_the_store_from_opening() {
+fn files_of_others_do_not_keep_the_store_from_opening() {
     let five = Five::new();
-    for stray in ["copy of 0.jnl", "1.JNL", "x.jnl"] {
+    let in_trees = ["keyspaces/copy/v0", "keyspaces/x", "keyspaces/1/tables/0~"];
+    for stray in ["copy of 0.jnl", "1.JNL", "x.jnl"].iter().chain(&in_trees) {
         five.is_whole(&five.open(|image| {
             image.0.push((Path::new("channels").join(stray), b"stray".to_vec()));
         }));
-        let set_aside = set_aside(five.dir.path());
-        assert_eq!(fs::read(&set_aside[0]).unwrap(), b"stray");
+        let set_aside = &set_aside(five.dir.path())[0];
+        let file = if set_aside.is_dir() { set_aside.join("v0") } else { set_aside.clone() };
+        assert_eq!(fs::read(file).unwrap(), b"stray");
     }
 }
 
