@@ -17,7 +17,13 @@ pub struct Pattern {
 /// The text is no channel's name, nor the beginning of one with a `*` behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a pattern is a channel's name, the beginning of one and `*`, or `*`: {0}")]
-pub struct BadPattern(#[from] BadChannelName);
+pub struct BadPattern(BadChannelName);
+
+impl From<BadChannelName> for BadPattern {
+    fn from(error: BadChannelName) -> Self {
+        Self(error)
+    }
+}
 
 impl Pattern {
     /// Whether the channel is meant. Names are compared byte by byte.

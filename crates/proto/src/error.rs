@@ -1,4 +1,5 @@
-//! What can go wrong, grouped by whose fault it is.
+//! What can go wrong, grouped by whose fault it is. The text of an error names its cause where it has one;
+//! `source` gives no cause that the text has named already.
 
 use crate::close::CloseCode;
 
@@ -7,19 +8,37 @@ use crate::close::CloseCode;
 pub enum Failure {
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
-    Violation(#[from] Violation),
+    Violation(Violation),
     /// The peer passed a limit of ours.
     #[error("a limit was passed: {0}")]
-    Limit(#[from] Limit),
+    Limit(Limit),
     /// The peer missed a deadline.
     #[error("the peer was too slow: {0}")]
-    Deadline(#[from] Deadline),
+    Deadline(Deadline),
     /// The transport ended without a closing handshake.
     #[error("the connection was lost without a closing handshake")]
     Lost,
     /// This end gave the connection up without a closing handshake.
     #[error("this end dropped the connection")]
     Aborted,
+}
+
+impl From<Violation> for Failure {
+    fn from(error: Violation) -> Self {
+        Self::Violation(error)
+    }
+}
+
+impl From<Limit> for Failure {
+    fn from(error: Limit) -> Self {
+        Self::Limit(error)
+    }
+}
+
+impl From<Deadline> for Failure {
+    fn from(error: Deadline) -> Self {
+        Self::Deadline(error)
+    }
 }
 
 impl Failure {

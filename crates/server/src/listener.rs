@@ -77,7 +77,13 @@ pub enum BindError {
     },
     /// The directory for the channels can not be used.
     #[error("cannot keep channels: {0}")]
-    Data(#[from] OpenError),
+    Data(OpenError),
+}
+
+impl From<OpenError> for BindError {
+    fn from(error: OpenError) -> Self {
+        Self::Data(error)
+    }
 }
 
 /// One listening socket. A Unix socket's file goes when the listener is dropped.

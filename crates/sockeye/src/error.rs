@@ -1,4 +1,7 @@
 //! What can go wrong: while a connection is open, and while it is being opened.
+//!
+//! The text of an error names its cause, and `source` gives none that the text has named: reports that
+//! print the whole chain say each thing once. The causes themselves are fields.
 
 use std::{io, time::Duration};
 
@@ -22,12 +25,12 @@ pub enum Error {
     Failed(Failure),
     /// The transport failed; the connection is of no more use.
     #[error("the connection was lost: {0}")]
-    Io(#[source] io::Error),
+    Io(io::Error),
     /// A message that is not the JSON expected, or a value that cannot be said in JSON. The connection
     /// goes on.
     #[cfg(feature = "json")]
     #[error("not the JSON expected: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     /// What was asked for is not possible; nothing was sent.
     #[error(transparent)]
     Misuse(#[from] Misuse),
@@ -47,6 +50,13 @@ impl Error {
     /// expect, and no failure.
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
+    }
+}
+
+#[cfg(feature = "json")]
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
     }
 }
 
@@ -73,7 +83,7 @@ pub enum TrySendError {
     Full(Message),
     /// Nothing can be sent any more, for this reason.
     #[error("{1}")]
-    Closed(Message, #[source] Error),
+    Closed(Message, Error),
 }
 
 impl TrySendError {
@@ -98,12 +108,11 @@ pub enum ConnectError {
         /// The host and port.
         host: String,
         /// What the system said.
-        #[source]
         error: io::Error,
     },
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The server speaks HTTP/2, but opens no WebSockets over it (RFC 8441 §3).
     #[error("the server does not open WebSockets over HTTP/2")]
     NoExtendedConnect,
@@ -113,7 +122,6 @@ pub enum ConnectError {
         /// The proxy, without credentials.
         proxy: String,
         /// What is wrong.
-        #[source]
         error: ProxyError,
     },
     /// A redirect that is not followed.
@@ -129,14 +137,13 @@ pub enum ConnectError {
     Request(#[from] InvalidRequest),
     /// The server answered something else than a WebSocket.
     #[error("the server did not open a WebSocket: {0}")]
-    Response(#[from] ResponseError),
+    Response(ResponseError),
     /// TLS was not agreed on, for one because the server's certificate is not to be trusted.
     #[error("no TLS with {host}: {error}")]
     Tls {
         /// The host.
         host: String,
         /// What rustls said: its own error is inside.
-        #[source]
         error: io::Error,
     },
     /// It took too long.
@@ -173,11 +180,77 @@ pub enum AcceptError {
     Answer(#[from] AnswerError),
     /// The transport failed.
     #[error("the connection was lost during the handshake: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The server stops: the client was refused with 503.
     #[error("the server is stopping")]
     Stopping,
     /// The HTTP server did not hand the connection over.
-    #[error("the HTTP server did not hand the connection over: {0}")]
+    #[error("the HTTP server did not hand the connection over")]
     Upgrade(#[from] hyper::Error),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<ResponseError> for ConnectError {
+    fn from(error: ResponseError) -> Self {
+        Self::Response(error)
+    }
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sockeye_proto::{Limit, Violation};
+
+    use super::*;
+
+    fn assert_says_each_cause_once(error: &dyn std::error::Error) {
+        let (text, mut cause) = (error.to_string(), error.source());
+        while let Some(inner) = cause {
+            assert!(!text.contains(&inner.to_string()), "{text:?} names {:?}", inner.to_string());
+            cause = inner.source();
+        }
+    }
+
+    #[test]
+    fn an_error_names_its_cause_or_gives_it_as_its_source_but_not_both() {
+        let io = || io::Error::other("no route");
+        let host = || "example.org:443".to_owned();
+        let failures = [
+            Failure::from(Violation::Masked),
+            Failure::from(Limit::MessageSize { max: 1 }),
+            Failure::from(sockeye_proto::Deadline::Close),
+        ];
+        for failure in failures {
+            assert_says_each_cause_once(&failure);
+            assert_says_each_cause_once(&Error::Failed(failure));
+            let error = Error::Failed(failure);
+            assert_says_each_cause_once(&TrySendError::Closed(Message::from("x"), error));
+        }
+        assert_says_each_cause_once(&Error::Io(io()));
+        assert_says_each_cause_once(&Error::from(Misuse::Closing));
+        let connect: [ConnectError; 6] = [
+            io().into(),
+            ConnectError::Connect { host: host(), error: io() },
+            ConnectError::Tls { host: host(), error: io() },
+            ConnectError::Response(ResponseError::Upgrade),
+            ConnectError::Proxy { proxy: host(), error: ProxyError::Connect(io()) },
+            ConnectError::Proxy { proxy: host(), error: ProxyError::Io(io()) },
+        ];
+        for error in &connect {
+            assert_says_each_cause_once(error);
+            assert!(error.to_string().contains(": "), "{error}");
+        }
+        assert_says_each_cause_once(&AcceptError::from(io()));
+        assert_eq!(Error::Io(io()).to_string(), "the connection was lost: no route");
+    }
 }

@@ -220,7 +220,7 @@ impl fmt::Display for Proxy {
 pub enum ProxyError {
     /// The proxy itself was not reached.
     #[error("it was not reached: {0}")]
-    Connect(#[source] io::Error),
+    Connect(io::Error),
     /// An HTTP proxy opened no tunnel.
     #[error(transparent)]
     Http(#[from] HttpConnectError),
@@ -229,10 +229,10 @@ pub enum ProxyError {
     Invalid(String),
     /// The connection to the proxy was lost.
     #[error("the connection to it was lost: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The server's name was not found; `socks5h` leaves that to the proxy.
     #[error("the server's name was not found: {0}")]
-    Lookup(#[source] io::Error),
+    Lookup(io::Error),
     /// A SOCKS5 proxy opened no connection.
     #[error(transparent)]
     Socks5(#[from] Socks5Error),
@@ -241,7 +241,13 @@ pub enum ProxyError {
     Socks5Request(#[from] InvalidSocks5),
     /// TLS with the proxy was not agreed on.
     #[error("no TLS with it: {0}")]
-    Tls(#[source] io::Error),
+    Tls(io::Error),
+}
+
+impl From<io::Error> for ProxyError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ pub enum TlsError {
         /// Which one.
         path: PathBuf,
         /// What the system said.
-        #[source]
         error: io::Error,
     },
     /// No certificate where one was to be, in PEM.
@@ -27,7 +26,7 @@ pub enum TlsError {
     #[error("it is not PEM: {0}")]
     Pem(pem::Error),
     /// A certificate, or a certificate with a key, that cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Unusable(#[from] rustls::Error),
     /// What is wrong is in this file.
     #[error("{}: {error}", path.display())]
@@ -35,7 +34,6 @@ pub enum TlsError {
         /// Which one.
         path: PathBuf,
         /// What is wrong in it.
-        #[source]
         error: Box<Self>,
     },
     /// The system has no list of authorities to trust, and no other was given.

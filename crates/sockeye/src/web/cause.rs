@@ -14,7 +14,7 @@ pub enum Cause {
     Abandoned,
     /// A blob to be sent could not be read.
     #[error("a blob cannot be read: {0}")]
-    Blob(#[source] io::Error),
+    Blob(io::Error),
     /// A port that belongs to another protocol (Fetch §2.9).
     #[error("port {0} is blocked: it belongs to another protocol")]
     BlockedPort(u16),
