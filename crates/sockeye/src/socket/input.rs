@@ -2,7 +2,11 @@
 //!
 //! A header says how long its frame is going to be, and the peer may leave it at that. So memory is
 //! never reserved for what was announced: a connection that waits for more holds at most three times
-//! what has come, and [`SLACK`].
+//! what has come, and [`SLACK`]. Large messages that are on their way may hold the buffers that they are
+//! read into beyond that, as long as all of them together hold no more than [`SPARE`]: so a buffer that
+//! large messages have used before takes the next one without a copy or a page that is fresh.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::BytesMut;
 
@@ -15,11 +19,38 @@ const SLACK: usize = 1 << 10;
 /// room than this.
 const SMALL: usize = 4 << 10;
 
+/// What all inputs of the process together may hold beyond their own bounds, in bytes.
+const SPARE: usize = 16 << 20;
+
+/// What is left of [`SPARE`].
+static LEFT: AtomicUsize = AtomicUsize::new(SPARE);
+
 #[derive(Default)]
 pub(super) struct Input {
     bytes: BytesMut,
     /// The size of the allocation behind it. What was cut off its front is part of that, too.
     allotted: usize,
+    /// What it holds beyond its own bound.
+    lent: Lent,
+}
+
+/// A part of [`SPARE`], until it is dropped.
+#[derive(Default)]
+struct Lent(usize);
+
+impl Lent {
+    fn take(count: usize) -> Option<Self> {
+        let take = |left: usize| left.checked_sub(count);
+        LEFT.fetch_update(Relaxed, Relaxed, take).ok().map(|_| Self(count))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            LEFT.fetch_add(self.0, Relaxed);
+        }
+    }
 }
 
 impl Input {
@@ -53,7 +84,8 @@ impl Input {
         if used > SMALL && missing > 0 && room >= missing || room >= SMALL {
             return;
         }
-        let more = missing.clamp(SMALL, used.max(SMALL));
+        self.lent = Lent::default();
+        let (more, lent) = growth(used, missing);
         // Where what was cut off is not held any more, its room is there again.
         if self.bytes.try_reclaim(more.max(READ_SIZE.saturating_sub(used))) {
             self.allotted = self.allotted.max(self.bytes.capacity());
@@ -65,20 +97,33 @@ impl Input {
             let mut buffer = buffers::take();
             buffer.extend_from_slice(&self.bytes);
             buffers::give_back(self.replace(buffer));
-        } else if has_cut {
+            return;
+        }
+        if has_cut {
             self.replace(copy(&self.bytes, used + more));
         } else {
             self.bytes.reserve(more);
             self.allotted = self.bytes.capacity() + cut;
         }
+        self.lent = lent;
     }
 
     /// Keeps no more memory than in proportion to what has come: there is nothing to read now.
     pub(super) fn settle(&mut self, missing: usize) {
         let used = self.len();
         if used == 0 {
-            self.release();
-        } else if self.allotted > 2 * used + used.clamp(SLACK, 2 * SMALL) {
+            return self.release();
+        }
+        self.lent = Lent::default();
+        let excess = self.allotted.saturating_sub(2 * used + used.clamp(SLACK, 2 * SMALL));
+        if excess > 0 {
+            // A copy of little costs next to nothing.
+            if used > SMALL
+                && let Some(lent) = Lent::take(excess)
+            {
+                self.lent = lent;
+                return;
+            }
             let more = if used > SMALL { missing.min(used) } else { 0 };
             let rest = copy(&self.bytes, used + more);
             buffers::give_back(self.replace(rest));
@@ -92,7 +137,19 @@ impl Input {
 
     fn replace(&mut self, buffer: BytesMut) -> BytesMut {
         self.allotted = buffer.capacity();
+        self.lent = Lent::default();
         std::mem::replace(&mut self.bytes, buffer)
+    }
+}
+
+/// By how much a buffer grows: to twice what is in it or, as long as that can be lent, to what the frame
+/// comes to, in one step or a few.
+fn growth(used: usize, missing: usize) -> (usize, Lent) {
+    let more = missing.clamp(SMALL, used.max(SMALL));
+    let most = missing.clamp(SMALL, 16 * used.max(READ_SIZE));
+    match Lent::take(most - more) {
+        Some(lent) => (most, lent),
+        None => (more, Lent::default()),
     }
 }
 
@@ -178,7 +235,7 @@ mod tests {
                 prop_assert_eq!(&input.bytes[..], &expected[..]);
                 prop_assert!(input.bytes.capacity() <= input.allotted);
                 prop_assert!(
-                    input.allotted <= 3 * input.len() + SLACK,
+                    input.allotted - input.lent.0 <= 3 * input.len() + SLACK,
                     "{} bytes for {}", input.allotted, input.len()
                 );
             }
@@ -188,6 +245,8 @@ mod tests {
     /// A message of a megabyte that trickles in is copied a few times in all, not at every read.
     #[test]
     fn copies_add_up_to_a_few_times_the_message() {
+        // Each test has a process of its own (cargo nextest).
+        let _all = Lent::take(SPARE).expect("nobody else has taken any");
         let (mut input, total) = (Input::default(), 1 << 20);
         let (mut copied, chunk) = (0, [7; 1448]);
         while input.len() < total {
@@ -204,5 +263,21 @@ mod tests {
             }
         }
         assert!(copied <= 3 * total, "{copied} bytes were copied");
+    }
+
+    #[test]
+    fn what_is_spare_is_there_again_when_it_is_not_needed() {
+        let mut input = Input::default();
+        input.arrive(&[7; 5000], 1 << 20);
+        assert!(input.lent.0 > 0 && input.allotted >= READ_SIZE);
+        let mut others: Vec<Input> = Vec::new();
+        while others.last().is_none_or(|other| other.lent.0 > 0) {
+            let mut other = Input::default();
+            other.arrive(&[7; 5000], 1 << 20);
+            others.push(other);
+        }
+        assert!(others.last().is_some_and(|last| last.allotted <= 3 * 5000 + SLACK));
+        drop((input, others));
+        assert_eq!(LEFT.load(Relaxed), SPARE);
     }
 }
