@@ -11,6 +11,7 @@ mod operation;
 mod outputs;
 mod publish;
 mod serve;
+mod signals;
 mod stalled;
 mod subscribe;
 mod token;

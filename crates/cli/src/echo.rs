@@ -18,6 +18,7 @@ use crate::{
     compression::Compression,
     output::announce,
     processors,
+    signals::Signals,
     stop::Stop,
     units::{Size, Switch, listen_address, time_or_off},
 };
@@ -76,6 +77,7 @@ impl Echo {
     /// for another. They share one listening socket, so that a second server on the port is refused.
     async fn serve(self: Arc<Self>) -> anyhow::Result<()> {
         let tls = self.certificate.read()?;
+        tokio::spawn(Signals::new()?.heed(reload_certificate(tls.clone())));
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let listener = TcpListener::bind(&self.listen).await.and_then(TcpListener::into_std);
         let listener = listener.with_context(|| format!("cannot listen on {}", self.listen))?;
@@ -144,6 +146,14 @@ impl Echo {
             .max_message_size(self.max_message.in_memory())
             .max_fragments(self.max_fragments)
             .keepalive(keepalive)
+    }
+}
+
+/// At SIGHUP the certificate is read again.
+fn reload_certificate(tls: Option<ServerTls>) -> impl Fn() + Send + Sync + 'static {
+    move || match tls.as_ref().map_or(Ok(()), ServerTls::reload) {
+        Ok(()) => tracing::warn!("the certificate was read again"),
+        Err(error) => tracing::error!("the certificate stays as it was: {error}"),
     }
 }
 

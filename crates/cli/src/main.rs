@@ -17,7 +17,9 @@ mod output;
 mod processors;
 mod prompt;
 mod publish;
+mod reload;
 mod serve;
+mod signals;
 mod stop;
 mod subscribe;
 mod token;
@@ -26,11 +28,12 @@ mod way;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     log::Log,
     output::{OutputError, print_line},
+    reload::Values,
 };
 
 /// WebSockets: a channel server, a client, an echo server.
@@ -67,33 +70,41 @@ fn conclude(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run() -> anyhow::Result<ExitCode> {
+/// The program's arguments with what the file of options says.
+struct Parsed {
+    program: clap::Command,
+    matches: ArgMatches,
+    cli: Cli,
+}
+
+/// Reads the arguments, the environment and the file of options.
+fn parse() -> Result<Parsed, clap::Error> {
     let mut program = Cli::command();
     program.build();
-    let arguments = match config::with_file(&program, std::env::args_os().collect()) {
-        Ok(arguments) => arguments,
+    let arguments = config::with_file(&program, std::env::args_os().collect())?;
+    let matches = program.clone().try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok(Parsed { program, matches, cli })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let parsed = match parse() {
+        Ok(parsed) => parsed,
         Err(wrong) => return explain(&wrong),
     };
-    let matches = match program.clone().try_get_matches_from(arguments) {
-        Ok(matches) => matches,
-        Err(wrong) => return explain(&wrong),
-    };
-    if let Some(("serve", serve)) = matches.subcommand()
+    if let Some(("serve", serve)) = parsed.matches.subcommand()
         && serve.get_flag("print_config")
     {
-        print_line(&config::show(&program, serve))?;
+        print_line(&config::show(&parsed.program, serve))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(wrong) => return explain(&wrong),
-    };
-    let _log = match &cli.command {
+    let log = match &parsed.cli.command {
         Command::Serve(serve) => serve.log().begin()?,
         _ => Log::default().begin()?,
     };
-    match cli.command {
-        Command::Serve(serve) => serve.run(),
+    let values = parsed.values();
+    match parsed.cli.command {
+        Command::Serve(serve) => serve.run(log.set_filter(), values),
         Command::Echo(echo) => echo.run(),
         Command::Connect(connect) => connect.run(),
         Command::Subscribe(subscribe) => subscribe.run(),
@@ -102,6 +113,16 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Token(token) => token.run(),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Parsed {
+    /// The options of `serve`, whatever says them; none for another command.
+    fn values(&self) -> Values {
+        match self.matches.subcommand() {
+            Some(("serve", serve)) => config::values(&self.program, serve),
+            _ => Values::new(),
+        }
+    }
 }
 
 /// Prints help or the version on stdout, or says on stderr what is wrong with the arguments.

@@ -15,9 +15,11 @@ use crate::{
     config::Config,
     deadlines::Deadlines,
     limits::Limits,
-    log::Log,
+    log::{Log, SetFilter},
     output::announce,
     processors,
+    reload::{Reload, Values},
+    signals::Signals,
     stop::Stop,
     units::{Size, Time, listen_address},
 };
@@ -129,10 +131,17 @@ impl Serve {
         &self.log
     }
 
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    /// Serves until it is asked to stop. At SIGHUP it takes over what has changed from these `values`.
+    pub(crate) fn run(self, set_filter: SetFilter, values: Values) -> anyhow::Result<()> {
         let runtime = self.runtime()?;
         let result = runtime.block_on(async {
-            let server = Server::bind(self.options()?).await?;
+            let signals = Signals::new()?;
+            let options = self.options()?;
+            let tls = options.tls.clone();
+            let server = Server::bind(options).await?;
+            let channels = server.channels().clone();
+            let reload = Reload { channels, tls, set_filter, values };
+            tokio::spawn(signals.heed(reload.on_request()));
             let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
             announce(greeting(&server));
             let second_request = async {
@@ -158,7 +167,8 @@ impl Serve {
         }
     }
 
-    fn options(self) -> anyhow::Result<ServerOptions> {
+    /// What the flags say, with the keys and certificates that they name.
+    pub(crate) fn options(self) -> anyhow::Result<ServerOptions> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;
         options.admin = self.admin.0;

@@ -25,7 +25,7 @@ pub(crate) struct Limits {
     /// Those that are told that there is no place, when they have sent their request.
     refused: PendingConnections,
     trusted: Vec<Cidr>,
-    requests: Option<Throttle>,
+    requests: Throttle,
     bad_tokens: Throttle,
 }
 
@@ -36,9 +36,15 @@ impl Limits {
             pending: PendingConnections::default(),
             refused: PendingConnections::default(),
             trusted: options.trust_proxy.clone(),
-            requests: options.max_requests_per_address.map(Throttle::new),
+            requests: Throttle::new(options.max_requests_per_address),
             bad_tokens: Throttle::new(options.max_bad_tokens_per_address),
         }
+    }
+
+    /// Takes over what can change while the server runs.
+    pub(crate) fn reload(&self, options: &ServerOptions) {
+        self.requests.set(options.max_requests_per_address);
+        self.bad_tokens.set(Some(options.max_bad_tokens_per_address));
     }
 
     /// Takes a place for a connection, that of a pending one if need be; `None` if it is to be cut off
@@ -98,10 +104,8 @@ impl Limits {
         if let Some(full) = peer.full() {
             return Err(no_place(full).and_close());
         }
-        let (Some(requests), Some(network)) = (&self.requests, peer.network()) else {
-            return Ok(());
-        };
-        requests.take(network).map_err(|wait| {
+        let Some(network) = peer.network() else { return Ok(()) };
+        self.requests.take(network).map_err(|wait| {
             let detail = "There are too many requests from this address: send fewer.";
             come_again(Problem::new(Code::TooMany, detail), wait)
         })

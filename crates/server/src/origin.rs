@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
@@ -114,11 +115,29 @@ pub(crate) struct Visit {
 #[derive(Clone, Debug)]
 pub(crate) struct OriginRule {
     /// Origins allowed beside the server's own.
-    pub(crate) allowed: Vec<Origin>,
+    pub(crate) allowed: Allowed,
     /// Whether any `Host` is the server's own, or loopback names only.
     pub(crate) any_host: bool,
     /// Whether its own pages come over TLS.
     pub(crate) secure: bool,
+}
+
+/// A list of origins that may change; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Allowed(Arc<RwLock<Vec<Origin>>>);
+
+impl Allowed {
+    pub(crate) fn new(origins: Vec<Origin>) -> Self {
+        Self(Arc::new(RwLock::new(origins)))
+    }
+
+    pub(crate) fn set(&self, origins: Vec<Origin>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
+    fn contains(&self, origin: &Origin) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(origin)
+    }
 }
 
 impl OriginRule {

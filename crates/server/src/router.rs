@@ -14,7 +14,7 @@ use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
-use crate::origin::OriginRule;
+use crate::origin::{Allowed, OriginRule};
 use crate::pace::{Paces, Rate};
 use crate::problem::Problem;
 use crate::visit::Visits;
@@ -82,7 +82,7 @@ impl Channels {
 
     fn of(hub: Hub, options: &ServerOptions) -> Self {
         let origins = OriginRule {
-            allowed: options.allow_origin.clone(),
+            allowed: Allowed::new(options.allow_origin.clone()),
             any_host: options.is_exposed(),
             secure: options.tls.is_some(),
         };
@@ -109,6 +109,17 @@ impl Channels {
             metrics,
         };
         Self { app: Arc::new(app) }
+    }
+
+    /// Takes over the options that can change while clients are connected: `allow_origin`, `auth_key`
+    /// where there was one, `max_requests_per_address` and `max_bad_tokens_per_address`.
+    ///
+    /// With another key, tokens of the old one and their tickets are refused from then on; what they have
+    /// opened stays open until they expire.
+    pub fn reload(&self, options: &ServerOptions) {
+        self.app.origins.allowed.set(options.allow_origin.clone());
+        self.app.authority.reload(options.auth_key.as_ref());
+        self.app.limits.reload(options);
     }
 
     /// The channels themselves, to publish and subscribe inside the program. A

@@ -99,6 +99,12 @@ impl Server {
         self.admin.as_ref().map(|(_, address)| address)
     }
 
+    /// The channels over HTTP, to tell them other options while the server runs
+    /// ([`Channels::reload`]).
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
     /// The channels, to publish and subscribe inside the program.
     pub fn hub(&self) -> &Hub {
         self.channels.hub()

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +18,8 @@ const FEW: usize = 1024;
 /// generic cell rate algorithm, ITU-T I.371); once that is past, nothing is kept.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    /// The time that one of them takes.
-    each: Duration,
-    /// How far one may be ahead.
-    burst: Duration,
+    /// 0 where there is no limit.
+    per_second: AtomicU32,
     busy: Mutex<Busy>,
 }
 
@@ -32,22 +31,34 @@ struct Busy {
 }
 
 impl Throttle {
-    /// So many in a second, at least one.
-    pub(crate) fn new(per_second: u32) -> Self {
-        let each = Duration::from_secs(1) / per_second.max(1);
-        let burst = each * per_second.max(1) * 2;
+    /// So many in a second, at least one; `None` for no limit.
+    pub(crate) fn new(per_second: impl Into<Option<u32>>) -> Self {
         let busy = Busy { until: HashMap::new(), sweep_at: FEW };
-        Self { each, burst, busy: Mutex::new(busy) }
+        let throttle = Self { per_second: AtomicU32::new(0), busy: Mutex::new(busy) };
+        throttle.set(per_second.into());
+        throttle
+    }
+
+    /// From now on so many in a second. What was taken before stays taken.
+    pub(crate) fn set(&self, per_second: Option<u32>) {
+        self.per_second.store(per_second.map_or(0, |count| count.max(1)), Relaxed);
     }
 
     /// Takes one for this address, or says after which time there is one.
     pub(crate) fn take(&self, network: Network) -> Result<(), Duration> {
+        let per_second = self.per_second.load(Relaxed);
+        if per_second == 0 {
+            return Ok(());
+        }
+        // The time that one of them takes, and how far one may be ahead.
+        let each = Duration::from_secs(1) / per_second;
+        let burst = each * per_second * 2;
         let now = Instant::now();
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = busy.until.get(&network).map_or(now, |until| *until).max(now) + self.each;
+        let until = busy.until.get(&network).map_or(now, |until| *until).max(now) + each;
         let ahead = until - now;
-        if ahead > self.burst {
-            return Err(ahead - self.burst);
+        if ahead > burst {
+            return Err(ahead - burst);
         }
         busy.until.insert(network, until);
         if busy.until.len() >= busy.sweep_at {

@@ -15,7 +15,7 @@ use std::{
 use clap::{Args, Command, error::ErrorKind, parser::ValueSource};
 
 use self::file::File;
-pub(crate) use self::show::show;
+pub(crate) use self::show::{show, values};
 
 /// The file that is read when nobody names one, if it is there.
 const DEFAULT_FILE: &str = "sockeye.toml";

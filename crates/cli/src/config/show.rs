@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::Value;
 
 use super::file;
+use crate::reload::Values;
 
 /// Each option with what it is for, and its value; without one it is left out by a `#`.
 pub(crate) fn show(program: &Command, serve: &ArgMatches) -> String {
@@ -21,6 +22,13 @@ pub(crate) fn show(program: &Command, serve: &ArgMatches) -> String {
     }
     shown.truncate(shown.trim_end().len());
     shown
+}
+
+/// Each option by its key, with its value.
+pub(crate) fn values(program: &Command, serve: &ArgMatches) -> Values {
+    file::options(program)
+        .map(|option| (option.get_id().to_string(), value(option, serve)))
+        .collect()
 }
 
 fn value(option: &Arg, serve: &ArgMatches) -> Option<Value> {

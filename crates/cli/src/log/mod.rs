@@ -17,8 +17,10 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use self::writer::LogGuard;
-use self::{line::Form, writer::LogWriter};
+use self::{
+    line::Form,
+    writer::{LogGuard, LogWriter},
+};
 use crate::{output::complain, units::Size};
 
 /// What is logged when nobody says: what an operator should look at.
@@ -60,9 +62,25 @@ enum Format {
     Json,
 }
 
+/// Changes what is logged.
+pub(crate) type SetFilter = Arc<dyn Fn(EnvFilter) -> anyhow::Result<()> + Send + Sync>;
+
+/// The log of the program, until it is dropped at the end.
+pub(crate) struct Logging {
+    set_filter: SetFilter,
+    _guard: LogGuard,
+}
+
+impl Logging {
+    /// Changes what is logged from then on.
+    pub(crate) fn set_filter(&self) -> SetFilter {
+        Arc::clone(&self.set_filter)
+    }
+}
+
 impl Log {
-    /// Begins to log, panics too. The guard is dropped at the end of the program.
-    pub(crate) fn begin(&self) -> anyhow::Result<LogGuard> {
+    /// Begins to log, panics too.
+    pub(crate) fn begin(&self) -> anyhow::Result<Logging> {
         let filter = self.filter()?;
         // A descriptor of its own: nobody waits for a lock that is held while stderr takes nothing.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
@@ -78,12 +96,22 @@ impl Log {
             .with_env_filter(filter)
             .with_writer(move || writer.clone())
             .log_internal_errors(false);
-        match form {
-            Form::Json => log.json().flatten_event(true).init(),
-            form => log.with_ansi(form == Form::Coloured).init(),
-        }
+        let set_filter: SetFilter = match form {
+            Form::Json => {
+                let log = log.json().flatten_event(true).with_filter_reloading();
+                let handle = log.reload_handle();
+                log.init();
+                Arc::new(move |filter| Ok(handle.reload(filter)?))
+            }
+            form => {
+                let log = log.with_ansi(form == Form::Coloured).with_filter_reloading();
+                let handle = log.reload_handle();
+                log.init();
+                Arc::new(move |filter| Ok(handle.reload(filter)?))
+            }
+        };
         panic::set_hook(Box::new(log_panic));
-        Ok(guard)
+        Ok(Logging { set_filter, _guard: guard })
     }
 
     /// Counts the lines that are lost.
@@ -91,7 +119,8 @@ impl Log {
         Arc::clone(&self.lost)
     }
 
-    fn filter(&self) -> anyhow::Result<EnvFilter> {
+    /// What is to be logged.
+    pub(crate) fn filter(&self) -> anyhow::Result<EnvFilter> {
         let parse = |directives: &str| EnvFilter::builder().parse(directives);
         if let Some(directives) = &self.log {
             return parse(directives).with_context(|| {

@@ -36,7 +36,7 @@ pub(super) struct LogWriter {
 /// Waits a moment, when dropped, for the lines that were logged before.
 #[derive(Debug)]
 #[must_use = "dropping it waits for the log's last lines"]
-pub(crate) struct LogGuard(Arc<Shared>);
+pub(super) struct LogGuard(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

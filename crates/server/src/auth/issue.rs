@@ -21,10 +21,10 @@ pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    if !app.authority.asks_for_tokens() {
+    let Some(keyring) = app.authority.keyring() else {
         let detail = "There are no tokens here, so there are no tickets: leave them out.";
         return Err(Problem::new(Code::NotFound, detail));
-    }
+    };
     match *request.method() {
         Method::POST => {}
         Method::OPTIONS => {
@@ -33,11 +33,10 @@ pub(crate) async fn answer(
         _ => return Err(Problem::method_not_allowed(METHODS)),
     }
     let Some(Credential::Token(token)) = Credential::of(&request)? else { return Err(no_token()) };
-    let Standing::Bearer(pass) = app.authority.caller(token)?.0 else { return Err(no_token()) };
+    let Standing::Bearer(pass) = keyring.caller(token)?.0 else { return Err(no_token()) };
     // The guard has found the origin to be one that may come.
     let origin = request.headers().get(ORIGIN).cloned();
-    let ticket = app
-        .authority
+    let ticket = keyring
         .tickets
         .issue(token, pass, origin)
         .map_err(|_| Problem::new(Code::Internal, "The system has no random bytes."))?;

@@ -109,6 +109,21 @@ impl AuthKey {
         }
     }
 
+    /// Whether it takes the same tokens.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let same_key = match (&self.kind, &other.kind) {
+            // `ring` compares no keys, and two of them do not give the same code by chance.
+            (Kind::Secret(one), Kind::Secret(other)) => {
+                hmac::verify(other, b"same", hmac::sign(one, b"same").as_ref()).is_ok()
+            }
+            (Kind::Public(one, key), Kind::Public(other, other_key)) => {
+                one == other && key.as_ref() == other_key.as_ref()
+            }
+            _ => false,
+        };
+        same_key && self.audience == other.audience
+    }
+
     pub(super) fn secret(key: hmac::Key) -> Self {
         Self { kind: Kind::Secret(key), audience: None }
     }

@@ -16,7 +16,7 @@ mod sign;
 mod tickets;
 mod token;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -41,46 +41,66 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// What says who may do what on one server.
 #[derive(Debug)]
-pub(crate) struct Authority {
-    key: Option<AuthKey>,
+pub(crate) struct Authority(Option<RwLock<Arc<Keyring>>>);
+
+/// A key, and the tickets that tokens of that key were exchanged for: with the key they go.
+#[derive(Debug)]
+struct Keyring {
+    key: AuthKey,
     tickets: Tickets,
 }
 
 impl Authority {
     pub(crate) fn new(key: Option<AuthKey>) -> Self {
-        Self { key, tickets: Tickets::default() }
+        Self(key.map(|key| RwLock::new(Arc::new(Keyring { key, tickets: Tickets::default() }))))
+    }
+
+    /// Takes another key, where there was one. Whether there are tokens at all stays as it is.
+    pub(crate) fn reload(&self, key: Option<&AuthKey>) {
+        let (Some(current), Some(key)) = (&self.0, key) else { return };
+        let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+        if !current.key.is_same_as(key) {
+            *current = Arc::new(Keyring { key: key.clone(), tickets: Tickets::default() });
+        }
+    }
+
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        let current = self.0.as_ref()?.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
     }
 
     /// Who makes the request. One who shows no token where they are needed is let in as a stranger:
     /// he may nothing but look at the console, or show a token later.
     pub(crate) fn admit(&self, request: &Request, peer: &Peer) -> Result<Caller, Problem> {
-        if self.key.is_none() {
+        let Some(keyring) = self.keyring() else {
             let network = PackedNetwork::of(peer.network());
             let name = credentials::name(request)?;
             return Ok(Caller(Standing::Anybody(name, network)));
-        }
+        };
         match Credential::of(request)? {
             None => Ok(Caller::default()),
-            Some(Credential::Token(token)) => self.caller(token),
-            Some(Credential::Ticket(ticket)) => match self.tickets.redeem(&ticket, request) {
+            Some(Credential::Token(token)) => keyring.caller(token),
+            Some(Credential::Ticket(ticket)) => match keyring.tickets.redeem(&ticket, request) {
                 Some(pass) => Ok(Caller(Standing::Bearer(pass))),
                 None => Err(no_such_ticket()),
             },
         }
     }
 
-    pub(crate) fn asks_for_tokens(&self) -> bool {
-        self.key.is_some()
-    }
-
     /// The bearer of the token, or why it is none.
     pub(crate) fn caller(&self, token: &str) -> Result<Caller, Problem> {
         // Where nothing is checked, a token changes nothing.
-        let Some(key) = &self.key else {
+        let Some(keyring) = self.keyring() else {
             return Ok(Caller(Standing::Anybody(None, PackedNetwork::of(None))));
         };
+        keyring.caller(token)
+    }
+}
+
+impl Keyring {
+    fn caller(&self, token: &str) -> Result<Caller, Problem> {
         let now = NumericDate::now();
-        let claims = key.verify(token, now).map_err(|wrong| not_good(&wrong))?;
+        let claims = self.key.verify(token, now).map_err(|wrong| not_good(&wrong))?;
         Ok(Caller(Standing::Bearer(Arc::new(Pass::new(claims, token, now)))))
     }
 }

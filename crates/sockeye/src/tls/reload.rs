@@ -65,6 +65,15 @@ impl Reloaded {
         current.certified.clone()
     }
 
+    /// Reads the files now, whether or not they look changed.
+    pub(super) fn reload_now(&self) -> Result<(), TlsError> {
+        let seen = [version(&self.certificates), version(&self.key)];
+        let certified = read(&self.certificates, &self.key)?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Current { certified, seen, checked: clock::now() };
+        Ok(())
+    }
+
     fn reload(&self, current: &mut Current) {
         let path = self.certificates.display();
         match read(&self.certificates, &self.key) {

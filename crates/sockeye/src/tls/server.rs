@@ -28,6 +28,8 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     /// Whether the ALPN names are those of [`ServerTls::from_config`].
     has_own_alpn: bool,
+    /// The files, where it is made of files.
+    files: Option<Arc<Reloaded>>,
 }
 
 impl ServerTls {
@@ -45,7 +47,18 @@ impl ServerTls {
         certificates: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, TlsError> {
-        Self::resolving(Arc::new(Reloaded::open(certificates.as_ref(), key.as_ref())?))
+        let files = Arc::new(Reloaded::open(certificates.as_ref(), key.as_ref())?);
+        Ok(Self { files: Some(files.clone()), ..Self::resolving(files)? })
+    }
+
+    /// Reads the files of [`from_files`](Self::from_files) now, without waiting until somebody connects
+    /// and they look changed. It does nothing for what was made otherwise. Clones share the files.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read, or they cannot be used: then the certificate stays as it was.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.files.as_ref().map_or(Ok(()), |files| files.reload_now())
     }
 
     /// Uses PEM texts, as [`from_files`](Self::from_files) without looking for changes.
@@ -66,7 +79,7 @@ impl ServerTls {
         if !has_own_alpn {
             config.alpn_protocols = vec![HTTP_11.to_vec()];
         }
-        Self { config: Arc::new(config), has_own_alpn }
+        Self { config: Arc::new(config), has_own_alpn, files: None }
     }
 
     /// Offers HTTP/2 before HTTP/1.1 (ALPN), for a server that speaks both;
