@@ -56,7 +56,7 @@ impl Signals {
                     let _ = spawn_blocking(move || reload()).await;
                 }
                 names = next(&mut self.ignored) => tracing::warn!(
-                    "{} is ignored: SIGTERM stops the server, SIGHUP reads its configuration again",
+                    "ignored: {}; SIGTERM stops the server, SIGHUP reads its configuration again",
                     names.join(" and ")
                 ),
             }

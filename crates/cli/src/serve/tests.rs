@@ -13,7 +13,10 @@ const NO_FLAGS: [(&str, &str); 2] =
     [("tls", "made of --tls-cert and --tls-key"), ("log_lines_lost", "counted, not told")];
 
 /// Flags whose default is not that of the library, and why.
-const OTHER_DEFAULTS: [(&str, &str); 1] = [("admin", "an embedded server has no such address")];
+const OTHER_DEFAULTS: [(&str, &str); 2] = [
+    ("admin", "an embedded server has no such address"),
+    ("max_connections", "made of the limit of open files"),
+];
 
 /// Values of every kind that a flag takes; none is a default.
 const VALUES: [&str; 8] = [
@@ -99,4 +102,78 @@ fn deadlines_are_neither_nothing_nor_for_ever() {
         }
     }
     assert_eq!(options(&["--ping-interval", "off"]).unwrap().ping_interval, None);
+}
+
+/// A page of the documentation, without its line breaks.
+fn page(name: &str) -> String {
+    let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_table_of_options_has_every_flag_with_its_default() {
+    let (page, command) = (page("operations.md"), Cli::command());
+    let serve = command.find_subcommand("serve").unwrap();
+    let own = ["help", "config", "print-config"];
+    for flag in serve.get_arguments().filter(|flag| !own.contains(&flag.get_long().unwrap())) {
+        let name = format!("`--{}`", flag.get_long().unwrap());
+        let defaults: Vec<_> =
+            flag.get_default_values().iter().map(|value| value.to_str()).collect();
+        let row = match &defaults[..] {
+            [Some(default)]
+                if flag.get_action().takes_values() && !flag.is_hide_default_value_set() =>
+            {
+                format!("| {name} | `{default}` |")
+            }
+            _ => name,
+        };
+        assert!(page.contains(&row), "docs/operations.md has no row {row}");
+    }
+}
+
+/// A time as sentences have it.
+fn said(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds.is_multiple_of(60) => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+#[test]
+fn the_documentation_says_the_numbers_of_the_code() {
+    let options = ServerOptions::default();
+    let (write, ping) = (said(options.write_timeout), options.ping_interval.unwrap());
+    let (pong, heartbeat) = (said(options.pong_timeout), said(options.heartbeat));
+    let (head, body) = (said(options.head_timeout), said(options.body_timeout));
+    let (auth, drain) = (options.auth_timeout, said(options.drain));
+    let (handshakes, bad) = (options.max_handshakes, options.max_bad_tokens_per_address);
+    let message = options.max_message >> 10;
+    let in_words = match options.write_timeout.as_secs() {
+        120 => "two minutes",
+        _ => &write,
+    };
+    let sentences = [
+        ("limits-and-security.md", format!("| {head} | `--head-timeout`")),
+        ("limits-and-security.md", format!("| {body} | `--body-timeout`")),
+        ("limits-and-security.md", format!("| {write} | `--write-timeout`")),
+        ("limits-and-security.md", format!("| {} | `--auth-timeout`", said(auth))),
+        ("limits-and-security.md", format!("| {bad} | `--max-bad-tokens-per-address`")),
+        ("limits-and-security.md", format!("| {handshakes} | `--max-handshakes`")),
+        ("limits-and-security.md", format!("| {message} KiB | `--max-message`")),
+        ("operations.md", format!("Longer than --drain ({drain})")),
+        ("operations.md", format!("four fifths of `--drain` ({drain})")),
+        ("behind-a-proxy.md", format!("streams say something every {heartbeat}")),
+        ("behind-a-proxy.md", format!("WebSockets every {}", said(ping))),
+        ("choosing-a-transport.md", format!("comes every {heartbeat} (`--heartbeat`)")),
+        ("choosing-a-transport.md", format!("for {in_words} is cut off")),
+        ("slow-readers.md", format!("taken nothing for {in_words}")),
+        ("slow-readers.md", format!("may take {} to answer a ping", pong.replace('5', "five"))),
+        ("protocol-v1.md", format!("after {} seconds (`--ping-interval`)", ping.as_secs())),
+        ("protocol-v1.md", format!("comes in {pong} (`--pong-timeout`")),
+        ("protocol-v1.md", format!("it may take {} seconds", auth.as_secs())),
+    ];
+    for (name, sentence) in sentences {
+        assert!(page(name).contains(&sentence), "docs/{name} does not say: {sentence}");
+    }
 }

@@ -7,8 +7,9 @@ use std::{
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 #[cfg(unix)]
@@ -18,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::socket::Io;
+use crate::{clock, socket::Io};
 
 /// How long to wait when the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -163,11 +164,22 @@ pub(super) async fn accept(listeners: &[Listener], first: usize) -> (Io, PeerAdd
                 // No more file descriptors, most likely: to try again at once would only burn the
                 // processor that could free some.
                 if !std::mem::replace(&mut has_failed, true) {
-                    tracing::warn!("cannot accept connections, trying again: {error}");
+                    warn_at_times(&error);
                 }
                 sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Says once a second that nothing can be accepted, however often that is so.
+fn warn_at_times(error: &io::Error) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let now = clock::now();
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1)) {
+        *last = Some(now);
+        tracing::warn!("cannot accept connections, trying again: {error}");
     }
 }
 
