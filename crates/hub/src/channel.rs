@@ -222,6 +222,33 @@ impl Channel {
         state.log.into_entries().into_iter()
     }
 
+    /// The store keeps nothing of it any more: it begins anew, behind all that it had. Readers that
+    /// have come meanwhile are told that it made room.
+    pub(crate) fn begin_anew(&self, floor: u64, meter: &Meter) {
+        let _dropped = {
+            let mut state = self.lock();
+            let keys = state.clear(meter);
+            let count = state.log.len();
+            let entries = state.log.evict(count);
+            if !self.is_ready() {
+                let head = Head { start: floor, last: floor, ..Head::default() };
+                state.log.restore(&head, [].into_iter());
+            }
+            if std::mem::take(&mut state.lasting) {
+                meter.lasting.fetch_sub(1, Relaxed);
+            }
+            state.saved = Head::default();
+            (keys, entries)
+        };
+        self.ready.store(true, Release);
+        self.grown.notify_waiters();
+    }
+
+    /// Held as long as nobody else may read it from the store.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.restoring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Drops the history.
     pub(crate) fn forget(&self, meter: &Meter) {
         let _dropped = {

@@ -24,7 +24,7 @@ pub(crate) struct Submission {
     payload: Payload,
     event: Option<EventName>,
     key: Option<IdempotencyKey>,
-    account: Arc<Account>,
+    pub(crate) account: Arc<Account>,
     /// What is charged for all of it, in bytes.
     pub(crate) charge: u64,
     publisher: oneshot::Sender<Outcome<Position>>,
@@ -98,10 +98,19 @@ impl Draft {
         }
     }
 
-    /// Gives the publication its place, or refuses it. `room` is for how many channels there is
-    /// room in the store.
-    pub(crate) fn add(&mut self, submission: Submission, room: &mut u64, shared: &Shared) {
-        let Shared { options, meter, .. } = shared;
+    /// What is charged for what was added so far, in bytes.
+    pub(crate) fn charge(&self) -> u64 {
+        self.charge
+    }
+
+    /// Whether the channel is one that nothing was published on, this included.
+    pub(crate) fn is_new(&self) -> bool {
+        self.entries.is_empty() && !self.channel.lock().lasting
+    }
+
+    /// Gives the publication its place, or refuses it; `share` stands in its way, if anything does.
+    pub(crate) fn add(&mut self, submission: Submission, share: Share, shared: &Shared) {
+        let Shared { options, meter, shards, .. } = shared;
         let now = options.clock.now();
         let mut state = self.channel.lock();
         let _dropped = state.expire(options, meter, now);
@@ -114,17 +123,15 @@ impl Draft {
         }
         let is_new = !state.lasting && self.entries.is_empty();
         let charge = self.charge + submission.charge;
-        let surplus = state.surplus(charge, Share::Own, options, meter);
+        let surplus = state.surplus(charge, share, options, meter);
         drop(state);
         match surplus {
-            Ok(_) if is_new && *room == 0 => {
-                let (room, share) = (Room::Channels, Share::Own);
-                return submission.refuse(PublishError::Full { room, share });
+            Ok(_) if is_new && !shards.slots.take(&self.channel.name, &submission.account) => {
+                return submission.refuse(PublishError::Full { room: Room::Channels, share });
             }
             Ok(surplus) => self.surplus = surplus,
             Err(error) => return submission.refuse(error),
         }
-        *room -= u64::from(is_new);
         self.append(submission, now, shared);
     }
 
@@ -158,6 +165,7 @@ impl Draft {
             head: self.head,
             entries: self.entries.clone(),
             keys: self.keys.clone(),
+            owner: self.charges.first().map(|(account, _)| Arc::clone(&account.name)),
         })
     }
 
@@ -166,7 +174,11 @@ impl Draft {
     pub(crate) fn settle(mut self, outcome: Result<(), StoreError>, shared: &Shared) {
         match outcome {
             Ok(()) => self.keep(shared),
+            // Of a channel that may be kept the slot stays taken.
             Err(StoreError::Unknown) => self.channel.doubt(),
+            Err(_) if !self.channel.lock().lasting => {
+                shared.shards.slots.free(&self.channel.name);
+            }
             Err(_) => {}
         }
         shared.leave(&self.channel);

@@ -11,11 +11,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::Publication;
 use crate::accounts::{Account, Room, Stamp};
 use crate::channel::Channel;
 use crate::figures::Evicted;
 use crate::shared::Shared;
+use crate::{ChannelName, Publication};
 
 /// How much is freed at once, as a part of the bound.
 const BATCH: u64 = 64;
@@ -91,7 +91,7 @@ impl Shared {
     }
 
     /// How many bytes have to go before so many may come.
-    fn over(&self, charge: u64) -> u64 {
+    pub(crate) fn over(&self, charge: u64) -> u64 {
         (self.meter.bytes_in_all() + charge).saturating_sub(self.options.max_bytes)
     }
 
@@ -118,6 +118,28 @@ impl Shared {
         })
     }
 
+    /// Up to `count` channels of the account that nobody uses, longest unused first: in memory or not.
+    pub(crate) fn unused_channels(&self, victim: &Account, count: u64) -> Vec<ChannelName> {
+        let (mut found, mut work) = (Vec::new(), Work(WORK));
+        let (begin, mut after) = (Stamp::next(), Stamp::default());
+        while (found.len() as u64) < count && work.take(LOOK) {
+            let Some((stamp, name)) = self.shards.slots.next_of(victim, after, begin) else {
+                break;
+            };
+            after = stamp;
+            let used = match self.shards.find(&name) {
+                Ok(channel) => self.unused_since(&channel, stamp, begin),
+                Err(_) if self.rooms.is_anybody_on(&name) => Err(begin.0),
+                Err(_) => Ok(()),
+            };
+            match used {
+                Err(used) => self.shards.slots.relist(&name, used),
+                Ok(()) => found.push(name),
+            }
+        }
+        found
+    }
+
     /// Makes room for so many bytes of the account.
     pub(crate) fn free_bytes(&self, account: &Account, charge: u64) -> Share {
         let batch = self.options.max_bytes / BATCH;
@@ -142,7 +164,7 @@ impl Shared {
 
     /// Frees room of the account that holds most, and of the next when that has nothing to give,
     /// until `free` says that it is done. `free` is told how much may go, and gives how much went.
-    fn take_from_largest(
+    pub(crate) fn take_from_largest(
         &self,
         account: &Account,
         room: Room,
@@ -209,7 +231,9 @@ impl Shared {
             if size > WORK { u64::MAX } else { state.stakes.of(victim.number) }
         };
         let is_own = || self.owner_of(&channel.name).number == victim.number;
-        if stake <= quota && is_own() && self.remove(channel) { stake } else { 0 }
+        // What a store keeps is not lost.
+        let may_go = self.store.is_some() || (stake <= quota && is_own());
+        if may_go && self.remove(channel) { stake } else { 0 }
     }
 
     /// Drops a part of what the account has in a channel; gives how many bytes of it.

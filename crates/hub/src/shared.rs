@@ -39,6 +39,21 @@ impl Shared {
         Arc::new(Self { options, shards, meter, accounts, program, rooms, store })
     }
 
+    /// Takes over the channels that the store keeps, in the order in which they were published on.
+    /// Those of which it is not known who did so have an account of their own.
+    pub(crate) fn adopt(&self) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut kept = Vec::new();
+        store.owners(&mut |channel, owner, last_ts| {
+            kept.push((last_ts, channel, self.account(owner.unwrap_or("unknown"))));
+        })?;
+        kept.sort_by_key(|(last_ts, ..)| *last_ts);
+        for (_, channel, account) in &kept {
+            self.shards.slots.adopt(channel, account);
+        }
+        Ok(())
+    }
+
     /// The account of that name.
     pub(crate) fn account(&self, name: &str) -> Arc<Account> {
         match name.is_empty() {

@@ -49,6 +49,11 @@ impl Slots {
         true
     }
 
+    /// Charges the account for a channel that a store keeps already, whatever the bound.
+    pub(crate) fn adopt(&self, channel: &ChannelName, account: &Arc<Account>) {
+        self.taken().put(channel, account);
+    }
+
     /// Takes back the slot of a channel that is kept no more.
     pub(crate) fn free(&self, channel: &ChannelName) {
         let mut taken = self.taken();

@@ -7,18 +7,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::accounts::Account;
+use crate::accounts::{Account, Room};
 use crate::channel::Channel;
 use crate::draft::{Draft, Submission};
+use crate::figures::Evicted;
 use crate::health::Health;
 use crate::log::is_ahead;
+use crate::pressure::Share;
 use crate::publishing::{Outcome, Writing};
 use crate::shards::Walk;
 use crate::shared::Shared;
@@ -198,14 +200,21 @@ impl Worker {
 
     /// Publishes a group: all of it is kept by one write, or none.
     fn publish(&mut self, group: Vec<Submission>) {
-        let limit = self.shared.options.max_channels;
-        let mut room = limit.saturating_sub(self.store.channels());
         let mut drafts = Drafts::new();
+        let bytes = group.iter().map(|submission| submission.charge).sum();
+        if self.shared.over(bytes) > 0 {
+            // What nobody reads can be read again.
+            let shared = &self.shared;
+            shared.shards.evict_some(&shared.meter, || shared.over(bytes) > 0);
+        }
         for submission in group {
             self.queued.fetch_sub(submission.charge, Relaxed);
             let name = submission.channel.clone();
             match drafts.entry(name).or_insert_with_key(|name| self.draft(name)) {
-                Ok(draft) => draft.add(submission, &mut room, &self.shared),
+                Ok(draft) => {
+                    let share = self.make_room(draft, &submission);
+                    draft.add(submission, share, &self.shared);
+                }
                 Err(error) => submission.refuse((*error).into()),
             }
         }
@@ -215,6 +224,64 @@ impl Worker {
         for draft in drafts {
             draft.settle(outcome, &self.shared);
         }
+    }
+
+    /// Sees to it, as far as is fair, that there is room for the submission; or says whose share
+    /// stands in the way, if there is none yet.
+    fn make_room(&mut self, draft: &Draft, submission: &Submission) -> Share {
+        let shared = Arc::clone(&self.shared);
+        let mut share = Share::Own;
+        if shared.shards.slots.is_full() && draft.is_new() {
+            let batch = (shared.options.max_channels / 64).clamp(1, SWEEP as u64);
+            share = shared.take_from_largest(
+                &submission.account,
+                Room::Channels,
+                1,
+                |account, spare| {
+                    let unused = shared.unused_channels(account, batch.min(spare));
+                    let freed = self.remove(&unused);
+                    (freed, freed > 0)
+                },
+            );
+        }
+        // What the group takes so far is charged when it is kept.
+        let charge = draft.charge() + submission.charge;
+        if shared.over(charge) > 0 {
+            share = shared.free_bytes(&submission.account, charge);
+        }
+        share
+    }
+
+    /// Removes channels without readers from the store; gives how many.
+    fn remove(&mut self, unused: &[ChannelName]) -> u64 {
+        let shared = Arc::clone(&self.shared);
+        let joined: Vec<_> =
+            unused.iter().map(|name| shared.shards.join(name, &shared.meter)).collect();
+        // Nobody reads them from the store meanwhile; who has come before stays.
+        let alone: Vec<_> = joined
+            .iter()
+            .filter(|channel| channel.readers.load(Acquire) == 1)
+            .map(|channel| (channel, channel.hold()))
+            .collect();
+        let changes: Vec<_> =
+            alone.iter().map(|(channel, _)| Change::Remove(channel.name.clone())).collect();
+        let written = self.write(&changes);
+        let mut freed = 0;
+        if let Err(error) = written {
+            tracing::warn!(%error, "channels that should make room stay on disk for now");
+        } else {
+            for (channel, _held) in &alone {
+                channel.begin_anew(self.store.floor(), &shared.meter);
+                shared.shards.slots.free(&channel.name);
+                freed += 1;
+            }
+            shared.meter.evicted(Evicted::Channels, alone.len());
+        }
+        drop(alone);
+        for channel in &joined {
+            shared.leave(channel);
+        }
+        freed
     }
 
     fn draft(&self, channel: &ChannelName) -> Result<Draft, StoreError> {
@@ -354,6 +421,11 @@ impl Worker {
         }
         if self.store.channels() > self.shared.options.max_channels / 2 {
             self.write(&idle)?;
+            for change in &idle {
+                if let Change::Remove(channel) = change {
+                    self.shared.shards.slots.free(channel);
+                }
+            }
         }
         Ok(Some(Sweeping::Visiting(left, old)))
     }
@@ -389,5 +461,5 @@ impl Worker {
 /// The head alone.
 fn save(channel: &Channel, head: Head) -> Change {
     let channel = channel.name.clone();
-    Change::Save { channel, head, entries: Vec::new(), keys: Vec::new() }
+    Change::Save { channel, head, entries: Vec::new(), keys: Vec::new(), owner: None }
 }

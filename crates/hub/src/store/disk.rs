@@ -213,6 +213,20 @@ impl Store for Disk {
         self.read(|tables| tables.list(after, limit))
     }
 
+    fn owners(
+        &self,
+        each: &mut dyn FnMut(ChannelName, Option<&str>, u64),
+    ) -> Result<(), StoreError> {
+        self.read(|tables| {
+            for row in tables.rows.range(rows::CHANNELS[0]..rows::CHANNELS[1]) {
+                let (key, value) = row.into_inner()?;
+                let ChannelRow { head, owner, .. } = ChannelRow::decode(&value)?;
+                each(rows::channel_of_key(&key)?, owner.as_deref(), head.last_ts);
+            }
+            Ok(())
+        })
+    }
+
     fn tidy(&self) -> Result<(), StoreError> {
         let bytes = self.meta().bytes;
         self.read(|tables| tables.tidy.step(&tables.rows, bytes))
@@ -253,7 +267,9 @@ impl Tables {
     }
 
     fn load(&self, channel: &ChannelName) -> Result<Option<Saved>, fjall::Error> {
-        let Some(ChannelRow { number, head }) = self.channel(channel)? else { return Ok(None) };
+        let Some(ChannelRow { number, head, .. }) = self.channel(channel)? else {
+            return Ok(None);
+        };
         let mut saved = Saved { head, entries: Vec::new(), keys: Vec::new() };
         if head.start < head.last {
             let first = rows::entry_key(number, head.start + 1);
@@ -282,7 +298,7 @@ impl Tables {
     }
 
     fn listed(&self, (key, value): fjall::KvPair) -> Result<Listed, fjall::Error> {
-        let ChannelRow { number, head } = ChannelRow::decode(&value)?;
+        let ChannelRow { number, head, .. } = ChannelRow::decode(&value)?;
         let oldest = |kind: fn(u64, u64) -> [u8; 17], start: u64| {
             if start >= head.last {
                 return Ok(None);
@@ -324,8 +340,8 @@ impl Tables {
         change: &Change,
         meta: &mut Meta,
     ) -> Result<(), fjall::Error> {
-        let Change::Save { channel, head, entries, keys } = change else { return Ok(()) };
-        let number = match self.channel(channel)? {
+        let Change::Save { channel, head, entries, keys, owner } = change else { return Ok(()) };
+        let (number, owner) = match self.channel(channel)? {
             Some(old) => {
                 for offset in old.head.start + 1..=head.start.min(old.head.last) {
                     batch.remove(&self.rows, rows::entry_key(old.number, offset));
@@ -337,12 +353,12 @@ impl Tables {
                     batch.remove(&self.rows, row.key()?);
                 }
                 meta.bytes = meta.bytes.saturating_sub(old.head.bytes);
-                old.number
+                (old.number, old.owner)
             }
             None => {
                 meta.next += 1;
                 meta.channels += 1;
-                meta.next
+                (meta.next, owner.as_deref().map(Box::from))
             }
         };
         meta.bytes += head.bytes;
@@ -354,7 +370,7 @@ impl Tables {
             let row = rows::encode_key(key);
             batch.insert(&self.rows, rows::idempotency_key(number, key.offset), row);
         }
-        let row = ChannelRow { number, head: *head };
+        let row = ChannelRow { number, head: *head, owner };
         batch.insert(&self.rows, rows::channel_key(channel), row.encode());
         Ok(())
     }
@@ -365,7 +381,7 @@ impl Tables {
         channel: &ChannelName,
         meta: &mut Meta,
     ) -> Result<(), fjall::Error> {
-        let Some(ChannelRow { number, head }) = self.channel(channel)? else { return Ok(()) };
+        let Some(ChannelRow { number, head, .. }) = self.channel(channel)? else { return Ok(()) };
         let [entries, keys] = [rows::entry_key, rows::idempotency_key];
         for kind in [entries, keys] {
             for row in self.rows.range(kind(number, 0)..=kind(number, u64::MAX)) {

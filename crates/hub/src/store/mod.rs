@@ -62,6 +62,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError`] if they can not be read.
     fn list(&self, after: Option<&ChannelName>, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
+    /// Tells `each` of every channel that it keeps: its name, the account that it is charged to, if
+    /// that was kept, and the timestamp of its newest entry. Called once, before anything else is
+    /// used. By default it [lists](Self::list) the channels, without accounts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they can not be read.
+    fn owners(
+        &self,
+        each: &mut dyn FnMut(ChannelName, Option<&str>, u64),
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let listed = self.list(after.as_ref(), 1000)?;
+            let Some(last) = listed.last() else { return Ok(()) };
+            after = Some(last.channel.clone());
+            for listed in listed {
+                each(listed.channel, None, listed.oldest.unwrap_or(0));
+            }
+        }
+    }
+
     /// Gives back the room of what was dropped, if there is much of it. Called every few seconds by
     /// the thread that writes, which it does not keep long. By default it does nothing.
     ///
@@ -86,6 +108,8 @@ pub enum Change {
         entries: Vec<Arc<Entry>>,
         /// New keys, oldest first.
         keys: Vec<SavedKey>,
+        /// The account that the channel is charged to, to be kept if the channel is new.
+        owner: Option<Arc<str>>,
     },
     /// Keep nothing of it any more. Its last offset goes into the [floor](Store::floor).
     Remove(ChannelName),

@@ -292,7 +292,7 @@ mod tests {
         let changes = |last| {
             let head = Head { start: last, last, ..Head::default() };
             let channel = "chat".parse().unwrap();
-            [Change::Save { channel, head, entries: Vec::new(), keys: Vec::new() }]
+            [Change::Save { channel, head, entries: Vec::new(), keys: Vec::new(), owner: None }]
         };
         let store = Disk::open(dir.path()).unwrap();
         store.write(&changes(1)).unwrap();

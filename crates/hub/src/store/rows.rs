@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `m` | the store: format, epoch, floor, the last channel's number, how many channels, bytes and writes |
-//! | `c` name | a channel: its number and its head |
+//! | `c` name | a channel: its number, its head and the account that it is charged to |
 //! | `e` number offset | an entry: timestamp, kind, the event's length, the event, the payload |
 //! | `k` number offset | an idempotency key: timestamp, the text |
 //! | `p` | zeroes, written to find out whether writing works |
@@ -45,10 +45,12 @@ pub(super) struct Meta {
 }
 
 /// The row about a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChannelRow {
     pub(super) number: u64,
     pub(super) head: Head,
+    /// The account that it is charged to, if that is known.
+    pub(super) owner: Option<Box<str>>,
 }
 
 /// A row that was not written by this program, or not so.
@@ -79,7 +81,9 @@ impl ChannelRow {
     pub(super) fn encode(&self) -> Vec<u8> {
         let Head { start, last, last_ts, forgotten, bytes, keys_start } = self.head;
         let numbers = [self.number, start, last, last_ts, forgotten, bytes, keys_start];
-        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+        let owner = self.owner.as_deref().unwrap_or_default();
+        let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
+        numbers.chain(owner.bytes()).collect()
     }
 
     pub(super) fn decode(mut row: &[u8]) -> Result<Self, Malformed> {
@@ -90,7 +94,10 @@ impl ChannelRow {
         let [number, start, last, last_ts, forgotten, bytes, keys_start] = numbers;
         let head = Head { start, last, last_ts, forgotten, bytes, keys_start };
         let ordered = start <= last && forgotten <= last && keys_start <= last;
-        if row.is_empty() && ordered { Ok(Self { number, head }) } else { Err(Malformed) }
+        // A row of an earlier version has none.
+        let owner = str::from_utf8(row).map_err(|_| Malformed)?;
+        let owner = (!owner.is_empty()).then(|| owner.into());
+        if ordered { Ok(Self { number, head, owner }) } else { Err(Malformed) }
     }
 }
 

@@ -9,6 +9,7 @@ use sockeye_hub::{
     Share, Start, Why,
 };
 
+use crate::restart::Kept;
 use crate::{Rig, full, gap, name, texts};
 
 impl Rig {
@@ -368,4 +369,52 @@ fn what_is_left_of_a_history_is_whole() {
     let numbers: Vec<u64> = texts(&page.entries).iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(numbers.last(), Some(&199));
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+}
+
+#[test]
+fn on_disk_room_is_shared_out_too_and_after_a_restart() {
+    let mut kept = Kept::new(slots(64));
+    for number in 0..64 {
+        kept.rig.say_as("flood", &format!("m:{number}"), "x").unwrap();
+        kept.rig.pass(1);
+    }
+    assert_eq!(kept.rig.say_as("flood", "m:new", "x"), Err(OWN));
+    kept.restart();
+    // Who made what is known still, and which was used last.
+    assert_eq!(kept.rig.channels_of("flood"), 64);
+    assert_eq!(kept.rig.say_as("flood", "m:new", "x"), Err(OWN));
+    kept.rig.hub.read(&name("m:0"), Start::Earliest, 1);
+    let reader = kept.rig.hub.subscribe(&name("m:1"), Start::Now);
+    kept.rig.say_as("ann", "ann", "x").unwrap();
+    assert_eq!((kept.rig.channels_of("flood"), kept.rig.channels_of("ann")), (63, 1));
+    assert!(kept.rig.is_there("m:0") && kept.rig.is_there("m:1") && !kept.rig.is_there("m:2"));
+    for number in 0..31 {
+        kept.rig.say_as("ann", &format!("ann:{number}"), "x").unwrap();
+    }
+    assert_eq!(kept.rig.say_as("ann", "ann:new", "x"), Err(OWN));
+    drop(reader);
+    kept.restart();
+    assert!(kept.rig.is_there("ann") && kept.rig.is_there("ann:30") && kept.rig.is_there("m:1"));
+    assert!(!kept.rig.is_there("m:2"), "what went is gone for good");
+    assert_eq!((kept.rig.channels_of("flood"), kept.rig.channels_of("ann")), (32, 32));
+    // A channel that comes back gives no position twice.
+    let page = kept.rig.hub.read(&name("m:2"), Start::After(kept.rig.at(0)), 10);
+    assert_eq!(page.gap.map(|gap| gap.why), Some(Why::Expired));
+    assert!(kept.rig.say_as("bob", "m:2", "x").unwrap() > 1);
+}
+
+#[test]
+fn on_disk_bytes_in_memory_are_let_go_of_before_anything_is_lost() {
+    let kept = Kept::new(bytes(64 << 10));
+    for number in 0..20 {
+        for _ in 0..10 {
+            kept.rig.say_as("flood", &format!("m:{number}"), &"x".repeat(1000)).unwrap();
+        }
+    }
+    kept.rig.say_as("ann", "ann", "x").unwrap();
+    for number in 0..20 {
+        let page = kept.rig.hub.read(&name(&format!("m:{number}")), Start::Earliest, 100);
+        assert_eq!(page.entries.len(), 10, "m:{number}");
+    }
+    assert_eq!(kept.rig.hub.figures().evicted_entries, 0);
 }

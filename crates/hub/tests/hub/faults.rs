@@ -48,7 +48,7 @@ impl Shelf {
     fn keep(&self, changes: &[Change]) {
         let mut channels = self.channels.lock().unwrap();
         for change in changes {
-            let Change::Save { channel, head, entries, keys } = change else {
+            let Change::Save { channel, head, entries, keys, .. } = change else {
                 panic!("{change:?}")
             };
             let empty = Saved { head: *head, entries: Vec::new(), keys: Vec::new() };
