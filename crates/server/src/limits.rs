@@ -149,7 +149,7 @@ fn no_place(full: Full) -> Problem {
 }
 
 /// The problem with the time after which it may be gone, in whole seconds (RFC 9110 §10.2.3).
-fn come_again(problem: Problem, after: Duration) -> Problem {
+pub(crate) fn come_again(problem: Problem, after: Duration) -> Problem {
     let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
     problem.with_header(RETRY_AFTER, seconds.into())
 }

@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, ORIGIN};
 use http::{Method, StatusCode};
 
-use super::tickets::GOOD_FOR;
+use super::tickets::{GOOD_FOR, TooMany};
 use super::{Credential, Standing, no_token};
+use crate::limits;
 use crate::problem::{Code, Problem};
 use crate::router::App;
 
@@ -39,7 +40,11 @@ pub(crate) async fn answer(
     let ticket = keyring
         .tickets
         .issue(token, pass, origin)
-        .map_err(|_| Problem::new(Code::Internal, "The system has no random bytes."))?;
+        .map_err(|_| Problem::new(Code::Internal, "The system has no random bytes."))?
+        .map_err(|TooMany(wait)| {
+            let detail = "There are too many tickets that were not used: use them, or wait.";
+            limits::come_again(Problem::new(Code::TooMany, detail), wait)
+        })?;
     let json = format!("{{\"ticket\":\"{ticket}\",\"expires_in\":{}}}", GOOD_FOR.as_secs());
     Ok((StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], json).into_response())
 }

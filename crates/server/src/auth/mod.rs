@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
-use sockeye_hub::ChannelName;
+use sockeye_hub::{ChannelName, Position};
 use tokio::time::{Instant, sleep_until};
 
 use self::account::PackedNetwork;
@@ -31,7 +31,7 @@ use self::credentials::Credential;
 pub use self::grants::{BadRight, Grants, Right, Rights};
 pub use self::key::{Algorithm, AuthKey, KeyError};
 pub use self::sign::{SignError, SigningKey};
-use self::tickets::Tickets;
+use self::tickets::{TicketStream, Tickets};
 pub use self::token::TokenError;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
@@ -128,6 +128,8 @@ struct Pass {
     /// Its `exp` by the system's clock, and by the clock that timers go by.
     exp: NumericDate,
     ends: Instant,
+    /// The stream that a ticket has opened with it.
+    stream: Option<TicketStream>,
 }
 
 impl Pass {
@@ -135,7 +137,14 @@ impl Pass {
         let exp = claims.exp.unwrap_or(now);
         let left = exp.0.saturating_sub(now.0).min(LONGEST);
         let account = account::of_token(&claims, token);
-        Self { claims, account, exp, ends: Instant::now() + left }
+        Self { claims, account, exp, ends: Instant::now() + left, stream: None }
+    }
+
+    /// The same for a stream that a ticket opens.
+    fn with_stream(&self, stream: TicketStream) -> Self {
+        let Self { claims, account, exp, ends, .. } = self;
+        let (claims, account) = (claims.clone(), account.clone());
+        Self { claims, account, exp: *exp, ends: *ends, stream: Some(stream) }
     }
 
     fn has_ended(&self) -> bool {
@@ -175,6 +184,18 @@ impl Caller {
             Standing::Stranger => None,
             Standing::Bearer(pass) => pass.claims.sub.as_deref(),
         }
+    }
+
+    /// Events begin at this position, which the channel has reached, or not. A ticket that opens them
+    /// again reaches back no further; one that says that it has seen what is still to come could.
+    pub(crate) fn opens_events(&self, from: Position, exists: bool) -> Result<(), Problem> {
+        let Standing::Bearer(pass) = &self.0 else { return Ok(()) };
+        let Some(stream) = &pass.stream else { return Ok(()) };
+        if !exists {
+            return Err(no_such_ticket());
+        }
+        stream.begins(from);
+        Ok(())
     }
 
     /// Whether he may do that with the channel, and the answer he gets if not.

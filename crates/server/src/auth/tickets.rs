@@ -3,10 +3,13 @@
 //!
 //! A ticket is good once, within a minute, for pages of the origin that asked for it; so it does
 //! no harm in a log. An `EventSource` asks for its URL again when it is cut off: a ticket that has
-//! opened events is good for that, told by `Last-Event-ID`, until the token it came from expires.
+//! opened events is good for that, with a `Last-Event-ID` at or after the position at which its
+//! stream began, as long as the stream is open and for [`RESUMES_FOR`] after it ended. A stream that
+//! the client has lost may still seem open here, and what was sent on it may not have arrived; so
+//! neither the end of the stream nor what was sent last is asked for.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -15,6 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, Method};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, error};
+use sockeye_hub::Position;
 use tokio::time::Instant;
 
 use super::Pass;
@@ -24,12 +28,19 @@ use crate::{listen, websocket};
 /// How long a ticket waits to be used.
 pub(super) const GOOD_FOR: Duration = Duration::from_mins(1);
 
-/// Tickets of one token at once; the next takes the place of the oldest, so that nobody pushes out
-/// the tickets of others.
+/// How long after its stream has ended a ticket resumes it.
+pub(super) const RESUMES_FOR: Duration = Duration::from_mins(5);
+
+/// Tickets of one token at once; a further one takes the place of a used one, or is refused, so that
+/// nobody pushes out the tickets of others.
 const OF_ONE_TOKEN: usize = 64;
 
-/// Memory for all tickets together, in bytes. Past it those of the token that came first go.
+/// Memory for all tickets together, in bytes. Past it used tickets go, and when there are none,
+/// further ones are refused.
 const BUDGET: usize = 64 << 20;
+
+/// How often tickets are looked for that can make room, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a token with tickets takes in memory beside its own length, and what each ticket takes.
 const COST_OF_TOKEN: usize = 512;
@@ -51,9 +62,9 @@ pub(super) struct Tickets(Mutex<Shelves>);
 #[derive(Debug, Default)]
 struct Shelves {
     of_token: HashMap<Shelf, Holder>,
-    /// In the order in which the tokens came.
-    order: VecDeque<Shelf>,
     cost: usize,
+    /// When tickets were last looked for that could make room.
+    looked: Option<Instant>,
 }
 
 /// A token that tickets came from.
@@ -69,9 +80,27 @@ struct Ticket {
     hash: Hash,
     origin: Option<HeaderValue>,
     given: Instant,
-    /// The path where it has opened events, once it has.
-    used_at: Option<Box<str>>,
+    /// The stream that it has opened, once it has.
+    used: Option<Arc<Use>>,
 }
+
+/// What a ticket was used for.
+#[derive(Debug)]
+struct Use {
+    path: Box<str>,
+    /// Where the first stream began. Not set if none was opened.
+    from: OnceLock<Position>,
+    /// How many streams are open, and when the last one ended.
+    open: Mutex<(usize, Instant)>,
+}
+
+/// One use of a ticket; dropped when what it opened has ended.
+#[derive(Debug)]
+pub(super) struct TicketStream(Arc<Use>);
+
+/// There are as many unused tickets as there may be; after this time one of them will have expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany(pub(super) Duration);
 
 impl Tickets {
     /// A ticket for the bearer of this token, to be shown by pages of the origin; by anybody, if
@@ -81,13 +110,13 @@ impl Tickets {
         token: &str,
         pass: Arc<Pass>,
         origin: Option<HeaderValue>,
-    ) -> Result<String, error::Unspecified> {
+    ) -> Result<Result<String, TooMany>, error::Unspecified> {
         let mut secret = Secret::default();
         SystemRandom::new().fill(&mut secret)?;
         let shelf = shelf(token);
-        let ticket = Ticket { hash: hash(&secret), origin, given: Instant::now(), used_at: None };
-        self.shelves().put(shelf, COST_OF_TOKEN + token.len(), pass, ticket);
-        Ok(URL_SAFE_NO_PAD.encode([&shelf[..], &secret[..]].concat()))
+        let ticket = Ticket { hash: hash(&secret), origin, given: Instant::now(), used: None };
+        let put = self.shelves().put(shelf, COST_OF_TOKEN + token.len(), pass, ticket);
+        Ok(put.map(|()| URL_SAFE_NO_PAD.encode([&shelf[..], &secret[..]].concat())))
     }
 
     /// What the ticket gives to this request, if it is good for it. Then it is used.
@@ -100,21 +129,18 @@ impl Tickets {
         if holder.pass.has_ended() || !ticket.is_for(request) {
             return None;
         }
-        match &ticket.used_at {
-            Some(path) => {
-                let resumes = request.headers().contains_key(LAST_EVENT_ID);
-                if !(resumes && **path == *request.uri().path() && opens_events(request)) {
-                    return None;
-                }
-            }
+        let is_stream = opens_events(request);
+        match &ticket.used {
+            Some(used) if !(is_stream && used.resumes(request)) => return None,
             None if ticket.given.elapsed() >= GOOD_FOR => return None,
-            None => ticket.used_at = Some(request.uri().path().into()),
+            _ => {}
         }
-        let pass = Arc::clone(&holder.pass);
-        if !opens_events(request) {
+        if !is_stream {
             holder.tickets.remove(index);
+            return Some(Arc::clone(&holder.pass));
         }
-        Some(pass)
+        let used = ticket.used.get_or_insert_with(|| Arc::new(Use::of(request)));
+        Some(Arc::new(holder.pass.with_stream(TicketStream::new(used))))
     }
 
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
@@ -124,38 +150,63 @@ impl Tickets {
 }
 
 impl Shelves {
-    fn put(&mut self, shelf: Shelf, cost: usize, pass: Arc<Pass>, ticket: Ticket) {
+    fn put(
+        &mut self,
+        shelf: Shelf,
+        cost: usize,
+        pass: Arc<Pass>,
+        ticket: Ticket,
+    ) -> Result<(), TooMany> {
+        if self.cost + cost + COST_OF_TICKET > BUDGET {
+            // Looking through all of them for each refusal would cost a flood nothing, and others much.
+            if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+                self.make_room();
+            }
+            if self.cost + cost + COST_OF_TICKET > BUDGET {
+                return Err(TooMany(LOOK_EVERY));
+            }
+        }
         let holder = self.of_token.entry(shelf).or_insert_with(|| {
-            self.order.push_back(shelf);
             self.cost += cost;
             Holder { pass, tickets: VecDeque::new(), cost }
         });
         holder.tickets.retain(Ticket::is_wanted);
         if holder.tickets.len() == OF_ONE_TOKEN {
-            holder.tickets.pop_front();
+            // That of a stream that has ended before that of one that is open.
+            let ended = holder.tickets.iter().position(|ticket| ticket.has_ended());
+            let used = || holder.tickets.iter().position(|ticket| ticket.used.is_some());
+            let Some(index) = ended.or_else(used) else {
+                let oldest = holder.tickets.front().map_or(GOOD_FOR, |first| first.given.elapsed());
+                return Err(TooMany(GOOD_FOR.saturating_sub(oldest)));
+            };
+            holder.tickets.remove(index);
         }
         holder.tickets.push_back(ticket);
         let cost = cost + holder.tickets.len() * COST_OF_TICKET;
         self.cost = self.cost - holder.cost + cost;
         holder.cost = cost;
-        if self.cost > BUDGET {
-            self.make_room();
+        Ok(())
+    }
+
+    /// Drops what nobody can use any more, then used tickets, until there is some room again.
+    fn make_room(&mut self) {
+        self.looked = Some(Instant::now());
+        self.keep(Ticket::is_wanted);
+        for unwanted in [Ticket::has_ended, |ticket: &Ticket| ticket.used.is_some()] {
+            if self.cost > BUDGET / 8 * 7 {
+                self.keep(|ticket| !unwanted(ticket));
+            }
         }
     }
 
-    /// Drops what nobody can use any more, then what came first, until there is some room again.
-    fn make_room(&mut self) {
+    fn keep(&mut self, keeps: impl Fn(&Ticket) -> bool) {
         self.of_token.retain(|_, holder| {
-            holder.tickets.retain(Ticket::is_wanted);
+            let before = holder.tickets.len();
+            holder.tickets.retain(&keeps);
+            holder.cost -= (before - holder.tickets.len()) * COST_OF_TICKET;
             !holder.tickets.is_empty() && !holder.pass.has_ended()
         });
-        self.order.retain(|shelf| self.of_token.contains_key(shelf));
         self.cost = self.of_token.values().map(|holder| holder.cost).sum();
-        while self.cost > BUDGET / 8 * 7
-            && let Some(first) = self.order.pop_front()
-        {
-            self.cost -= self.of_token.remove(&first).map_or(0, |holder| holder.cost);
-        }
     }
 }
 
@@ -170,7 +221,61 @@ impl Ticket {
     }
 
     fn is_wanted(&self) -> bool {
-        self.used_at.is_some() || self.given.elapsed() < GOOD_FOR
+        match &self.used {
+            Some(used) => used.may_resume(),
+            None => self.given.elapsed() < GOOD_FOR,
+        }
+    }
+
+    /// Whether it was used, and nothing is open that it opened.
+    fn has_ended(&self) -> bool {
+        self.used.as_ref().is_some_and(|used| used.open().0 == 0)
+    }
+}
+
+impl Use {
+    fn of(request: &Request) -> Self {
+        let path = request.uri().path().into();
+        Self { path, from: OnceLock::new(), open: Mutex::new((0, Instant::now())) }
+    }
+
+    fn open(&self) -> MutexGuard<'_, (usize, Instant)> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_resume(&self) -> bool {
+        let (open, ended) = *self.open();
+        open > 0 || ended.elapsed() < RESUMES_FOR
+    }
+
+    /// Whether the request goes on where the stream was, and reaches back no further than that did.
+    fn resumes(&self, request: &Request) -> bool {
+        let id = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+        let (Some(from), Some(Ok(id))) = (self.from.get(), id.map(str::parse::<Position>)) else {
+            return false;
+        };
+        let is_after = id.epoch == from.epoch && id.offset >= from.offset;
+        is_after && *self.path == *request.uri().path() && self.may_resume()
+    }
+}
+
+impl TicketStream {
+    fn new(used: &Arc<Use>) -> Self {
+        used.open().0 += 1;
+        Self(Arc::clone(used))
+    }
+
+    /// The stream begins there.
+    pub(super) fn begins(&self, from: Position) {
+        // A stream that resumes begins where the first one was.
+        let _ = self.0.from.set(from);
+    }
+}
+
+impl Drop for TicketStream {
+    fn drop(&mut self) {
+        let mut open = self.0.open();
+        *open = (open.0 - 1, Instant::now());
     }
 }
 
@@ -226,7 +331,7 @@ mod tests {
     }
 
     fn issue(tickets: &Tickets, token: &str) -> String {
-        tickets.issue(token, pass(3600), None).unwrap()
+        tickets.issue(token, pass(3600), None).unwrap().unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,25 +344,82 @@ mod tests {
         assert!(tickets.redeem(&late, &get("/c/chat", &[EVENTS, RESUMES])).is_none());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_ticket_that_has_opened_events_goes_on_until_its_token_ends() {
-        let tickets = Tickets::default();
-        let ticket = tickets.issue("t", pass(7200), None).unwrap();
-        assert!(tickets.redeem(&ticket, &get("/c/chat", &[EVENTS])).is_some());
-        advance(Duration::from_secs(7199)).await;
-        assert!(tickets.redeem(&ticket, &get("/c/chat", &[EVENTS, RESUMES])).is_some());
-        advance(Duration::from_secs(1)).await;
-        assert!(tickets.redeem(&ticket, &get("/c/chat", &[EVENTS, RESUMES])).is_none());
+    fn at(position: &str) -> Position {
+        position.parse().unwrap()
+    }
+
+    /// Opens events with the ticket, from that position on.
+    fn open(tickets: &Tickets, ticket: &str, from: &str) -> Arc<Pass> {
+        let pass = tickets.redeem(ticket, &get("/c/chat", &[EVENTS])).unwrap();
+        pass.stream.as_ref().unwrap().begins(at(from));
+        pass
+    }
+
+    fn resume(tickets: &Tickets, ticket: &str, id: &str) -> Option<Arc<Pass>> {
+        tickets.redeem(ticket, &get("/c/chat", &[EVENTS, ("last-event-id", id)]))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_tickets_of_one_token_push_out_no_others() {
+    async fn a_ticket_resumes_its_stream_while_that_is_open_and_for_minutes_after() {
+        let tickets = Tickets::default();
+        let ticket = tickets.issue("t", pass(7200), None).unwrap().unwrap();
+        let first = open(&tickets, &ticket, "k3f9.7");
+        advance(Duration::from_secs(3600)).await;
+        let second = resume(&tickets, &ticket, "k3f9.9").unwrap();
+        drop(first);
+        advance(RESUMES_FOR * 2).await;
+        drop((second, resume(&tickets, &ticket, "k3f9.7").unwrap()));
+        advance(RESUMES_FOR - Duration::from_millis(1)).await;
+        drop(resume(&tickets, &ticket, "k3f9.8").unwrap());
+        advance(RESUMES_FOR).await;
+        assert!(resume(&tickets, &ticket, "k3f9.9").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_resumes_no_longer_than_its_token_is_good() {
+        let tickets = Tickets::default();
+        let ticket = tickets.issue("t", pass(7200), None).unwrap().unwrap();
+        let _open = open(&tickets, &ticket, "k3f9.7");
+        advance(Duration::from_secs(7199)).await;
+        assert!(resume(&tickets, &ticket, "k3f9.8").is_some());
+        advance(Duration::from_secs(1)).await;
+        assert!(resume(&tickets, &ticket, "k3f9.8").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_resumes_nowhere_before_its_stream_began() {
+        let tickets = Tickets::default();
+        let ticket = issue(&tickets, "t");
+        let _open = open(&tickets, &ticket, "k3f9.7");
+        for id in ["k3f9.6", "k3f9.0", "abcd.9", "earliest", "now", "-5", "10m", ""] {
+            assert!(resume(&tickets, &ticket, id).is_none(), "{id}");
+        }
+        // Nor does the first position of a later stream count.
+        resume(&tickets, &ticket, "k3f9.9").unwrap().stream.as_ref().unwrap().begins(at("k3f9.1"));
+        assert!(resume(&tickets, &ticket, "k3f9.6").is_none());
+        assert!(resume(&tickets, &ticket, "k3f9.7").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn used_tickets_of_a_token_make_room_and_unused_ones_do_not() {
         let tickets = Tickets::default();
         let other = issue(&tickets, "other");
-        let first = issue(&tickets, "greedy");
-        let later: Vec<_> = (0..OF_ONE_TOKEN).map(|_| issue(&tickets, "greedy")).collect();
-        assert!(tickets.redeem(&first, &get("/c/chat", &[])).is_none());
-        assert!(later.iter().all(|one| tickets.redeem(one, &get("/c/chat", &[])).is_some()));
+        let all: Vec<_> = (0..OF_ONE_TOKEN).map(|_| issue(&tickets, "greedy")).collect();
+        advance(Duration::from_secs(10)).await;
+        let refused = tickets.issue("greedy", pass(3600), None).unwrap();
+        assert_eq!(refused, Err(TooMany(Duration::from_secs(50))));
+        let _open = open(&tickets, &all[3], "k3f9.7");
+        drop(open(&tickets, &all[5], "k3f9.7"));
+        issue(&tickets, "greedy");
+        assert!(resume(&tickets, &all[5], "k3f9.7").is_none(), "its stream had ended");
+        assert!(resume(&tickets, &all[3], "k3f9.7").is_some());
+        issue(&tickets, "greedy");
+        assert!(resume(&tickets, &all[3], "k3f9.7").is_none());
+        assert!(tickets.issue("greedy", pass(3600), None).unwrap().is_err());
+        let unused = |index: &usize| ![3, 5].contains(index);
+        for index in (0..OF_ONE_TOKEN).filter(unused) {
+            assert!(tickets.redeem(&all[index], &get("/c/chat", &[])).is_some(), "{index}");
+        }
         assert!(tickets.redeem(&other, &get("/c/chat", &[])).is_some());
     }
 
@@ -265,18 +427,20 @@ mod tests {
     async fn memory_has_an_end() {
         let tickets = Tickets::default();
         let pad = "x".repeat(8000);
-        let old = issue(&tickets, "old");
-        let mut newest = String::new();
+        let used = issue(&tickets, "used");
+        drop(open(&tickets, &used, "k3f9.7"));
+        let first = issue(&tickets, "first");
+        let mut refused = 0;
         for number in 0..BUDGET / 8000 * 2 {
-            newest = issue(&tickets, &format!("{number}{pad}"));
-            let shelves = tickets.shelves();
-            assert!(shelves.cost <= BUDGET);
-            assert_eq!(shelves.order.len(), shelves.of_token.len());
+            let token = format!("{number}{pad}");
+            refused += usize::from(tickets.issue(&token, pass(3600), None).unwrap().is_err());
+            assert!(tickets.shelves().cost <= BUDGET);
         }
-        assert!(tickets.redeem(&old, &get("/c/chat", &[])).is_none());
-        assert!(tickets.redeem(&newest, &get("/c/chat", &[])).is_some());
+        assert!(refused > BUDGET / 8000 / 2, "{refused}");
+        assert!(resume(&tickets, &used, "k3f9.7").is_none(), "used ones go first");
+        assert!(tickets.redeem(&first, &get("/c/chat", &[])).is_some(), "no unused one went");
 
-        // What has run out goes before anything that is good.
+        // What has run out makes room.
         advance(GOOD_FOR).await;
         let good = issue(&tickets, "good");
         tickets.shelves().make_room();

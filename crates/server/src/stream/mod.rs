@@ -67,6 +67,14 @@ pub(crate) fn open(
     let pad = query::pad(request.uri())?;
     let peer = app.limits.stay(Peer::of(request))?;
     let reader = app.hub.subscribe(channel, start);
+    // A position that is still to come reads what there is: from the beginning.
+    let is_ahead = matches!(start, Start::After(position) if position.epoch == app.hub.epoch()
+        && position.offset > reader.lag().end.offset);
+    let from = match reader.lag().gap {
+        None => reader.position(),
+        Some(_) => Position { epoch: app.hub.epoch(), offset: 0 },
+    };
+    caller.opens_events(from, !is_ahead)?;
     let visit = app.visits.begin(form.transport(), &caller, peer);
     let presence = app.hub.join(channel, caller.id());
     let guest = app.drain.admit();

@@ -31,7 +31,19 @@ async fn show(server: &TestServer, path: &str, ticket: &str, headers: &str) -> u
 }
 
 const EVENTS: &str = "Accept: text/event-stream\r\n";
-const RESUMED: &str = "Accept: text/event-stream\r\nLast-Event-ID: earliest\r\n";
+const RESUMED: &str = "Accept: text/event-stream\r\nLast-Event-ID: ";
+
+/// The headers of an `EventSource` that was there.
+fn resumed(position: &str) -> String {
+    format!("{RESUMED}{position}\r\n")
+}
+
+/// Publishes with a token; gives the position.
+async fn publish(server: &TestServer, token: &str) -> String {
+    let request = server.request(Method::POST, "/c/chat");
+    let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    server.send(request, "x").await.json()["at"].as_str().unwrap().to_owned()
+}
 const UPGRADE: &str = super::transports::UPGRADE;
 
 #[tokio::test]
@@ -60,19 +72,48 @@ async fn of_two_that_show_it_at_once_one_gets_in() {
 #[tokio::test]
 async fn an_event_source_that_was_cut_off_comes_back_with_it() {
     let server = server().await;
-    let ticket = ticket(&server, &token(ALL), None).await;
+    let token = token(ALL);
+    let ticket = ticket(&server, &token, None).await;
+    let (before, began) = (publish(&server, &token).await, publish(&server, &token).await);
     // Not before it was used.
     assert_eq!(show(&server, "/c/chat", &ticket, EVENTS).await, 200);
-    for _ in 0..3 {
-        assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 200);
+    let (resumed_there, later) = (resumed(&began), publish(&server, &token).await);
+    for position in [&began, &later, &began] {
+        assert_eq!(show(&server, "/c/chat", &ticket, &resumed(position)).await, 200);
     }
     // Only as what it was: the same URL, events, and a position to resume at.
-    assert_eq!(show(&server, "/c/other", &ticket, RESUMED).await, 401);
+    assert_eq!(show(&server, "/c/other", &ticket, &resumed_there).await, 401);
     assert_eq!(show(&server, "/c/chat", &ticket, EVENTS).await, 401);
-    assert_eq!(show(&server, "/c/chat", &ticket, "Last-Event-ID: earliest\r\n").await, 401);
-    let websocket = format!("{UPGRADE}{RESUMED}");
+    assert_eq!(
+        show(&server, "/c/chat", &ticket, &format!("Last-Event-ID: {began}\r\n")).await,
+        401
+    );
+    let websocket = format!("{UPGRADE}{resumed_there}");
     assert_eq!(show(&server, "/c/chat", &ticket, &websocket).await, 401);
-    assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 200);
+    // Nothing before it began, by whatever name; and nothing that is still to come, which would be
+    // answered with all there is.
+    let epoch = began.split_once('.').unwrap().0;
+    let ahead = format!("{epoch}.1000");
+    for position in [before.as_str(), "earliest", "-9", "10m", "now", "zzzz.1", &ahead] {
+        assert_eq!(show(&server, "/c/chat", &ticket, &resumed(position)).await, 401, "{position}");
+    }
+    assert_eq!(show(&server, "/c/chat", &ticket, &resumed_there).await, 200);
+}
+
+#[tokio::test]
+async fn a_token_has_so_many_tickets_that_were_not_used() {
+    let server = server().await;
+    let token = token(ALL);
+    let mut first = None;
+    for _ in 0..64 {
+        first.get_or_insert(ticket(&server, &token, None).await);
+    }
+    let refused = ask(&server, &token, None).await;
+    refused.assert_problem(429, "too_many");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(show(&server, "/c/chat", &first.unwrap(), "").await, 200);
+    ticket(&server, &token, None).await;
 }
 
 #[tokio::test]
@@ -81,7 +122,8 @@ async fn what_was_no_event_source_does_not_become_one() {
     for headers in ["", UPGRADE] {
         let ticket = ticket(&server, &token(ALL), None).await;
         show(&server, "/c/chat", &ticket, headers).await;
-        assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 401, "{headers}");
+        let resumed = resumed(&publish(&server, &token(ALL)).await);
+        assert_eq!(show(&server, "/c/chat", &ticket, &resumed).await, 401, "{headers}");
     }
 }
 
@@ -102,12 +144,13 @@ async fn a_ticket_gives_no_more_than_its_token() {
 async fn a_ticket_ends_with_its_token() {
     let server = server().await;
     let until = now() + 0.3;
+    let position = publish(&server, &token(ALL)).await;
     let ticket = ticket(&server, &token_until(until, ALL), None).await;
     assert_eq!(show(&server, "/c/chat", &ticket, EVENTS).await, 200);
     while now() < until {
         tokio::task::yield_now().await;
     }
-    assert_eq!(show(&server, "/c/chat", &ticket, RESUMED).await, 401);
+    assert_eq!(show(&server, "/c/chat", &ticket, &resumed(&position)).await, 401);
 }
 
 #[tokio::test]
