@@ -3,7 +3,7 @@
 
 use clap::Args;
 use sockeye::internals;
-use sockeye_server::{Cidr, ServerOptions};
+use sockeye_server::{ServerOptions, TrustedProxy};
 
 use crate::units::Size;
 
@@ -36,7 +36,7 @@ pub(crate) struct Limits {
     /// once
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_BAD_TOKENS_PER_ADDRESS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    #[arg(default_value_t = ServerOptions::default().max_bad_tokens_per_address)]
+    #[arg(default_value_t = ServerOptions::default().max_bad_tokens_per_address.unwrap_or(u32::MAX))]
     max_bad_tokens_per_address: u32,
 
     /// How many TLS handshakes are under way at most
@@ -56,10 +56,10 @@ pub(crate) struct Limits {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_commands: Option<u32>,
 
-    /// Believe what a proxy in this range of addresses says in X-Forwarded-For; may be given several
-    /// times
-    #[arg(long, value_name = "CIDR", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
-    trust_proxy: Vec<Cidr>,
+    /// Believe what a proxy in this range of addresses says in X-Forwarded-For; unix for one that connects
+    /// to a Unix socket; may be given several times
+    #[arg(long, value_name = "CIDR|unix", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
+    trust_proxy: Vec<TrustedProxy>,
 }
 
 impl Limits {
@@ -69,7 +69,7 @@ impl Limits {
         options.max_requests_per_address = self.max_requests_per_address;
         options.max_wire_forms = self.max_wire_forms.map(|size| size.0);
 
-        options.max_bad_tokens_per_address = self.max_bad_tokens_per_address;
+        options.max_bad_tokens_per_address = Some(self.max_bad_tokens_per_address);
         options.max_handshakes = self.max_handshakes;
         options.max_http2_buffer = self.max_http2_buffer.in_memory();
         options.max_commands = self.max_commands;

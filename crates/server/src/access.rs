@@ -81,7 +81,7 @@ fn log(method: &Method, path: &str, peer: Peer, status: StatusCode, is_draining:
 /// may read every answer, that it has no good token among them.
 async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
     let visit = app.origins.check(&request)?;
-    let peer = app.limits.who_asks(&request);
+    let peer = app.limits.who_asks(&request)?;
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let answered = match app.limits.admit(&peer) {

@@ -13,6 +13,7 @@
 
 mod accept;
 mod access;
+mod addresses;
 mod admin;
 mod aside;
 mod auth;
@@ -55,6 +56,7 @@ mod v1;
 mod visit;
 mod websocket;
 
+pub use crate::addresses::ClientAddresses;
 pub use crate::auth::{
     Algorithm, Audience, AuthKey, BadRight, Claims, Grants, KeyError, NumericDate, Right, Rights,
     SignError, SigningKey, TokenError,
@@ -62,8 +64,8 @@ pub use crate::auth::{
 pub use crate::listener::{BindError, LocalAddress};
 pub use crate::options::{Listen, ServerOptions};
 pub use crate::origin::{BadOrigin, Origin};
-pub use crate::proxy::{BadCidr, Cidr};
-pub use crate::router::Channels;
+pub use crate::proxy::{BadCidr, Cidr, TrustedProxy};
+pub use crate::router::{BuildError, Channels};
 pub use crate::server::Server;
 #[doc(no_inline)]
 pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};

@@ -7,11 +7,12 @@ use axum::extract::Request;
 use http::header::RETRY_AFTER;
 use sockeye::internals::{Pending, PendingConnections};
 
+use crate::addresses::AddressSource;
 use crate::crowd::{Crowd, Full};
 use crate::options::ServerOptions;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
-use crate::proxy::{self, Cidr};
+use crate::proxy::{self, TrustedProxy};
 use crate::throttle::Throttle;
 
 /// When those who found no place may come again.
@@ -24,18 +25,20 @@ pub(crate) struct Limits {
     pending: PendingConnections,
     /// Those that are told that there is no place, when they have sent their request.
     refused: PendingConnections,
-    trusted: Vec<Cidr>,
+    trusted: Vec<TrustedProxy>,
+    addresses: AddressSource,
     requests: Throttle,
     bad_tokens: Throttle,
 }
 
 impl Limits {
-    pub(crate) fn new(options: &ServerOptions) -> Self {
+    pub(crate) fn new(options: &ServerOptions, addresses: AddressSource) -> Self {
         Self {
             crowd: Crowd::new(options.max_connections, options.max_connections_per_address),
             pending: PendingConnections::default(),
             refused: PendingConnections::default(),
             trusted: options.trust_proxy.clone(),
+            addresses,
             requests: Throttle::new(options.max_requests_per_address),
             bad_tokens: Throttle::new(options.max_bad_tokens_per_address),
         }
@@ -44,7 +47,7 @@ impl Limits {
     /// Takes over what can change while the server runs.
     pub(crate) fn reload(&self, options: &ServerOptions) {
         self.requests.set(options.max_requests_per_address);
-        self.bad_tokens.set(Some(options.max_bad_tokens_per_address));
+        self.bad_tokens.set(options.max_bad_tokens_per_address);
     }
 
     /// Takes a place for a connection, that of a pending one if need be; `None` if it is to be cut off
@@ -71,20 +74,27 @@ impl Limits {
         &self.crowd
     }
 
-    /// Who asks. Behind a trusted proxy each request takes a place of its own, for as long as what it
-    /// opens goes on.
-    pub(crate) fn who_asks(&self, request: &Request) -> Peer {
-        let peer = Peer::of(request);
-        if peer.full().is_some() || !self.is_proxy(&peer) {
-            return peer;
+    /// Who asks. Behind a trusted proxy, and in a program that does the accepting, each request takes a
+    /// place of its own, for as long as what it opens goes on.
+    ///
+    /// # Errors
+    ///
+    /// Where an address is needed and there is none.
+    pub(crate) fn who_asks(&self, request: &Request) -> Result<Peer, Problem> {
+        let told = Peer::told(request);
+        let has_place = told.is_some();
+        let peer = told.map_or_else(|| self.addresses.peer(request), Ok)?;
+        if peer.full().is_some() || has_place && !self.is_proxy(&peer) {
+            return Ok(peer);
         }
-        let Some(proxy) = peer.address() else { return peer };
-        let client = proxy::client(&self.trusted, proxy, request.headers());
-        let peer = peer.speaking_for(client);
-        match self.crowd.admit_client(peer.network().filter(|_| !self.is_proxy(&peer))) {
+        let peer = match self.is_proxy(&peer) {
+            true => proxy::client(&self.trusted, peer, request.headers()),
+            false => peer,
+        };
+        Ok(match self.crowd.admit_client(peer.network().filter(|_| !self.is_proxy(&peer))) {
             Ok(seat) => peer.seated(seat),
             Err(full) => peer.without_place(full),
-        }
+        })
     }
 
     /// Takes a place for what goes on for long: a WebSocket, a stream, a parked poll. On a connection of
@@ -128,8 +138,7 @@ impl Limits {
     }
 
     fn is_proxy(&self, peer: &Peer) -> bool {
-        peer.address()
-            .is_some_and(|address| self.trusted.iter().any(|range| range.contains(address)))
+        proxy::is_trusted(&self.trusted, peer)
     }
 }
 

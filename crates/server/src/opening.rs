@@ -77,7 +77,7 @@ impl Service {
             }
             #[cfg(unix)]
             Connection::Unix(stream) => {
-                let Some((peer, pending)) = limits.receive(Peer::unknown()) else { return };
+                let Some((peer, pending)) = limits.receive(Peer::unix()) else { return };
                 tokio::spawn(Arc::clone(self).open(stream, peer, pending));
             }
         }
@@ -93,7 +93,17 @@ impl Service {
         }
         pending.begin();
         // Boxed, so that a silent connection has no room for it.
-        match Box::pin(self.handshake(stream, &pending, deadline)).await {
+        Box::pin(self.make_secure(stream, peer, pending, deadline)).await;
+    }
+
+    async fn make_secure(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        pending: Pending,
+        deadline: Instant,
+    ) {
+        match self.handshake(stream, &pending, deadline).await {
             Ok(stream) if ServerTls::negotiated_http2(&stream) => {
                 let io = Impatient::new(stream, self.write_timeout);
                 self.serve_http2(io, peer, pending);

@@ -13,7 +13,7 @@ use sockeye_hub::PolicyRule;
 
 use crate::auth::AuthKey;
 use crate::origin::Origin;
-use crate::proxy::Cidr;
+use crate::proxy::TrustedProxy;
 
 /// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
 /// channels in memory and lets the pages it serves itself, and no others, use it.
@@ -77,7 +77,9 @@ pub struct ServerOptions {
     pub max_requests_per_address: Option<u32>,
     /// Tokens and tickets that are not good, from one address in a second; twice as many at once.
     /// Default: 100. One more is answered 429 instead of 401. Good ones are not concerned.
-    pub max_bad_tokens_per_address: u32,
+    ///
+    /// Danger: with `None` tokens can be guessed as fast as the server answers.
+    pub max_bad_tokens_per_address: Option<u32>,
     /// Bytes that the answers on one connection of HTTP/2 hold together before the next request on it is
     /// answered; one answer may pass it. Default: 4 MiB.
     pub max_http2_buffer: usize,
@@ -93,7 +95,7 @@ pub struct ServerOptions {
     ///
     /// Danger: whoever connects from such an address can give himself any other. It must be the
     /// proxy's alone, and the proxy must write the header itself.
-    pub trust_proxy: Vec<Cidr>,
+    pub trust_proxy: Vec<TrustedProxy>,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
     /// How long the server waits for its clients to leave when it stops. Default: 30 seconds.
@@ -144,7 +146,7 @@ impl Default for ServerOptions {
             max_connections: None,
             max_connections_per_address: None,
             max_requests_per_address: None,
-            max_bad_tokens_per_address: 100,
+            max_bad_tokens_per_address: Some(100),
             max_http2_buffer: 4 << 20,
             max_commands: None,
             max_handshakes: 1024,

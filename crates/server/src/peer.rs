@@ -22,6 +22,7 @@ use crate::throttle::Network;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     address: Option<IpAddr>,
+    is_unix: bool,
     // Held, not looked at: the place is free when the last clone is gone.
     _seat: Option<Seat>,
     full: Option<Full>,
@@ -59,10 +60,21 @@ impl Drop for Counted {
 impl Peer {
     /// One that came by TCP from there.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
-        Self { address: Some(address.ip().to_canonical()), ..Self::default() }
+        Self::at(address.ip())
     }
 
-    /// One that came by a Unix socket, or in a way that nobody has told.
+    /// One at this address.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self { address: Some(address.to_canonical()), ..Self::default() }
+    }
+
+    /// One that came by a Unix socket.
+    #[cfg(unix)]
+    pub(crate) fn unix() -> Self {
+        Self { is_unix: true, ..Self::default() }
+    }
+
+    /// One that came in a way that nobody has told.
     pub(crate) fn unknown() -> Self {
         Self::default()
     }
@@ -79,7 +91,12 @@ impl Peer {
 
     /// The same, speaking for another who asks.
     pub(crate) fn speaking_for(self, address: IpAddr) -> Self {
-        Self { address: Some(address.to_canonical()), is_behind_proxy: true, ..self }
+        Self {
+            address: Some(address.to_canonical()),
+            is_unix: false,
+            is_behind_proxy: true,
+            ..self
+        }
     }
 
     /// The same on a connection that others share.
@@ -111,7 +128,17 @@ impl Peer {
 
     /// Where a request comes from.
     pub(crate) fn of(request: &Request) -> Self {
-        request.extensions().get().cloned().unwrap_or_default()
+        Self::told(request).unwrap_or_default()
+    }
+
+    /// Where a request comes from, if the [`Server`](crate::Server) or the guard has told.
+    pub(crate) fn told(request: &Request) -> Option<Self> {
+        request.extensions().get().cloned()
+    }
+
+    /// Whether it came by a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.is_unix
     }
 
     /// Its address, without the port, if it has one. An IPv4 address that came by IPv6 is an IPv4
@@ -122,7 +149,7 @@ impl Peer {
 
     /// The same as limits count it.
     pub(crate) fn network(&self) -> Option<Network> {
-        self.address.map(Network::from)
+        self.address.map(Network::from).or(self.is_unix.then_some(Network::Unix))
     }
 
     /// Why it has no place, if it has none.

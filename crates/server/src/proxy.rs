@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::peer::Peer;
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A range of addresses, as `10.0.0.0/8`; a single address is a range of one (RFC 4632 §3.1).
@@ -16,7 +18,9 @@ pub struct Cidr {
 
 /// The text is no range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a range of addresses as 10.0.0.0/8, fd00::/8 or 127.0.0.1")]
+#[error(
+    "write a range of addresses as 10.0.0.0/8, fd00::/8 or 127.0.0.1, a proxy on a Unix socket as unix"
+)]
 pub struct BadCidr;
 
 impl FromStr for Cidr {
@@ -49,24 +53,55 @@ impl Cidr {
     }
 }
 
+/// A proxy that is believed what it says of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustedProxy {
+    /// Whoever connects from there.
+    Network(Cidr),
+    /// Whoever connects to a Unix socket that the server listens on. Written `unix`.
+    Unix,
+}
+
+impl TrustedProxy {
+    fn contains(&self, address: IpAddr) -> bool {
+        matches!(self, Self::Network(range) if range.contains(address))
+    }
+}
+
+impl FromStr for TrustedProxy {
+    type Err = BadCidr;
+
+    fn from_str(text: &str) -> Result<Self, BadCidr> {
+        match text {
+            "unix" => Ok(Self::Unix),
+            range => range.parse().map(Self::Network),
+        }
+    }
+}
+
+/// Whether the peer is one of the trusted proxies.
+pub(crate) fn is_trusted(trusted: &[TrustedProxy], peer: &Peer) -> bool {
+    match peer.address() {
+        Some(address) => trusted.iter().any(|proxy| proxy.contains(address)),
+        None => peer.is_unix() && trusted.contains(&TrustedProxy::Unix),
+    }
+}
+
 fn bits_of(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Who asks, where a request came from `peer`: itself, unless it is one of the trusted proxies; then
-/// the last whom they name that is none of them. What stands before that anybody can have written.
-pub(crate) fn client(trusted: &[Cidr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|range| range.contains(address));
-    if !is_trusted(peer) {
-        return peer;
-    }
+/// Who asks, where a request came from `proxy`, which is trusted: the last whom the proxies name that is
+/// none of them; the proxy itself if they name nobody. What stands before that anybody can have written.
+pub(crate) fn client(trusted: &[TrustedProxy], proxy: Peer, headers: &HeaderMap) -> Peer {
+    let is_trusted = |address| trusted.iter().any(|proxy| proxy.contains(address));
     let lines = headers.get_all(FORWARDED_FOR).iter().rev().map(|line| line.to_str());
     let named = lines.flat_map(|line| line.unwrap_or("?").rsplit(','));
-    let mut nearest = peer;
+    let mut nearest = proxy;
     for name in named {
         // Who cannot be read is somebody behind the proxy that wrote this: that one is known.
         let Ok(address) = name.trim().parse() else { break };
-        nearest = address;
+        nearest = nearest.speaking_for(address);
         if !is_trusted(address) {
             break;
         }
@@ -128,7 +163,14 @@ mod tests {
             for (name, value) in lines {
                 headers.append(name, value);
             }
-            client(&trusted, ip(peer), &headers).to_string()
+            let peer = Peer::at(ip(peer));
+            match is_trusted(&trusted, &peer) {
+                true => client(&trusted, peer, &headers),
+                false => peer,
+            }
+            .address()
+            .unwrap()
+            .to_string()
         };
         assert_eq!(asks("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
         assert_eq!(asks("127.0.0.1", &[]), "127.0.0.1");

@@ -9,6 +9,7 @@ use axum::routing::any;
 use sockeye_hub::Hub;
 use sockeye_hub::store::OpenError;
 
+use crate::addresses::{AddressSource, ClientAddresses, needed_for};
 use crate::auth::{self, Authority};
 use crate::drain::Drain;
 use crate::limits::Limits;
@@ -48,13 +49,48 @@ pub(crate) struct App {
     pub(crate) visits: Arc<Visits>,
 }
 
+/// Why there are no channels.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An option counts by the addresses of clients, and nothing tells them.
+    #[error(
+        "{0} needs the addresses of clients: give ClientAddresses::ConnectInfo and serve with \
+         into_make_service_with_connect_info::<SocketAddr>(), or ClientAddresses::hook, or set the \
+         option to None"
+    )]
+    NoAddresses(&'static str),
+    /// The directory for the channels can not be used.
+    #[error("cannot keep channels: {0}")]
+    Data(#[from] OpenError),
+}
+
+/// Where addresses come from, if the options can do with that.
+fn source(
+    options: &ServerOptions,
+    addresses: ClientAddresses,
+) -> Result<AddressSource, BuildError> {
+    match needed_for(options) {
+        Some(option) if matches!(addresses, ClientAddresses::Unknown) => {
+            Err(BuildError::NoAddresses(option))
+        }
+        needed => Ok(AddressSource { addresses, is_needed: needed.is_some() }),
+    }
+}
+
 /// The channels over HTTP, without a listener: for a program that has one.
 ///
 /// ```
-/// # async fn example() {
-/// let channels = sockeye_server::Channels::new(&sockeye_server::ServerOptions::default());
-/// let program: axum::Router = axum::Router::new().nest("/live", channels.router());
-/// # }
+/// # let _ = || {
+/// use std::net::SocketAddr;
+///
+/// use sockeye_server::{Channels, ClientAddresses, ServerOptions};
+///
+/// let channels = Channels::new(&ServerOptions::default(), ClientAddresses::ConnectInfo)?;
+/// let program = axum::Router::new().nest("/live", channels.router());
+/// let program = program.into_make_service_with_connect_info::<SocketAddr>();
+/// # Ok::<(), sockeye_server::BuildError>(())
+/// # };
 /// ```
 ///
 /// Clones are the same channels.
@@ -66,8 +102,13 @@ pub struct Channels {
 impl Channels {
     /// New, empty channels in memory. Of the options, those about listening and `data` are not
     /// used.
-    pub fn new(options: &ServerOptions) -> Self {
-        Self::of(Hub::new(hub_options(options)), options)
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown.
+    pub fn new(options: &ServerOptions, addresses: ClientAddresses) -> Result<Self, BuildError> {
+        let source = source(options, addresses)?;
+        Ok(Self::of(Hub::new(hub_options(options)), options, source))
     }
 
     /// The channels in the `data` directory of the options, or new ones in memory. Those about
@@ -75,12 +116,21 @@ impl Channels {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the directory is in use or can not be used.
-    pub fn open(options: &ServerOptions) -> Result<Self, OpenError> {
-        Ok(Self::of(Hub::open(hub_options(options))?, options))
+    /// Those of [`new`](Self::new); [`BuildError::Data`] if the directory is in use or can not be used.
+    pub fn open(options: &ServerOptions, addresses: ClientAddresses) -> Result<Self, BuildError> {
+        let source = source(options, addresses)?;
+        Ok(Self::of(Hub::open(hub_options(options))?, options, source))
     }
 
-    fn of(hub: Hub, options: &ServerOptions) -> Self {
+    /// The same for a [`Server`](crate::Server), which knows the addresses of its clients.
+    pub(crate) fn open_for_server(options: &ServerOptions) -> Result<Self, OpenError> {
+        // Its router may be used elsewhere, too.
+        let is_needed = needed_for(options).is_some();
+        let source = AddressSource { addresses: ClientAddresses::Unknown, is_needed };
+        Ok(Self::of(Hub::open(hub_options(options))?, options, source))
+    }
+
+    fn of(hub: Hub, options: &ServerOptions, addresses: AddressSource) -> Self {
         let origins = OriginRule {
             allowed: Allowed::new(options.allow_origin.clone()),
             any_host: options.is_exposed(),
@@ -91,7 +141,7 @@ impl Channels {
             hub,
             origins,
             authority: Authority::new(options.auth_key.clone()),
-            limits: Limits::new(options),
+            limits: Limits::new(options, addresses),
             max_message: options.max_message,
             plain_config: Arc::new(websocket::config(options, options.max_message)),
             v1_config: Arc::new(v1::config(options)),

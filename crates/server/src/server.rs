@@ -159,7 +159,7 @@ impl Server {
 
 /// Opens the channels, on a thread that may wait for a disk.
 async fn open(options: ServerOptions) -> Result<(Channels, ServerOptions), BindError> {
-    let open = move || Channels::open(&options).map(|channels| (channels, options));
+    let open = move || Channels::open_for_server(&options).map(|channels| (channels, options));
     match spawn_blocking(open).await {
         Ok(opened) => Ok(opened?),
         Err(ended) => resume_unwind(ended.into_panic()),

@@ -69,20 +69,28 @@ impl Throttle {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that one customer has of IPv6.
+/// What counts as one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Network(IpAddr);
+pub(crate) enum Network {
+    /// An IPv4 address, or the /64 that one customer has of IPv6.
+    Ip(IpAddr),
+    /// All that come by Unix sockets: programs on this machine.
+    Unix,
+}
 
 impl Network {
-    /// Its address, or its first one.
-    pub(crate) fn address(self) -> IpAddr {
-        self.0
+    /// Its address, or its first one; `None` of Unix sockets.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address),
+            Self::Unix => None,
+        }
     }
 }
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+        Self::Ip(match address.to_canonical() {
             IpAddr::V6(address) => {
                 IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
             }
@@ -136,7 +144,7 @@ mod tests {
     async fn who_is_quiet_is_forgotten() {
         let throttle = Throttle::new(100);
         for number in 0..100_000_u32 {
-            throttle.take(Network(IpAddr::V4(number.into()))).unwrap();
+            throttle.take(Network::Ip(IpAddr::V4(number.into()))).unwrap();
             advance(Duration::from_micros(100)).await;
         }
         let kept = throttle.busy.lock().unwrap().until.len();

@@ -16,13 +16,15 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::http::{HANDSHAKE, assert_refuses_all, exchange, exchange_on, read_answer, read_head};
 
 /// Longer than any test may take: what waits for this has not waited.
 const FOREVER: Duration = Duration::from_secs(3600);
+/// Nothing here takes that long unless it hangs.
+const SOON: Duration = Duration::from_secs(60);
 
 type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -216,7 +218,14 @@ async fn an_address_with_too_many_connections_is_refused_with_429() {
 #[tokio::test]
 async fn clients_beyond_the_handshakes_at_once_wait_for_their_turn() {
     let server = Running::new(server().await.max_handshakes(1));
+    // A silent one has no place.
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    server.connect().await;
     let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"n").await.unwrap();
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
     // Only when this is answered does the slow one hold the only place.
     let mut waiting = std::pin::pin!(server.connect());
     tokio::select! {
@@ -224,9 +233,50 @@ async fn clients_beyond_the_handshakes_at_once_wait_for_their_turn() {
         _ = &mut waiting => panic!("nobody else has a turn"),
         () = async { for _ in 0..100 { tokio::task::yield_now().await } } => {}
     }
-    assert_eq!(exchange_on(&mut slow, "nonsense\r\n\r\n").await.status, 400);
+    assert_eq!(exchange_on(&mut slow, "onsense\r\n\r\n").await.status, 400);
     drop(slow);
     waiting.await;
+}
+
+/// One that stalls has its place for a second while others wait for it.
+#[tokio::test]
+async fn silent_and_stalled_connections_keep_nobody_waiting() {
+    let server = Running::new(server().await.max_handshakes(2).handshake_timeout(FOREVER));
+    let mut strangers = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        if number < 2 {
+            stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        }
+        strangers.push(stream);
+    }
+    for _ in 0..3 {
+        timeout(SOON, server.connect()).await.expect("it is let in");
+    }
+}
+
+/// By TLS a part of a first message is nothing to work on, so it has no place at all.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn by_tls_silent_connections_keep_nobody_waiting() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let tls = sockeye::tls::ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let server = server().await.tls(tls).max_handshakes(1).handshake_timeout(FOREVER);
+    let server = Running::new(server);
+    let mut strangers = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(&[0x16, 3, 1]).await.unwrap();
+        }
+        strangers.push(stream);
+    }
+    let trusted = sockeye::tls::ClientTls::new().without_system_roots();
+    let trusted = trusted.root_pem(certificate.as_bytes()).unwrap();
+    let url = format!("wss://localhost:{}/", server.address.port());
+    let client = Client::new(&url).unwrap().tls(trusted).connect();
+    timeout(SOON, client).await.expect("it is let in").unwrap();
 }
 
 #[tokio::test]

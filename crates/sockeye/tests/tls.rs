@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use certificates::{Authority, Identity};
 use rustls::{
-    RootCertStore, ServerConfig, ServerConnection,
+    HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
@@ -24,6 +24,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
 };
+use tokio_rustls::TlsConnector;
 
 /// An echo server; gives its port.
 async fn serve(tls: ServerTls) -> u16 {
@@ -297,4 +298,46 @@ fn files_that_cannot_be_used_are_named_with_the_reason() {
     assert!(matches!(ClientTls::new().root_pem(b"nothing"), Err(TlsError::NoCertificate)));
     let without_key = ServerTls::from_pem(identity.certificate.as_bytes(), b"");
     assert!(matches!(without_key, Err(TlsError::NoKey)));
+}
+
+/// More clients come back than a server remembers sessions for (256 by rustls's default).
+#[tokio::test]
+async fn a_thousand_clients_resume_their_sessions() {
+    let authority = Authority::new();
+    let port = serve(authority.identity("localhost").server()).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let clients: Vec<_> = (0..1000).map(|_| resuming_client(&roots, version)).collect();
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            for client in &clients {
+                assert_eq!(handshake(port, client).await, expected, "{version:?}");
+            }
+        }
+    }
+}
+
+/// A client that remembers its session.
+fn resuming_client(
+    roots: &RootCertStore,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> TlsConnector {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Asks for something, so that tickets arrive with the answer; says what handshake it took.
+async fn handshake(port: u16, client: &TlsConnector) -> HandshakeKind {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut stream = client.connect(name, stream).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    stream.get_ref().1.handshake_kind().unwrap()
 }

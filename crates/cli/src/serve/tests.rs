@@ -147,7 +147,7 @@ fn the_documentation_says_the_numbers_of_the_code() {
     let (pong, heartbeat) = (said(options.pong_timeout), said(options.heartbeat));
     let (head, body) = (said(options.head_timeout), said(options.body_timeout));
     let (auth, drain) = (options.auth_timeout, said(options.drain));
-    let (handshakes, bad) = (options.max_handshakes, options.max_bad_tokens_per_address);
+    let (handshakes, bad) = (options.max_handshakes, options.max_bad_tokens_per_address.unwrap());
     let message = options.max_message >> 10;
     let in_words = match options.write_timeout.as_secs() {
         120 => "two minutes",

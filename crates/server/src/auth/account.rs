@@ -22,7 +22,7 @@ const V4: u64 = 0xffff_ffff << 32;
 
 impl PackedNetwork {
     pub(super) fn of(network: Option<Network>) -> Self {
-        Self(match network.map(Network::address) {
+        Self(match network.and_then(Network::address) {
             None => 0,
             Some(IpAddr::V4(address)) => V4 | u64::from(address.to_bits()),
             Some(IpAddr::V6(address)) => (address.to_bits() >> 64) as u64,

@@ -8,6 +8,7 @@ mod auth;
 mod client;
 mod console;
 mod crowd;
+mod embedded;
 mod errors;
 mod event_source;
 mod events;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_server::{BindError, Channels, Listen, LocalAddress, Server, ServerOptions};
+use sockeye_server::{
+    BindError, Channels, ClientAddresses, Listen, LocalAddress, Server, ServerOptions,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -129,7 +131,7 @@ async fn a_client_that_never_finishes_is_cut_off() {
 /// The console's page and all that it names, as a browser finds them.
 #[tokio::test]
 async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
-    let channels = Channels::new(&ServerOptions::default());
+    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::Unknown).unwrap();
     let inner = axum::Router::new().nest("/live", channels.router());
     let program = axum::Router::new()
         .nest("/live", channels.router())
@@ -178,7 +180,7 @@ async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
 
 #[tokio::test]
 async fn the_channels_live_inside_another_program() {
-    let channels = Channels::new(&ServerOptions::default());
+    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::Unknown).unwrap();
     let program = axum::Router::new()
         .route("/", axum::routing::get(async || "the program's own page"))
         .nest("/live", channels.router());

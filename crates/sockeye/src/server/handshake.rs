@@ -23,36 +23,73 @@ pub(super) enum Spoken {
     Http2(Io),
 }
 
-/// Makes TLS of the connection, if that is what is served here. `None` if that fails: there is then
-/// no way to answer anything.
+/// A connection on which the client has begun.
+pub(super) enum Begun {
+    Plain(Io),
+    /// Boxed, so that connections without TLS have no room for it.
+    #[cfg(feature = "tls")]
+    Tls(Box<crate::tls::TlsHandshake<Io>>),
+}
+
+/// Reads the first message of TLS, if that is what is served here. `None` if it is none: there is
+/// then no way to answer anything.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
-pub(super) async fn secure(
+pub(super) async fn begin(
     io: Io,
     peer: PeerAddr,
     settings: &Settings,
     deadline: Instant,
-) -> Option<Spoken> {
+) -> Option<Begun> {
     #[cfg(feature = "tls")]
     if let Some(tls) = &settings.tls {
-        // Boxed, so that connections without TLS have no room for it.
-        let accepting = Box::pin(tls.accept(io));
-        let secured = tokio::select! {
+        let beginning = Box::pin(tls.begin(io));
+        let begun = tokio::select! {
             biased;
-            secured = timeout_at(deadline, accepting) => secured.ok()?,
+            begun = timeout_at(deadline, beginning) => begun.ok()?,
             () = settings.connections.closing().cancelled() => return None,
         };
-        return match secured {
-            #[cfg(feature = "http2")]
-            Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
-                Some(Spoken::Http2(Io::boxed(stream)))
-            }
-            Ok(stream) => Some(Spoken::Http1(Io::boxed(stream))),
+        return match begun {
+            Ok(begun) => Some(Begun::Tls(Box::new(begun))),
             Err(error) => {
                 tracing::debug!(%peer, "the TLS handshake failed: {error}");
                 None
             }
         };
     }
+    Some(Begun::Plain(io))
+}
+
+/// Does the rest of the handshake of TLS, if there is one. `None` if that fails.
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
+pub(super) async fn secure(
+    begun: Begun,
+    peer: PeerAddr,
+    settings: &Settings,
+    deadline: Instant,
+) -> Option<Spoken> {
+    let io = match begun {
+        Begun::Plain(io) => io,
+        #[cfg(feature = "tls")]
+        Begun::Tls(handshake) => {
+            let finishing = Box::pin(handshake.finish());
+            let secured = tokio::select! {
+                biased;
+                secured = timeout_at(deadline, finishing) => secured.ok()?,
+                () = settings.connections.closing().cancelled() => return None,
+            };
+            return match secured {
+                #[cfg(feature = "http2")]
+                Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
+                    Some(Spoken::Http2(Io::boxed(stream)))
+                }
+                Ok(stream) => Some(Spoken::Http1(Io::boxed(stream))),
+                Err(error) => {
+                    tracing::debug!(%peer, "the TLS handshake failed: {error}");
+                    None
+                }
+            };
+        }
+    };
     Some(Spoken::Http1(io))
 }
 

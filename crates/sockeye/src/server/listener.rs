@@ -3,26 +3,32 @@
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::{
-    fmt,
-    future::poll_fn,
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 #[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
+use rustix::net::{RecvFlags, recv};
+#[cfg(unix)]
 use tokio::{
-    net::{TcpListener, ToSocketAddrs},
-    time::sleep,
+    io::Interest,
+    net::{UnixListener, UnixStream},
+};
+use tokio::{
+    net::{TcpListener, TcpStream, ToSocketAddrs},
+    time::Instant,
 };
 
-use crate::{clock, socket::Io};
+use crate::{
+    net::{Incomings, refuse},
+    socket::Io,
+};
 
-/// How long to wait when the system has no more file descriptors.
-const PAUSE: Duration = Duration::from_millis(50);
+/// A warning that nothing can be accepted is logged this often at most.
+const WARN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A listening socket. The file of a Unix socket goes when the listener does.
 #[derive(Debug)]
@@ -73,18 +79,17 @@ impl Listener {
         }
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Io, PeerAddr)>> {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
                 #[cfg(not(target_os = "linux"))]
                 let _ = stream.set_nodelay(true);
-                Poll::Ready(Ok((Io::Tcp(stream), PeerAddr::Tcp(peer))))
+                Poll::Ready(Ok(Accepted::Tcp(stream, peer)))
             }
             #[cfg(unix)]
             Kind::Unix(listener, _) => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                Poll::Ready(Ok((Io::boxed(stream), PeerAddr::Unix)))
+                Poll::Ready(Ok(Accepted::Unix(ready!(listener.poll_accept(cx))?.0)))
             }
         }
     }
@@ -148,45 +153,86 @@ impl fmt::Display for PeerAddr {
     }
 }
 
-/// The next connection on any of the listeners, the one at `first` before the others. Cancel-safe.
-pub(super) async fn accept(listeners: &[Listener], first: usize) -> (Io, PeerAddr) {
-    let mut has_failed = false;
-    loop {
-        let accepted = poll_fn(|cx| {
-            let (later, sooner) = listeners.split_at(first);
-            let mut polled = sooner.iter().chain(later).map(|listener| listener.poll_accept(cx));
-            polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
-        });
-        match accepted.await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_one_client(&error) => {}
-            Err(error) => {
-                // No more file descriptors, most likely: to try again at once would only burn the
-                // processor that could free some.
-                if !std::mem::replace(&mut has_failed, true) {
-                    warn_at_times(&error);
-                }
-                sleep(PAUSE).await;
+/// A connection on which nothing was read yet.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Accepted {
+    pub(super) fn peer(&self) -> PeerAddr {
+        match self {
+            Self::Tcp(_, peer) => PeerAddr::Tcp(*peer),
+            #[cfg(unix)]
+            Self::Unix(_) => PeerAddr::Unix,
+        }
+    }
+
+    /// Waits until something has arrived, or the peer's end. Nothing is held meanwhile.
+    pub(super) async fn speaks(&self) {
+        // Looked at, not only asked for: that it is ready may be a mistake. An error comes again when the
+        // connection is read.
+        let _ = match self {
+            Self::Tcp(stream, _) => stream.peek(&mut [0]).await,
+            #[cfg(unix)]
+            Self::Unix(stream) => {
+                let look = || Ok(recv(stream, &mut [0_u8; 1], RecvFlags::PEEK)?.0);
+                stream.async_io(Interest::READABLE, look).await
             }
+        };
+    }
+
+    pub(super) fn into_io(self) -> Io {
+        match self {
+            Self::Tcp(stream, _) => Io::Tcp(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Io::boxed(stream),
         }
     }
 }
 
-/// Says once a second that nothing can be accepted, however often that is so.
-fn warn_at_times(error: &io::Error) {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let now = clock::now();
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_none_or(|last| now.saturating_duration_since(last) >= Duration::from_secs(1)) {
-        *last = Some(now);
-        tracing::warn!("cannot accept connections, trying again: {error}");
-    }
+/// What is accepted on any of the listeners, the one at `first` before the others.
+pub(super) struct Accepting<'l> {
+    pub(super) listeners: &'l [Listener],
+    pub(super) first: usize,
+    /// Whether a handshake of TLS comes before any answer.
+    pub(super) is_secure: bool,
+    /// When it was logged last that nothing could be accepted.
+    pub(super) warned: &'l Mutex<Option<Instant>>,
 }
 
-/// Whether only the client that was being accepted is gone.
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+/// The answer while there are no file descriptors.
+const NO_DESCRIPTORS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n\
+    content-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n\
+    the server has no file descriptors left";
+
+impl Incomings for Accepting<'_> {
+    type Connection = Accepted;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let (later, sooner) = self.listeners.split_at(self.first);
+        let mut polled = sooner.iter().chain(later).map(|listener| listener.poll_accept(cx));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    }
+
+    fn cannot_accept(&self, error: &io::Error) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL) {
+            *warned = Some(Instant::now());
+            tracing::warn!("cannot accept connections, trying again: {error}");
+        }
+    }
+
+    fn refuse(&self, connection: Accepted) {
+        let answer = if self.is_secure { b"" } else { NO_DESCRIPTORS };
+        let _ = match connection {
+            Accepted::Tcp(stream, _) => stream.into_std().map(|stream| refuse(stream, answer)),
+            #[cfg(unix)]
+            Accepted::Unix(stream) => stream.into_std().map(|stream| refuse(stream, answer)),
+        };
+    }
 }
 
 /// Whether the file is a socket that nobody answers at.

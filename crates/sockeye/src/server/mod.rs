@@ -79,6 +79,17 @@ struct Settings {
     tls: Option<crate::tls::ServerTls>,
 }
 
+impl Settings {
+    /// Whether a handshake of TLS comes before any answer.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "there is no TLS"))]
+    fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+}
+
 impl Server {
     /// Listens on an address; port 0 lets the system choose one.
     ///
@@ -191,7 +202,10 @@ impl Server {
     }
 
     /// Sets how many clients may be in their handshake at once, those that are being refused included;
-    /// at least one. Default 1024. Further ones wait in the system's queue.
+    /// at least one. Default 1024. A client takes such a place when it has sent something (over TLS: its
+    /// first message); further ones wait, and while one does, a handshake that has taken a second may
+    /// be cut off for it. Connections are accepted whether there is a place or not; when there is
+    /// no file descriptor for one, the oldest that is silent ends.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.settings.max_handshakes = handshakes.max(1);
         self

@@ -5,12 +5,17 @@ use std::{io, time::Duration};
 use bytes::BytesMut;
 use http::Response;
 use sockeye_proto::handshake::{Refusal, encode_response};
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use crate::socket::Io;
 
 /// How long a refused client may take to read its answer.
 const LINGER: Duration = Duration::from_secs(2);
+/// How much of what it still sends is read meanwhile.
+const MAX_DISCARDED: u64 = 256 << 10;
 
 #[derive(Debug)]
 pub(super) enum Pending {
@@ -50,7 +55,8 @@ impl Pending {
                 let answer = async {
                     io.write_all(&refusal.encode()).await?;
                     io.shutdown().await?;
-                    tokio::io::copy(&mut io, &mut tokio::io::sink()).await
+                    let rest = &mut (&mut io).take(MAX_DISCARDED);
+                    tokio::io::copy(rest, &mut tokio::io::sink()).await
                 };
                 // A client that does not wait for its answer does not need it.
                 let _ = timeout(LINGER, answer).await;

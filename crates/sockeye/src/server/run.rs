@@ -4,26 +4,27 @@ use std::{
     fmt::Display,
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use sockeye_proto::CloseFrame;
-use tokio::{
-    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
     Incoming, Listener, PeerAddr, Server, Settings,
-    handshake::{Spoken, receive, secure},
-    listener::accept,
+    handshake::{Spoken, begin, receive, secure},
+    listener::{Accepted, Accepting},
     tasks::Tasks,
 };
 use crate::{
     Connections,
+    net::{Acceptor, Handshakes, Incomings, Pending, PendingConnections},
     socket::{Io, poll_handler},
 };
+
+/// How long to wait when a listener is broken.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn run_until<S, H, F, E>(server: Server, shutdown: S, handler: Arc<H>)
 where
@@ -59,12 +60,25 @@ async fn serve<H, F, E>(
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Display + Send + 'static,
 {
-    let handshakes = Arc::new(Semaphore::new(settings.max_handshakes));
-    for turn in (0..listeners.len()).cycle() {
-        let permit = handshakes.clone().acquire_owned().await;
-        let (io, peer) = accept(&listeners, turn).await;
+    let handshakes = Arc::new(Handshakes::new(settings.max_handshakes));
+    let pending = PendingConnections::default();
+    let mut acceptor = Acceptor::new(pending.clone());
+    let (is_secure, warned) = (settings.is_secure(), Mutex::default());
+    for first in (0..listeners.len()).cycle() {
+        let accepting = Accepting { listeners: &listeners, first, is_secure, warned: &warned };
+        let accepted = match acceptor.accept(&accepting).await {
+            Ok(accepted) => accepted,
+            // A listener is broken. The others go on, and it may come back.
+            Err(error) => {
+                accepting.cannot_accept(&error);
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let peer = accepted.peer();
+        let opening = Opening { settings: settings.clone(), handshakes: handshakes.clone() };
         // Boxed, so that the task shrinks to its handler when the handshake is done.
-        let opening = Box::pin(open(io, peer, settings.clone(), handler.clone(), permit));
+        let opening = Box::pin(open(accepted, opening, handler.clone(), pending.register()));
         tasks.spawn(async move {
             // No `if let`: it would keep room for what it was given, and for what is awaited.
             let Some(handling) = opening.await else { return };
@@ -84,31 +98,85 @@ pub(super) fn text<E: Display>(result: Result<(), E>) -> Result<(), String> {
 
 /// Sees an accepted connection to its request; gives what handles that. `None` if it was refused, or
 /// never came; or if this was a connection of HTTP/2, and all that came on it is over.
-#[cfg_attr(
-    not(all(feature = "http2", feature = "tls")),
-    expect(unused_variables, reason = "HTTP/2 gives it back early")
-)]
+///
+/// A silent connection holds nothing, and has no place among the handshakes. It ends when its
+/// descriptor is needed.
 async fn open<H, F, E>(
-    io: Io,
-    peer: PeerAddr,
-    settings: Arc<Settings>,
+    accepted: Accepted,
+    opening: Opening,
     handler: Arc<H>,
-    handshake: Result<OwnedSemaphorePermit, AcquireError>,
+    pending: Pending,
 ) -> Option<F>
 where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Display + Send + 'static,
 {
-    let deadline = Instant::now() + settings.handshake_timeout;
-    match secure(io, peer, &settings, deadline).await? {
-        Spoken::Http1(io) => Some(handler(receive(io, peer, settings, deadline).await?)),
+    let settings = &opening.settings;
+    let (deadline, peer) = (Instant::now() + settings.handshake_timeout, accepted.peer());
+    let speaks = async {
+        tokio::select! {
+            // A client that is too slow, or comes too late, is told so.
+            _ = timeout_at(deadline, accepted.speaks()) => {}
+            () = settings.connections.closing().cancelled() => {}
+        }
+    };
+    pending.or_evicted(speaks).await?;
+    pending.begin();
+    // Boxed, so that a silent connection has no room for it.
+    let opened = Box::pin(opening.see_to(accepted.into_io(), peer, &pending, deadline)).await?;
+    drop(pending);
+    match opened {
+        Opened::Http1(incoming) => Some(handler(incoming)),
         #[cfg(all(feature = "http2", feature = "tls"))]
-        Spoken::Http2(io) => {
-            drop(handshake);
+        Opened::Http2(io, deadline) => {
+            let settings = opening.settings;
             Box::pin(super::http2::serve(io, peer, settings, handler, deadline)).await;
             None
         }
+    }
+}
+
+/// What a connection becomes.
+enum Opened {
+    Http1(Incoming),
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    Http2(Io, Instant),
+}
+
+/// What sees a connection to its request.
+struct Opening {
+    settings: Arc<Settings>,
+    handshakes: Arc<Handshakes>,
+}
+
+impl Opening {
+    /// In a place among the handshakes as soon as there is something to work on. The time that it
+    /// waits for the place is not the client's.
+    async fn see_to(
+        &self,
+        io: Io,
+        peer: PeerAddr,
+        pending: &Pending,
+        deadline: Instant,
+    ) -> Option<Opened> {
+        let settings = &self.settings;
+        let begun = pending.or_evicted(begin(io, peer, settings, deadline)).await??;
+        let asked = Instant::now();
+        let place = timeout(settings.handshake_timeout, self.handshakes.place());
+        let place = pending.safe(place).await.ok()?;
+        let deadline = deadline + asked.elapsed();
+        let opens = async {
+            let opened = match secure(begun, peer, settings, deadline).await? {
+                Spoken::Http1(io) => {
+                    Opened::Http1(receive(io, peer, settings.clone(), deadline).await?)
+                }
+                #[cfg(all(feature = "http2", feature = "tls"))]
+                Spoken::Http2(io) => Opened::Http2(io, deadline),
+            };
+            Some(opened)
+        };
+        pending.or_evicted(place.run(async { Ok(opens.await) })).await?.ok()?
     }
 }
 

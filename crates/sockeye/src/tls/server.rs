@@ -4,6 +4,7 @@ use std::{fmt, io, path::Path, sync::Arc};
 
 use rustls::{
     ServerConfig,
+    crypto::ring::Ticketer,
     server::{Acceptor, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -40,6 +41,9 @@ impl ServerTls {
     /// those that are open stay. While the new files are broken, or do not fit together, the old
     /// certificate stays in use and a warning is logged (`tracing`).
     ///
+    /// Clients resume their sessions by tickets (RFC 8446 §2.2, RFC 5077), however many there are, for
+    /// six to twelve hours, as long as this value or a clone of it is in use.
+    ///
     /// # Errors
     ///
     /// When one cannot be read, or they cannot be used.
@@ -72,7 +76,8 @@ impl ServerTls {
         Self::resolving(Arc::new(SingleCertAndKey::from(certified)))
     }
 
-    /// Does as a configuration of rustls says, for example to ask clients for certificates. Its ALPN
+    /// Does as a configuration of rustls says, for example to ask clients for certificates. How sessions
+    /// are resumed is up to it: by default rustls remembers 256 of them. Its ALPN
     /// names are kept, if there are any; `http/1.1` should be among them.
     pub fn from_config(mut config: ServerConfig) -> Self {
         let has_own_alpn = !config.alpn_protocols.is_empty();
@@ -101,10 +106,13 @@ impl ServerTls {
     }
 
     fn resolving(resolver: Arc<dyn ResolvesServerCert>) -> Result<Self, TlsError> {
-        let config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
+        // What a session needs is in its ticket, so any number of clients comes back without a full
+        // handshake. The key changes every six hours, and one before it is still good.
+        config.ticketer = Ticketer::new()?;
         Ok(Self::from_config(config))
     }
 

@@ -14,7 +14,7 @@ async fn show(server: &TestServer, path: &str, token: &str) -> Answer {
 async fn many_bad_tokens_are_answered_429_and_good_ones_still_count() {
     let server = TestServer::with(|options| {
         options.auth_key = Some(key());
-        options.max_bad_tokens_per_address = 1;
+        options.max_bad_tokens_per_address = Some(1);
     })
     .await;
     let good = token(r#"{"chat":["read"]}"#);

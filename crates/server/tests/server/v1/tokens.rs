@@ -228,7 +228,7 @@ async fn before_auth_there_are_few_commands() {
 async fn bad_tokens_count_as_those_of_requests_do() {
     let server = TestServer::with(|options| {
         options.auth_key = Some(auth::key());
-        options.max_bad_tokens_per_address = 1;
+        options.max_bad_tokens_per_address = Some(1);
     })
     .await;
     let mut connection = V1::connect(&server, "/connect").await;
@@ -249,7 +249,7 @@ async fn bad_tokens_count_as_those_of_requests_do() {
 async fn bad_tokens_end_a_connection_whatever_its_address_may_have() {
     let server = TestServer::with(|options| {
         options.auth_key = Some(auth::key());
-        options.max_bad_tokens_per_address = 1_000_000;
+        options.max_bad_tokens_per_address = Some(1_000_000);
     })
     .await;
     let mut connection = V1::connect(&server, "/connect").await;
