@@ -11,6 +11,8 @@ use crate::{Entry, Hub, Options};
 
 /// What a slice may cost: an entry that is dropped, or whose forms are, costs one.
 const WORK: usize = 512;
+/// A piece of memory that no allocator calls small, in bytes.
+const LARGE: usize = 256 << 10;
 /// What a look at a channel costs.
 const LOOK: usize = 4;
 /// What a shard of the channels or of presence costs: there are few, and much may be in one.
@@ -73,6 +75,9 @@ impl Sweep {
         let (next, cost) = match &mut self.stage {
             Stage::Channels(walk) => {
                 self.waiting = shared.shards.some(walk, WORK / LOOK);
+                // glibc keeps what is freed in small pieces until it is asked for a large one, and then
+                // joins all of it at once, which took 90 ms after 100,000 entries: so ask often.
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
                 match self.waiting.is_empty() {
                     true => (Stage::Shards(0), 1),
                     false => return 1,
