@@ -79,7 +79,8 @@ fn take(rig: &Rig, chat: &ChannelName, model: &mut Model, leases: &mut Vec<Lease
             let now = rig.time();
             let renewals = if id.is_some() { &mut model.members } else { &mut model.pollers };
             let renewal = renewals.entry(id.unwrap_or(key)).or_insert((now, ttl));
-            if renewal.0 + renewal.1 < now + ttl {
+            // Of two that end at the same time the later one counts: a clock that was set back ends it later.
+            if renewal.0 + renewal.1 <= now + ttl {
                 *renewal = (now, ttl);
             }
             let id = id.map(|id| id.to_string());

@@ -44,7 +44,7 @@ async fn limits_that_are_none() {
 #[tokio::test]
 async fn paths_where_nothing_is() {
     let server = TestServer::start().await;
-    for path in ["/c", "/c/", "/c/chat/", "/c/chat/x", "/index.html", "/C/chat", "//", "/../c/chat"]
+    for path in ["/c", "/c/", "/c/chat/", "/c/chat/x", "/index.htm", "/C/chat", "//", "/../c/chat"]
     {
         server.get(path).await.assert_problem(404, "not_found");
     }
