@@ -6,6 +6,7 @@
 //! minute.
 
 mod listener;
+mod unread_streams;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,0 +1,216 @@
+//! Streams of HTTP/2 that are not read: what all of one connection cost.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::Duration;
+
+use sockeye_tests::PATIENCE;
+use sockeye_tests::frame::{TEXT, masked};
+use sockeye_tests::program::Sockeye;
+
+/// As many streams as one connection may have.
+const STREAMS: u32 = 200;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// A client that writes frames itself and gives every stream the same window.
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(server: &Sockeye, window: u32) -> Self {
+        let stream = TcpStream::connect(server.address()).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option of the socket");
+        let mut client = Self(stream);
+        client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("the server reads");
+        let setting = [&4_u16.to_be_bytes()[..], &window.to_be_bytes()].concat();
+        client.send(SETTINGS, 0, 0, &setting);
+        client
+    }
+
+    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = u32::try_from(payload.len()).expect("a frame").to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.0.write_all(&frame).expect("the server reads");
+    }
+
+    fn request(&mut self, stream: u32, fields: &[(&str, &str)]) {
+        let is_connect = fields[0].1 == "CONNECT";
+        let flags = if is_connect { END_HEADERS } else { END_HEADERS | END_STREAM };
+        self.send(HEADERS, flags, stream, &block(fields));
+    }
+
+    /// The next frame: its kind, flags and stream.
+    fn next(&mut self) -> (u8, u8, u32) {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).expect("a frame");
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        self.0.read_exact(&mut payload).expect("a frame");
+        (kind, flags, u32::from_be_bytes(stream))
+    }
+
+    /// Waits until that many streams have got one of these frames.
+    fn until(&mut self, kind: u8, mut count: u32) {
+        while count > 0 {
+            count -= u32::from(self.next().0 == kind);
+        }
+    }
+
+    /// Waits until the server has read what was sent.
+    fn is_heard(&mut self) {
+        self.send(PING, 0, 0, b"are you?");
+        loop {
+            let (kind, flags, _) = self.next();
+            if kind == PING && flags & ACK != 0 {
+                return;
+            }
+            if kind == PING {
+                self.send(PING, ACK, 0, &[0; 8]);
+            }
+        }
+    }
+}
+
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).expect("a short field"));
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+fn get<'a>(path: &'a str, accept: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("accept", accept),
+    ]
+}
+
+fn websocket<'a>(path: &'a str, subprotocol: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let mut fields = vec![
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("sec-websocket-version", "13"),
+    ];
+    fields.extend(subprotocol.map(|name| ("sec-websocket-protocol", name)));
+    fields
+}
+
+/// A server with a history of 2 MB on each of a few channels, of bytes that take six times as much
+/// in JSON.
+fn server(options: &[&str]) -> Sockeye {
+    let server = Sockeye::serve(options);
+    let text = "\u{1}".repeat(10 << 10);
+    for channel in 0..4 {
+        for _ in 0..200 {
+            let url = format!("http://{}/c/c{channel}", server.address());
+            let posted = ureq::post(&url).content_type("text/plain").send(&text);
+            assert_eq!(posted.expect("it is published").status(), 201);
+        }
+    }
+    server
+}
+
+/// What the server takes more when nothing more happens.
+fn settled(server: &Sockeye) -> u64 {
+    let mut before = server.resident_bytes();
+    loop {
+        sleep(Duration::from_millis(300));
+        let now = server.resident_bytes();
+        if now.abs_diff(before) < 1 << 20 {
+            return now;
+        }
+        before = now;
+    }
+}
+
+/// What 200 streams of one connection may cost, none of which is read: less than what 200 connections
+/// may that are not.
+const MOST: u64 = 64 << 20;
+
+fn assert_costs_little(what: &str, options: &[&str], window: u32, open: impl Fn(&mut Client)) {
+    let server = server(options);
+    let before = settled(&server);
+    let mut client = Client::connect(&server, window);
+    open(&mut client);
+    client.is_heard();
+    let cost = settled(&server).saturating_sub(before);
+    eprintln!("{what}: {cost} bytes, {} a stream", cost / u64::from(STREAMS));
+    assert!(cost < MOST, "{what}: {cost} bytes");
+}
+
+/// The number of each stream.
+fn streams() -> impl Iterator<Item = u32> {
+    (0..STREAMS).map(|number| 1 + 2 * number)
+}
+
+#[test]
+fn plain_websockets_that_are_not_read_cost_little() {
+    assert_costs_little("plain WebSockets", &[], 0, |client| {
+        for stream in streams() {
+            let path = format!("/c/c{}?after=-{}", stream % 4, 100 + stream / 4);
+            client.request(stream, &websocket(&path, None));
+        }
+        client.until(HEADERS, STREAMS);
+    });
+}
+
+/// Each asks for far more than it reads.
+#[test]
+fn answers_of_v1_that_are_not_read_cost_little() {
+    assert_costs_little("sockeye.v1", &[], 0, |client| {
+        for stream in streams() {
+            client.request(stream, &websocket("/connect", Some("sockeye.v1")));
+        }
+        client.until(HEADERS, STREAMS);
+        for stream in streams() {
+            for _ in 0..20 {
+                let command =
+                    format!(r#"{{"op":"read","ch":"c{}","after":"earliest"}}"#, stream % 4);
+                client.send(DATA, 0, stream, &masked(TEXT, command.as_bytes()));
+            }
+        }
+    });
+}
+
+#[test]
+fn events_that_are_not_read_cost_little() {
+    assert_costs_little("Server-Sent Events", &[], 100, |client| {
+        for stream in streams() {
+            let path = format!("/c/c{}?after=-{}&meta=1", stream % 4, 100 + stream / 4);
+            client.request(stream, &get(&path, "text/event-stream"));
+        }
+        client.until(HEADERS, STREAMS);
+    });
+}
+
+/// Those beyond the first few megabytes wait until these are read.
+#[test]
+fn polls_that_are_not_read_cost_little() {
+    assert_costs_little("polls", &[], 0, |client| {
+        for stream in streams() {
+            let path = format!("/c/c{}?limit=1000&after=-{}", stream % 4, 100 + stream / 4);
+            client.request(stream, &get(&path, "application/json"));
+        }
+        client.until(HEADERS, 4);
+    });
+}
