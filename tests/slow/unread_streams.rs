@@ -1,5 +1,7 @@
 //! Streams of HTTP/2 that are not read: what all of one connection cost.
 
+#![expect(clippy::print_stderr, reason = "the figures, for those who measure")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::sleep;
