@@ -11,7 +11,7 @@ use axum::Router;
 use hyper::server::conn::{http1, http2};
 use hyper_util::service::TowerToHyperService;
 use sockeye::internals::{Handshakes, Pending};
-use sockeye::tls::ServerTls;
+use sockeye::tls::{ServerTls, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout_at};
@@ -105,30 +105,32 @@ impl Service {
     ) {
         match self.handshake(stream, &pending, deadline).await {
             Ok(stream) if ServerTls::negotiated_http2(&stream) => {
-                let io = Impatient::new(stream, self.write_timeout);
+                let io = Impatient::new(*stream, self.write_timeout);
                 self.serve_http2(io, peer, pending);
             }
-            Ok(stream) => self.open(stream, peer, pending).await,
+            Ok(stream) => Box::pin(self.open(*stream, peer, pending)).await,
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         }
     }
 
     /// Each step has its own deadline, so that none goes on for ever: the client's first message, a
-    /// place to work on it, the rest.
+    /// place to work on it, the rest. Each is boxed, so that none has room for those after it.
     async fn handshake(
         &self,
         stream: TcpStream,
         pending: &Pending,
         deadline: Instant,
-    ) -> io::Result<sockeye::tls::TlsStream<TcpStream>> {
+    ) -> io::Result<Box<TlsStream<TcpStream>>> {
         let Some(tls) = &self.tls else { return Err(io::ErrorKind::Unsupported.into()) };
         let evicted = || io::Error::new(io::ErrorKind::TimedOut, "another needs the place");
-        let begun = pending.or_evicted(timeout_at(deadline, tls.begin(stream))).await;
+        let begins = Box::pin(async move { tls.begin(stream).await.map(Box::new) });
+        let begun = pending.or_evicted(timeout_at(deadline, begins)).await;
         let begun = begun.ok_or_else(evicted)???;
         let deadline = Instant::now() + self.head_timeout;
         let place = pending.safe(timeout_at(deadline, self.handshakes.place())).await?;
         let deadline = Instant::now() + self.head_timeout;
-        let finished = place.run(begun.finish());
+        let finishes = Box::pin(async move { begun.finish().await.map(Box::new) });
+        let finished = place.run(finishes);
         pending.or_evicted(timeout_at(deadline, finished)).await.ok_or_else(evicted)??
     }
 

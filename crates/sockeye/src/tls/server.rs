@@ -139,7 +139,8 @@ impl ServerTls {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        // Boxed: the state of TLS is large, and would be in the future of whoever waits here.
+        let start = Box::pin(LazyConfigAcceptor::new(Acceptor::default(), stream)).await?;
         Ok(TlsHandshake { start, config: self.config.clone() })
     }
 }
