@@ -19,6 +19,9 @@ use crate::{ChannelName, Publication};
 
 /// How much is freed at once, as a part of the bound.
 const BATCH: u64 = 64;
+/// But not more than this, unless a message needs it: channels, and bytes. It takes about a
+/// millisecond.
+const LARGEST_BATCH: (u64, u64) = (256, 4 << 20);
 /// How many entries and keys one publication frees, and four times how many channels it looks at;
 /// each takes about 0.2 µs. A large message may free as many more as it displaces.
 const WORK: usize = 4096;
@@ -97,7 +100,7 @@ impl Shared {
 
     /// Makes room for a channel of the account, in memory.
     fn free_slots(&self, account: &Account) -> Share {
-        let batch = (self.options.max_channels / BATCH).max(1);
+        let batch = (self.options.max_channels / BATCH).clamp(1, LARGEST_BATCH.0);
         let mut work = Work(WORK);
         self.take_from_largest(account, Room::Channels, 1, |victim, spare| {
             let mut freed = 0;
@@ -142,7 +145,7 @@ impl Shared {
 
     /// Makes room for so many bytes of the account.
     pub(crate) fn free_bytes(&self, account: &Account, charge: u64) -> Share {
-        let batch = self.options.max_bytes / BATCH;
+        let batch = (self.options.max_bytes / BATCH).min(LARGEST_BATCH.1);
         // A message that is large may push out many that are small.
         let mut work = Work(WORK + (self.over(charge) / crate::ENTRY_OVERHEAD) as usize);
         self.take_from_largest(account, Room::Bytes, charge, |victim, spare| {

@@ -2,6 +2,7 @@
 //! that holds most, never the other way round.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sockeye_hub::{
@@ -417,4 +418,44 @@ fn on_disk_bytes_in_memory_are_let_go_of_before_anything_is_lost() {
         assert_eq!(page.entries.len(), 10, "m:{number}");
     }
     assert_eq!(kept.rig.hub.figures().evicted_entries, 0);
+}
+
+/// Prints what publications take that make others lose room:
+/// `cargo test --release -p sockeye-hub --test hub -- what_making_room_takes --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn what_making_room_takes() {
+    let measure = |what: &str, count: u64, publish: &dyn Fn(u64) -> bool| {
+        let mut times: Vec<_> = (0..count)
+            .map(|number| {
+                let begin = Instant::now();
+                (publish(number), begin.elapsed()).1
+            })
+            .collect();
+        times.sort();
+        let mean = times.iter().sum::<Duration>() / times.len() as u32;
+        println!(
+            "{what}: mean {mean:?}, p99 {:?}, p99.9 {:?}, max {:?}",
+            times[times.len() * 99 / 100],
+            times[times.len() * 999 / 1000],
+            times[times.len() - 1]
+        );
+    };
+    let rig = Rig::new(Options::default());
+    let say = |rig: &Rig, account: &str, number: u64, text: &str| {
+        rig.say_as(account, &format!("{account}:{number}"), text).is_ok()
+    };
+    measure("100,000 new channels", 100_000, &|number| say(&rig, "flood", number, "x"));
+    measure("one more each, refused", 10_000, &|number| say(&rig, "flood", 100_000 + number, "x"));
+    measure("50,000 of another account", 50_000, &|number| say(&rig, "ann", number, "x"));
+
+    let (rig, text) = (Rig::new(Options::default()), "x".repeat(65_000));
+    measure("1 GiB in 66 channels", 66 * 250, &|n| say(&rig, "flood", n / 250, &text));
+    measure("256 MiB of another account", 4_000, &|n| say(&rig, "ann", n % 20, &text));
+
+    let rig = Rig::new(Options::default());
+    for number in 0..100_000 {
+        rig.say_as(&format!("account-{number}"), &format!("m:{number}"), "x").unwrap();
+    }
+    measure("one of 100,000 accounts, refused", 10_000, &|n| say(&rig, "account-1", n, "x"));
 }
