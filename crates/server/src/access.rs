@@ -19,7 +19,7 @@ use crate::log::{Class, limited, shown};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::router::App;
-use crate::{channel, promise, websocket};
+use crate::{channel, headers, promise, websocket};
 
 /// Request headers that pages of allowed origins may send.
 const MAY_SEND: &str = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
@@ -84,7 +84,7 @@ async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Prob
     let peer = app.limits.who_asks(&request)?;
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let answered = match app.limits.admit(&peer) {
+    let answered = match app.limits.admit(&peer).and_then(|()| headers::check(request.headers())) {
         Err(problem) => Err(problem),
         // A browser asks without the page's token.
         Ok(()) if is_preflight => Ok(preflight()),

@@ -23,6 +23,7 @@ mod channel;
 mod console;
 mod crowd;
 mod drain;
+mod headers;
 mod http1;
 mod http2;
 mod impatient;

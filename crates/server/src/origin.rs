@@ -12,8 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request};
 
+use crate::headers::single;
 use crate::problem::{Code, Problem};
 
 /// A web origin: scheme, host and port, compared exactly (RFC 6454 §4).
@@ -213,17 +214,6 @@ fn embedded() -> Problem {
 /// `400`: no `Host`, several, or none that is a host (RFC 9112 §3.2).
 fn bad_host() -> Problem {
     Problem::new(Code::BadRequest, "Send one Host header that names this server.").and_close()
-}
-
-/// The header's one value. Two are refused: whoever reads the other one would disagree.
-fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&HeaderValue>, Problem> {
-    let mut values = headers.get_all(&name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => {
-            Err(Problem::new(Code::BadRequest, format_args!("Send one {name} header.")).and_close())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use sockeye_hub::{
     BadIdempotencyKey, ChannelName, EventName, Hub, IdempotencyKey, Json, PayloadRef, Position,
@@ -17,15 +17,13 @@ use sockeye_hub::{
 use tokio::time::{sleep_until, timeout};
 
 use crate::auth::{Caller, Right};
+use crate::headers::{IDEMPOTENCY_KEY, SOCKEYE_EVENT};
 use crate::media::{Media, OtherCharset};
 use crate::pace::Publisher;
 use crate::peer::Peer;
 use crate::poll::etag;
 use crate::problem::{Code, Problem};
 use crate::router::App;
-
-const SOCKEYE_EVENT: HeaderName = HeaderName::from_static("sockeye-event");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Publishes the body and answers `201` with the position it got.
 pub(crate) async fn publish(

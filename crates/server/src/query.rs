@@ -5,10 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::Request;
-use http::{HeaderName, Uri};
+use http::Uri;
 use sockeye_hub::Start;
 use url::form_urlencoded;
 
+use crate::headers::LAST_EVENT_ID;
 use crate::prefer;
 use crate::problem::{Code, Problem};
 
@@ -20,8 +21,6 @@ const MAX_LIMIT: usize = 1000;
 const MAX_WAIT: u64 = 60;
 /// Bytes of padding at most.
 const MAX_PAD: usize = 64 * 1024;
-
-pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Where reading starts. `Last-Event-ID` comes first: a browser that reconnects sends it with the
 /// URL it began with. Then the names under which polyfills of `EventSource` put the same into the

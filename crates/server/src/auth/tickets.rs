@@ -22,7 +22,7 @@ use sockeye_hub::Position;
 use tokio::time::Instant;
 
 use super::Pass;
-use crate::query::LAST_EVENT_ID;
+use crate::headers::LAST_EVENT_ID;
 use crate::{listen, websocket};
 
 /// How long a ticket waits to be used.

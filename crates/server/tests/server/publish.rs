@@ -153,6 +153,26 @@ async fn a_charset_other_than_utf_8_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn two_headers_where_one_is_expected_are_refused() {
+    let server = TestServer::start().await;
+    for (name, values) in [
+        ("Content-Type", ["text/plain", "application/json"]),
+        ("Content-Encoding", ["identity", "identity"]),
+        ("Sockeye-Event", ["a", "b"]),
+        ("Idempotency-Key", ["a", "a"]),
+        ("Authorization", ["Basic YTpi", "Bearer x"]),
+    ] {
+        let request = server.request(Method::POST, "/c/chat");
+        let request = request.header(name, values[0]).header(name, values[1]);
+        server.send(request, "1").await.assert_problem(400, "bad_request");
+    }
+    let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
+    let request = request.header("Last-Event-ID", "earliest").header("Last-Event-ID", "now");
+    server.send(request, "").await.assert_problem(400, "bad_request");
+    assert_eq!(server.get("/c/chat").await.json()["messages"], json!([]));
+}
+
+#[tokio::test]
 async fn an_empty_body_is_an_empty_message() {
     let server = TestServer::start().await;
     server.publish("/c/chat", "").await;
