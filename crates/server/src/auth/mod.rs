@@ -69,6 +69,11 @@ impl Authority {
         Some(Arc::clone(&current))
     }
 
+    /// What tickets take in memory, in bytes.
+    pub(crate) fn ticket_bytes(&self) -> usize {
+        self.keyring().map_or(0, |keyring| keyring.tickets.cost())
+    }
+
     /// Who makes the request. One who shows no token where they are needed is let in as a stranger:
     /// he may nothing but look at the console, or show a token later.
     pub(crate) fn admit(&self, request: &Request, peer: &Peer) -> Result<Caller, Problem> {

@@ -35,9 +35,12 @@ pub(super) const RESUMES_FOR: Duration = Duration::from_mins(5);
 /// nobody pushes out the tickets of others.
 const OF_ONE_TOKEN: usize = 64;
 
-/// Memory for all tickets together, in bytes. Past it used tickets go, and when there are none,
-/// further ones are refused.
+/// Memory for all tickets together, in bytes. Past it used tickets go; when there are none, an account
+/// below an equal share takes the room of the one that holds most, and others are refused.
 const BUDGET: usize = 64 << 20;
+
+/// How much of it an account gives up at once, at most.
+const GIVEN_UP_AT_ONCE: usize = BUDGET / 64;
 
 /// How often tickets are looked for that can make room, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,6 +66,8 @@ pub(super) struct Tickets(Mutex<Shelves>);
 struct Shelves {
     of_token: HashMap<Shelf, Holder>,
     cost: usize,
+    /// The same for each account that has tickets.
+    of_account: HashMap<Box<str>, usize>,
     /// When tickets were last looked for that could make room.
     looked: Option<Instant>,
 }
@@ -143,6 +148,11 @@ impl Tickets {
         Some(Arc::new(holder.pass.with_stream(TicketStream::new(used))))
     }
 
+    /// What they take in memory, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        self.shelves().cost
+    }
+
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
         // Each change is complete before anything in it can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,13 +172,17 @@ impl Shelves {
             if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
                 self.make_room();
             }
-            if self.cost + cost + COST_OF_TICKET > BUDGET {
+            if self.cost + cost + COST_OF_TICKET > BUDGET
+                && !self.take_from_largest(&pass.account, cost + COST_OF_TICKET)
+            {
                 return Err(TooMany(LOOK_EVERY));
             }
         }
-        let holder = self.of_token.entry(shelf).or_insert_with(|| {
-            self.cost += cost;
-            Holder { pass, tickets: VecDeque::new(), cost }
+        let account = pass.account.clone();
+        let holder = self.of_token.entry(shelf).or_insert_with(|| Holder {
+            pass,
+            tickets: VecDeque::new(),
+            cost: 0,
         });
         holder.tickets.retain(Ticket::is_wanted);
         if holder.tickets.len() == OF_ONE_TOKEN {
@@ -183,9 +197,47 @@ impl Shelves {
         }
         holder.tickets.push_back(ticket);
         let cost = cost + holder.tickets.len() * COST_OF_TICKET;
-        self.cost = self.cost - holder.cost + cost;
-        holder.cost = cost;
+        let before = std::mem::replace(&mut holder.cost, cost);
+        self.cost = self.cost - before + cost;
+        let of_account = self.of_account.entry(account).or_default();
+        *of_account = *of_account - before + cost;
         Ok(())
+    }
+
+    /// Takes tickets from the account that holds most, oldest first, for one that holds less than an
+    /// equal share. Whether there is room then.
+    fn take_from_largest(&mut self, gaining: &str, needed: usize) -> bool {
+        let held = self.of_account.get(gaining).copied().unwrap_or_default();
+        let accounts = self.of_account.len() + usize::from(held == 0);
+        let share = BUDGET / accounts;
+        // A flood that has its share is refused without looking at the others.
+        if held + needed > share {
+            return false;
+        }
+        let Some((largest, cost)) = self.of_account.iter().max_by_key(|(_, cost)| **cost) else {
+            return false;
+        };
+        let (largest, above) = (largest.clone(), cost.saturating_sub(share));
+        let goal = above.min(GIVEN_UP_AT_ONCE).max(needed);
+        if *cost < goal + held {
+            return false;
+        }
+        let mut tokens: Vec<(Option<Instant>, Shelf)> = self
+            .of_token
+            .iter()
+            .filter(|(_, holder)| holder.pass.account == largest)
+            .map(|(shelf, holder)| (holder.tickets.front().map(|oldest| oldest.given), *shelf))
+            .collect();
+        tokens.sort_unstable();
+        let mut freed = 0;
+        for (_, shelf) in tokens {
+            if freed >= goal {
+                break;
+            }
+            freed += self.of_token.remove(&shelf).map_or(0, |holder| holder.cost);
+        }
+        self.count();
+        self.cost + needed <= BUDGET
     }
 
     /// Drops what nobody can use any more, then used tickets, until there is some room again.
@@ -206,7 +258,16 @@ impl Shelves {
             holder.cost -= (before - holder.tickets.len()) * COST_OF_TICKET;
             !holder.tickets.is_empty() && !holder.pass.has_ended()
         });
-        self.cost = self.of_token.values().map(|holder| holder.cost).sum();
+        self.count();
+    }
+
+    /// Adds up what is held.
+    fn count(&mut self) {
+        self.of_account.clear();
+        for holder in self.of_token.values() {
+            *self.of_account.entry(holder.pass.account.clone()).or_default() += holder.cost;
+        }
+        self.cost = self.of_account.values().sum();
     }
 }
 
@@ -321,6 +382,13 @@ mod tests {
         let now = NumericDate::now();
         let exp = NumericDate(now.0 + Duration::from_secs(seconds));
         Arc::new(Pass::new(Claims { exp: Some(exp), ..Claims::default() }, "t", now))
+    }
+
+    fn pass_of(sub: &str) -> Arc<Pass> {
+        let now = NumericDate::now();
+        let exp = NumericDate(now.0 + Duration::from_secs(3600));
+        let claims = Claims { exp: Some(exp), sub: Some(sub.to_owned()), ..Claims::default() };
+        Arc::new(Pass::new(claims, sub, now))
     }
 
     fn get(path: &str, headers: &[(&str, &str)]) -> Request {
@@ -446,6 +514,33 @@ mod tests {
         tickets.shelves().make_room();
         assert_eq!(tickets.shelves().of_token.len(), 1);
         assert!(tickets.redeem(&good, &get("/c/chat", &[])).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_holds_little_finds_room_at_the_cost_of_the_one_that_holds_most() {
+        let tickets = Tickets::default();
+        let pad = "x".repeat(8000);
+        let issued = |sub: &str, number: usize| {
+            let token = format!("{sub}{number}{pad}");
+            let ticket = tickets.issue(&token, pass_of(sub), None).unwrap();
+            assert!(tickets.cost() <= BUDGET);
+            ticket.ok()
+        };
+        let small = issued("small", 0).unwrap();
+        let oldest = issued("flood", 0).unwrap();
+        advance(Duration::from_millis(1)).await;
+        let newer = (1..BUDGET / 8000 * 2).map_while(|number| issued("flood", number)).count();
+        advance(Duration::from_millis(1)).await;
+        assert!(newer > BUDGET / 10_000, "one account alone has nearly all: {newer}");
+        assert!(issued("flood", usize::MAX).is_none(), "it has all that there is");
+        let new: Vec<_> = (0..100).map(|number| issued("new", number).expect("room")).collect();
+        // The flood finds room only that it gave up itself.
+        for number in 0..1000 {
+            let _ = issued("flood", BUDGET + number);
+        }
+        let is_good = |ticket: &String| tickets.redeem(ticket, &get("/c/chat", &[])).is_some();
+        assert!(is_good(&small) && new.iter().all(is_good));
+        assert!(!is_good(&oldest), "the oldest of the flood went");
     }
 
     proptest::proptest! {

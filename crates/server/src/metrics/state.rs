@@ -29,6 +29,7 @@ pub(super) struct State {
     forms_not_kept: Counter,
     key_bytes: Level,
     presence_bytes: Level,
+    ticket_bytes: Level,
     readers: Level,
     accounts: Level,
     max_channels: Level,
@@ -97,6 +98,7 @@ impl State {
             forms_not_kept: Counter::default(),
             key_bytes: Level::default(),
             presence_bytes: Level::default(),
+            ticket_bytes: Level::default(),
             memory: Level::default(),
         };
         let help = "Connections without a complete request that ended to make room for others";
@@ -121,6 +123,7 @@ impl State {
             ("wire_forms_max", "The most of it (--max-wire-forms)", &state.max_form_bytes),
             ("idempotency_keys", "What keys of publications are charged for", &state.key_bytes),
             ("presence", "What presence is charged for", &state.presence_bytes),
+            ("tickets", "What tickets take in memory", &state.ticket_bytes),
             ("resident_memory", "Memory of the process", &state.memory),
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, level.clone());
@@ -141,6 +144,7 @@ impl State {
         self.max_form_bytes.set(app.hub.max_form_bytes());
         self.key_bytes.set(figures.key_bytes);
         self.presence_bytes.set(figures.presence_bytes);
+        self.ticket_bytes.set(app.authority.ticket_bytes() as u64);
         self.readers.set(figures.readers);
         self.accounts.set(figures.accounts);
         self.max_channels.set(app.hub.options().max_channels);
