@@ -99,5 +99,7 @@ fn a_file_that_is_named_must_be_there() {
 #[test]
 fn what_needs_something_else_is_told_wherever_it_comes_from() {
     assert!(refused("tls_cert = \"chain.pem\"\n").contains("required"));
-    assert_fails(&run(&["serve", "--log", "chatty=loud=very", "--listen", "127.0.0.1:0"], ""), 1);
+    for log in ["chatty=loud=very", "wran", "warn,sockeye_server"] {
+        assert_fails(&run(&["serve", "--log", log, "--listen", "127.0.0.1:0"], ""), 1);
+    }
 }

@@ -1,7 +1,7 @@
 //! What clients may have of the server, and what may be kept for them: `--max-connections` and what
 //! belongs to it.
 
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use sockeye::internals;
 use sockeye_server::{ServerOptions, TrustedProxy};
 
@@ -14,6 +14,7 @@ pub(crate) struct Limits {
     /// open files (RLIMIT_NOFILE), less a quarter or 256]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS", hide_default_value = true)]
     #[arg(default_value_t = internals::max_connections().unwrap_or(usize::MAX))]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     max_connections: usize,
 
     /// How many of them one address has at most, or one /64 of IPv6 [default: no limit]
@@ -42,6 +43,7 @@ pub(crate) struct Limits {
     /// How many TLS handshakes are under way at most
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_HANDSHAKES")]
     #[arg(default_value_t = ServerOptions::default().max_handshakes)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     max_handshakes: usize,
 
     /// How many bytes the answers on one connection of HTTP/2 hold together before the next request on it

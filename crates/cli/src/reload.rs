@@ -47,7 +47,8 @@ impl Reload {
     fn reload(&mut self) {
         match self.try_reload() {
             Ok(changed) => tracing::warn!(
-                changed = changed.join(", "),
+                changed =
+                    if changed.is_empty() { "no option".to_owned() } else { changed.join(", ") },
                 "the configuration, keys and certificates were read again"
             ),
             Err(error) => tracing::error!(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use sockeye_server::{AuthKey, Listen, LocalAddress, Origin, PolicyRule, Server, ServerOptions};
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,7 +21,7 @@ use crate::{
     reload::{Reload, Values},
     signals::Signals,
     stop::Stop,
-    units::{Size, Time, listen_address},
+    units::{Size, Time, listen_address, some_size},
 };
 
 /// Serve channels: publish with curl, listen in a browser
@@ -76,11 +76,12 @@ pub(crate) struct Serve {
     /// How many messages of a channel are kept
     #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", help_heading = "History")]
     #[arg(default_value_t = ServerOptions::default().history_count)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     history_count: usize,
 
     /// How many bytes of a channel are kept
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_HISTORY_BYTES", help_heading = "History")]
-    #[arg(default_value_t = Size(ServerOptions::default().history_bytes))]
+    #[arg(default_value_t = Size(ServerOptions::default().history_bytes), value_parser = some_size)]
     history_bytes: Size,
 
     /// How long messages are kept
@@ -92,12 +93,13 @@ pub(crate) struct Serve {
     /// makes room for those that have fewer
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CHANNELS", help_heading = "History")]
     #[arg(default_value_t = ServerOptions::default().max_channels)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     max_channels: u64,
 
     /// How many bytes of all channels are kept in memory. When that is used up, the publisher that
     /// has most of them makes room for those that have less
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_BYTES", help_heading = "History")]
-    #[arg(default_value_t = Size(ServerOptions::default().max_bytes))]
+    #[arg(default_value_t = Size(ServerOptions::default().max_bytes), value_parser = some_size)]
     max_bytes: Size,
 
     /// What becomes of readers that are too slow for the history: PATTERN=catchup (they go on with
@@ -109,7 +111,7 @@ pub(crate) struct Serve {
 
     /// The largest message
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", help_heading = "Limits")]
-    #[arg(default_value_t = Size(ServerOptions::default().max_message as u64))]
+    #[arg(default_value_t = Size(ServerOptions::default().max_message as u64), value_parser = some_size)]
     max_message: Size,
 
     #[command(flatten)]

@@ -24,6 +24,14 @@ impl FromStr for Size {
     }
 }
 
+/// A size of something that cannot be nothing.
+pub(crate) fn some_size(text: &str) -> Result<Size, &'static str> {
+    match text.parse()? {
+        Size(0) => Err("0 leaves no room: write a size as 512, 64k, 16M or 1G"),
+        size => Ok(size),
+    }
+}
+
 impl Size {
     /// As a size in memory.
     pub(crate) fn in_memory(self) -> usize {

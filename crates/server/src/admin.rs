@@ -151,7 +151,7 @@ async fn figures(State(admin): State<Admin>) -> Response {
 }
 
 async fn connections(State(admin): State<Admin>, request: Request) -> Result<Response, Problem> {
-    let limit = query::number(request.uri(), "limit")?.unwrap_or(MAX_SHOWN).min(MAX_SHOWN);
+    let limit = query::number(request.uri(), "limit")?.unwrap_or(MAX_SHOWN).clamp(1, MAX_SHOWN);
     let after = query::number(request.uri(), "after")?.unwrap_or(0);
     let json = admin.app.visits.json(&admin.app.hub, after as u64, limit).to_string();
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())

@@ -213,12 +213,14 @@ fn no_room(hub: &Hub, caller: &Caller, room: Room, share: Share) -> Problem {
     };
     let detail = match (room, share) {
         (Room::Channels, Share::Own) => format!(
-            "All places for channels are taken, and {account} has {held} of them, as many as any \
-             other publisher: DELETE channels, or wait until their messages expire."
+            "All places for channels are taken, and {account} has {held} of them, which is its \
+             share: DELETE channels, whose places are free some seconds later, or wait until their \
+             messages expire."
         ),
         (_, Share::Own) => format!(
-            "All room for messages is taken, and {account} has {held} bytes of it, as much as any \
-             other publisher: DELETE channels, or wait until messages expire."
+            "All room for messages is taken, and {account}, which has {held} bytes of it, would \
+             have more than its share: DELETE channels, or wait until messages expire, and \
+             idempotency keys after 5 minutes."
         ),
         (Room::Channels, _) => format!(
             "All places for channels are taken, {held} of them by {account}; publishers that have \

@@ -13,15 +13,19 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use self::{
     line::Form,
     writer::{LogGuard, LogWriter},
 };
-use crate::{output::complain, units::Size};
+use crate::{
+    output::complain,
+    units::{Size, some_size},
+};
 
 /// What is logged when nobody says: what an operator should look at.
 const DEFAULT: &str = "warn";
@@ -40,7 +44,7 @@ pub(crate) struct Log {
     log_format: Format,
 
     /// How much of the log waits while stderr takes nothing; further lines are lost and counted
-    #[arg(long, value_name = "SIZE", env = "SOCKEYE_LOG_BUFFER", default_value_t = Self::default().log_buffer)]
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_LOG_BUFFER", value_parser = some_size, default_value_t = Self::default().log_buffer)]
     log_buffer: Size,
 
     /// Counts the lines that are lost.
@@ -123,6 +127,15 @@ impl Log {
     pub(crate) fn filter(&self) -> anyhow::Result<EnvFilter> {
         let parse = |directives: &str| EnvFilter::builder().parse(directives);
         if let Some(directives) = &self.log {
+            // A word that is no level would be taken for a target, and nothing else be logged.
+            let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+            let mut words = directives.split(',').filter(|word| !word.contains(['=', '[']));
+            if let Some(word) = words.find(|word| !is_level(word)) {
+                bail!(
+                    "--log {directives}: {word:?} is no level: write error, warn, info, debug, \
+                     trace, or TARGET=LEVEL"
+                );
+            }
             return parse(directives).with_context(|| {
                 format!("--log {directives}: write error, warn, info, debug, or trace")
             });

@@ -104,6 +104,23 @@ fn deadlines_are_neither_nothing_nor_for_ever() {
     assert_eq!(options(&["--ping-interval", "off"]).unwrap().ping_interval, None);
 }
 
+#[test]
+fn a_bound_that_leaves_no_room_is_refused() {
+    for flag in [
+        "history-bytes",
+        "history-count",
+        "log-buffer",
+        "max-bytes",
+        "max-channels",
+        "max-commands",
+        "max-connections",
+        "max-handshakes",
+        "max-message",
+    ] {
+        assert!(options(&[&format!("--{flag}"), "0"]).is_err(), "{flag}");
+    }
+}
+
 /// A page of the documentation, without its line breaks.
 fn page(name: &str) -> String {
     let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
