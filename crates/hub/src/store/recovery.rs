@@ -210,9 +210,7 @@ impl Recovery<'_> {
                 }
                 _ => Vec::new(),
             };
-            if tables.iter().any(|(_, table)| is_too_short(table)) {
-                return Err(fjall::Error::Unrecoverable);
-            }
+            self.take_short_tables(&tables)?;
             is_used |= !tables.is_empty();
             if !tables.is_empty() && !has_current(tree) {
                 restore_current(tree)?;
@@ -227,6 +225,20 @@ impl Recovery<'_> {
             0 | 1 => Err(fjall::Error::Unrecoverable),
             _ => Ok(()),
         }
+    }
+
+    /// Sets aside files that are too short to be tables. A crash leaves one where a table was begun:
+    /// no version names it yet, and what goes into it is still in the journal. If a version does name
+    /// it, `fjall` misses it and says so.
+    fn take_short_tables(&mut self, tables: &[(u64, PathBuf)]) -> io::Result<()> {
+        for (_, table) in tables.iter().filter(|(_, table)| is_too_short(table)) {
+            let set_aside = self.aside.take(table)?;
+            tracing::warn!(
+                table = %table.display(), set_aside = %set_aside.display(),
+                "a table was begun and not written: it was set aside"
+            );
+        }
+        Ok(())
     }
 
     /// Makes the version marker again if it is missing or is none.
