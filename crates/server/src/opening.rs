@@ -141,7 +141,9 @@ impl Service {
     {
         let mut io = Impatient::new(stream, self.write_timeout);
         match first_request(&mut io, &pending, self.head_timeout).await {
-            Some(Protocol::Http1) => self.serve_http1(io, peer),
+            // One that was evicted meanwhile has no place any more.
+            Some(Protocol::Http1) if pending.settle() => self.serve_http1(io, peer),
+            Some(Protocol::Http1) => {}
             Some(Protocol::Http2) => self.serve_http2(io, peer, pending),
             None => {}
         }

@@ -118,13 +118,13 @@ impl Pending {
         done
     }
 
-    /// Runs something that waits for the peer; `None` if the connection is to end first.
+    /// Runs something that waits for the peer; `None` if the connection is to end first. An evicted
+    /// connection ends even if the peer has sent what was waited for: its place is another's.
     pub async fn or_evicted<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            // What has arrived by now counts.
             biased;
-            done = work => Some(done),
             () = self.evicted() => None,
+            done = work => Some(done),
         }
     }
 
@@ -133,13 +133,15 @@ impl Pending {
         self.evicted.notified().await;
     }
 
-    /// Says that a complete request has arrived: the connection is not pending any more.
-    pub fn settle(&self) {
-        if !self.is_settled.swap(true, Relaxed) {
-            let mut register = self.set.lock();
-            register.silent.remove(&self.number);
-            register.begun.remove(&self.number);
+    /// Says that a complete request has arrived: the connection is not pending any more. `false` if it
+    /// was evicted before, and is to end.
+    pub fn settle(&self) -> bool {
+        if self.is_settled.swap(true, Relaxed) {
+            return true;
         }
+        let mut register = self.set.lock();
+        register.silent.remove(&self.number).is_some()
+            || register.begun.remove(&self.number).is_some()
     }
 }
 
@@ -187,8 +189,12 @@ mod tests {
         assert_eq!(set.len(), 1);
         advance(GRACE).await;
         assert!(set.evict_oldest());
-        assert_eq!(working.or_evicted(ready("arrived")).await, Some("arrived"));
-        drop((working, settled));
+        assert_eq!(working.or_evicted(ready("arrived")).await, None, "its place is another's");
+        assert!(!working.settle());
+        let served = set.register();
+        assert_eq!(served.or_evicted(ready("arrived")).await, Some("arrived"));
+        assert!(served.settle() && served.settle());
+        drop((working, settled, served));
         assert!(set.is_empty());
     }
 }

@@ -125,6 +125,9 @@ where
     pending.begin();
     // Boxed, so that a silent connection has no room for it.
     let opened = Box::pin(opening.see_to(accepted.into_io(), peer, &pending, deadline)).await?;
+    if !pending.settle() {
+        return None;
+    }
     drop(pending);
     match opened {
         Opened::Http1(incoming) => Some(handler(incoming)),
