@@ -102,7 +102,7 @@ impl Shared {
     fn free_slots(&self, account: &Account) -> Share {
         let batch = (self.options.max_channels / BATCH).clamp(1, LARGEST_BATCH.0);
         let mut work = Work(WORK);
-        self.take_from_largest(account, Room::Channels, 1, |victim, spare| {
+        self.take_from_largest(account, Room::Channels, 1, |victim, mut spare| {
             let mut freed = 0;
             let begin = Stamp::next();
             let mut after = Stamp::default();
@@ -114,6 +114,7 @@ impl Shared {
                 let Ok(channel) = self.shards.find(&name) else { continue };
                 match self.unused_since(&channel, stamp, begin) {
                     Err(used) => self.shards.slots.relist(&name, used),
+                    Ok(()) if self.hand_over(victim, &channel) => spare -= spare.min(1),
                     Ok(()) => freed += u64::from(self.remove(&channel)),
                 }
             }
@@ -131,6 +132,7 @@ impl Shared {
             };
             after = stamp;
             let used = match self.shards.find(&name) {
+                Ok(channel) if self.hand_over(victim, &channel) => continue,
                 Ok(channel) => self.unused_since(&channel, stamp, begin),
                 Err(_) if self.rooms.is_anybody_on(&name) => Err(begin.0),
                 Err(_) => Ok(()),
@@ -231,7 +233,9 @@ impl Shared {
         let stake = {
             let state = channel.lock();
             let size = state.log.len() + state.keys.len();
-            if size > WORK { u64::MAX } else { state.stakes.of(victim.number) }
+            let is_anothers =
+                self.store.is_none() && state.stakes.larger_than(victim.number).is_some();
+            if size > WORK || is_anothers { u64::MAX } else { state.stakes.of(victim.number) }
         };
         let is_own = || self.owner_of(&channel.name).number == victim.number;
         // What a store keeps is not lost.
@@ -285,6 +289,16 @@ impl Shared {
         } else {
             Ok(())
         }
+    }
+
+    /// Charges a channel of the account to the one that holds more of it, if there is one: who begins a
+    /// channel that others fill does not take their messages along.
+    fn hand_over(&self, victim: &Account, channel: &Channel) -> bool {
+        let larger = channel.lock().stakes.larger_than(victim.number).cloned();
+        if let Some(account) = &larger {
+            self.shards.slots.hand_over(&channel.name, account);
+        }
+        larger.is_some()
     }
 
     /// Lets go of a channel without readers, with all that is in memory of it.

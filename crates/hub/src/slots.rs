@@ -65,6 +65,12 @@ impl Slots {
         }
     }
 
+    /// Charges another account for the channel.
+    pub(crate) fn hand_over(&self, channel: &ChannelName, account: &Arc<Account>) {
+        self.free(channel);
+        self.adopt(channel, account);
+    }
+
     /// The account that the channel is charged to.
     pub(crate) fn owner(&self, channel: &ChannelName) -> Option<Arc<Account>> {
         self.taken().by_channel.get(channel).map(|slot| Arc::clone(&slot.account))

@@ -60,6 +60,12 @@ impl Stakes {
         self.find(number).map_or(0, |index| self.0[index].bytes)
     }
 
+    /// The account that holds more of the channel than that one and all others, if there is one.
+    pub(crate) fn larger_than(&self, number: u32) -> Option<&Arc<Account>> {
+        let largest = self.0.iter().max_by_key(|stake| stake.bytes)?;
+        (largest.bytes > self.of(number)).then_some(&largest.account)
+    }
+
     /// Lists the channel anew for that account, as used in that turn.
     pub(crate) fn relist(&mut self, number: u32, channel: &ChannelName, used: u64) {
         let Ok(index) = self.find(number) else { return };

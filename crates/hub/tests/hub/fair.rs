@@ -43,6 +43,25 @@ fn bytes(max_bytes: u64) -> Options {
 
 const OWN: PublishError = PublishError::Full { room: Room::Channels, share: Share::Own };
 
+/// Who is first to publish on a channel is charged for it, as long as nobody has more on it.
+#[test]
+fn a_channel_that_a_flood_began_and_others_fill_is_theirs() {
+    let rig = Rig::new(slots(20));
+    rig.say_as("flood", "lobby", "x").unwrap();
+    for number in 0..5 {
+        rig.say_as("vic", "lobby", &number.to_string()).unwrap();
+    }
+    for number in 0..19 {
+        rig.say_as("flood", &format!("m:{number}"), "x").unwrap();
+    }
+    for number in 0..3 {
+        rig.say_as("other", &format!("o:{number}"), "x").unwrap();
+    }
+    assert_eq!(rig.hub.read(&name("lobby"), Start::Earliest, 10).entries.len(), 6);
+    assert_eq!((rig.channels_of("vic"), rig.channels_of("other")), (1, 3));
+    assert_eq!(rig.channels_of("flood"), 16);
+}
+
 #[test]
 fn one_who_takes_all_channels_makes_room_for_others_longest_unused_first() {
     let rig = Rig::new(slots(100));

@@ -80,6 +80,30 @@ async fn a_newcomer_takes_the_place_of_the_oldest_silent_connection() {
     assert!(get(silent.pop().unwrap()).await.starts_with("HTTP/1.1 200 "));
 }
 
+/// What has arrived on an evicted connection changes nothing: its place is another's.
+#[tokio::test]
+async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
+    let server = TestServer::with(|options| options.max_connections = Some(8)).await;
+    let head = b"GET /c/chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // One that was refused already is told so below.
+        let _ = stream.write_all(head).await;
+        clients.push(stream);
+    }
+    let (mut served, mut first) = (0, [0; 12]);
+    for stream in &mut clients {
+        let answered =
+            timeout(SOON, stream.read_exact(&mut first)).await.expect("an answer or an end");
+        served += usize::from(answered.is_ok() && first == *b"HTTP/1.1 200");
+    }
+    assert!((1..=8).contains(&served), "{served}");
+    let metrics = server.operate("/metrics").await;
+    let open = metrics.text().lines().find(|line| line.starts_with("sockeye_open_connections "));
+    assert_eq!(open, Some(&*format!("sockeye_open_connections {served}")));
+}
+
 #[tokio::test]
 async fn a_half_head_keeps_its_place_for_a_second_and_then_makes_room() {
     let server = TestServer::with(|options| options.max_connections = Some(1)).await;
