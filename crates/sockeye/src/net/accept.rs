@@ -16,6 +16,8 @@ use super::PendingConnections;
 
 /// How long to wait for memory, or for a descriptor where there is not even a spare one.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long connections that were just accepted have until one without bytes counts as silent.
+const LOOK: Duration = Duration::from_millis(5);
 /// How long to wait for the descriptor of a connection that ends to make room.
 const EVICTION: Duration = Duration::from_millis(1);
 /// How much of its request is read of a connection that is refused for want of descriptors: a socket
@@ -72,6 +74,8 @@ impl Acceptor {
                 }
                 Concern::Descriptors => {
                     incomings.cannot_accept(&error);
+                    // What has arrived on those that were accepted last is looked at first.
+                    sleep(LOOK).await;
                     if self.pending.evict_oldest() {
                         sleep(EVICTION).await;
                     } else if !self.refuse_next(incomings).await {
