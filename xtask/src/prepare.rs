@@ -42,9 +42,15 @@ const PEERS: &str = "benches/peers/requirements.txt";
 /// Where Debian puts nchan, a module of nginx.
 pub(crate) const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-/// Makes sure that each need is met, or says in one line what is to be installed.
+/// Makes sure that each need is met. Only root installs Debian packages; for others the error is the
+/// line to type.
 pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
-    install_debian_packages(&missing_debian_packages(needs))?;
+    prepare_with(needs, false)
+}
+
+/// The same, with sudo where `may_sudo`.
+pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
+    install_debian_packages(&missing_debian_packages(needs), may_sudo)?;
     for need in needs {
         match need {
             Need::CargoTool(name) => install_cargo_tool(name)?,
@@ -104,14 +110,21 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
     missing
 }
 
-fn install_debian_packages(packages: &[&str]) -> Result<()> {
+fn install_debian_packages(packages: &[&str], may_sudo: bool) -> Result<()> {
+    const INSTALL: [&str; 4] = ["install", "--quiet", "--yes", "--no-install-recommends"];
     if packages.is_empty() {
         return Ok(());
     }
-    let names = packages.join(" ");
+    let line = format!("apt-get {} {}", INSTALL.join(" "), packages.join(" "));
     let is_root = shell::output(&mut shell::command("id", ["-u"]))? == "0";
-    if !is_program("apt-get") || !(is_root || is_program("sudo")) {
-        bail!("these Debian packages are missing, and installing them takes root or sudo: {names}");
+    if !is_program("apt-get") {
+        bail!(
+            "these programs are missing, by the names of their Debian packages: {}",
+            packages.join(" ")
+        );
+    }
+    if !is_root && !may_sudo {
+        bail!("packages are missing; type `sudo {line}`, or give --install to have it done");
     }
     let apt_get = |args: &[&str]| {
         let words = if is_root { &["apt-get"][..] } else { &["sudo", "apt-get"] };
@@ -119,9 +132,7 @@ fn install_debian_packages(packages: &[&str]) -> Result<()> {
         shell::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
     };
     apt_get(&["update", "--quiet"])?;
-    let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
-    apt_get(&[&install, packages].concat())
-        .with_context(|| format!("install these packages by hand: {names}"))
+    apt_get(&[&INSTALL, packages].concat()).with_context(|| format!("by hand: `{line}`"))
 }
 
 /// Installs a program with the dependencies its own lock file names. One that is there is left as

@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// The steps to run, in the order given; all of them when none is named
     #[arg(value_name = "NAME", value_parser = step_names())]
     steps: Vec<String>,
+    /// Install missing Debian packages with sudo, where you are not root
+    #[arg(long)]
+    install: bool,
 }
 
 /// A part of the test run that can be asked for by name.
@@ -55,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
     for step in &steps {
         eprintln!("\n=== {}", step.name);
-        prepare::prepare(step.needs)?;
+        prepare::prepare_with(step.needs, options.install)?;
         let start = Instant::now();
         (step.run)().with_context(|| format!("step `{}` failed", step.name))?;
         eprintln!("=== {}: passed in {:.1} s", step.name, start.elapsed().as_secs_f64());
