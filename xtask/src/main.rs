@@ -6,6 +6,7 @@ mod autobahn;
 mod bench;
 mod chaos;
 mod conformance;
+mod features;
 mod fuzz;
 mod idle;
 mod micro;

@@ -19,6 +19,8 @@ pub(crate) enum Need {
     Chromium,
     /// curl.
     Curl,
+    /// The C compiler of MinGW, for programs of Windows.
+    MinGw,
     /// Node.js with the packages of `tests/package.json`.
     Node,
     /// OpenSSL's program.
@@ -60,6 +62,7 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             Need::Brokers
             | Need::Chromium
             | Need::Curl
+            | Need::MinGw
             | Need::OpenSsl
             | Need::Proxies
             | Need::ReverseProxies
@@ -87,6 +90,9 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
             Need::CargoTool(_) => {}
             Need::Chromium => want("chromium", is_program("chromium")),
             Need::Curl => want("curl", is_program("curl")),
+            Need::MinGw => {
+                want("gcc-mingw-w64-x86-64-win32", is_program("x86_64-w64-mingw32-gcc"));
+            }
             Need::Node => {
                 want("nodejs", is_program("node"));
                 want("npm", is_program("npm"));

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::prepare::{self, Need};
-use crate::{conformance, fuzz, shell};
+use crate::{conformance, features, fuzz, shell};
 
 /// What `cargo xtask test` is told.
 #[derive(Args)]
@@ -33,6 +33,8 @@ const STEPS: &[Step] = &[
     Step { name: "format", needs: &[], run: format },
     Step { name: "conformance", needs: &[], run: conformance::check },
     Step { name: "clippy", needs: &[], run: clippy },
+    Step { name: "features", needs: &[Need::CargoTool("cargo-hack")], run: features::powerset },
+    Step { name: "windows", needs: &[Need::MinGw], run: features::windows },
     Step { name: "crates", needs: &[NEXTEST], run: crates },
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },

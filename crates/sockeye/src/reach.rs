@@ -45,7 +45,6 @@ async fn unix(path: &PathBuf) -> io::Result<Io> {
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unused_async, reason = "on Unix it waits")]
 async fn unix(_path: &PathBuf) -> io::Result<Io> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -295,6 +295,7 @@ where
     taken
 }
 
+#[cfg(any(feature = "tls", unix))]
 fn take_out_boxed<T>(upgraded: Upgraded) -> Result<(Io, Bytes), Upgraded>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,

@@ -1,8 +1,7 @@
 //! Setting aside: what a store cannot use any more is kept for whoever wants to look into it.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,7 +27,7 @@ impl Aside {
             let mut number = since.as_millis();
             let place = loop {
                 let place = self.dir.join(format!("damaged-{number}"));
-                match DirBuilder::new().mode(0o700).create(&place) {
+                match files::make_dir(&place) {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                     made => break made.map(|()| place)?,
                 }

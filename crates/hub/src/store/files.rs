@@ -1,13 +1,19 @@
 //! Files and directories that belong to the server alone, and stay when the power fails.
+//!
+//! On Unix they have modes that keep other users out. On Windows they have the access control list of
+//! the directory that they are made in.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+#[cfg(unix)]
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Nobody but its owner uses a directory.
+#[cfg(unix)]
 const DIR: u32 = 0o700;
 /// Nobody but its owner reads or writes a file.
+#[cfg(unix)]
 const FILE: u32 = 0o600;
 
 /// Makes the directory, and those above it that are missing, each with mode 0700. One that is there
@@ -20,7 +26,7 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     if let Some(above) = above {
         create_dir(above)?;
     }
-    match DirBuilder::new().mode(DIR).create(path) {
+    match make_dir(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made?,
     }
@@ -28,8 +34,18 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     sync_dir(above.unwrap_or(Path::new(".")))
 }
 
+/// Makes one directory with mode 0700.
+pub(super) fn make_dir(path: &Path) -> io::Result<()> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "on Unix it has a mode"))]
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    builder.mode(DIR);
+    builder.create(path)
+}
+
 /// Takes everything in the directory of the store away from other users, however it was made, and
 /// warns if they may write to the directory itself.
+#[cfg(unix)]
 pub(super) fn secure(dir: &Path) -> io::Result<()> {
     let mode = fs::metadata(dir)?.permissions().mode();
     if mode & 0o002 != 0 {
@@ -48,7 +64,8 @@ pub(super) fn secure(dir: &Path) -> io::Result<()> {
             continue;
         }
         // What belongs to another user stays as it is.
-        if let Err(error) = fs::set_permissions(entry.path(), Permissions::from_mode(mode & 0o7700))
+        if let Err(error) =
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode & 0o7700))
         {
             tracing::warn!(%error, path = %entry.path().display(), "other users may come to this");
         }
@@ -56,23 +73,44 @@ pub(super) fn secure(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Who comes to a directory is up to its access control list.
+#[cfg(not(unix))]
+pub(super) fn secure(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Opens a file to read and to write, which is made if there is none.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(FILE).open(path)
+    options().read(true).create(true).truncate(false).open(path)
 }
 
 /// Puts a file there whole, or leaves what is there.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(FILE).open(&new)?;
+    let mut file = options().create(true).truncate(true).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 
+/// To write a file, which has mode 0600 if it is made.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    options.mode(FILE);
+    options
+}
+
 /// Makes sure that the names in a directory stay when the power fails.
+#[cfg(unix)]
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// NTFS keeps a journal of names, and a directory cannot be synced there.
+#[cfg(not(unix))]
+pub(super) fn sync_dir(_path: &Path) -> io::Result<()> {
+    Ok(())
 }

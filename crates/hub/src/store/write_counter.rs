@@ -2,8 +2,7 @@
 //! some, however sound its own files are.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use super::files;
@@ -23,17 +22,20 @@ impl WriteCounter {
     /// How many writes were acknowledged at least.
     pub(super) fn read(&self) -> io::Result<u64> {
         let mut number = [0; 8];
-        match self.0.read_exact_at(&mut number, 0) {
+        let mut file = &self.0;
+        match file.rewind().and_then(|()| file.read_exact(&mut number)) {
             Ok(()) => Ok(u64::from_be_bytes(number)),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
             Err(error) => Err(error),
         }
     }
 
-    /// Notes that so many writes are acknowledged.
+    /// Notes that so many writes are acknowledged. Only the thread that writes does so.
     pub(super) fn record(&self, writes: u64) {
+        let mut file = &self.0;
+        let written = file.rewind().and_then(|()| file.write_all(&writes.to_be_bytes()));
         // If this fails, a loss may go unseen, which alone is no reason to refuse to work.
-        if let Err(error) = self.0.write_all_at(&writes.to_be_bytes(), 0) {
+        if let Err(error) = written {
             tracing::debug!(%error, "the number of writes is not noted down");
         }
     }

@@ -41,9 +41,10 @@ mod stream;
 mod upgraded;
 
 pub use self::connection::Connection;
+#[cfg(feature = "tls")]
+pub(crate) use self::stream::{Http2Stream, io_error};
 pub(crate) use self::{
     deadline::{WRITE_TIMEOUT, WriteDeadline},
-    stream::{Http2Stream, io_error},
     upgraded::Http2Upgraded,
 };
 

@@ -168,6 +168,11 @@ impl Concern {
     #[cfg(not(unix))]
     fn of(error: &io::Error) -> Self {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
+        /// `WSAEMFILE` of Windows, which has no kind of its own.
+        const TOO_MANY_SOCKETS: i32 = 10024;
+        if error.raw_os_error() == Some(TOO_MANY_SOCKETS) {
+            return Self::Descriptors;
+        }
         match error.kind() {
             ConnectionAborted | ConnectionRefused | ConnectionReset => Self::Connection,
             InvalidInput => Self::Listener,

@@ -67,8 +67,8 @@ pub(super) async fn secure(
     settings: &Settings,
     deadline: Instant,
 ) -> Option<Spoken> {
-    let io = match begun {
-        Begun::Plain(io) => io,
+    match begun {
+        Begun::Plain(io) => Some(Spoken::Http1(io)),
         #[cfg(feature = "tls")]
         Begun::Tls(handshake) => {
             let finishing = Box::pin(handshake.finish());
@@ -77,7 +77,7 @@ pub(super) async fn secure(
                 secured = timeout_at(deadline, finishing) => secured.ok()?,
                 () = settings.connections.closing().cancelled() => return None,
             };
-            return match secured {
+            match secured {
                 #[cfg(feature = "http2")]
                 Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
                     Some(Spoken::Http2(Io::boxed(stream)))
@@ -87,10 +87,9 @@ pub(super) async fn secure(
                     tracing::debug!(%peer, "the TLS handshake failed: {error}");
                     None
                 }
-            };
+            }
         }
-    };
-    Some(Spoken::Http1(io))
+    }
 }
 
 /// Reads and checks the one request of a connection of HTTP/1.1. `None` if it was refused, or never

@@ -11,11 +11,12 @@ mod refuse;
 mod run;
 mod tasks;
 
+#[cfg(unix)]
+use std::path::Path;
 use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
-    path::Path,
     sync::Arc,
     time::Duration,
 };

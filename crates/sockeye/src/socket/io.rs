@@ -7,8 +7,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 

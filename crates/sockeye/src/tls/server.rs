@@ -28,6 +28,7 @@ use crate::client::HTTP_11;
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     /// Whether the ALPN names are those of [`ServerTls::from_config`].
+    #[cfg(feature = "http2")]
     has_own_alpn: bool,
     /// The files, where it is made of files.
     files: Option<Arc<Reloaded>>,
@@ -84,7 +85,12 @@ impl ServerTls {
         if !has_own_alpn {
             config.alpn_protocols = vec![HTTP_11.to_vec()];
         }
-        Self { config: Arc::new(config), has_own_alpn, files: None }
+        Self {
+            config: Arc::new(config),
+            #[cfg(feature = "http2")]
+            has_own_alpn,
+            files: None,
+        }
     }
 
     /// Offers HTTP/2 before HTTP/1.1 (ALPN), for a server that speaks both;
