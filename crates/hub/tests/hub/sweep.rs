@@ -62,7 +62,7 @@ fn a_slice_drops_a_part_of_the_forms() {
 }
 
 /// The time for which this thread has had a processor.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
