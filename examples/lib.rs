@@ -26,6 +26,7 @@ compile! {
     sending_to_many: "../docs/sending-to-many.md",
     server: "../docs/server.md",
     streaming: "../docs/streaming.md",
+    testing: "../docs/testing.md",
     transports: "../docs/transports.md",
     tokens: "../docs/tokens.md",
 }

@@ -10,7 +10,7 @@
 use std::error::Error;
 
 use http::StatusCode;
-use sockeye::{CloseCode, Incoming, Reader, Server, Text, Writer};
+use sockeye::{CloseCode, CloseFrame, Incoming, Reader, Server, Text, Writer};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// A line of the chat and who wrote it.
@@ -81,7 +81,9 @@ async fn listen(name: &str, mut lines: broadcast::Receiver<Line>, writer: &Write
             // than to let him believe he has heard everything.
             Err(RecvError::Lagged(_)) => {
                 let reason = "you missed some lines: come in again";
-                let _ = writer.close(CloseCode::TRY_AGAIN_LATER, reason).await;
+                if let Ok(frame) = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, reason) {
+                    writer.close(frame).await;
+                }
                 return;
             }
             Err(RecvError::Closed) => return,

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("a ping took {:?} to come back", socket.ping().await?);
 
     // Say goodbye, and wait for the server to say it too: then both know that nothing was lost.
-    let closed = socket.close(CloseCode::NORMAL, "that was all").await?;
+    let closed = socket.close(CloseCode::NORMAL).await;
     println!("{closed}");
     Ok(())
 }

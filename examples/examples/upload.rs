@@ -27,11 +27,10 @@ async fn send(mut file: File) -> Result<(), Box<dyn Error>> {
     io::copy(&mut file, &mut message).await?;
     // Dropped before this, the message would not look whole: the connection would be closed inside it.
     message.finish().await?;
-    drop(message);
     if let Some(receipt) = socket.recv().await {
         println!("the server {}", receipt?.as_text().unwrap_or_default());
     }
-    socket.close(CloseCode::NORMAL, "").await?;
+    socket.close(CloseCode::NORMAL).await;
     Ok(())
 }
 

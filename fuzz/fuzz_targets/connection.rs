@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use sockeye_proto::{
     CloseCode, CloseFrame, Config, Connection, DeflateAgreement, DeflateConfig, Event, Keepalive,
-    Message, MessageKind, Misuse, Part, State, Transport, handshake::Extension,
+    Compression, Fragment, Message, MessageKind, Misuse, Part, State, Transport, handshake::Extension,
     internals::apply_mask,
 };
 
@@ -238,8 +238,10 @@ impl Driver {
 
     fn fragment(&mut self, payload: &[u8], last: bool, compress: bool) {
         let bytes = Bytes::copy_from_slice(payload);
+        let fragment = if last { Fragment::Last } else { Fragment::More };
+        let compression = if compress { Compression::On } else { Compression::Off };
         let sent = self.command(|connection| {
-            connection.send_fragment_with(MessageKind::Binary, bytes.clone(), last, compress)
+            connection.send_fragment_with(MessageKind::Binary, bytes.clone(), fragment, compression)
         });
         if sent {
             let whole = self.fragments.get_or_insert_default();

@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Request};
 use libfuzzer_sys::fuzz_target;
 use sockeye_proto::{
-    Config, Connection, DeflateAgreement, DeflateConfig, Event, Message, MessageKind, Prepared,
+    Compression, Config, Connection, DeflateAgreement, DeflateConfig, Event, Fragment, Message, MessageKind, Prepared,
     WindowBits, handshake::Offer,
 };
 
@@ -85,17 +85,25 @@ fn send(server: &mut Connection, step: &Step<'_>) -> (Vec<u8>, Option<Message>) 
             let mut payload = payload.repeat(1 + usize::from(*times));
             payload.truncate(MAX);
             let message = Message::from(payload);
-            server.send_with(message.clone(), *compress).expect("open");
+            let compression = if *compress { Compression::On } else { Compression::Off };
+            server.send_with(message.clone(), compression).expect("open");
             message
         }
         Step::Fragments { payload, size } => {
             let message = Message::from(*payload);
             for part in payload.chunks((*size).max(1).into()) {
                 let part = bytes::Bytes::copy_from_slice(part);
-                server.send_fragment_with(MessageKind::Binary, part, false, true).expect("open");
+                let sent = server.send_fragment_with(
+                    MessageKind::Binary,
+                    part,
+                    Fragment::More,
+                    Compression::On,
+                );
+                sent.expect("open");
             }
             let end = bytes::Bytes::new();
-            server.send_fragment_with(MessageKind::Binary, end, true, true).expect("open");
+            let (kind, compression) = (MessageKind::Binary, Compression::On);
+            server.send_fragment_with(kind, end, Fragment::Last, compression).expect("open");
             message
         }
         Step::Prepared(text) => {

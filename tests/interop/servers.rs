@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use serde_json::json;
 use sockeye::tls::ClientTls;
-use sockeye::{Client, CloseCode, DeflateConfig, Message, Peer, WebSocket};
+use sockeye::{Client, CloseCode, CloseFrame, DeflateConfig, Message, Peer, WebSocket};
 use sockeye_tests::program::Running;
 use sockeye_tests::script::{Language, Script};
 use sockeye_tests::tls::{Certificates, WAYS, Way};
@@ -87,7 +87,7 @@ fn messages_of_all_sizes_come_back(mut server: Server<'_>) {
             assert_comes_back(&mut ws, Message::from("x".repeat(size))).await;
             assert_comes_back(&mut ws, Message::from(vec![0xA5; size])).await;
         }
-        ws.close(CloseCode::NORMAL, "").await.expect("a close");
+        ws.close(CloseCode::NORMAL).await;
     });
     server.assert_closed(1000, "");
 }
@@ -123,7 +123,7 @@ fn our_close_arrives_with_code_and_reason(mut server: Server<'_>) {
     crate::block_on(async {
         let mut ws = server.open("/").await;
         let code = CloseCode::try_from(4321).expect("a code for applications");
-        ws.close(code, "tschüß").await.expect("a close");
+        ws.close(CloseFrame::new(code, "tschüß").expect("it is short")).await;
         assert!(ws.recv().await.is_none(), "nothing comes after the close");
     });
     server.assert_closed(4321, "tschüß");

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sockeye::tls::ClientTls;
-use sockeye::{Client, CloseCode, DeflateConfig};
+use sockeye::{Client, CloseCode, CloseFrame, DeflateConfig};
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::tls::{Certificates, WAYS};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -74,7 +74,7 @@ fn our_client_talks_to_its_server() {
                 }
             }
             let code = CloseCode::try_from(4321).expect("a code for applications");
-            let closed = socket.close(code, "bye").await.expect("a close");
+            let closed = socket.close(CloseFrame::new(code, "bye").expect("it is short")).await;
             assert!(closed.is_clean());
             assert_eq!(
                 server.await.expect("a server that does not panic"),

@@ -122,7 +122,7 @@ impl Connect {
                 }
                 result = &mut sending => {
                     // What still comes is printed while the connection closes.
-                    let closing = async { Ok(writer.close(CloseCode::NORMAL, "").await?) };
+                    let closing = async { Ok(writer.close(CloseCode::NORMAL).await) };
                     let (closed, ()) = tokio::try_join!(closing, printing)?;
                     result?;
                     Some(closed)

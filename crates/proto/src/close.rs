@@ -121,6 +121,13 @@ impl From<CloseCode> for CloseFrame {
     }
 }
 
+/// For what takes the body of a Close frame, which may be empty: there a code can stand as it is.
+impl From<CloseCode> for Option<CloseFrame> {
+    fn from(code: CloseCode) -> Self {
+        Some(code.into())
+    }
+}
+
 /// One of the two ends of a connection, seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -130,19 +137,50 @@ pub enum Peer {
     Remote,
 }
 
+/// What one end has sent of a Close frame (RFC 6455 §5.5.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CloseSignal {
+    /// No Close frame.
+    #[default]
+    Absent,
+    /// A Close frame without a code.
+    Empty,
+    /// A Close frame with a code and a reason.
+    Frame(CloseFrame),
+}
+
+impl CloseSignal {
+    /// The code and the reason, if there was a Close frame and it had them.
+    pub fn frame(&self) -> Option<&CloseFrame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Absent | Self::Empty => None,
+        }
+    }
+
+    /// Whether there was no Close frame.
+    pub fn is_absent(&self) -> bool {
+        *self == Self::Absent
+    }
+}
+
+impl From<Option<CloseFrame>> for CloseSignal {
+    /// The Close frame with this body, which may be empty.
+    fn from(body: Option<CloseFrame>) -> Self {
+        body.map_or(Self::Empty, Self::Frame)
+    }
+}
+
 /// How a connection ended: a value, not an error.
-///
-/// A Close frame may be empty; so the frame sent and the frame received are each `None` (there was
-/// none), `Some(None)` (empty) or `Some(Some(frame))`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
     /// Who began: the first to send a Close frame, to fail the connection, or to let it drop.
     pub initiator: Peer,
     /// The Close frame that was sent.
-    pub sent: Option<Option<CloseFrame>>,
+    pub sent: CloseSignal,
     /// The Close frame that was received.
-    pub received: Option<Option<CloseFrame>>,
+    pub received: CloseSignal,
     /// Why the connection failed, if it did.
     pub failure: Option<Failure>,
 }
@@ -150,7 +188,7 @@ pub struct Closed {
 impl Closed {
     /// Whether both sides said goodbye: a Close frame went each way (RFC 6455 §7.1.4).
     pub fn is_clean(&self) -> bool {
-        self.sent.is_some() && self.received.is_some() && self.failure.is_none()
+        !self.sent.is_absent() && !self.received.is_absent() && self.failure.is_none()
     }
 
     /// The code as RFC 6455 §7.1.5 and browsers have it: the one received, 1005 if the frame
@@ -158,25 +196,24 @@ impl Closed {
     pub fn code(&self) -> u16 {
         match &self.received {
             _ if self.failure.is_some() => 1006,
-            Some(Some(frame)) => frame.code().as_u16(),
-            Some(None) => 1005,
-            None => 1006,
+            CloseSignal::Frame(frame) => frame.code().as_u16(),
+            CloseSignal::Empty => 1005,
+            CloseSignal::Absent => 1006,
         }
     }
 
     /// The reason received; empty where there was none.
     pub fn reason(&self) -> &str {
-        match &self.received {
-            Some(Some(frame)) if self.failure.is_none() => frame.reason(),
-            _ => "",
-        }
+        let frame = self.received.frame().filter(|_| self.failure.is_none());
+        frame.map_or("", CloseFrame::reason)
     }
 }
 
 impl From<Failure> for Closed {
     /// The end of a connection that this side gave up before any Close.
     fn from(failure: Failure) -> Self {
-        Self { initiator: Peer::Local, sent: None, received: None, failure: Some(failure) }
+        let (sent, received) = (CloseSignal::Absent, CloseSignal::Absent);
+        Self { initiator: Peer::Local, sent, received, failure: Some(failure) }
     }
 }
 

@@ -51,7 +51,9 @@ pub mod proxy;
 mod text;
 mod utf8;
 
-pub use close::{CloseCode, CloseFrame, Closed, InvalidCloseCode, Peer, ReasonTooLong};
+pub use close::{
+    CloseCode, CloseFrame, CloseSignal, Closed, InvalidCloseCode, Peer, ReasonTooLong,
+};
 pub use config::{Config, Keepalive};
 pub use connection::{Connection, Event, MaskSource, Outbox, State, Transport};
 pub use deflate::{
@@ -59,7 +61,7 @@ pub use deflate::{
     WindowBits,
 };
 pub use error::{Deadline, Failure, Limit, Misuse, Violation};
-pub use message::{Message, MessageKind, Part};
+pub use message::{Compression, Fragment, Message, MessageKind, Part};
 pub use text::{InvalidUtf8, Text};
 pub use utf8::Utf8Validator;
 

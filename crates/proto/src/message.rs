@@ -25,6 +25,33 @@ pub struct Part {
     pub last: bool,
 }
 
+/// Whether a message is to be compressed, where permessage-deflate was agreed on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// It is: a whole message if that makes it smaller, a message in fragments always.
+    #[default]
+    On,
+    /// It goes as it is. So must a secret that goes together with what an attacker may choose: the
+    /// length tells how well a guess of the secret fits (RFC 7692 §8).
+    Off,
+}
+
+/// Where a fragment stands in its message (RFC 6455 §5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fragment {
+    /// Others follow.
+    More,
+    /// It ends the message.
+    Last,
+}
+
+impl Fragment {
+    /// Whether it ends the message.
+    pub fn is_last(self) -> bool {
+        self == Self::Last
+    }
+}
+
 /// One whole message.
 ///
 /// Cloning shares the payload; nothing is copied.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use sockeye_proto::{CloseCode, CloseFrame, Message, Prepared, ReasonTooLong};
+use sockeye_proto::{CloseFrame, Message, Prepared};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +115,7 @@ impl Connections {
         let place = Place { set: self.shared.clone(), number, told: false };
         member.until_end(Box::new((place, companion)));
         if let Some(farewell) = farewell {
-            member.close(farewell);
+            member.close(Some(farewell));
         }
     }
 
@@ -150,13 +150,8 @@ impl Connections {
     }
 
     /// Begins to close every connection, each after what was sent on it before. New ones may come.
-    ///
-    /// # Errors
-    ///
-    /// When the reason has more than 123 bytes; nothing is closed then.
-    pub fn close_all(&self, code: CloseCode, reason: &str) -> Result<(), ReasonTooLong> {
-        self.close_each(&CloseFrame::new(code, reason)?);
-        Ok(())
+    pub fn close_all(&self, frame: impl Into<Option<CloseFrame>>) {
+        self.close_each(&frame.into());
     }
 
     /// Closes every connection, and every one that still comes; waits for all of them to end, and cuts
@@ -175,7 +170,7 @@ impl Connections {
     pub(crate) fn begin_shutdown(&self, farewell: CloseFrame) {
         self.members().farewell = Some(farewell.clone());
         self.shared.closing.cancel();
-        self.close_each(&farewell);
+        self.close_each(&Some(farewell));
     }
 
     /// Ends the transport of every connection without a word. Gives how many there were.
@@ -201,7 +196,7 @@ impl Connections {
         &self.shared.closing
     }
 
-    fn close_each(&self, frame: &CloseFrame) {
+    fn close_each(&self, frame: &Option<CloseFrame>) {
         for member in self.snapshot() {
             member.close(frame.clone());
         }

@@ -7,7 +7,7 @@ use std::{io, time::Duration};
 
 use sockeye_proto::{
     Closed, Failure, InvalidUtf8, Message, Misuse, ReasonTooLong,
-    handshake::{AnswerError, InvalidRequest, ResponseError},
+    handshake::{AnswerError, InvalidRequest, Refusal, ResponseError},
 };
 
 use crate::ProxyError;
@@ -181,6 +181,9 @@ pub enum AcceptError {
     /// The transport failed.
     #[error("the connection was lost during the handshake: {0}")]
     Io(io::Error),
+    /// The request was refused: the client got this answer.
+    #[error("the request was refused with {}: {}", .0.status(), .0.text())]
+    Refused(Refusal),
     /// The server stops: the client was refused with 503.
     #[error("the server is stopping")]
     Stopping,

@@ -19,7 +19,7 @@
 //! socket.send("hello").await?;
 //! let echo = socket.recv().await.unwrap()?;
 //! assert_eq!(echo.as_text(), Some("hello"));
-//! let closed = socket.close(CloseCode::NORMAL, "bye").await?;
+//! let closed = socket.close(CloseCode::NORMAL).await;
 //! assert!(closed.is_clean());
 //! # Ok(())
 //! # }
@@ -70,9 +70,10 @@ mod upgrade;
 pub mod web;
 
 pub use sockeye_proto::{
-    ClientWindow, CloseCode, CloseFrame, Closed, Config, Deadline, DeflateAgreement, DeflateConfig,
-    DeflateOffer, Failure, InvalidCloseCode, InvalidUtf8, InvalidWindowBits, Keepalive, Limit,
-    Message, MessageKind, Misuse, Peer, Prepared, ReasonTooLong, Text, Violation, WindowBits,
+    ClientWindow, CloseCode, CloseFrame, CloseSignal, Closed, Compression, Config, Deadline,
+    DeflateAgreement, DeflateConfig, DeflateOffer, Failure, InvalidCloseCode, InvalidUtf8,
+    InvalidWindowBits, Keepalive, Limit, Message, MessageKind, Misuse, Peer, Prepared,
+    ReasonTooLong, Text, Violation, WindowBits,
     handshake::{AnswerError, HeadLimits, InvalidRequest, Refusal, ResponseError},
 };
 
@@ -85,8 +86,8 @@ pub use self::{
     error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
     origin::Origins,
     proxy::{Proxy, ProxyError},
-    server::{Incoming, Listener, PeerAddr, Server},
-    socket::{MessageReader, MessageWriter, Reader, WebSocket, Writer},
+    server::{Incoming, Listener, PeerAddr, Server, accept},
+    socket::{MessageReader, MessageWriter, Reader, Role, WebSocket, Writer},
     turns::Turns,
     upgrade::{Opening, Upgrade},
 };

@@ -44,7 +44,7 @@ async fn a_handler_is_given_the_upgrade_beside_other_extractors() {
     assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("lobby"));
     socket.send("hello").await.unwrap();
     assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("hello"));
-    assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+    assert!(socket.close(CloseCode::NORMAL).await.is_clean());
 }
 
 #[tokio::test]
@@ -112,10 +112,10 @@ async fn a_connection_whose_handler_was_told_its_end_is_not_counted() {
         assert!(socket.recv().await.unwrap().is_ok());
         assert_eq!(connections.len(), 1);
         // The Close is sent; that the client reads no further keeps the transport open.
-        let close = socket.close(CloseCode::NORMAL, "");
+        let close = socket.close(CloseCode::NORMAL);
         let (closed, count) = tokio::join!(close, counts.recv());
         assert_eq!(count, Some(0));
-        assert!(closed.unwrap().is_clean());
+        assert!(closed.is_clean());
     }
     assert_eq!(connections.shutdown(CloseCode::GOING_AWAY, std::time::Duration::MAX).await, 0);
 }

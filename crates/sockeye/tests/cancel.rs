@@ -10,7 +10,7 @@ use std::{
 
 use common::{BINARY, LINKS, Link, client_and_raw, pair, server_and_raw, soon};
 use futures_util::{SinkExt, StreamExt};
-use sockeye::{Config, Message, MessageKind};
+use sockeye::{CloseFrame, Config, Message, MessageKind};
 use tokio::io::AsyncWriteExt;
 
 /// Polls a future at most `times` times, then drops it.
@@ -121,12 +121,12 @@ async fn pings_flushes_and_closes_cancelled_leave_a_connection_that_works() {
                 assert!(message == Message::from(payload(number, 1000)));
             }
             let code = sockeye::CloseCode::GOING_AWAY;
-            cancel_after(times, client.close(code, "first")).await;
+            cancel_after(times, client.close(CloseFrame::new(code, "first").unwrap())).await;
             // A Close once begun goes on, and is not sent again.
-            let closed = soon(client.close(code, "second")).await.unwrap();
+            let closed = soon(client.close(CloseFrame::new(code, "second").unwrap())).await;
             assert!(closed.is_clean(), "{closed:?}");
-            assert_eq!(closed.sent.unwrap().unwrap().reason(), "first");
-            assert_eq!(soon(echo).await.unwrap().received.unwrap().unwrap().reason(), "first");
+            assert_eq!(closed.sent.frame().unwrap().reason(), "first");
+            assert_eq!(soon(echo).await.unwrap().received.frame().unwrap().reason(), "first");
         }
     }
 }
@@ -244,7 +244,7 @@ async fn streams_sent_cancelled_at_every_await_send_each_message_once() {
                         }
                         cancel_after(times, message.flush()).await;
                     }
-                    while cancel_after(times, message.finish()).await.is_none() {
+                    while cancel_after(times, message.shutdown()).await.is_none() {
                         tokio::task::yield_now().await;
                     }
                 }

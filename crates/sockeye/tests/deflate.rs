@@ -5,7 +5,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use sockeye::{
-    Client, CloseCode, DeflateConfig, Incoming, Message, Prepared, Server, WebSocket, WindowBits,
+    Client, CloseCode, Compression, DeflateConfig, Incoming, Message, Prepared, Server, WebSocket,
+    WindowBits,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -92,7 +93,7 @@ async fn messages_come_back_without_and_with_takeover_and_with_small_windows() {
             assert_eq!(agreed.server_max_window_bits(), client.server_window_bits);
             assert_eq!(agreed.client_max_window_bits(), client.client_window_bits);
             assert_all_come_back(&mut socket).await;
-            assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+            assert!(socket.close(CloseCode::NORMAL).await.is_clean());
         }
     }
 }
@@ -199,11 +200,11 @@ async fn each_message_may_be_sent_compressed_or_not() {
         let text = sent.clone();
         async move {
             socket.send(text.as_str()).await?;
-            socket.send_with(text.as_str(), false).await?;
-            socket.send_with(text.as_str(), true).await?;
-            socket.send_with("short", true).await?;
+            socket.send_with(text.as_str(), Compression::Off).await?;
+            socket.send_with(text.as_str(), Compression::On).await?;
+            socket.send_with("short", Compression::On).await?;
             let (_reader, writer) = socket.split();
-            writer.send_with(text, false).await
+            writer.send_with(text, Compression::Off).await
         }
     });
     let mut client = Raw::open(address.await).await;

@@ -17,7 +17,8 @@ use common::{
 };
 use futures_util::{StreamExt, future::poll_fn};
 use sockeye::{
-    Client, CloseCode, Config, Deadline, Error, Failure, Keepalive, Message, Peer, WebSocket,
+    Client, CloseCode, CloseFrame, Config, Deadline, Error, Failure, Keepalive, Message, Peer,
+    WebSocket,
 };
 use tokio::{
     io::{AsyncReadExt, duplex},
@@ -121,13 +122,14 @@ async fn close_from_either_side_tells_both_sides_the_same() {
                 assert!(soon(other.recv()).await.is_none());
                 other.closed().unwrap()
             });
-            let closed = soon(one.close(CloseCode::GOING_AWAY, one_is)).await.unwrap();
+            let closed =
+                soon(one.close(CloseFrame::new(CloseCode::GOING_AWAY, one_is).unwrap())).await;
             let seen = other.await.unwrap();
             assert!(closed.is_clean() && seen.is_clean(), "{closed:?} {seen:?}");
             assert_eq!((closed.initiator, seen.initiator), (Peer::Local, Peer::Remote));
-            let frame = seen.received.unwrap().unwrap();
+            let frame = seen.received.frame().unwrap();
             assert_eq!((frame.code(), frame.reason()), (CloseCode::GOING_AWAY, one_is));
-            assert_eq!(closed.received.unwrap().unwrap().code(), CloseCode::GOING_AWAY);
+            assert_eq!(closed.received.frame().unwrap().code(), CloseCode::GOING_AWAY);
         }
     }
 }
@@ -137,10 +139,10 @@ async fn both_may_close_at_once() {
     for link in LINKS {
         let (mut client, mut server) = pair(link).await;
         let (one, other) = tokio::join!(
-            soon(client.close(CloseCode::NORMAL, "me")),
-            soon(server.close(CloseCode::GOING_AWAY, "no, me")),
+            soon(client.close(CloseFrame::new(CloseCode::NORMAL, "me").unwrap())),
+            soon(server.close(CloseFrame::new(CloseCode::GOING_AWAY, "no, me").unwrap())),
         );
-        assert!(one.unwrap().is_clean() && other.unwrap().is_clean());
+        assert!(one.is_clean() && other.is_clean());
         assert!(client.recv().await.is_none() && server.recv().await.is_none());
         let error = client.send("too late").await.unwrap_err();
         assert!(matches!(error, Error::Closed(_)), "{error:?}");
@@ -239,7 +241,7 @@ async fn a_close_that_nobody_answers_ends_in_time() {
     for link in LINKS {
         let config = Config::default().close_timeout(SHORT).keepalive(None);
         let (mut client, _raw) = client_and_raw(link, config).await;
-        let closed = soon(client.close(CloseCode::NORMAL, "")).await.unwrap();
+        let closed = soon(client.close(CloseCode::NORMAL)).await;
         assert_eq!(closed.failure, Some(Failure::Deadline(Deadline::Close)));
     }
 }

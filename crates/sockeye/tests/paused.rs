@@ -67,8 +67,8 @@ async fn two_ends_of_the_library_that_say_nothing_are_still_connected_after_a_da
     sleep(DAY).await;
     client.send("still here").await.unwrap();
     assert_eq!(server.recv().await.unwrap().unwrap().as_text(), Some("still here"));
-    let (closed, _) = tokio::join!(client.close(CloseCode::NORMAL, ""), server.recv());
-    assert!(closed.unwrap().is_clean());
+    let (closed, _) = tokio::join!(client.close(CloseCode::NORMAL), server.recv());
+    assert!(closed.is_clean());
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +88,7 @@ async fn a_round_trip_is_measured_in_the_time_that_is_paused() {
 async fn a_close_that_nobody_answers_ends_after_the_time_for_it() {
     let (mut client, mut raw) = client_and_raw(Link::Memory, Config::default()).await;
     let begun = Instant::now();
-    client.close(CloseCode::NORMAL, "").await.unwrap();
+    client.close(CloseCode::NORMAL).await;
     let timeout = Config::default().close_timeout;
     assert!((timeout..=latest(timeout)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert_eq!(raw.expect_frame().await.0, CLOSE);
@@ -138,7 +138,7 @@ async fn learn(by: By, socket: WebSocket) -> Option<Error> {
         By::Closing => {
             // It has failed by the time that the peer would have to answer.
             sleep(Duration::from_millis(2050)).await;
-            writer.close(CloseCode::NORMAL, "").await.unwrap().failure.map(Error::Failed)
+            writer.close(CloseCode::NORMAL).await.failure.map(Error::Failed)
         }
     }
 }
@@ -197,7 +197,7 @@ async fn a_violation_is_told_at_once_though_the_peer_does_not_end_the_transport(
         let error = socket.recv().await;
         assert!(matches!(error, Some(Err(Error::Failed(Failure::Violation(_))))), "{error:?}");
         assert!(socket.recv().await.is_none());
-        assert!(!socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        assert!(!socket.close(CloseCode::NORMAL).await.is_clean());
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }
@@ -234,7 +234,7 @@ async fn a_clean_close_of_a_client_waits_until_the_server_has_ended_the_transpor
         sleep(Duration::from_secs(2)).await;
         drop(raw);
     };
-    let (closed, ()) = tokio::join!(client.close(CloseCode::NORMAL, ""), peer);
-    assert!(closed.unwrap().is_clean());
+    let (closed, ()) = tokio::join!(client.close(CloseCode::NORMAL), peer);
+    assert!(closed.is_clean());
     assert_eq!(begun.elapsed().as_secs(), 4);
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sockeye::{
-    Client, CloseCode, Config, ConnectError, Message,
+    Client, CloseCode, CloseFrame, Config, ConnectError, Message,
     reconnect::{Backoff, Down, Event, ReconnectingClient, SendError, Verdict},
 };
 use tokio::{
@@ -247,8 +247,8 @@ async fn a_client_that_has_given_up_sends_nothing() {
 async fn closing_it_is_the_end() {
     let mut client = client([Act::Open(Vec::new()), Act::Open(Vec::new())]);
     assert_events(&mut client, &["attempt 1", "open"]).await;
-    let closed = client.close(CloseCode::NORMAL, "bye").await.unwrap().unwrap();
-    assert_eq!(closed.sent.flatten().unwrap().reason(), "bye");
+    let closed = client.close(CloseFrame::new(CloseCode::NORMAL, "bye").unwrap()).await.unwrap();
+    assert_eq!(closed.sent.frame().unwrap().reason(), "bye");
     assert_eq!(next(&mut client).await, None);
 }
 

@@ -201,7 +201,7 @@ async fn a_full_server_refuses_with_503_until_somebody_leaves() {
     let mut first = server.connect().await;
     let answer = exchange(server.address, HANDSHAKE).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("7")));
-    first.close(CloseCode::NORMAL, "").await.unwrap();
+    first.close(CloseCode::NORMAL).await;
     server.connect().await;
 }
 
@@ -211,7 +211,7 @@ async fn an_address_with_too_many_connections_is_refused_with_429() {
     let mut first = server.connect().await;
     let answer = exchange(server.address, HANDSHAKE).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("5")));
-    first.close(CloseCode::NORMAL, "").await.unwrap();
+    first.close(CloseCode::NORMAL).await;
     server.connect().await;
 }
 
@@ -293,7 +293,7 @@ async fn a_broadcast_reaches_every_connection() {
         assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some("news"));
     }
     for client in &mut clients {
-        client.close(CloseCode::NORMAL, "").await.unwrap();
+        client.close(CloseCode::NORMAL).await;
     }
     while !server.connections.is_empty() {
         tokio::task::yield_now().await;
@@ -322,8 +322,7 @@ async fn all_connections_can_be_closed_while_the_server_goes_on() {
     let server = Running::new(server().await);
     let clients = [server.connect().await, server.connect().await];
     let policy = CloseCode::POLICY_VIOLATION;
-    assert!(server.connections.close_all(policy, &"x".repeat(124)).is_err());
-    server.connections.close_all(policy, "out").unwrap();
+    server.connections.close_all(CloseFrame::new(policy, "out").unwrap());
     for client in clients {
         assert_eq!(farewell(client).await, (1008, "out".to_owned()));
     }
@@ -382,7 +381,7 @@ async fn a_server_that_stops_says_1001_or_what_it_is_told_to_say() {
 async fn a_server_that_nobody_is_connected_to_stops_at_once() {
     let server = Running::new(server().await.shutdown_timeout(FOREVER));
     let mut gone = server.connect().await;
-    gone.close(CloseCode::NORMAL, "").await.unwrap();
+    gone.close(CloseCode::NORMAL).await;
     let address = server.address;
     let begun = Instant::now();
     server.stop().await;

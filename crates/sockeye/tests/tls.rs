@@ -14,7 +14,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use sockeye::{
-    Client, CloseCode, ConnectError, Incoming, Server, WebSocket,
+    Client, CloseCode, CloseFrame, ConnectError, Incoming, Server, WebSocket,
     reconnect::{Down, Verdict},
     tls::{ClientTls, ServerTls, TlsError},
     web::{self, StreamOptions, WebSocketStream},
@@ -67,7 +67,7 @@ async fn w122_w014_w018_client_and_server_speak_wss() {
     // More than all buffers on the way hold.
     let large = "x".repeat(1 << 20);
     assert_echo(&mut socket, &large).await;
-    assert!(socket.close(CloseCode::NORMAL, "bye").await.unwrap().is_clean());
+    assert!(socket.close(CloseFrame::new(CloseCode::NORMAL, "bye").unwrap()).await.is_clean());
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn the_end_is_announced_with_close_notify_on_both_sides() {
     let tls = authority.identity("localhost").server();
     let client = tokio::spawn({
         let tls = authority.trusted();
-        async move { connect(&url, tls).await.unwrap().close(CloseCode::NORMAL, "").await }
+        async move { connect(&url, tls).await.unwrap().close(CloseCode::NORMAL).await }
     });
     let (stream, _) = listener.accept().await.unwrap();
     let mut stream = tls.accept(stream).await.unwrap();
@@ -252,7 +252,7 @@ async fn the_end_is_announced_with_close_notify_on_both_sides() {
     assert_eq!(close[0], 0x88);
     stream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
     stream.shutdown().await.unwrap();
-    assert!(client.await.unwrap().unwrap().is_clean());
+    assert!(client.await.unwrap().is_clean());
     assert_eq!(stream.read(&mut close).await.unwrap(), 0);
 }
 

@@ -49,7 +49,7 @@ async fn a_service_opens_a_websocket_as_it_was_told_to() {
         assert_eq!((socket.subprotocol(), socket.deflate().is_some()), (Some("v1"), true));
         socket.send("hello").await.unwrap();
         assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("hello"));
-        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        assert!(socket.close(CloseCode::NORMAL).await.is_clean());
     }
 }
 

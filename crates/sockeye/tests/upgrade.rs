@@ -74,7 +74,7 @@ async fn a_websocket_opens_on_a_request_of_hyper() {
     for path in ["/", "/by-hand"] {
         let mut socket = connect(&format!("ws://{address}{path}")).await.unwrap();
         assert_echoes(&mut socket).await;
-        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().is_clean());
+        assert!(socket.close(CloseCode::NORMAL).await.is_clean());
     }
     let client = Client::new(&format!("ws://{address}/header")).unwrap();
     let own = HeaderValue::try_from(format!("http://{address}")).unwrap();
@@ -98,7 +98,7 @@ async fn the_settings_of_an_upgrade_hold() {
     let mut socket = connect(&format!("ws://{}/", server().await)).await.unwrap();
     socket.send("longer than 10 bytes").await.unwrap();
     while socket.recv().await.is_some_and(|message| message.is_ok()) {}
-    assert_eq!(socket.closed().unwrap().received.flatten().unwrap().code().as_u16(), 1009);
+    assert_eq!(socket.closed().unwrap().received.frame().unwrap().code().as_u16(), 1009);
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ impl Handshakes {
                     let begun = Instant::now();
                     let mut socket = self.common.target.open(number).await?;
                     tally.borrow_mut().message(&times, begun, 0);
-                    socket.close(CloseCode::NORMAL, "").await?;
+                    socket.close(CloseCode::NORMAL).await;
                     number = number.wrapping_add(10_007);
                 }
                 anyhow::Ok(())

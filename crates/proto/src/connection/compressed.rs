@@ -7,7 +7,7 @@ use crate::{
     deflate::{DeflateAgreement, Deflation, Prepared},
     error::Misuse,
     frame::Opcode,
-    message::{Message, MessageKind},
+    message::{Compression, Fragment, Message, MessageKind},
 };
 
 /// Compression.
@@ -29,14 +29,15 @@ impl Connection {
         self
     }
 
-    /// Sends a message in one frame like [`send`](Self::send), compressed only if `compress` is set.
+    /// Sends a message in one frame like [`send`](Self::send), compressed or not.
     ///
     /// Do not compress a secret together with what an attacker may choose: the length tells him how
     /// well his guess fits (RFC 7692 §8). With context takeover that holds for all messages compressed
     /// on the connection.
-    pub fn send_with(&mut self, message: Message, compress: bool) -> Result<(), Misuse> {
+    pub fn send_with(&mut self, message: Message, compression: Compression) -> Result<(), Misuse> {
         let opcode = self.begin_message(message.kind())?;
-        let compressed = compress && self.queue_compressed(opcode, message.as_bytes());
+        let compressed =
+            compression == Compression::On && self.queue_compressed(opcode, message.as_bytes());
         if !compressed {
             self.queue_frame(true, opcode, message.into_bytes());
         }
@@ -44,7 +45,7 @@ impl Connection {
     }
 
     /// Sends the next fragment of a message like [`send_fragment`](Self::send_fragment); the message
-    /// is compressed if `compress` is set with its first fragment and compression was agreed on.
+    /// is compressed if its first fragment says so and compression was agreed on.
     ///
     /// Each fragment is flushed: the peer can inflate what has arrived. Fragments go uncompressed
     /// unless you ask for it, because Safari 15.0 to 15.3 cannot read compressed ones.
@@ -52,11 +53,13 @@ impl Connection {
         &mut self,
         kind: MessageKind,
         payload: Bytes,
-        last: bool,
-        compress: bool,
+        fragment: Fragment,
+        compression: Compression,
     ) -> Result<(), Misuse> {
+        let wanted = compression == Compression::On && self.deflate.is_some();
+        let last = fragment.is_last();
         let (opcode, compress) = match self.fragmented {
-            None => (self.begin_message(kind)?, compress && self.deflate.is_some()),
+            None => (self.begin_message(kind)?, wanted),
             Some((begun, compress)) if begun == kind && self.state == State::Open => {
                 (Opcode::Continuation, compress)
             }

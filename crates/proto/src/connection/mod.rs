@@ -24,12 +24,12 @@ use self::{
     times::Times,
 };
 use crate::{
-    close::{CloseFrame, Closed, Peer},
+    close::{CloseFrame, CloseSignal, Closed, Peer},
     config::Config,
     deflate::Deflation,
     error::{Deadline, Failure, Misuse},
     frame::{Header, MAX_CONTROL_PAYLOAD, Opcode, Rules},
-    message::{Message, MessageKind, Part},
+    message::{Compression, Fragment, Message, MessageKind, Part},
 };
 
 /// Where a client's masking keys come from (RFC 6455 §5.3): unpredictable, a fresh one per frame.
@@ -297,10 +297,10 @@ impl Connection {
     /// Payloads of a few KiB are copied, so that many small messages go out in one write; larger
     /// ones are not, except on a client when the payload is shared: it has to be masked.
     pub fn send(&mut self, message: Message) -> Result<(), Misuse> {
-        self.send_with(message, true)
+        self.send_with(message, Compression::On)
     }
 
-    /// Sends the next fragment of a message; `last` ends it (RFC 6455 §5.4).
+    /// Sends the next fragment of a message (RFC 6455 §5.4).
     ///
     /// Fragments of a text may be cut anywhere, also inside a character: that the whole is UTF-8 is
     /// up to the caller. They go uncompressed; see
@@ -309,9 +309,9 @@ impl Connection {
         &mut self,
         kind: MessageKind,
         payload: Bytes,
-        last: bool,
+        fragment: Fragment,
     ) -> Result<(), Misuse> {
-        self.send_fragment_with(kind, payload, last, false)
+        self.send_fragment_with(kind, payload, fragment, Compression::Off)
     }
 
     /// Sends a ping with up to 125 bytes of payload.
@@ -499,7 +499,7 @@ impl Connection {
                     self.queue_close(frame.clone(), Peer::Remote, now);
                 }
                 if let Some(ending) = &mut self.ending {
-                    ending.closed.received = Some(frame);
+                    ending.closed.received = frame.into();
                 }
                 self.report_closed()
             }
@@ -541,7 +541,7 @@ impl Connection {
             body[2..length].copy_from_slice(frame.reason().as_bytes());
         }
         self.queue_control(Opcode::Close, &body[..length]);
-        self.ending(initiator, now).closed.sent = Some(frame);
+        self.ending(initiator, now).closed.sent = frame.into();
     }
 
     /// The end, which begins now if it has not begun. All deadlines are absolute: this one is set
@@ -549,7 +549,8 @@ impl Connection {
     fn ending(&mut self, initiator: Peer, now: Instant) -> &mut Ending {
         let timeout = self.config.close_timeout;
         self.ending.get_or_insert_with(|| {
-            let closed = Closed { initiator, sent: None, received: None, failure: None };
+            let (sent, received) = (CloseSignal::Absent, CloseSignal::Absent);
+            let closed = Closed { initiator, sent, received, failure: None };
             let deadline = now.checked_add(timeout);
             Box::new(Ending { closed, deadline, reported: false })
         })

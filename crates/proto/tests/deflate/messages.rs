@@ -1,7 +1,10 @@
 //! Messages on the wire (RFC 7692 §6, §7.2).
 
 use proptest::prelude::*;
-use sockeye_proto::{Config, Connection, DeflateConfig, Event, Message, MessageKind, Violation};
+use sockeye_proto::{
+    Compression, Config, Connection, DeflateConfig, Event, Fragment, Message, MessageKind,
+    Violation,
+};
 
 use crate::support::{
     Pair, TAKEOVER, accept, bits, client, client_with, deflated, failed, frame, json, received,
@@ -101,8 +104,10 @@ fn d19_d21_fragments_are_one_stream_with_rsv1_on_the_first() {
             let mut frames = Vec::new();
             for (i, part) in parts.into_iter().enumerate() {
                 let part = bytes::Bytes::copy_from_slice(part.as_bytes());
-                let last = i == parts.len() - 1;
-                pair.server.send_fragment_with(MessageKind::Text, part, last, true).unwrap();
+                let last = if i == parts.len() - 1 { Fragment::Last } else { Fragment::More };
+                pair.server
+                    .send_fragment_with(MessageKind::Text, part, last, Compression::On)
+                    .unwrap();
                 frames.push(transmitted(&mut pair.server));
             }
             let first: Vec<_> = frames.iter().map(|frame| frame[0]).collect();
@@ -146,7 +151,7 @@ fn d23_uncompressed_messages_do_not_touch_the_window() {
     let mut pair = Pair::new(&takeover());
     let message = json(1);
     pair.down(message.as_str());
-    pair.server.send_with("between".into(), false).unwrap();
+    pair.server.send_with("between".into(), Compression::Off).unwrap();
     let between = transmitted(&mut pair.server);
     assert_eq!(between, b"\x81\x07between");
     assert_eq!(received(&mut pair.client, &between), [text("between")]);
@@ -195,8 +200,8 @@ fn d27_an_empty_message_may_come_compressed() {
 #[test]
 fn d30_fragments_go_uncompressed_unless_asked_for() {
     let mut pair = Pair::new(&DeflateConfig::default());
-    pair.server.send_fragment(MessageKind::Text, json(1).into(), false).unwrap();
-    pair.server.send_fragment(MessageKind::Text, json(2).into(), true).unwrap();
+    pair.server.send_fragment(MessageKind::Text, json(1).into(), Fragment::More).unwrap();
+    pair.server.send_fragment(MessageKind::Text, json(2).into(), Fragment::Last).unwrap();
     let wire = transmitted(&mut pair.server);
     assert_eq!(wire[0], 0x01);
     assert_eq!(received(&mut pair.client, &wire), [text(&(json(1) + &json(2)))]);
@@ -216,7 +221,7 @@ fn d31_control_frames_are_never_compressed() {
 fn d32_a_message_can_be_kept_out_of_compression() {
     let mut pair = Pair::new(&DeflateConfig::default());
     let secret = json(1);
-    pair.server.send_with(secret.as_str().into(), false).unwrap();
+    pair.server.send_with(secret.as_str().into(), Compression::Off).unwrap();
     let wire = transmitted(&mut pair.server);
     assert_eq!(wire, frame(0x81, secret.as_bytes()));
 }
@@ -260,12 +265,14 @@ proptest! {
             .threshold(0);
         let mut pair = Pair::new(&config);
         for (message, compress) in messages {
+            let compress = if compress { Compression::On } else { Compression::Off };
             let expected = [Event::Message(message.clone())];
             let (kind, payload) = (message.kind(), message.clone().into_bytes());
             let step = payload.len().div_ceil(fragments).max(1);
             for at in (0..payload.len().max(1)).step_by(step) {
                 let end = (at + step).min(payload.len());
-                let (part, last) = (payload.slice(at..end), end == payload.len());
+                let part = payload.slice(at..end);
+                let last = if end == payload.len() { Fragment::Last } else { Fragment::More };
                 pair.server.send_fragment_with(kind, part, last, compress).unwrap();
             }
             let wire = transmitted(&mut pair.server);

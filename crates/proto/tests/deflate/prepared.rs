@@ -86,7 +86,7 @@ fn a_prepared_message_is_understood_on_every_connection() {
 fn a_prepared_message_does_not_go_between_fragments() {
     let mut pair = Pair::new(&DeflateConfig::default());
     let kind = sockeye_proto::MessageKind::Text;
-    pair.server.send_fragment(kind, "a".into(), false).unwrap();
+    pair.server.send_fragment(kind, "a".into(), sockeye_proto::Fragment::More).unwrap();
     let prepared = Prepared::new(Message::from("b"));
     assert_eq!(pair.server.send_prepared(&prepared), Err(Misuse::Fragmented));
     assert_eq!(pair.server.send(Message::from("b")), Err(Misuse::Fragmented));

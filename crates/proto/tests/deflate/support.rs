@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Request, header::SEC_WEBSOCKET_EXTENSIONS};
 use sockeye_proto::{
-    Closed, Config, Connection, DeflateAgreement, DeflateConfig, Event, Failure, Message,
-    WindowBits,
+    CloseSignal, Closed, Config, Connection, DeflateAgreement, DeflateConfig, Event, Failure,
+    Message, WindowBits,
     handshake::{ClientHandshake, ClientRequest, Offer, ResponseError, accept_key},
 };
 
@@ -171,9 +171,9 @@ pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
 /// How the connection failed, if that was the last event, and with which code it tells the peer.
 pub(crate) fn failed(events: &[Event]) -> Option<(Failure, u16)> {
     match events.last()? {
-        Event::Closed(Closed { failure: Some(failure), sent: Some(Some(frame)), .. }) => {
-            Some((*failure, frame.code().as_u16()))
-        }
+        Event::Closed(Closed {
+            failure: Some(failure), sent: CloseSignal::Frame(frame), ..
+        }) => Some((*failure, frame.code().as_u16())),
         _ => None,
     }
 }

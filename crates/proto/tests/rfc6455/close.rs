@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_proto::{
-    CloseCode, CloseFrame, Config, Deadline, Failure, Message, MessageKind, Misuse, Peer, State,
-    Transport, Violation,
+    CloseCode, CloseFrame, CloseSignal, Config, Deadline, Failure, Fragment, Message, MessageKind,
+    Misuse, Peer, State, Transport, Violation,
 };
 
 use crate::harness::{
@@ -16,8 +16,8 @@ fn close(code: u16, reason: &str) -> Frame {
     (0x88, close_body(code, reason))
 }
 
-fn close_frame(code: CloseCode, reason: &str) -> Option<CloseFrame> {
-    Some(CloseFrame::new(code, reason).unwrap())
+fn close_frame(code: CloseCode, reason: &str) -> CloseSignal {
+    CloseSignal::Frame(CloseFrame::new(code, reason).unwrap())
 }
 
 /// After a clean close the server ends the TCP connection first, the client waits for that (W85).
@@ -101,8 +101,8 @@ fn w084_w085_w102_closing_is_clean_once_the_peer_has_answered() {
         assert_eq!(closed.initiator, Peer::Local);
         assert!(closed.is_clean());
         assert_eq!((closed.code(), closed.reason()), (1000, "fine"));
-        assert_eq!(closed.sent, Some(close_frame(CloseCode::NORMAL, "done")));
-        assert_eq!(closed.received, Some(close_frame(CloseCode::NORMAL, "fine")));
+        assert_eq!(closed.sent, close_frame(CloseCode::NORMAL, "done"));
+        assert_eq!(closed.received, close_frame(CloseCode::NORMAL, "fine"));
         assert_eq!(end.frames(), []);
         assert_eq!(end.connection.transport(), transport_after_clean(end));
     });
@@ -116,7 +116,7 @@ fn w080_w109_an_empty_close_is_1005_to_the_application_and_empty_on_the_wire() {
         let closed = end.closed();
         assert!(closed.is_clean());
         assert_eq!((closed.code(), closed.reason()), (1005, ""));
-        assert_eq!((closed.sent, closed.received), (Some(None), Some(None)));
+        assert_eq!((closed.sent, closed.received), (CloseSignal::Empty, CloseSignal::Empty));
     });
     both_every_cut(|end| {
         end.connection.close(None, end.now);
@@ -219,18 +219,19 @@ fn w080_a_reason_may_fill_the_frame() {
 #[test]
 fn w082_w090_w091_nothing_is_sent_after_close() {
     both_every_cut(|end| {
-        end.connection.send_fragment(MessageKind::Text, Bytes::new(), false).unwrap();
+        end.connection.send_fragment(MessageKind::Text, Bytes::new(), Fragment::More).unwrap();
         end.close(1000, "");
         end.frames();
         assert_eq!(end.connection.send(Message::from("late")), Err(Misuse::Closing));
-        let fragment = end.connection.send_fragment(MessageKind::Text, Bytes::new(), true);
+        let fragment =
+            end.connection.send_fragment(MessageKind::Text, Bytes::new(), Fragment::Last);
         assert_eq!(fragment, Err(Misuse::Closing));
         end.close(4000, "again");
         end.feed_frame(0x88, &close_body(1000, ""));
         assert_eq!(end.connection.send(Message::from("late")), Err(Misuse::Closing));
         end.close(4000, "again");
         assert_eq!(end.frames(), []);
-        assert_eq!(end.closed().sent, Some(Some(CloseCode::NORMAL.into())));
+        assert_eq!(end.closed().sent, CloseSignal::Frame(CloseCode::NORMAL.into()));
     });
 }
 
@@ -286,7 +287,8 @@ fn w107_a_lost_transport_is_1006() {
             let closed = end.closed();
             assert_eq!(closed.failure, Some(Failure::Lost));
             assert_eq!(closed.initiator, Peer::Remote);
-            assert_eq!((closed.code(), closed.sent, closed.received), (1006, None, None));
+            assert_eq!(closed.code(), 1006);
+            assert!(closed.sent.is_absent() && closed.received.is_absent());
             assert_eq!(end.frames(), []);
             assert_eq!(end.connection.transport(), Transport::Close);
             assert_eq!(end.deadline(), None);
@@ -304,7 +306,7 @@ fn w107_a_transport_lost_before_our_close_is_answered_is_1006() {
         assert_eq!(closed.initiator, Peer::Local);
         assert!(!closed.is_clean());
         assert_eq!(closed.code(), 1006);
-        assert_eq!(closed.sent, Some(Some(CloseCode::NORMAL.into())));
+        assert_eq!(closed.sent, CloseSignal::Frame(CloseCode::NORMAL.into()));
         assert_eq!(end.connection.transport(), Transport::Close);
     });
 }
@@ -337,7 +339,7 @@ fn ws5_w103_w106_failing_after_close_was_sent_sends_no_second_one() {
         let closed = end.closed();
         assert_eq!(closed.failure, Some(Violation::UnknownOpcode(3).into()));
         assert_eq!(closed.initiator, Peer::Local);
-        assert_eq!(closed.sent, Some(Some(CloseCode::NORMAL.into())));
+        assert_eq!(closed.sent, CloseSignal::Frame(CloseCode::NORMAL.into()));
         assert_eq!(closed.code(), 1006);
         assert_eq!(end.connection.transport(), Transport::HalfClose);
     });
@@ -397,7 +399,7 @@ fn w104_an_abort_ends_it_at_once_with_nothing_more_sent() {
         end.settle();
         let closed = end.closed();
         assert_eq!(closed.failure, Some(Failure::Aborted));
-        assert_eq!((closed.initiator, closed.sent), (Peer::Local, None));
+        assert_eq!((closed.initiator, closed.sent), (Peer::Local, CloseSignal::Absent));
         assert_eq!(end.connection.poll_timeout(), None);
     });
     both_every_cut(|end| {

@@ -1,7 +1,7 @@
 //! Messages in several frames (RFC 6455 §5.4).
 
 use bytes::Bytes;
-use sockeye_proto::{Event, Message, MessageKind, Misuse, Violation};
+use sockeye_proto::{Event, Fragment, Message, MessageKind, Misuse, Violation};
 
 use crate::harness::{Cut, End, Pair, binary, both_every_cut, text};
 
@@ -75,8 +75,8 @@ fn w071_a_continuation_without_a_message_is_refused() {
     }
 }
 
-fn fragment(end: &mut End, kind: MessageKind, payload: &'static str, last: bool) {
-    end.connection.send_fragment(kind, Bytes::from(payload), last).unwrap();
+fn fragment(end: &mut End, kind: MessageKind, payload: &'static str, fragment: Fragment) {
+    end.connection.send_fragment(kind, Bytes::from(payload), fragment).unwrap();
     end.settle();
 }
 
@@ -84,12 +84,12 @@ fn fragment(end: &mut End, kind: MessageKind, payload: &'static str, last: bool)
 fn w089_w092_w093_w094_w096_the_first_frame_has_the_opcode_and_the_last_has_fin() {
     both_every_cut(|end| {
         for (kind, first) in [(MessageKind::Text, 0x01), (MessageKind::Binary, 0x02)] {
-            fragment(end, kind, "a", false);
-            fragment(end, kind, "", false);
-            fragment(end, kind, "b", true);
+            fragment(end, kind, "a", Fragment::More);
+            fragment(end, kind, "", Fragment::More);
+            fragment(end, kind, "b", Fragment::Last);
             let expected = [(first, b"a".to_vec()), (0x00, vec![]), (0x80, b"b".to_vec())];
             assert_eq!(end.frames(), expected);
-            fragment(end, kind, "c", true);
+            fragment(end, kind, "c", Fragment::Last);
             assert_eq!(end.frames(), [(0x80 | first, b"c".to_vec())]);
         }
     });
@@ -98,14 +98,14 @@ fn w089_w092_w093_w094_w096_the_first_frame_has_the_opcode_and_the_last_has_fin(
 #[test]
 fn w071_w078_the_application_cannot_mix_messages() {
     both_every_cut(|end| {
-        fragment(end, MessageKind::Text, "a", false);
-        let other = end.connection.send_fragment(MessageKind::Binary, Bytes::new(), true);
+        fragment(end, MessageKind::Text, "a", Fragment::More);
+        let other = end.connection.send_fragment(MessageKind::Binary, Bytes::new(), Fragment::Last);
         assert_eq!(other, Err(Misuse::Fragmented));
         // Nor is a whole message taken for the last fragment.
         for whole in [Message::from(vec![1]), Message::from("b")] {
             assert_eq!(end.connection.send(whole), Err(Misuse::Fragmented));
         }
-        fragment(end, MessageKind::Text, "b", true);
+        fragment(end, MessageKind::Text, "b", Fragment::Last);
         end.send(vec![1]);
         let expected = [(0x01, b"a".to_vec()), (0x80, b"b".to_vec()), (0x82, vec![1])];
         assert_eq!(end.frames(), expected);
@@ -115,10 +115,10 @@ fn w071_w078_the_application_cannot_mix_messages() {
 #[test]
 fn w072_control_frames_go_out_inside_a_fragmented_message() {
     both_every_cut(|end| {
-        fragment(end, MessageKind::Text, "a", false);
+        fragment(end, MessageKind::Text, "a", Fragment::More);
         end.connection.ping(Bytes::from_static(b"?")).unwrap();
         end.feed_frame(0x89, b"!");
-        fragment(end, MessageKind::Text, "b", true);
+        fragment(end, MessageKind::Text, "b", Fragment::Last);
         let frames = end.frames();
         let firsts: Vec<_> = frames.iter().map(|(first, _)| *first).collect();
         assert_eq!(firsts, [0x01, 0x89, 0x8a, 0x80]);
@@ -130,10 +130,15 @@ fn w070_w073_fragments_of_one_end_are_one_message_at_the_other() {
     for cut in crate::harness::CUTS {
         let mut pair = Pair::new(&sockeye_proto::Config::default(), cut);
         // A character may lie across fragments.
-        for (piece, last) in [(&b"caf\xc3"[..], false), (b"", false), (b"\xa9", true)] {
+        for (piece, fragment) in
+            [(&b"caf\xc3"[..], Fragment::More), (b"", Fragment::More), (b"\xa9", Fragment::Last)]
+        {
             let piece = Bytes::from_static(piece);
-            pair.client.connection.send_fragment(MessageKind::Text, piece.clone(), last).unwrap();
-            pair.server.connection.send_fragment(MessageKind::Text, piece, last).unwrap();
+            pair.client
+                .connection
+                .send_fragment(MessageKind::Text, piece.clone(), fragment)
+                .unwrap();
+            pair.server.connection.send_fragment(MessageKind::Text, piece, fragment).unwrap();
         }
         pair.client.settle();
         pair.server.settle();

@@ -1,7 +1,7 @@
 //! Frames (RFC 6455 §5.1–§5.3, §5.7): masks, reserved bits, opcodes, lengths.
 
 use bytes::{Bytes, BytesMut};
-use sockeye_proto::{CloseCode, Config, Message, MessageKind, Violation};
+use sockeye_proto::{CloseCode, Config, Fragment, Message, MessageKind, Violation};
 
 use crate::harness::{
     BOTH, Cut, End, Frame, Role, binary, both_every_cut, every_cut, every_cut_with, key,
@@ -37,8 +37,8 @@ fn send_everything(end: &mut End) -> Vec<Frame> {
     connection.send(Message::from(large.clone())).unwrap();
     connection.ping(Bytes::from_static(b"ping")).unwrap();
     connection.pong(Bytes::from_static(b"pong")).unwrap();
-    connection.send_fragment(MessageKind::Text, Bytes::from_static(b"a"), false).unwrap();
-    connection.send_fragment(MessageKind::Text, Bytes::new(), true).unwrap();
+    connection.send_fragment(MessageKind::Text, Bytes::from_static(b"a"), Fragment::More).unwrap();
+    connection.send_fragment(MessageKind::Text, Bytes::new(), Fragment::Last).unwrap();
     connection.close(Some(CloseCode::NORMAL.into()), end.now);
     end.settle();
     vec![

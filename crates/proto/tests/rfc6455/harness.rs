@@ -253,7 +253,7 @@ impl End {
         assert_eq!(first, 0x88);
         assert_eq!(body[..2], code.to_be_bytes(), "{}", String::from_utf8_lossy(&body[2..]));
         assert!(std::str::from_utf8(&body[2..]).is_ok_and(|reason| !reason.is_empty()));
-        assert_eq!(closed.sent.flatten().map(|frame| frame.code().as_u16()), Some(code));
+        assert_eq!(closed.sent.frame().map(|frame| frame.code().as_u16()), Some(code));
         assert_eq!(self.connection.transport(), Transport::HalfClose);
 
         self.events();

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Config, Event, Message, MessageKind, Peer, State, Transport,
+    CloseCode, CloseFrame, Config, Event, Fragment, Message, MessageKind, Peer, State, Transport,
 };
 
 use crate::harness::{BOTH, CUTS, Cut, End, Pair, Role, close_body, read_frames, wire};
@@ -87,7 +87,8 @@ fn perform(end: &mut End, operation: &Operation) -> Option<Event> {
         Operation::Fragments(kind, pieces) => {
             for (i, piece) in pieces.iter().enumerate() {
                 let last = i + 1 == pieces.len();
-                connection.send_fragment(*kind, piece.clone().into(), last).unwrap();
+                let fragment = if last { Fragment::Last } else { Fragment::More };
+                connection.send_fragment(*kind, piece.clone().into(), fragment).unwrap();
             }
             let whole = pieces.concat();
             Event::Message(match kind {

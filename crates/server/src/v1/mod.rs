@@ -11,7 +11,7 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use sockeye::{CloseCode, Config, Opening};
+use sockeye::{CloseCode, CloseFrame, Config, Opening};
 use sockeye_hub::{ChannelName, Start};
 
 pub use self::command::{Command, Mistake};
@@ -93,8 +93,10 @@ async fn live(opening: Opening, mut session: Session, guest: Guest) {
     });
     let bye = (code == ending::RESTARTING.0).then(|| frame::bye(guest.retry()));
     let told = session.conclude(bye, &mut outgoing);
-    if let (Ok(()), Ok(code)) = (told, CloseCode::try_from(code)) {
+    if let (Ok(()), Ok(code)) = (told, CloseCode::try_from(code))
+        && let Ok(frame) = CloseFrame::new(code, reason)
+    {
         // How the client takes it changes nothing.
-        let _ = outgoing.close(code, reason).await;
+        outgoing.close(frame).await;
     }
 }

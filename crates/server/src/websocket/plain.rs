@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use sockeye::{CloseCode, DeflateConfig, Message, WebSocket};
+use sockeye::{CloseCode, CloseFrame, DeflateConfig, Message, WebSocket};
 use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
 use tokio::time::sleep_until;
 
@@ -110,10 +110,11 @@ impl Conversation {
             drop((self.reader, self.reading, incoming, self._presence));
             if let Some((code, reason, end)) = ending
                 && let Ok(code) = CloseCode::try_from(code)
+                && let Ok(frame) = CloseFrame::new(code, reason)
             {
                 self.visit.ends(end);
                 // How the client takes it changes nothing.
-                let _ = outgoing.close(code, reason).await;
+                outgoing.close(frame).await;
             }
             // A server that stops waits for its guests, and for what is to be said of them.
             drop((self.visit, self.guest));

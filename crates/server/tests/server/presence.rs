@@ -52,7 +52,7 @@ async fn who_listens_by_websocket_is_there_until_it_leaves() {
     let members = json!([{"id": "ann", "since": since}]);
     assert_eq!(answer.json(), json!({"count": 2, "members": members}));
 
-    ann.close(CloseCode::NORMAL, "").await.unwrap();
+    ann.close(CloseCode::NORMAL).await;
     until(&server, json!({"count": 1, "members": []})).await;
     drop(nameless);
     until(&server, json!({"count": 0, "members": []})).await;

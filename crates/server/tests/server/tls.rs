@@ -37,7 +37,7 @@ async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
         client.header(ORIGIN, origin).tls(trusted.clone()).connect()
     };
     let mut socket = open(format!("https://localhost:{port}")).await.unwrap();
-    assert!(socket.close(sockeye::CloseCode::NORMAL, "").await.is_ok());
+    assert!(socket.close(sockeye::CloseCode::NORMAL).await.is_clean());
     let error = open(format!("http://localhost:{port}")).await.unwrap_err();
     assert!(error.to_string().contains("403"), "{error}");
 }

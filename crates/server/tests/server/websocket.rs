@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use serde_json::json;
-use sockeye::{Client, DeflateConfig, Message, WebSocket};
+use sockeye::{Client, CloseFrame, DeflateConfig, Message, WebSocket};
 use sockeye_hub::Publication;
 use tokio::time::timeout;
 
@@ -235,7 +235,7 @@ async fn one_who_sends_and_does_not_read_is_still_listened_to() {
 async fn a_close_is_answered_with_the_same_code() {
     let server = TestServer::start().await;
     let mut socket = connect(&server, "/c/chat").await;
-    let closed = socket.close(4000.try_into().unwrap(), "bye").await.unwrap();
+    let closed = socket.close(CloseFrame::new(4000.try_into().unwrap(), "bye").unwrap()).await;
     assert!(closed.is_clean());
     assert_eq!(closed.code(), 4000);
 }

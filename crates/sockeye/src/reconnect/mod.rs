@@ -35,7 +35,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use sockeye_proto::{CloseCode, Closed, Failure, Message};
+use sockeye_proto::{CloseFrame, Closed, Failure, Message};
 use tokio::time::{Instant, Sleep, sleep};
 
 pub use self::{
@@ -220,17 +220,13 @@ impl ReconnectingClient {
     }
 
     /// Closes the connection, if one is open, and makes no more; as [`WebSocket::close`].
-    ///
-    /// # Errors
-    ///
-    /// When the reason has more than 123 bytes.
-    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Option<Closed>, Error> {
+    pub async fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Option<Closed> {
         let closed = match &mut self.stage {
-            Stage::Open { socket, .. } => Some(socket.close(code, reason).await?),
+            Stage::Open { socket, .. } => Some(socket.close(frame).await),
             _ => None,
         };
         self.stage = Stage::Ended;
-        Ok(closed)
+        closed
     }
 
     fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {

@@ -1,6 +1,6 @@
 //! From an accepted connection to a request in order, or to its refusal.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use http::{Request, StatusCode};
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{Incoming, PeerAddr, Settings, limits::Slot, pending::Pending};
-use crate::{origin::Page, socket::Io};
+use crate::{AcceptError, origin::Page, socket::Io};
 
 /// How much of a request is read at once: most come whole.
 const HEAD_SIZE: usize = 1024;
@@ -92,14 +92,14 @@ pub(super) async fn secure(
     }
 }
 
-/// Reads and checks the one request of a connection of HTTP/1.1. `None` if it was refused, or never
+/// Reads and checks the one request of a connection of HTTP/1.1. An error if it was refused, or never
 /// came.
 pub(super) async fn receive(
     mut io: Io,
     peer: PeerAddr,
     settings: Arc<Settings>,
     deadline: Instant,
-) -> Option<Incoming> {
+) -> Result<Incoming, AcceptError> {
     let mut input = BytesMut::new();
     let request = tokio::select! {
         biased;
@@ -118,14 +118,14 @@ pub(super) async fn receive(
     });
     let pending = Pending::Http1(io, input);
     match checked {
-        Ok(None) => None,
+        Ok(None) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         Ok(Some((request, offer, slot))) => {
-            Some(Incoming::new(pending, request, offer, peer, slot, settings))
+            Ok(Incoming::new(pending, request, offer, peer, slot, settings))
         }
         Err(refusal) => {
             tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
             Box::pin(pending.refuse(&refusal)).await;
-            None
+            Err(AcceptError::Refused(refusal))
         }
     }
 }

@@ -132,14 +132,16 @@ pub enum PeerAddr {
     Tcp(SocketAddr),
     /// A Unix socket: a process of this machine.
     Unix,
+    /// A stream of the program's own, of which nothing else is known.
+    Other,
 }
 
 impl PeerAddr {
-    /// The IP address; `None` over a Unix socket.
+    /// The IP address; `None` where there is none.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(address) => Some(address.ip()),
-            Self::Unix => None,
+            Self::Unix | Self::Other => None,
         }
     }
 }
@@ -149,6 +151,7 @@ impl fmt::Display for PeerAddr {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
+            Self::Other => f.write_str("a stream"),
         }
     }
 }

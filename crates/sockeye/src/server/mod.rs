@@ -9,6 +9,7 @@ mod listener;
 mod pending;
 mod refuse;
 mod run;
+mod stream;
 mod tasks;
 
 #[cfg(unix)]
@@ -27,6 +28,7 @@ use tokio::net::ToSocketAddrs;
 pub use self::{
     incoming::Incoming,
     listener::{Listener, PeerAddr},
+    stream::accept,
 };
 use self::{limits::Limits, run::run_until};
 use crate::{Connections, Origins};
@@ -80,6 +82,25 @@ struct Settings {
     tls: Option<crate::tls::ServerTls>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            config: Arc::default(),
+            deflate: None,
+            head_limits: HeadLimits::default(),
+            origins: Origins::default(),
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 1024,
+            #[cfg(all(feature = "http2", feature = "tls"))]
+            http2_write_timeout: crate::http2::WRITE_TIMEOUT,
+            limits: Limits::default(),
+            connections: Connections::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
 impl Settings {
     /// Whether a handshake of TLS comes before any answer.
     #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, reason = "there is no TLS"))]
@@ -113,23 +134,9 @@ impl Server {
 
     /// Serves what a listener of one's own accepts.
     pub fn from_listener(listener: impl Into<Listener>) -> Self {
-        let settings = Settings {
-            config: Arc::default(),
-            deflate: None,
-            head_limits: HeadLimits::default(),
-            origins: Origins::default(),
-            handshake_timeout: Duration::from_secs(10),
-            max_handshakes: 1024,
-            #[cfg(all(feature = "http2", feature = "tls"))]
-            http2_write_timeout: crate::http2::WRITE_TIMEOUT,
-            limits: Limits::default(),
-            connections: Connections::new(),
-            #[cfg(feature = "tls")]
-            tls: None,
-        };
         Self {
             listeners: vec![listener.into()],
-            settings,
+            settings: Settings::default(),
             shutdown_close: CloseCode::GOING_AWAY.into(),
             shutdown_timeout: Duration::from_secs(10),
         }

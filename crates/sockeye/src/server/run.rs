@@ -172,7 +172,7 @@ impl Opening {
         let opens = async {
             let opened = match secure(begun, peer, settings, deadline).await? {
                 Spoken::Http1(io) => {
-                    Opened::Http1(receive(io, peer, settings.clone(), deadline).await?)
+                    Opened::Http1(receive(io, peer, settings.clone(), deadline).await.ok()?)
                 }
                 #[cfg(all(feature = "http2", feature = "tls"))]
                 Spoken::Http2(io) => Opened::Http2(io, deadline),

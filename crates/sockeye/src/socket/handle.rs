@@ -1,6 +1,6 @@
 //! What each handle of a connection has inside: a counted reference to it.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use sockeye_proto::{Closed, Failure};
 
@@ -16,6 +16,12 @@ impl Handle {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         shared.add_handle();
         Self { shared }
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) -> Closed {
+        poll_fn(|cx| self.shared.poll_end(cx)).await;
+        self.outcome()
     }
 
     pub(super) fn outcome(&self) -> Closed {

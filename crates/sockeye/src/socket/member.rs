@@ -70,9 +70,9 @@ impl Member {
     }
 
     /// Starts the closing handshake.
-    pub(crate) fn close(&self, frame: CloseFrame) {
+    pub(crate) fn close(&self, frame: Option<CloseFrame>) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.close(Some(frame));
+            shared.close(frame);
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use sockeye_proto::{InvalidUtf8, MessageKind, Utf8Validator};
+use sockeye_proto::{Compression, Fragment, InvalidUtf8, MessageKind, Utf8Validator};
 use tokio::io::AsyncWrite;
 
 use super::{handle::Handle, state::State, websocket::WebSocket};
@@ -28,14 +28,14 @@ const FRAGMENT: usize = 64 << 10;
 /// writing what is not UTF-8 is an error ([`io::ErrorKind::InvalidData`]), and none of it is sent; a
 /// character may be cut in two.
 ///
-/// All methods are cancel-safe. Dropped before its end, a message of which something was sent cannot
+/// Writing, `flush` and `shutdown` are cancel-safe. Dropped before its end, a message of which something was sent cannot
 /// be taken back: the connection is closed with 1011, inside the message, so that the peer does not
 /// take what it has for the whole. One of which nothing was sent (nothing flushed, and no more than
 /// 64 KiB written) was never there.
 pub struct MessageWriter<'a> {
     handle: Handle,
     kind: MessageKind,
-    compress: bool,
+    compression: Compression,
     /// What was written and has not gone out.
     buffer: BytesMut,
     utf8: Utf8Validator,
@@ -54,9 +54,9 @@ enum Stage {
 
 impl MessageWriter<'_> {
     /// Has the connection's turn.
-    pub(super) fn new(handle: Handle, kind: MessageKind, compress: bool) -> Self {
+    pub(super) fn new(handle: Handle, kind: MessageKind, compression: Compression) -> Self {
         let (buffer, utf8) = (BytesMut::new(), Utf8Validator::default());
-        Self { handle, kind, compress, buffer, utf8, stage: Stage::Nothing, socket: PhantomData }
+        Self { handle, kind, compression, buffer, utf8, stage: Stage::Nothing, socket: PhantomData }
     }
 
     /// Whether the message is text or binary.
@@ -65,12 +65,15 @@ impl MessageWriter<'_> {
     }
 
     /// Ends the message, with what was written and has not gone out. It is written when this returns,
-    /// or very soon, as with [`send`](WebSocket::send). Ending it again does nothing.
+    /// or very soon, as with [`send`](WebSocket::send).
+    ///
+    /// An error, and dropping this future before it is ready, are what dropping the writer is. To go on
+    /// after either, end the message with `shutdown` of [`AsyncWrite`], which leaves the writer.
     ///
     /// # Errors
     ///
     /// When a text ends inside a character; when the connection is closing, closed or failed.
-    pub async fn finish(&mut self) -> Result<(), Error> {
+    pub async fn finish(mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
@@ -81,23 +84,26 @@ impl MessageWriter<'_> {
         if !self.utf8.is_complete() {
             return Poll::Ready(Err(InvalidUtf8.into()));
         }
-        self.poll_fragment(cx, true)
+        self.poll_fragment(cx, Fragment::Last)
     }
 
     /// Sends what has gathered as a fragment, when there is room for it.
-    fn poll_fragment(&mut self, cx: &Context<'_>, last: bool) -> Poll<Result<(), Error>> {
-        let Self { handle, kind, compress, buffer, stage, .. } = self;
+    fn poll_fragment(&mut self, cx: &Context<'_>, fragment: Fragment) -> Poll<Result<(), Error>> {
+        let Self { handle, kind, compression, buffer, stage, .. } = self;
         let queue = |state: &mut State| match state.closed_to_sending() {
             Some(error) => Err(error),
             None => {
                 let payload = std::mem::take(buffer).freeze();
-                state.queue_fragment(*kind, payload, last, *compress)
+                state.queue_fragment(*kind, payload, fragment, *compression)
             }
         };
         ready!(handle.shared.poll_queue(cx, State::has_room_between, queue))?;
-        *stage = if last { Stage::Ended } else { Stage::Begun };
-        if last {
-            handle.shared.wake_others();
+        match fragment {
+            Fragment::More => *stage = Stage::Begun,
+            Fragment::Last => {
+                *stage = Stage::Ended;
+                handle.shared.wake_others();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -114,7 +120,7 @@ impl AsyncWrite for MessageWriter<'_> {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, "it has ended")));
         }
         if this.buffer.len() == FRAGMENT {
-            ready!(this.poll_fragment(cx, false))?;
+            ready!(this.poll_fragment(cx, Fragment::More))?;
         }
         let accepted = &bytes[..bytes.len().min(FRAGMENT - this.buffer.len())];
         if this.kind == MessageKind::Text {
@@ -130,7 +136,7 @@ impl AsyncWrite for MessageWriter<'_> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.buffer.is_empty() {
-            ready!(this.poll_fragment(cx, false))?;
+            ready!(this.poll_fragment(cx, Fragment::More))?;
         }
         Poll::Ready(Ok(ready!(this.handle.shared.poll_written(cx))?))
     }

@@ -24,6 +24,7 @@ mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upgraded;
 mod websocket;
 mod wheel;
 mod writer;
@@ -35,6 +36,6 @@ pub(crate) use self::{
     shared::{Agreed, Shared},
 };
 pub use self::{
-    message_reader::MessageReader, message_writer::MessageWriter, reader::Reader,
+    message_reader::MessageReader, message_writer::MessageWriter, reader::Reader, upgraded::Role,
     websocket::WebSocket, writer::Writer,
 };

@@ -1,6 +1,6 @@
 //! Messages that were accepted while another was being sent in fragments, and are not queued yet.
 
-use sockeye_proto::{Message, Prepared};
+use sockeye_proto::{Compression, Message, Prepared};
 
 /// Those messages, in the order in which they are to be queued.
 #[derive(Default)]
@@ -8,8 +8,7 @@ pub(super) struct BehindStream(pub(super) Vec<Outgoing>);
 
 /// One of them.
 pub(super) enum Outgoing {
-    /// With whether to compress it.
-    Message(Message, bool),
+    Message(Message, Compression),
     Prepared(Prepared),
 }
 

@@ -40,6 +40,21 @@ impl Reader {
         Some(first.map(|(number, first)| MessageReader::new(shared.clone(), number, first)))
     }
 
+    /// Waits for the end, and tells how it came about; as [`WebSocket::ended`](super::WebSocket::ended).
+    pub async fn ended(&self) -> Closed {
+        self.handle.ended().await
+    }
+
+    /// Ends the connection at once, without a word; as [`WebSocket::abort`](super::WebSocket::abort).
+    pub fn abort(&self) {
+        self.handle.shared.abort();
+    }
+
+    /// Whether nothing can be sent any more; as [`WebSocket::is_closed`](super::WebSocket::is_closed).
+    pub fn is_closed(&self) -> bool {
+        self.handle.shared.is_ending()
+    }
+
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.handle.shared.closed()

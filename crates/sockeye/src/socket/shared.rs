@@ -13,8 +13,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_task::{ArcWake, waker_ref};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Config, Connection, DeflateAgreement, Message, MessageKind,
-    Misuse, Prepared,
+    CloseCode, CloseFrame, Closed, Compression, Config, Connection, DeflateAgreement, Fragment,
+    Message, MessageKind, Misuse, Prepared,
 };
 
 use super::{
@@ -230,14 +230,14 @@ impl Shared {
             return Err(TrySendError::Full(message));
         }
         // Nothing is left that could go wrong; `queue` takes the message, and masks it in place.
-        let _ = state.queue(message, true);
+        let _ = state.queue(message, Compression::On);
         self.write_or_defer(&mut state);
         Ok(())
     }
 
     /// Queues a message without writing it.
     pub(super) fn feed(self: &Arc<Self>, message: Message) -> Result<(), Error> {
-        self.state().queue(message, true)
+        self.state().queue(message, Compression::On)
     }
 
     /// The same with one that was prepared.
@@ -272,10 +272,10 @@ impl Shared {
         self: &Arc<Self>,
         kind: MessageKind,
         payload: Bytes,
-        last: bool,
+        fragment: Fragment,
     ) -> Result<(), Error> {
         let mut state = self.state();
-        let queued = state.connection.send_fragment(kind, payload, last);
+        let queued = state.connection.send_fragment(kind, payload, fragment);
         queued.map_err(|misuse| state.send_error(misuse))?;
         self.write_or_defer(&mut state);
         Ok(())

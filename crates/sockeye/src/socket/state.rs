@@ -12,8 +12,8 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use sockeye_proto::{
-    Closed, Connection, Event, Failure, Message, MessageKind, Misuse, Part, Prepared,
-    State as Stage, Transport,
+    Closed, Compression, Connection, Event, Failure, Fragment, Message, MessageKind, Misuse, Part,
+    Prepared, State as Stage, Transport,
 };
 use tokio::{io::AsyncWrite, sync::oneshot};
 use tokio_util::io::poll_read_buf;
@@ -321,13 +321,17 @@ impl State {
 
     /// Queues a message, behind one that is being sent in fragments. That there is room has been
     /// checked, if only before another began to stream.
-    pub(super) fn queue(&mut self, message: Message, compress: bool) -> Result<(), Error> {
+    pub(super) fn queue(
+        &mut self,
+        message: Message,
+        compression: Compression,
+    ) -> Result<(), Error> {
         self.check_write_side()?;
         if let Some(behind) = self.behind_stream() {
-            behind.push(Outgoing::Message(message, compress));
+            behind.push(Outgoing::Message(message, compression));
             return Ok(());
         }
-        self.connection.send_with(message, compress).map_err(|misuse| self.send_error(misuse))
+        self.connection.send_with(message, compression).map_err(|misuse| self.send_error(misuse))
     }
 
     /// Begins a message in fragments. That there is room has been checked.
@@ -337,18 +341,18 @@ impl State {
         Ok(())
     }
 
-    /// Queues the next fragment of a message; `last` ends it, and others may send again.
+    /// Queues the next fragment of a message; after the last one others may send again.
     pub(super) fn queue_fragment(
         &mut self,
         kind: MessageKind,
         payload: Bytes,
-        last: bool,
-        compress: bool,
+        fragment: Fragment,
+        compression: Compression,
     ) -> Result<(), Error> {
         self.check_write_side()?;
-        let queued = self.connection.send_fragment_with(kind, payload, last, compress);
+        let queued = self.connection.send_fragment_with(kind, payload, fragment, compression);
         queued.map_err(|misuse| self.send_error(misuse))?;
-        if last {
+        if fragment.is_last() {
             self.end_stream();
         }
         Ok(())
@@ -358,7 +362,7 @@ impl State {
     pub(super) fn end_stream(&mut self) {
         for waiting in self.behind_stream.take().unwrap_or_default().0 {
             let queued = match waiting {
-                Outgoing::Message(message, compress) => self.queue(message, compress),
+                Outgoing::Message(message, compression) => self.queue(message, compression),
                 Outgoing::Prepared(prepared) => self.queue_prepared(&prepared),
             };
             // It fails only where the connection is closing.

@@ -11,7 +11,8 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Config, DeflateAgreement, Message, MessageKind, Prepared,
+    CloseCode, CloseFrame, Closed, Compression, Config, DeflateAgreement, Message, MessageKind,
+    Prepared,
 };
 
 use super::{
@@ -100,8 +101,8 @@ impl WebSocket {
         self.writer.send_stream(kind).await
     }
 
-    /// The same as [`send_stream`](Self::send_stream), compressed if `compress` is set and compression
-    /// was agreed on. Safari 15.0 to 15.3 cannot read compressed fragments.
+    /// The same as [`send_stream`](Self::send_stream), compressed if `compression` is on and was agreed
+    /// on. Safari 15.0 to 15.3 cannot read compressed fragments.
     ///
     /// # Errors
     ///
@@ -109,9 +110,9 @@ impl WebSocket {
     pub async fn send_stream_with(
         &mut self,
         kind: MessageKind,
-        compress: bool,
+        compression: Compression,
     ) -> Result<MessageWriter<'_>, Error> {
-        self.writer.send_stream_with(kind, compress).await
+        self.writer.send_stream_with(kind, compression).await
     }
 
     /// The next message as a stream, as soon as its first bytes are there: of any size, without
@@ -164,8 +165,8 @@ impl WebSocket {
         self.writer.try_send(message)
     }
 
-    /// Sends a message like [`send`](Self::send), compressed only if `compress` is set (and
-    /// compression was agreed on, and makes it smaller).
+    /// Sends a message like [`send`](Self::send), which compresses where that was agreed on and makes the
+    /// message smaller; or with compression off.
     ///
     /// Do not compress a secret together with what an attacker may choose: the length tells him how
     /// well his guess fits (RFC 7692 §8).
@@ -176,9 +177,9 @@ impl WebSocket {
     pub fn send_with(
         &mut self,
         message: impl Into<Message>,
-        compress: bool,
+        compression: Compression,
     ) -> impl Future<Output = Result<(), Error>> {
-        self.writer.send_with(message, compress)
+        self.writer.send_with(message, compression)
     }
 
     /// Sends a message that was prepared for many connections like [`send`](Self::send). On a server
@@ -224,16 +225,57 @@ impl WebSocket {
 
     /// Closes the connection, after everything that was sent before, and waits for the peer's Close:
     /// at most for [`close_timeout`](sockeye_proto::Config::close_timeout). Messages that still come
-    /// are thrown away.
+    /// are thrown away. How the connection ended is never an error.
     ///
-    /// # Errors
+    /// The Close says a code, a code and a reason, or nothing at all (RFC 6455 §5.5.1):
     ///
-    /// When the reason has more than 123 bytes. How the connection ended is never an error.
-    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
-        let frame = CloseFrame::new(code, reason)?;
-        self.reader.handle.shared.close(Some(frame));
+    /// ```no_run
+    /// use sockeye::{CloseCode, CloseFrame, WebSocket};
+    ///
+    /// # async fn example(mut a: WebSocket, mut b: WebSocket, mut c: WebSocket) -> Result<(), sockeye::Error> {
+    /// a.close(CloseCode::NORMAL).await;
+    /// b.close(CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many at once")?).await;
+    /// let closed = c.close(None).await;
+    /// println!("{closed}: the peer said {}", closed.code());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Closed {
+        self.writer.start_close(frame);
         while self.recv().await.is_some() {}
-        Ok(self.reader.handle.outcome())
+        self.reader.handle.outcome()
+    }
+
+    /// Ends the connection at once and without a word: no Close is sent, and nothing that is still
+    /// queued. The peer sees its transport end (1006); here `recv` gives an error, then `None`.
+    pub fn abort(&self) {
+        self.writer.abort();
+    }
+
+    /// Waits for the end of the connection, without beginning it, and tells how it came about.
+    ///
+    /// Messages that come meanwhile wait for [`recv`](Self::recv). They are not many: after 16, or 64
+    /// KiB, nothing more is read, and of a peer that is not read the end shows late or never. So wait
+    /// beside a loop that receives, as with a [`Writer`] after [`split`](Self::split).
+    ///
+    /// ```
+    /// use sockeye::{CloseCode, Config, WebSocket};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (mut client, server) = WebSocket::pair(Config::default());
+    /// let (_, closed) = tokio::join!(client.close(CloseCode::NORMAL), server.ended());
+    /// assert_eq!(closed.code(), 1000);
+    /// # }
+    /// ```
+    pub async fn ended(&self) -> Closed {
+        self.reader.handle.ended().await
+    }
+
+    /// Whether nothing can be sent any more: the connection is being closed, by either end, was closed,
+    /// or has failed. What the peer sent before may still be there to be received.
+    pub fn is_closed(&self) -> bool {
+        self.reader.handle.shared.is_ending()
     }
 
     /// Splits it into a reading half and a writing half, for two tasks. Both stay connected to each

@@ -11,7 +11,8 @@ use std::{
 use bytes::Bytes;
 use futures_sink::Sink;
 use sockeye_proto::{
-    CloseCode, CloseFrame, Closed, Config, DeflateAgreement, Message, MessageKind, Prepared,
+    CloseCode, CloseFrame, Closed, Compression, Config, DeflateAgreement, Fragment, Message,
+    MessageKind, Prepared,
 };
 
 use super::{handle::Handle, message_writer::MessageWriter, shared::Shared, state::State};
@@ -36,7 +37,7 @@ impl Writer {
 
     /// Sends a message; as [`WebSocket::send`](super::WebSocket::send).
     pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> {
-        self.send_with(message, true)
+        self.send_with(message, Compression::On)
     }
 
     /// Sends a message at once, or gives it back; as [`WebSocket::try_send`](super::WebSocket::try_send).
@@ -44,17 +45,17 @@ impl Writer {
         self.handle.shared.try_queue(message.into())
     }
 
-    /// Sends a message, compressed only if `compress` is set; as [`WebSocket::send_with`](super::WebSocket::send_with).
+    /// Sends a message, compressed or not; as [`WebSocket::send_with`](super::WebSocket::send_with).
     pub fn send_with(
         &self,
         message: impl Into<Message>,
-        compress: bool,
+        compression: Compression,
     ) -> impl Future<Output = Result<(), Error>> {
         // No `async`: that would keep room for the message once more at each level.
         let mut message = Some(message.into());
         poll_fn(move |cx| {
             self.handle.shared.poll_queue(cx, State::has_room, |state| match message.take() {
-                Some(message) => state.queue(message, compress),
+                Some(message) => state.queue(message, compression),
                 None => Ok(()),
             })
         })
@@ -63,18 +64,18 @@ impl Writer {
     /// Begins to send a message as a stream; as
     /// [`WebSocket::send_stream`](super::WebSocket::send_stream). It may be moved to another task.
     pub async fn send_stream(&self, kind: MessageKind) -> Result<MessageWriter<'static>, Error> {
-        self.send_stream_with(kind, false).await
+        self.send_stream_with(kind, Compression::Off).await
     }
 
-    /// The same, compressed if `compress` is set; as
+    /// The same, compressed or not; as
     /// [`WebSocket::send_stream_with`](super::WebSocket::send_stream_with).
     pub async fn send_stream_with(
         &self,
         kind: MessageKind,
-        compress: bool,
+        compression: Compression,
     ) -> Result<MessageWriter<'static>, Error> {
         self.queue(State::has_room, State::begin_stream).await?;
-        Ok(MessageWriter::new(self.handle.clone(), kind, compress))
+        Ok(MessageWriter::new(self.handle.clone(), kind, compression))
     }
 
     /// Sends a message that was prepared for many connections; as [`WebSocket::send_prepared`](super::WebSocket::send_prepared).
@@ -147,16 +148,31 @@ impl Writer {
 
     /// Closes the connection, after everything that was sent before, and waits for the end: at most for
     /// [`close_timeout`](sockeye_proto::Config::close_timeout), and that long if the [`Reader`](super::Reader) is
-    /// kept but not read.
-    ///
-    /// # Errors
-    ///
-    /// When the reason has more than 123 bytes. How the connection ended is never an error.
-    pub async fn close(&self, code: CloseCode, reason: &str) -> Result<Closed, Error> {
-        let frame = CloseFrame::new(code, reason)?;
-        self.handle.shared.close(Some(frame));
-        poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
-        Ok(self.handle.outcome())
+    /// kept but not read. What the Close says is as for [`WebSocket::close`](super::WebSocket::close).
+    pub async fn close(&self, frame: impl Into<Option<CloseFrame>>) -> Closed {
+        self.start_close(frame);
+        self.ended().await
+    }
+
+    /// Starts the closing handshake, as [`close`](Self::close) does, and waits for nothing. Closing
+    /// again changes nothing.
+    pub fn start_close(&self, frame: impl Into<Option<CloseFrame>>) {
+        self.handle.shared.close(frame.into());
+    }
+
+    /// Ends the connection at once, without a word; as [`WebSocket::abort`](super::WebSocket::abort).
+    pub fn abort(&self) {
+        self.handle.shared.abort();
+    }
+
+    /// Waits for the end, and tells how it came about; as [`WebSocket::ended`](super::WebSocket::ended).
+    pub async fn ended(&self) -> Closed {
+        self.handle.ended().await
+    }
+
+    /// Whether nothing can be sent any more; as [`WebSocket::is_closed`](super::WebSocket::is_closed).
+    pub fn is_closed(&self) -> bool {
+        self.handle.shared.is_ending()
     }
 
     /// Sets other limits and deadlines for the connection; as [`WebSocket::set_config`](super::WebSocket::set_config).
@@ -192,30 +208,14 @@ impl Writer {
 
 /// What [`web`](crate::web) needs besides.
 impl Writer {
-    /// Starts the closing handshake, with an empty Close if there is no frame; waits for nothing.
-    pub(crate) fn start_close(&self, frame: Option<CloseFrame>) {
-        self.handle.shared.close(frame);
-    }
-
-    /// Gives the connection up at once.
-    pub(crate) fn abort(&self) {
-        self.handle.shared.abort();
-    }
-
-    /// Sends a piece of a message; `last` ends it.
+    /// Sends a piece of a message.
     pub(crate) fn send_fragment(
         &self,
         kind: MessageKind,
         payload: Bytes,
-        last: bool,
+        fragment: Fragment,
     ) -> Result<(), Error> {
-        self.handle.shared.send_fragment(kind, payload, last)
-    }
-
-    /// Waits for the end.
-    pub(crate) async fn ended(&self) -> Closed {
-        poll_fn(|cx| self.handle.shared.poll_end(cx)).await;
-        self.handle.outcome()
+        self.handle.shared.send_fragment(kind, payload, fragment)
     }
 }
 

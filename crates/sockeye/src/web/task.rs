@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
+use sockeye_proto::Fragment;
 use tokio::task::coop::consume_budget;
 
 use super::{
@@ -233,7 +234,8 @@ impl Traffic<'_> {
         };
         let last = self.file.as_ref().is_none_or(|file| file.left() == 0);
         let size = chunk.len() as u64;
-        let sent = self.writer.send_fragment(MessageKind::Binary, chunk, last);
+        let fragment = if last { Fragment::Last } else { Fragment::More };
+        let sent = self.writer.send_fragment(MessageKind::Binary, chunk, fragment);
         if sent.is_ok() {
             self.untransmitted += size;
         }

@@ -105,10 +105,10 @@ async fn raw_h2_server() -> (sockeye::WebSocket, h2::SendStream<bytes::Bytes>) {
 async fn h09_a_client_that_gives_up_resets_the_stream_with_cancel() {
     let (mut client, mut stream) = raw_h2_server().await;
     // The server answers no Close: the deadline passes.
-    let closing = client.close(CloseCode::NORMAL, "");
+    let closing = client.close(CloseCode::NORMAL);
     let reset = std::future::poll_fn(|cx| stream.poll_reset(cx));
     let (closed, reset) = tokio::join!(closing, reset);
-    assert_eq!(closed.unwrap().failure, Some(Failure::Deadline(Deadline::Close)));
+    assert_eq!(closed.failure, Some(Failure::Deadline(Deadline::Close)));
     assert_eq!(reset.unwrap(), h2::Reason::CANCEL);
 }
 

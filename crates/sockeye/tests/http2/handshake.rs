@@ -1,6 +1,8 @@
 //! Settings, the request and its answers.
 
-use sockeye::{Client, CloseCode, ConnectError, DeflateConfig, Message, ResponseError, http2};
+use sockeye::{
+    Client, CloseCode, CloseFrame, ConnectError, DeflateConfig, Message, ResponseError, http2,
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -39,12 +41,15 @@ async fn h05_h07_h08_a_websocket_over_http_2_does_what_any_websocket_does() {
     }
     client.ping().await.unwrap();
     socket.ping().await.unwrap();
-    let (closed, end) = tokio::join!(client.close(CloseCode::NORMAL, "bye"), socket.recv());
+    let (closed, end) = tokio::join!(
+        client.close(CloseFrame::new(CloseCode::NORMAL, "bye").unwrap()),
+        socket.recv()
+    );
     assert!(end.is_none());
-    assert!(closed.unwrap().is_clean());
+    assert!(closed.is_clean());
     let closed = socket.closed().unwrap();
     assert!(closed.is_clean());
-    assert_eq!(closed.received.unwrap().unwrap().reason(), "bye");
+    assert_eq!(closed.received.frame().unwrap().reason(), "bye");
 }
 
 #[tokio::test]

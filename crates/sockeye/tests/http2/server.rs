@@ -131,7 +131,7 @@ async fn websockets_share_one_connection_and_each_is_a_client() {
     let mut two = connection.open(running.client.clone()).await.unwrap().socket;
     assert_echo(&mut one).await;
     assert_echo(&mut two).await;
-    one.close(CloseCode::NORMAL, "").await.unwrap();
+    one.close(CloseCode::NORMAL).await;
     assert!(timeout(SOON, one.recv()).await.unwrap().is_none());
     assert!(one.closed().unwrap().is_clean());
     assert_echo(&mut two).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{CloseCode, Config, web::WebSocket};
+use sockeye::{CloseCode, CloseFrame, Config, web::WebSocket};
 use tokio::{io::AsyncWriteExt, time::Instant};
 
 use crate::support::{
@@ -152,7 +152,8 @@ async fn a71_a_close_of_the_server_is_answered_and_clean() {
             let sender = sender.clone();
             async move {
                 let mut socket = incoming.accept().await?;
-                let closed = socket.close(CloseCode::try_from(code)?, reason).await?;
+                let closed =
+                    socket.close(CloseFrame::new(CloseCode::try_from(code)?, reason)?).await;
                 sender.send(closed)?;
                 Ok(())
             }

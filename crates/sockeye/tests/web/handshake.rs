@@ -146,7 +146,8 @@ async fn a29_25_sockets_hear_each_event_once() {
     let url = serve(|incoming| async move {
         let mut socket = incoming.accept().await?;
         socket.send("hello").await?;
-        socket.close(sockeye::CloseCode::NORMAL, "bye").await?;
+        let bye = sockeye::CloseFrame::new(sockeye::CloseCode::NORMAL, "bye")?;
+        socket.close(bye).await;
         Ok(())
     })
     .await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::{
-    CloseCode, Message,
+    CloseCode, CloseFrame, Message,
     web::{CloseInfo, StreamError, StreamOpened, StreamOptions, WebSocketError, WebSocketStream},
 };
 use tokio::{io::AsyncWriteExt, time::timeout};
@@ -94,7 +94,7 @@ async fn s06_a_reader_that_does_not_read_makes_the_server_wait() {
                 socket.send(vec![0; 1 << 20]).await?;
                 sender.send(i)?;
             }
-            socket.close(CloseCode::NORMAL, "").await?;
+            socket.close(CloseCode::NORMAL).await;
             Ok(())
         }
     })
@@ -178,7 +178,7 @@ async fn s11_closing_the_writer_closes_the_connection_and_waits_for_the_end() {
     soon(writer.close()).await.unwrap();
     assert_eq!(soon(received.recv()).await, Some(Ok(Message::text("last"))));
     let closed = soon(received.recv()).await.unwrap().unwrap_err();
-    assert_eq!(closed.received, Some(None));
+    assert_eq!(closed.received, sockeye::CloseSignal::Empty);
     assert_eq!(soon(socket.closed()).await.unwrap().close_code, Some(1005));
 }
 
@@ -199,7 +199,8 @@ async fn s11_aborting_and_cancelling_use_the_code_of_a_websocket_error() {
 #[tokio::test]
 async fn s12_what_the_server_closes_with_is_told_unless_something_was_unwritten() {
     let url = serve(|incoming| async move {
-        incoming.accept().await?.close(CloseCode::try_from(3000)?, "bye é").await?;
+        let frame = CloseFrame::new(CloseCode::try_from(3000)?, "bye é")?;
+        incoming.accept().await?.close(frame).await;
         Ok(())
     })
     .await;
@@ -255,5 +256,5 @@ async fn s15_dropping_everything_closes_the_connection() {
     drop(opened);
     assert_eq!(soon(received.recv()).await, Some(Ok(Message::text("last"))));
     let closed = soon(received.recv()).await.unwrap().unwrap_err();
-    assert_eq!((closed.is_clean(), closed.received), (true, Some(None)));
+    assert_eq!((closed.is_clean(), closed.received), (true, sockeye::CloseSignal::Empty));
 }

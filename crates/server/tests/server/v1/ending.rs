@@ -60,7 +60,10 @@ async fn a_message_of_the_largest_size_fits_however_it_is_written() {
 async fn a_close_is_answered_with_the_same_code() {
     let server = TestServer::start().await;
     let mut connection = V1::connect(&server, "/connect").await;
-    let closed = connection.socket.close(4000.try_into().unwrap(), "bye").await.unwrap();
+    let closed = connection
+        .socket
+        .close(sockeye::CloseFrame::new(4000.try_into().unwrap(), "bye").unwrap())
+        .await;
     assert!(closed.is_clean());
     assert_eq!(closed.code(), 4000);
 }
