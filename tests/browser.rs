@@ -17,6 +17,8 @@ const CLIENT: &[&str] = &["client", "fallback", "nginx", "tabs"];
 const TOKENS: &[&str] = &["signed-in"];
 /// Those of what a browser has of its own.
 const OWN: &[&str] = &["echo", "resume", "tokens"];
+/// Those of pages of other origins, in two browsers.
+const FOREIGN: &[&str] = &["classic", "htmx", "origin", "readers"];
 
 /// A secret for tokens, known to the server and to the tests.
 const KEY: &str = "only for tests: f3b0c1d2e4a5968778695a4b3c2d1e0f";
@@ -82,8 +84,17 @@ fn what_browsers_have_of_their_own_works() {
 }
 
 #[test]
+fn pages_of_other_origins_work_where_they_may_and_are_told_where_not() {
+    let mut server = Sockeye::serve(&[]);
+    let mut node = node(FOREIGN);
+    node.env("SOCKEYE_BIN", sockeye_tests::program::path()).env("SOCKEYE_URL", server.http(""));
+    passes(node);
+    server.assert_sound();
+}
+
+#[test]
 fn every_browser_test_is_run() {
-    let groups = [CONSOLE, CLIENT, TOKENS, OWN].concat();
+    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN].concat();
     for file in test_files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = groups.iter().filter(|group| name.starts_with(**group)).count();

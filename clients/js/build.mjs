@@ -1,41 +1,44 @@
 /**
- * Puts the files of `src/` into one module, `sockeye.js`: `node build.mjs`. Without comments and indentation and with short
- * names for what is private it is small enough to be sent to every visitor. Nothing else is changed.
+ * Bundles `src/` three times: `node build.mjs`.
+ *
+ * - `sockeye.js`: the package's module. It is told where the server is.
+ * - `served/sockeye.js`: what a server has at `/sockeye.js`. It knows its server: the one that it comes from.
+ * - `served/sockeye.classic.js`: the same as a script, which sets the global `Sockeye`.
  */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { buildSync } from 'esbuild';
 
-// Each after those it imports from.
-const FILES = ['position', 'time', 'message', 'http', 'run', 'socket', 'requests', 'line', 'subscription', 'sockeye'];
-const HEAD = '// Sockeye, the browser client. Made by build.mjs from src/, where it is explained. MIT OR Apache-2.0.\n';
+const BUNDLES = {
+  'sockeye.js': { entry: 'sockeye', format: 'esm', from: 'nowhere' },
+  'served/sockeye.js': { entry: 'sockeye', format: 'esm', from: 'module' },
+  'served/sockeye.classic.js': { entry: 'classic', format: 'iife', from: 'script' },
+};
+const HEAD = '// Sockeye, the browser client. Made by build.mjs from src/, where it is explained. MIT OR Apache-2.0.';
 
-/** The module as text. */
+/** The bundles as texts, by their names. */
 export function build() {
-  return HEAD + shorten(FILES.map((name) => strip(read(`src/${name}.js`), name === FILES.at(-1))).join(''));
+  return Object.fromEntries(Object.entries(BUNDLES).map(([name, how]) => [name, bundle(how)]));
 }
 
-/** What is to be read by a machine. Comments stand on lines of their own, imports on one line each. */
-function strip(source, isEntry) {
-  const lines = source.split('\n').map((line) => line.trim());
-  const kept = lines.filter((line) => line && !/^(\/\/|\/?\*|import )/.test(line));
-  return kept.map((line) => `${isEntry ? line : line.replace(/^export /, '')}\n`).join('');
-}
-
-/** `#a`, `#b`, … in the order of appearance. */
-function shorten(module) {
-  const names = [...new Set(module.match(/#\w+/g))];
-  return module.replace(/#\w+/g, (name) => `#${letters(names.indexOf(name))}`);
-}
-
-function letters(n) {
-  return n < 26 ? String.fromCharCode(97 + n) : letters(Math.floor(n / 26) - 1) + letters(n % 26);
-}
-
-function read(name) {
-  return readFileSync(new URL(name, import.meta.url), 'utf8');
+function bundle({ entry, format, from }) {
+  const { outputFiles } = buildSync({
+    absWorkingDir: fileURLToPath(new URL('.', import.meta.url)),
+    entryPoints: [`src/${entry}.js`],
+    bundle: true,
+    minify: true,
+    // What Node 20 and browsers of 2022 understand.
+    target: 'es2022',
+    format,
+    define: { SERVED_AS: JSON.stringify(from) },
+    banner: { js: HEAD },
+    write: false,
+    logLevel: 'error',
+  });
+  return outputFiles[0].text;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(new URL('sockeye.js', import.meta.url), build());
+  for (const [name, text] of Object.entries(build())) writeFileSync(new URL(name, import.meta.url), text);
 }

@@ -38,7 +38,10 @@ export interface Member {
 
 /** What the server, or the network, said instead of what was asked for. */
 export interface Problem extends Error {
-  /** `forbidden`, `unauthorized`, `too_large`, …; none when nobody answered. */
+  /**
+   * `forbidden`, `unauthorized`, `too_large`, …; none when nobody answered. `bad_origin`: nobody answered, and it may be that
+   * the server does not let pages of this origin use it; the message says what to do.
+   */
   code?: string;
   /** The HTTP status, if there was one. */
   status?: number;
@@ -75,12 +78,15 @@ export interface SubscribeOptions<Data = unknown> {
   ongap?(gap: Gap): void;
   onjoin?(member: Member): void;
   onleave?(member: Member): void;
-  /** The server does not give this channel; the subscription is closed. A network that fails is no error. */
+  /**
+   * The server does not give this channel; the subscription is closed. With `bad_origin` it stays open and goes on trying,
+   * more and more rarely. A network that fails is no error.
+   */
   onerror?(problem: Problem): void;
 }
 
 /** One reader of one channel. Iterated over, it gives messages and gaps in order; closing it ends that. */
-export interface Subscription<Data = unknown> extends AsyncIterable<Message<Data> | { gap: Gap }> {
+export interface Subscription<Data = unknown> extends AsyncIterable<(Message<Data> & { gap?: undefined }) | { gap: Gap }> {
   readonly channel: string;
   /** The position of the last message it was given; keep it to go on from there another time. */
   readonly at: Position | null;
@@ -107,14 +113,17 @@ export interface Page<Data = unknown> {
 
 /** A server, and the channels on it that a page has to do with. Fires `state` when `state` or `transport` changes. */
 export class Sockeye extends EventTarget {
-  /** @param url where the server is. Default: where this module comes from. */
+  /**
+   * @param url where the server is. Default: where this module comes from, if that is a server's `/sockeye.js`.
+   * @throws {TypeError} without a URL in a bundle, a package or a runtime without pages: there it cannot be known
+   */
   constructor(url?: string | URL, options?: Options);
   readonly state: State;
   /** The transport that works, while `state` is `live`. */
   readonly transport: Transport | null;
   /** When it connects again, in milliseconds since 1970, while `state` is `waiting`. */
   readonly retryAt: number;
-  /** Why the last connection ended, while `state` is `waiting`. */
+  /** Why the last connection ended, while `state` is `waiting`. With `code: 'bad_origin'` the server may not allow this page. */
   readonly error: { message: string; code?: string; status?: number } | null;
   /** Reads a channel. It reconnects by itself, goes on where it was, and tells gaps. */
   subscribe<Data = unknown>(channel: string, options?: SubscribeOptions<Data>): Subscription<Data>;

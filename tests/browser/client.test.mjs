@@ -8,11 +8,14 @@ import { build } from '../../clients/js/build.mjs';
 import { newChannel, serverUrl } from './browser.mjs';
 import { ClientPage, numbers, publishAll } from './client.mjs';
 
-test('the module is made from its sources, and weighs less than 8 KB', async () => {
-  const module = readFileSync(new URL('../../clients/js/sockeye.js', import.meta.url));
-  assert.equal(module.toString(), build(), 'run `node build.mjs` in clients/js');
-  assert.ok(gzipSync(module, { level: 9 }).length < 8000);
-  assert.equal(await (await fetch(`${serverUrl}/sockeye.js`)).text(), module.toString());
+test('the bundles are made from their sources, and weigh 7 KB', async () => {
+  for (const [name, bundle] of Object.entries(build())) {
+    const kept = readFileSync(new URL(`../../clients/js/${name}`, import.meta.url));
+    assert.equal(kept.toString(), bundle, 'run `node build.mjs` in clients/js');
+    assert.ok(gzipSync(kept, { level: 9 }).length < 7400, name);
+    const [folder, served] = name.split('/');
+    if (folder === 'served') assert.equal(await (await fetch(`${serverUrl}/${served}`)).text(), bundle);
+  }
 });
 
 test('what is published arrives as it was published', async () => {
@@ -141,5 +144,42 @@ test('an error in the application stops nothing', async () => {
   await client.sees('two');
   assert.deepEqual(await client.received(), ['one', 'two']);
   assert.deepEqual(thrown, ['cannot show one', 'cannot show two']);
+  await client.leave();
+});
+
+test('reading history is not listening', async () => {
+  const channel = newChannel();
+  const client = await ClientPage.open();
+  await publishAll(channel, ['1']);
+  const { messages, count } = await client.page.evaluate(async (channel) => {
+    const { messages } = await sockeye.read(channel, { after: 'earliest' });
+    const { count } = await sockeye.presence(channel);
+    return { messages: messages.length, count };
+  }, channel);
+  assert.deepEqual([messages, count], [1, 0]);
+  await client.leave();
+});
+
+for (const transport of ['websocket', 'sse', 'longpoll', 'poll']) {
+  test(`a position of another server is a gap that says so, over ${transport}`, async () => {
+    const channel = newChannel();
+    const client = await ClientPage.open({ options: { transports: [transport], pollInterval: 100 } });
+    await publishAll(channel, ['kept']);
+    await client.subscribe(channel, { after: 'another.7' });
+    await client.sees('kept');
+    const [{ gap }, { data }] = await client.items();
+    assert.deepEqual([gap.why, gap.after, data], ['reset', 'another.7', 'kept']);
+    await client.leave();
+  });
+}
+
+test('a subscription after nothing begins now', async () => {
+  const channel = newChannel();
+  const client = await ClientPage.open();
+  await publishAll(channel, ['before']);
+  await client.subscribe(channel, { after: '' });
+  await client.publish(channel, 'after');
+  await client.sees('after');
+  assert.deepEqual(await client.received(), ['after']);
   await client.leave();
 });

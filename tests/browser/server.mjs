@@ -11,6 +11,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { required } from './browser.mjs';
 
 const program = required('SOCKEYE_BIN');
@@ -23,6 +24,57 @@ async function freePort() {
   server.close();
   await once(server, 'close');
   return port;
+}
+
+/** What runs. It ends with the tests, whatever becomes of them. */
+const running = new Set();
+after(() => running.forEach((server) => server.kill('SIGKILL')));
+
+/** A server with these options, on a port of its own choice. */
+export class Served {
+  log = '';
+
+  static async start(...options) {
+    const served = new Served();
+    const args = ['serve', '--listen', '127.0.0.1:0', '--admin', 'off', ...options];
+    served.process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(served.process);
+    served.process.stderr.setEncoding('utf8').on('data', (text) => (served.log += text));
+    for await (const line of createInterface({ input: served.process.stdout })) {
+      const [, address] = /listening on .*?([\d.]+:\d+)/.exec(line) ?? [];
+      if (!address) continue;
+      served.url = `http://${address}`;
+      break;
+    }
+    served.process.stdout.resume();
+    return served;
+  }
+
+  /** Publishes as a page of nobody. */
+  async publish(channel, body) {
+    const answer = await fetch(`${this.url}/c/${channel}`, { method: 'POST', body });
+    return (await answer.json()).at;
+  }
+
+  /** The messages of a channel. */
+  async messages(channel) {
+    return (await (await fetch(`${this.url}/c/${channel}`)).json()).messages;
+  }
+
+  /** How many listen to a channel. */
+  async listeners(channel) {
+    return (await (await fetch(`${this.url}/c/${channel}/presence`)).json()).count;
+  }
+
+  /** Waits until something holds that is asked again and again. */
+  static async until(holds) {
+    while (!(await holds())) await new Promise((again) => setTimeout(again, 20));
+  }
+
+  async stop() {
+    this.process.kill('SIGKILL');
+    await once(this.process, 'exit');
+  }
 }
 
 /** A server with its channels in a folder of its own. */

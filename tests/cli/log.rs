@@ -1,6 +1,6 @@
 //! The log of a server never hurts it: whatever stderr does, requests are answered and a signal ends it.
 
-use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter};
+use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -39,6 +39,14 @@ impl Logging {
             peer.send(request.as_bytes(), Pace::Whole);
             assert_eq!(peer.read_head().status(), 404);
         }
+    }
+
+    /// Makes a request as a page of this origin, which is refused.
+    fn refuse(&self, peer: &mut Peer, origin: &str) {
+        let host = self.address;
+        let request = format!("HEAD /c/chat HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n\r\n");
+        peer.send(request.as_bytes(), Pace::Whole);
+        assert_eq!(peer.read_head().status(), 403);
     }
 
     fn figure(&self, name: &str) -> u64 {
@@ -186,4 +194,46 @@ fn refusals_by_the_thousand_are_a_few_lines_with_a_count() {
     // The line of the end tells of others and is none itself.
     let is_last = lines.iter().filter(|line| line.contains("more of these")).count() as u64;
     assert_eq!(told - is_last, 2000, "{}", lines.join("\n"));
+}
+
+/// The log of a server that has refused pages of these origins, one after the other.
+fn log_of_refusals(options: &[&str], origins: &[String]) -> String {
+    let (mut reader, stderr) = std::io::pipe().expect("a pipe");
+    let logging = Logging::start(stderr, options);
+    let mut peer = Peer::connect(logging.address);
+    for origin in origins {
+        logging.refuse(&mut peer, origin);
+    }
+    drop(peer);
+    logging.assert_ends();
+    let mut log = String::new();
+    reader.read_to_string(&mut log).expect("the log");
+    log
+}
+
+#[test]
+fn each_refused_origin_is_told_once_with_what_to_type() {
+    let origins = ["https://a.example", "tauri://localhost", "null", "file://", "http://$(reboot)"];
+    let twice: Vec<String> =
+        origins.iter().chain(&origins).map(|&origin| origin.to_owned()).collect();
+    let log = log_of_refusals(&["--log", "warn"], &twice);
+    for origin in &origins[..3] {
+        let advice = format!("--allow-origin {origin}\n");
+        assert_eq!(log.matches(&advice).count(), 1, "{origin}: {log}");
+    }
+    assert_eq!(log.lines().filter(|line| line.contains("WARN")).count(), 3, "{log}");
+}
+
+#[test]
+fn of_many_refused_origins_a_hundred_are_told() {
+    let many: Vec<String> = (0..300).map(|number| format!("https://{number}.example")).collect();
+    let log = log_of_refusals(&["--log", "warn"], &many);
+    assert_eq!(log.matches("--allow-origin").count(), 100, "{log}");
+    assert_eq!(log.matches("no more are named").count(), 1, "{log}");
+}
+
+#[test]
+fn it_is_said_aloud_that_pages_without_an_origin_are_allowed() {
+    let log = log_of_refusals(&["--log", "warn", "--allow-origin", "null"], &[]);
+    assert!(log.contains("--allow-origin null lets every local file"), "{log}");
 }

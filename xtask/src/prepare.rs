@@ -21,7 +21,9 @@ pub(crate) enum Need {
     Curl,
     /// The C compiler of MinGW, for programs of Windows.
     MinGw,
-    /// Node.js with the packages of `tests/package.json`.
+    /// Debian's Firefox, the extended support release.
+    Firefox,
+    /// Node.js with the packages of `tests/package.json` and `clients/js/package.json`.
     Node,
     /// OpenSSL's program.
     OpenSsl,
@@ -36,6 +38,9 @@ pub(crate) enum Need {
     /// Valgrind, with callgrind.
     Valgrind,
 }
+
+/// The folders with Node packages: what the tests need, and what builds the browser client.
+const NODE_PACKAGES: [&str; 2] = ["tests", "clients/js"];
 
 /// The Python packages of the tests, and of the measurements.
 const TESTS: &str = "tests/requirements.txt";
@@ -56,13 +61,14 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
     for need in needs {
         match need {
             Need::CargoTool(name) => install_cargo_tool(name)?,
-            Need::Node => install_node_packages()?,
+            Need::Node => NODE_PACKAGES.into_iter().try_for_each(install_node_packages)?,
             Need::Python => install_python_packages(&[TESTS])?,
             Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
             Need::Brokers
             | Need::Chromium
             | Need::Curl
             | Need::MinGw
+            | Need::Firefox
             | Need::OpenSsl
             | Need::Proxies
             | Need::ReverseProxies
@@ -93,6 +99,7 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
             Need::MinGw => {
                 want("gcc-mingw-w64-x86-64-win32", is_program("x86_64-w64-mingw32-gcc"));
             }
+            Need::Firefox => want("firefox-esr", is_program("firefox-esr")),
             Need::Node => {
                 want("nodejs", is_program("node"));
                 want("npm", is_program("npm"));
@@ -150,11 +157,11 @@ fn install_cargo_tool(name: &str) -> Result<()> {
     shell::run(&mut shell::cargo(["install", "--locked", name]))
 }
 
-/// Puts the packages that `tests/package-lock.json` names beside it.
-fn install_node_packages() -> Result<()> {
+/// Puts the packages that the `package-lock.json` of a folder names beside it.
+fn install_node_packages(folder: &str) -> Result<()> {
     let npm = |args: &[&str]| {
         let mut npm = shell::command("npm", args.iter().copied());
-        npm.current_dir(shell::root().join("tests"));
+        npm.current_dir(shell::root().join(folder));
         npm
     };
     if shell::succeeds(&mut npm(&["ls", "--all"])) {

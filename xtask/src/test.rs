@@ -47,7 +47,14 @@ const STEPS: &[Step] = &[
     Step { name: "reverse", needs: &[NEXTEST, Need::Curl, Need::ReverseProxies], run: reverse },
     Step {
         name: "browser",
-        needs: &[NEXTEST, Need::Node, Need::Chromium, Need::Curl, Need::ReverseProxies],
+        needs: &[
+            NEXTEST,
+            Need::Node,
+            Need::Chromium,
+            Need::Firefox,
+            Need::Curl,
+            Need::ReverseProxies,
+        ],
         run: browser,
     },
     Step { name: "deny", needs: &[Need::CargoTool("cargo-deny")], run: deny },

@@ -1,11 +1,13 @@
 /** Requests to the server, with the token. */
 
 import { isBytes } from './message.js';
-import { backoff, sleep } from './time.js';
+import { backoff, rarely, sleep } from './time.js';
 
 const LONGEST_RETRY_AFTER = 300_000;
 /** Half of what the server gives in one page, in bytes: after a page of more there may be another. */
 const LARGE_PAGE = 512 * 1024;
+/** The server does not let pages of this origin use it. */
+export const BAD_ORIGIN = 'bad_origin';
 
 /** The server's answer, when it is not what was asked for. `code` is stable, the message is for people. */
 export class Problem extends Error {
@@ -18,10 +20,15 @@ export class Problem extends Error {
 export class Http {
   /** When the token should be replaced. */
   freshUntil = Infinity;
+  /** Whether the server has ever answered. */
+  answered = false;
   #options;
   #token;
+  #naps = new Set();
 
   constructor(base, options) {
+    base.protocol = base.protocol.replace(/^ws/, 'http');
+    if (!base.protocol.startsWith('http')) throw new TypeError(`${base} is not the URL of a server: write it as https://example.org/`);
     this.base = base;
     if (!base.pathname.endsWith('/')) base.pathname += '/';
     this.#options = options;
@@ -50,9 +57,14 @@ export class Http {
   }
 
   async fetch(path, { query, headers, ...init } = {}) {
-    const send = (token) => {
+    const send = async (token) => {
       const authorization = token && { Authorization: `Bearer ${token}` };
-      return fetch(this.url(path, query), { cache: 'no-store', ...init, headers: { ...authorization, ...headers } });
+      const request = { cache: 'no-store', ...init, headers: { ...authorization, ...headers } };
+      const response = await fetch(this.url(path, query), request).catch((error) => {
+        throw init.signal?.aborted ? error : this.unanswered(error);
+      });
+      this.answered = true;
+      return response;
     };
     const token = await this.token();
     let response = await send(token);
@@ -63,6 +75,31 @@ export class Http {
     const { code, title, detail } = await response.json().catch(() => ({}));
     const message = detail ?? title ?? `The server answered ${status}.`;
     throw new Problem({ message, status, code, retryAfter: retryAfter(response) });
+  }
+
+  /**
+   * Why nothing was answered. A browser does not let a page see that its origin is refused: it looks like a server that is not
+   * there. But one that has answered before does not refuse it.
+   */
+  unanswered(error) {
+    const { origin } = globalThis.location ?? {};
+    if (error.code || this.answered || !origin || origin === this.base.origin) return error;
+    const message =
+      `${this.base.host} cannot be reached, or does not let pages of ${origin} use it. ` +
+      `If it runs, start it with --allow-origin ${origin}.`;
+    return new Problem({ message, code: BAD_ORIGIN, retry: true });
+  }
+
+  /** Sleeps until somebody wakes. */
+  async nap(ms, signal) {
+    let wake;
+    const awake = new Promise((resolve) => this.#naps.add((wake = resolve)));
+    await Promise.race([sleep(ms, signal), awake]).finally(() => this.#naps.delete(wake));
+  }
+
+  /** There is reason to try now. */
+  wake() {
+    for (const wake of this.#naps) wake();
   }
 
   /** One page of a channel, and in how many milliseconds the server wants to be asked again, if it says so. */
@@ -84,17 +121,36 @@ export class Http {
   }
 }
 
-/** Does something again and again until it works, the server refuses, or it has been tried often enough. */
-export async function patiently(attempt, signal, times = Infinity) {
+/** Does something up to so many times, until it works or the server refuses. */
+export async function severalTimes(times, attempt, signal) {
   for (let n = 0; ; n += 1) {
     try {
       return await attempt(n);
     } catch (error) {
       signal?.throwIfAborted();
       if (!isTransient(error) || n + 1 >= times) throw error;
-      await sleep(Math.max(error.retryAfter ?? 0, backoff(n)), signal);
+      await sleep(pause(error, backoff(n)), signal);
     }
   }
+}
+
+/** Does something again and again until it works or the server refuses. `failed` is told when it fails and when it is next tried. */
+export async function patiently(http, attempt, signal, failed) {
+  for (let n = 0; ; n += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isTransient(error)) throw error;
+      const ms = error.code === BAD_ORIGIN ? rarely(n) : pause(error, backoff(n));
+      failed(error, Date.now() + ms);
+      await http.nap(ms, signal);
+    }
+  }
+}
+
+function pause({ retryAfter = 0 }, ms) {
+  return Math.max(retryAfter, ms);
 }
 
 /** Whether it may work next time: the network failed, or the server was not well. */

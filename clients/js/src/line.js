@@ -1,9 +1,10 @@
 /** Where each channel was read to, and one connection that reads on; another when it breaks. */
 
+import { BAD_ORIGIN } from './http.js';
 import { isPast } from './position.js';
 import { HeldRun, PollRun, StreamRun } from './requests.js';
 import { SocketRun } from './socket.js';
-import { backoff } from './time.js';
+import { backoff, rarely } from './time.js';
 
 /** The transports, best first. */
 const TRANSPORTS = { websocket: SocketRun, sse: StreamRun, longpoll: HeldRun, poll: PollRun };
@@ -88,6 +89,7 @@ export class Line {
   /** There is reason to try now: another network, the end of a sleep, or somebody who says so. */
   wake() {
     for (const way of this.#ways) way.blocked = 0;
+    this.#http.wake();
     this.#wake();
     if (!this.#run?.since) return;
     this.#run.probe();
@@ -163,8 +165,7 @@ export class Line {
       // Another may have taken its place meanwhile.
       if (this.#run !== run) continue;
       this.#run = null;
-      const delay = reason && this.#channels.size ? this.#judge(run, reason) : 0;
-      if (delay) await this.#wait(delay, reason);
+      if (reason && this.#channels.size) await this.#judge(run, reason);
     }
     this.#keeping = false;
     if (!this.#closing.signal.aborted) this.#say(IDLE);
@@ -185,17 +186,20 @@ export class Line {
   }
 
   /** A connection ended. Was it its transport? And how long to wait now? */
-  #judge({ way, since, bye, retryMs }, { status, retryAfter = 0 }) {
+  async #judge({ way, since, bye, retryMs }, error) {
+    const { status, code, retryAfter = 0 } = error;
     const lived = since && Date.now() - since;
     if (lived >= STABLE) this.#failures = 0;
     if (lived >= FLAPPING) way.penalty = AGAIN_AFTER.known;
     else if (!bye && !retryAfter && status !== 401) {
       this.#block(way);
-      if (this.#best() && !this.#failures) return 0;
+      if (this.#best() && !this.#failures && code !== BAD_ORIGIN) return;
     }
     // None works, so it is not the transports; it may be the network, or the server.
     if (!this.#best()) for (const each of this.#ways) each.blocked = 0;
-    return Math.max(retryMs, retryAfter, backoff(this.#failures++));
+    const reason = this.#http.unanswered(error);
+    const pause = reason.code === BAD_ORIGIN ? rarely : backoff;
+    await this.#wait(Math.max(retryMs, retryAfter, pause(this.#failures++)), reason);
   }
 
   #block(way) {
@@ -231,6 +235,6 @@ export class Line {
 }
 
 /** An error as something that can be sent to another tab. */
-function plain({ message, code, status }) {
+export function plain({ message, code, status }) {
   return { message, code, status };
 }

@@ -25,6 +25,7 @@ export class Run {
   works() {
     if (this.since || this.signal.aborted) return;
     this.since = Date.now();
+    this.http.answered = true;
     this.refreshLater();
     this.line.works(this);
     this.onworks();

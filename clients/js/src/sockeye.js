@@ -11,8 +11,9 @@
  * so a subscription that came late, or sits in another tab and missed something, sees that and polls for the rest.
  */
 
-import { Http, patiently } from './http.js';
-import { Line } from './line.js';
+import { home } from './home.js';
+import { BAD_ORIGIN, Http, patiently, severalTimes } from './http.js';
+import { Line, plain } from './line.js';
 import { opened, randomKey } from './message.js';
 import { Subscription } from './subscription.js';
 
@@ -34,10 +35,13 @@ export class Sockeye extends EventTarget {
   #wanted = new Map();
   /** The other tabs. @type {BroadcastChannel | null} */
   #others = null;
+  /** Whether `state` tells of a history that cannot be had yet. */
+  #isStuck = false;
   #closing = new AbortController();
 
-  constructor(url = new URL('.', import.meta.url), options = {}) {
+  constructor(url = home, options = {}) {
     super();
+    if (!url) throw new TypeError("Say where the server is: new Sockeye('https://example.org/'). This module does not come from one.");
     this.#options = { share: !options.token, ...options };
     this.#http = new Http(new URL(url, globalThis.location?.href), this.#options);
     const { share } = this.#options;
@@ -48,12 +52,16 @@ export class Sockeye extends EventTarget {
   /** Reads a channel, from now on if `after` does not say otherwise. */
   subscribe(channel, options = {}) {
     const subscription = new Subscription(channel, options, {
-      read: (after, signal) => patiently(() => this.read(channel, { after, signal }), signal),
+      read: (after, signal) => {
+        const failed = (error, retryAt) => this.#stuck({ state: 'waiting', transport: null, retryAt, error: plain(error) });
+        return patiently(this.#http, () => this.read(channel, { after, signal }), signal, failed);
+      },
       changed: () => this.#ask(),
       closed: () => this.#subscriptions.delete(subscription) && this.#ask(),
     });
     this.#subscriptions.add(subscription);
     subscription.begin();
+    queueMicrotask(() => this.#warn());
     return subscription;
   }
 
@@ -61,7 +69,7 @@ export class Sockeye extends EventTarget {
   async publish(channel, data, { key = randomKey(), event, signal } = {}) {
     const publication = { channel, data, event, key, signal };
     const attempt = (n) => (n === 0 && this.#line?.publish(publication)) || this.#http.publish(publication);
-    return patiently(attempt, signal, PUBLISH_ATTEMPTS);
+    return severalTimes(PUBLISH_ATTEMPTS, attempt, signal);
   }
 
   /** One page of a channel's history: `{ at, messages, gap? }`. */
@@ -77,6 +85,7 @@ export class Sockeye extends EventTarget {
 
   /** Connects now, if it was waiting to. */
   retry() {
+    this.#http.wake();
     if (this.#line) this.#line.wake();
     else this.#others?.postMessage({ wake: true });
   }
@@ -142,8 +151,23 @@ export class Sockeye extends EventTarget {
     if (channel) {
       for (const each of [...this.#subscriptions]) if (each.channel === channel) each.take(event);
     } else if (event.state !== this.state || event.transport !== this.transport || event.retryAt !== this.retryAt) {
+      this.#isStuck = false;
       Object.assign(this, event);
       this.dispatchEvent(new Event('state'));
+      this.#warn();
     }
+  }
+
+  /** A history cannot be had yet, and nobody reads on: that is how it stands then. */
+  #stuck(status) {
+    if (this.state !== 'idle' && !this.#isStuck) return;
+    this.#take(status);
+    this.#isStuck = true;
+  }
+
+  /** What only somebody else can mend is an error, though it is tried again. */
+  #warn() {
+    if (this.error?.code !== BAD_ORIGIN) return;
+    for (const each of [...this.#subscriptions]) each.warn(this.error);
   }
 }

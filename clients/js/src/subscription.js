@@ -19,13 +19,14 @@ export class Subscription {
   #closing = new AbortController();
   #iterators = new Set();
   #begun;
+  #isWarned = false;
 
   constructor(channel, options, owner) {
     this.channel = channel;
     this.presence = Boolean(options.presence);
     this.#options = options;
     this.#owner = owner;
-    this.#after = String(options.after ?? 'now');
+    this.#after = String(options.after || 'now');
     if (this.#after.includes('.')) this.at = this.#after;
     this.ready = new Promise((resolve, reject) => (this.#begun = { resolve, reject }));
     this.ready.catch(() => {});
@@ -97,6 +98,13 @@ export class Subscription {
     }
     this.#late = null;
     for (const event of late) this.#accept(event);
+  }
+
+  /** Something may have to be mended before anything comes; then it goes on. */
+  warn(problem) {
+    if (this.#isWarned || this.#closing.signal.aborted) return;
+    this.#isWarned = true;
+    this.#call('onerror', new Problem(problem));
   }
 
   #fail(error) {

@@ -4,10 +4,16 @@
 export const ANSWER_WITHIN = 10_000;
 
 const BACKOFF = { base: 500, cap: 30_000 };
+const RARELY = { base: 1_000, cap: 600_000 };
 
 /** Any time up to a bound that doubles: clients that were cut together come back apart. */
 export function backoff(n) {
   return Math.random() * Math.min(BACKOFF.cap, BACKOFF.base * 2 ** n);
+}
+
+/** Longer each time, up to ten minutes: for what somebody has to mend first. */
+export function rarely(n) {
+  return about(Math.min(RARELY.cap, RARELY.base * 2 ** n));
 }
 
 /** The time, a tenth more or less. */

@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, builder::RangedU64ValueParser};
-use sockeye_server::{AuthKey, Listen, LocalAddress, Origin, PolicyRule, Server, ServerOptions};
+use sockeye_server::{
+    AuthKey, Listen, LocalAddress, OriginPattern, PolicyRule, Server, ServerOptions,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -48,9 +50,10 @@ pub(crate) struct Serve {
     #[arg(value_parser = admin)]
     admin: Admin,
 
-    /// Let pages of this origin use the server, beside its own; may be given several times
+    /// Let pages of this origin use the server, beside its own: https://app.example.org,
+    /// https://*.example.org, tauri://localhost, …; may be given several times
     #[arg(long, value_name = "ORIGIN", env = "SOCKEYE_ALLOW_ORIGIN", value_delimiter = ',')]
-    allow_origin: Vec<Origin>,
+    allow_origin: Vec<OriginPattern>,
 
     /// Listen on addresses that other machines reach, though anybody may then read and write
     #[arg(long, env = "SOCKEYE_OPEN")]

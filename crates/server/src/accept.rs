@@ -1,7 +1,7 @@
-//! Which form of a resource a client prefers: `Accept` (RFC 9110 §12.5.1).
+//! Which form of a resource a client prefers: `Accept` and `Accept-Encoding` (RFC 9110 §12.5.1, §12.5.3).
 
 use http::HeaderMap;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, ACCEPT_ENCODING};
 
 /// The one of `offers` the client likes best; where it likes some alike, one that it names before
 /// one that a wildcard covers, and then the earlier; `None` when it accepts none of them. Offers are full types such as `application/json`.
@@ -20,6 +20,22 @@ pub(crate) fn preferred<'o>(headers: &HeaderMap, offers: &[&'o str]) -> Option<&
         }
     }
     best
+}
+
+/// The one of `offers` that the client likes best, the earlier where it likes some alike; `None`, which is no coding, when
+/// it names none of them or likes that better.
+pub(crate) fn coding<'o>(headers: &HeaderMap, offers: &[&'o str]) -> Option<&'o str> {
+    let lines = || headers.get_all(ACCEPT_ENCODING).iter().flat_map(|line| line.to_str());
+    let weight_of = |coding: &str| {
+        lines().flat_map(|line| line.split(',')).find_map(|named| {
+            let mut parts = named.split(';').map(str::trim);
+            let is_it = parts.next()?.eq_ignore_ascii_case(coding);
+            is_it.then(|| parts.find_map(weight).unwrap_or(1000))
+        })
+    };
+    let liking = |coding| weight_of(coding).or_else(|| weight_of("*")).unwrap_or(0);
+    let best = offers.iter().rev().max_by_key(|offer| liking(offer))?;
+    (liking(best) > weight_of("identity").unwrap_or(0)).then_some(best)
 }
 
 /// How much the most specific range that covers `offer` wants it, in thousandths, and how specific
@@ -85,5 +101,28 @@ mod tests {
         assert_eq!(choice("image/png"), None);
         assert_eq!(choice(""), None);
         assert_eq!(choice("application/json; q=NaN"), None);
+    }
+
+    #[test]
+    fn the_client_gets_a_coding_that_it_names_and_likes() {
+        let offers = ["br", "gzip"];
+        assert_eq!(coding(&HeaderMap::new(), &offers), None);
+        for (accept, chosen) in [
+            ("gzip, deflate, br, zstd", Some("br")),
+            ("gzip, deflate", Some("gzip")),
+            ("GZIP", Some("gzip")),
+            ("br;q=0.5, gzip", Some("gzip")),
+            ("br;q=0, gzip;q=0.1", Some("gzip")),
+            ("*", Some("br")),
+            ("*, br;q=0", Some("gzip")),
+            ("gzip;q=0.5, identity", None),
+            ("identity", None),
+            ("gzip;q=0", None),
+            ("x-gzip, deflate", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, accept.parse().unwrap())]);
+            assert_eq!(coding(&headers, &offers), chosen, "{accept:?}");
+        }
     }
 }

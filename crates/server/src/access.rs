@@ -8,8 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     CACHE_CONTROL, CONNECTION, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
@@ -19,15 +18,10 @@ use crate::log::{Class, limited, shown};
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::router::App;
-use crate::{channel, headers, promise, websocket};
+use crate::{headers, preflight, promise, websocket};
 
-/// Request headers that pages of allowed origins may send.
-const MAY_SEND: &str = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
-                        Prefer, Sockeye-Event";
 /// Response headers that pages of allowed origins may read.
 const MAY_READ: &str = "ETag, Allow, Preference-Applied, Retry-After, WWW-Authenticate";
-/// For how many seconds a browser may remember the answer to a preflight.
-const REMEMBER_PREFLIGHT: &str = "600";
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 /// A year: whoever has come by TLS to a name that is not loopback never comes without.
@@ -82,12 +76,10 @@ fn log(method: &Method, path: &str, peer: Peer, status: StatusCode, is_draining:
 async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
     let visit = app.origins.check(&request)?;
     let peer = app.limits.who_asks(&request)?;
-    let is_preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let answered = match app.limits.admit(&peer).and_then(|()| headers::check(request.headers())) {
         Err(problem) => Err(problem),
         // A browser asks without the page's token.
-        Ok(()) if is_preflight => Ok(preflight()),
+        Ok(()) if preflight::is_one(&request) => Ok(preflight::answer(request.headers())),
         Ok(()) => identify(app, peer, request, next).await,
     };
     let answered = answered.unwrap_or_else(Problem::into_response);
@@ -97,8 +89,11 @@ async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Prob
     Ok(promise::then(answered, move |mut response| {
         if let Some(page) = visit.page {
             let headers = response.headers_mut();
-            headers.insert(TIMING_ALLOW_ORIGIN, page.clone());
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
+            headers.insert(TIMING_ALLOW_ORIGIN, page.origin.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page.origin);
+            if page.may_send_credentials {
+                set(&mut response, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+            }
             set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
             set(&mut response, RESOURCE_POLICY, "cross-origin");
         }
@@ -121,15 +116,6 @@ async fn identify(
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(peer);
     Ok(next.run(request).await)
-}
-
-/// The answer to a browser that asks whether a page may send what it wants to send.
-fn preflight() -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    set(&mut response, ACCESS_CONTROL_ALLOW_METHODS, channel::METHODS);
-    set(&mut response, ACCESS_CONTROL_ALLOW_HEADERS, MAY_SEND);
-    set(&mut response, ACCESS_CONTROL_MAX_AGE, REMEMBER_PREFLIGHT);
-    response
 }
 
 /// Live data is never cached, types are never guessed, and nothing leaks by way of `Referer`.

@@ -24,7 +24,7 @@ use crate::listener::{Connection, Listener};
 use crate::metrics;
 use crate::opening::first_request;
 use crate::options::ServerOptions;
-use crate::origin::{Allowed, OriginRule};
+use crate::origin::OriginRule;
 use crate::problem::{Code, Problem};
 use crate::query;
 use crate::router::App;
@@ -44,7 +44,7 @@ struct Admin {
 /// The resources. Web pages of no origin may read them, and where the address is a loopback one,
 /// none that has found a name for it.
 pub(crate) fn router(app: Arc<App>, any_host: bool) -> Router {
-    let origins = OriginRule { allowed: Allowed::default(), any_host, secure: false };
+    let origins = OriginRule { allowed: None, any_host, secure: false };
     let admin = Admin { app, origins: Arc::new(origins) };
     Router::new()
         .route("/healthz", get(async || "ok\n"))

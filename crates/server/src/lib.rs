@@ -27,6 +27,7 @@ mod headers;
 mod http1;
 mod http2;
 mod impatient;
+mod known;
 mod limits;
 mod listen;
 mod listener;
@@ -42,6 +43,7 @@ mod pace;
 mod peer;
 mod poll;
 mod prefer;
+mod preflight;
 mod presence;
 mod problem;
 mod promise;
@@ -64,10 +66,11 @@ pub use crate::auth::{
 };
 pub use crate::listener::{BindError, LocalAddress};
 pub use crate::options::{Listen, ServerOptions};
-pub use crate::origin::{BadOrigin, Origin};
 pub use crate::proxy::{BadCidr, Cidr, TrustedProxy};
 pub use crate::router::{BuildError, Channels};
 pub use crate::server::Server;
+#[doc(no_inline)]
+pub use sockeye::{BadOrigin, OriginPattern};
 #[doc(no_inline)]
 pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};
 

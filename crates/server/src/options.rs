@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use sockeye::OriginPattern;
 use sockeye::tls::ServerTls;
 use sockeye_hub::PolicyRule;
 
 use crate::auth::AuthKey;
-use crate::origin::Origin;
 use crate::proxy::TrustedProxy;
 
 /// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
@@ -27,8 +27,9 @@ pub struct ServerOptions {
     ///
     /// Danger: who reaches the address sees who is connected from where.
     pub admin: Option<Listen>,
-    /// Pages of these origins may use the server, beside its own. Default: none.
-    pub allow_origin: Vec<Origin>,
+    /// Pages of these origins may use the server, beside its own: such as `https://app.example.org`,
+    /// `https://*.example.org`, `tauri://localhost`. Default: none.
+    pub allow_origin: Vec<OriginPattern>,
     /// What tokens are checked with; without one there are no tokens, and everybody who reaches the
     /// server may read and write every channel. With one a server may listen on any address and
     /// has any name. Default: none.

@@ -12,14 +12,15 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{CONNECTION, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 use sockeye_hub::{Budget, ChannelName, Page, Position, Reader, Run, Start};
 use tokio::time::sleep;
 
 use crate::aside::Aside;
 use crate::auth::{self, Caller};
+use crate::known::Known;
 use crate::listen::{VARY_ON, content_type};
 use crate::metrics::{End, Transport};
 use crate::peer::Peer;
@@ -105,7 +106,7 @@ pub(crate) fn position(
 ) -> Result<Response, Problem> {
     let at = app.hub.position(channel);
     let form = content_type(request)?.to_owned();
-    if Known::by(request.headers()).includes(at) {
+    if Known::by(request.headers()).includes(&etag(at)) {
         return Ok(not_modified(at));
     }
     // A body of no known length: `Content-Length` would have to be that of `GET` (RFC 9110 §8.6).
@@ -122,7 +123,7 @@ pub(crate) fn etag(position: Position) -> String {
 /// The page, unless the client says that it knows it. A gap is told each time: the client that has
 /// not seen it does not know what it has missed.
 fn answer(page: &Page, known: &Known) -> Response {
-    if page.gap.is_none() && known.includes(page.at) {
+    if page.gap.is_none() && known.includes(&etag(page.at)) {
         return not_modified(page.at);
     }
     let headers = [
@@ -179,26 +180,4 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 fn not_modified(at: Position) -> Response {
     let headers = [(ETAG, etag(at)), (VARY, VARY_ON.to_owned())];
     (StatusCode::NOT_MODIFIED, headers).into_response()
-}
-
-/// The positions that the client names in `If-None-Match` (RFC 9110 §13.1.2: weak comparison).
-struct Known(Vec<String>);
-
-impl Known {
-    fn by(headers: &HeaderMap) -> Self {
-        let lines = headers.get_all(IF_NONE_MATCH).iter().flat_map(|line| line.to_str());
-        let tags = lines.flat_map(|line| line.split(',')).map(str::trim);
-        Self(tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag).to_owned()).collect())
-    }
-
-    fn includes(&self, at: Position) -> bool {
-        let etag = etag(at);
-        self.0.iter().any(|tag| tag == "*" || *tag == etag)
-    }
-
-    /// The position, where the client names one: it waits for what comes after it.
-    fn position(&self) -> Option<Position> {
-        let [tag] = &*self.0 else { return None };
-        tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
-    }
 }

@@ -132,7 +132,7 @@ impl Channels {
 
     fn of(hub: Hub, options: &ServerOptions, addresses: AddressSource) -> Self {
         let origins = OriginRule {
-            allowed: Allowed::new(options.allow_origin.clone()),
+            allowed: Some(Allowed::new(options.allow_origin.clone())),
             any_host: options.is_exposed(),
             secure: options.tls.is_some(),
         };
@@ -167,7 +167,9 @@ impl Channels {
     /// With another key, tokens of the old one and their tickets are refused from then on; what they have
     /// opened stays open until they expire.
     pub fn reload(&self, options: &ServerOptions) {
-        self.app.origins.allowed.set(options.allow_origin.clone());
+        if let Some(allowed) = &self.app.origins.allowed {
+            allowed.set(options.allow_origin.clone());
+        }
         self.app.authority.reload(options.auth_key.as_ref());
         self.app.limits.reload(options);
     }

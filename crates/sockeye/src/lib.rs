@@ -84,7 +84,7 @@ pub use self::{
     client::{Client, Opened, connect},
     connections::{Broadcast, Connections},
     error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
-    origin::Origins,
+    origin::{BadOrigin, OriginPattern, Origins},
     proxy::{Proxy, ProxyError},
     server::{Incoming, Listener, PeerAddr, Server, accept},
     socket::{MessageReader, MessageWriter, Reader, Role, WebSocket, Writer},
@@ -99,4 +99,5 @@ pub mod internals {
         Acceptor, Handshakes, Incomings, Pending, PendingConnections, max_connections, raise_limit,
         refuse, reserve, share_of_reserve,
     };
+    pub use crate::origin::{Origin, is_opaque};
 }

@@ -58,7 +58,7 @@ async fn w041_w043_w052_axum_refuses_what_a_server_of_ones_own_refuses() {
 #[tokio::test]
 async fn ws2_pages_of_other_origins_connect_where_they_may() {
     async fn chat(upgrade: Upgrade) -> Response {
-        let page = "https://app.example".to_owned();
+        let page = "https://app.example".parse().unwrap();
         upgrade.origins(Origins::Listed(vec![page])).on_upgrade(echo)
     }
     let address = serve(Router::new().route("/chat", any(chat))).await;

@@ -108,6 +108,74 @@ async fn an_allowed_origin_is_allowed_exactly() {
     }
 }
 
+/// A server that lets pages of these origins use it.
+async fn that_allows(origins: &[&str]) -> TestServer {
+    let origins: Vec<_> = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+    TestServer::with(move |options| options.allow_origin = origins.clone()).await
+}
+
+#[tokio::test]
+async fn names_below_a_domain_apps_and_extensions_can_be_allowed() {
+    let extension = "chrome-extension://abcdefghijklmnopabcdefghijklmnop";
+    let names = ["capacitor://localhost", "tauri://localhost", "app://bundle", extension];
+    let server = that_allows(&[&["https://*.example.org"], &names[..]].concat()).await;
+    for origin in [&["https://a.example.org", "https://a.b.example.org"], &names[..]].concat() {
+        let answer = ask(&server, Method::POST, "localhost:8080", Some(origin)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{origin}");
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert_eq!(answer.header("access-control-allow-credentials"), "true", "{origin}");
+    }
+    for origin in [
+        "https://example.org",
+        "http://a.example.org",
+        "https://a.example.org.evil.net",
+        "https://evilexample.org",
+        "tauri://evil",
+        "chrome-extension://ponmlkjihgfedcbaponmlkjihgfedcba",
+        "null",
+    ] {
+        let answer = ask(&server, Method::POST, "localhost:8080", Some(origin)).await;
+        answer.assert_problem(403, "bad_origin");
+        assert_eq!(answer.header("access-control-allow-credentials"), "", "{origin}");
+    }
+}
+
+/// `null` names nobody, so nobody's cookies are taken with it.
+#[tokio::test]
+async fn pages_without_an_origin_can_be_allowed_without_credentials() {
+    let server = that_allows(&["null"]).await;
+    // Chromium sends `file://` with the WebSockets of a file.
+    for origin in ["null", "file://"] {
+        let answer = ask(&server, Method::POST, "localhost:8080", Some(origin)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{origin}");
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+    }
+    let other = ask(&server, Method::POST, "localhost:8080", Some("http://evil.example")).await;
+    other.assert_problem(403, "bad_origin");
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_type() {
+    let server = TestServer::start().await;
+    for (origin, advice) in [
+        ("https://app.example", "--allow-origin https://app.example"),
+        ("tauri://localhost", "--allow-origin tauri://localhost"),
+        ("null", "--allow-origin null"),
+        ("file://", "--allow-origin null"),
+    ] {
+        let answer = ask(&server, Method::GET, "localhost:8080", Some(origin)).await;
+        answer.assert_problem(403, "bad_origin");
+        assert!(answer.text().contains(advice), "{}", answer.text());
+    }
+    // What an operator may paste into a shell is never more than a word.
+    for origin in ["http://a;reboot", "http://$(reboot)", "http://a`b`", "http://*.example.org"] {
+        let answer = ask(&server, Method::GET, "localhost:8080", Some(origin)).await;
+        answer.assert_problem(403, "bad_origin");
+        assert!(!answer.text().contains("--allow-origin"), "{}", answer.text());
+    }
+}
+
 #[tokio::test]
 async fn a_page_that_rebinds_its_name_to_loopback_stays_out() {
     let server = TestServer::start().await;
@@ -173,7 +241,8 @@ async fn a_preflight_says_what_a_page_may_send() {
         let request = request.header("Origin", HeaderValue::from_static(origin));
         let request = request.header("Access-Control-Request-Method", "POST");
         server.send(
-            request.header("Access-Control-Request-Headers", "content-type,sockeye-event"),
+            request
+                .header("Access-Control-Request-Headers", "content-type,hx-request,x-mine,cookie"),
             "",
         )
     };
@@ -183,18 +252,23 @@ async fn a_preflight_says_what_a_page_may_send() {
     for method in ["GET", "HEAD", "POST", "DELETE"] {
         assert!(answer.header("access-control-allow-methods").contains(method), "{method}");
     }
+    let may_send = answer.header("access-control-allow-headers");
+    let may_send: Vec<_> = may_send.split(", ").collect();
     for header in [
-        "Authorization",
-        "Content-Type",
-        "Idempotency-Key",
-        "If-None-Match",
-        "Last-Event-ID",
-        "Prefer",
-        "Sockeye-Event",
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "if-none-match",
+        "last-event-id",
+        "prefer",
+        "sockeye-event",
+        "hx-request",
+        "x-mine",
     ] {
-        assert!(answer.header("access-control-allow-headers").contains(header), "{header}");
+        assert!(may_send.contains(&header), "{header}");
     }
-    assert_eq!(answer.header("access-control-allow-credentials"), "");
+    assert!(!may_send.contains(&"cookie"));
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
     preflight("https://evil.example").await.assert_problem(403, "bad_origin");
 }
 
@@ -222,7 +296,7 @@ async fn a_page_that_may_come_may_use_what_it_gets() {
         for header in ["ETag", "Preference-Applied", "Retry-After", "WWW-Authenticate"] {
             assert!(may_read.contains(header), "{may_read}");
         }
-        assert_eq!(answer.header("access-control-allow-credentials"), "");
+        assert_eq!(answer.header("access-control-allow-credentials"), "true");
 
         for origin in [None, Some("https://evil.example")] {
             let answer = ask_for(&server, path, method.clone(), "localhost:8080", origin).await;

@@ -6,7 +6,11 @@ use http::{
     header::{HOST, ORIGIN},
 };
 use sockeye_proto::handshake::Refusal;
-use url::{Origin, Url};
+use url::Url;
+
+pub use self::pattern::{BadOrigin, Origin, OriginPattern, is_opaque};
+
+mod pattern;
 
 /// Which origins a server accepts. Programs other than browsers send none, and are not concerned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,8 +18,9 @@ pub enum Origins {
     /// Pages that came from the same host and port as the request goes to. The default.
     #[default]
     SameHost,
-    /// Pages of the same host, and of these origins, such as `https://app.example.org`.
-    Listed(Vec<String>),
+    /// Pages of the same host, and of these origins, such as `https://app.example.org` or
+    /// `https://*.example.org`.
+    Listed(Vec<OriginPattern>),
     /// Pages of anybody. Dangerous where cookies, or the network that the server is in, decide what a
     /// client may do: every page that a user visits can then act for him.
     Any,
@@ -30,8 +35,8 @@ impl Origins {
             Self::Any => true,
             Self::SameHost => page.same_host,
             Self::Listed(origins) => {
-                page.same_host
-                    || origins.iter().any(|listed| page.origin.as_deref() == Some(listed.as_str()))
+                let is_listed = |sent: &str| origins.iter().any(|listed| listed.matches(sent));
+                page.same_host || page.origin.as_deref().is_some_and(is_listed)
             }
         };
         if allowed {
@@ -68,7 +73,7 @@ fn is_same_host<B>(origin: &str, request: &Request<B>) -> bool {
         None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
     };
     let (Some(host), Ok(url)) = (host, Url::parse(origin)) else { return false };
-    let Origin::Tuple(scheme, ..) = url.origin() else { return false };
+    let url::Origin::Tuple(scheme, ..) = url.origin() else { return false };
     Url::parse(&format!("{scheme}://{host}")).is_ok_and(|own| own.origin() == url.origin())
 }
 
@@ -114,14 +119,21 @@ mod tests {
     }
 
     #[test]
-    fn listed_origins_must_match_to_the_letter() {
-        let listed = Origins::Listed(vec!["https://app.example.org".to_owned()]);
+    fn ws2_listed_origins_and_no_others_may_connect() {
+        let listed = Origins::Listed(vec!["https://app.example.org".parse().unwrap()]);
         assert!(allows(&listed, "https://app.example.org", "api.example.org"));
         assert!(allows(&listed, "https://api.example.org", "api.example.org"));
         for foreign in ["http://app.example.org", "https://app.example.org:444", "null"] {
             assert!(!allows(&listed, foreign, "api.example.org"), "{foreign}");
         }
+        let patterns = ["https://*.example.org", "tauri://localhost", "null"];
+        let listed = Origins::Listed(patterns.map(|text| text.parse().unwrap()).to_vec());
+        for allowed in ["https://app.example.org", "tauri://localhost", "null"] {
+            assert!(allows(&listed, allowed, "api.example.net"), "{allowed}");
+        }
+        assert!(!allows(&listed, "https://example.org", "api.example.net"));
     }
+
     #[test]
     fn ws1_a_request_without_an_origin_is_no_page() {
         let request = Request::builder().header(HOST, "example.org").body(()).unwrap();
@@ -134,7 +146,7 @@ mod tests {
         let request = Request::builder().header(ORIGIN, own).header(ORIGIN, own);
         let request = request.header(HOST, "example.org").body(()).unwrap();
         assert!(!is_allowed(&Origins::SameHost, &request));
-        assert!(!is_allowed(&Origins::Listed(vec![own.to_owned()]), &request));
+        assert!(!is_allowed(&Origins::Listed(vec![own.parse().unwrap()]), &request));
     }
 
     #[test]
