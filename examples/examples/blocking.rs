@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         match event {
             Event::Message(message) => {
                 println!("the client got {message:?}");
-                socket.connection.close(Some(CloseCode::NORMAL.into()), Instant::now());
+                socket.connection.close(Some(CloseCode::NORMAL.into()), socket.began.elapsed());
             }
             Event::Closed(closed) => println!("the client: {closed}"),
             // Parts come only where they are asked for.
@@ -63,6 +63,8 @@ fn serve_one(listener: &TcpListener) -> Result<()> {
 struct Socket {
     stream: TcpStream,
     connection: Connection,
+    /// What the connection's time counts from.
+    began: Instant,
     input: BytesMut,
 }
 
@@ -85,8 +87,8 @@ impl Socket {
         }
         // RFC 6455 §10.3: keys that nobody can foretell. Without any the process had better end.
         let masks = || random().expect("the system has random numbers");
-        let connection = Connection::client(Config::default(), Box::new(masks), Instant::now());
-        Ok(Self { stream, connection, input })
+        let connection = Connection::client(Config::default(), Box::new(masks), Duration::ZERO);
+        Ok(Self { stream, connection, began: Instant::now(), input })
     }
 
     /// The server's handshake: read the request, answer it.
@@ -112,15 +114,15 @@ impl Socket {
         };
         let response = offer.accept(None, HeaderMap::new())?;
         stream.write_all(&encode_response(&response.map(|()| "")))?;
-        let connection = Connection::server(Config::default(), Instant::now());
-        Ok(Self { stream, connection, input })
+        let connection = Connection::server(Config::default(), Duration::ZERO);
+        Ok(Self { stream, connection, began: Instant::now(), input })
     }
 
     /// The next event; `None` once the transport is at its end. Call it until then, also after
     /// `Event::Closed`: it is what brings the connection to a good end.
     fn next(&mut self) -> io::Result<Option<Event>> {
         loop {
-            if let Some(event) = self.connection.poll_event(&mut self.input, Instant::now()) {
+            if let Some(event) = self.connection.poll_event(&mut self.input, self.began.elapsed()) {
                 return Ok(Some(event));
             }
             self.write()?;
@@ -146,20 +148,21 @@ impl Socket {
 
     /// Waits for bytes, the end, or the next deadline, whichever comes first.
     fn read(&mut self) -> io::Result<()> {
-        let wait = self.connection.poll_timeout().map(|at| at.duration_since(Instant::now()));
+        let now = self.began.elapsed();
+        let wait = self.connection.poll_timeout().map(|at| at.saturating_sub(now));
         if wait == Some(Duration::ZERO) {
-            self.connection.handle_timeout(Instant::now());
+            self.connection.handle_timeout(now);
             return Ok(());
         }
         self.stream.set_read_timeout(wait)?;
         let mut chunk = [0; 16 << 10];
         match self.stream.read(&mut chunk) {
-            Ok(0) => self.connection.handle_eof(Instant::now()),
+            Ok(0) => self.connection.handle_eof(self.began.elapsed()),
             Ok(count) => self.input.extend_from_slice(&chunk[..count]),
             // The time is up: the next round looks at the deadline.
             Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
             // A reset is an end as well; how it counts is the connection's to say.
-            Err(_) => self.connection.handle_eof(Instant::now()),
+            Err(_) => self.connection.handle_eof(self.began.elapsed()),
         }
         Ok(())
     }

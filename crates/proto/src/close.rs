@@ -1,6 +1,6 @@
 //! How a WebSocket ends: close codes, reasons, and the record of who closed first.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{error::Failure, text::Text};
 
@@ -42,6 +42,28 @@ impl CloseCode {
     /// 1014: a gateway got an invalid answer from upstream.
     pub const BAD_GATEWAY: Self = Self(1014);
 
+    /// A code that is known beforehand, such as one of the application's own.
+    ///
+    /// ```
+    /// use sockeye_proto::CloseCode;
+    ///
+    /// const KICKED: CloseCode = CloseCode::new(4001);
+    /// assert_eq!(KICKED, 4001);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the number may not stand in a Close frame; for a `const`, that is an error when it is
+    /// compiled. A number that comes from elsewhere goes through `try_from`.
+    pub const fn new(code: u16) -> Self {
+        assert!(Self::may_be_sent(code), "a close code is 1000-1003, 1007-1014 or 3000-4999");
+        Self(code)
+    }
+
+    const fn may_be_sent(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+
     /// The number.
     pub const fn as_u16(self) -> u16 {
         self.0
@@ -52,16 +74,25 @@ impl TryFrom<u16> for CloseCode {
     type Error = InvalidCloseCode;
 
     fn try_from(code: u16) -> Result<Self, InvalidCloseCode> {
-        match code {
-            1000..=1003 | 1007..=1014 | 3000..=4999 => Ok(Self(code)),
-            _ => Err(InvalidCloseCode(code)),
-        }
+        if Self::may_be_sent(code) { Ok(Self(code)) } else { Err(InvalidCloseCode(code)) }
     }
 }
 
 impl From<CloseCode> for u16 {
     fn from(code: CloseCode) -> Self {
         code.0
+    }
+}
+
+impl PartialEq<u16> for CloseCode {
+    fn eq(&self, other: &u16) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<CloseCode> for u16 {
+    fn eq(&self, other: &CloseCode) -> bool {
+        *self == other.0
     }
 }
 
@@ -246,6 +277,20 @@ mod tests {
         for code in [1000, 1003, 1007, 1011, 1014, 3000, 3999, 4000, 4999] {
             assert_eq!(CloseCode::try_from(code).map(u16::from), Ok(code));
         }
+    }
+
+    #[test]
+    fn codes_compare_with_numbers() {
+        const KICKED: CloseCode = CloseCode::new(4001);
+        assert_eq!(KICKED, 4001);
+        assert_eq!(4001, KICKED);
+        assert_ne!(Closed::from(Failure::Lost).code(), CloseCode::NORMAL);
+    }
+
+    #[test]
+    #[should_panic(expected = "a close code is 1000-1003, 1007-1014 or 3000-4999")]
+    fn a_code_that_may_not_be_sent_cannot_be_made_as_a_constant() {
+        CloseCode::new(1005);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Limits and deadlines of a connection.
 
-use std::time::Duration;
+use core::time::Duration;
 
 /// Limits and deadlines of a connection. The defaults are safe towards strangers.
 ///

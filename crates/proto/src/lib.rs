@@ -10,14 +10,17 @@
 //! * [`DeflateConfig`] asks for compressed messages ([RFC 7692]); [`Connection::with_deflate`] has them.
 //! * The feature `json` (off by default) makes messages of serde's types: [`Message`] has `from_json`
 //!   and `parse_json` then.
+//! * Without the feature `std` (on by default) it needs no more than `alloc`. What is missing then are the
+//!   handshake as HTTP (the crate `http` needs std; [`handshake`] keeps `accept_key` and `Extension`),
+//!   proxies, `Prepared`, and what the connections of a thread lend each other: buffers and compressors.
 //! * [`Config`] has the limits and deadlines, all with defaults that are safe in public.
 //!
 //! ```
-//! use std::time::Instant;
+//! use std::time::Duration;
 //! use bytes::{Buf, BytesMut};
 //! use sockeye_proto::{Config, Connection, Event, Message};
 //!
-//! let now = Instant::now();
+//! let now = Duration::ZERO;
 //! let mut server = Connection::server(Config::default(), now);
 //! let mut client = Connection::client(Config::default(), Box::new(|| [7, 1, 8, 2]), now);
 //!
@@ -38,6 +41,11 @@
 //! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
+#![cfg_attr(not(feature = "std"), no_std)]
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
+
+extern crate alloc;
+
 mod close;
 mod config;
 mod connection;
@@ -47,6 +55,7 @@ mod frame;
 pub mod handshake;
 mod mask;
 mod message;
+#[cfg(feature = "std")]
 pub mod proxy;
 mod text;
 mod utf8;
@@ -56,8 +65,10 @@ pub use close::{
 };
 pub use config::{Config, Keepalive};
 pub use connection::{Connection, Event, MaskSource, Outbox, State, Transport};
+#[cfg(feature = "std")]
+pub use deflate::Prepared;
 pub use deflate::{
-    ClientWindow, DeflateAgreement, DeflateConfig, DeflateOffer, InvalidWindowBits, Prepared,
+    ClientWindow, DeflateAgreement, DeflateBudget, DeflateConfig, DeflateOffer, InvalidWindowBits,
     WindowBits,
 };
 pub use error::{Deadline, Failure, Limit, Misuse, Violation};

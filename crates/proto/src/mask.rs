@@ -20,7 +20,7 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
         mask_words(head, key);
         key = rotate(key, lead);
         rest = tail;
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: this processor has AVX2.
             #[allow(unsafe_code)]
@@ -37,7 +37,7 @@ fn rotate(key: u32, n: usize) -> u32 {
 }
 
 /// The same loop in registers of 32 bytes: without them, a store for each 16 bytes is the limit.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[target_feature(enable = "avx2")]
 fn mask_words_avx2(payload: &mut [u8], key: u32) {
     mask_words(payload, key);

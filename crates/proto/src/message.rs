@@ -1,8 +1,10 @@
 //! What an application sends and receives: a text or a binary message.
 
-use bytes::Bytes;
+use alloc::{borrow::Cow, boxed::Box, string::String, vec::Vec};
 
-use crate::Text;
+use bytes::{Bytes, BytesMut};
+
+use crate::{InvalidUtf8, Text};
 
 /// Whether a message is text or binary (RFC 6455 §5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +57,7 @@ impl Fragment {
 /// One whole message.
 ///
 /// Cloning shares the payload; nothing is copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Message {
     /// A text message.
     Text(Text),
@@ -82,6 +84,16 @@ impl Message {
         }
     }
 
+    /// Whether it is a text message.
+    pub fn is_text(&self) -> bool {
+        self.kind() == MessageKind::Text
+    }
+
+    /// Whether it is a binary message.
+    pub fn is_binary(&self) -> bool {
+        self.kind() == MessageKind::Binary
+    }
+
     /// The text, if it is a text message.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -103,6 +115,18 @@ impl Message {
         match self {
             Self::Text(text) => text.into_bytes(),
             Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The payload as text, without a copy: of a text message always, of a binary one if it is UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    pub fn into_text(self) -> Result<Text, InvalidUtf8> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Binary(bytes) => Text::try_from(bytes),
         }
     }
 
@@ -139,38 +163,92 @@ impl Message {
     }
 }
 
-impl From<&str> for Message {
-    fn from(text: &str) -> Self {
-        Self::Text(text.into())
-    }
+/// Messages of what a text is made from.
+macro_rules! from_text {
+    ($($text:ty),+) => {
+        $(impl From<$text> for Message {
+            fn from(text: $text) -> Self {
+                Self::Text(text.into())
+            }
+        })+
+    };
 }
 
-impl From<String> for Message {
-    fn from(text: String) -> Self {
-        Self::Text(text.into())
-    }
+from_text!(Text, &str, &String, String, Box<str>, Cow<'_, str>);
+
+/// Messages of what bytes are made from.
+macro_rules! from_bytes {
+    ($($bytes:ty),+) => {
+        $(impl From<$bytes> for Message {
+            fn from(bytes: $bytes) -> Self {
+                Self::Binary(bytes.into())
+            }
+        })+
+    };
 }
 
-impl From<Text> for Message {
-    fn from(text: Text) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<Bytes> for Message {
-    fn from(bytes: Bytes) -> Self {
-        Self::Binary(bytes)
-    }
-}
-
-impl From<Vec<u8>> for Message {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::Binary(bytes.into())
-    }
-}
+from_bytes!(Bytes, BytesMut, Box<[u8]>, Vec<u8>);
 
 impl From<&[u8]> for Message {
     fn from(bytes: &[u8]) -> Self {
         Self::Binary(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<&Vec<u8>> for Message {
+    fn from(bytes: &Vec<u8>) -> Self {
+        Self::from(&bytes[..])
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(&bytes[..])
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Message {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::from(&bytes[..])
+    }
+}
+
+impl From<Cow<'_, [u8]>> for Message {
+    fn from(bytes: Cow<'_, [u8]>) -> Self {
+        match bytes {
+            Cow::Borrowed(bytes) => Self::from(bytes),
+            Cow::Owned(bytes) => Self::from(bytes),
+        }
+    }
+}
+
+impl From<Message> for Bytes {
+    fn from(message: Message) -> Self {
+        message.into_bytes()
+    }
+}
+
+impl From<Message> for Vec<u8> {
+    /// The payload, copied only if it is shared.
+    fn from(message: Message) -> Self {
+        message.into_bytes().into()
+    }
+}
+
+impl TryFrom<Message> for Text {
+    type Error = InvalidUtf8;
+
+    /// As [`Message::into_text`].
+    fn try_from(message: Message) -> Result<Self, InvalidUtf8> {
+        message.into_text()
+    }
+}
+
+impl TryFrom<Message> for String {
+    type Error = InvalidUtf8;
+
+    /// As [`Message::into_text`], copied only if it is shared.
+    fn try_from(message: Message) -> Result<Self, InvalidUtf8> {
+        message.into_text().map(Self::from)
     }
 }

@@ -45,7 +45,7 @@ impl Utf8Validator {
     fn complete_character(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
         let held = usize::from(self.held);
         self.partial[held] = byte;
-        match std::str::from_utf8(&self.partial[..=held]) {
+        match core::str::from_utf8(&self.partial[..=held]) {
             Ok(_) => self.held = 0,
             Err(error) if error.error_len().is_none() && error.valid_up_to() == 0 => self.held += 1,
             Err(_) => return Err(InvalidUtf8),
@@ -99,7 +99,7 @@ mod tests {
         ) {
             let mut validator = Utf8Validator::default();
             let accepted = bytes.chunks(size).all(|piece| validator.update(piece).is_ok());
-            prop_assert_eq!(accepted && validator.is_complete(), std::str::from_utf8(&bytes).is_ok());
+            prop_assert_eq!(accepted && validator.is_complete(), core::str::from_utf8(&bytes).is_ok());
         }
     }
 }

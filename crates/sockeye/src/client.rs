@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Address, AddressError, ConnectError, Proxy, Turns, WebSocket, clock, random,
+    Address, AddressError, ConnectError, Proxy, Turns, WebSocket, random,
     reach::Way,
     redirect::redirect,
     socket::{Agreed, Io, Shared},
@@ -367,7 +367,7 @@ impl Client {
             }
         };
         let masks = Box::new(random::mask_key);
-        let connection = Connection::client(self.config.clone(), masks, clock::now());
+        let connection = Connection::client(self.config.clone(), masks, Duration::ZERO);
         let agreed = Agreed { subprotocol, deflate };
         let shared = Shared::new(stream, connection, input, agreed);
         let request = handshake.request().clone();

@@ -71,8 +71,8 @@ pub mod web;
 
 pub use sockeye_proto::{
     ClientWindow, CloseCode, CloseFrame, CloseSignal, Closed, Compression, Config, Deadline,
-    DeflateAgreement, DeflateConfig, DeflateOffer, Failure, InvalidCloseCode, InvalidUtf8,
-    InvalidWindowBits, Keepalive, Limit, Message, MessageKind, Misuse, Peer, Prepared,
+    DeflateAgreement, DeflateBudget, DeflateConfig, DeflateOffer, Failure, InvalidCloseCode,
+    InvalidUtf8, InvalidWindowBits, Keepalive, Limit, Message, MessageKind, Misuse, Peer, Prepared,
     ReasonTooLong, Text, Violation, WindowBits,
     handshake::{AnswerError, HeadLimits, InvalidRequest, Refusal, ResponseError},
 };

@@ -1,11 +1,10 @@
 //! WebSockets inside a program that already speaks HTTP: any server made with hyper, so axum too.
 
-#[cfg(feature = "http2")]
-use std::time::Duration;
 use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +18,7 @@ use sockeye_proto::{
 use tokio::net::TcpStream;
 
 use crate::{
-    AcceptError, Origins, WebSocket, clock,
+    AcceptError, Origins, WebSocket,
     origin::Page,
     socket::{Agreed, Io, Shared, poll_handler},
 };
@@ -268,7 +267,7 @@ impl Opening {
             }
             Err(upgraded) => (Io::boxed(TokioIo::new(upgraded)), BytesMut::new()),
         };
-        let connection = Connection::server(self.config, clock::now());
+        let connection = Connection::server(self.config, Duration::ZERO);
         Ok(WebSocket::new(Shared::new(io, connection, input, self.agreed)))
     }
 }

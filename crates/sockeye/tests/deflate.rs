@@ -5,8 +5,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use sockeye::{
-    Client, CloseCode, Compression, DeflateConfig, Incoming, Message, Prepared, Server, WebSocket,
-    WindowBits,
+    Client, CloseCode, Compression, DeflateBudget, DeflateConfig, DeflateOffer, Incoming, Message,
+    Prepared, Server, WebSocket, WindowBits,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -103,6 +103,70 @@ async fn extensions_tell_what_the_server_answered() {
     let socket = connect(serve(DeflateConfig::default(), echo).await, DeflateConfig::default());
     let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     assert_eq!(socket.await.extensions(), answer);
+}
+
+/// Waits until so much of the budget is taken: a server notices the end of a connection by itself.
+async fn until_reserved(budget: &DeflateBudget, bytes: usize) {
+    let waiting = async {
+        while budget.reserved() != bytes {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{budget:?}"));
+}
+
+#[tokio::test]
+async fn clients_keep_their_context_while_the_servers_budget_lasts() {
+    let budget = DeflateBudget::new(64 << 10);
+    let address = serve(DeflateConfig::default().takeover_budget(budget.clone()), echo).await;
+    // What clients that know no parameters offer, as well.
+    let keeping = || DeflateConfig::default().client_takeover(true).threshold(0);
+    let plain = || keeping().offer(DeflateOffer::default());
+    let mut first = connect(address, plain()).await;
+    let mut second = connect(address, keeping()).await;
+    let mut third = connect(address, plain()).await;
+    for (socket, keeps) in [(&mut first, true), (&mut second, true), (&mut third, false)] {
+        let agreed = socket.deflate().expect("compression");
+        assert_eq!(agreed.client_no_context_takeover(), !keeps);
+        assert_all_come_back(socket).await;
+        assert_all_come_back(socket).await;
+    }
+    assert_eq!(budget.reserved(), 64 << 10);
+    // One that says by itself that it keeps none costs nothing.
+    let none = connect(address, DeflateConfig::default()).await;
+    assert!(none.deflate().expect("compression").client_no_context_takeover());
+    assert_eq!(budget.reserved(), 64 << 10);
+    assert!(first.close(CloseCode::NORMAL).await.is_clean());
+    until_reserved(&budget, 32 << 10).await;
+    drop(second);
+    until_reserved(&budget, 0).await;
+    let again = connect(address, plain()).await;
+    assert!(!again.deflate().expect("compression").client_no_context_takeover());
+}
+
+#[tokio::test]
+async fn a_server_that_has_been_given_a_connection_up_takes_it_out_of_the_budget() {
+    let budget = DeflateBudget::new(64 << 10);
+    let config = DeflateConfig::default().takeover_budget(budget.clone());
+    let server = Server::bind("127.0.0.1:0").await.unwrap().deflate(config);
+    let address = server.local_addr().unwrap();
+    tokio::spawn(server.run(|incoming: Incoming| async move {
+        // Chosen, and not offered: the handshake fails after compression was agreed on.
+        match incoming.path() {
+            "/fails" => drop(incoming.subprotocol("none").accept().await),
+            // The handler is gone; the application keeps what was agreed on.
+            _ => drop(incoming.accept().await?),
+        }
+        Ok::<(), sockeye::AcceptError>(())
+    }));
+    for path in ["fails", "", "fails", ""] {
+        let client = Client::new(&format!("ws://{address}/{path}")).unwrap();
+        let keeping = DeflateConfig::default().client_takeover(true);
+        let opened = client.deflate(keeping).connect().await;
+        assert_eq!(opened.is_ok(), path.is_empty());
+        drop(opened);
+        until_reserved(&budget, 0).await;
+    }
 }
 
 #[tokio::test]

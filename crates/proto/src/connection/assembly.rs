@@ -86,7 +86,7 @@ impl Assembly {
         if self.payload.is_empty() {
             return None;
         }
-        let payload = std::mem::take(&mut self.payload).freeze();
+        let payload = core::mem::take(&mut self.payload).freeze();
         if let Some(inflation) = &mut self.inflation {
             inflation.take_out(&payload);
         }

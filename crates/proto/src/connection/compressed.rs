@@ -1,10 +1,14 @@
 //! What permessage-deflate adds to sending (RFC 7692).
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 
 use super::{Connection, State};
+#[cfg(feature = "std")]
+use crate::deflate::Prepared;
 use crate::{
-    deflate::{DeflateAgreement, Deflation, Prepared},
+    deflate::{DeflateAgreement, Deflation},
     error::Misuse,
     frame::Opcode,
     message::{Compression, Fragment, Message, MessageKind},
@@ -84,6 +88,7 @@ impl Connection {
     /// Sends a message that was prepared for many connections: without encoding it again on a server's
     /// connection, and without compressing it again if it has no context takeover. Elsewhere it is
     /// sent like any other.
+    #[cfg(feature = "std")]
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Misuse> {
         let message = prepared.message();
         if self.is_client() {

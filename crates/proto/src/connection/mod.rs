@@ -10,11 +10,8 @@ mod spare;
 mod tests;
 mod times;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use alloc::{boxed::Box, string::ToString, sync::Arc};
+use core::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -127,7 +124,9 @@ impl Role {
 /// unmasked in place, and a message that came whole in one frame *is* a slice of it: no copy, no
 /// allocation.
 ///
-/// Time never goes backwards: each `now` is at or after the one before.
+/// Time is what has passed since a start of the caller's choice: that of the program, say, or of the
+/// connection. Each `now` of a connection counts from the same start, as do its deadlines, and time
+/// never goes backwards: each `now` is at or after the one before.
 pub struct Connection {
     role: Role,
     config: Arc<Config>,
@@ -164,7 +163,7 @@ pub struct Connection {
 struct Ending {
     closed: Closed,
     /// When the peer must have answered our Close, and have ended the transport.
-    deadline: Option<Instant>,
+    deadline: Option<Duration>,
     /// Whether the application was told.
     reported: bool,
 }
@@ -236,7 +235,7 @@ impl Connection {
 /// Inputs. The bytes received go through [`Connection::poll_event`].
 impl Connection {
     /// A server's end of a connection whose handshake is done.
-    pub fn server(config: impl Into<Arc<Config>>, now: Instant) -> Self {
+    pub fn server(config: impl Into<Arc<Config>>, now: Duration) -> Self {
         Self::new(Role::Server, config.into(), now)
     }
 
@@ -244,13 +243,13 @@ impl Connection {
     pub fn client(
         config: impl Into<Arc<Config>>,
         masks: Box<dyn MaskSource>,
-        now: Instant,
+        now: Duration,
     ) -> Self {
         Self::new(Role::Client(masks), config.into(), now)
     }
 
     /// The transport has ended, or failed: no more bytes will come.
-    pub fn handle_eof(&mut self, now: Instant) {
+    pub fn handle_eof(&mut self, now: Duration) {
         self.eof = true;
         if self.state != State::Closed {
             self.over = true;
@@ -262,13 +261,13 @@ impl Connection {
     ///
     /// Call it before [`handle_timeout`](Self::handle_timeout) in that case, so that the peer is not
     /// given up for an answer that may be waiting in the transport.
-    pub fn handle_paused(&mut self, now: Instant) {
+    pub fn handle_paused(&mut self, now: Duration) {
         self.times.paused(now);
     }
 
     /// Time has passed: call it at the [deadline](Self::poll_timeout), or whenever.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+    pub fn handle_timeout(&mut self, now: Duration) {
+        let passed = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
         if passed(self.close_deadline()) {
             self.over = true;
             if self.state != State::Closed {
@@ -327,7 +326,7 @@ impl Connection {
 
     /// Starts the closing handshake (RFC 6455 §7.1.2), behind everything already queued. `None` sends
     /// an empty Close. Closing again changes nothing.
-    pub fn close(&mut self, frame: Option<CloseFrame>, now: Instant) {
+    pub fn close(&mut self, frame: Option<CloseFrame>, now: Duration) {
         if self.state == State::Open {
             self.state = State::Closing;
             self.queue_close(frame, Peer::Local, now);
@@ -335,7 +334,7 @@ impl Connection {
     }
 
     /// Gives the connection up at once, without a closing handshake: what is queued is not sent.
-    pub fn abort(&mut self, now: Instant) {
+    pub fn abort(&mut self, now: Duration) {
         self.over = true;
         if self.state != State::Closed {
             self.fail(Failure::Aborted, Peer::Local, now);
@@ -358,7 +357,7 @@ impl Connection {
     /// The next event, made from the bytes received so far; `None` when more bytes are needed.
     ///
     /// Consumes from the front of `input` what it has understood.
-    pub fn poll_event(&mut self, input: &mut BytesMut, now: Instant) -> Option<Event> {
+    pub fn poll_event(&mut self, input: &mut BytesMut, now: Duration) -> Option<Event> {
         if self.state == State::Closed {
             // RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
             input.clear();
@@ -437,7 +436,7 @@ impl Connection {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` if nothing is awaited.
     /// It may change with every input and command.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Duration> {
         if self.over {
             return None;
         }
@@ -449,7 +448,7 @@ impl Connection {
 }
 
 impl Connection {
-    fn new(role: Role, config: Arc<Config>, now: Instant) -> Self {
+    fn new(role: Role, config: Arc<Config>, now: Duration) -> Self {
         Self {
             role,
             config,
@@ -469,7 +468,7 @@ impl Connection {
         }
     }
 
-    fn on_received(&mut self, received: Received, now: Instant) -> Option<Event> {
+    fn on_received(&mut self, received: Received, now: Duration) -> Option<Event> {
         match received {
             Received::Message(message) => Some(Event::Message(message)),
             Received::Part(part) => {
@@ -507,7 +506,7 @@ impl Connection {
     }
 
     /// Fails the WebSocket connection (RFC 6455 §7.1.7).
-    fn fail(&mut self, failure: Failure, initiator: Peer, now: Instant) {
+    fn fail(&mut self, failure: Failure, initiator: Peer, now: Duration) {
         self.stop_receiving();
         if self.ending.is_none()
             && !self.over
@@ -533,7 +532,7 @@ impl Connection {
         Some(Event::Closed(ending.closed.clone()))
     }
 
-    fn queue_close(&mut self, frame: Option<CloseFrame>, initiator: Peer, now: Instant) {
+    fn queue_close(&mut self, frame: Option<CloseFrame>, initiator: Peer, now: Duration) {
         let (mut body, mut length) = ([0; MAX_CONTROL_PAYLOAD], 0);
         if let Some(frame) = &frame {
             length = 2 + frame.reason().len();
@@ -546,7 +545,7 @@ impl Connection {
 
     /// The end, which begins now if it has not begun. All deadlines are absolute: this one is set
     /// once. One too far away to be told is none.
-    fn ending(&mut self, initiator: Peer, now: Instant) -> &mut Ending {
+    fn ending(&mut self, initiator: Peer, now: Duration) -> &mut Ending {
         let timeout = self.config.close_timeout;
         self.ending.get_or_insert_with(|| {
             let (sent, received) = (CloseSignal::Absent, CloseSignal::Absent);
@@ -578,16 +577,16 @@ impl Connection {
         self.outbox.push(&header, payload);
     }
 
-    fn close_deadline(&self) -> Option<Instant> {
+    fn close_deadline(&self) -> Option<Duration> {
         self.ending.as_ref()?.deadline
     }
 
-    fn message_deadline(&self) -> Option<Instant> {
+    fn message_deadline(&self) -> Option<Duration> {
         let timeout = self.config.message_timeout.filter(|_| self.state != State::Closed)?;
         self.times.message_deadline(timeout)
     }
 
-    fn keepalive_deadline(&self) -> Option<Instant> {
+    fn keepalive_deadline(&self) -> Option<Duration> {
         let keepalive = self.config.keepalive.filter(|_| self.state == State::Open)?;
         self.times.keepalive_deadline(keepalive)
     }

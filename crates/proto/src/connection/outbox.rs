@@ -1,6 +1,9 @@
 //! What is to be transmitted: small frames side by side in one buffer, large payloads as they are.
 
-use std::{collections::VecDeque, io::IoSlice, mem};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::mem;
+#[cfg(feature = "std")]
+use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -178,6 +181,7 @@ impl Buf for Outbox {
         first.map_or(&self.staging[self.sent..], |segment| segment)
     }
 
+    #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let segments = self.segments.iter().flat_map(|segments| &segments.queue);
         let staging = Some(&self.staging[self.sent..]).filter(|staging| !staging.is_empty());

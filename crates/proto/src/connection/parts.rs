@@ -1,6 +1,6 @@
 //! Receiving messages in parts: large ones, without holding them whole.
 
-use std::time::Instant;
+use core::time::Duration;
 
 use super::{Connection, State};
 use crate::{
@@ -37,7 +37,7 @@ impl Connection {
 
     /// Fails the connection, with 1009, if the message that is being received
     /// [can come in parts only](Self::is_oversized).
-    pub fn refuse_oversized(&mut self, now: Instant) {
+    pub fn refuse_oversized(&mut self, now: Duration) {
         if self.is_oversized() {
             let max = self.config.max_message_size;
             self.fail(Failure::Limit(Limit::MessageSize { max }), Peer::Local, now);

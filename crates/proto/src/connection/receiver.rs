@@ -6,6 +6,8 @@
 //! they are cut out of the input as they come. In any case memory grows with what has arrived,
 //! never with what a header announces.
 
+use alloc::boxed::Box;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::assembly::{Assembly, Bounds, check_text};
@@ -291,7 +293,7 @@ impl Receiver {
         if held {
             return Ok(Progress::Partial);
         }
-        let (kind, payload) = (message.kind, std::mem::take(&mut message.payload).freeze());
+        let (kind, payload) = (message.kind, core::mem::take(&mut message.payload).freeze());
         self.message = None;
         if !gives_parts {
             return Ok(self.complete(kind, payload)?);
@@ -390,7 +392,7 @@ fn parse_close(body: &[u8]) -> Result<Option<CloseFrame>, Violation> {
     let (code, reason) = body.split_first_chunk::<2>().ok_or(Violation::CloseBody)?;
     let code = CloseCode::try_from(u16::from_be_bytes(*code))
         .map_err(|error| Violation::CloseCode(error.0))?;
-    let reason = std::str::from_utf8(reason).map_err(|_| Violation::InvalidUtf8)?;
+    let reason = core::str::from_utf8(reason).map_err(|_| Violation::InvalidUtf8)?;
     // A control frame is too short for a reason that is too long.
     CloseFrame::new(code, reason).map(Some).map_err(|_| Violation::LongControl)
 }

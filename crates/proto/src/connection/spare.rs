@@ -3,12 +3,15 @@
 //!
 //! As with what [compression](crate::deflate) borrows: no result depends on whether there is one.
 
-use std::cell::Cell;
+use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use core::cell::Cell;
 
 /// A buffer that has grown beyond this is freed. So many bytes are what a read of small messages
 /// comes to when each is answered.
 const MOST: usize = 32 << 10;
 
+#[cfg(feature = "std")]
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
@@ -16,7 +19,10 @@ thread_local! {
 /// An empty buffer, with or without memory.
 pub(super) fn take() -> Vec<u8> {
     // While the thread ends there is none.
-    SPARE.try_with(Cell::take).unwrap_or_default()
+    #[cfg(feature = "std")]
+    return SPARE.try_with(Cell::take).unwrap_or_default();
+    #[cfg(not(feature = "std"))]
+    Vec::new()
 }
 
 /// Takes back a buffer whose contents are not needed any more.
@@ -24,6 +30,7 @@ pub(super) fn give_back(mut buffer: Vec<u8>) {
     if buffer.capacity() <= MOST {
         buffer.clear();
         // While the thread ends it is freed.
+        #[cfg(feature = "std")]
         let _ = SPARE.try_with(|spare| spare.set(buffer));
     }
 }

@@ -1,15 +1,16 @@
-//! What a connection remembers of time. An `Instant` takes 16 bytes; so only those are kept that are
-//! used all the time, and the others as nanoseconds since the connection began.
+//! What a connection remembers of time. A `Duration` takes 16 bytes, and an `Option` of a number that
+//! is never zero 8; so moments are kept as nanoseconds.
 
-use std::num::{NonZeroU32, NonZeroU64};
-use std::time::{Duration, Instant};
+use core::{
+    mem,
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use crate::config::Keepalive;
 
 pub(super) struct Times {
-    /// When the connection began.
-    origin: Instant,
-    last_received: Instant,
+    last_received: Moment,
     message_began: Option<Moment>,
     /// When the last keepalive ping was sent.
     pinged: Option<Moment>,
@@ -20,7 +21,7 @@ pub(super) struct Times {
     latency: Option<Micros>,
 }
 
-/// Nanoseconds since the origin and one more; there are enough for 584 years.
+/// Nanoseconds since the caller's start and one more; there are enough for 584 years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(NonZeroU64);
 
@@ -29,10 +30,9 @@ struct Moment(NonZeroU64);
 struct Micros(NonZeroU32);
 
 impl Times {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Duration) -> Self {
         Self {
-            origin: now,
-            last_received: now,
+            last_received: now.into(),
             message_began: None,
             pinged: None,
             is_silent: false,
@@ -42,20 +42,20 @@ impl Times {
     }
 
     /// Bytes have come.
-    pub(super) fn received(&mut self, now: Instant) {
-        self.last_received = now;
+    pub(super) fn received(&mut self, now: Duration) {
+        self.last_received = now.into();
         self.is_silent = false;
     }
 
     /// Nobody was listening until now.
-    pub(super) fn paused(&mut self, now: Instant) {
+    pub(super) fn paused(&mut self, now: Duration) {
         self.received(now);
-        self.message_began = self.message_began.map(|_| self.moment(now));
+        self.message_began = self.message_began.map(|_| Moment::from(now));
     }
 
     /// A keepalive ping is on its way.
-    pub(super) fn pinged(&mut self, now: Instant) {
-        self.pinged = Some(self.moment(now));
+    pub(super) fn pinged(&mut self, now: Duration) {
+        self.pinged = Some(Moment::from(now));
         (self.is_silent, self.awaits_pong) = (true, true);
     }
 
@@ -65,11 +65,11 @@ impl Times {
     }
 
     /// The pong of a keepalive ping has come, if one was sent.
-    pub(super) fn ponged(&mut self, now: Instant) {
+    pub(super) fn ponged(&mut self, now: Duration) {
         if let Some(pinged) = self.pinged
-            && std::mem::take(&mut self.awaits_pong)
+            && mem::take(&mut self.awaits_pong)
         {
-            self.latency = Some(Micros::between(pinged, self.moment(now)));
+            self.latency = Some(Micros::between(pinged, Moment::from(now)));
         }
     }
 
@@ -79,12 +79,12 @@ impl Times {
     }
 
     /// The message that is being received begins, or goes on in its next part.
-    pub(super) fn message_begins(&mut self, now: Instant) {
-        self.message_began = Some(self.moment(now));
+    pub(super) fn message_begins(&mut self, now: Duration) {
+        self.message_began = Some(Moment::from(now));
     }
 
     /// There is a message that is not complete; when it began counts.
-    pub(super) fn message_goes_on(&mut self, now: Instant) {
+    pub(super) fn message_goes_on(&mut self, now: Duration) {
         if self.message_began.is_none() {
             self.message_begins(now);
         }
@@ -94,31 +94,28 @@ impl Times {
         self.message_began = None;
     }
 
-    pub(super) fn message_deadline(&self, timeout: Duration) -> Option<Instant> {
-        self.after(self.message_began?, timeout)
+    pub(super) fn message_deadline(&self, timeout: Duration) -> Option<Duration> {
+        self.message_began?.after(timeout)
     }
 
     /// When to ping, or to give up the peer that does not answer.
-    pub(super) fn keepalive_deadline(&self, keepalive: Keepalive) -> Option<Instant> {
+    pub(super) fn keepalive_deadline(&self, keepalive: Keepalive) -> Option<Duration> {
         match self.pinged {
-            Some(pinged) if self.is_silent => self.after(pinged, keepalive.timeout),
-            _ => self.last_received.checked_add(keepalive.interval),
+            Some(pinged) if self.is_silent => pinged.after(keepalive.timeout),
+            _ => self.last_received.after(keepalive.interval),
         }
-    }
-
-    fn moment(&self, now: Instant) -> Moment {
-        Moment::after_origin(now.saturating_duration_since(self.origin))
-    }
-
-    /// A point in time so long after the moment; `None` if it is too far away to be told.
-    fn after(&self, moment: Moment, timeout: Duration) -> Option<Instant> {
-        let since_origin = Duration::from_nanos(moment.0.get() - 1);
-        self.origin.checked_add(since_origin.checked_add(timeout)?)
     }
 }
 
 impl Moment {
-    fn after_origin(time: Duration) -> Self {
+    /// A point in time so long after the moment; `None` if it is too far away to be told.
+    fn after(self, timeout: Duration) -> Option<Duration> {
+        Duration::from_nanos(self.0.get() - 1).checked_add(timeout)
+    }
+}
+
+impl From<Duration> for Moment {
+    fn from(time: Duration) -> Self {
         let seconds = time.as_secs().saturating_mul(1_000_000_000);
         Self(NonZeroU64::MIN.saturating_add(seconds.saturating_add(time.subsec_nanos().into())))
     }

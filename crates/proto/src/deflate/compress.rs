@@ -1,5 +1,7 @@
 //! The sending direction: a message, or its fragments, as DEFLATE (RFC 7692 §7.2.1).
 
+use alloc::{boxed::Box, vec::Vec};
+
 use zlib_rs::{Deflate, DeflateFlush};
 
 use super::{
@@ -136,6 +138,7 @@ impl Outbound {
     }
 
     /// Whether a message prepared with an empty window of 2^15 bytes may be sent as it is.
+    #[cfg(feature = "std")]
     pub(crate) fn takes_prepared(&self, length: usize) -> bool {
         let window = self.window;
         !self.takeover && (window == WindowBits::MAX || length <= window.bytes())

@@ -1,12 +1,19 @@
 //! How an end wants its messages compressed.
 
-use super::params::{ClientWindow, DeflateOffer, WindowBits};
+use alloc::{vec, vec::Vec};
+
+use super::{
+    budget::DeflateBudget,
+    params::{ClientWindow, DeflateOffer, WindowBits},
+};
 
 /// How an end wants permessage-deflate to be: what a client offers, what a server agrees to.
 ///
-/// The default lets every message start from an empty window in both directions, so that an idle
-/// connection costs nothing; as an offer:
-/// `permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits`.
+/// The default lets every message of this end start from an empty window, so that an idle connection
+/// costs nothing, and asks the peer for the same where that does no harm. As an offer it is
+/// `permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits`,
+/// and behind it a plain `permessage-deflate` for servers that answer no other. A server lets clients
+/// keep their context while [`takeover_budget`](Self::takeover_budget) lasts.
 ///
 /// ```
 /// use sockeye_proto::DeflateConfig;
@@ -16,13 +23,21 @@ use super::params::{ClientWindow, DeflateOffer, WindowBits};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateConfig {
-    /// Whether the server's messages may refer to earlier ones. Default no.
+    /// Whether the server's messages may refer to earlier ones. Default no; a client whose server
+    /// answers its second, plain offer lets it all the same.
     ///
     /// It makes similar small messages much smaller, and costs memory per connection on both sides:
     /// [147 to 273 KiB](crate::Connection::release_deflate) to send, up to 32 KiB to receive.
     pub server_takeover: bool,
-    /// Whether the client's messages may refer to earlier ones. Default no.
+    /// Whether the client's messages may refer to earlier ones. Default no: a client does not, and a
+    /// server lets it only while [`takeover_budget`](Self::takeover_budget) lasts.
     pub client_takeover: bool,
+    /// On a server without [`client_takeover`](Self::client_takeover): what the windows of clients may
+    /// take in all. Default: the process's budget, 64 MiB.
+    ///
+    /// A client that does not offer `client_no_context_takeover` by itself is asked for it only beyond
+    /// this: it may fail then.
+    pub takeover_budget: DeflateBudget,
     /// How far back the server's messages may refer. Default 15, which is 32 KiB.
     pub server_window_bits: WindowBits,
     /// How far back the client's messages may refer. Default 15, which is 32 KiB.
@@ -48,6 +63,7 @@ impl Default for DeflateConfig {
         Self {
             server_takeover: false,
             client_takeover: false,
+            takeover_budget: DeflateBudget::default(),
             server_window_bits: WindowBits::MAX,
             client_window_bits: WindowBits::MAX,
             level: 6,
@@ -67,6 +83,12 @@ impl DeflateConfig {
     /// Sets [`client_takeover`](Self::client_takeover).
     pub fn client_takeover(mut self, allowed: bool) -> Self {
         self.client_takeover = allowed;
+        self
+    }
+
+    /// Sets [`takeover_budget`](Self::takeover_budget).
+    pub fn takeover_budget(mut self, budget: DeflateBudget) -> Self {
+        self.takeover_budget = budget;
         self
     }
 
@@ -106,12 +128,18 @@ impl DeflateConfig {
             return self.offers.clone();
         }
         let limited = |bits: WindowBits| (bits < WindowBits::MAX).then_some(bits);
-        vec![DeflateOffer {
+        let preferred = DeflateOffer {
             server_no_context_takeover: !self.server_takeover,
             client_no_context_takeover: !self.client_takeover,
             server_max_window_bits: limited(self.server_window_bits),
             client_max_window_bits: limited(self.client_window_bits)
                 .map_or(ClientWindow::Limitable, ClientWindow::AtMost),
-        }]
+        };
+        if self.server_takeover {
+            return vec![preferred];
+        }
+        // Tornado and Mojolicious answer `permessage-deflate` to any offer.
+        let server_max_window_bits = preferred.server_max_window_bits;
+        vec![preferred, DeflateOffer { server_max_window_bits, ..DeflateOffer::default() }]
     }
 }

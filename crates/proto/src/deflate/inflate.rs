@@ -3,7 +3,7 @@
 //! The limit is checked inside the loop, on what comes out, a chunk at a time: how much a few bytes
 //! claim to expand to makes no difference.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use bytes::BytesMut;
 use zlib_rs::{Inflate, InflateFlush, Status};

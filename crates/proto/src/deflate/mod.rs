@@ -14,7 +14,7 @@
 //!   whatever the window and the level);
 //!   [`Connection::release_deflate`](crate::Connection::release_deflate) gives it up at any time;
 //! * to receive: the last bytes of what was received, at most the peer's window (256 bytes to
-//!   32 KiB), and nothing else.
+//!   32 KiB), and nothing else. A server lets clients have it as long as its [`budget`] lasts.
 //!
 //! # What it risks
 //!
@@ -24,22 +24,28 @@
 //!
 //! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 
+mod budget;
 mod compress;
 mod config;
 mod inflate;
 mod params;
 mod pool;
+#[cfg(feature = "std")]
 mod prepared;
 #[cfg(test)]
 mod tests;
 
-use self::compress::Outbound;
+use alloc::sync::Arc;
+
 pub(crate) use self::inflate::{Inbound, Inflation, Room};
+#[cfg(feature = "std")]
+pub use self::prepared::Prepared;
 pub use self::{
+    budget::DeflateBudget,
     config::DeflateConfig,
     params::{ClientWindow, DeflateAgreement, DeflateOffer, InvalidWindowBits, WindowBits},
-    prepared::Prepared,
 };
+use self::{budget::Reservation, compress::Outbound};
 
 /// The empty stored block without its first bits: the end of every compressed message, which is not
 /// sent (RFC 7692 §7.2.1).
@@ -51,6 +57,8 @@ pub(crate) struct Deflation {
     pub(crate) outbound: Outbound,
     /// Messages shorter than this go uncompressed.
     pub(crate) threshold: usize,
+    /// A server's, for what its client may refer back to.
+    reservation: Option<Arc<Reservation>>,
 }
 
 impl Deflation {
@@ -64,6 +72,16 @@ impl Deflation {
             inbound: Inbound::new(theirs),
             outbound: Outbound::new(ours, agreement.level),
             threshold: agreement.threshold,
+            reservation: agreement.reservation.clone().filter(|_| !is_client),
+        }
+    }
+}
+
+impl Drop for Deflation {
+    fn drop(&mut self) {
+        // The agreement may live on with the application.
+        if let Some(reservation) = &self.reservation {
+            reservation.release();
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Negotiation (RFC 7692 §7.1): offers, what a server agrees to, what a client takes for an answer.
 
-use std::fmt;
+use alloc::sync::Arc;
+use core::fmt;
 
-use super::config::DeflateConfig;
+use super::{budget::Reservation, config::DeflateConfig};
 use crate::handshake::Extension;
 
 const NAME: &str = "permessage-deflate";
@@ -141,8 +142,8 @@ pub(super) struct Direction {
 }
 
 /// What client and server agreed on, for
-/// [`Connection::with_deflate`](crate::Connection::with_deflate).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// [`Connection::with_deflate`](crate::Connection::with_deflate): for one connection, whatever its clones.
+#[derive(Debug, Clone)]
 pub struct DeflateAgreement {
     /// The server's response.
     response: DeflateOffer,
@@ -150,7 +151,19 @@ pub struct DeflateAgreement {
     client: Direction,
     pub(super) level: u8,
     pub(super) threshold: usize,
+    /// For the server, what the client's window may take.
+    pub(super) reservation: Option<Arc<Reservation>>,
 }
+
+impl PartialEq for DeflateAgreement {
+    /// Whether the same was agreed on.
+    fn eq(&self, other: &Self) -> bool {
+        let terms = |this: &Self| (this.response, this.client, this.level, this.threshold);
+        terms(self) == terms(other)
+    }
+}
+
+impl Eq for DeflateAgreement {}
 
 impl DeflateAgreement {
     /// Whether each message of the server starts from an empty window.
@@ -202,21 +215,23 @@ impl DeflateAgreement {
         // the next: this is what would cost more than the configuration allows.
         let too_large = offer.client_max_window_bits == ClientWindow::Fixed
             && config.client_window_bits < WindowBits::MAX;
-        let response = DeflateOffer {
+        let mut response = DeflateOffer {
             server_no_context_takeover: offer.server_no_context_takeover || !config.server_takeover,
-            client_no_context_takeover: offer.client_no_context_takeover
-                || !config.client_takeover
-                || too_large,
+            client_no_context_takeover: offer.client_no_context_takeover || too_large,
             server_max_window_bits,
             client_max_window_bits,
         };
-        let client = response.client();
-        Some(Self { response, client, level: config.level, threshold: config.threshold })
+        let window = response.client().window;
+        let is_charged = !response.client_no_context_takeover && !config.client_takeover;
+        let reservation =
+            is_charged.then(|| config.takeover_budget.reserve(window.bytes())).flatten();
+        response.client_no_context_takeover |= is_charged && reservation.is_none();
+        Some(Self::new(response, response.client(), config, reservation))
     }
 
     /// The agreement that a server's response makes; `None` if it does not fit any of the offers
-    /// made, and then the connection must fail (RFC 7692 §7.1).
-    pub(crate) fn check(response: &Extension, config: &DeflateConfig) -> Option<Self> {
+    /// that a client makes with `config`, and then the connection must fail (RFC 7692 §7.1).
+    pub fn check(response: &Extension, config: &DeflateConfig) -> Option<Self> {
         let response = Some(response).filter(|response| response.name == NAME)?;
         let response = DeflateOffer::parse(response)?;
         let offer = config.to_offers().into_iter().find(|offer| offer.fits(&response))?;
@@ -226,7 +241,17 @@ impl DeflateAgreement {
             takeover: said.takeover && answered.takeover && config.client_takeover,
             window: said.window.min(answered.window).min(config.client_window_bits),
         };
-        Some(Self { response, client, level: config.level, threshold: config.threshold })
+        Some(Self::new(response, client, config, None))
+    }
+
+    fn new(
+        response: DeflateOffer,
+        client: Direction,
+        config: &DeflateConfig,
+        reservation: Option<Arc<Reservation>>,
+    ) -> Self {
+        let (level, threshold) = (config.level, config.threshold);
+        Self { response, client, level, threshold, reservation }
     }
 
     pub(super) fn server(&self) -> Direction {

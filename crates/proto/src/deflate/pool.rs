@@ -6,7 +6,9 @@
 //! clock. It is the thread's, and not an argument of each call, because any call may need it and no
 //! caller could do anything else with it.
 
-use std::cell::RefCell;
+use alloc::{vec, vec::Vec};
+#[cfg(feature = "std")]
+use core::cell::RefCell;
 
 use zlib_rs::Inflate;
 
@@ -27,6 +29,7 @@ struct Pool {
     scratches: Vec<Vec<u8>>,
 }
 
+#[cfg(feature = "std")]
 thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
 }
@@ -80,8 +83,15 @@ pub(super) fn kept() -> usize {
 }
 
 /// `None` while the thread ends: then nothing is kept.
+#[cfg(feature = "std")]
 fn with<R>(f: impl FnOnce(&mut Pool) -> R) -> Option<R> {
     POOL.try_with(|pool| f(&mut pool.borrow_mut())).ok()
+}
+
+/// Without threads to know of there is nothing that is theirs: nothing is kept.
+#[cfg(not(feature = "std"))]
+fn with<R>(f: impl FnOnce(&mut Pool) -> R) -> Option<R> {
+    Some(f(&mut Pool::default()))
 }
 
 /// Puts a thing on its shelf, in place of the oldest if it is full.

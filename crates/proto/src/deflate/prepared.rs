@@ -1,9 +1,8 @@
 //! A message encoded once for many receivers.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use alloc::sync::Arc;
+use core::fmt;
+use std::sync::OnceLock;
 
 use bytes::{Bytes, BytesMut};
 
@@ -28,12 +27,12 @@ const RSV1: u8 = 0x40;
 /// [`Connection::send_prepared`](crate::Connection::send_prepared).
 ///
 /// ```
-/// use std::time::Instant;
+/// use std::time::Duration;
 /// use sockeye_proto::{Config, Connection, Message, Prepared};
 ///
 /// let news = Prepared::new(Message::from("news"));
 /// for _ in 0..1000 {
-///     let mut connection = Connection::server(Config::default(), Instant::now());
+///     let mut connection = Connection::server(Config::default(), Duration::ZERO);
 ///     connection.send_prepared(&news)?;
 /// }
 /// # Ok::<(), sockeye_proto::Misuse>(())

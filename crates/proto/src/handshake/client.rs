@@ -14,8 +14,9 @@ use http::{
 
 use super::{
     Extension, accept_key,
-    fields::{is_token, list_has, single},
+    fields::{list_has, single},
     head::{HeadLimits, HeadReader, MalformedHead, encode_fields},
+    is_token,
 };
 use crate::deflate::{DeflateAgreement, DeflateConfig};
 
@@ -204,7 +205,7 @@ impl Offered {
         &self,
         headers: &HeaderMap,
     ) -> Result<Option<DeflateAgreement>, ResponseError> {
-        let extensions = Extension::parse_all(headers)
+        let extensions = Extension::of_headers(headers)
             .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
         let mut agreed = None;
         for extension in extensions {

@@ -1,10 +1,9 @@
 //! `Sec-WebSocket-Extensions`: names with parameters (RFC 6455 §9.1).
 
-use std::fmt;
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::fmt;
 
-use http::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
-
-use super::fields::{Malformed, is_token, is_token_byte};
+use super::token::{is_token, is_token_byte};
 
 /// An extension, as offered or as agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,17 +14,35 @@ pub struct Extension {
     pub parameters: Vec<(String, Option<String>)>,
 }
 
+/// `Sec-WebSocket-Extensions` is not a list of extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a list of extensions")]
+pub struct InvalidExtensions;
+
 impl Extension {
-    /// Reads all lines of the field, as one list (W115: any error in it is an error of the whole).
-    pub(super) fn parse_all(headers: &HeaderMap) -> Result<Vec<Self>, Malformed> {
+    /// Reads the field's values, one for each of its lines, as one list.
+    ///
+    /// # Errors
+    ///
+    /// Any error in the list is an error of the whole (RFC 6455 §9.1).
+    pub fn parse_list<'a>(
+        lines: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<Self>, InvalidExtensions> {
         let mut extensions = Vec::new();
-        for value in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
-            let mut scanner = Scanner { rest: value.as_bytes() };
+        for line in lines {
+            let mut scanner = Scanner { rest: line };
             while scanner.skip_commas() {
                 extensions.push(scanner.extension()?);
             }
         }
         Ok(extensions)
+    }
+
+    /// Those of a request or a response.
+    #[cfg(feature = "std")]
+    pub(super) fn of_headers(headers: &http::HeaderMap) -> Result<Vec<Self>, InvalidExtensions> {
+        let lines = headers.get_all(http::header::SEC_WEBSOCKET_EXTENSIONS);
+        Self::parse_list(lines.iter().map(http::HeaderValue::as_bytes))
     }
 }
 
@@ -57,7 +74,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn extension(&mut self) -> Result<Extension, Malformed> {
+    fn extension(&mut self) -> Result<Extension, InvalidExtensions> {
         let name = self.token()?;
         let mut parameters = Vec::new();
         loop {
@@ -78,36 +95,36 @@ impl Scanner<'_> {
         }
         match self.rest.first() {
             None | Some(b',') => Ok(Extension { name, parameters }),
-            Some(_) => Err(Malformed),
+            Some(_) => Err(InvalidExtensions),
         }
     }
 
-    fn token(&mut self) -> Result<String, Malformed> {
+    fn token(&mut self) -> Result<String, InvalidExtensions> {
         let end =
             self.rest.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(self.rest.len());
         let (token, rest) = self.rest.split_at(end);
         self.rest = rest;
-        let token = std::str::from_utf8(token).map_err(|_| Malformed)?;
-        if token.is_empty() { Err(Malformed) } else { Ok(token.to_owned()) }
+        let token = core::str::from_utf8(token).map_err(|_| InvalidExtensions)?;
+        if token.is_empty() { Err(InvalidExtensions) } else { Ok(token.to_owned()) }
     }
 
     /// A quoted string, which must be a token once its quotes and escapes are gone (W51).
-    fn quoted(&mut self) -> Result<String, Malformed> {
+    fn quoted(&mut self) -> Result<String, InvalidExtensions> {
         let mut value = String::new();
         loop {
-            let (&byte, rest) = self.rest.split_first().ok_or(Malformed)?;
+            let (&byte, rest) = self.rest.split_first().ok_or(InvalidExtensions)?;
             self.rest = rest;
             match byte {
                 b'"' => break,
                 b'\\' => {
-                    let (&escaped, rest) = self.rest.split_first().ok_or(Malformed)?;
+                    let (&escaped, rest) = self.rest.split_first().ok_or(InvalidExtensions)?;
                     self.rest = rest;
                     value.push(char::from(escaped));
                 }
                 _ => value.push(char::from(byte)),
             }
         }
-        if is_token(&value) { Ok(value) } else { Err(Malformed) }
+        if is_token(&value) { Ok(value) } else { Err(InvalidExtensions) }
     }
 
     fn skip_space(&mut self) {
@@ -123,18 +140,12 @@ impl Scanner<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn parse(lines: &[&[u8]]) -> Result<Vec<String>, Malformed> {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            let value = HeaderValue::from_bytes(line).map_err(|_| Malformed)?;
-            headers.append(SEC_WEBSOCKET_EXTENSIONS, value);
-        }
-        let extensions = Extension::parse_all(&headers)?;
+    fn parse(lines: &[&[u8]]) -> Result<Vec<String>, InvalidExtensions> {
+        let extensions = Extension::parse_list(lines.iter().copied())?;
         Ok(extensions.iter().map(ToString::to_string).collect())
     }
 
@@ -149,7 +160,7 @@ mod tests {
     fn w051_a_quoted_value_must_be_a_token_inside() {
         assert_eq!(parse(&[br#"a; b="c\d""#]).unwrap(), ["a; b=cd"]);
         for bad in [&br#"a; b="c d""#[..], br#"a; b="""#, br#"a; b="c"#, br#"a; b="c\"#] {
-            assert_eq!(parse(&[bad]), Err(Malformed), "{}", String::from_utf8_lossy(bad));
+            assert_eq!(parse(&[bad]), Err(InvalidExtensions), "{}", String::from_utf8_lossy(bad));
         }
     }
 
@@ -157,7 +168,7 @@ mod tests {
     fn w115_what_is_not_a_list_of_extensions_is_an_error() {
         for bad in ["a b", "a;", "a; =1", "a; b=", "=", ";", "a; b c", "\"a\"", "a;;b", "a/b", "é"]
         {
-            assert_eq!(parse(&[b"ok", bad.as_bytes()]), Err(Malformed), "{bad}");
+            assert_eq!(parse(&[b"ok", bad.as_bytes()]), Err(InvalidExtensions), "{bad}");
         }
     }
 

@@ -1,19 +1,10 @@
-//! The grammar of header fields that both sides read: tokens, and lists spread over several lines.
+//! The grammar of header fields that both sides read: lists spread over several lines, single values.
 
 use http::{HeaderMap, header::HeaderName};
 
 /// A header field is not what its grammar allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
-
-/// Whether `text` is a token (RFC 9110 §5.6.2): the form of subprotocols and of names of extensions.
-pub fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
-}
-
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
-}
 
 /// The elements of a comma-separated list over all lines of the field. Empty elements are passed
 /// over, as RFC 9110 §5.6.1 wants.

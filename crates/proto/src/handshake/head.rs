@@ -1,6 +1,6 @@
 //! HTTP/1.1 heads: found within limits, parsed once, written.
 
-use std::mem::MaybeUninit;
+use core::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{

@@ -9,24 +9,36 @@
 //! Over HTTP/2 and HTTP/3 the server begins at [`Offer::from_extended_connect`] and the client at
 //! [`ExtendedConnect`]; the frames then are the same.
 
+#[cfg(feature = "std")]
 mod client;
+#[cfg(feature = "std")]
 mod extended_connect;
 mod extensions;
+#[cfg(feature = "std")]
 mod fields;
+#[cfg(feature = "std")]
 mod head;
+#[cfg(feature = "std")]
 mod server;
+mod token;
+
+use alloc::string::String;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
+#[cfg(feature = "std")]
 pub(crate) use self::head::HeadReader;
+#[cfg(feature = "std")]
 pub use self::{
     client::{Accepted, ClientHandshake, ClientRequest, InvalidRequest, ResponseError},
     extended_connect::ExtendedConnect,
-    extensions::Extension,
-    fields::is_token,
     head::{HeadLimits, MalformedHead, encode_response},
     server::{AnswerError, Offer, Refusal, ServerHandshake},
+};
+pub use self::{
+    extensions::{Extension, InvalidExtensions},
+    token::is_token,
 };
 
 /// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).

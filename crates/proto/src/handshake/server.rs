@@ -14,8 +14,9 @@ use http::{
 
 use super::{
     Extension, accept_digest, encode_response,
-    fields::{is_token, list, list_has, single},
+    fields::{list, list_has, single},
     head::{HeadLimits, HeadReader, MalformedHead},
+    is_token,
 };
 use crate::deflate::{DeflateAgreement, DeflateConfig};
 
@@ -47,7 +48,8 @@ pub struct Offer {
     accept: Option<[u8; 20]>,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
-    deflate: Option<DeflateAgreement>,
+    /// The answer to one of the extensions.
+    deflate: Option<String>,
 }
 
 impl Offer {
@@ -62,7 +64,7 @@ impl Offer {
             return Err(bad_request("Sec-WebSocket-Key must be one key: 16 bytes in base64"));
         }
         check_version(headers)?;
-        let extensions = Extension::parse_all(headers)
+        let extensions = Extension::of_headers(headers)
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
         Ok(Self {
             accept: Some(accept_digest(key)),
@@ -113,7 +115,7 @@ impl Offer {
         }
         check_no_body(headers)?;
         check_version(headers)?;
-        let extensions = Extension::parse_all(headers)
+        let extensions = Extension::of_headers(headers)
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
         let subprotocols = parse_subprotocols(headers)?;
         Ok(Self { accept: None, subprotocols, extensions, deflate: None })
@@ -134,8 +136,9 @@ impl Offer {
     /// [`Connection::with_deflate`](crate::Connection::with_deflate). Without an offer that fits there
     /// is no compression; that is no error.
     pub fn agree_deflate(&mut self, config: &DeflateConfig) -> Option<DeflateAgreement> {
-        self.deflate = DeflateAgreement::accept(&self.extensions, config);
-        self.deflate
+        let agreement = DeflateAgreement::accept(&self.extensions, config);
+        self.deflate = agreement.as_ref().map(ToString::to_string);
+        agreement
     }
 
     /// The answer that opens the WebSocket, with the subprotocol chosen and headers of one's own.
@@ -168,7 +171,7 @@ impl Offer {
             fields.insert(SEC_WEBSOCKET_PROTOCOL, value.ok_or(AnswerError::NotOffered)?);
         }
         if let Some(deflate) = &self.deflate {
-            let value = HeaderValue::from_str(&deflate.to_string());
+            let value = HeaderValue::from_str(deflate);
             fields.insert(SEC_WEBSOCKET_EXTENSIONS, value.map_err(|_| AnswerError::NotOffered)?);
         }
         Ok(response)

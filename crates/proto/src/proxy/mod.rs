@@ -18,9 +18,9 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
-impl std::fmt::Debug for Credentials {
+impl core::fmt::Debug for Credentials {
     /// Not the password: this ends up in logs.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! SOCKS5: asks a proxy for a connection (RFC 1928), with name and password (RFC 1929).
 
-use std::{fmt, net::IpAddr};
+use core::{fmt, net::IpAddr};
 
 use bytes::{Buf, BufMut, BytesMut};
 

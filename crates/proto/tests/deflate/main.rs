@@ -2,6 +2,7 @@
 //! the rule that it shows.
 #![allow(clippy::unwrap_used, reason = "a failing helper is to fail its test")]
 
+mod budget;
 mod limits;
 mod messages;
 mod negotiation;

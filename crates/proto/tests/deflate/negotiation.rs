@@ -1,6 +1,6 @@
 //! Offers and answers (RFC 7692 §5, §7.1).
 
-use std::time::Instant;
+use std::time::Duration;
 
 use sockeye_proto::{
     ClientWindow, Config, Connection, DeflateConfig, DeflateOffer, handshake::ResponseError,
@@ -27,7 +27,7 @@ fn d01_a_client_asks_for_no_takeover_by_default() {
     assert_eq!(
         offered,
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
-         client_max_window_bits"
+         client_max_window_bits, permessage-deflate"
     );
     // D03, W119: a server that does not answer declines, and nothing is compressed.
     assert_eq!(agreed.unwrap(), None);
@@ -114,11 +114,30 @@ fn d11_the_server_goes_without_takeover_when_asked_and_by_default() {
     assert_eq!(answer(asked, &lenient()).unwrap(), asked);
     assert_eq!(
         answer("permessage-deflate", &DeflateConfig::default()).unwrap(),
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+        "permessage-deflate; server_no_context_takeover"
     );
     // A client that asked for it cannot do with less; one that did not takes it.
-    assert!(!is_accepted(&DeflateConfig::default(), "permessage-deflate"));
+    let asking = DeflateConfig::default()
+        .offer(DeflateOffer { server_no_context_takeover: true, ..DeflateOffer::default() });
+    assert!(!is_accepted(&asking, "permessage-deflate"));
     assert!(is_accepted(&lenient(), asked));
+}
+
+#[test]
+fn d01_a_client_offers_servers_that_answer_no_parameters_a_plain_one() {
+    // What Tornado and Mojolicious answer to any offer.
+    let (_, agreed) = offer(&DeflateConfig::default(), "permessage-deflate");
+    let agreed = agreed.unwrap().unwrap();
+    assert!(
+        !agreed.server_no_context_takeover(),
+        "the server's messages may refer to earlier ones"
+    );
+    assert!(agreed.client_no_context_takeover(), "ours do not all the same");
+    // A window that the application wants small stays so; one that wants takeover asks for no less.
+    let small = DeflateConfig::default().server_window_bits(bits(10));
+    assert!(!is_accepted(&small, "permessage-deflate"));
+    assert!(is_accepted(&small, "permessage-deflate; server_max_window_bits=10"));
+    assert_eq!(offer(&lenient(), "").0, "permessage-deflate; client_max_window_bits");
 }
 
 #[test]
@@ -199,10 +218,10 @@ fn d17_a_quoted_value_is_as_good() {
 
 #[test]
 fn w057_nothing_is_compressed_that_was_not_agreed_on() {
-    let mut server = Connection::server(Config::default(), Instant::now());
+    let mut server = Connection::server(Config::default(), Duration::ZERO);
     server.send("a".repeat(1000).into()).unwrap();
     assert_eq!(transmitted(&mut server)[0], 0x81);
-    let mut client = Connection::client(Config::default(), Box::new(|| [0; 4]), Instant::now());
+    let mut client = Connection::client(Config::default(), Box::new(|| [0; 4]), Duration::ZERO);
     let events = received(&mut client, &frame(0xc1, &deflated(b"Hello")));
     assert_eq!(failed(&events).unwrap().1, 1002);
     assert!(!events.contains(&text("Hello")));

@@ -121,7 +121,7 @@ fn a_message_that_inflates_beyond_the_limit_of_whole_ones_waits_until_parts_are_
         for size in [10, bytes.len()] {
             let mut client = client();
             let mut input = bytes::BytesMut::new();
-            let now = std::time::Instant::now();
+            let now = std::time::Duration::ZERO;
             for piece in bytes.chunks(size) {
                 input.extend_from_slice(piece);
                 assert_eq!(client.poll_event(&mut input, now), None);

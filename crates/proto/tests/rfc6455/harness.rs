@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
@@ -93,7 +93,7 @@ pub(crate) type Frame = (u8, Vec<u8>);
 pub(crate) struct End {
     pub(crate) connection: Connection,
     pub(crate) role: Role,
-    pub(crate) now: Instant,
+    pub(crate) now: Duration,
     /// Whether the transport takes bytes.
     pub(crate) writable: bool,
     cut: Cut,
@@ -106,7 +106,8 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(role: Role, config: Config, cut: Cut) -> Self {
-        let now = Instant::now();
+        // Any start will do.
+        let now = Duration::from_secs(1_000_000);
         let connection = match role {
             Role::Client => Connection::client(config, counting_masks(), now),
             Role::Server => Connection::server(config, now),

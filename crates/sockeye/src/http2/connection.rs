@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Client, ConnectError, Opened, WebSocket,
     client::HTTP_11,
-    clock, random,
+    random,
     socket::{Agreed, Io, Shared},
 };
 
@@ -169,7 +169,7 @@ impl Connection {
             handshake.check(Response::from_parts(head, ()))?;
         let masks = Box::new(random::mask_key);
         let connection =
-            sockeye_proto::Connection::client(client.config.clone(), masks, clock::now());
+            sockeye_proto::Connection::client(client.config.clone(), masks, Duration::ZERO);
         let stream = Http2Stream::new(send, receive);
         let io = Io::boxed(WriteDeadline::new(stream, client.http2_write_timeout));
         let agreed = Agreed { subprotocol, deflate };

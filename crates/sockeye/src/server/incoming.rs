@@ -1,6 +1,6 @@
 //! A client that waits for its answer.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::ORIGIN};
@@ -11,7 +11,7 @@ use sockeye_proto::{
 
 use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, pending::Pending};
 use crate::{
-    AcceptError, WebSocket, clock,
+    AcceptError, WebSocket,
     socket::{Agreed, Io, Shared, leave_request, note_peer_left},
     upgrade::first_offered,
 };
@@ -188,7 +188,7 @@ impl Waiting {
         };
         let accepted = pending.accept(response).await;
         let (io, input) = accepted.inspect_err(|_| note_peer_left())?;
-        let connection = Connection::server(config, clock::now());
+        let connection = Connection::server(config, Duration::ZERO);
         let socket =
             WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
         settings.connections.insert_with(&socket, slot);

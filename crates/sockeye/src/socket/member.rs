@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use sockeye_proto::{CloseFrame, Prepared};
 
 use super::{shared::Shared, websocket::WebSocket, writer::Writer};
-use crate::clock;
 
 /// A connection that somebody else holds. Once it is gone, all that is asked of it does nothing.
 #[derive(Clone)]
@@ -79,7 +78,10 @@ impl Member {
     /// Ends the transport as soon as the runtime comes to it, without a word.
     pub(crate) fn cut(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.state().connection.abort(clock::now());
+            let mut state = shared.state();
+            let now = state.now();
+            state.connection.abort(now);
+            drop(state);
             shared.call_caretaker();
         }
     }

@@ -66,7 +66,7 @@ impl Shared {
         input: BytesMut,
         agreed: Agreed,
     ) -> Arc<Self> {
-        let connection = connection.with_deflate(agreed.deflate);
+        let connection = connection.with_deflate(agreed.deflate.clone());
         let is_nothing = agreed.subprotocol.is_none() && agreed.deflate.is_none();
         let shared = Arc::new(Self {
             state: Mutex::new(State::new(io, connection, &input)),
@@ -284,7 +284,8 @@ impl Shared {
     /// Starts the closing handshake.
     pub(super) fn close(self: &Arc<Self>, frame: Option<CloseFrame>) {
         let mut state = self.state();
-        state.connection.close(frame, clock::now());
+        let now = state.now();
+        state.connection.close(frame, now);
         self.write_or_defer(&mut state);
         drop(state);
         // A new deadline holds.
@@ -300,7 +301,10 @@ impl Shared {
 
     /// Gives the connection up at once; what is queued is not sent.
     pub(super) fn abort(self: &Arc<Self>) {
-        self.state().connection.abort(clock::now());
+        let mut state = self.state();
+        let now = state.now();
+        state.connection.abort(now);
+        drop(state);
         self.call_caretaker();
     }
 
@@ -374,7 +378,8 @@ impl Shared {
         let mut state = self.state();
         state.drop_reader();
         let frame = frame.or_else(|| state.farewell());
-        state.connection.close(frame, clock::now());
+        let now = state.now();
+        state.connection.close(frame, now);
         self.attend_soon(&mut state);
     }
 
@@ -470,7 +475,7 @@ impl Shared {
 
     /// The tick of the next deadline.
     fn next_tick(&self, state: &State) -> Tick {
-        self.caretaker.clock.tick(state.connection.poll_timeout())
+        self.caretaker.clock.tick(state.deadline())
     }
 
     /// Whether the reader who was told of something has looked, and waits again.

@@ -39,6 +39,8 @@ const MAX_SLICES: usize = 16;
 
 pub(super) struct State {
     pub(super) connection: Connection,
+    /// What the connection's time counts from.
+    began: Instant,
     /// The transport, until it is at its end.
     io: Option<Io>,
     /// What was received and not understood yet; no buffer while there is nothing.
@@ -90,6 +92,7 @@ impl State {
     pub(super) fn new(io: Io, connection: Connection, input: &[u8]) -> Self {
         Self {
             connection,
+            began: clock::now(),
             io: Some(io),
             input: Input::new(input),
             waiting: None,
@@ -111,6 +114,16 @@ impl State {
             end_reported: false,
             companions: None,
         }
+    }
+
+    /// The connection's time.
+    pub(super) fn now(&self) -> Duration {
+        clock::now().saturating_duration_since(self.began)
+    }
+
+    /// When the connection wants to be told that time has passed.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.began.checked_add(self.connection.poll_timeout()?)
     }
 
     /// The next message; `None` at the end. `cx` wakes the connection.
@@ -177,7 +190,7 @@ impl State {
         }
         loop {
             if !self.input.is_empty() || !self.connection.is_at_rest() {
-                let now = clock::now();
+                let now = self.now();
                 if let Some(arrival) = self.next_arrival(cx, now) {
                     return Poll::Ready(Some(Ok(arrival.detached())));
                 }
@@ -214,7 +227,7 @@ impl State {
         if self.has_ended() {
             return;
         }
-        let now = clock::now();
+        let now = self.now();
         // How the next message is wanted is said when it is asked for; what nobody wants is not held.
         self.connection.receive_parts(!self.has_reader);
         loop {
@@ -240,7 +253,7 @@ impl State {
     /// The deadline has passed.
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.attend(cx);
-        let now = clock::now();
+        let now = self.now();
         if self.is_paused() {
             self.connection.handle_paused(now);
         }
@@ -302,11 +315,11 @@ impl State {
     /// Queues a ping of ours, whose pong will be announced.
     pub(super) fn ping(&mut self) -> Result<oneshot::Receiver<Duration>, Error> {
         self.check_write_side()?;
-        let latency = self.latency();
+        let (latency, now) = (self.latency(), self.now());
         let pings = self.pings.get_or_insert_with(|| Box::new(Pings::new(latency)));
         let queued = self.connection.ping(pings.next_payload());
         match queued {
-            Ok(()) => Ok(pings.sent(clock::now())),
+            Ok(()) => Ok(pings.sent(now)),
             Err(misuse) => Err(self.send_error(misuse)),
         }
     }
@@ -477,7 +490,7 @@ impl State {
     }
 
     /// The next message, or part of one, among the bytes received.
-    fn next_arrival(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Arrival> {
+    fn next_arrival(&mut self, cx: &mut Context<'_>, now: Duration) -> Option<Arrival> {
         while let Some(event) = self.connection.poll_event(self.input.bytes(), now) {
             match event {
                 Event::Message(message) => return Some(Arrival::Message(message)),
@@ -492,7 +505,7 @@ impl State {
         None
     }
 
-    fn on_pong(&mut self, payload: &[u8], now: Instant) {
+    fn on_pong(&mut self, payload: &[u8], now: Duration) {
         let Some(pings) = &mut self.pings else { return };
         if payload.is_empty() {
             // That of a keepalive ping: the protocol knows.
@@ -528,10 +541,10 @@ impl State {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.read_ended = true;
-                self.connection.handle_eof(clock::now());
+                self.connection.handle_eof(self.now());
             }
             Poll::Ready(Err(error)) => {
-                let now = clock::now();
+                let now = self.now();
                 self.read_ended = true;
                 self.io_error.get_or_insert(error);
                 self.connection.handle_eof(now);

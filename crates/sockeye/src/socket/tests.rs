@@ -13,10 +13,9 @@ use sockeye_proto::{Config, Connection, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::{Agreed, Io, Shared, WebSocket};
-use crate::clock;
 
 fn open(io: Io, config: Config) -> (WebSocket, Weak<Shared>) {
-    let connection = Connection::client(config, Box::new(|| [0; 4]), clock::now());
+    let connection = Connection::client(config, Box::new(|| [0; 4]), Duration::ZERO);
     let agreed = Agreed { subprotocol: None, deflate: None };
     let shared = Shared::new(io, connection, BytesMut::new(), agreed);
     let weak = Arc::downgrade(&shared);

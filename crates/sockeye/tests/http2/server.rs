@@ -8,7 +8,8 @@ use http::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use sockeye::{
-    Client, CloseCode, ConnectError, Incoming, ResponseError, Server, http2::Connection,
+    Client, CloseCode, ConnectError, DeflateBudget, DeflateConfig, Incoming, ResponseError, Server,
+    http2::Connection,
 };
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -307,4 +308,33 @@ async fn a_stream_that_the_client_does_not_read_is_reset() {
     // The connection stays.
     client.send_request(3, &request).await;
     assert_eq!(client.next_of(3).await.kind, HEADERS);
+}
+
+#[tokio::test]
+async fn h07_the_websockets_of_a_connection_share_the_budget_of_compression() {
+    let budget = DeflateBudget::new(64 << 10);
+    let config = DeflateConfig::default().takeover_budget(budget.clone());
+    let running = Running::with(|server| server.deflate(config)).await;
+    let connection = running.connect().await;
+    let keeping = DeflateConfig::default().client_takeover(true);
+    let mut open = Vec::new();
+    for keeps in [true, true, false, false] {
+        let client = running.client("/chat").deflate(keeping.clone());
+        let mut socket = connection.open(client).await.unwrap().socket;
+        let agreed = socket.deflate().expect("compression");
+        assert_eq!(agreed.client_no_context_takeover(), !keeps);
+        for _ in 0..2 {
+            let text = "again and ".repeat(1000);
+            socket.send(text.as_str()).await.unwrap();
+            assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some(text.as_str()));
+        }
+        open.push(socket);
+    }
+    assert_eq!(budget.reserved(), 64 << 10);
+    drop(open);
+    let is_free = async || {
+        tokio::task::yield_now().await;
+        (budget.reserved() == 0).then_some(())
+    };
+    patiently(is_free).await;
 }

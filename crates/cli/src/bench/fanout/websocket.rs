@@ -2,7 +2,7 @@
 //! spoken on one where there is nothing but messages.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use bytes::{Buf, Bytes, BytesMut};
@@ -22,7 +22,8 @@ pub(super) struct WebSocket {
 enum State {
     /// The request goes out, and its answer comes.
     Opening(Box<ClientHandshake>, Bytes),
-    Open(Box<Connection>),
+    /// With what its time counts from.
+    Open(Box<Connection>, Instant),
 }
 
 impl WebSocket {
@@ -60,11 +61,12 @@ impl WebSocket {
                 fill(&mut key);
                 key
             };
-            let connection = Connection::client(Arc::clone(&self.config), Box::new(masks), now);
-            self.state = State::Open(Box::new(connection.with_deflate(accepted.deflate)));
+            let config = Arc::clone(&self.config);
+            let connection = Connection::client(config, Box::new(masks), Duration::ZERO);
+            self.state = State::Open(Box::new(connection.with_deflate(accepted.deflate)), now);
         }
-        let State::Open(connection) = &mut self.state else { return Ok(None) };
-        while let Some(event) = connection.poll_event(input, now) {
+        let State::Open(connection, began) = &mut self.state else { return Ok(None) };
+        while let Some(event) = connection.poll_event(input, now - *began) {
             match event {
                 Event::Message(message) => return Ok(Some(message)),
                 Event::Closed(closed) => bail!("a connection has ended: {closed}"),
@@ -76,7 +78,7 @@ impl WebSocket {
 
     pub(super) fn send(&mut self, message: impl Into<Message>) -> anyhow::Result<()> {
         match &mut self.state {
-            State::Open(connection) => Ok(connection.send(message.into())?),
+            State::Open(connection, _) => Ok(connection.send(message.into())?),
             State::Opening(..) => bail!("the WebSocket is not open yet"),
         }
     }
@@ -84,12 +86,12 @@ impl WebSocket {
     pub(super) fn outgoing(&mut self) -> &mut dyn Buf {
         match &mut self.state {
             State::Opening(_, request) => request,
-            State::Open(connection) => connection.transmit(),
+            State::Open(connection, _) => connection.transmit(),
         }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(self.state, State::Open(..))
     }
 }
 

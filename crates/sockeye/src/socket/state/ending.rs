@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::State;
 use crate::{
-    Error, clock,
+    Error,
     socket::{input::Input, io::Io},
 };
 
@@ -35,7 +35,7 @@ impl State {
         if self.has_ended() {
             return;
         }
-        let now = clock::now();
+        let now = self.now();
         self.connection.close(self.farewell(), now);
         self.write_queued(&mut Context::from_waker(Waker::noop()));
         self.connection.abort(now);
