@@ -16,7 +16,7 @@ use super::{
     stream::{Http2Stream, io_error},
 };
 use crate::{
-    Client, ConnectError, Opened, WebSocket,
+    Address, Client, ConnectError, Opened, WebSocket,
     client::HTTP_11,
     random,
     socket::{Agreed, Io, Shared},
@@ -54,6 +54,8 @@ const FRAME_OVERHEAD: usize = 64 << 20;
 pub struct Connection {
     /// `None` if the server has no HTTP/2, so that there is nothing to share.
     sender: Option<SendRequest<Bytes>>,
+    /// Where it was connected to; `None` if somebody else has connected.
+    address: Option<Address>,
 }
 
 impl Connection {
@@ -74,7 +76,9 @@ impl Connection {
             }
             Self::handshake(stream).await
         };
-        timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?
+        let connected =
+            timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?;
+        connected.map(|connection| Self { address: Some(client.address.clone()), ..connection })
     }
 
     /// Connects to the client's server with HTTP/2 if that is what TLS (ALPN) and the server's settings
@@ -86,10 +90,10 @@ impl Connection {
     /// When the server is not reached, or takes too long.
     pub async fn negotiate(client: &Client) -> Result<Self, ConnectError> {
         if !client.address.is_secure() {
-            return Ok(Self { sender: None });
+            return Ok(Self { sender: None, address: None });
         }
         match Self::connect(client).await {
-            Err(ConnectError::NoExtendedConnect) => Ok(Self { sender: None }),
+            Err(ConnectError::NoExtendedConnect) => Ok(Self { sender: None, address: None }),
             connected => connected,
         }
     }
@@ -97,6 +101,20 @@ impl Connection {
     /// Whether WebSockets share this connection; if not, see [`negotiate`](Self::negotiate).
     pub fn is_shared(&self) -> bool {
         self.sender.is_some()
+    }
+
+    /// Whether it leads to the scheme, host and port of this address.
+    pub(crate) fn leads_to(&self, address: &Address) -> bool {
+        let to = |address: &Address| (address.is_secure(), address.host(), address.port());
+        self.address.as_ref().is_none_or(|own| to(own) == to(address))
+    }
+
+    /// Whether a WebSocket can be opened on it: it is shared, has not ended, and is not about to.
+    pub(crate) async fn is_open(&self) -> bool {
+        match self.sender.clone() {
+            Some(sender) => sender.ready().await.is_ok(),
+            None => false,
+        }
     }
 
     /// Speaks HTTP/2 over a transport of one's own, which already leads to the server.
@@ -139,7 +157,7 @@ impl Connection {
         if !sender.is_extended_connect_protocol_enabled() {
             return Err(ConnectError::NoExtendedConnect);
         }
-        Ok(Self { sender: Some(sender) })
+        Ok(Self { sender: Some(sender), address: None })
     }
 
     /// Opens a WebSocket on a stream of this connection. How to connect, TLS included, was decided by

@@ -1,6 +1,6 @@
 //! What a page gives a socket without being asked: its address, its origin, its cookies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -9,7 +9,9 @@ use http::{
 use url::Url;
 
 use super::{
-    DomException, Protocols, WebSocket,
+    CookieJar, DomException, Protocols, WebSocket,
+    cookies::Cookies,
+    mixed,
     opening::{Opening, check_protocols, parse_url},
 };
 use crate::{Address, Config, DeflateConfig, Proxy, Turns, reach::Way};
@@ -35,12 +37,15 @@ const MAX_BUFFERED: u64 = 256 << 20;
 pub struct Builder {
     base: Option<Url>,
     headers: HeaderMap,
+    cookies: Cookies,
     config: Config,
     timeout: Duration,
     turns: Option<Turns>,
     deflate: Option<DeflateConfig>,
     max_buffered: u64,
     way: Way,
+    #[cfg(feature = "http2")]
+    http2: Vec<crate::http2::Connection>,
     #[cfg(feature = "tls")]
     tls: crate::tls::ClientTls,
 }
@@ -50,12 +55,15 @@ impl Default for Builder {
         Self {
             base: None,
             headers: HeaderMap::new(),
+            cookies: Cookies::default(),
             config: Config::default(),
             timeout: OPEN_TIMEOUT,
             turns: Some(Turns::process_wide()),
             deflate: Some(page_offer()),
             max_buffered: MAX_BUFFERED,
             way: Way::Environment,
+            #[cfg(feature = "http2")]
+            http2: Vec::new(),
             #[cfg(feature = "tls")]
             tls: crate::tls::ClientTls::new(),
         }
@@ -64,7 +72,9 @@ impl Default for Builder {
 
 impl Builder {
     /// Sets the address of the page: relative URLs are relative to it, and its origin is sent, unless
-    /// another one [is set](Self::origin). Default none.
+    /// another one [is set](Self::origin). A page of `https:` opens no WebSocket of `ws:` (that is an
+    /// `error` and a `close` with 1006), save to the loopback of this machine (Mixed Content §4.3).
+    /// Default none.
     ///
     /// # Errors
     ///
@@ -83,7 +93,43 @@ impl Builder {
         self
     }
 
-    /// Sets the `Cookie` header. Default none.
+    /// Takes the cookies of each request from this jar, and puts those in that servers set. Default none.
+    ///
+    /// ```
+    /// use std::{
+    ///     collections::BTreeSet,
+    ///     sync::{Arc, Mutex},
+    /// };
+    ///
+    /// use http::HeaderValue;
+    /// use sockeye::web::{CookieJar, WebSocket};
+    ///
+    /// /// Keeps the cookies of one server, for ever.
+    /// #[derive(Default)]
+    /// struct Jar(Mutex<BTreeSet<String>>);
+    ///
+    /// impl CookieJar for Jar {
+    ///     fn cookies(&self, _url: &str) -> Option<HeaderValue> {
+    ///         let pairs: Vec<_> = self.0.lock().ok()?.iter().cloned().collect();
+    ///         HeaderValue::try_from(pairs.join("; ")).ok().filter(|cookies| !cookies.is_empty())
+    ///     }
+    ///
+    ///     fn set_cookie(&self, _url: &str, header: &HeaderValue) {
+    ///         let pair = header.to_str().ok().and_then(|text| text.split(';').next());
+    ///         if let (Some(pair), Ok(mut pairs)) = (pair, self.0.lock()) {
+    ///             pairs.insert(pair.to_owned());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let page = WebSocket::builder().cookie_jar(Arc::new(Jar::default()));
+    /// ```
+    pub fn cookie_jar(mut self, jar: Arc<dyn CookieJar>) -> Self {
+        self.cookies = Cookies::new(jar);
+        self
+    }
+
+    /// Sets the `Cookie` header; what a [jar](Self::cookie_jar) has comes behind it. Default none.
     pub fn cookie(mut self, cookie: HeaderValue) -> Self {
         self.headers.insert(COOKIE, cookie);
         self
@@ -140,6 +186,28 @@ impl Builder {
     /// Goes straight to the server, whatever the environment says.
     pub fn no_proxy(mut self) -> Self {
         self.way = Way::Straight;
+        self
+    }
+
+    /// Opens sockets on this HTTP/2 connection (RFC 8441), as a browser does with one that it has to the
+    /// origin: those to the scheme, host and port that it was connected to, as long as it lasts. All
+    /// others have connections of their own, with HTTP/1.1. May be called for several connections; one
+    /// [over](crate::http2::Connection::over) a transport of one's own serves every address. Default none.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye::{Client, http2::Connection, web::WebSocket};
+    ///
+    /// // With HTTP/1.1 where the server, or TLS, has no HTTP/2.
+    /// let client = Client::new("wss://example.org/")?;
+    /// let page = WebSocket::builder().http2(Connection::negotiate(&client).await?);
+    /// let sockets = [page.open("wss://example.org/a", ())?, page.open("wss://example.org/b", ())?];
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http2")]
+    pub fn http2(mut self, connection: crate::http2::Connection) -> Self {
+        self.http2.push(connection);
         self
     }
 
@@ -201,14 +269,18 @@ impl Builder {
             headers.insert(ORIGIN, origin);
         }
         Ok(Opening {
+            is_allowed: mixed::is_allowed(self.base.as_ref(), &address),
             address,
             protocols,
             headers,
+            cookies: self.cookies.clone(),
             config: self.config.clone(),
             timeout: self.timeout,
             turns: self.turns.clone(),
             deflate: self.deflate.clone(),
             way: self.way.clone(),
+            #[cfg(feature = "http2")]
+            http2: self.http2.clone(),
             #[cfg(feature = "tls")]
             tls: self.tls.clone(),
         })

@@ -27,6 +27,9 @@ pub enum Cause {
     /// More was sent than may wait: so many bytes.
     #[error("{0} bytes waited to be sent, more than may")]
     Full(u64),
+    /// The page is encrypted and the socket is not (Mixed Content §4.3).
+    #[error("a page of https: opens no WebSocket of ws:, save to this machine")]
+    MixedContent,
     /// Subprotocols were asked for, and the server chose none.
     #[error("the server chose none of the subprotocols that were asked for")]
     NoProtocol,

@@ -4,22 +4,38 @@ use std::{
     borrow::Cow,
     fmt,
     ops::Deref,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use super::{Data, WebSocket};
+use crate::clock;
 
 /// Something that happened on a [`WebSocket`].
 #[derive(Debug)]
 pub struct Event {
     init: EventInit,
     target: WebSocket,
+    time_stamp: Instant,
+    is_trusted: bool,
     stopped: AtomicBool,
+    default_prevented: AtomicBool,
 }
 
 impl Event {
-    pub(super) fn new(target: WebSocket, init: EventInit) -> Self {
-        Self { init, target, stopped: AtomicBool::new(false) }
+    /// An event of the socket itself, if it is trusted; else one that a program has made.
+    pub(super) fn new(target: WebSocket, init: EventInit, is_trusted: bool) -> Self {
+        Self {
+            init,
+            target,
+            time_stamp: clock::now(),
+            is_trusted,
+            stopped: AtomicBool::new(false),
+            default_prevented: AtomicBool::new(false),
+        }
     }
 
     /// Its name: `open`, `message`, `error`, `close`, or that of a synthetic event. (`type` in
@@ -32,6 +48,34 @@ impl Event {
     /// listener is kept for ever.
     pub fn target(&self) -> &WebSocket {
         &self.target
+    }
+
+    /// When it was made, by tokio's clock.
+    pub fn time_stamp(&self) -> Instant {
+        self.time_stamp
+    }
+
+    /// Whether it comes from the socket itself, and not from
+    /// [`dispatch_event`](WebSocket::dispatch_event).
+    pub fn is_trusted(&self) -> bool {
+        self.is_trusted
+    }
+
+    /// Whether its default can be prevented: that of an event of one's own, if that says so.
+    pub fn cancelable(&self) -> bool {
+        self.init.cancelable
+    }
+
+    /// Prevents its default, if it is cancelable: [`dispatch_event`](WebSocket::dispatch_event) tells.
+    pub fn prevent_default(&self) {
+        if self.init.cancelable {
+            self.default_prevented.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its default was prevented.
+    pub fn default_prevented(&self) -> bool {
+        self.default_prevented.load(Ordering::Relaxed)
     }
 
     /// The same, if it is a `MessageEvent`.
@@ -72,6 +116,9 @@ impl fmt::Display for Event {
 }
 
 /// A message was received.
+///
+/// An event `message` of another class, which only a program can dispatch, has an empty text here, and
+/// [`as_message`](Event::as_message) gives `None` for it.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageEvent<'a> {
     event: &'a Event,
@@ -80,6 +127,12 @@ pub struct MessageEvent<'a> {
 }
 
 impl<'a> MessageEvent<'a> {
+    /// What a handler for messages is called with, whatever the class of the event.
+    pub(super) fn of(event: &'a Event) -> Self {
+        static NONE: LazyLock<Data> = LazyLock::new(|| "".into());
+        event.as_message().unwrap_or_else(|| Self { event, data: &NONE, origin: "" })
+    }
+
     /// The message: text, or bytes as the socket's [`binary_type`](WebSocket::binary_type) was when
     /// it was delivered.
     pub fn data(&self) -> &'a Data {
@@ -101,6 +154,9 @@ impl Deref for MessageEvent<'_> {
 }
 
 /// The connection is closed.
+///
+/// An event `close` of another class, which only a program can dispatch, is that of
+/// [`CloseEventInit::default`] here, and [`as_close`](Event::as_close) gives `None` for it.
 #[derive(Debug, Clone, Copy)]
 pub struct CloseEvent<'a> {
     event: &'a Event,
@@ -108,6 +164,13 @@ pub struct CloseEvent<'a> {
 }
 
 impl<'a> CloseEvent<'a> {
+    /// What a handler for the end is called with, whatever the class of the event.
+    pub(super) fn of(event: &'a Event) -> Self {
+        static NONE: CloseEventInit =
+            CloseEventInit { was_clean: false, code: 0, reason: String::new() };
+        event.as_close().unwrap_or(Self { event, init: &NONE })
+    }
+
     /// Whether both sides said goodbye before the connection ended.
     pub fn was_clean(&self) -> bool {
         self.init.was_clean
@@ -137,6 +200,7 @@ impl Deref for CloseEvent<'_> {
 pub struct EventInit {
     name: Cow<'static, str>,
     detail: Detail,
+    cancelable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -149,7 +213,7 @@ enum Detail {
 impl EventInit {
     /// A plain event.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), detail: Detail::None }
+        Self::with(name.into(), Detail::None)
     }
 
     /// A `MessageEvent`.
@@ -159,7 +223,23 @@ impl EventInit {
         origin: impl Into<String>,
     ) -> Self {
         let detail = Detail::Message { data: data.into(), origin: origin.into() };
-        Self { name: name.into(), detail }
+        Self::with(name.into(), detail)
+    }
+
+    /// A `CloseEvent`.
+    pub fn close(name: impl Into<Cow<'static, str>>, init: CloseEventInit) -> Self {
+        Self::with(name.into(), Detail::Close(init))
+    }
+
+    /// Lets listeners prevent its default, whatever that is: see [`Event::prevent_default`]. Default
+    /// not, as for the events of a socket.
+    pub fn cancelable(mut self) -> Self {
+        self.cancelable = true;
+        self
+    }
+
+    fn with(name: Cow<'static, str>, detail: Detail) -> Self {
+        Self { name, detail, cancelable: false }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -176,11 +256,6 @@ impl EventInit {
             Detail::Message { data, .. } => data.size(),
             Detail::Close(_) | Detail::None => 0,
         }
-    }
-
-    /// A `CloseEvent`.
-    pub fn close(name: impl Into<Cow<'static, str>>, init: CloseEventInit) -> Self {
-        Self { name: name.into(), detail: Detail::Close(init) }
     }
 }
 

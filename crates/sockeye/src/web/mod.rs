@@ -56,8 +56,9 @@
 //!
 //! * [`WebSocket::new`] needs a tokio runtime. An event is told when the task that made the socket has
 //!   awaited something; see there for threads that run no tasks.
-//! * What a page has and a program has not (an address, an origin, cookies) is given to
-//!   [`WebSocket::builder`].
+//! * What a page has and a program has not (an address, an origin, cookies, an HTTP/2 connection to the
+//!   server) is given to [`WebSocket::builder`].
+//! * There is no tree of targets: nothing bubbles, and of the phases of an event there is one.
 //! * [`WebSocket::last_error`] tells why a connection failed. Events do not, as in a browser.
 //! * Sockets are closed when they are dropped.
 //! * What speaks of JavaScript itself (prototypes, conversions of arguments, garbage collection) has no
@@ -66,10 +67,13 @@
 mod blob;
 mod builder;
 mod cause;
+mod cookies;
 mod data;
 mod event;
 mod exception;
+mod listener;
 mod missed;
+mod mixed;
 mod opening;
 mod ports;
 mod socket;
@@ -83,9 +87,11 @@ pub use self::{
     blob::Blob,
     builder::Builder,
     cause::Cause,
+    cookies::CookieJar,
     data::{BinaryType, Data},
     event::{CloseEvent, CloseEventInit, Event, EventInit, MessageEvent},
     exception::DomException,
+    listener::{EventListener, ListenerId, ListenerOptions},
     opening::Protocols,
     socket::WebSocket,
     state::ReadyState,
@@ -93,5 +99,4 @@ pub use self::{
         CloseInfo, StreamError, StreamOpened, StreamOptions, StreamReader, StreamWriter,
         WebSocketError, WebSocketStream,
     },
-    target::ListenerId,
 };

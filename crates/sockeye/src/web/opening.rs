@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use url::Url;
 
-use super::{Cause, DomException, ports};
-use crate::{Address, Client, Config, DeflateConfig, Turns, WebSocket, reach::Way};
+use super::{Cause, DomException, cookies::Cookies, ports};
+use crate::{
+    Address, Client, Config, ConnectError, DeflateConfig, Turns, WebSocket, client, reach::Way,
+};
 
 /// The subprotocols that a constructor takes: none, `()`; one, `"chat"`; or a list,
 /// `["chat", "superchat"]`.
@@ -84,11 +86,16 @@ pub(super) struct Opening {
     pub(super) address: Address,
     pub(super) protocols: Vec<String>,
     pub(super) headers: HeaderMap,
+    pub(super) cookies: Cookies,
+    /// Whether the page may open it.
+    pub(super) is_allowed: bool,
     pub(super) config: Config,
     pub(super) timeout: Duration,
     pub(super) turns: Option<Turns>,
     pub(super) deflate: Option<DeflateConfig>,
     pub(super) way: Way,
+    #[cfg(feature = "http2")]
+    pub(super) http2: Vec<crate::http2::Connection>,
     #[cfg(feature = "tls")]
     pub(super) tls: crate::tls::ClientTls,
 }
@@ -98,25 +105,54 @@ pub(super) struct Opened {
     pub(super) socket: WebSocket,
     pub(super) extensions: String,
     pub(super) protocol: String,
+    pub(super) response: Response<()>,
 }
 
 impl Opening {
     /// Opens the connection, when it is its turn. Dropped, it gives the attempt up.
-    pub(super) async fn run(self) -> Result<Opened, Cause> {
+    pub(super) async fn run(mut self) -> Result<Opened, Cause> {
         let port = self.address.port();
         if ports::is_blocked(port) {
             return Err(Cause::BlockedPort(port));
         }
-        let mut client = Client::new(self.address.url().as_str())
-            .map_err(crate::ConnectError::from)?
-            .config(self.config)
+        if !self.is_allowed {
+            return Err(Cause::MixedContent);
+        }
+        self.cookies.add_to(&mut self.headers, &self.address);
+        let opened = self.open().await;
+        self.cookies.keep(&opened, &self.address);
+        let client::Opened { socket, response, .. } = opened?;
+        let protocol = socket.subprotocol().unwrap_or_default().to_owned();
+        if protocol.is_empty() && !self.protocols.is_empty() {
+            socket.split().1.abort();
+            return Err(Cause::NoProtocol);
+        }
+        let extensions = socket.extensions();
+        Ok(Opened { socket, extensions, protocol, response })
+    }
+
+    /// Opens it on an HTTP/2 connection that leads there, or on one of its own.
+    async fn open(&self) -> Result<client::Opened, ConnectError> {
+        let client = self.client()?;
+        #[cfg(feature = "http2")]
+        for connection in &self.http2 {
+            if connection.leads_to(&self.address) && connection.is_open().await {
+                return connection.open(client).await;
+            }
+        }
+        client.open().await
+    }
+
+    fn client(&self) -> Result<Client, ConnectError> {
+        let mut client = Client::new(self.address.url().as_str())?
+            .config(self.config.clone())
             .timeout(self.timeout)
-            .deflate(self.deflate)
-            .way(self.way)
-            .turns(self.turns);
+            .deflate(self.deflate.clone())
+            .way(self.way.clone())
+            .turns(self.turns.clone());
         #[cfg(feature = "tls")]
         {
-            client = client.tls(self.tls);
+            client = client.tls(self.tls.clone());
         }
         for protocol in &self.protocols {
             client = client.subprotocol(protocol);
@@ -124,13 +160,6 @@ impl Opening {
         for (name, value) in &self.headers {
             client = client.header(name.clone(), value.clone());
         }
-        let socket = client.connect().await?;
-        let protocol = socket.subprotocol().unwrap_or_default().to_owned();
-        if protocol.is_empty() && !self.protocols.is_empty() {
-            socket.split().1.abort();
-            return Err(Cause::NoProtocol);
-        }
-        let extensions = socket.extensions();
-        Ok(Opened { socket, extensions, protocol })
+        Ok(client)
     }
 }

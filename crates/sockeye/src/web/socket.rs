@@ -5,14 +5,12 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use http::Response;
+
 use super::{
-    BinaryType, Builder, Cause, CloseEvent, Data, DomException, Event, EventInit, ListenerId,
-    MessageEvent, Protocols, ReadyState,
-    opening::Opening,
-    state::Inner,
-    target::{Callback, Kind},
-    task,
-    turn::Turn,
+    BinaryType, Builder, Cause, CloseEvent, Data, DomException, Event, EventInit, EventListener,
+    ListenerId, ListenerOptions, MessageEvent, Protocols, ReadyState, listener::Callback,
+    opening::Opening, state::Inner, task, turn::Turn,
 };
 use crate::{CloseCode, CloseFrame};
 
@@ -137,6 +135,13 @@ impl WebSocket {
         self.inner().state().protocol.clone()
     }
 
+    /// The answer that opened the connection, with its headers; `None` until open. Not in the standard:
+    /// a page is shown nothing of it. What a server answered that did not agree is in
+    /// [`last_error`](Self::last_error).
+    pub fn response(&self) -> Option<Arc<Response<()>>> {
+        self.inner().state().response.clone()
+    }
+
     /// As what binary messages arrive. Default [`BinaryType::Blob`].
     pub fn binary_type(&self) -> BinaryType {
         self.inner().state().binary_type
@@ -202,9 +207,9 @@ impl WebSocket {
         self.set_handler("open", Arc::new(handler));
     }
 
-    /// Sets who is told of each message. A synthetic event that is no `MessageEvent` is not for it.
+    /// Sets who is told of each message.
     pub fn set_onmessage(&self, handler: impl Fn(MessageEvent<'_>) + Send + Sync + 'static) {
-        let handler = move |event: &Event| event.as_message().into_iter().for_each(&handler);
+        let handler = move |event: &Event| handler(MessageEvent::of(event));
         self.set_handler("message", Arc::new(handler));
     }
 
@@ -213,10 +218,9 @@ impl WebSocket {
         self.set_handler("error", Arc::new(handler));
     }
 
-    /// Sets who is told that the connection is closed: always the last event. A synthetic event that
-    /// is no `CloseEvent` is not for it.
+    /// Sets who is told that the connection is closed: always the last event.
     pub fn set_onclose(&self, handler: impl Fn(CloseEvent<'_>) + Send + Sync + 'static) {
-        let handler = move |event: &Event| event.as_close().into_iter().for_each(&handler);
+        let handler = move |event: &Event| handler(CloseEvent::of(event));
         self.set_handler("close", Arc::new(handler));
     }
 
@@ -237,7 +241,11 @@ impl WebSocket {
         name: &str,
         listener: impl Fn(&Event) + Send + Sync + 'static,
     ) -> ListenerId {
-        self.add(name, Kind::Lasting, Arc::new(listener))
+        self.add_event_listener_with(
+            name,
+            &EventListener::new(listener),
+            ListenerOptions::default(),
+        )
     }
 
     /// Adds a listener for the next event of a name only.
@@ -246,7 +254,36 @@ impl WebSocket {
         name: &str,
         listener: impl Fn(&Event) + Send + Sync + 'static,
     ) -> ListenerId {
-        self.add(name, Kind::Once, Arc::new(listener))
+        let once = ListenerOptions::default().once();
+        self.add_event_listener_with(name, &EventListener::new(listener), once)
+    }
+
+    /// Adds a listener with options. The same one for the same name, capturing or not, is there once
+    /// however often it is added: it keeps its place and its other options.
+    ///
+    /// ```
+    /// # async fn example(socket: sockeye::web::WebSocket) {
+    /// use sockeye::web::{EventListener, ListenerOptions};
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let shown = CancellationToken::new();
+    /// let listener = EventListener::new(|event| println!("{}", event.name()));
+    /// for name in ["open", "message", "close"] {
+    ///     let options = ListenerOptions::default().signal(shown.clone());
+    ///     socket.add_event_listener_with(name, &listener, options);
+    /// }
+    /// shown.cancel(); // removes all three
+    /// # }
+    /// ```
+    pub fn add_event_listener_with(
+        &self,
+        name: &str,
+        listener: &EventListener,
+        options: ListenerOptions,
+    ) -> ListenerId {
+        let id = self.inner().events.add(name, listener.0.clone(), options);
+        self.wake_for_missed();
+        id
     }
 
     /// Removes a listener; from now on it is not called, not even for an event that others are just
@@ -255,21 +292,27 @@ impl WebSocket {
         self.inner().events.remove(listener);
     }
 
-    /// Tells the listeners of an event of one's own, at once. It changes nothing about the socket.
-    pub fn dispatch_event(&self, event: EventInit) {
-        self.inner().events.dispatch(&Event::new(self.clone(), event));
+    /// Tells the listeners of an event of one's own, at once. It changes nothing about the socket. False
+    /// if a listener has [prevented](Event::prevent_default) its default.
+    pub fn dispatch_event(&self, event: EventInit) -> bool {
+        self.dispatch(event, false)
+    }
+
+    fn dispatch(&self, event: EventInit, is_trusted: bool) -> bool {
+        let event = Event::new(self.clone(), event, is_trusted);
+        self.inner().events.dispatch(&event);
+        !event.default_prevented()
     }
 
     fn set_handler(&self, name: &str, handler: Callback) {
-        self.add(name, Kind::Handler, handler);
+        self.inner().events.set_handler(name, handler);
+        self.wake_for_missed();
     }
 
-    fn add(&self, name: &str, kind: Kind, listener: Callback) -> ListenerId {
-        let id = self.inner().events.add(name, kind, listener);
+    fn wake_for_missed(&self) {
         if self.inner().events.has_missed() {
             self.inner().state().wake_task();
         }
-        id
     }
 
     fn inner(&self) -> &Inner {
@@ -309,7 +352,7 @@ impl WeakSocket {
         if let Some(handle) = self.0.upgrade()
             && let Some(event) = handle.inner.events.keep_if_missed(event)
         {
-            WebSocket(handle).dispatch_event(event);
+            WebSocket(handle).dispatch(event, true);
         }
     }
 }

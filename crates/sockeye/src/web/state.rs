@@ -6,6 +6,8 @@ use std::{
     task::{Context, Waker},
 };
 
+use http::Response;
+
 use super::{BinaryType, Cause, Data, target::EventTarget};
 use crate::CloseFrame;
 
@@ -34,6 +36,7 @@ pub(super) struct State {
     pub(super) ready_state: ReadyState,
     pub(super) extensions: String,
     pub(super) protocol: String,
+    pub(super) response: Option<Arc<Response<()>>>,
     pub(super) binary_type: BinaryType,
     pub(super) buffered: u64,
     pub(super) max_buffered: u64,
@@ -58,6 +61,7 @@ impl Inner {
             ready_state: ReadyState::Connecting,
             extensions: String::new(),
             protocol: String::new(),
+            response: None,
             binary_type: BinaryType::default(),
             buffered: 0,
             max_buffered,

@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -13,6 +13,8 @@ use std::{
 
 use futures_core::Stream;
 use futures_sink::Sink;
+use http::Response;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,8 +28,8 @@ use crate::{CloseFrame, Closed, Error, Failure, Message, Reader, Writer};
 /// not reading makes the server wait.
 ///
 /// Tentative in the standard ([whatwg/websockets#48](https://github.com/whatwg/websockets/pull/48)).
-/// Clones are the same socket. When this, the reader and all clones of the writer are dropped, the
-/// connection is closed without a code.
+/// Clones are the same socket. When all of them, the reader and the writer are dropped, the connection is
+/// closed without a code, or not opened any more.
 ///
 /// ```
 /// use sockeye::web::{CloseInfo, StreamOptions, StreamOpened, WebSocketStream};
@@ -44,9 +46,9 @@ use crate::{CloseFrame, Closed, Error, Failure, Message, Reader, Writer};
 /// #     Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// # }));
 /// // const socket = new WebSocketStream(url);
+/// let socket = WebSocketStream::new(&url, StreamOptions::default())?;
 /// // const { readable, writable } = await socket.opened;
-/// let opened = WebSocketStream::connect(&url, StreamOptions::default()).await?;
-/// let StreamOpened { socket, mut reader, mut writer, .. } = opened;
+/// let StreamOpened { mut reader, mut writer, .. } = socket.opened().await?;
 /// writer.write("hello").await?;
 /// assert_eq!(reader.read().await.unwrap()?.as_text(), Some("hello"));
 /// socket.close(CloseInfo::new(1000, "done"))?;
@@ -55,13 +57,33 @@ use crate::{CloseFrame, Closed, Error, Failure, Message, Reader, Writer};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct WebSocketStream {
-    url: Arc<str>,
-    connection: Writer,
-    unwritten: Arc<AtomicUsize>,
+pub struct WebSocketStream(Arc<Handle>);
+
+/// What the clones share.
+struct Handle {
+    url: String,
+    /// What came of opening.
+    outcome: SetOnce<Result<Open, StreamError>>,
+    /// Gives the attempt up.
+    abandon: CancellationToken,
+    unwritten: AtomicUsize,
 }
 
-/// What [`WebSocketStream::connect`] gives.
+/// An open connection.
+struct Open {
+    connection: Writer,
+    /// What [`WebSocketStream::opened`] has not given yet.
+    untaken: Mutex<Option<Untaken>>,
+}
+
+struct Untaken {
+    reader: Reader,
+    extensions: String,
+    protocol: String,
+    response: Response<()>,
+}
+
+/// What [`WebSocketStream::opened`] gives.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StreamOpened {
@@ -75,6 +97,8 @@ pub struct StreamOpened {
     pub extensions: String,
     /// The subprotocol that the server chose; empty if none was asked for.
     pub protocol: String,
+    /// The answer that opened the connection, with its headers. Not in the proposal.
+    pub response: Response<()>,
 }
 
 /// How to connect.
@@ -107,45 +131,82 @@ impl StreamOptions {
 }
 
 impl WebSocketStream {
-    /// Opens a connection.
+    /// Begins to open a connection, and returns at once: [`opened`](Self::opened) says what comes of it.
     ///
     /// # Errors
     ///
-    /// [`StreamError::Exception`] for what [`WebSocket::new`](super::WebSocket::new) refuses,
-    /// [`StreamError::Aborted`] if the token was cancelled, [`StreamError::WebSocket`] otherwise.
-    pub async fn connect(url: &str, options: StreamOptions) -> Result<StreamOpened, StreamError> {
+    /// What [`WebSocket::new`](super::WebSocket::new) refuses. Then nothing is sent.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn new(url: &str, options: StreamOptions) -> Result<Self, DomException> {
         let StreamOptions { builder, protocols, signal } = options;
         let address = parse_url(url, builder.base())?;
-        let url = address.url().as_str().into();
+        let handle = Arc::new(Handle {
+            url: address.url().as_str().to_owned(),
+            outcome: SetOnce::new(),
+            abandon: CancellationToken::new(),
+            unwritten: AtomicUsize::new(0),
+        });
         let opening = builder.opening(address, protocols)?.run();
         let signal = signal.unwrap_or_default();
         if signal.is_cancelled() {
-            return Err(StreamError::Aborted);
+            handle.settle(Err(StreamError::Aborted));
+        } else {
+            let abandon = handle.abandon.clone();
+            tokio::spawn(open(Arc::downgrade(&handle), opening, signal, abandon));
         }
-        let connected = signal.run_until_cancelled_owned(opening).await;
-        let connected = connected.ok_or(StreamError::Aborted)?.map_err(WebSocketError::failed)?;
-        let Connected { socket, extensions, protocol } = connected;
-        let (reader, writer) = socket.split();
-        let unwritten = Arc::default();
-        let socket = Self { url, connection: writer, unwritten };
-        let reader = StreamReader { reader, socket: socket.clone() };
-        let writer = StreamWriter { socket: socket.clone() };
-        Ok(StreamOpened { socket, reader, writer, extensions, protocol })
+        Ok(Self(handle))
+    }
+
+    /// Opens a connection: [`new`](Self::new) and [`opened`](Self::opened) in one. Dropped, it gives the
+    /// attempt up.
+    ///
+    /// # Errors
+    ///
+    /// As both of them.
+    pub async fn connect(url: &str, options: StreamOptions) -> Result<StreamOpened, StreamError> {
+        Self::new(url, options)?.opened().await
+    }
+
+    /// Waits until the connection is open, and gives the reader and the writer: once.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Aborted`] if the token was cancelled, [`StreamError::WebSocket`] if the connection
+    /// could not be opened or was closed before it was open, `InvalidStateError` if the reader and the
+    /// writer were given before.
+    pub async fn opened(&self) -> Result<StreamOpened, StreamError> {
+        let open = self.0.outcome.wait().await.as_ref().map_err(Clone::clone)?;
+        let untaken = open.untaken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Untaken { reader, extensions, protocol, response }) = untaken else {
+            let text = "the reader and the writer were given before";
+            return Err(DomException::InvalidState(text.to_owned()).into());
+        };
+        let (socket, connection) = (self.clone(), open.connection.clone());
+        let reader = StreamReader { reader, connection, socket: socket.clone() };
+        let writer = StreamWriter { connection: open.connection.clone(), socket: socket.clone() };
+        Ok(StreamOpened { socket, reader, writer, extensions, protocol, response })
     }
 
     /// The URL in its normal form.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.0.url
     }
 
     /// Starts to close, behind everything that was written; does nothing if that was begun before. A
-    /// reason without a code goes with 1000.
+    /// connection that is not open yet fails. A reason without a code goes with 1000.
     ///
     /// # Errors
     ///
     /// As [`WebSocket::close`](super::WebSocket::close). Then nothing has changed.
     pub fn close(&self, info: CloseInfo) -> Result<(), DomException> {
-        self.connection.start_close(info.into_frame()?);
+        let frame = info.into_frame()?;
+        self.0.settle(Err(WebSocketError::failed(Cause::Abandoned).into()));
+        if let Some(Ok(open)) = self.0.outcome.get() {
+            open.connection.start_close(frame);
+        }
         Ok(())
     }
 
@@ -154,19 +215,70 @@ impl WebSocketStream {
     ///
     /// # Errors
     ///
-    /// When the connection failed, or something could not be written any more.
-    pub async fn closed(&self) -> Result<CloseInfo, WebSocketError> {
-        let closed = self.connection.ended().await;
-        if closed.is_clean() && self.unwritten.load(Ordering::Acquire) == 0 {
+    /// As [`opened`](Self::opened) if the connection was not opened; [`StreamError::WebSocket`] when it
+    /// failed, or something could not be written any more.
+    pub async fn closed(&self) -> Result<CloseInfo, StreamError> {
+        let open = self.0.outcome.wait().await.as_ref().map_err(Clone::clone)?;
+        Ok(self.ended(&open.connection).await?)
+    }
+
+    /// Waits for the end of an open connection.
+    async fn ended(&self, connection: &Writer) -> Result<CloseInfo, WebSocketError> {
+        let closed = connection.ended().await;
+        if closed.is_clean() && self.0.unwritten.load(Ordering::Acquire) == 0 {
             return Ok(CloseInfo::from_closed(&closed));
         }
         Err(WebSocketError::from_closed(&closed))
     }
 }
 
+/// Opens the connection, unless that is given up.
+async fn open(
+    handle: Weak<Handle>,
+    opening: impl Future<Output = Result<Connected, Cause>>,
+    signal: CancellationToken,
+    abandon: CancellationToken,
+) {
+    let outcome = tokio::select! {
+        biased;
+        () = abandon.cancelled() => return,
+        () = signal.cancelled() => Err(StreamError::Aborted),
+        opened = opening => {
+            opened.map(Open::new).map_err(|cause| WebSocketError::failed(cause).into())
+        }
+    };
+    if let Some(handle) = handle.upgrade() {
+        handle.settle(outcome);
+    }
+}
+
+impl Handle {
+    /// Notes what came of opening; what comes later does not count.
+    fn settle(&self, outcome: Result<Open, StreamError>) {
+        if self.outcome.set(outcome).is_ok() {
+            self.abandon.cancel();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.abandon.cancel();
+    }
+}
+
+impl Open {
+    fn new(connected: Connected) -> Self {
+        let Connected { socket, extensions, protocol, response } = connected;
+        let (reader, connection) = socket.split();
+        let untaken = Untaken { reader, extensions, protocol, response };
+        Self { connection, untaken: Mutex::new(Some(untaken)) }
+    }
+}
+
 impl fmt::Debug for WebSocketStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocketStream").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("WebSocketStream").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -174,6 +286,9 @@ impl fmt::Debug for WebSocketStream {
 #[derive(Debug)]
 pub struct StreamReader {
     reader: Reader,
+    connection: Writer,
+    /// Kept, as a stream keeps its socket.
+    #[expect(dead_code, reason = "what it holds is dropped with it")]
     socket: WebSocketStream,
 }
 
@@ -189,7 +304,7 @@ impl StreamReader {
 
     /// Reads no more and closes the connection, with the code and reason of an error if one is given.
     pub fn cancel(self, error: Option<&WebSocketError>) {
-        self.socket.connection.start_close(error.and_then(WebSocketError::frame));
+        self.connection.start_close(error.and_then(WebSocketError::frame));
     }
 }
 
@@ -205,6 +320,7 @@ impl Stream for StreamReader {
 /// What is sent to the server.
 #[derive(Debug)]
 pub struct StreamWriter {
+    connection: Writer,
     socket: WebSocketStream,
 }
 
@@ -216,8 +332,8 @@ impl StreamWriter {
     /// `InvalidStateError` when the connection is closing or closed; [`StreamError::WebSocket`] when it
     /// ends before all is written.
     pub async fn write(&mut self, chunk: impl Into<Message>) -> Result<(), StreamError> {
-        let connection = &self.socket.connection;
-        let mut unwritten = Unwritten::begin(&self.socket.unwritten);
+        let connection = &self.connection;
+        let mut unwritten = Unwritten::begin(&self.socket.0.unwritten);
         match connection.send(chunk).await {
             Ok(()) => {}
             Err(error) if error.is_closed() => {
@@ -242,13 +358,13 @@ impl StreamWriter {
     ///
     /// When the end is not a clean one.
     pub async fn close(self) -> Result<(), WebSocketError> {
-        self.socket.connection.start_close(None);
-        self.socket.closed().await.map(|_| ())
+        self.connection.start_close(None);
+        self.socket.ended(&self.connection).await.map(|_| ())
     }
 
     /// Writes no more and closes the connection, with the code and reason of an error if one is given.
     pub fn abort(self, error: Option<&WebSocketError>) {
-        self.socket.connection.start_close(error.and_then(WebSocketError::frame));
+        self.connection.start_close(error.and_then(WebSocketError::frame));
     }
 }
 
@@ -381,4 +497,14 @@ pub enum StreamError {
     /// The connection failed.
     #[error(transparent)]
     WebSocket(#[from] WebSocketError),
+}
+
+impl StreamError {
+    /// The same, if the connection failed.
+    pub fn as_websocket_error(&self) -> Option<&WebSocketError> {
+        match self {
+            Self::WebSocket(error) => Some(error),
+            Self::Aborted | Self::Exception(_) => None,
+        }
+    }
 }

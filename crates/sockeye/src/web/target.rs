@@ -8,14 +8,11 @@ use std::{
     },
 };
 
-use super::{Event, EventInit, missed::Missed};
-
-/// A listener that was added, for
-/// [`remove_event_listener`](super::WebSocket::remove_event_listener).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenerId(u64);
-
-pub(super) type Callback = Arc<dyn Fn(&Event) + Send + Sync>;
+use super::{
+    Event, EventInit,
+    listener::{Callback, ListenerId, ListenerOptions},
+    missed::Missed,
+};
 
 /// The listeners of one socket, in the order in which they are called.
 #[derive(Default)]
@@ -34,49 +31,60 @@ struct Listeners {
 struct Listener {
     id: ListenerId,
     name: Box<str>,
-    kind: Kind,
+    /// Whether it is an `on…`: there is one for each name; a new one takes the place of the one before.
+    is_handler: bool,
+    options: ListenerOptions,
     callback: Mutex<Callback>,
     removed: AtomicBool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Called each time.
-    Lasting,
-    /// Called for the first event only.
-    Once,
-    /// `on…`: there is one for each name; a new one takes the place of the one before.
-    Handler,
-}
-
 impl EventTarget {
-    pub(super) fn add(&self, name: &str, kind: Kind, callback: Callback) -> ListenerId {
+    /// Adds a listener, unless the same is there for the same phase, or its signal is cancelled.
+    pub(super) fn add(
+        &self,
+        name: &str,
+        callback: Callback,
+        options: ListenerOptions,
+    ) -> ListenerId {
         let mut listeners = self.listeners();
-        if kind == Kind::Handler
-            && let Some(handler) = listeners.handler(name)
-        {
-            *handler.callback.lock().unwrap_or_else(PoisonError::into_inner) = callback;
-            return handler.id;
-        }
-        let id = ListenerId(listeners.added);
-        listeners.added += 1;
-        listeners.list.push(Arc::new(Listener {
-            id,
-            name: name.into(),
-            kind,
-            callback: Mutex::new(callback),
-            removed: AtomicBool::new(false),
-        }));
+        let same = listeners.find(|other| other.is_same(name, &callback, &options));
+        let id = match same {
+            Some(same) => same.id,
+            None => listeners.push(name, false, callback, options),
+        };
+        let cancelled = listeners.remove(Listener::is_cancelled);
+        drop(listeners);
+        // What they captured is dropped without the lock.
+        drop(cancelled);
         id
     }
 
+    /// Sets the `on…` of a name.
+    pub(super) fn set_handler(&self, name: &str, callback: Callback) {
+        let mut listeners = self.listeners();
+        let replaced = match listeners.handler(name) {
+            Some(handler) => Some(std::mem::replace(&mut *handler.callback(), callback)),
+            None => {
+                listeners.push(name, true, callback, ListenerOptions::default());
+                None
+            }
+        };
+        drop(listeners);
+        drop(replaced);
+    }
+
     pub(super) fn remove(&self, id: ListenerId) {
-        self.listeners().remove(|listener| listener.id == id);
+        self.remove_all(|listener| listener.id == id);
     }
 
     pub(super) fn remove_handler(&self, name: &str) {
-        self.listeners()
-            .remove(|listener| listener.kind == Kind::Handler && *listener.name == *name);
+        self.remove_all(|listener| listener.is_handler && *listener.name == *name);
+    }
+
+    fn remove_all(&self, which: impl Fn(&Listener) -> bool) {
+        let removed = self.listeners().remove(which);
+        // What they captured is dropped without the lock.
+        drop(removed);
     }
 
     pub(super) fn has_handler(&self, name: &str) -> bool {
@@ -86,7 +94,6 @@ impl EventTarget {
     /// Removes all.
     pub(super) fn clear(&self) {
         let removed = std::mem::take(&mut *self.listeners());
-        // What they captured is dropped without the lock.
         drop(removed);
     }
 
@@ -124,25 +131,18 @@ impl EventTarget {
     }
 
     /// Calls the listeners of the event's name: those that are there when it begins and have not been
-    /// removed when their turn comes. One that panics does not keep the others from being called.
+    /// removed when their turn comes, those that capture first. One that panics does not keep the others
+    /// from being called.
     pub(super) fn dispatch(&self, event: &Event) {
-        let listeners: Vec<_> = {
-            let listeners = self.listeners();
-            listeners
-                .list
-                .iter()
-                .filter(|listener| *listener.name == *event.name())
-                .cloned()
-                .collect()
-        };
+        let listeners = self.listeners().of(event.name());
         for listener in listeners {
-            if listener.removed.load(Ordering::Acquire) {
+            if !listener.is_active() {
                 continue;
             }
-            if listener.kind == Kind::Once {
+            if listener.options.once {
                 self.remove(listener.id);
             }
-            let callback = listener.callback.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let callback = listener.callback().clone();
             if catch_unwind(AssertUnwindSafe(|| callback(event))).is_err() {
                 tracing::error!("a listener for {:?} panicked", event.name());
             }
@@ -158,21 +158,73 @@ impl EventTarget {
 }
 
 impl Listeners {
+    fn push(
+        &mut self,
+        name: &str,
+        is_handler: bool,
+        callback: Callback,
+        options: ListenerOptions,
+    ) -> ListenerId {
+        let id = ListenerId(self.added);
+        self.added += 1;
+        self.list.push(Arc::new(Listener {
+            id,
+            name: name.into(),
+            is_handler,
+            options,
+            callback: Mutex::new(callback),
+            removed: AtomicBool::new(false),
+        }));
+        id
+    }
+
+    /// Those of a name, in the order in which they are called: at the target of an event, those that
+    /// capture come first (DOM §2.9).
+    fn of(&self, name: &str) -> Vec<Arc<Listener>> {
+        let named = self.list.iter().filter(|listener| *listener.name == *name);
+        let mut listeners: Vec<_> = named.cloned().collect();
+        listeners.sort_by_key(|listener| !listener.options.capture);
+        listeners
+    }
+
     fn has(&self, name: &str) -> bool {
-        self.list.iter().any(|listener| *listener.name == *name)
+        self.list.iter().any(|listener| *listener.name == *name && listener.is_active())
     }
 
     fn handler(&self, name: &str) -> Option<&Arc<Listener>> {
-        self.list.iter().find(|listener| listener.kind == Kind::Handler && *listener.name == *name)
+        self.find(|listener| listener.is_handler && *listener.name == *name)
     }
 
-    fn remove(&mut self, which: impl Fn(&Listener) -> bool) {
-        self.list.retain(|listener| {
-            let remove = which(listener);
-            if remove {
-                listener.removed.store(true, Ordering::Release);
-            }
-            !remove
-        });
+    fn find(&self, which: impl Fn(&Listener) -> bool) -> Option<&Arc<Listener>> {
+        self.list.iter().find(|listener| which(listener))
+    }
+
+    fn remove(&mut self, which: impl Fn(&Listener) -> bool) -> Vec<Arc<Listener>> {
+        let removed: Vec<_> = self.list.extract_if(.., |listener| which(listener)).collect();
+        for listener in &removed {
+            listener.removed.store(true, Ordering::Release);
+        }
+        removed
+    }
+}
+
+impl Listener {
+    fn is_active(&self) -> bool {
+        !self.removed.load(Ordering::Acquire) && !self.is_cancelled()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.options.signal.as_ref().is_some_and(|signal| signal.is_cancelled())
+    }
+
+    fn is_same(&self, name: &str, callback: &Callback, options: &ListenerOptions) -> bool {
+        !self.is_handler
+            && *self.name == *name
+            && self.options.capture == options.capture
+            && Arc::ptr_eq(&self.callback(), callback)
+    }
+
+    fn callback(&self) -> MutexGuard<'_, Callback> {
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

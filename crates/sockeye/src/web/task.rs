@@ -35,7 +35,7 @@ pub(super) async fn run(
         turn.over().await;
     }
     let opened = open(&inner, opening).await.and_then(|opened| {
-        let Opened { socket: connection, extensions, protocol } = opened;
+        let Opened { socket: connection, extensions, protocol, response } = opened;
         let mut state = inner.state();
         if state.ready_state != ReadyState::Connecting {
             connection.split().1.abort();
@@ -44,6 +44,7 @@ pub(super) async fn run(
         state.ready_state = ReadyState::Open;
         state.extensions = extensions;
         state.protocol = protocol;
+        state.response = Some(Arc::new(response));
         Ok(connection)
     });
     let closed = match opened {

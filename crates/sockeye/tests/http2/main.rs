@@ -12,3 +12,4 @@ mod server;
 mod sharing;
 #[cfg(feature = "tls")]
 mod tls;
+mod web;

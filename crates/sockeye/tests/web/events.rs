@@ -7,9 +7,10 @@ use std::{
 
 use sockeye::{
     CloseSignal, Config, Keepalive, Message,
-    web::{BinaryType, CloseEventInit, EventInit, WebSocket},
+    web::{BinaryType, CloseEventInit, EventInit, EventListener, ListenerOptions, WebSocket},
 };
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::{sync::mpsc::unbounded_channel, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Events, Told, answer, clean, echo, failed, script, serve, soon, switch};
 
@@ -156,6 +157,94 @@ async fn a36_an_event_can_be_kept_from_later_listeners_but_a_panic_keeps_it_from
     socket.add_event_listener("open", move |_| noting.add("not told"));
     socket.dispatch_event(EventInit::new("open"));
     assert_eq!(notes.take(), ["told"]);
+}
+
+/// HTML, "event handlers": the class of the event does not matter.
+#[tokio::test]
+async fn a34_a36_a_handler_is_called_for_every_event_of_its_name() {
+    let socket = WebSocket::new(&echo().await, ()).unwrap();
+    let notes = Notes::default();
+    let noting = notes.clone();
+    socket.set_onmessage(move |event| {
+        let of_its_class = event.as_message().is_some();
+        noting.add(format!("{} {of_its_class} {:?}", *event, event.data().as_text()));
+    });
+    let noting = notes.clone();
+    socket.set_onclose(move |event| {
+        noting.add(format!("{} {} {:?}", *event, event.code(), event.reason()));
+    });
+    socket.dispatch_event(EventInit::new("message"));
+    socket.dispatch_event(EventInit::close("message", CloseEventInit::default()));
+    socket.dispatch_event(EventInit::new("close"));
+    socket.dispatch_event(EventInit::message("close", "hello", ""));
+    let expected = [
+        "[object Event] false Some(\"\")",
+        "[object CloseEvent] false Some(\"\")",
+        "[object Event] 0 \"\"",
+        "[object MessageEvent] 0 \"\"",
+    ];
+    assert_eq!(notes.take(), expected);
+}
+
+#[tokio::test]
+async fn a33_a36_an_event_tells_who_made_it_and_when() {
+    let before = Instant::now().into_std();
+    let socket = WebSocket::new(&echo().await, ()).unwrap();
+    let (sender, mut receiver) = unbounded_channel();
+    socket.add_event_listener("open", move |event| {
+        event.prevent_default();
+        let prevented = (event.cancelable(), event.default_prevented());
+        sender.send((event.is_trusted(), event.time_stamp() >= before, prevented)).unwrap();
+    });
+    assert_eq!(soon(receiver.recv()).await, Some((true, true, (false, false))));
+    let is_default = socket.dispatch_event(EventInit::new("open"));
+    assert_eq!(receiver.try_recv(), Ok((false, true, (false, false))));
+    assert!(is_default, "it cannot be prevented");
+    let is_default = socket.dispatch_event(EventInit::new("open").cancelable());
+    assert_eq!(receiver.try_recv(), Ok((false, true, (true, true))));
+    assert!(!is_default);
+    assert!(socket.dispatch_event(EventInit::new("unheard").cancelable()));
+}
+
+#[tokio::test]
+async fn a36_listeners_have_options_and_the_same_one_counts_once() {
+    let socket = WebSocket::new(&echo().await, ()).unwrap();
+    let notes = Notes::default();
+    let listener = |note: &'static str| {
+        let notes = notes.clone();
+        EventListener::new(move |_| notes.add(note))
+    };
+    let (plain, shown) = (ListenerOptions::default, CancellationToken::new());
+    let (first, last, aborted) = (listener("first"), listener("last"), listener("aborted"));
+    let place = socket.add_event_listener_with("x", &last, plain());
+    assert_eq!(place, socket.add_event_listener_with("x", &last.clone(), plain().once()));
+    socket.add_event_listener_with("x", &aborted, plain().signal(shown.clone()));
+    socket.add_event_listener_with("x", &first, plain().capture());
+    socket.dispatch_event(EventInit::new("x"));
+    assert_eq!(notes.take(), ["first", "last", "aborted"]);
+    shown.cancel();
+    socket.add_event_listener_with("x", &listener("too late"), plain().signal(shown));
+    // Capturing, it is another one.
+    socket.add_event_listener_with("x", &last, plain().capture().once());
+    socket.dispatch_event(EventInit::new("x"));
+    assert_eq!(notes.take(), ["first", "last", "last"]);
+    socket.remove_event_listener(place);
+    socket.dispatch_event(EventInit::new("x"));
+    assert_eq!(notes.take(), ["first"]);
+}
+
+/// A listener may remove others by their signal while it is told.
+#[tokio::test]
+async fn a36_a_signal_cancelled_by_a_listener_concerns_those_behind_it() {
+    let socket = WebSocket::new(&echo().await, ()).unwrap();
+    let notes = Notes::default();
+    let (signal, noting) = (CancellationToken::new(), notes.clone());
+    let canceller = signal.clone();
+    socket.add_event_listener("x", move |_| canceller.cancel());
+    let behind = EventListener::new(move |_| noting.add("told"));
+    socket.add_event_listener_with("x", &behind, ListenerOptions::default().signal(signal));
+    socket.dispatch_event(EventInit::new("x"));
+    assert_eq!(notes.take(), [""; 0]);
 }
 
 #[tokio::test]

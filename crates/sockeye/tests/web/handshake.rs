@@ -1,17 +1,21 @@
-//! A13, A22–A30, A44: what the server answers, and who may connect when.
+//! A13, A18, A19, A22–A30, A44: what the server answers, and who may connect when.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use sockeye::{Turns, web::WebSocket};
-use tokio::time::sleep;
+use http::HeaderValue;
+use sockeye::{
+    Turns,
+    web::{Cause, CookieJar, StreamOptions, WebSocket, WebSocketError, WebSocketStream},
+};
+use tokio::{sync::oneshot, time::sleep};
 
-use crate::support::{Events, Told, answer, clean, echo, failed, script, serve, switch};
+use crate::support::{Events, Told, answer, clean, echo, failed, header, script, serve, switch};
 
 /// What comes of an answer, given the request.
 async fn outcome(
@@ -37,6 +41,75 @@ async fn assert_fails(protocols: &[&str], make: impl FnOnce(&str) -> Vec<u8> + S
 #[tokio::test]
 async fn a13_protocols_are_matched_with_their_case() {
     assert_fails(&["FOOBAR"], |head| switch(head, "Sec-WebSocket-Protocol: foobar\r\n")).await;
+}
+
+/// Mixed Content §4.3: no exception, but a connection that fails.
+#[tokio::test]
+async fn a18_an_encrypted_page_opens_no_other_socket_save_to_this_machine() {
+    let page = WebSocket::builder().base_url("https://page.example/").unwrap();
+    for url in ["ws://page.example/", "http://page.example/"] {
+        let socket = page.open(url, ()).unwrap();
+        assert_eq!(socket.url(), "ws://page.example/");
+        assert_eq!(Events::of(&socket).all().await, [Told::Error, failed()]);
+        assert!(matches!(*socket.last_error().unwrap(), Cause::MixedContent));
+    }
+    let url = echo().await;
+    let origin = url.replace("ws://", "http://");
+    let local = page.clone().origin(origin.trim_end_matches('/').parse().unwrap());
+    let socket = local.open(&url, ()).unwrap();
+    assert_eq!(Events::of(&socket).next().await, Told::Open);
+    let options = StreamOptions::default().builder(page);
+    let error = WebSocketStream::connect("ws://page.example/", options).await.unwrap_err();
+    let cause = error.as_websocket_error().and_then(WebSocketError::cause);
+    assert!(matches!(cause, Some(Cause::MixedContent)), "{error}");
+}
+
+/// Notes down what it is asked and given.
+#[derive(Default)]
+struct Jar {
+    cookies: Mutex<Vec<String>>,
+    urls: Mutex<Vec<String>>,
+}
+
+impl CookieJar for Jar {
+    fn cookies(&self, url: &str) -> Option<HeaderValue> {
+        self.urls.lock().unwrap().push(url.to_owned());
+        let cookies = self.cookies.lock().unwrap().join("; ");
+        (!cookies.is_empty()).then(|| cookies.parse().unwrap())
+    }
+
+    fn set_cookie(&self, url: &str, header: &HeaderValue) {
+        self.urls.lock().unwrap().push(url.to_owned());
+        let pair = header.to_str().unwrap().split(';').next().unwrap();
+        self.cookies.lock().unwrap().push(pair.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn a19_cookies_that_an_answer_sets_go_with_the_next_request() {
+    let jar = Arc::new(Jar::default());
+    let page = WebSocket::builder().cookie_jar(jar.clone()).cookie("own=1".parse().unwrap());
+    let refused =
+        "HTTP/1.1 401 Unauthorized\r\nSet-Cookie: a=1; HttpOnly\r\nSet-Cookie: b=2\r\n\r\n";
+    let url = script(|stream, _| async { drop(answer(stream, refused.as_bytes()).await) }).await;
+    let socket = page.open(&url, ()).unwrap();
+    assert_eq!(Events::of(&socket).all().await, [Told::Error, failed()]);
+    assert!(socket.response().is_none());
+    let http = url.replace("ws://", "http://");
+    assert_eq!(*jar.urls.lock().unwrap(), [http.as_str(); 3]);
+
+    let (sender, head) = oneshot::channel();
+    let url = script(|stream, head| async move {
+        let opened = switch(&head, "Set-Cookie: c=3\r\nX-Region: north\r\n");
+        sender.send(head).unwrap();
+        answer(stream, &opened).await;
+    })
+    .await;
+    let socket = page.open(&url, ()).unwrap();
+    assert_eq!(Events::of(&socket).next().await, Told::Open);
+    assert_eq!(header(&head.await.unwrap(), "cookie").as_deref(), Some("own=1; a=1; b=2"));
+    assert_eq!(*jar.cookies.lock().unwrap(), ["a=1", "b=2", "c=3"]);
+    assert_eq!(socket.response().unwrap().headers()["x-region"], "north");
 }
 
 #[tokio::test]

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sockeye::{
     CloseCode, CloseFrame, Message,
     web::{CloseInfo, StreamError, StreamOpened, StreamOptions, WebSocketError, WebSocketStream},
 };
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{answer, echo, recorder, script, serve, soon, switch};
@@ -31,7 +36,7 @@ async fn s01_what_the_constructor_refuses() {
 
 #[tokio::test]
 async fn s02_a_token_cancelled_before_makes_no_connection() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let token = CancellationToken::new();
     token.cancel();
@@ -61,6 +66,83 @@ async fn s03_a_token_cancelled_meanwhile_gives_up_and_later_means_nothing() {
     opened.writer.write("still open").await.unwrap();
     let message = soon(opened.reader.read()).await.unwrap().unwrap();
     assert_eq!(message.as_text(), Some("still open"));
+}
+
+#[tokio::test]
+async fn s03_opened_and_closed_tell_that_it_was_aborted() {
+    let (url, _server) = silent().await;
+    for before in [true, false] {
+        let token = CancellationToken::new();
+        if before {
+            token.cancel();
+        }
+        let options = StreamOptions::default().signal(token.clone());
+        let socket = WebSocketStream::new(&url, options).unwrap();
+        token.cancel();
+        assert!(matches!(soon(socket.opened()).await, Err(StreamError::Aborted)));
+        assert!(matches!(soon(socket.closed()).await, Err(StreamError::Aborted)));
+    }
+}
+
+#[tokio::test]
+async fn s04_there_is_one_reader_and_one_writer() {
+    let url = echo().await;
+    let socket = WebSocketStream::new(&url, StreamOptions::default()).unwrap();
+    assert_eq!(socket.url(), url);
+    // What waits in vain takes nothing away.
+    assert!(socket.opened().now_or_never().is_none());
+    let StreamOpened { mut reader, mut writer, .. } = soon(socket.opened()).await.unwrap();
+    let Err(StreamError::Exception(error)) = soon(socket.opened()).await else { panic!() };
+    assert_eq!(error.name(), "InvalidStateError");
+    writer.write("hello").await.unwrap();
+    assert_eq!(soon(reader.read()).await.unwrap().unwrap().as_text(), Some("hello"));
+}
+
+#[tokio::test]
+async fn s05_s09_closed_while_it_is_opened_it_fails() {
+    let (url, server) = silent().await;
+    let socket = WebSocketStream::new(&url, StreamOptions::default()).unwrap();
+    assert_eq!(socket.url(), url);
+    let (mut stream, _) = soon(server.accept()).await.unwrap();
+    assert_eq!(socket.close(CloseInfo::new(1001, "")).unwrap_err().name(), "InvalidAccessError");
+    assert!(socket.opened().now_or_never().is_none(), "a call that is refused changes nothing");
+    socket.close(CloseInfo::default()).unwrap();
+    for error in
+        [soon(socket.opened()).await.unwrap_err(), soon(socket.closed()).await.unwrap_err()]
+    {
+        let error = error.as_websocket_error().unwrap();
+        assert_eq!((error.name(), error.close_code()), ("WebSocketError", Some(1006)));
+    }
+    // The server sees the end.
+    let mut request = Vec::new();
+    let _ = soon(stream.read_to_end(&mut request)).await;
+    assert!(!request.ends_with(b"\x88\x80"), "there is nothing to close yet");
+}
+
+#[tokio::test]
+async fn s05_a_connection_that_fails_rejects_both() {
+    let socket = WebSocketStream::new("ws://127.0.0.1:1/", StreamOptions::default()).unwrap();
+    for error in
+        [soon(socket.opened()).await.unwrap_err(), soon(socket.closed()).await.unwrap_err()]
+    {
+        let error = error.as_websocket_error().unwrap();
+        assert_eq!((error.close_code(), error.reason()), (Some(1006), ""));
+    }
+}
+
+#[tokio::test]
+async fn s15_dropped_while_it_is_opened_it_is_given_up() {
+    let (url, server) = silent().await;
+    let socket = WebSocketStream::new(&url, StreamOptions::default()).unwrap();
+    let (mut stream, _) = soon(server.accept()).await.unwrap();
+    drop(socket);
+    let _ = soon(stream.read_to_end(&mut Vec::new())).await;
+}
+
+/// A server that takes connections and answers nothing.
+async fn silent() -> (String, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (format!("ws://{}/", listener.local_addr().unwrap()), listener)
 }
 
 #[tokio::test]
@@ -165,6 +247,7 @@ async fn s10_an_unclean_end_is_a_websocket_error() {
     .await;
     let StreamOpened { socket, mut reader, .. } = open(&url).await;
     let error = soon(socket.closed()).await.unwrap_err();
+    let error = error.as_websocket_error().unwrap();
     assert_eq!((error.close_code(), error.reason()), (Some(1006), ""));
     assert!(soon(reader.read()).await.unwrap().is_err());
     assert!(soon(reader.read()).await.is_none());
