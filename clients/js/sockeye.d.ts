@@ -85,7 +85,10 @@ export interface SubscribeOptions<Data = unknown> {
   onerror?(problem: Problem): void;
 }
 
-/** One reader of one channel. Iterated over, it gives messages and gaps in order; closing it ends that. */
+/**
+ * One reader of one channel. Iterated over, it gives messages and gaps in order; closing it ends that. Without callbacks what comes
+ * before that waits for it.
+ */
 export interface Subscription<Data = unknown> extends AsyncIterable<(Message<Data> & { gap?: undefined }) | { gap: Gap }> {
   readonly channel: string;
   /** The position of the last message it was given; keep it to go on from there another time. */

@@ -99,6 +99,32 @@ test('messages can be iterated over', async () => {
   await client.leave();
 });
 
+test('what comes before somebody iterates waits, and so does a refusal', async () => {
+  const channel = newChannel();
+  const client = await ClientPage.open();
+  const seen = await client.page.evaluate(async (channel) => {
+    const list = [];
+    const subscription = sockeye.subscribe(channel, { after: 'earliest' });
+    await subscription.ready;
+    for (const text of ['1', '2']) await sockeye.publish(channel, text);
+    while (!subscription.at?.endsWith('.2')) await new Promise((again) => setTimeout(again, 10));
+    for await (const { data } of subscription) {
+      list.push(data);
+      if (data === '2') break;
+    }
+    const refused = sockeye.subscribe('no/channel', { after: '-1' });
+    await refused.ready.catch(() => {});
+    try {
+      for await (const item of refused) list.push(item);
+    } catch ({ status }) {
+      list.push(status);
+    }
+    return list;
+  }, channel);
+  assert.deepEqual(seen, ['1', '2', 404]);
+  await client.leave();
+});
+
 test('a deleted history is told as a gap, and the channel goes on', async () => {
   const channel = newChannel();
   const client = await ClientPage.open();

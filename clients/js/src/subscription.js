@@ -18,6 +18,9 @@ export class Subscription {
   #late = null;
   #closing = new AbortController();
   #iterators = new Set();
+  /** What came before the first iteration: without callbacks that is what it is for. */
+  #unread = null;
+  #failure = null;
   #begun;
   #isWarned = false;
 
@@ -28,6 +31,8 @@ export class Subscription {
     this.#owner = owner;
     this.#after = String(options.after || 'now');
     if (this.#after.includes('.')) this.at = this.#after;
+    const { onmessage, onjoin, onleave } = options;
+    if (!onmessage && !onjoin && !onleave) this.#unread = [];
     this.ready = new Promise((resolve, reject) => (this.#begun = { resolve, reject }));
     this.ready.catch(() => {});
   }
@@ -109,6 +114,7 @@ export class Subscription {
 
   #fail(error) {
     if (this.#closing.signal.aborted) return;
+    this.#failure = error;
     for (const iterator of this.#iterators) iterator.end(error);
     this.#begun.reject(error);
     this.close();
@@ -117,6 +123,7 @@ export class Subscription {
 
   #give(item) {
     if (this.#closing.signal.aborted) return;
+    this.#unread?.push(item);
     for (const iterator of this.#iterators) iterator.give(item);
     if (item.gap) this.#call('ongap', item.gap);
     else this.#call('onmessage', item);
@@ -135,8 +142,9 @@ export class Subscription {
 
   /** Messages and gaps (`{ gap }`) in order, until it is closed. They wait in memory for whoever iterates. */
   [Symbol.asyncIterator]() {
-    const waiting = [];
-    let [wake, ended, failure] = [null, this.#closing.signal.aborted, null];
+    const waiting = this.#unread ?? [];
+    this.#unread = null;
+    let [wake, ended, failure] = [null, this.#closing.signal.aborted, this.#failure];
     this.#iterators.add({
       give: (item) => (waiting.push(item), wake?.()),
       end: (error) => ((ended = true), (failure ??= error), wake?.()),

@@ -216,6 +216,8 @@ fn to_ascii(authority: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn origin(text: &str) -> Origin {
@@ -394,6 +396,25 @@ mod tests {
         ];
         for host in others {
             assert!(!origin(&format!("http://{host}:8080")).is_loopback(), "{host}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_parses_again_as_it_is_written_and_is_one_word_of_a_shell(
+            text in "(http|https|app|ws)://[a-z0-9*.:@\\[\\];$ \u{fc}-]{0,12}|\\PC{0,12}",
+        ) {
+            if let Ok(origin) = text.parse::<Origin>() {
+                let written = origin.to_string();
+                prop_assert_eq!(written.parse::<Origin>().unwrap(), origin);
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._~:/[]".contains(&byte);
+                prop_assert!(written.bytes().all(is_plain), "{}", written);
+            }
+            if let Ok(pattern) = text.parse::<OriginPattern>() {
+                let written = pattern.to_string();
+                prop_assert!(!pattern.matches(&text) || !text.contains('*'));
+                prop_assert_eq!(written.parse::<OriginPattern>().unwrap(), pattern);
+            }
         }
     }
 }
