@@ -163,7 +163,8 @@ async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
         assert_eq!(folder.trim_end_matches('/'), address.trim_end_matches('/'));
         // What the page loads is beside it.
         let names = answer.split(['"', '\'']).filter(|name| {
-            [".css", ".js", ".svg"].iter().any(|end| name.ends_with(end)) && !name.contains(' ')
+            let path = name.split('?').next().unwrap_or_default();
+            [".css", ".js", ".svg"].iter().any(|end| path.ends_with(end)) && !path.contains(' ')
         });
         let mut count = 0;
         for name in names {
