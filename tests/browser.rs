@@ -109,7 +109,8 @@ fn node(group: &[&str]) -> Command {
         group.iter().any(|beginning| name.starts_with(beginning))
     };
     let mut node = Command::new("node");
-    node.args(["--test", "--test-reporter=spec"])
+    // What waits for something that never comes fails in the end.
+    node.args(["--test", "--test-reporter=spec", "--test-timeout=300000"])
         .args(test_files().into_iter().filter(is_of_group));
     node
 }
