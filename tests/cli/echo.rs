@@ -76,15 +76,44 @@ fn deflate_off_declines_it() {
     assert_eq!(head.header("sec-websocket-extensions"), None);
 }
 
+/// How long two equal messages of the server are on the wire.
+fn lengths_of_equal_messages(options: &[&str], offer: &str) -> [usize; 2] {
+    let server = Sockeye::echo(options);
+    let mut peer = Peer::connect(server.address());
+    let extension = format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n\r\n");
+    let request = request("/").replacen("\r\n\r\n", &format!("\r\n{extension}"), 1);
+    peer.send(request.as_bytes(), Pace::Whole);
+    assert_eq!(peer.read_head().status(), 101);
+    [(); 2].map(|()| {
+        peer.send(&masked(TEXT, &(b' '..127).cycle().take(1000).collect::<Vec<_>>()), Pace::Whole);
+        peer.read().payload.len()
+    })
+}
+
 #[test]
-fn context_takeover_is_agreed_to_only_when_asked_for() {
-    let extension = "sec-websocket-extensions";
-    let by_default = answer_to_deflate(&[], "");
-    let answer = by_default.header(extension).expect("an agreement");
-    assert!(answer.contains("server_no_context_takeover"), "{answer}");
-    let asked_for = answer_to_deflate(&["--deflate", "takeover"], "");
-    let answer = asked_for.header(extension).expect("an agreement");
-    assert!(!answer.contains("no_context_takeover"), "{answer}");
+fn messages_refer_to_earlier_ones_only_with_deflate_takeover_where_clients_allow_it() {
+    let [first, second] = lengths_of_equal_messages(&[], "");
+    assert_eq!(first, second);
+    let takeover = ["--deflate", "takeover"];
+    let [first, second] = lengths_of_equal_messages(&takeover, "; server_no_context_takeover");
+    assert_eq!(first, second);
+    let [first, second] = lengths_of_equal_messages(&takeover, "");
+    assert!(second < first / 2, "{first} and {second} bytes");
+}
+
+#[test]
+fn clients_keep_their_context_while_there_is_memory_for_it() {
+    for (memory, answer) in [
+        ("32k", "permessage-deflate"),
+        ("31k", "permessage-deflate; client_no_context_takeover"),
+        ("0", "permessage-deflate; client_no_context_takeover"),
+    ] {
+        for deflate in ["on", "takeover"] {
+            let options = ["--deflate", deflate, "--max-deflate-memory", memory];
+            let head = answer_to_deflate(&options, "");
+            assert_eq!(head.header("sec-websocket-extensions"), Some(answer), "{memory}");
+        }
+    }
 }
 
 #[test]

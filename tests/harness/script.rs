@@ -40,7 +40,18 @@ impl Script {
         for name in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"] {
             command.env(name, trusted.authority());
         }
-        command.arg(folder().join(file)).args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg(folder().join(file)).args(args);
+        Self::spawn(command)
+    }
+
+    /// Starts a program that reports as scripts do.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("`cargo xtask test interop` installs its programs");
         let lines = BufReader::new(child.stdout.take().expect("the output is piped")).lines();
         Self { child, lines }
@@ -73,7 +84,8 @@ pub fn folder() -> &'static Path {
 }
 
 /// The Python of the environment that `cargo xtask test` makes.
-fn python() -> PathBuf {
+#[must_use]
+pub fn python() -> PathBuf {
     let python = build_directory().with_file_name("python").join("bin/python");
     assert!(
         python.exists(),

@@ -1,6 +1,7 @@
 //! Real peers: clients and servers of other languages and libraries, and proxies.
 
 mod clients;
+mod compression;
 mod json;
 mod proxies;
 mod readers;

@@ -1,10 +1,11 @@
-//! The libraries with other features than the tests build them with, and on another system.
+//! The libraries with other features than the tests build them with, and on other systems.
 
 use anyhow::Result;
 
 use crate::shell;
 
 const WINDOWS: &str = "x86_64-pc-windows-gnu";
+const WASM: &str = "wasm32-unknown-unknown";
 
 /// Checks that no set of features has a warning: none, each feature alone, and each two of
 /// them; the step `clippy` has all. Development dependencies add none, since no test is built.
@@ -21,6 +22,19 @@ pub(crate) fn windows() -> Result<()> {
     let target = format!("--target {WINDOWS}");
     check("clippy", &format!("{target} --all-features"), LIBRARIES)?;
     check("clippy", &format!("{target} --no-default-features"), "-p sockeye-proto -p sockeye")
+}
+
+/// Checks that the protocol does without std: with `no_std` a path into it is an error on any target.
+/// And that it compiles where there is no operating system, with std and without.
+pub(crate) fn wasm() -> Result<()> {
+    check("clippy", "--no-default-features", "-p sockeye-proto")?;
+    if !shell::succeeds(&mut shell::command("rustup", ["target", "add", WASM])) {
+        eprintln!("`rustup target add {WASM}` fails: nothing is checked for WebAssembly");
+        return Ok(());
+    }
+    let target = format!("--target {WASM}");
+    check("clippy", &format!("{target} --all-features"), "-p sockeye-proto")?;
+    check("clippy", &format!("{target} --no-default-features"), "-p sockeye-proto")
 }
 
 const LIBRARIES: &str = "-p sockeye-proto -p sockeye -p sockeye-hub -p sockeye-server";

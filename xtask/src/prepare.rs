@@ -23,6 +23,10 @@ pub(crate) enum Need {
     MinGw,
     /// Debian's Firefox, the extended support release.
     Firefox,
+    /// Perl with Debian's Mojolicious.
+    Mojolicious,
+    /// Debian's Netty with a Java that runs sources.
+    Netty,
     /// Node.js with the packages of `tests/package.json` and `clients/js/package.json`.
     Node,
     /// OpenSSL's program.
@@ -69,6 +73,8 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             | Need::Curl
             | Need::MinGw
             | Need::Firefox
+            | Need::Mojolicious
+            | Need::Netty
             | Need::OpenSsl
             | Need::Proxies
             | Need::ReverseProxies
@@ -100,6 +106,14 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                 want("gcc-mingw-w64-x86-64-win32", is_program("x86_64-w64-mingw32-gcc"));
             }
             Need::Firefox => want("firefox-esr", is_program("firefox-esr")),
+            Need::Mojolicious => {
+                let mut perl = shell::command("perl", ["-MMojolicious", "-e", "1"]);
+                want("libmojolicious-perl", is_program("perl") && shell::succeeds(&mut perl));
+            }
+            Need::Netty => {
+                want("libnetty-java", Path::new("/usr/share/java/netty-codec-http.jar").exists());
+                want("default-jdk-headless", is_program("javac"));
+            }
             Need::Node => {
                 want("nodejs", is_program("node"));
                 want("npm", is_program("npm"));

@@ -2,13 +2,15 @@
 
 use std::str::FromStr;
 
-use sockeye::DeflateConfig;
+use sockeye::{DeflateBudget, DeflateConfig};
+
+use crate::units::Size;
 
 /// `on`, `off` or `takeover`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     Off,
-    /// Every message starts from an empty window, so that an idle connection costs nothing.
+    /// Every message that is sent starts from an empty window: it needs no memory of the connection's.
     On,
     /// Messages of both ends may refer to earlier ones: context takeover, §7.1.1.
     Takeover,
@@ -28,7 +30,14 @@ impl FromStr for Compression {
 }
 
 impl Compression {
-    /// What a client offers, or a server agrees to.
+    /// What a server agrees to, whose clients' windows may take so much memory together.
+    pub(crate) fn server(self, memory: Size) -> Option<DeflateConfig> {
+        let budget = DeflateBudget::new(memory.in_memory());
+        // Whether a client's messages may refer to earlier ones is up to the client and the budget.
+        self.config().map(|config| config.client_takeover(false).takeover_budget(budget))
+    }
+
+    /// What a client offers.
     pub(crate) fn config(self) -> Option<DeflateConfig> {
         match self {
             Self::Off => None,

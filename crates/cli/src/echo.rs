@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use sockeye::{Config, Incoming, Keepalive, Origins, Server, tls::ServerTls};
+use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server, tls::ServerTls};
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,11 @@ pub(crate) struct Echo {
     #[arg(long, value_name = "on|off|takeover", default_value = "on")]
     deflate: Compression,
 
+    /// How much memory messages of clients that refer to earlier ones may take in all: 32 KiB for each
+    /// client that compresses so. Beyond it clients are asked not to
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    max_deflate_memory: Size,
+
     /// The largest message, such as 64k or 16M; a larger one is answered with close code 1009
     #[arg(long, value_name = "SIZE", default_value = "1M")]
     max_message: Size,
@@ -83,21 +88,23 @@ impl Echo {
         let listener = listener.with_context(|| format!("cannot listen on {}", self.listen))?;
         let (mut requests, stop) = (Stop::new()?, CancellationToken::new());
         let (running, mut ended) = mpsc::channel::<Infallible>(1);
+        let deflate = self.deflate.server(self.max_deflate_memory);
         let start = |_| {
+            let deflate = deflate.clone();
             let (echo, tls, stop, running) =
                 (self.clone(), tls.clone(), stop.clone(), running.clone());
             let listener = listener.try_clone()?;
             Ok(thread::spawn(move || {
                 // If one fails, all stop.
                 let _until_the_end = (running, stop.clone().drop_guard());
-                runtime()?.block_on(echo.work(listener, tls, stop))
+                runtime()?.block_on(echo.work(listener, tls, deflate, stop))
             }))
         };
         let others = (1..self.threads()).map(start).collect::<std::io::Result<Vec<_>>>()?;
         drop(running);
         announce(format!("listening on {scheme}://{}", listener.local_addr()?));
         let work = async {
-            self.work(listener, tls, stop.clone()).await?;
+            self.work(listener, tls, deflate.clone(), stop.clone()).await?;
             ended.recv().await;
             let mut results = others.into_iter().map(JoinHandle::join);
             results.try_for_each(|result| result.map_err(|_| anyhow!("a thread panicked"))?)
@@ -118,12 +125,13 @@ impl Echo {
         &self,
         listener: std::net::TcpListener,
         tls: Option<ServerTls>,
+        deflate: Option<DeflateConfig>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let server = Server::from_listener(TcpListener::from_std(listener)?)
             .origins(Origins::Any)
             .config(self.config())
-            .deflate(self.deflate.config())
+            .deflate(deflate)
             .shutdown_timeout(STOP_TIMEOUT);
         let server = match tls {
             Some(tls) => server.tls(tls),

@@ -5,7 +5,7 @@ use clap::{Args, builder::RangedU64ValueParser};
 use sockeye::internals;
 use sockeye_server::{ServerOptions, TrustedProxy};
 
-use crate::units::Size;
+use crate::{compression::Compression, units::Size};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
@@ -51,6 +51,17 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_HTTP2_BUFFER", default_value = "4M")]
     max_http2_buffer: Size,
 
+    /// Whether to compress messages on WebSockets where clients offer it (permessage-deflate); with
+    /// takeover, a message may refer to earlier ones where clients allow it: smaller, for memory and
+    /// work per connection
+    #[arg(long, value_name = "on|off|takeover", env = "SOCKEYE_DEFLATE", default_value = "on")]
+    deflate: Compression,
+
+    /// How much memory messages of clients that refer to earlier ones may take in all: 32 KiB for each
+    /// client that compresses so. Beyond it clients are asked not to
+    #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_DEFLATE_MEMORY", default_value = "64M")]
+    max_deflate_memory: Size,
+
     /// How many commands (sockeye.v1) or messages (plain WebSockets) one connection, and how many POSTs one
     /// publisher may send in a second; twice as many at once, and those beyond wait [default: 100
     /// commands, others without limit]
@@ -73,6 +84,7 @@ impl Limits {
 
         options.max_bad_tokens_per_address = Some(self.max_bad_tokens_per_address);
         options.max_handshakes = self.max_handshakes;
+        options.deflate = self.deflate.server(self.max_deflate_memory);
         options.max_http2_buffer = self.max_http2_buffer.in_memory();
         options.max_commands = self.max_commands;
         options.trust_proxy = self.trust_proxy;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use sockeye::{DeflateConfig, Message, Prepared, Writer};
+use sockeye::{DeflateAgreement, DeflateConfig, Message, Prepared, Writer};
 use sockeye_hub::{ChannelName, Entry, Gap, Payload};
 
 /// The numbers of the forms that an entry keeps for its readers.
@@ -57,14 +57,16 @@ pub(crate) fn v1(channel: &ChannelName, entry: &Entry) -> Bytes {
 }
 
 /// A message that the entry makes, with its frame for those who compress: made for the first of them,
-/// and shared with the others as the form number `slot`. `None` where it goes as it is.
+/// and shared with the others as the form number `slot`. `None` where it goes as it is, or may refer to
+/// others before it.
 pub(crate) fn prepared(
     entry: &Entry,
     slot: u8,
     message: &Message,
     outgoing: &Writer,
 ) -> Option<Prepared> {
-    if outgoing.deflate().is_none() || message.len() < DeflateConfig::default().threshold {
+    let is_alone = outgoing.deflate().is_some_and(DeflateAgreement::server_no_context_takeover);
+    if !is_alone || message.len() < DeflateConfig::default().threshold {
         return None;
     }
     let frame = entry.form(slot, || Prepared::new(message.clone()).shortest().clone());

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use sockeye::OriginPattern;
 use sockeye::tls::ServerTls;
+use sockeye::{DeflateConfig, OriginPattern};
 use sockeye_hub::PolicyRule;
 
 use crate::auth::AuthKey;
@@ -81,6 +81,10 @@ pub struct ServerOptions {
     ///
     /// Danger: with `None` tokens can be guessed as fast as the server answers.
     pub max_bad_tokens_per_address: Option<u32>,
+    /// How messages on WebSockets are compressed (permessage-deflate), where clients offer it. Default:
+    /// as [`DeflateConfig`] has it, so that a message of a channel is compressed once for all, and
+    /// clients keep their context while 64 MiB for all of the process last. `None`: not at all.
+    pub deflate: Option<DeflateConfig>,
     /// Bytes that the answers on one connection of HTTP/2 hold together before the next request on it is
     /// answered; one answer may pass it. Default: 4 MiB.
     pub max_http2_buffer: usize,
@@ -148,6 +152,7 @@ impl Default for ServerOptions {
             max_connections_per_address: None,
             max_requests_per_address: None,
             max_bad_tokens_per_address: Some(100),
+            deflate: Some(DeflateConfig::default()),
             max_http2_buffer: 4 << 20,
             max_commands: None,
             max_handshakes: 1024,

@@ -42,6 +42,8 @@ pub(crate) struct App {
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) write_timeout: Duration,
+    /// How WebSockets are compressed.
+    pub(crate) deflate: Option<sockeye::DeflateConfig>,
     pub(crate) max_http2_buffer: usize,
     pub(crate) heartbeat: Duration,
     pub(crate) drain: Drain,
@@ -152,6 +154,7 @@ impl Channels {
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,
             write_timeout: options.write_timeout,
+            deflate: options.deflate.clone(),
             max_http2_buffer: options.max_http2_buffer,
             heartbeat: options.heartbeat,
             drain: Drain::new(),

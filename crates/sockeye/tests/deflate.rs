@@ -213,7 +213,7 @@ impl Raw {
             head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
         }
         let head = String::from_utf8(head).unwrap();
-        assert!(head.contains("permessage-deflate; server_no_context_takeover"), "{head}");
+        assert!(head.contains(": permessage-deflate\r\n"), "{head}");
         Self(stream)
     }
 

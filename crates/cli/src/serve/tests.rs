@@ -19,7 +19,7 @@ const OTHER_DEFAULTS: [(&str, &str); 2] = [
 ];
 
 /// Values of every kind that a flag takes; none is a default.
-const VALUES: [&str; 8] = [
+const VALUES: [&str; 9] = [
     "11",
     "11s",
     "11k",
@@ -28,6 +28,7 @@ const VALUES: [&str; 8] = [
     "192.0.2.0/24",
     "news:*=latest",
     "somewhere",
+    "off",
 ];
 
 /// What the program makes of these flags.

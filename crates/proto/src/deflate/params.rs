@@ -147,6 +147,8 @@ pub(super) struct Direction {
 pub struct DeflateAgreement {
     /// The server's response.
     response: DeflateOffer,
+    /// What the response says of the server's messages; on the server, with what it limits by itself.
+    server: Direction,
     /// What the response says of the client's messages; on the client, with what it limits by itself.
     client: Direction,
     pub(super) level: u8,
@@ -158,7 +160,8 @@ pub struct DeflateAgreement {
 impl PartialEq for DeflateAgreement {
     /// Whether the same was agreed on.
     fn eq(&self, other: &Self) -> bool {
-        let terms = |this: &Self| (this.response, this.client, this.level, this.threshold);
+        let terms =
+            |this: &Self| (this.response, this.server, this.client, this.level, this.threshold);
         terms(self) == terms(other)
     }
 }
@@ -168,7 +171,7 @@ impl Eq for DeflateAgreement {}
 impl DeflateAgreement {
     /// Whether each message of the server starts from an empty window.
     pub fn server_no_context_takeover(&self) -> bool {
-        self.response.server_no_context_takeover
+        !self.server.takeover
     }
 
     /// Whether each message of the client starts from an empty window.
@@ -178,7 +181,7 @@ impl DeflateAgreement {
 
     /// The window that the server keeps to.
     pub fn server_max_window_bits(&self) -> WindowBits {
-        self.response.server_max_window_bits.unwrap_or(WindowBits::MAX)
+        self.server.window
     }
 
     /// Whether the server may send any frame that was compressed from an empty window of the largest
@@ -216,7 +219,7 @@ impl DeflateAgreement {
         let too_large = offer.client_max_window_bits == ClientWindow::Fixed
             && config.client_window_bits < WindowBits::MAX;
         let mut response = DeflateOffer {
-            server_no_context_takeover: offer.server_no_context_takeover || !config.server_takeover,
+            server_no_context_takeover: offer.server_no_context_takeover,
             client_no_context_takeover: offer.client_no_context_takeover || too_large,
             server_max_window_bits,
             client_max_window_bits,
@@ -226,7 +229,10 @@ impl DeflateAgreement {
         let reservation =
             is_charged.then(|| config.takeover_budget.reserve(window.bytes())).flatten();
         response.client_no_context_takeover |= is_charged && reservation.is_none();
-        Some(Self::new(response, response.client(), config, reservation))
+        // A server may forget without having said so, and Netty 4.1.48 fails if it says so unasked.
+        let server = response.server();
+        let server = Direction { takeover: server.takeover && config.server_takeover, ..server };
+        Some(Self::new(response, (server, response.client()), config, reservation))
     }
 
     /// The agreement that a server's response makes; `None` if it does not fit any of the offers
@@ -241,22 +247,21 @@ impl DeflateAgreement {
             takeover: said.takeover && answered.takeover && config.client_takeover,
             window: said.window.min(answered.window).min(config.client_window_bits),
         };
-        Some(Self::new(response, client, config, None))
+        Some(Self::new(response, (response.server(), client), config, None))
     }
 
     fn new(
         response: DeflateOffer,
-        client: Direction,
+        (server, client): (Direction, Direction),
         config: &DeflateConfig,
         reservation: Option<Arc<Reservation>>,
     ) -> Self {
         let (level, threshold) = (config.level, config.threshold);
-        Self { response, client, level, threshold, reservation }
+        Self { response, server, client, level, threshold, reservation }
     }
 
     pub(super) fn server(&self) -> Direction {
-        let takeover = !self.response.server_no_context_takeover;
-        Direction { takeover, window: self.server_max_window_bits() }
+        self.server
     }
 
     pub(super) fn client(&self) -> Direction {
@@ -265,6 +270,12 @@ impl DeflateAgreement {
 }
 
 impl DeflateOffer {
+    /// What it says of the server's messages, as a response.
+    fn server(&self) -> Direction {
+        let window = self.server_max_window_bits.unwrap_or(WindowBits::MAX);
+        Direction { takeover: !self.server_no_context_takeover, window }
+    }
+
     /// What it says of the client's messages.
     fn client(&self) -> Direction {
         let window = match self.client_max_window_bits {

@@ -6,9 +6,8 @@ use sockeye_proto::{Config, Connection, DeflateBudget, DeflateConfig};
 
 use crate::support::{accept, bits, received, transmitted};
 
-const KEEPS: &str = "permessage-deflate; server_no_context_takeover";
-const NO_CONTEXT: &str =
-    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+const KEEPS: &str = "permessage-deflate";
+const NO_CONTEXT: &str = "permessage-deflate; client_no_context_takeover";
 
 fn limited(budget: &DeflateBudget) -> DeflateConfig {
     DeflateConfig::default().takeover_budget(budget.clone())

@@ -114,8 +114,11 @@ fn d11_the_server_goes_without_takeover_when_asked_and_by_default() {
     assert_eq!(answer(asked, &lenient()).unwrap(), asked);
     assert_eq!(
         answer("permessage-deflate", &DeflateConfig::default()).unwrap(),
-        "permessage-deflate; server_no_context_takeover"
+        "permessage-deflate"
     );
+    // It goes without all the same: it may, and says so only to a client that asks.
+    let (agreed, _) = accept("permessage-deflate", &DeflateConfig::default()).unwrap();
+    assert!(agreed.server_no_context_takeover() && agreed.takes_prepared_frames());
     // A client that asked for it cannot do with less; one that did not takes it.
     let asking = DeflateConfig::default()
         .offer(DeflateOffer { server_no_context_takeover: true, ..DeflateOffer::default() });

@@ -30,6 +30,8 @@ pub(super) struct State {
     key_bytes: Level,
     presence_bytes: Level,
     ticket_bytes: Level,
+    deflate_bytes: Level,
+    max_deflate_bytes: Level,
     readers: Level,
     accounts: Level,
     max_channels: Level,
@@ -99,6 +101,8 @@ impl State {
             key_bytes: Level::default(),
             presence_bytes: Level::default(),
             ticket_bytes: Level::default(),
+            deflate_bytes: Level::default(),
+            max_deflate_bytes: Level::default(),
             memory: Level::default(),
         };
         let help = "Connections without a complete request that ended to make room for others";
@@ -124,6 +128,12 @@ impl State {
             ("idempotency_keys", "What keys of publications are charged for", &state.key_bytes),
             ("presence", "What presence is charged for", &state.presence_bytes),
             ("tickets", "What tickets take in memory", &state.ticket_bytes),
+            (
+                "deflate",
+                "What messages of clients that refer to earlier ones may take",
+                &state.deflate_bytes,
+            ),
+            ("max_deflate", "The most of it (--max-deflate-memory)", &state.max_deflate_bytes),
             ("resident_memory", "Memory of the process", &state.memory),
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, level.clone());
@@ -145,6 +155,10 @@ impl State {
         self.key_bytes.set(figures.key_bytes);
         self.presence_bytes.set(figures.presence_bytes);
         self.ticket_bytes.set(app.authority.ticket_bytes() as u64);
+        if let Some(deflate) = &app.deflate {
+            self.deflate_bytes.set(deflate.takeover_budget.reserved() as u64);
+            self.max_deflate_bytes.set(deflate.takeover_budget.limit() as u64);
+        }
         self.readers.set(figures.readers);
         self.accounts.set(figures.accounts);
         self.max_channels.set(app.hub.options().max_channels);

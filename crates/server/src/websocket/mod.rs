@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
-use sockeye::{AcceptError, Config, DeflateConfig, Keepalive, Opening, WebSocket};
+use sockeye::{AcceptError, Config, Keepalive, Opening, WebSocket};
 use sockeye_hub::{ChannelName, Start};
 use tokio::net::TcpStream;
 
@@ -51,8 +51,7 @@ pub(crate) fn open(
     let peer = app.limits.stay(Peer::of(&request))?;
     let start = query::after(request.uri())?.unwrap_or(Start::Now);
     if handshake.is_v1() {
-        let (response, opening) =
-            handshake.accept(app, &app.v1_config, Some(DeflateConfig::default()))?;
+        let (response, opening) = handshake.accept(app, &app.v1_config, app.deflate.clone())?;
         v1::spawn(opening, app, (caller, peer), Some((channel, start)));
         return Ok(response);
     }
@@ -74,7 +73,7 @@ pub(crate) async fn connect(
     // From a peer that has not said who it is, little is taken and nothing is inflated.
     let (config, deflate) = match caller.is_stranger() {
         true => (&app.anonymous_config, None),
-        false => (&app.v1_config, Some(DeflateConfig::default())),
+        false => (&app.v1_config, app.deflate.clone()),
     };
     let (response, opening) = handshake.accept(&app, config, deflate)?;
     v1::spawn(opening, &app, (caller, peer), None);

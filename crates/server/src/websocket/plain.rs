@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use sockeye::{CloseCode, CloseFrame, DeflateConfig, Message, WebSocket};
+use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
 use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
 use tokio::time::sleep_until;
 
@@ -48,8 +48,7 @@ pub(super) fn open(
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
-    let (response, opening) =
-        handshake.accept(app, &app.plain_config, Some(DeflateConfig::default()))?;
+    let (response, opening) = handshake.accept(app, &app.plain_config, app.deflate.clone())?;
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let reader = app.hub.subscribe(channel, start);

@@ -15,7 +15,7 @@ use crate::client::{Answer, SOON, TestServer, send};
 
 impl TestServer {
     /// The value of a metric, by its name with its labels; 0 if it is not there.
-    async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.operate("/metrics").await;
         let mut lines = text.text().lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -23,7 +23,7 @@ impl TestServer {
     }
 
     /// Waits until a metric has this value.
-    async fn until_metric(&self, name: &str, value: f64) {
+    pub(crate) async fn until_metric(&self, name: &str, value: f64) {
         let reached = async {
             while self.metric(name).await != value {
                 sleep(Duration::from_millis(5)).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use serde_json::json;
-use sockeye::{Client, CloseFrame, DeflateConfig, Message, WebSocket};
+use sockeye::{Client, CloseFrame, DeflateBudget, DeflateConfig, Message, WebSocket};
 use sockeye_hub::Publication;
 use tokio::time::timeout;
 
@@ -79,6 +79,61 @@ async fn compression_is_agreed_to_and_a_message_is_compressed_once_for_all() {
     server.hub.sweep();
     let forms = server.hub.figures().form_bytes;
     assert!((1..long.len() as u64 / 10).contains(&forms), "{forms} bytes");
+}
+
+#[tokio::test]
+async fn compression_can_be_declined() {
+    let server = TestServer::with(|options| options.deflate = None).await;
+    for protocol in [None, Some("sockeye.v1")] {
+        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let client = match protocol {
+            Some(name) => client.subprotocol(name),
+            None => client,
+        };
+        let socket = client.deflate(DeflateConfig::default()).connect().await.unwrap();
+        assert!(socket.deflate().is_none());
+    }
+}
+
+#[tokio::test]
+async fn clients_keep_their_context_while_the_budget_lasts_which_the_metrics_tell() {
+    let budget = DeflateBudget::new(40 << 10);
+    let deflate = DeflateConfig::default().takeover_budget(budget);
+    let server = TestServer::with(|options| options.deflate = Some(deflate)).await;
+    assert_eq!(server.metric("sockeye_max_deflate_bytes").await, f64::from(40 << 10));
+    let keeping = DeflateConfig::default().client_takeover(true);
+    let mut open = Vec::new();
+    for keeps in [true, false] {
+        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let socket = client.deflate(keeping.clone()).connect().await.unwrap();
+        assert_eq!(socket.deflate().unwrap().client_no_context_takeover(), !keeps);
+        assert_eq!(server.metric("sockeye_deflate_bytes").await, f64::from(32 << 10));
+        open.push(socket);
+    }
+    drop(open);
+    server.until_metric("sockeye_deflate_bytes", 0.0).await;
+}
+
+/// With takeover each connection compresses for itself, and refers to what it has sent before.
+#[tokio::test]
+async fn a_channel_with_takeover_reaches_those_who_allow_it_and_those_who_do_not() {
+    let deflate = DeflateConfig::default().server_takeover(true);
+    let server = TestServer::with(|options| options.deflate = Some(deflate)).await;
+    let mut sockets = Vec::new();
+    for config in [DeflateConfig::default(), DeflateConfig::default().server_takeover(true)] {
+        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let socket = client.deflate(config.clone()).connect().await.unwrap();
+        let agreed = socket.deflate().unwrap();
+        assert_eq!(agreed.server_no_context_takeover(), !config.server_takeover);
+        sockets.push(socket);
+    }
+    let long = "sockeye ".repeat(1000);
+    for _ in 0..3 {
+        server.publish("/c/chat", &long).await;
+        for socket in &mut sockets {
+            assert_text(&receive(socket).await, &long);
+        }
+    }
 }
 
 #[tokio::test]
