@@ -40,6 +40,21 @@ fn h08_a_request_is_accepted_with_200_and_no_key() {
 }
 
 #[test]
+fn h08_a_request_with_a_key_gets_the_answer_to_it() {
+    let accept = |key| {
+        let offer = offer(&[VERSION, ("sec-websocket-key", key)]).unwrap();
+        let response = offer.accept(None, HeaderMap::new()).unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("upgrade"));
+        response.headers().get("sec-websocket-accept").map(|it| it.to_str().unwrap().to_owned())
+    };
+    // The example of RFC 6455 §1.3.
+    let answer = accept("dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(answer.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(accept("none"), None);
+}
+
+#[test]
 fn h07_subprotocols_and_compression_are_agreed_on_as_over_http_1() {
     let mut offer = offer(&[
         VERSION,

@@ -297,3 +297,55 @@ async fn w008_w009_w010_w011_clients_that_take_turns_connect_to_a_server_one_at_
         let _ = opening.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn w033_interim_answers_before_the_101_are_skipped() {
+    let (opening, mut server) = client_over_pipe();
+    let answering = async {
+        let request = read_head(&mut server).await;
+        let accept = accept_key(field(&request, "sec-websocket-key").unwrap());
+        let answer = format!(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n\
+             HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        server.write_all(answer.as_bytes()).await.unwrap();
+        server
+    };
+    let (opened, _server) =
+        timeout(PATIENCE, async { tokio::join!(opening, answering) }).await.unwrap();
+    assert_eq!(opened.unwrap().response.status(), StatusCode::SWITCHING_PROTOCOLS);
+}
+
+/// What is still being sent is read before the connection closes (RFC 9112 §9.6): to close it at once would
+/// reset it, and the answer might be lost.
+#[tokio::test]
+async fn a_refusal_arrives_though_the_client_is_still_sending() {
+    let address = echo_server().await;
+    let body = vec![b'x'; 5 << 20];
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (line, headers, status) in [
+        ("POST / HTTP/1.1", "", 405),
+        ("GET / HTTP/1.0", "", 505),
+        ("GET / HTTP/1.1", "", 426),
+        ("GET / HTTP/1.1", upgrade, 400),
+        ("GET / HTTP/1.1", "X-Note: ", 431),
+    ] {
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            let end = if status == 431 { "" } else { "\r\n\r\n" };
+            let length = if status == 431 { "" } else { "Content-Length: 5242880" };
+            let head = format!("{line}\r\nHost: {address}\r\n{headers}{length}{end}");
+            let exchange = async {
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&body).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                answer
+            };
+            let answer = timeout(PATIENCE, exchange).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+        }
+    }
+}

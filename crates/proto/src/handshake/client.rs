@@ -157,14 +157,15 @@ impl ClientHandshake {
         &self.request
     }
 
-    /// Checks the response, once its head is complete (RFC 6455 §4.1, RFC 6455 §4.2.2).
+    /// Checks the response, once its head is complete (RFC 6455 §4.1, RFC 6455 §4.2.2). Interim
+    /// responses before it, such as 100 and 103, are skipped: 16 at most (RFC 9110 §15.2).
     ///
     /// Call it again after appending more bytes. An error is final: close the transport.
     pub fn poll_response(
         &mut self,
         input: &mut BytesMut,
     ) -> Result<Option<Accepted>, ResponseError> {
-        let Some(response) = self.reader.poll_response(input)? else { return Ok(None) };
+        let Some(response) = self.reader.poll_final_response(input)? else { return Ok(None) };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(Box::new(response)));
         }

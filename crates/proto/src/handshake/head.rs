@@ -7,6 +7,9 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
 };
 
+/// How many interim responses are skipped before a final one.
+const MAX_INTERIM: u8 = 16;
+
 /// For so many header fields there is room without an allocation.
 const USUAL_FIELDS: usize = 100;
 
@@ -59,11 +62,13 @@ pub(crate) struct HeadReader {
     /// How much of the input has been searched for the end of that line.
     scanned: usize,
     first_line_done: bool,
+    /// Interim responses that were skipped.
+    interim: u8,
 }
 
 impl HeadReader {
     pub(crate) fn new(limits: HeadLimits) -> Self {
-        Self { limits, line: 0, scanned: 0, first_line_done: false }
+        Self { limits, line: 0, scanned: 0, first_line_done: false, interim: 0 }
     }
 
     /// The request at the front of `input`, once it is complete.
@@ -74,12 +79,21 @@ impl HeadReader {
         self.poll(input, Self::parse_request)
     }
 
-    /// The same for a response.
-    pub(crate) fn poll_response(
+    /// The same for a response that is none of the interim ones, or one too many of those (RFC 9110
+    /// §15.2). 101 is final: what follows is no HTTP.
+    pub(crate) fn poll_final_response(
         &mut self,
         input: &mut BytesMut,
     ) -> Result<Option<Response<()>>, MalformedHead> {
-        self.poll(input, Self::parse_response)
+        while let Some(response) = self.poll(input, Self::parse_response)? {
+            let status = response.status();
+            let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+            if !is_interim || self.interim == MAX_INTERIM {
+                return Ok(Some(response));
+            }
+            self.interim += 1;
+        }
+        Ok(None)
     }
 
     fn poll<T>(
@@ -104,7 +118,7 @@ impl HeadReader {
             }
             let empty_line = end - self.line == 2;
             if empty_line && self.first_line_done {
-                (self.line, self.scanned) = (0, 0);
+                (self.line, self.scanned, self.first_line_done) = (0, 0, false);
                 return Ok(Some(end));
             }
             self.first_line_done |= !empty_line;

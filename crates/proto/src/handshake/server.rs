@@ -43,9 +43,11 @@ impl ServerHandshake {
 /// What a client offers: a request that was checked and may be accepted.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// The `Sec-WebSocket-Accept` of the answer, not encoded yet; `None` for extended CONNECT, which
-    /// has no key.
+    /// The `Sec-WebSocket-Accept` of the answer, not encoded yet; `None` for extended CONNECT without a
+    /// key.
     accept: Option<[u8; 20]>,
+    /// Whether the answer is 101: it is 200 to extended CONNECT.
+    switches_protocols: bool,
     subprotocols: Vec<String>,
     extensions: Vec<Extension>,
     /// The answer to one of the extensions.
@@ -60,7 +62,7 @@ impl Offer {
         check_upgrade(headers)?;
         check_no_body(headers)?;
         let key = single(headers, &SEC_WEBSOCKET_KEY).ok().flatten().unwrap_or_default();
-        if STANDARD.decode_slice(key, &mut [0; 18]) != Ok(16) {
+        if !is_key(key) {
             return Err(bad_request("Sec-WebSocket-Key must be one key: 16 bytes in base64"));
         }
         check_version(headers)?;
@@ -68,6 +70,7 @@ impl Offer {
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
         Ok(Self {
             accept: Some(accept_digest(key)),
+            switches_protocols: true,
             subprotocols: parse_subprotocols(headers)?,
             extensions,
             deflate: None,
@@ -75,7 +78,8 @@ impl Offer {
     }
 
     /// Checks a request of HTTP/2 or HTTP/3: an extended CONNECT (RFC 8441 §5, RFC 9220), whose
-    /// `:protocol` is `protocol`. It has no key and no `Upgrade`, and is accepted with 200.
+    /// `:protocol` is `protocol`. It has no `Upgrade` and needs no key, and is accepted with 200. Where
+    /// it has a key (a proxy passes on that of HTTP/1.1), the answer has a `Sec-WebSocket-Accept`.
     ///
     /// ```
     /// use http::{Request, Version};
@@ -117,8 +121,15 @@ impl Offer {
         check_version(headers)?;
         let extensions = Extension::of_headers(headers)
             .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
-        let subprotocols = parse_subprotocols(headers)?;
-        Ok(Self { accept: None, subprotocols, extensions, deflate: None })
+        // The key is not processed (RFC 8441 §5): one that is malformed is not there.
+        let key = single(headers, &SEC_WEBSOCKET_KEY).ok().flatten().filter(|key| is_key(key));
+        Ok(Self {
+            accept: key.map(accept_digest),
+            switches_protocols: false,
+            subprotocols: parse_subprotocols(headers)?,
+            extensions,
+            deflate: None,
+        })
     }
 
     /// The subprotocols offered, the preferred one first.
@@ -156,15 +167,17 @@ impl Offer {
         }
         let mut response = Response::new(());
         *response.headers_mut() = headers;
-        if let Some(accept) = &self.accept {
+        if self.switches_protocols {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let fields = response.headers_mut();
             fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
             fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        }
+        let fields = response.headers_mut();
+        if let Some(accept) = &self.accept {
             let accept = HeaderValue::try_from(STANDARD.encode(accept));
             fields.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| AnswerError::NotOffered)?);
         }
-        let fields = response.headers_mut();
         if let Some(chosen) = subprotocol {
             let offered = self.subprotocols().any(|offered| offered == chosen);
             let value = HeaderValue::from_str(chosen).ok().filter(|_| offered);
@@ -216,6 +229,11 @@ fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
         return Err(bad_request("there must be one Host header with a host"));
     }
     Ok(())
+}
+
+/// Whether it is 16 bytes in base64.
+fn is_key(key: &str) -> bool {
+    STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -56,7 +56,7 @@ impl HttpConnect {
         &mut self,
         input: &mut BytesMut,
     ) -> Result<Option<Response<()>>, HttpConnectError> {
-        let Some(response) = self.reader.poll_response(input)? else { return Ok(None) };
+        let Some(response) = self.reader.poll_final_response(input)? else { return Ok(None) };
         match response.status() {
             status if status.is_success() => Ok(Some(response)),
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -134,6 +134,8 @@ mod tests {
     fn x04_every_other_status_is_told() {
         let error = answer("HTTP/1.1 407 x\r\nProxy-Authenticate: Basic\r\n\r\n").unwrap_err();
         assert!(matches!(error, HttpConnectError::Authentication(_)));
+        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ok\r\n\r\n";
+        assert!(answer(text).unwrap().is_some(), "an interim response is skipped");
         for status in [101, 301, 400, 403, 502] {
             let error = answer(&format!("HTTP/1.1 {status} x\r\n\r\n")).unwrap_err();
             assert!(error.to_string().contains(&status.to_string()), "{error}");

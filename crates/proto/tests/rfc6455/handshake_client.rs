@@ -329,3 +329,30 @@ fn w018_w032_n12_the_two_halves_open_a_websocket_and_frames_behind_the_head_are_
         assert_eq!(end.events(), [text("hello")]);
     }
 }
+
+#[test]
+fn w033_interim_responses_are_skipped_a_few_of_them() {
+    let valid = VALID.join("\r\n") + "\r\n\r\n";
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let answer = |before: &str| {
+        let mut handshake = ClientHandshake::new(request(), NONCE).unwrap();
+        let (mut input, text) = (BytesMut::new(), format!("{before}{valid}"));
+        let (last, rest) = text.as_bytes().split_last().unwrap();
+        for byte in rest {
+            input.extend_from_slice(&[*byte]);
+            let response = handshake.poll_response(&mut input)?;
+            assert!(response.is_none(), "it is not whole");
+        }
+        input.extend_from_slice(&[*last, 0x89, 0]);
+        let response = handshake.poll_response(&mut input);
+        assert_eq!(&input[..], [0x89, 0], "what follows is the WebSocket's");
+        response
+    };
+    assert!(answer("HTTP/1.1 100 Continue\r\n\r\n").unwrap().is_some());
+    assert!(answer(&format!("{hints}{hints}HTTP/1.1 102 x\r\n\r\n")).unwrap().is_some());
+    assert!(answer(&hints.repeat(16)).unwrap().is_some());
+    let Err(ResponseError::Status(response)) = answer(&hints.repeat(17)) else {
+        panic!("they have no end")
+    };
+    assert_eq!(response.status(), 103);
+}

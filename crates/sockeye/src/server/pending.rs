@@ -12,10 +12,11 @@ use tokio::{
 
 use crate::socket::Io;
 
-/// How long a refused client may take to read its answer.
-const LINGER: Duration = Duration::from_secs(2);
-/// How much of what it still sends is read meanwhile.
-const MAX_DISCARDED: u64 = 256 << 10;
+/// How long a refused client may take nothing of its answer, or send nothing while it is read to its
+/// end; how long that takes at most; and how many bytes are read (RFC 9112 §9.6).
+const SILENCE: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(30);
+const MAX_DISCARDED: usize = 64 << 20;
 
 #[derive(Debug)]
 pub(super) enum Pending {
@@ -54,15 +55,26 @@ impl Pending {
             Self::Http1(mut io, _) => {
                 let answer = async {
                     io.write_all(&refusal.encode()).await?;
-                    io.shutdown().await?;
-                    let rest = &mut (&mut io).take(MAX_DISCARDED);
-                    tokio::io::copy(rest, &mut tokio::io::sink()).await
+                    io.shutdown().await
                 };
                 // A client that does not wait for its answer does not need it.
-                let _ = timeout(LINGER, answer).await;
+                if matches!(timeout(SILENCE, answer).await, Ok(Ok(()))) {
+                    let _ = timeout(LINGER, discard(&mut io)).await;
+                }
             }
             #[cfg(all(feature = "http2", feature = "tls"))]
             Self::Http2(answer, ..) => super::http2::refuse(answer, refusal),
         }
+    }
+}
+
+/// Reads to the client's end, or until nothing comes any more, or too much.
+async fn discard(io: &mut Io) {
+    let (mut buffer, mut discarded) = (BytesMut::with_capacity(8 << 10), 0);
+    while discarded <= MAX_DISCARDED
+        && let Ok(Ok(read @ 1..)) = timeout(SILENCE, io.read_buf(&mut buffer)).await
+    {
+        buffer.clear();
+        discarded += read;
     }
 }
