@@ -3,8 +3,10 @@
 mod clients;
 mod compression;
 mod json;
+mod keys;
 mod proxies;
 mod readers;
+mod refusals;
 mod servers;
 mod tokens;
 mod tungstenite;

@@ -125,3 +125,53 @@ fn an_nginx_that_is_made_to_buffer_holds_streams_back_but_no_polls() {
     server.interrupt();
     assert!(stream.rest().contains("data: news\n\n"));
 }
+
+/// HAProxy takes the client's address from a header here, so that it differs from its own.
+#[test]
+fn haproxy_says_who_connects_by_the_proxy_protocol() {
+    for send in ["send-proxy", "send-proxy-v2"] {
+        let server = Sockeye::serve(&["--trust-proxy", "127.0.0.1", "--proxy-protocol"]);
+        let change = |guide: String| {
+            let guide = guide.replace("127.0.0.1:8080", &format!("127.0.0.1:8080 {send}"));
+            let client = "bind :80\n    http-request set-src hdr(x-client)";
+            guide.replace("bind :80", client)
+        };
+        let proxy = ReverseProxy::start_with(Kind::Haproxy, server.address(), change);
+        let url = proxy.http("/c/chat?wait=60");
+        let mut parked = Stream::open(&["-H", "X-Client: 203.0.113.9", &url]);
+        let deadline = Instant::now() + PATIENCE;
+        while !server.shows_operators("/connections").contains("\"address\":\"203.0.113.9\"") {
+            assert!(Instant::now() < deadline, "{send}");
+            sleep(Duration::from_millis(20));
+        }
+        publish(&proxy.http("/c/chat"), "news");
+        parked.until("\"data\":\"news\"");
+        websockets(&proxy);
+    }
+}
+
+/// Pages of the name that the proxy has, by TLS, are the server's own without being named.
+#[test]
+fn nginx_says_what_its_clients_asked_for() {
+    let server = Sockeye::serve(&["--trust-proxy", "127.0.0.1"]);
+    let change = |guide: String| {
+        let headers = "proxy_set_header X-Forwarded-For 203.0.113.9:4711;\n\
+                       proxy_set_header X-Forwarded-Proto https;\n\
+                       proxy_set_header X-Forwarded-Host live.example.org;\n\
+                       proxy_set_header Host";
+        guide.replace("proxy_set_header Host", headers)
+    };
+    let proxy = ReverseProxy::start_with(Kind::Nginx, server.address(), change);
+    let ask = |origin: &str| {
+        let (origin, url) = (format!("Origin: {origin}"), proxy.http("/c/chat"));
+        curl(&["-o", "/dev/null", "-w", "%{http_code}", "--no-fail-with-body", "-H", &origin, &url])
+    };
+    assert_eq!(ask("https://live.example.org"), "200");
+    assert_eq!(ask("http://live.example.org"), "403");
+    let _parked = Stream::open(&[&proxy.http("/c/chat?wait=60")]);
+    let deadline = Instant::now() + PATIENCE;
+    while !server.shows_operators("/connections").contains("\"address\":\"203.0.113.9\"") {
+        assert!(Instant::now() < deadline, "the client is known by its address");
+        sleep(Duration::from_millis(20));
+    }
+}

@@ -13,11 +13,15 @@ pub(crate) struct Deadlines {
     #[arg(default_value_t = Time(ServerOptions::default().drain))]
     drain: Time,
 
-    /// How long the head of a request or a TLS handshake may take, and a connection may idle between
-    /// requests
+    /// How long the head of a request or a TLS handshake may take, and a connection of HTTP/2 may idle
     #[arg(long, value_name = "TIME", env = "SOCKEYE_HEAD_TIMEOUT", value_parser = deadline)]
     #[arg(default_value_t = Time(ServerOptions::default().head_timeout))]
     head_timeout: Time,
+
+    /// How long a connection of HTTP/1.1 may idle between requests
+    #[arg(long, value_name = "TIME", env = "SOCKEYE_KEEP_ALIVE", value_parser = deadline)]
+    #[arg(default_value_t = Time(ServerOptions::default().keep_alive))]
+    keep_alive: Time,
 
     /// How long the body of a request may take
     #[arg(long, value_name = "TIME", env = "SOCKEYE_BODY_TIMEOUT", value_parser = deadline)]
@@ -55,6 +59,7 @@ impl Deadlines {
     pub(crate) fn apply(self, options: &mut ServerOptions) {
         options.drain = self.drain.0;
         options.head_timeout = self.head_timeout.0;
+        options.keep_alive = self.keep_alive.0;
         options.body_timeout = self.body_timeout.0;
         options.auth_timeout = self.auth_timeout.0;
         options.write_timeout = self.write_timeout.0;

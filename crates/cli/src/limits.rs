@@ -69,10 +69,14 @@ pub(crate) struct Limits {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     max_commands: Option<u32>,
 
-    /// Believe what a proxy in this range of addresses says in X-Forwarded-For; unix for one that connects
-    /// to a Unix socket; may be given several times
+    /// Believe what a proxy in this range of addresses says of its clients in X-Forwarded-For, -Proto and
+    /// -Host, or Forwarded; unix for one that connects to a Unix socket; may be given several times
     #[arg(long, value_name = "CIDR|unix", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
     trust_proxy: Vec<TrustedProxy>,
+
+    /// Connections of these proxies begin with a header of the PROXY protocol, version 1 or 2
+    #[arg(long, env = "SOCKEYE_PROXY_PROTOCOL")]
+    proxy_protocol: bool,
 }
 
 impl Limits {
@@ -88,5 +92,6 @@ impl Limits {
         options.max_http2_buffer = self.max_http2_buffer.in_memory();
         options.max_commands = self.max_commands;
         options.trust_proxy = self.trust_proxy;
+        options.proxy_protocol = self.proxy_protocol;
     }
 }

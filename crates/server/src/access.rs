@@ -74,8 +74,9 @@ fn log(method: &Method, path: &str, peer: Peer, status: StatusCode, is_draining:
 /// Lets the request through to its resource, if the origin rules do. A page that they let through
 /// may read every answer, that it has no good token among them.
 async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
-    let visit = app.origins.check(&request)?;
-    let peer = app.limits.who_asks(&request)?;
+    let asker = app.limits.who_asks(&request)?;
+    let visit = app.origins.check(&request, &asker.front)?;
+    let peer = app.limits.seat(asker);
     let answered = match app.limits.admit(&peer).and_then(|()| headers::check(request.headers())) {
         Err(problem) => Err(problem),
         // A browser asks without the page's token.

@@ -19,6 +19,7 @@ use sockeye::internals::{Acceptor, Incomings, Pending, PendingConnections, share
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::crowd::{Crowd, Seat};
+use crate::forwarded::Front;
 use crate::impatient::Impatient;
 use crate::listener::{Connection, Listener};
 use crate::metrics;
@@ -123,7 +124,7 @@ impl Operators {
 }
 
 async fn guard(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let mut response = match admin.origins.check(&request) {
+    let mut response = match admin.origins.check(&request, &Front::default()) {
         Ok(_) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };

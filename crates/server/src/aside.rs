@@ -6,6 +6,7 @@
 //! without hyper ([`carry`](crate::carry)).
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +14,11 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::CONNECTION;
-use http::{Method, Version};
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY};
+use http::{Method, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
 
 use crate::impatient::Shared;
 use crate::peer::Routes;
@@ -48,6 +50,16 @@ impl Aside {
             desk.is_asked.store(true, Relaxed);
         }
     }
+
+    /// Waits until the client sends no more: it has left, or takes what there is now.
+    pub(crate) async fn left(&self) {
+        // Who sees that the client has left polls the answer once more.
+        poll_fn(|_| match &self.0 {
+            Some(desk) if desk.has_left.load(Relaxed) => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
 }
 
 /// Where a connection's service lays its work, so that it can be taken away from hyper. One
@@ -56,6 +68,36 @@ impl Aside {
 pub(crate) struct Desk {
     work: Mutex<Option<Work>>,
     is_asked: AtomicBool,
+    /// Whether the client sends no more, while its answer is set aside.
+    has_left: AtomicBool,
+    /// How the answer ends, as the request wants it.
+    ending: Mutex<Ending>,
+    /// That of a handshake that was refused.
+    refused_upgrade: Mutex<Option<OnUpgrade>>,
+}
+
+/// What becomes of a connection after an answer, as its request says (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Another request may follow.
+    #[default]
+    KeepAlive,
+    /// It is closed.
+    Close,
+    /// It is closed, and the client speaks HTTP/1.0: it knows no chunks.
+    Http10,
+}
+
+impl Ending {
+    fn of(request: &hyper::Request<Incoming>) -> Self {
+        let lines = request.headers().get_all(CONNECTION).iter().flat_map(|line| line.to_str());
+        let mut options = lines.flat_map(|line| line.split(','));
+        match request.version() {
+            Version::HTTP_10 => Self::Http10,
+            _ if options.any(|option| option.trim().eq_ignore_ascii_case("close")) => Self::Close,
+            _ => Self::KeepAlive,
+        }
+    }
 }
 
 impl Desk {
@@ -66,6 +108,22 @@ impl Desk {
 
     fn is_asked(&self) -> bool {
         self.is_asked.load(Relaxed)
+    }
+
+    /// What becomes of the connection after the answer.
+    pub(crate) fn ending(&self) -> Ending {
+        *self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The upgrade that the last request has asked for in vain. hyper gives it the connection in the
+    /// end, instead of shutting that down.
+    pub(crate) fn refused_upgrade(&self) -> Option<OnUpgrade> {
+        self.refused_upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Says that the client sends no more: an answer that waits is to come now, or never.
+    pub(crate) fn client_has_left(&self) {
+        self.has_left.store(true, Relaxed);
     }
 
     /// The work, to be done elsewhere.
@@ -101,17 +159,27 @@ impl Service<hyper::Request<Incoming>> for AtDesk {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         let connection = Arc::clone(&self.connection);
         if !can_be_set_aside(&request) {
+            // Of others than publications the body is not read.
             let has_body = !request.body().is_end_stream();
+            let is_unread = has_body && request.method() != Method::POST;
+            let upgrade = request.extensions().get::<OnUpgrade>().cloned();
+            let desk = Arc::clone(&self.desk);
             let answering = self.routes.call(request);
             return Box::pin(async move {
                 let answer = answering.await?;
                 // A refused client may not have sent all of its body.
-                connection.linger(is_last(&answer) || has_body && answer.status().as_u16() >= 400);
+                let is_refused = has_body && answer.status().as_u16() >= 400;
+                connection.linger(is_last(&answer) || is_refused || is_unread);
+                if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    *desk.refused_upgrade.lock().unwrap_or_else(PoisonError::into_inner) = upgrade;
+                }
                 Ok(answer)
             });
         }
         let desk = Arc::clone(&self.desk);
         desk.is_asked.store(false, Relaxed);
+        desk.has_left.store(false, Relaxed);
+        *desk.ending.lock().unwrap_or_else(PoisonError::into_inner) = Ending::of(&request);
         request.extensions_mut().insert(Aside(Some(Arc::clone(&desk))));
         *desk.lock() = Some(Work::Waiting(self.routes.call(request)));
         Box::pin(AnswerAtDesk { desk, connection })
@@ -123,16 +191,12 @@ pub(crate) fn is_last(answer: &Response) -> bool {
     answer.headers().contains_key(CONNECTION)
 }
 
-/// Whether all that is still needed of a request is its answer, and the connection goes on then: it
-/// has no body, and hyper does nothing for it that is not done without.
+/// Whether all that is still needed of a request is its answer: it has no body, and does not ask for a
+/// WebSocket.
 fn can_be_set_aside(request: &hyper::Request<Incoming>) -> bool {
-    request.version() == Version::HTTP_11
-        && request.method() == Method::GET
+    request.method() == Method::GET
         && request.body().is_end_stream()
-        && request.headers().get_all(CONNECTION).iter().all(|line| {
-            // Browsers say what goes without saying.
-            line.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-        })
+        && !request.headers().contains_key(SEC_WEBSOCKET_KEY)
 }
 
 /// Works at the desk, for hyper, as long as the work is there.

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::aside::Work;
+use crate::aside::{Desk, Ending, Work};
 use crate::impatient::Impatient;
 use crate::segments::Segments;
 
@@ -26,16 +26,24 @@ const AT_ONCE: usize = 64 << 10;
 ///
 /// What waits here waits for long and with many others, so nothing is held in it that is over: the
 /// answer is taken apart at once, and only its body is kept.
-pub(crate) async fn carry<S>(io: &mut Impatient<S>, work: Work) -> io::Result<bool>
+pub(crate) async fn carry<S>(io: &mut Impatient<S>, desk: &Desk, work: Work) -> io::Result<bool>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let ending = desk.ending();
     let opened = match work {
-        Work::Answer(answer) => Opened::of(*answer),
-        Work::Waiting(answering) => tokio::select! {
+        Work::Answer(answer) => Opened::of(*answer, ending),
+        Work::Waiting(mut answering) => tokio::select! {
             biased;
-            Ok(answer) = answering => Opened::of(answer),
-            () = io.left() => return Ok(false),
+            Ok(answer) = &mut answering => Opened::of(answer, ending),
+            () = io.left() => {
+                // It may only have shut its end down: it gets what there is.
+                desk.client_has_left();
+                match answering.now_or_never() {
+                    Some(Ok(answer)) => Opened::of(answer, ending),
+                    None => return Ok(false),
+                }
+            }
         },
     };
     let is_last = opened.is_last;
@@ -57,9 +65,16 @@ struct Opened {
 }
 
 impl Opened {
-    fn of(answer: Response) -> Self {
+    fn of(answer: Response, ending: Ending) -> Self {
         let (mut head, body) = answer.into_parts();
+        if ending != Ending::KeepAlive {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let is_last = head.headers.contains_key(CONNECTION);
+        head.version = match ending {
+            Ending::Http10 => Version::HTTP_10,
+            _ => Version::HTTP_11,
+        };
         let framing = Framing::of(&mut head, &body);
         Self { head: encode(&head).into(), body, framing, is_last }
     }
@@ -108,6 +123,8 @@ enum Framing {
     /// By its length, or by there being none.
     Length,
     Chunked,
+    /// By the end of the connection, to a client that knows no chunks.
+    Close,
 }
 
 impl Framing {
@@ -119,6 +136,7 @@ impl Framing {
                 head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
                 Self::Length
             }
+            None if has_body && head.version == Version::HTTP_10 => Self::Close,
             None if has_body => {
                 head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
                 Self::Chunked
@@ -133,7 +151,7 @@ impl Framing {
         let frame = frame.map_err(io::Error::other)?;
         let Ok(data) = frame.into_data() else { return Ok(()) };
         match self {
-            Self::Length => out.push(data),
+            Self::Length | Self::Close => out.push(data),
             // A chunk of no length would be the end.
             Self::Chunked if data.is_empty() => {}
             Self::Chunked => {
@@ -148,7 +166,7 @@ impl Framing {
     /// What follows the body.
     fn end(self) -> &'static str {
         match self {
-            Self::Length => "",
+            Self::Length | Self::Close => "",
             Self::Chunked => "0\r\n\r\n",
         }
     }
@@ -157,7 +175,8 @@ impl Framing {
 /// The status line and the headers. Neither names nor values can hold a line break, by their types.
 fn encode(head: &Parts) -> Vec<u8> {
     let (code, reason) = (head.status.as_str(), head.status.canonical_reason());
-    let mut bytes = format!("HTTP/1.1 {code} {}\r\n", reason.unwrap_or_default()).into_bytes();
+    let (version, reason) = (head.version, reason.unwrap_or_default());
+    let mut bytes = format!("{version:?} {code} {reason}\r\n").into_bytes();
     for (name, value) in &head.headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");

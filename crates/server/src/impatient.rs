@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// Reads and writes like `S`, and breaks when a write has not gone on for so long.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Impatient<S> {
     /// Runs while a write waits, or the client's end of the connection. Most never do, so it is made
     /// when one does.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// How much was thrown away since the connection was shut down.
-    discarded: Option<u32>,
+    /// What was thrown away since the connection was shut down.
+    lingering: Option<Box<Lingering>>,
     /// What was read and is to be read again.
     ahead: BytesMut,
 }
@@ -35,6 +35,14 @@ pub(crate) struct Shared {
     limit: Duration,
     write_waits: AtomicBool,
     lingers: AtomicBool,
+    has_read: AtomicBool,
+}
+
+/// A connection that was shut down and is read to the client's end.
+#[derive(Debug)]
+struct Lingering {
+    until: Instant,
+    discarded: u64,
 }
 
 impl Shared {
@@ -45,24 +53,41 @@ impl Shared {
 
     /// Says whether the client may still be sending when the connection is shut down: then what it
     /// sends is read and thrown away for a while. To close at once would reset the connection, and the
-    /// client might never see its answer (RFC 9112 §9.6).
+    /// client might never see its answer (RFC 9112 §9.6). It may be, until the opposite is said, and
+    /// again as soon as something else was read.
     pub(crate) fn linger(&self, lingers: bool) {
         self.lingers.store(lingers, Relaxed);
     }
+
+    /// Whether something was read since this was asked last.
+    pub(crate) fn has_read(&self) -> bool {
+        self.has_read.swap(false, Relaxed)
+    }
+
+    fn was_read(&self) {
+        self.lingers.store(true, Relaxed);
+        self.has_read.store(true, Relaxed);
+    }
 }
 
-/// How long the client's end is awaited at most, and how much of what it sends is read.
-const LINGER: Duration = Duration::from_secs(2);
-const MAX_DISCARDED: u32 = 256 << 10;
+/// How long a connection that was shut down is read at most; how long while nothing comes; and how
+/// many bytes: what a client still sends whose upload was refused.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+const MAX_DISCARDED: u64 = 64 << 20;
 
 /// What is read of a client while nobody reads, in bytes at most.
 const MAX_AHEAD: usize = 16 << 10;
 
 impl<S> Impatient<S> {
     pub(crate) fn new(io: S, limit: Duration) -> Self {
-        let (write_waits, lingers) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Arc::new(Shared { limit, write_waits, lingers });
-        Self { io, shared, stalled: None, discarded: None, ahead: BytesMut::new() }
+        let shared = Arc::new(Shared {
+            limit,
+            write_waits: AtomicBool::new(false),
+            lingers: AtomicBool::new(true),
+            has_read: AtomicBool::new(false),
+        });
+        Self { io, shared, stalled: None, lingering: None, ahead: BytesMut::new() }
     }
 
     /// What is known and said of the connection, now and later.
@@ -157,8 +182,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+            if buffer.filled().len() > before {
+                self.shared.was_read();
+            }
+            return Poll::Ready(Ok(()));
         }
+        self.shared.was_read();
         let length = self.ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.ahead.split_to(length));
         if self.ahead.is_empty() {
@@ -172,20 +203,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
 impl<S: AsyncRead + Unpin> Impatient<S> {
     /// Reads and throws away until the client's end, or the end of patience.
     fn poll_discarded(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let patience = self.stalled.get_or_insert_with(|| Box::pin(sleep(LINGER)));
-        if patience.as_mut().poll(cx).is_ready() {
+        let Self { io, stalled, lingering: Some(lingering), .. } = self else {
             return Poll::Ready(());
-        }
+        };
         loop {
-            let mut buffer = [0; 4096];
+            let mut buffer = [0; 8192];
             let mut buffer = ReadBuf::new(&mut buffer);
-            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
-            let discarded = self.discarded.get_or_insert(0);
-            *discarded = discarded.saturating_add(buffer.filled().len() as u32);
-            if read.is_err() || buffer.filled().is_empty() || *discarded > MAX_DISCARDED {
+            let Poll::Ready(read) = Pin::new(&mut *io).poll_read(cx, &mut buffer) else { break };
+            lingering.discarded += buffer.filled().len() as u64;
+            if read.is_err() || buffer.filled().is_empty() || lingering.discarded > MAX_DISCARDED {
                 return Poll::Ready(());
             }
+            // Something came: the silence begins again.
+            *stalled = None;
         }
+        let patience = lingering.until.min(Instant::now() + LINGER_SILENCE);
+        stalled.get_or_insert_with(|| Box::pin(sleep_until(patience))).as_mut().poll(cx)
     }
 }
 
@@ -218,13 +251,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.discarded.is_none() {
+        if self.lingering.is_none() {
             let shut = Pin::new(&mut self.io).poll_shutdown(cx);
             ready!(self.or_stalled(cx, shut))?;
             if !self.shared.lingers.load(Relaxed) {
                 return Poll::Ready(Ok(()));
             }
-            self.discarded = Some(0);
+            let until = Instant::now() + LINGER;
+            self.lingering = Some(Box::new(Lingering { until, discarded: 0 }));
         }
         self.poll_discarded(cx).map(Ok)
     }
@@ -242,7 +276,7 @@ mod tests {
     async fn a_client_that_takes_nothing_is_given_up() {
         let (server, _client) = duplex(16);
         let mut server = Impatient::new(server, LIMIT);
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let failed = server.write_all(&[0; 17]).await.unwrap_err();
         assert_eq!((failed.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
     }
@@ -272,24 +306,44 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_client_is_read_to_its_end_for_a_while() {
-        let begun = tokio::time::Instant::now();
-        let shut_down = async |lingers, sends: usize| {
+        let begun = Instant::now();
+        let shut_down = async |lingers| {
             let (server, mut client) = duplex(1 << 20);
             let mut server = Impatient::new(server, LIMIT);
             server.shared().linger(lingers);
-            client.write_all(&vec![0; sends]).await.unwrap();
+            client.write_all(&[0; 10]).await.unwrap();
             server.shutdown().await.unwrap();
             client.write_all(b"more").await.unwrap();
             begun.elapsed()
         };
-        assert_eq!(shut_down(false, 10).await, Duration::ZERO);
-        assert_eq!(shut_down(true, 1 << 20).await, Duration::ZERO, "that is too much to be read");
-        assert_eq!(shut_down(true, 10).await, LINGER);
+        assert_eq!(shut_down(false).await, Duration::ZERO);
+        assert_eq!(shut_down(true).await, LINGER_SILENCE);
         let (server, client) = duplex(16);
         let mut server = Impatient::new(server, LIMIT);
-        server.shared().linger(true);
         drop(client);
         server.shutdown().await.unwrap();
-        assert_eq!(begun.elapsed(), LINGER, "its end has come");
+        assert_eq!(begun.elapsed(), LINGER_SILENCE, "its end has come");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_on_to_send_is_read_within_bounds() {
+        let read = async |piece: usize, each: Duration| {
+            let (server, mut client) = duplex(1 << 20);
+            let sent = tokio::spawn(async move {
+                let (piece, mut sent) = (vec![0; piece], 0);
+                while client.write_all(&piece).await.is_ok() {
+                    sent += piece.len() as u64;
+                    sleep(each).await;
+                }
+                sent
+            });
+            let begun = Instant::now();
+            Impatient::new(server, LIMIT).shutdown().await.unwrap();
+            (sent.await.unwrap(), begun.elapsed())
+        };
+        let (sent, _) = read(1 << 20, Duration::ZERO).await;
+        assert!((MAX_DISCARDED..MAX_DISCARDED + (4 << 20)).contains(&sent), "{sent}");
+        let (_, took) = read(1, Duration::from_secs(1)).await;
+        assert_eq!(took, LINGER);
     }
 }

@@ -23,6 +23,7 @@ mod channel;
 mod console;
 mod crowd;
 mod drain;
+mod forwarded;
 mod headers;
 mod http1;
 mod http2;
@@ -48,6 +49,7 @@ mod presence;
 mod problem;
 mod promise;
 mod proxy;
+mod proxy_protocol;
 mod publish;
 mod query;
 mod router;
@@ -78,5 +80,7 @@ pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};
 #[doc(hidden)]
 pub mod internals {
     pub use crate::beginning::{Beginning, Protocol};
+    pub use crate::forwarded::{Element, Node};
+    pub use crate::proxy_protocol::read as read_proxy_header;
     pub use crate::v1::{Command, Mistake};
 }

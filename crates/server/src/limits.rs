@@ -1,6 +1,7 @@
 //! How much of the server one address may have, and the server as a whole: connections, requests,
 //! and tokens that are not good.
 
+use std::io;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -9,14 +10,24 @@ use sockeye::internals::{Pending, PendingConnections};
 
 use crate::addresses::AddressSource;
 use crate::crowd::{Crowd, Full};
+use crate::forwarded::{self, Front, Source, Told};
 use crate::options::ServerOptions;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::proxy::{self, TrustedProxy};
+use crate::proxy_protocol::Announced;
 use crate::throttle::Throttle;
 
 /// When those who found no place may come again.
 const COME_AGAIN: Duration = Duration::from_secs(5);
+
+/// Whose request it is, before it has a place.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    peer: Peer,
+    pub(crate) front: Front,
+    needs_place: bool,
+}
 
 /// The limits of one server.
 #[derive(Debug)]
@@ -26,6 +37,7 @@ pub(crate) struct Limits {
     /// Those that are told that there is no place, when they have sent their request.
     refused: PendingConnections,
     trusted: Vec<TrustedProxy>,
+    told: Told,
     addresses: AddressSource,
     requests: Throttle,
     bad_tokens: Throttle,
@@ -38,6 +50,7 @@ impl Limits {
             pending: PendingConnections::default(),
             refused: PendingConnections::default(),
             trusted: options.trust_proxy.clone(),
+            told: Told::default(),
             addresses,
             requests: Throttle::new(options.max_requests_per_address),
             bad_tokens: Throttle::new(options.max_bad_tokens_per_address),
@@ -74,27 +87,54 @@ impl Limits {
         &self.crowd
     }
 
-    /// Who asks. Behind a trusted proxy, and in a program that does the accepting, each request takes a
-    /// place of its own, for as long as what it opens goes on.
+    /// A connection of a trusted proxy, as the PROXY protocol says who it is for. It counts for the
+    /// address of that one.
+    pub(crate) fn announced(&self, proxy: Peer, announced: Announced) -> Peer {
+        let proxy = proxy.secure(announced.is_secure);
+        match announced.client {
+            Some(client) => self.seat_beside(proxy.speaking_for(client)),
+            None => proxy,
+        }
+    }
+
+    /// Who asks, and where the client sent its request to.
     ///
     /// # Errors
     ///
     /// Where an address is needed and there is none.
-    pub(crate) fn who_asks(&self, request: &Request) -> Result<Peer, Problem> {
+    pub(crate) fn who_asks(&self, request: &Request) -> Result<Asker, Problem> {
         let told = Peer::told(request);
         let has_place = told.is_some();
         let peer = told.map_or_else(|| self.addresses.peer(request), Ok)?;
-        if peer.full().is_some() || has_place && !self.is_proxy(&peer) {
-            return Ok(peer);
-        }
-        let peer = match self.is_proxy(&peer) {
-            true => proxy::client(&self.trusted, peer, request.headers()),
-            false => peer,
+        let needs_place = peer.full().is_none() && (!has_place || self.is_proxy(&peer));
+        let announced = Front { is_secure: peer.is_secure(), host: None };
+        let (peer, front) = match self.is_proxy(&peer) {
+            true => forwarded::read(&self.trusted, peer, request.headers(), &self.told),
+            false => (peer, Front::default()),
         };
-        Ok(match self.crowd.admit_client(peer.network().filter(|_| !self.is_proxy(&peer))) {
-            Ok(seat) => peer.seated(seat),
+        let front = Front { is_secure: front.is_secure.or(announced.is_secure), ..front };
+        Ok(Asker { peer, front, needs_place })
+    }
+
+    /// Behind a trusted proxy, and in a program that does the accepting, each request takes a place of
+    /// its own, for as long as what it opens goes on.
+    pub(crate) fn seat(&self, asker: Asker) -> Peer {
+        match asker.needs_place {
+            true => self.seat_beside(asker.peer),
+            false => asker.peer,
+        }
+    }
+
+    fn seat_beside(&self, peer: Peer) -> Peer {
+        match self.crowd.admit_client(peer.network().filter(|_| !self.is_proxy(&peer))) {
+            Ok(seat) => peer.seated_beside(seat),
             Err(full) => peer.without_place(full),
-        })
+        }
+    }
+
+    /// Tells once that a trusted proxy does not say who it connects for.
+    pub(crate) fn unannounced(&self, error: &io::Error) {
+        self.told.unreadable(Source::ProxyProtocol, &error.to_string());
     }
 
     /// Takes a place for what goes on for long: a WebSocket, a stream, a parked poll. On a connection of
@@ -137,7 +177,8 @@ impl Limits {
         }
     }
 
-    fn is_proxy(&self, peer: &Peer) -> bool {
+    /// Whether it is a proxy that is believed.
+    pub(crate) fn is_proxy(&self, peer: &Peer) -> bool {
         proxy::is_trusted(&self.trusted, peer)
     }
 }

@@ -75,6 +75,9 @@ pub enum BindError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The PROXY protocol is to be spoken by the proxies that are trusted, and none is.
+    #[error("--proxy-protocol is spoken by trusted proxies: name them with --trust-proxy")]
+    NoProxy,
     /// The directory for the channels can not be used.
     #[error("cannot keep channels: {0}")]
     Data(OpenError),

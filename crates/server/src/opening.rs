@@ -17,11 +17,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::beginning::{Beginning, Protocol};
+use crate::http1::Patience;
 use crate::http2::{StreamLimits, Streams};
 use crate::impatient::Impatient;
 use crate::listener::{Connection, limit_backlog};
 use crate::options::ServerOptions;
 use crate::peer::{Addressed, Peer, Routes};
+use crate::proxy_protocol;
 use crate::router::Channels;
 
 /// What makes HTTP of a connection.
@@ -30,8 +32,9 @@ pub(crate) struct Service {
     http2: http2::Builder<Streams>,
     channels: Channels,
     router: TowerToHyperService<Router>,
-    head_timeout: Duration,
+    patience: Patience,
     write_timeout: Duration,
+    proxy_protocol: bool,
     /// For all listeners together.
     handshakes: Handshakes,
     tls: Option<ServerTls>,
@@ -44,8 +47,9 @@ impl Service {
             http2: crate::http2::builder(options.write_timeout, channels.metrics()),
             channels: channels.clone(),
             router: TowerToHyperService::new(channels.routes()),
-            head_timeout: options.head_timeout,
+            patience: Patience { idle: options.keep_alive, head: options.head_timeout },
             write_timeout: options.write_timeout,
+            proxy_protocol: options.proxy_protocol,
             handshakes: Handshakes::new(options.max_handshakes),
             tls: options.tls.clone().map(ServerTls::http2),
         }
@@ -70,22 +74,82 @@ impl Service {
                 if let Err(error) = limit_backlog(&stream, self.write_timeout) {
                     tracing::debug!(%error, "a connection goes without limits to its backlog");
                 }
-                match self.tls.is_some() {
-                    true => drop(tokio::spawn(Arc::clone(self).secure(stream, peer, pending))),
-                    false => drop(tokio::spawn(Arc::clone(self).open(stream, peer, pending))),
+                let service = Arc::clone(self);
+                if self.is_announced(&peer) {
+                    tokio::spawn(service.receive_announced(
+                        stream,
+                        peer,
+                        pending,
+                        Self::receive_tcp,
+                    ));
+                } else {
+                    service.receive_tcp(stream, peer, pending);
                 }
             }
             #[cfg(unix)]
             Connection::Unix(stream) => {
                 let Some((peer, pending)) = limits.receive(Peer::unix()) else { return };
-                tokio::spawn(Arc::clone(self).open(stream, peer, pending));
+                let service = Arc::clone(self);
+                if self.is_announced(&peer) {
+                    tokio::spawn(service.receive_announced(
+                        stream,
+                        peer,
+                        pending,
+                        Self::receive_plain,
+                    ));
+                } else {
+                    service.receive_plain(stream, peer, pending);
+                }
             }
+        }
+    }
+
+    fn receive_tcp(self: Arc<Self>, stream: TcpStream, peer: Peer, pending: Pending) {
+        match self.tls.is_some() {
+            true => drop(tokio::spawn(self.secure(stream, peer, pending))),
+            false => self.receive_plain(stream, peer, pending),
+        }
+    }
+
+    fn receive_plain<S>(self: Arc<Self>, stream: S, peer: Peer, pending: Pending)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        tokio::spawn(self.open(stream, peer, pending));
+    }
+
+    /// Whether a connection begins with a header of the PROXY protocol.
+    fn is_announced(&self, peer: &Peer) -> bool {
+        self.proxy_protocol && self.channels.app().limits.is_proxy(peer)
+    }
+
+    /// Reads the header of the PROXY protocol, and hands the connection on.
+    async fn receive_announced<S: AsyncRead + Unpin>(
+        self: Arc<Self>,
+        mut stream: S,
+        peer: Peer,
+        pending: Pending,
+        receive: fn(Arc<Self>, S, Peer, Pending),
+    ) {
+        let deadline = Instant::now() + self.patience.head;
+        let reads = timeout_at(deadline, proxy_protocol::read(&mut stream));
+        let limits = &self.channels.app().limits;
+        match pending.or_evicted(reads).await {
+            Some(Ok(Ok(announced))) => {
+                let peer = limits.announced(peer, announced);
+                receive(self, stream, peer, pending);
+            }
+            Some(Ok(Err(error))) if error.kind() == io::ErrorKind::InvalidData => {
+                limits.unannounced(&error);
+            }
+            // It left, or was too slow.
+            _ => {}
         }
     }
 
     /// Waits for the first byte, then makes TLS of the connection. ALPN says what is spoken on it.
     async fn secure(self: Arc<Self>, stream: TcpStream, peer: Peer, pending: Pending) {
-        let deadline = Instant::now() + self.head_timeout;
+        let deadline = Instant::now() + self.patience.head;
         let mut first = [0];
         let arrives = pending.or_evicted(timeout_at(deadline, stream.peek(&mut first)));
         if !matches!(arrives.await, Some(Ok(Ok(1..)))) {
@@ -126,9 +190,9 @@ impl Service {
         let begins = Box::pin(async move { tls.begin(stream).await.map(Box::new) });
         let begun = pending.or_evicted(timeout_at(deadline, begins)).await;
         let begun = begun.ok_or_else(evicted)???;
-        let deadline = Instant::now() + self.head_timeout;
+        let deadline = Instant::now() + self.patience.head;
         let place = pending.safe(timeout_at(deadline, self.handshakes.place())).await?;
-        let deadline = Instant::now() + self.head_timeout;
+        let deadline = Instant::now() + self.patience.head;
         let finishes = Box::pin(async move { begun.finish().await.map(Box::new) });
         let finished = place.run(finishes);
         pending.or_evicted(timeout_at(deadline, finished)).await.ok_or_else(evicted)??
@@ -140,23 +204,25 @@ impl Service {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut io = Impatient::new(stream, self.write_timeout);
-        match first_request(&mut io, &pending, self.head_timeout).await {
+        match first_request(&mut io, &pending, self.patience.head).await {
+            // One that is told that there is no place gives up what it has to the next one.
+            Some(Protocol::Http1) if peer.full().is_some() => {
+                pending.or_evicted(self.http1(peer).serve(io)).await;
+            }
             // One that was evicted meanwhile has no place any more.
-            Some(Protocol::Http1) if pending.settle() => self.serve_http1(io, peer),
+            Some(Protocol::Http1) if pending.settle() => {
+                tokio::spawn(self.http1(peer).serve(io));
+            }
             Some(Protocol::Http1) => {}
             Some(Protocol::Http2) => self.serve_http2(io, peer, pending),
             None => {}
         }
     }
 
-    fn serve_http1(
-        &self,
-        io: Impatient<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
-        peer: Peer,
-    ) {
+    fn http1(&self, peer: Peer) -> crate::http1::Connection {
         let (http, routes) = (Arc::clone(&self.http1), self.routes(peer));
         let guest = self.channels.app().drain.admit();
-        tokio::spawn(crate::http1::Connection { http, routes, guest }.serve(io));
+        crate::http1::Connection { http, patience: self.patience, routes, guest }
     }
 
     fn serve_http2(
@@ -167,7 +233,7 @@ impl Service {
     ) {
         let (http, routes) = (self.http2.clone(), self.routes(peer));
         let limits = StreamLimits {
-            idle: self.head_timeout,
+            idle: self.patience.head,
             write: self.write_timeout,
             buffer: self.channels.app().max_http2_buffer,
             metrics: self.channels.metrics(),

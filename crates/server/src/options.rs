@@ -96,18 +96,28 @@ pub struct ServerOptions {
     /// TLS handshakes under way, from the client's first message on. Default: 1024. Further ones wait;
     /// while one does, a handshake that has taken a second may be cut off for it.
     pub max_handshakes: usize,
-    /// Proxies that are believed what they say in `X-Forwarded-For` of who asks. Default: none.
+    /// Proxies that are believed what they say of who asks, in `X-Forwarded-For` or else in `Forwarded`
+    /// (RFC 7239), and of how and for what host, in `X-Forwarded-Proto` and `-Host` or in `Forwarded`:
+    /// pages of that origin are the server's own. Default: none.
     ///
     /// Danger: whoever connects from such an address can give himself any other. It must be the
-    /// proxy's alone, and the proxy must write the header itself.
+    /// proxy's alone, and the proxy must write `X-Forwarded-For` itself, or remove it where it writes
+    /// `Forwarded`.
     pub trust_proxy: Vec<TrustedProxy>,
+    /// Whether each connection of a proxy in `trust_proxy` begins with a header of the PROXY protocol
+    /// (version 1 or 2); one that does not is closed. Connections of others begin without, and so do
+    /// those to the address for operators. Default: no.
+    pub proxy_protocol: bool,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
     /// How long the server waits for its clients to leave when it stops. Default: 30 seconds.
     pub drain: Duration,
-    /// How long the head of a request may take to arrive, and how long a connection may idle
-    /// between requests. Default: 10 seconds.
+    /// How long the head of a request may take to arrive, the first one and the handshake of TLS from
+    /// the connection's beginning on; and how long a connection of HTTP/2 may idle. Default: 10 seconds.
     pub head_timeout: Duration,
+    /// How long a connection of HTTP/1.1 may idle between requests. Longer than proxies in front keep
+    /// theirs open: they would send a request on one that is being closed. Default: 75 seconds.
+    pub keep_alive: Duration,
     /// How long a connection on `/connect` may take to show a token, where one is needed and the
     /// handshake had none. Default: 10 seconds.
     pub auth_timeout: Duration,
@@ -157,9 +167,11 @@ impl Default for ServerOptions {
             max_commands: None,
             max_handshakes: 1024,
             trust_proxy: Vec::new(),
+            proxy_protocol: false,
             max_message: 64 << 10,
             drain: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_mins(2),

@@ -9,10 +9,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, Version};
 use sockeye::OriginPattern;
 use sockeye::internals::{Origin, is_opaque};
 
+use crate::forwarded::Front;
 use crate::headers::single;
 use crate::problem::{Code, Problem};
 
@@ -101,23 +102,24 @@ impl Allowed {
 }
 
 impl OriginRule {
-    /// Lets the request pass, or says why not.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<Visit, Problem> {
-        let own = self.own_origin(request)?;
-        let is_secure = self.secure && !own.is_loopback();
-        let page = self.page(request, &own)?;
+    /// Lets the request pass, or says why not. `front` is what trusted proxies say of where it was sent
+    /// to.
+    pub(crate) fn check<B>(&self, request: &Request<B>, front: &Front) -> Result<Visit, Problem> {
+        let own = self.own_origin(request, front)?;
+        let is_secure = self.secure && own.as_ref().is_some_and(|own| !own.is_loopback());
+        let page = self.page(request, own.as_ref())?;
         Ok(Visit { page, is_secure })
     }
 
     /// The page that sent the request, if one did and may.
-    fn page<B>(&self, request: &Request<B>, own: &Origin) -> Result<Option<Page>, Problem> {
+    fn page<B>(&self, request: &Request<B>, own: Option<&Origin>) -> Result<Option<Page>, Problem> {
         let Some(sent) = single(request.headers(), ORIGIN)? else {
             return if embeds(request.headers()) { Err(embedded()) } else { Ok(None) };
         };
         let text = sent.to_str().unwrap_or_default();
         let page = |may_send_credentials| Page { origin: sent.clone(), may_send_credentials };
         let origin: Option<Origin> = text.parse().ok();
-        if origin.as_ref() == Some(own) {
+        if origin.is_some() && origin.as_ref() == own {
             return Ok(Some(page(false)));
         }
         let Some(allowed) = &self.allowed else { return Err(refused("Pages may not come here.")) };
@@ -140,18 +142,27 @@ impl OriginRule {
         }
     }
 
-    /// The origin the request itself was sent to.
-    fn own_origin<B>(&self, request: &Request<B>) -> Result<Origin, Problem> {
+    /// The origin the request itself was sent to. One of HTTP/1.0 need not say it (RFC 9112 §3.2); no
+    /// browser sends such a request, so there is no page to be kept out.
+    fn own_origin<B>(
+        &self,
+        request: &Request<B>,
+        front: &Front,
+    ) -> Result<Option<Origin>, Problem> {
         // An absolute request target overrules `Host` (RFC 9112 §3.2.2).
         let authority = match (request.uri().authority(), single(request.headers(), HOST)?) {
             (Some(authority), _) => authority.as_str(),
             (None, Some(host)) => host.to_str().map_err(|_| bad_host())?,
+            (None, None) if request.version() <= Version::HTTP_10 => return Ok(None),
             (None, None) => return Err(bad_host()),
         };
-        let scheme = if self.secure { "https" } else { "http" };
+        let is_secure = front.is_secure.unwrap_or(self.secure);
+        let scheme = if is_secure { "https" } else { "http" };
         let own = Origin::new(scheme, authority).ok_or_else(bad_host)?;
+        // Whatever a proxy says: the name that it used itself has to be one of ours.
         if self.any_host || own.is_loopback() {
-            return Ok(own);
+            let named = front.host.as_ref().and_then(|host| Origin::new(scheme, host));
+            return Ok(Some(named.unwrap_or(own)));
         }
         Err(refused(
             "This server answers to loopback names only (http://localhost, http://127.0.0.1): \

@@ -23,11 +23,15 @@ use crate::throttle::Network;
 pub(crate) struct Peer {
     address: Option<IpAddr>,
     is_unix: bool,
-    // Held, not looked at: the place is free when the last clone is gone.
+    // Held, not looked at: the places, of the connection and of whoever shares it, are free when the last
+    // clone is gone.
     _seat: Option<Seat>,
+    _client_seat: Option<Seat>,
     full: Option<Full>,
     /// Whether a trusted proxy named the address.
     is_behind_proxy: bool,
+    /// Whether it came by TLS, where the PROXY protocol says that.
+    is_secure: Option<bool>,
     stream: Stream,
 }
 
@@ -82,6 +86,21 @@ impl Peer {
     /// The same in this place.
     pub(crate) fn seated(self, seat: Seat) -> Self {
         Self { _seat: Some(seat), ..self }
+    }
+
+    /// The same, which shares the connection and has this place for itself.
+    pub(crate) fn seated_beside(self, seat: Seat) -> Self {
+        Self { _client_seat: Some(seat), ..self }
+    }
+
+    /// The same, which came by TLS or did not, if a proxy says that.
+    pub(crate) fn secure(self, is_secure: Option<bool>) -> Self {
+        Self { is_secure, ..self }
+    }
+
+    /// Whether it came by TLS to a proxy, as far as that was said when it connected.
+    pub(crate) fn is_secure(&self) -> Option<bool> {
+        self.is_secure
     }
 
     /// The same, for whom there is no place.

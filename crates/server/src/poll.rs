@@ -91,6 +91,7 @@ pub(crate) fn messages(
                 come_back(answer(&nothing(&reader), &known), guest.retry())
             }
             () = sleep(wait) => answer(&nothing(&reader), &known),
+            () = aside.left() => answer(&nothing(&reader), &known),
         };
         let applied = format!("wait={}", wait.as_secs());
         insert(&mut response, PREFERENCE_APPLIED, &applied);

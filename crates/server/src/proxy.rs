@@ -1,13 +1,10 @@
-//! Proxies in front of the server whose word counts: they say in `X-Forwarded-For` who asks.
+//! Proxies in front of the server whose word counts. They say in [headers](crate::forwarded) or
+//! [before the first byte](crate::proxy_protocol) who asks.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use http::{HeaderMap, HeaderName};
-
 use crate::peer::Peer;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A range of addresses, as `10.0.0.0/8`; a single address is a range of one (RFC 4632 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +60,7 @@ pub enum TrustedProxy {
 }
 
 impl TrustedProxy {
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         matches!(self, Self::Network(range) if range.contains(address))
     }
 }
@@ -89,24 +86,6 @@ pub(crate) fn is_trusted(trusted: &[TrustedProxy], peer: &Peer) -> bool {
 
 fn bits_of(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// Who asks, where a request came from `proxy`, which is trusted: the last whom the proxies name that is
-/// none of them; the proxy itself if they name nobody. What stands before that anybody can have written.
-pub(crate) fn client(trusted: &[TrustedProxy], proxy: Peer, headers: &HeaderMap) -> Peer {
-    let is_trusted = |address| trusted.iter().any(|proxy| proxy.contains(address));
-    let lines = headers.get_all(FORWARDED_FOR).iter().rev().map(|line| line.to_str());
-    let named = lines.flat_map(|line| line.unwrap_or("?").rsplit(','));
-    let mut nearest = proxy;
-    for name in named {
-        // Who cannot be read is somebody behind the proxy that wrote this: that one is known.
-        let Ok(address) = name.trim().parse() else { break };
-        nearest = nearest.speaking_for(address);
-        if !is_trusted(address) {
-            break;
-        }
-    }
-    nearest
 }
 
 #[cfg(test)]
@@ -152,38 +131,5 @@ mod tests {
         ] {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn only_trusted_proxies_say_who_asks() {
-        let trusted = ["127.0.0.1".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        let asks = |peer: &str, lines: &[&str]| {
-            let lines = lines.iter().map(|line| (FORWARDED_FOR, line.parse().unwrap()));
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(name, value);
-            }
-            let peer = Peer::at(ip(peer));
-            match is_trusted(&trusted, &peer) {
-                true => client(&trusted, peer, &headers),
-                false => peer,
-            }
-            .address()
-            .unwrap()
-            .to_string()
-        };
-        assert_eq!(asks("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
-        assert_eq!(asks("127.0.0.1", &[]), "127.0.0.1");
-        assert_eq!(asks("127.0.0.1", &["203.0.113.9"]), "203.0.113.9");
-        // The client itself has written the first.
-        assert_eq!(asks("127.0.0.1", &["198.51.100.1, 203.0.113.9"]), "203.0.113.9");
-        assert_eq!(asks("127.0.0.1", &["198.51.100.1", "203.0.113.9"]), "203.0.113.9");
-        assert_eq!(asks("127.0.0.1", &["203.0.113.9, 10.1.2.3"]), "203.0.113.9");
-        assert_eq!(asks("127.0.0.1", &["10.0.0.1, 10.1.2.3"]), "10.0.0.1");
-        assert_eq!(asks("127.0.0.1", &["2001:db8::1"]), "2001:db8::1");
-        for garbage in ["unknown", "", "203.0.113.9:80", "a, b"] {
-            assert_eq!(asks("127.0.0.1", &[garbage]), "127.0.0.1", "{garbage}");
-        }
-        assert_eq!(asks("127.0.0.1", &["203.0.113.9, unknown, 10.1.2.3"]), "10.1.2.3");
     }
 }

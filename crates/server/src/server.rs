@@ -53,10 +53,14 @@ impl Server {
     /// # Errors
     ///
     /// [`BindError::Exposed`] for an address that is not loopback, unless the options
-    /// have an `auth_key` or say `open`; [`BindError::Io`] when the operating system refuses;
+    /// have an `auth_key` or say `open`; [`BindError::NoProxy`] for `proxy_protocol` without a
+    /// `trust_proxy`; [`BindError::Io`] when the operating system refuses;
     /// [`BindError::Data`] when the directory for the channels can not be used.
     pub async fn bind(mut options: ServerOptions) -> Result<Self, BindError> {
         options.max_connections = options.max_connections.or_else(max_connections);
+        if options.proxy_protocol && options.trust_proxy.is_empty() {
+            return Err(BindError::NoProxy);
+        }
         let mut listeners = Vec::with_capacity(options.listen.len());
         let mut local_addrs = Vec::with_capacity(options.listen.len());
         for address in &options.listen {

@@ -109,3 +109,34 @@ async fn older_clients_and_those_who_close_get_the_same() {
     let answer = server.send(known.header("If-None-Match", format!("\"{at}\"")), "").await;
     assert_eq!((answer.status.as_u16(), answer.text()), (304, ""));
 }
+
+/// Browsers always name the server; of HTTP/1.0 nobody needs to.
+#[tokio::test]
+async fn http_1_0_needs_no_host() {
+    let server = TestServer::start().await;
+    let text = server.send_raw("GET /c/chat HTTP/1.0\r\n\r\n").await;
+    assert!(text.contains(" 200 OK\r\n") && text.contains("\"messages\":[]"), "{text}");
+    let page = "GET /c/chat HTTP/1.0\r\nOrigin: http://localhost\r\n\r\n";
+    let text = server.send_raw(page).await;
+    assert!(text.contains(" 403 Forbidden\r\n"), "nobody knows whose page it is: {text}");
+    let text = server.send_raw("GET /c/chat HTTP/1.1\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+}
+
+/// A client of HTTP/1.0 knows no chunks: a stream ends with its connection.
+#[tokio::test]
+async fn streams_of_http_1_0_are_not_chunked() {
+    let server = TestServer::start().await;
+    server.publish("/c/chat", "kept").await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = "GET /c/chat?stream=ndjson&after=-1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    server.has_readers(1).await;
+    let running = server.begin_to_stop();
+    let text = read_to_end(stream).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+    assert!(!head.contains("chunked") && head.contains("connection: close"), "{head}");
+    assert!(body.starts_with('{') && body.contains("\"kept\""), "{body}");
+    running.await.unwrap().unwrap();
+}

@@ -13,9 +13,47 @@ use sockeye_server::{Listen, Server, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::client::{SOON, TestServer};
+
+/// A server behind TLS, and how its clients trust it.
+pub(crate) struct Secure {
+    pub(crate) server: TestServer,
+    connector: TlsConnector,
+}
+
+impl Secure {
+    pub(crate) async fn with(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = TestServer::with(|options| {
+            options.tls =
+                Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+            change(options);
+        })
+        .await;
+        Self { server, connector: TlsConnector::from(Arc::new(config)) }
+    }
+
+    /// Speaks HTTP/1.1 over a connection that leads to the server.
+    pub(crate) async fn over(&self, stream: TcpStream) -> TlsStream<TcpStream> {
+        let name = ServerName::try_from("localhost").unwrap();
+        self.connector.connect(name, stream).await.unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.over(TcpStream::connect(self.server.address).await.unwrap()).await
+    }
+}
 
 #[tokio::test]
 async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
