@@ -1,6 +1,8 @@
 //! Running `sockeye serve` for others: the address for operators, the log, the end.
 
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -19,6 +21,28 @@ fn it_tells_operators_how_it_is() {
     let connections: Value =
         serde_json::from_str(&server.shows_operators("/connections")).expect("JSON");
     assert_eq!(connections["connections"][0]["subject"], "ann");
+}
+
+/// Prometheus' own check of names, types and help, on what a server shows that has done a little.
+#[test]
+fn promtool_finds_nothing_wrong_with_the_metrics() {
+    let server = Sockeye::serve(&[]);
+    let _peer = Peer::open(server.address(), "/c/chat?as=ann");
+    let chat = server.http("/c/chat");
+    for arguments in [&["-d", "hello"][..], &["-G", "-d", "after=-1"], &["-G", "-d", "wait=0"]] {
+        let _ = curl(&[arguments, &[&*chat]].concat());
+    }
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    promtool.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("`cargo xtask test program` installs it");
+    let metrics = server.shows_operators("/metrics");
+    let mut stdin = promtool.stdin.take().expect("it is piped");
+    stdin.write_all(metrics.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}\n{metrics}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn n_silent_connections_keep_nobody_out() {
     assert!(server.shows_operators("/healthz").contains("ok"));
     assert!(metric(&server, "sockeye_open_connections") <= 96);
     assert!(metric(&server, "sockeye_connections_evicted_total") >= 400);
-    assert!(metric(&server, "sockeye_open_files") < 128);
+    assert!(metric(&server, "process_open_fds") < 128);
 }
 
 /// An operator may have told the server to take more connections than there are descriptors.

@@ -31,6 +31,8 @@ pub(crate) enum Need {
     Node,
     /// OpenSSL's program.
     OpenSsl,
+    /// Prometheus' promtool.
+    Promtool,
     /// Debian's tinyproxy and microsocks.
     Proxies,
     /// A Python environment with the packages of `tests/requirements.txt`.
@@ -76,6 +78,7 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             | Need::Mojolicious
             | Need::Netty
             | Need::OpenSsl
+            | Need::Promtool
             | Need::Proxies
             | Need::ReverseProxies
             | Need::Valgrind => {}
@@ -119,6 +122,7 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                 want("npm", is_program("npm"));
             }
             Need::OpenSsl => want("openssl", is_program("openssl")),
+            Need::Promtool => want("prometheus", is_program("promtool")),
             Need::Proxies => {
                 want("microsocks", is_program("microsocks"));
                 want("tinyproxy", is_program("tinyproxy"));

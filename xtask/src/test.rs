@@ -39,7 +39,11 @@ const STEPS: &[Step] = &[
     Step { name: "crates", needs: &[NEXTEST], run: crates },
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },
-    Step { name: "program", needs: &[NEXTEST, Need::Curl, Need::OpenSsl], run: program },
+    Step {
+        name: "program",
+        needs: &[NEXTEST, Need::Curl, Need::OpenSsl, Need::Promtool],
+        run: program,
+    },
     Step {
         name: "interop",
         needs: &[

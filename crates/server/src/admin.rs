@@ -11,7 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -22,7 +22,7 @@ use crate::crowd::{Crowd, Seat};
 use crate::forwarded::Front;
 use crate::impatient::Impatient;
 use crate::listener::{Connection, Listener};
-use crate::metrics;
+use crate::metrics::Format;
 use crate::opening::first_request;
 use crate::options::ServerOptions;
 use crate::origin::OriginRule;
@@ -146,9 +146,10 @@ async fn readiness(State(admin): State<Admin>) -> Response {
     }
 }
 
-async fn figures(State(admin): State<Admin>) -> Response {
-    let text = admin.app.metrics.text(&admin.app);
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+async fn figures(State(admin): State<Admin>, request: Request) -> Response {
+    let format = Format::of(request.headers());
+    let text = admin.app.metrics.text(&admin.app, format);
+    ([(CONTENT_TYPE, format.content_type()), (VARY, "Accept")], text).into_response()
 }
 
 async fn connections(State(admin): State<Admin>, request: Request) -> Result<Response, Problem> {

@@ -1,8 +1,9 @@
-//! What the server counts, and how Prometheus reads it (OpenMetrics text).
+//! What the server counts, and how collectors read it.
 //!
 //! Counting is adding to numbers in memory; no label has more values than this file names, so what
 //! clients do makes no more of them. `docs/operations.md` lists the names.
 
+mod format;
 mod latency;
 mod process;
 mod state;
@@ -17,13 +18,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use sockeye_hub::{Entry, Gap, Page, Start, Why};
 
+pub(crate) use self::format::Format;
 use self::latency::Latency;
+use self::process::Process;
 use self::state::State;
 use crate::problem::Code;
 use crate::router::App;
-
-/// The media type of what [`Metrics::text`] gives.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A way to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     buffered: Gauge,
     latency: Latency,
     state: State,
+    process: Process,
 }
 
 /// What is counted of one transport, found without looking it up.
@@ -84,7 +85,9 @@ struct Counters {
 impl Metrics {
     /// Nothing is counted yet, but what `lost_lines` counts of the log.
     pub(crate) fn new(lost_lines: Arc<AtomicU64>) -> Self {
-        let mut registry = Registry::with_prefix("sockeye");
+        let mut all = Registry::default();
+        let process = Process::register(&mut all);
+        let registry = all.sub_registry_with_prefix("sockeye");
         let open = Family::<[(&str, &str); 1], Gauge>::default();
         let opened = Family::<[(&str, &str); 1], Counter>::default();
         let messages = Family::<[(&str, &str); 1], Counter>::default();
@@ -116,16 +119,17 @@ impl Metrics {
             streams_given_up: Counter::default(),
             buffered: Gauge::default(),
             latency: Latency::default(),
-            state: State::register(&mut registry, lost_lines),
-            registry,
+            state: State::register(registry, lost_lines),
+            process,
+            registry: Registry::default(),
         };
-        metrics.register();
+        metrics.register(registry);
+        metrics.registry = all;
         metrics
     }
 
     /// Makes the others known under their names.
-    fn register(&mut self) {
-        let registry = &mut self.registry;
+    fn register(&self, registry: &mut Registry) {
         let help = "Who stopped listening, and why";
         registry.register("connections_closed", help, self.closed.clone());
         let help = "Who came with a position, and whether the history still reached back to it";
@@ -151,12 +155,13 @@ impl Metrics {
     }
 
     /// All of it as text, with what there is at this moment.
-    pub(crate) fn text(&self, app: &App) -> String {
+    pub(crate) fn text(&self, app: &App, format: Format) -> String {
         self.state.look(app);
+        self.process.look();
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        format.of_open_metrics(text)
     }
 
     pub(crate) fn opened(&self, transport: Transport) {

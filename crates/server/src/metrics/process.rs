@@ -1,23 +1,73 @@
-//! What the operating system says of this process; nothing where it does not say it as Linux does.
+//! What the operating system says of this process, under the names that Prometheus' own clients give it.
+//! Nothing where it does not say it as Linux does.
 
-use std::fs;
+use std::sync::atomic::AtomicU64;
 
-/// File descriptors in use.
-pub(super) fn open_files() -> u64 {
-    fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64)
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The levels at the time of the last look.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    cpu: Counter<f64, AtomicU64>,
+    resident: Gauge<u64, AtomicU64>,
+    virtual_memory: Gauge<u64, AtomicU64>,
+    open_fds: Gauge<u64, AtomicU64>,
+    max_fds: Gauge<u64, AtomicU64>,
+    start: Gauge<f64, AtomicU64>,
 }
 
-/// File descriptors that may be in use.
-pub(super) fn max_files() -> u64 {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
+impl Process {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let process = Self::default();
+        if !cfg!(target_os = "linux") {
+            return process;
+        }
+        let registry = registry.sub_registry_with_prefix("process");
+        let help = "Processor time of the process, user and system";
+        registry.register_with_unit("cpu", help, Unit::Seconds, process.cpu.clone());
+        let (resident, virtual_memory) = (process.resident.clone(), process.virtual_memory.clone());
+        let help = "Memory that the process has in RAM";
+        registry.register_with_unit("resident_memory", help, Unit::Bytes, resident);
+        let help = "Address space of the process";
+        registry.register_with_unit("virtual_memory", help, Unit::Bytes, virtual_memory);
+        registry.register("open_fds", "File descriptors in use", process.open_fds.clone());
+        let help = "File descriptors that may be in use (RLIMIT_NOFILE)";
+        registry.register("max_fds", help, process.max_fds.clone());
+        let help = "When the process began, since the Unix epoch";
+        registry.register_with_unit("start_time", help, Unit::Seconds, process.start.clone());
+        process
+    }
 
-/// Memory that the process has in RAM, in bytes.
-pub(super) fn resident_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or(0) * 1024
+    /// Sets all of them to what they are now; those that cannot be read stay as they were.
+    #[cfg(target_os = "linux")]
+    pub(super) fn look(&self) {
+        use std::sync::atomic::Ordering::Relaxed;
+
+        use procfs::process::{LimitValue, Process};
+        use procfs::{WithCurrentSystemInfo, boot_time_secs, ticks_per_second};
+
+        let Ok(process) = Process::myself() else { return };
+        if let Ok(stat) = process.stat() {
+            let seconds = |ticks: u64| ticks as f64 / ticks_per_second() as f64;
+            self.cpu.inner().store(seconds(stat.utime + stat.stime).to_bits(), Relaxed);
+            self.resident.set(stat.rss_bytes().get());
+            self.virtual_memory.set(stat.vsize);
+            if let Ok(boot) = boot_time_secs() {
+                self.start.set(boot as f64 + seconds(stat.starttime));
+            }
+        }
+        if let Ok(count) = process.fd_count() {
+            self.open_fds.set(count as u64);
+        }
+        if let Ok(limits) = process.limits()
+            && let LimitValue::Value(max) = limits.max_open_files.soft_limit
+        {
+            self.max_fds.set(max);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn look(&self) {}
 }

@@ -9,7 +9,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::process;
 use crate::router::App;
 
 type Level = Gauge<u64, AtomicU64>;
@@ -46,9 +45,6 @@ pub(super) struct State {
     open_connections: Level,
     pending: Level,
     max_connections: Level,
-    open_files: Level,
-    max_files: Level,
-    memory: Level,
 }
 
 impl State {
@@ -89,8 +85,6 @@ impl State {
             ),
             evicted: Counter::default(),
             refused: Counter::default(),
-            open_files: level("open_files", "File descriptors in use"),
-            max_files: level("max_files", "File descriptors that may be in use (RLIMIT_NOFILE)"),
             published: Counter::default(),
             lost_lines: Counter::default(),
             lost_lines_now,
@@ -103,7 +97,6 @@ impl State {
             ticket_bytes: Level::default(),
             deflate_bytes: Level::default(),
             max_deflate_bytes: Level::default(),
-            memory: Level::default(),
         };
         let help = "Connections without a complete request that ended to make room for others";
         registry.register("connections_evicted", help, state.evicted.clone());
@@ -134,7 +127,6 @@ impl State {
                 &state.deflate_bytes,
             ),
             ("max_deflate", "The most of it (--max-deflate-memory)", &state.max_deflate_bytes),
-            ("resident_memory", "Memory of the process", &state.memory),
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, level.clone());
         }
@@ -182,8 +174,5 @@ impl State {
         self.pending.set(pending.len() as u64);
         self.evicted.inner().store(pending.evicted(), Relaxed);
         self.refused.inner().store(crowd.refusals(), Relaxed);
-        self.open_files.set(process::open_files());
-        self.max_files.set(process::max_files());
-        self.memory.set(process::resident_memory());
     }
 }

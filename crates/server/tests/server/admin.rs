@@ -135,8 +135,7 @@ async fn metrics_count_what_is_published_and_refused() {
     server.publish("/c/chat", "hello").await;
     server.post("/c/chat", "text/plain", "much too long").await;
     let text = server.operate("/metrics").await;
-    assert!(text.header("content-type").starts_with("application/openmetrics-text"));
-    assert!(text.text().ends_with("# EOF\n"));
+    assert!(text.header("content-type").starts_with("text/plain; version=0.0.4"));
     assert_eq!(server.metric("sockeye_publishes_total{outcome=\"ok\"}").await, 2.0);
     assert_eq!(server.metric("sockeye_messages_published_total").await, 2.0);
     assert_eq!(server.metric("sockeye_channels").await, 1.0);
@@ -144,7 +143,7 @@ async fn metrics_count_what_is_published_and_refused() {
     assert!(server.metric("sockeye_history_bytes").await >= 10.0);
     assert_eq!(server.metric("sockeye_requests_total{status=\"201\"}").await, 2.0);
     assert_eq!(server.metric("sockeye_requests_total{status=\"413\"}").await, 1.0);
-    assert!(server.metric("sockeye_open_files").await > 3.0);
+    assert!(server.metric("process_open_fds").await > 3.0);
 }
 
 #[tokio::test]
@@ -257,4 +256,51 @@ async fn a_reader_that_does_not_read_shows_how_far_it_is_behind() {
     assert_eq!(server.metric("sockeye_readers_lagging").await, 1.0);
     let shown = &server.connections(1).await[0];
     assert!(shown["channels"][0]["lag"].as_u64().unwrap() >= 10, "{shown}");
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let server = TestServer::start().await;
+    let ask = async |accept: &str| {
+        let request = Request::builder().uri("/metrics").header(HOST, server.admin().to_string());
+        send(server.admin(), request.header("Accept", accept), Default::default()).await
+    };
+    let plain = ask("*/*").await;
+    assert_eq!(plain.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let text = plain.text();
+    assert!(text.contains("\n# TYPE sockeye_messages_published_total counter\n"), "{text}");
+    assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
+    let open = ask("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(open.header("content-type"), kind);
+    assert!(open.text().contains("\n# TYPE sockeye_messages_published counter\n"));
+    assert!(open.text().ends_with("# EOF\n"));
+    let samples = |text: &str| {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let names = samples.map(|line| line.split(' ').next().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(samples(text), samples(open.text()));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_process_is_shown_under_the_usual_names() {
+    let server = TestServer::start().await;
+    for name in [
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_virtual_memory_bytes",
+    ] {
+        assert!(server.metric(name).await >= 0.0, "{name}");
+        let text = server.operate("/metrics").await;
+        assert!(text.text().contains(&format!("\n{name} ")), "{name}");
+    }
+    assert!(server.metric("process_resident_memory_bytes").await > 1e6);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let started = server.metric("process_start_time_seconds").await;
+    // The clock may have been set since the machine was started.
+    assert!(started > 1.5e9 && started < now + 3600.0, "{started}");
 }
