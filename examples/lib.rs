@@ -19,6 +19,8 @@ compile! {
     browser_api: "../docs/browser-api.md",
     client: "../docs/client.md",
     compression: "../docs/compression.md",
+    from_axum_ws: "../docs/from-axum-ws.md",
+    from_tokio_tungstenite: "../docs/from-tokio-tungstenite.md",
     keepalive_and_close: "../docs/keepalive-and-close.md",
     limits_and_security: "../docs/limits-and-security.md",
     proto_without_tokio: "../docs/proto-without-tokio.md",

@@ -120,7 +120,7 @@ fn doctests() -> Result<()> {
 
 /// Only the libraries: the program `sockeye` has the name of a library.
 fn docs() -> Result<()> {
-    let mut doc = shell::cargo(["doc", "--workspace", "--no-deps", "--lib"]);
+    let mut doc = shell::cargo(["doc", "--workspace", "--no-deps", "--lib", "--all-features"]);
     shell::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 

@@ -41,6 +41,7 @@
 //! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "std"), no_std)]
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 

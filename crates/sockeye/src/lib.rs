@@ -25,20 +25,64 @@
 //! # }
 //! ```
 //!
-//! * [`connect`] and [`Client`] open a WebSocket; [`Server`] serves them in a program of its own;
-//!   [`Upgrade`] in one that already speaks HTTP: hyper, or axum with the feature `axum`.
-//! * [`WebSocket`] is the same on both sides: a `Stream` and a `Sink` of [`Message`]s.
-//! * Features beside the default ones: `axum` makes `Upgrade` an extractor, `tower` has a tower service
-//!   that upgrades, `json` sends and receives the types of serde.
-//! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate).
-//! * `wss://` works as it is; the module `tls` (feature `tls`, on by default) has certificates.
-//! * [`Connections`] is a set of them, to send to all and to close in order.
+//! Pings and Close are answered, silent peers are found out, and limits hold without a line of yours.
+//!
+//! # Reading and sending
+//!
+//! [`WebSocket`] is the same on both sides. [`recv`](WebSocket::recv) gives messages until the connection
+//! ends, [`send`](WebSocket::send) takes text or bytes, [`close`](WebSocket::close) says goodbye and tells
+//! how it ended. All of it is cancel-safe: in a `select!` nothing is lost. It is a `Stream` and a `Sink` of
+//! [`Message`]s, too; with the feature `json`, `send_json` and `recv_json` take types of serde.
+//!
+//! # Splitting
+//!
+//! [`split`](WebSocket::split) gives a [`Reader`] and a [`Writer`] for two tasks; a writer clones and sends
+//! with `&self`, so any number of tasks may send. [`Connections`] is a set of sockets: it sends to all of
+//! them, without waiting for the slow ones, and closes them in order.
+//!
+//! # Reconnecting
+//!
+//! [`Client::reconnecting`] gives a [client](reconnect::ReconnectingClient) that connects again when its
+//! connection ends, after a time that grows, until an end is final.
+//!
+//! # Messages as streams
+//!
+//! [`send_stream`](WebSocket::send_stream) and [`recv_stream`](WebSocket::recv_stream) take a message of any
+//! size as `AsyncWrite` and `AsyncRead`, in pieces.
+//!
+//! # Servers
+//!
+//! [`Server`] is one for a program of its own: its handler gets an [`Incoming`], to look at before it is
+//! accepted. [`Upgrade`] opens WebSockets in a program that speaks HTTP already: hyper, axum, tower.
+//! [`accept`] takes any stream.
+//!
+//! # And beside
+//!
+//! * `wss://` works as it is; the module `tls` has certificates of one's own, for both sides.
+//! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate, RFC 7692).
+//! * Many WebSockets share one connection over HTTP/2: the module `http2` (RFC 8441).
 //! * A client goes through the [`Proxy`] that the environment asks for, or another, or none.
 //! * Limits and deadlines are on by default: [`Config`].
+//! * The module [`web`] is the browser's API, with its events and exceptions.
+//! * The protocol itself, without I/O, is the crate [`sockeye_proto`].
 //!
-//! The module [`web`] is the browser's API, with its events and exceptions. The protocol itself,
-//! without I/O, is the crate [`sockeye_proto`].
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `http2` | yes | WebSockets over HTTP/2 |
+//! | `tls` | yes | `wss://`, with rustls |
+//! | `axum` | | [`Upgrade`] is an extractor of axum 0.8 |
+//! | `json` | | messages from and to the types of serde |
+//! | `serde` | | [`Text`] from and to the formats of serde |
+//! | `tower` | | a tower service that upgrades |
+//!
+//! # Systems
+//!
+//! It is made for Linux and tested there. It compiles for Windows, which is checked, and has no Unix sockets
+//! there; other Unix systems use what they have in common with Linux.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod address;

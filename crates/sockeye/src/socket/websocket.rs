@@ -76,6 +76,133 @@ impl WebSocket {
         self.writer.send(message)
     }
 
+    /// Closes the connection, after everything that was sent before, and waits for the peer's Close:
+    /// at most for [`close_timeout`](sockeye_proto::Config::close_timeout). Messages that still come
+    /// are thrown away. How the connection ended is never an error.
+    ///
+    /// The Close says a code, a code and a reason, or nothing at all (RFC 6455 §5.5.1):
+    ///
+    /// ```no_run
+    /// use sockeye::{CloseCode, CloseFrame, WebSocket};
+    ///
+    /// # async fn example(mut a: WebSocket, mut b: WebSocket, mut c: WebSocket) -> Result<(), sockeye::Error> {
+    /// a.close(CloseCode::NORMAL).await;
+    /// b.close(CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many at once")?).await;
+    /// let closed = c.close(None).await;
+    /// println!("{closed}: the peer said {}", closed.code());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Closed {
+        self.writer.start_close(frame);
+        while self.recv().await.is_some() {}
+        self.reader.handle.outcome()
+    }
+
+    /// Splits it into a reading half and a writing half, for two tasks. Both stay connected to each
+    /// other: pongs and Close go out whichever half is alive.
+    pub fn split(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
+    }
+
+    /// Waits for the end of the connection, without beginning it, and tells how it came about.
+    ///
+    /// Messages that come meanwhile wait for [`recv`](Self::recv). They are not many: after 16, or 64
+    /// KiB, nothing more is read, and of a peer that is not read the end shows late or never. So wait
+    /// beside a loop that receives, as with a [`Writer`] after [`split`](Self::split).
+    ///
+    /// ```
+    /// use sockeye::{CloseCode, Config, WebSocket};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let (mut client, server) = WebSocket::pair(Config::default());
+    /// let (_, closed) = tokio::join!(client.close(CloseCode::NORMAL), server.ended());
+    /// assert_eq!(closed.code(), 1000);
+    /// # }
+    /// ```
+    pub async fn ended(&self) -> Closed {
+        self.reader.handle.ended().await
+    }
+
+    /// Whether nothing can be sent any more: the connection is being closed, by either end, was closed,
+    /// or has failed. What the peer sent before may still be there to be received.
+    pub fn is_closed(&self) -> bool {
+        self.reader.handle.shared.is_ending()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.reader.closed()
+    }
+
+    /// Ends the connection at once and without a word: no Close is sent, and nothing that is still
+    /// queued. The peer sees its transport end (1006); here `recv` gives an error, then `None`.
+    pub fn abort(&self) {
+        self.writer.abort();
+    }
+
+    /// Sends a message at once, or gives it back if [`send`](Self::send) would have to wait.
+    ///
+    /// ```no_run
+    /// # async fn example(mut socket: sockeye::WebSocket) {
+    /// use sockeye::TrySendError;
+    ///
+    /// match socket.try_send("12:00:01") {
+    ///     Ok(()) => {}
+    ///     Err(TrySendError::Full(_)) => println!("slow: it gets the next one"),
+    ///     Err(TrySendError::Closed(_, error)) => println!("gone: {error}"),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] while too much is queued (64 KiB) because the peer is slow to read;
+    /// [`TrySendError::Closed`] when the connection is closing, closed or failed. Both have the
+    /// message.
+    pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        self.writer.try_send(message)
+    }
+
+    /// Sends a message like [`send`](Self::send), which compresses where that was agreed on and makes the
+    /// message smaller; or with compression off.
+    ///
+    /// Do not compress a secret together with what an attacker may choose: the length tells him how
+    /// well his guess fits (RFC 7692 §8).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(
+        &mut self,
+        message: impl Into<Message>,
+        compression: Compression,
+    ) -> impl Future<Output = Result<(), Error>> {
+        self.writer.send_with(message, compression)
+    }
+
+    /// Sends a message that was prepared for many connections like [`send`](Self::send). On a server
+    /// it is encoded once for all of them, and compressed once for all that agreed on compression
+    /// without context takeover.
+    ///
+    /// ```no_run
+    /// # async fn example(clients: &mut [sockeye::WebSocket]) -> Result<(), sockeye::Error> {
+    /// let news = sockeye::Prepared::new("news");
+    /// for client in clients {
+    ///     client.send_prepared(&news).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.writer.send_prepared(prepared).await
+    }
+
     /// Begins to send a message as a stream: of any size, without holding it whole. Write to what
     /// this gives, then [`finish`](MessageWriter::finish).
     ///
@@ -142,67 +269,6 @@ impl WebSocket {
         self.reader.recv_stream().await
     }
 
-    /// Sends a message at once, or gives it back if [`send`](Self::send) would have to wait.
-    ///
-    /// ```no_run
-    /// # async fn example(mut socket: sockeye::WebSocket) {
-    /// use sockeye::TrySendError;
-    ///
-    /// match socket.try_send("12:00:01") {
-    ///     Ok(()) => {}
-    ///     Err(TrySendError::Full(_)) => println!("slow: it gets the next one"),
-    ///     Err(TrySendError::Closed(_, error)) => println!("gone: {error}"),
-    /// }
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`TrySendError::Full`] while too much is queued (64 KiB) because the peer is slow to read;
-    /// [`TrySendError::Closed`] when the connection is closing, closed or failed. Both have the
-    /// message.
-    pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), TrySendError> {
-        self.writer.try_send(message)
-    }
-
-    /// Sends a message like [`send`](Self::send), which compresses where that was agreed on and makes the
-    /// message smaller; or with compression off.
-    ///
-    /// Do not compress a secret together with what an attacker may choose: the length tells him how
-    /// well his guess fits (RFC 7692 §8).
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_with(
-        &mut self,
-        message: impl Into<Message>,
-        compression: Compression,
-    ) -> impl Future<Output = Result<(), Error>> {
-        self.writer.send_with(message, compression)
-    }
-
-    /// Sends a message that was prepared for many connections like [`send`](Self::send). On a server
-    /// it is encoded once for all of them, and compressed once for all that agreed on compression
-    /// without context takeover.
-    ///
-    /// ```no_run
-    /// # async fn example(clients: &mut [sockeye::WebSocket]) -> Result<(), sockeye::Error> {
-    /// let news = sockeye::Prepared::new("news");
-    /// for client in clients {
-    ///     client.send_prepared(&news).await?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
-        self.writer.send_prepared(prepared).await
-    }
-
     /// Sends a ping and waits for its pong: the round-trip time.
     ///
     /// # Errors
@@ -223,71 +289,6 @@ impl WebSocket {
         self.writer.latency()
     }
 
-    /// Closes the connection, after everything that was sent before, and waits for the peer's Close:
-    /// at most for [`close_timeout`](sockeye_proto::Config::close_timeout). Messages that still come
-    /// are thrown away. How the connection ended is never an error.
-    ///
-    /// The Close says a code, a code and a reason, or nothing at all (RFC 6455 §5.5.1):
-    ///
-    /// ```no_run
-    /// use sockeye::{CloseCode, CloseFrame, WebSocket};
-    ///
-    /// # async fn example(mut a: WebSocket, mut b: WebSocket, mut c: WebSocket) -> Result<(), sockeye::Error> {
-    /// a.close(CloseCode::NORMAL).await;
-    /// b.close(CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many at once")?).await;
-    /// let closed = c.close(None).await;
-    /// println!("{closed}: the peer said {}", closed.code());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Closed {
-        self.writer.start_close(frame);
-        while self.recv().await.is_some() {}
-        self.reader.handle.outcome()
-    }
-
-    /// Ends the connection at once and without a word: no Close is sent, and nothing that is still
-    /// queued. The peer sees its transport end (1006); here `recv` gives an error, then `None`.
-    pub fn abort(&self) {
-        self.writer.abort();
-    }
-
-    /// Waits for the end of the connection, without beginning it, and tells how it came about.
-    ///
-    /// Messages that come meanwhile wait for [`recv`](Self::recv). They are not many: after 16, or 64
-    /// KiB, nothing more is read, and of a peer that is not read the end shows late or never. So wait
-    /// beside a loop that receives, as with a [`Writer`] after [`split`](Self::split).
-    ///
-    /// ```
-    /// use sockeye::{CloseCode, Config, WebSocket};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let (mut client, server) = WebSocket::pair(Config::default());
-    /// let (_, closed) = tokio::join!(client.close(CloseCode::NORMAL), server.ended());
-    /// assert_eq!(closed.code(), 1000);
-    /// # }
-    /// ```
-    pub async fn ended(&self) -> Closed {
-        self.reader.handle.ended().await
-    }
-
-    /// Whether nothing can be sent any more: the connection is being closed, by either end, was closed,
-    /// or has failed. What the peer sent before may still be there to be received.
-    pub fn is_closed(&self) -> bool {
-        self.reader.handle.shared.is_ending()
-    }
-
-    /// Splits it into a reading half and a writing half, for two tasks. Both stay connected to each
-    /// other: pongs and Close go out whichever half is alive.
-    pub fn split(self) -> (Reader, Writer) {
-        (self.reader, self.writer)
-    }
-
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.reader.handle.shared
-    }
-
     /// The subprotocol agreed on, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.reader.handle.shared.subprotocol()
@@ -299,25 +300,24 @@ impl WebSocket {
         self.deflate().map(ToString::to_string).unwrap_or_default()
     }
 
+    /// What was agreed on compression; `None` if messages go as they are.
+    pub fn deflate(&self) -> Option<&DeflateAgreement> {
+        self.reader.handle.shared.deflate()
+    }
+
     /// Sets other limits and deadlines, from the next frame on: a server may take little from a peer that
     /// has not said who it is, and more later.
     pub fn set_config(&self, config: impl Into<Arc<Config>>) {
         self.reader.handle.shared.set_config(config.into());
     }
 
-    /// What was agreed on compression; `None` if messages go as they are.
-    pub fn deflate(&self) -> Option<&DeflateAgreement> {
-        self.reader.handle.shared.deflate()
-    }
-
-    /// How the connection ended, once it has.
-    pub fn closed(&self) -> Option<Closed> {
-        self.reader.closed()
-    }
-
     /// How many bytes are queued and not written yet, headers included.
     pub fn buffered_amount(&self) -> usize {
         self.writer.buffered_amount()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.reader.handle.shared
     }
 }
 
