@@ -11,7 +11,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CACHE_CONTROL;
+use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, PRAGMA};
 use sockeye_hub::{Entry, Gap, Payload, Position};
 
 use crate::message::{self, slot};
@@ -35,13 +35,16 @@ pub(super) enum Opening {
 
 impl Opening {
     /// For the client that sends these headers. An `EventSource` of the standard asks for no cached
-    /// answer (WHATWG HTML §9.2.2, Fetch §4.5: `Cache-Control: no-cache`).
+    /// answer (WHATWG HTML §9.2.2, Fetch §4.5: `Cache-Control: no-cache` and `Pragma`). Browsers that
+    /// leave out `Pragma` name their languages. Go's donovanhide/eventsource and Symfony's reader, which
+    /// take each empty line for a message, send `Cache-Control` alone.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(CACHE_CONTROL).iter().flat_map(|line| line.to_str());
-        let is_event_source = lines.any(|line| {
+        let is_fresh = lines.any(|line| {
             line.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
         });
-        if is_event_source { Self::Block } else { Self::Lines }
+        let is_whole = headers.contains_key(PRAGMA) || headers.contains_key(ACCEPT_LANGUAGE);
+        if is_fresh && is_whole { Self::Block } else { Self::Lines }
     }
 }
 

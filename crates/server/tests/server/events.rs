@@ -225,6 +225,20 @@ async fn a_drop_before_the_first_message_is_resumed() {
     assert_eq!(data(&stream.until_events(1).await), ["while away"]);
 }
 
+/// Go's donovanhide/eventsource and Symfony's reader ask for no cached answer, as browsers do, and take
+/// each empty line for a message.
+#[tokio::test]
+async fn only_an_event_source_of_the_standard_is_shown_the_position_in_a_block() {
+    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    for (header, is_block) in [("Pragma", true), ("Accept-Language", true), ("X-Other", false)] {
+        let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
+        let request = request.header("Cache-Control", "no-cache").header(header, "no-cache");
+        let mut stream = server.listen(request).await;
+        stream.until("\n:\n:\n").await;
+        assert_eq!(stream.text.contains("\n\n"), is_block, "{header}: {}", stream.text);
+    }
+}
+
 /// fetch-event-source and httpx-sse take each empty line for the end of a message, and the id over
 /// with its line.
 #[tokio::test]
