@@ -5,6 +5,8 @@
 
 pub mod chaos;
 pub mod curl;
+pub mod cut;
+pub mod foreign;
 pub mod frame;
 pub mod idle;
 pub mod peer;

@@ -2,14 +2,16 @@
 //!
 //! A script prints one JSON object per line, and exits with a failure when a check does not hold.
 
-use std::io::{BufRead as _, BufReader, Lines};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 
 use serde_json::Value;
 
-use crate::build_directory;
 use crate::tls::Certificates;
+use crate::{PATIENCE, build_directory};
 
 /// The languages that scripts come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub enum Language {
 #[derive(Debug)]
 pub struct Script {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
 }
 
 impl Script {
@@ -53,13 +55,25 @@ impl Script {
     pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("`cargo xtask test interop` installs its programs");
-        let lines = BufReader::new(child.stdout.take().expect("the output is piped")).lines();
+        let output = BufReader::new(child.stdout.take().expect("the output is piped"));
+        let (pass_on, lines) = mpsc::channel();
+        thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|line| pass_on.send(line))
+        });
         Self { child, lines }
     }
 
     /// Waits for the next thing it reports; `None` when it has no more to say.
+    ///
+    /// # Panics
+    ///
+    /// When it says nothing in time.
     pub fn report(&mut self) -> Option<Value> {
-        let line = self.lines.next()?.expect("a line of output");
+        let line = match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => panic!("the script says nothing"),
+        };
         Some(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")))
     }
 

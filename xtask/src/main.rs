@@ -9,6 +9,7 @@ mod conformance;
 mod features;
 mod fuzz;
 mod idle;
+mod interop;
 mod micro;
 mod page;
 mod prepare;
@@ -43,6 +44,8 @@ enum Command {
     Micro(micro::Options),
     /// Hop, cut and kill for long, and count what is lost, repeated or out of order
     Chaos(chaos::Options),
+    /// Run all clients and servers of others that are tried, for `docs/works-with.md`
+    Interop(interop::Options),
     /// Run the Autobahn test suite on our server and our client, for `docs/autobahn.md`
     Autobahn(autobahn::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Micro(options) => micro::run(&options),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Interop(options) => interop::run(&options),
         Command::Autobahn(options) => autobahn::run(&options),
     };
     match result {

@@ -31,6 +31,8 @@ pub(crate) enum Need {
     Node,
     /// OpenSSL's program.
     OpenSsl,
+    /// Clients and servers of others, with what their languages need.
+    Peers,
     /// Prometheus' promtool.
     Promtool,
     /// Debian's tinyproxy and microsocks.
@@ -39,7 +41,7 @@ pub(crate) enum Need {
     Python,
     /// The same, with the packages of `benches/peers/requirements.txt` too.
     PythonPeers,
-    /// Proxies that stand in front of the server: nginx, HAProxy, Caddy.
+    /// Proxies that stand in front of the server: Apache, Caddy, HAProxy, lighttpd, nginx, Varnish.
     ReverseProxies,
     /// Valgrind, with callgrind.
     Valgrind,
@@ -78,6 +80,7 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             | Need::Mojolicious
             | Need::Netty
             | Need::OpenSsl
+            | Need::Peers
             | Need::Promtool
             | Need::Proxies
             | Need::ReverseProxies
@@ -122,15 +125,17 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                 want("npm", is_program("npm"));
             }
             Need::OpenSsl => want("openssl", is_program("openssl")),
+            Need::Peers => packages_of_peers().for_each(|(name, there)| want(name, there)),
             Need::Promtool => want("prometheus", is_program("promtool")),
             Need::Proxies => {
                 want("microsocks", is_program("microsocks"));
                 want("tinyproxy", is_program("tinyproxy"));
             }
             Need::ReverseProxies => {
-                for name in ["caddy", "haproxy", "nginx"] {
+                for name in ["apache2", "caddy", "haproxy", "lighttpd", "nginx"] {
                     want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
                 }
+                want("varnish", Path::new("/usr/sbin/varnishd").is_file());
             }
             Need::Valgrind => want("valgrind", is_program("valgrind")),
             Need::Python | Need::PythonPeers => {
@@ -138,7 +143,24 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
             }
         }
     }
+    missing.sort_unstable();
+    missing.dedup();
     missing
+}
+
+/// What the clients and servers of others need, and whether it is there.
+fn packages_of_peers() -> impl Iterator<Item = (&'static str, bool)> {
+    sockeye_peers::PEERS.iter().flat_map(|peer| {
+        let (program, package) = peer.ecosystem.tool();
+        let libraries = peer.debian_packages().map(|name| (name, is_installed(name)));
+        [(package, is_program(program))].into_iter().chain(libraries)
+    })
+}
+
+/// Whether Debian's package manager has it.
+fn is_installed(package: &str) -> bool {
+    let args = ["--show", "--showformat", "${db:Status-Status}", package];
+    Command::new("dpkg-query").args(args).output().is_ok_and(|output| output.stdout == b"installed")
 }
 
 fn install_debian_packages(packages: &[&str], may_sudo: bool) -> Result<()> {

@@ -26,7 +26,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const NEXTEST: Need = Need::CargoTool("cargo-nextest");
+pub(crate) const NEXTEST: Need = Need::CargoTool("cargo-nextest");
 
 /// All steps, in their order.
 const STEPS: &[Step] = &[
@@ -48,12 +48,14 @@ const STEPS: &[Step] = &[
         name: "interop",
         needs: &[
             NEXTEST,
+            Need::Curl,
             Need::Mojolicious,
             Need::Netty,
             Need::Node,
             Need::OpenSsl,
-            Need::Python,
+            Need::Peers,
             Need::Proxies,
+            Need::Python,
         ],
         run: interop,
     },
