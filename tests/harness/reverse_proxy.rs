@@ -18,12 +18,18 @@ const PORTS_TRIED: usize = 10;
 /// The proxies there are guides for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Apache's httpd.
+    Apache,
     /// Caddy.
     Caddy,
     /// HAProxy.
     Haproxy,
+    /// lighttpd.
+    Lighttpd,
     /// nginx.
     Nginx,
+    /// Varnish.
+    Varnish,
 }
 
 /// A running proxy on a free port of loopback. It ends when dropped.
@@ -56,7 +62,7 @@ impl ReverseProxy {
         // A port that was free may be taken when the proxy comes to it.
         let mut words = String::new();
         for _ in 0..PORTS_TRIED {
-            match Self::try_start(kind, &block) {
+            match Self::try_start(kind, &block, upstream) {
                 Ok(proxy) => return proxy,
                 Err(last_words) => words = last_words,
             }
@@ -65,14 +71,14 @@ impl ReverseProxy {
     }
 
     /// Starts it on a port that is free now; its last words if it ends.
-    fn try_start(kind: Kind, block: &str) -> Result<Self, String> {
+    fn try_start(kind: Kind, block: &str, upstream: SocketAddr) -> Result<Self, String> {
         let address = free_address();
         let folder = tempfile::tempdir().expect("a folder for the proxy");
         let here = folder.path();
         let file = here.join("configuration");
-        std::fs::write(&file, kind.configuration(block, address, here))
+        std::fs::write(&file, kind.configuration(block, upstream, address, here))
             .expect("the folder can be written to");
-        let mut command = kind.command(&file, here);
+        let mut command = kind.command(&file, address, here);
         let errors = here.join("errors");
         let log = File::create(&errors).expect("the folder can be written to");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -114,6 +120,7 @@ impl ReverseProxy {
 
 impl Drop for ReverseProxy {
     fn drop(&mut self) {
+        // Varnish's second process ends with its first.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -124,9 +131,12 @@ impl Kind {
     fn guide(self) -> String {
         let guide = include_str!("../../docs/behind-a-proxy.md");
         let fence = match self {
+            Self::Apache => "```apacheconf\n",
             Self::Caddy => "```caddyfile\n",
             Self::Haproxy => "```haproxy\n",
+            Self::Lighttpd => "```lighttpd\n",
             Self::Nginx => "```nginx\n",
+            Self::Varnish => "```vcl\n",
         };
         let (_, block) = guide.split_once(fence).expect("the guide has the proxy");
         block.split("```").next().unwrap_or_default().to_owned()
@@ -134,9 +144,25 @@ impl Kind {
 
     /// The whole configuration: the guide's block on this address, and what a proxy needs to leave
     /// the rest of the machine alone.
-    fn configuration(self, block: &str, address: SocketAddr, here: &Path) -> String {
+    fn configuration(
+        self,
+        block: &str,
+        upstream: SocketAddr,
+        address: SocketAddr,
+        here: &Path,
+    ) -> String {
         let here = here.display();
         match self {
+            Self::Apache => {
+                let modules = ["mpm_event", "authz_core", "proxy", "proxy_http"].map(|name| {
+                    format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
+                });
+                format!(
+                    "ServerRoot {here}\nPidFile {here}/pid\nErrorLog {here}/log\n{}Listen {address}\n{}",
+                    modules.concat(),
+                    block.replace("*:80", &address.to_string())
+                )
+            }
             Self::Caddy => {
                 // By itself it listens on all of the machine's addresses.
                 let site = format!("http://{address} {{\n\tbind {}", address.ip());
@@ -144,6 +170,16 @@ impl Kind {
                 format!("{{\n\tadmin off\n}}\n{block}")
             }
             Self::Haproxy => block.replace("bind :80", &format!("bind {address}")),
+            Self::Lighttpd => format!(
+                "server.bind = \"{}\"\nserver.port = {}\nserver.document-root = \"{here}\"\n{}",
+                address.ip(),
+                address.port(),
+                // It has no single string for a server's address.
+                block.replace("\"port\" => 8080", &format!("\"port\" => {}", upstream.port()))
+            ),
+            Self::Varnish => {
+                block.replace(".port = \"8080\"", &format!(".port = \"{}\"", upstream.port()))
+            }
             Self::Nginx => {
                 let block = block.replace("listen 80;", &format!("listen {address};"));
                 let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -157,9 +193,12 @@ impl Kind {
         }
     }
 
-    fn command(self, file: &Path, here: &Path) -> Command {
+    fn command(self, file: &Path, address: SocketAddr, here: &Path) -> Command {
         let mut command = match self {
             Self::Caddy => Command::new("caddy"),
+            Self::Apache => Command::new("/usr/sbin/apache2"),
+            Self::Lighttpd => Command::new("/usr/sbin/lighttpd"),
+            Self::Varnish => Command::new("/usr/sbin/varnishd"),
             // Debian has these where only root's PATH leads.
             Self::Haproxy => Command::new("/usr/sbin/haproxy"),
             Self::Nginx => Command::new("/usr/sbin/nginx"),
@@ -171,7 +210,16 @@ impl Kind {
                 .env("HOME", here)
                 .env("XDG_CONFIG_HOME", here)
                 .env("XDG_DATA_HOME", here),
+            Self::Apache => command.args(["-X", "-f"]).arg(file),
             Self::Haproxy => command.args(["-db", "-f"]).arg(file),
+            Self::Lighttpd => command.args(["-D", "-f"]).arg(file),
+            Self::Varnish => command
+                .args(["-F", "-j", "none", "-T", "none", "-s", "malloc,16m"])
+                .args(["-a", &address.to_string()])
+                .arg("-n")
+                .arg(here.join("work"))
+                .arg("-f")
+                .arg(file),
             Self::Nginx => command.arg("-p").arg(here).arg("-c").arg(file),
         };
         command

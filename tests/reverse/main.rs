@@ -25,8 +25,24 @@ fn every_transport_gets_through_haproxy() {
     every_transport_gets_through(Kind::Haproxy);
 }
 
+#[test]
+fn every_transport_gets_through_apache() {
+    every_transport_gets_through(Kind::Apache);
+}
+
+#[test]
+fn every_transport_gets_through_lighttpd() {
+    every_transport_gets_through(Kind::Lighttpd);
+}
+
+#[test]
+fn every_transport_gets_through_varnish() {
+    every_transport_gets_through(Kind::Varnish);
+}
+
+/// Some proxies learn that a client has left when they have something for it.
 fn every_transport_gets_through(kind: Kind) {
-    let mut server = Sockeye::serve(&[]);
+    let mut server = Sockeye::serve(&["--heartbeat", "1s"]);
     let proxy = ReverseProxy::start(kind, server.address());
     polls(&proxy, &server);
     streams(&proxy, &server, "text/event-stream", "data: news\n\n");
