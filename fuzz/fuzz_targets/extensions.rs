@@ -69,14 +69,13 @@ fn accept(offers: &str, key: &str, config: &DeflateConfig) -> Option<(DeflateAgr
     let agreed = offer.agree_deflate(config);
     let response = offer.accept(None, HeaderMap::new()).expect("an answer");
     let field = response.headers().get(SEC_WEBSOCKET_EXTENSIONS);
-    let expected = agreed.map(|agreed| agreed.to_string());
+    let expected = agreed.as_ref().map(ToString::to_string);
     assert_eq!(field.map(|field| field.as_bytes()), expected.as_deref().map(str::as_bytes));
     Some((agreed?, encode_response(&response.map(|()| "")).to_vec()))
 }
 
 fn check_server(offers: &str, agreed: &DeflateAgreement, config: &DeflateConfig) {
     assert!(agreed.server_no_context_takeover() || config.server_takeover);
-    assert!(agreed.client_no_context_takeover() || config.client_takeover);
     assert!(agreed.server_max_window_bits() <= config.server_window_bits);
     assert!(
         agreed.client_no_context_takeover()
@@ -115,7 +114,8 @@ fuzz_target!(|input: Input<'_>| {
     let accepted = ours.poll_response(&mut BytesMut::from(&response[..]));
     let kept = accepted.expect("our answer fits").expect("it is whole").deflate;
     let kept = kept.expect("it was agreed on");
-    assert_eq!(kept.server_no_context_takeover(), agreed.server_no_context_takeover());
+    // A server may do without takeover though it did not say so.
+    assert!(agreed.server_no_context_takeover() || !kept.server_no_context_takeover());
     assert_eq!(kept.server_max_window_bits(), agreed.server_max_window_bits());
     assert!(kept.client_no_context_takeover() || !agreed.client_no_context_takeover());
     assert!(kept.client_max_window_bits() <= agreed.client_max_window_bits());

@@ -134,9 +134,10 @@ fuzz_target!(|input: Input<'_>| {
     let agreed = agree(&config);
     let now = Duration::ZERO;
     let limits = Config::default().max_message_size(MAX);
-    let mut server = Connection::server(limits.clone(), now).with_deflate(agreed);
+    let mut server = Connection::server(limits.clone(), now).with_deflate(agreed.clone());
     let [mut whole, mut pieces] = [(); 2].map(|()| {
-        Connection::client(limits.clone(), Box::new(|| [1, 2, 3, 4]), now).with_deflate(agreed)
+        let client = Connection::client(limits.clone(), Box::new(|| [1, 2, 3, 4]), now);
+        client.with_deflate(agreed.clone())
     });
     let mut honest = true;
     for step in &input.steps {

@@ -119,7 +119,7 @@ fn pair(takeover: bool) -> (Connection, Connection) {
     let agreement = offer.agree_deflate(&config);
     offer.accept(None, HeaderMap::new()).expect("the answer is right");
     let now = Duration::ZERO;
-    let server = Connection::server(Config::default(), now).with_deflate(agreement);
+    let server = Connection::server(Config::default(), now).with_deflate(agreement.clone());
     let client = Connection::client(Config::default(), Box::new(|| KEY), now);
     (server, client.with_deflate(agreement))
 }

@@ -189,6 +189,7 @@ pub enum AcceptError {
     Stopping,
     /// The HTTP server did not hand the connection over.
     #[error("the HTTP server did not hand the connection over")]
+    #[cfg(feature = "upgrade")]
     Upgrade(#[from] hyper::Error),
 }
 

@@ -72,6 +72,7 @@
 //! |---|---|---|
 //! | `http2` | yes | WebSockets over HTTP/2 |
 //! | `tls` | yes | `wss://`, with rustls |
+//! | `upgrade` | yes | [`Upgrade`], with hyper |
 //! | `axum` | | [`Upgrade`] is an extractor of axum 0.8 |
 //! | `json` | | messages from and to the types of serde |
 //! | `serde` | | [`Text`] from and to the formats of serde |
@@ -110,6 +111,7 @@ pub mod tls;
 #[cfg(feature = "tower")]
 mod tower;
 mod turns;
+#[cfg(feature = "upgrade")]
 mod upgrade;
 pub mod web;
 
@@ -123,6 +125,8 @@ pub use sockeye_proto::{
 
 #[cfg(feature = "tower")]
 pub use self::tower::UpgradeService;
+#[cfg(feature = "upgrade")]
+pub use self::upgrade::{Opening, Upgrade};
 pub use self::{
     address::Address,
     client::{Client, Opened, connect},
@@ -133,7 +137,6 @@ pub use self::{
     server::{Incoming, Listener, PeerAddr, Server, accept},
     socket::{MessageReader, MessageWriter, Reader, Role, WebSocket, Writer},
     turns::Turns,
-    upgrade::{Opening, Upgrade},
 };
 
 /// Parts that the crate `sockeye-server` shares, and that are no interface.

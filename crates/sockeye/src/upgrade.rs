@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use crate::{
     AcceptError, Origins, WebSocket,
     origin::Page,
+    server::first_offered,
     socket::{Agreed, Io, Shared, poll_handler},
 };
 
@@ -205,15 +206,6 @@ fn offer<B>(request: &Request<B>) -> Result<Offer, Refusal> {
         return Offer::from_extended_connect(request, protocol.as_str());
     }
     Offer::from_request(request)
-}
-
-/// The first of a server's subprotocols that a client offers.
-pub(crate) fn first_offered<'a>(
-    offer: &Offer,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    let mut names = names.into_iter();
-    names.find(|name| offer.subprotocols().any(|offered| offered == *name)).map(str::to_owned)
 }
 
 /// A WebSocket whose handshake is being answered.

@@ -38,15 +38,15 @@
 mod connection;
 mod deadline;
 mod stream;
+#[cfg(feature = "upgrade")]
 mod upgraded;
 
 pub use self::connection::Connection;
+pub(crate) use self::deadline::{WRITE_TIMEOUT, WriteDeadline};
 #[cfg(feature = "tls")]
 pub(crate) use self::stream::{Http2Stream, io_error};
-pub(crate) use self::{
-    deadline::{WRITE_TIMEOUT, WriteDeadline},
-    upgraded::Http2Upgraded,
-};
+#[cfg(feature = "upgrade")]
+pub(crate) use self::upgraded::Http2Upgraded;
 
 /// The name of HTTP/2 in ALPN (RFC 9113 §3.2).
 pub(crate) const HTTP_2: &[u8] = b"h2";

@@ -13,7 +13,6 @@ use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, pending::Pend
 use crate::{
     AcceptError, WebSocket,
     socket::{Agreed, Io, Shared, leave_request, note_peer_left},
-    upgrade::first_offered,
 };
 
 /// A client that asks for a WebSocket: look at the request, then accept or refuse.
@@ -221,6 +220,15 @@ impl Drop for Unanswered {
             leave_request(|| Box::pin(async move { pending.refuse(&broken()).await }));
         }
     }
+}
+
+/// The first of a server's subprotocols that a client offers.
+pub(crate) fn first_offered<'a>(
+    offer: &Offer,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let mut names = names.into_iter();
+    names.find(|name| offer.subprotocols().any(|offered| offered == *name)).map(str::to_owned)
 }
 
 /// The answer of a handler that has failed before it gave one.

@@ -25,6 +25,8 @@ use std::{
 use sockeye_proto::{CloseCode, CloseFrame, Config, DeflateConfig, handshake::HeadLimits};
 use tokio::net::ToSocketAddrs;
 
+#[cfg(feature = "upgrade")]
+pub(crate) use self::incoming::first_offered;
 pub use self::{
     incoming::Incoming,
     listener::{Listener, PeerAddr},
