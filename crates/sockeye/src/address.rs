@@ -1,6 +1,6 @@
 //! The address of a WebSocket: `ws://` and `wss://` URLs (RFC 6455 §3).
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
@@ -16,6 +16,8 @@ use crate::AddressError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     url: Url,
+    /// Through which interface an IPv6 address is reached.
+    zone: Option<String>,
     authority: Authority,
     target: PathAndQuery,
 }
@@ -37,6 +39,20 @@ impl Address {
             Some(Host::Ipv6(address)) => address.to_string(),
             Some(host) => host.to_string(),
             None => String::new(),
+        }
+    }
+
+    /// The zone of an IPv6 address, the interface through which it is reached: `eth0` in
+    /// `ws://[fe80::1%25eth0]/` (RFC 6874). It is no part of [`url`](Self::url), and is not sent.
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
+    }
+
+    /// The host with its zone, as the system's resolver wants it.
+    pub(crate) fn host_with_zone(&self) -> String {
+        match &self.zone {
+            Some(zone) => format!("{}%{zone}", self.host()),
+            None => self.host(),
         }
     }
 
@@ -72,13 +88,15 @@ impl Address {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// Reads a `ws`, `wss`, `http` or `https` URL; the latter two mean the former two.
+    /// Reads a `ws`, `wss`, `http` or `https` URL; the latter two mean the former two. An IPv6 address
+    /// may have a zone, as in `[fe80::1%25eth0]` or `[fe80::1%eth0]`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let invalid = |reason: &dyn ToString| AddressError::Invalid {
             url: text.to_owned(),
             reason: reason.to_string(),
         };
-        let mut url = Url::parse(text).map_err(|error| match error {
+        let (without_zone, zone) = split_zone(text);
+        let mut url = Url::parse(&without_zone).map_err(|error| match error {
             url::ParseError::RelativeUrlWithoutBase => AddressError::Scheme(text.to_owned()),
             error => invalid(&error),
         })?;
@@ -102,7 +120,27 @@ impl FromStr for Address {
             None => url.path().to_owned(),
         };
         let target = target.parse().map_err(|error| invalid(&error))?;
-        Ok(Self { url, authority, target })
+        Ok(Self { url, zone, authority, target })
+    }
+}
+
+/// A URL without the zone of its IPv6 address, and the zone.
+fn split_zone(text: &str) -> (Cow<'_, str>, Option<String>) {
+    let zone = || {
+        let host = text.find("//")? + 2;
+        let authority =
+            &text[host..][..text[host..].find(['/', '?', '#']).unwrap_or(text.len() - host)];
+        let begin = host + authority.find('[')?;
+        let end = host + authority.find(']')?;
+        let percent = begin + text.get(begin..end)?.find('%')?;
+        let zone = &text[percent + 1..end];
+        let zone = zone.strip_prefix("25").filter(|rest| !rest.is_empty()).unwrap_or(zone);
+        (!zone.is_empty())
+            .then(|| (format!("{}{}", &text[..percent], &text[end..]), zone.to_owned()))
+    };
+    match zone() {
+        Some((url, zone)) => (Cow::Owned(url), Some(zone)),
+        None => (Cow::Borrowed(text), None),
     }
 }
 
@@ -131,6 +169,20 @@ mod tests {
         assert_eq!(parse("ws://h:443/").authority(), "h:443");
         assert_eq!(parse("ws://[::1]:9001/").authority(), "[::1]:9001");
         assert_eq!(parse("ws://[::1]:9001/").host(), "::1");
+    }
+
+    #[test]
+    fn the_zone_of_an_address_is_for_the_way_there_alone() {
+        for text in ["ws://[fe80::1%25eth0]:9001/a?b", "http://u:p@[fe80::1%eth0]:9001/a?b"] {
+            let address = parse(text);
+            assert_eq!((address.host().as_str(), address.zone()), ("fe80::1", Some("eth0")));
+            assert_eq!(address.host_with_zone(), "fe80::1%eth0");
+            assert_eq!(address.authority(), "[fe80::1]:9001");
+            assert_eq!(address.target().as_str(), "/a?b");
+        }
+        assert_eq!(parse("ws://h/[a%25b]").zone(), None);
+        assert_eq!(parse("ws://[fe80::1%252]/").zone(), Some("2"));
+        assert!("ws://[fe80::1%]/".parse::<Address>().is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response,
-    header::{AUTHORIZATION, COOKIE, Entry, PROXY_AUTHORIZATION},
+    header::{AUTHORIZATION, COOKIE, Entry, HOST, PROXY_AUTHORIZATION},
 };
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
@@ -21,6 +21,7 @@ use crate::{
     Address, AddressError, ConnectError, Proxy, Turns, WebSocket, random,
     reach::Way,
     redirect::redirect,
+    refusal::{self, RefusalBody},
     socket::{Agreed, Io, Shared},
 };
 
@@ -111,8 +112,9 @@ impl Client {
         })
     }
 
-    /// Adds a header to the request, such as `Authorization`, `Cookie` or `Origin`. The headers of
-    /// the handshake itself cannot be set.
+    /// Adds a header to the request, such as `Authorization`, `Cookie` or `Origin`. `Host` replaces
+    /// the URL's, over HTTP/2 as `:authority`; the name that TLS asks for stays the URL's. The other
+    /// headers of the handshake itself cannot be set.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
@@ -199,7 +201,7 @@ impl Client {
 
     /// Follows up to this many redirects (RFC 9110 §15.4). Default: none, as browsers do.
     ///
-    /// To another scheme, host or port go neither `Authorization`, `Cookie`, the URL's user name nor
+    /// To another scheme, host or port go neither `Authorization`, `Cookie`, `Host`, the URL's user name nor
     /// the client certificate that [`tls`](Self::tls) names; other headers do. From `wss://` to
     /// `ws://` no redirect is followed.
     pub fn follow_redirects(mut self, limit: usize) -> Self {
@@ -344,8 +346,8 @@ impl Client {
         self.redirects -= 1;
         self.address = redirect.address;
         if !redirect.same_origin {
-            for secret in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
-                self.headers.remove(secret);
+            for own in [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION] {
+                self.headers.remove(own);
             }
             #[cfg(feature = "tls")]
             self.tls.forget_identity();
@@ -362,8 +364,15 @@ impl Client {
             if stream.read_buf(&mut input).await? == 0 {
                 return Err(ConnectError::Io(io::ErrorKind::UnexpectedEof.into()));
             }
-            if let Some(accepted) = handshake.poll_response(&mut input)? {
-                break accepted;
+            match handshake.poll_response(&mut input) {
+                Ok(Some(accepted)) => break accepted,
+                Ok(None) => {}
+                Err(ResponseError::Status(mut response)) => {
+                    let body = refusal::body(&response, &mut stream, input).await;
+                    response.extensions_mut().insert(RefusalBody(body));
+                    return Err(ResponseError::Status(response).into());
+                }
+                Err(error) => return Err(error.into()),
             }
         };
         let masks = Box::new(random::mask_key);
@@ -380,6 +389,12 @@ impl Client {
         request.headers = self.headers.clone();
         request.subprotocols = self.subprotocols.clone();
         request.deflate = self.deflate.clone();
+        if let Some(host) = self.headers.get(HOST)
+            && let Ok(host) = host.as_bytes().try_into()
+        {
+            request.host = host;
+            request.headers.remove(HOST);
+        }
         // What was set by hand wins over the user name in the URL.
         if let (Entry::Vacant(empty), Some(value)) =
             (request.headers.entry(AUTHORIZATION), address.authorization())

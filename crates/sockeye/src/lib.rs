@@ -104,6 +104,7 @@ mod random;
 mod reach;
 pub mod reconnect;
 mod redirect;
+mod refusal;
 mod server;
 mod socket;
 #[cfg(feature = "tls")]
@@ -134,6 +135,7 @@ pub use self::{
     error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
     origin::{BadOrigin, OriginPattern, Origins},
     proxy::{Proxy, ProxyError},
+    refusal::RefusalBody,
     server::{Incoming, Listener, PeerAddr, Server, accept},
     socket::{MessageReader, MessageWriter, Reader, Role, WebSocket, Writer},
     turns::Turns,
@@ -143,8 +145,8 @@ pub use self::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::net::{
-        Acceptor, Handshakes, Incomings, Pending, PendingConnections, max_connections, raise_limit,
-        refuse, reserve, share_of_reserve,
+        Acceptor, Handshakes, Incomings, Pending, PendingConnections, listen, lookup,
+        max_connections, raise_limit, refuse, reserve, share_of_reserve,
     };
     pub use crate::origin::{Origin, is_opaque};
 }

@@ -21,9 +21,9 @@ impl Way {
         match self {
             Self::Environment => match proxy::from_environment(address)? {
                 Some(proxy) => proxy.reach(&host, port).await,
-                None => straight(&host, port).await,
+                None => straight(&address.host_with_zone(), port).await,
             },
-            Self::Straight => straight(&host, port).await,
+            Self::Straight => straight(&address.host_with_zone(), port).await,
             Self::Proxy(proxy) => proxy.reach(&host, port).await,
             Self::Unix(path) => unix(path)
                 .await

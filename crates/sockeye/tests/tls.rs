@@ -97,6 +97,43 @@ async fn w015_certificates_that_prove_nothing_are_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_trusted_itself_is_good_for_its_name_and_its_time() {
+    let identity = Identity::of_openssl("localhost", 4000);
+    let port = serve(identity.server()).await;
+    let url = format!("wss://localhost:{port}/");
+    assert_echo(&mut connect(&url, identity.trusted()).await.unwrap(), "hello").await;
+    let said = refusal(&format!("wss://127.0.0.1:{port}/"), identity.trusted()).await;
+    assert!(said.contains("not valid for name"), "{said}");
+    // Another one of that name is not it.
+    let other = Identity::of_openssl("localhost", 4000);
+    let said = refusal(&url, other.trusted()).await;
+    assert!(said.contains("CaUsedAsEndEntity"), "{said}");
+
+    let expired = Identity::of_openssl("localhost", 2020);
+    let url = format!("wss://localhost:{}/", serve(expired.server()).await);
+    let said = refusal(&url, expired.trusted()).await;
+    assert!(said.contains("expired"), "{said}");
+
+    // One that an authority has signed is trusted without it, too.
+    let authority = Authority::new();
+    for (leaf, reason) in [
+        (authority.identity("localhost"), None),
+        (authority.identity("other.example"), Some("not valid for name")),
+        (authority.expired("localhost"), Some("expired")),
+        (authority.early("localhost"), Some("not valid yet")),
+    ] {
+        let url = format!("wss://localhost:{}/", serve(leaf.server()).await);
+        match reason {
+            None => assert_echo(&mut connect(&url, leaf.trusted()).await.unwrap(), "hi").await,
+            Some(reason) => {
+                let said = refusal(&url, leaf.trusted()).await;
+                assert!(said.contains(reason), "{said}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_is_not_trusted_is_not_tried_again_but_a_broken_handshake_is() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let untrusted = serve(stranger.identity("localhost").server()).await;

@@ -48,6 +48,9 @@ pub enum MalformedHead {
     /// Not HTTP.
     #[error("it is not HTTP: {0}")]
     Syntax(&'static str),
+    /// A record of TLS: one end encrypts, the other does not.
+    #[error("it speaks TLS, not plain HTTP")]
+    Tls,
     /// Another version than HTTP/1.x.
     #[error("its HTTP version is not supported")]
     Version,
@@ -109,6 +112,10 @@ impl HeadReader {
 
     /// Where the head ends, once it is complete.
     fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, MalformedHead> {
+        // A handshake record, or an alert (RFC 8446 §5.1): no line end may ever follow.
+        if let [0x15 | 0x16, 0x03, ..] = input {
+            return Err(MalformedHead::Tls);
+        }
         while let Some(length) = input[self.scanned..].iter().position(|&byte| byte == b'\n') {
             let end = self.scanned + length + 1;
             self.check_size(end)?;

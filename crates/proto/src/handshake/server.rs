@@ -364,7 +364,7 @@ impl From<MalformedHead> for Refusal {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             MalformedHead::Line(_) => StatusCode::URI_TOO_LONG,
-            MalformedHead::Syntax(_) => StatusCode::BAD_REQUEST,
+            MalformedHead::Syntax(_) | MalformedHead::Tls => StatusCode::BAD_REQUEST,
             MalformedHead::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         };
         Self::new(status, format!("bad request: {error}"))

@@ -6,11 +6,13 @@
 mod accept;
 mod descriptors;
 mod handshakes;
+mod listen;
 mod pending;
 
 pub use self::{
     accept::{Acceptor, Incomings, refuse},
     descriptors::{max_connections, raise_limit, reserve, share_of_reserve},
     handshakes::Handshakes,
+    listen::{listen, lookup},
     pending::{Pending, PendingConnections},
 };

@@ -13,7 +13,7 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{TlsError, pem, provider, unverified::AcceptAnything};
+use super::{TlsError, pem, pinned::TrustPinned, provider, unverified::AcceptAnything};
 
 /// How a client makes sure that it speaks to the right server, and what it says of itself.
 ///
@@ -66,9 +66,9 @@ impl ClientTls {
         Self { settings: Settings::default(), built: Arc::new(OnceLock::from(config)) }
     }
 
-    /// Trusts the certificate authorities in this PEM text, too. A server's own
-    /// certificate may stand here unless it says that it is an authority's (`CA:TRUE`), as those do
-    /// that `openssl req -x509` makes if not told otherwise.
+    /// Trusts the certificate authorities in this PEM text, too, and these certificates themselves: a
+    /// server's own may stand here, such as one that `openssl req -x509` makes. Its name and its time
+    /// are checked like those of any other.
     ///
     /// # Errors
     ///
@@ -184,10 +184,13 @@ impl Settings {
     fn build(self) -> Result<ClientConfig, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
+        let builder = builder.dangerous();
         let builder = if self.accept_anything {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnything::new()))
+            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything::new()))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            let (roots, certificates) = self.roots()?;
+            let verifier = TrustPinned::new(roots, certificates)?;
+            builder.with_custom_certificate_verifier(Arc::new(verifier))
         };
         Ok(match &self.identity {
             None => builder.with_no_client_auth(),
@@ -196,17 +199,18 @@ impl Settings {
         })
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
+    /// The authorities to trust, and the certificates that were given or read for that.
+    fn roots(&self) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
         let mut store = RootCertStore::empty();
         for root in &self.roots {
             store.add(root.clone())?;
         }
         if self.without_system_roots {
-            return Ok(store);
+            return Ok((store, self.roots.clone()));
         }
         let system = rustls_native_certs::load_native_certs();
         // One that rustls does not understand does no harm but to servers that need it.
-        let (_, ignored) = store.add_parsable_certificates(system.certs);
+        let (_, ignored) = store.add_parsable_certificates(system.certs.iter().cloned());
         if ignored > 0 {
             tracing::debug!(ignored, "authorities of the system are not understood");
         }
@@ -214,6 +218,6 @@ impl Settings {
             let reasons = system.errors.iter().map(|error| format!("; {error}"));
             return Err(TlsError::NoRoots(reasons.collect()));
         }
-        Ok(store)
+        Ok((store, [&self.roots[..], &system.certs[..]].concat()))
     }
 }

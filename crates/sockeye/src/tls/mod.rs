@@ -7,6 +7,7 @@
 mod client;
 mod error;
 mod pem;
+mod pinned;
 mod reload;
 mod server;
 mod unverified;

@@ -39,6 +39,13 @@ impl Authority {
         self.sign(CertificateParams::new([name.to_owned()]).unwrap())
     }
 
+    /// A certificate that is good from 4000 on.
+    pub(crate) fn early(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(4000, 1, 1);
+        self.sign(params)
+    }
+
     /// A certificate that was good until 2020.
     pub(crate) fn expired(&self, name: &str) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -60,6 +67,23 @@ impl Authority {
 }
 
 impl Identity {
+    /// As `openssl req -x509` makes one: signed by itself, and an authority's (`CA:TRUE`).
+    pub(crate) fn of_openssl(name: &str, until: i32) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+
+    /// A client that trusts this certificate itself, and nothing else.
+    pub(crate) fn trusted(&self) -> ClientTls {
+        ClientTls::new().without_system_roots().root_pem(self.certificate.as_bytes()).unwrap()
+    }
+
     pub(crate) fn server(&self) -> ServerTls {
         ServerTls::from_pem(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
     }
