@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sockeye::internals::{Incomings, refuse};
+use sockeye::internals::{Incomings, listen, lookup, refuse};
 use sockeye_hub::store::OpenError;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
@@ -58,7 +58,7 @@ pub enum BindError {
     )]
     Exposed(Listen),
     /// The address is none, is in use, or may not be used.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", advice(source))]
     Io {
         /// The address as it was given.
         address: Listen,
@@ -81,6 +81,20 @@ pub enum BindError {
     /// The directory for the channels can not be used.
     #[error("cannot keep channels: {0}")]
     Data(OpenError),
+}
+
+/// What to do about an address that cannot be had.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": another program has this port: stop it, or give --listen another address"
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have the address",
+        io::ErrorKind::PermissionDenied => {
+            ": ports below 1024 are for privileged programs: give --listen another port"
+        }
+        _ => "",
+    }
 }
 
 impl From<OpenError> for BindError {
@@ -106,26 +120,28 @@ pub(crate) enum Connection {
 }
 
 impl Listener {
-    /// Binds. With `exposed` the address may be one that other machines reach.
-    pub(crate) async fn bind(address: &Listen, exposed: bool) -> Result<Self, BindError> {
+    /// Binds, on every address that a name has. With `exposed` they may be such as other machines reach.
+    pub(crate) async fn bind(address: &Listen, exposed: bool) -> Result<Vec<Self>, BindError> {
         let failed = |source| BindError::Io { address: address.clone(), source };
         match address {
             Listen::Tcp(name) => {
-                let found: Vec<SocketAddr> = lookup_host(name).await.map_err(failed)?.collect();
+                let found = lookup(name).await.map_err(failed)?;
                 if !exposed && !found.iter().all(|found| found.ip().is_loopback()) {
                     return Err(BindError::Exposed(address.clone()));
                 }
-                let listener = TcpListener::bind(&*found).await.map_err(failed)?;
+                let listeners = listen(&found).await.map_err(failed)?;
                 // Messages are small and live: none waits for the one before to be acknowledged.
                 // Connections have the option from their listener, and nothing breaks without it.
                 #[cfg(target_os = "linux")]
-                let _ = socket2::SockRef::from(&listener).set_tcp_nodelay(true);
-                Ok(Self::Tcp(listener))
+                for listener in &listeners {
+                    let _ = socket2::SockRef::from(listener).set_tcp_nodelay(true);
+                }
+                Ok(listeners.into_iter().map(Self::Tcp).collect())
             }
             #[cfg(unix)]
             Listen::Unix(path) => {
                 let listener = bind_unix(path).await.map_err(failed)?;
-                Ok(Self::Unix(listener, path.clone()))
+                Ok(vec![Self::Unix(listener, path.clone())])
             }
             #[cfg(not(unix))]
             Listen::Unix(_) => Err(failed(io::ErrorKind::Unsupported.into())),

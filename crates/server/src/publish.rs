@@ -237,11 +237,27 @@ fn no_room(hub: &Hub, caller: &Caller, room: Room, share: Share) -> Problem {
 /// The hub's refusal as a client sees it.
 pub(crate) fn refused(error: PublishError) -> Problem {
     match error {
-        PublishError::TooLarge { .. } => Problem::new(Code::TooLarge, error),
-        PublishError::Full { .. } | PublishError::NoSpace => {
-            Problem::new(Code::InsufficientStorage, error)
+        PublishError::TooLarge { .. } => {
+            let detail = format_args!("{error}: see --history-bytes");
+            Problem::new(Code::TooLarge, detail)
         }
-        PublishError::Busy | PublishError::Unknown => Problem::new(Code::Unavailable, error),
+        PublishError::Full { .. } => Problem::new(Code::InsufficientStorage, error),
+        PublishError::NoSpace => {
+            let detail = format_args!(
+                "{error}: make room on the one that --data is on; publishing then goes on by itself"
+            );
+            Problem::new(Code::InsufficientStorage, detail)
+        }
+        PublishError::Busy => {
+            Problem::new(Code::Unavailable, format_args!("{error}: try again in a moment"))
+        }
+        PublishError::Unknown => {
+            let detail = format_args!("{error}: repeat it with the same Idempotency-Key");
+            Problem::new(Code::Unavailable, detail)
+        }
+        PublishError::Disk => {
+            Problem::new(Code::Internal, format_args!("{error}: see the server's log"))
+        }
         _ => Problem::new(Code::Internal, error),
     }
 }

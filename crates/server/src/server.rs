@@ -64,15 +64,18 @@ impl Server {
         let mut listeners = Vec::with_capacity(options.listen.len());
         let mut local_addrs = Vec::with_capacity(options.listen.len());
         for address in &options.listen {
-            let listener = Listener::bind(address, options.is_exposed()).await?;
-            let local = listener
-                .local_address()
-                .map_err(|source| BindError::Io { address: address.clone(), source })?;
-            local_addrs.push(match local {
-                LocalAddress::Tcp(address) if options.tls.is_some() => LocalAddress::Tls(address),
-                local => local,
-            });
-            listeners.push(listener);
+            for listener in Listener::bind(address, options.is_exposed()).await? {
+                let local = listener
+                    .local_address()
+                    .map_err(|source| BindError::Io { address: address.clone(), source })?;
+                local_addrs.push(match local {
+                    LocalAddress::Tcp(address) if options.tls.is_some() => {
+                        LocalAddress::Tls(address)
+                    }
+                    local => local,
+                });
+                listeners.push(listener);
+            }
         }
         let admin = match &options.admin {
             Some(address) => Some(Self::bind_admin(address).await?),
@@ -82,14 +85,24 @@ impl Server {
         Ok(Self { channels, listeners, local_addrs, admin, options })
     }
 
-    /// An address for operators may be any: who gives one that others reach has meant it.
+    /// An address for operators may be any; of one that others reach there is a warning. A name is its
+    /// first address.
     async fn bind_admin(address: &Listen) -> Result<(Listener, LocalAddress), BindError> {
         let failed = |source| BindError::Admin { address: address.clone(), source };
-        let listener = Listener::bind(address, true).await.map_err(|error| match error {
+        let listeners = Listener::bind(address, true).await.map_err(|error| match error {
             BindError::Io { source, .. } => failed(source),
             other => other,
         })?;
+        let missing = || failed(io::ErrorKind::AddrNotAvailable.into());
+        let listener = listeners.into_iter().next().ok_or_else(missing)?;
         let local = listener.local_address().map_err(failed)?;
+        if local.tcp().is_some_and(|address| !address.ip().is_loopback()) {
+            tracing::warn!(
+                address = %local,
+                "whoever reaches the address of --admin sees, without a token, who is connected from \
+                 where: let nobody but operators reach it"
+            );
+        }
         Ok((listener, local))
     }
 

@@ -191,11 +191,32 @@ pub enum KeyError {
          `openssl pkcs8 -topk8 -nodes` makes of others)"
     )]
     Unsupported,
+    /// The file is text in UTF-16.
+    #[error("it is text in UTF-16: save it as UTF-8 or ASCII")]
+    Utf16,
 }
 
-/// The file's bytes.
+/// The file's bytes, without the byte order mark that some editors put before a text.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
-    std::fs::read(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
+    let mut bytes =
+        std::fs::read(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    match is_utf16(&bytes) {
+        true => Err(KeyError::Utf16),
+        false => Ok(bytes),
+    }
+}
+
+/// Whether it is text in UTF-16 with its mark, as `>` of `PowerShell` writes it: every second byte of
+/// ASCII text is zero, and of random bytes hardly ever.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let has_zeros = |first: usize| bytes.iter().skip(first).step_by(2).all(|byte| *byte == 0);
+    let is_long = bytes.len() > 8;
+    is_long
+        && (bytes.starts_with(b"\xff\xfe") && has_zeros(3)
+            || bytes.starts_with(b"\xfe\xff") && has_zeros(2))
 }
 
 /// The first section of a PEM file, `None` of a file that is none. A file of which any line begins
