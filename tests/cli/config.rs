@@ -103,3 +103,85 @@ fn what_needs_something_else_is_told_wherever_it_comes_from() {
         assert_fails(&run(&["serve", "--log", log, "--listen", "127.0.0.1:0"], ""), 1);
     }
 }
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let empty = ["LISTEN", "ADMIN", "DATA", "OPEN", "MAX_MESSAGE", "HISTORY_AGE", "CONFIG", "LOG"];
+    let names: Vec<String> = empty.iter().map(|name| format!("SOCKEYE_{name}")).collect();
+    let env: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "")).collect();
+    let args = ["serve", "--print-config"];
+    let output = run_with_env(&args, &env);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, run_with_env(&args, &[]).stdout);
+    // What the file says is not overridden by nothing.
+    let config = print_config("max_message = \"1k\"\n", &env, &[]);
+    assert!(config.contains("\nmax_message = \"1k\"\n"), "{config}");
+}
+
+#[test]
+fn an_empty_variable_that_would_switch_protection_off_is_an_error_that_names_it() {
+    for variable in [
+        "SOCKEYE_AUTH_KEY",
+        "SOCKEYE_AUTH_AUDIENCE",
+        "SOCKEYE_TLS_CERT",
+        "SOCKEYE_TLS_KEY",
+        "SOCKEYE_MAX_CONNECTIONS_PER_ADDRESS",
+        "SOCKEYE_MAX_REQUESTS_PER_ADDRESS",
+    ] {
+        let output = run_with_env(&["serve", "--listen", "127.0.0.1:0"], &[(variable, "")]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        assert!(said.starts_with(&format!("error: {variable} is empty: ")), "{said}");
+    }
+    // Another source has switched it on.
+    let config = print_config("", &[("SOCKEYE_AUTH_KEY", "")], &["--auth-key", "secret"]);
+    assert!(config.contains("\nauth_key = \"secret\"\n"), "{config}");
+    let config = print_config("auth_key = \"secret\"\n", &[("SOCKEYE_AUTH_KEY", "")], &[]);
+    assert!(config.contains("\nauth_key = \"secret\"\n"), "{config}");
+    // For other commands it means nothing.
+    assert!(run_with_env(&["echo", "--help"], &[("SOCKEYE_AUTH_KEY", "")]).status.success());
+}
+
+#[test]
+fn switches_and_lists_in_the_environment_are_as_people_write_them() {
+    for (value, expected) in
+        [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("no", false)]
+    {
+        let config = print_config("", &[("SOCKEYE_OPEN", value)], &[]);
+        assert!(config.contains(&format!("\nopen = {expected}\n")), "{value}: {config}");
+    }
+    let output = run_with_env(&["serve", "--print-config"], &[("SOCKEYE_OPEN", "perhaps")]);
+    assert_eq!(output.status.code(), Some(2));
+    let env = [
+        ("SOCKEYE_LISTEN", "127.0.0.1:0, [::1]:0"),
+        ("SOCKEYE_ALLOW_ORIGIN", "https://a.example, https://b.example"),
+        ("SOCKEYE_POLICY", "a=latest, b*=close"),
+        ("SOCKEYE_TRUST_PROXY", "192.0.2.0/24, unix"),
+        ("SOCKEYE_LOG", "warn, sockeye_server=debug"),
+        ("SOCKEYE_ADMIN", "off"),
+    ];
+    let output = run_with_env(&["serve", "--print-config"], &env);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["--max-message", "17M"], 1, "--history-bytes 16M"),
+        (&["--max-message", "2M", "--history-bytes", "1M"], 1, "--history-bytes 1M"),
+        (&["--max-message", "2M", "--max-bytes", "1M"], 1, "--max-bytes 1M"),
+        (&["--drain", "48h"], 2, "24h at most"),
+        (&["--history-age", "0s"], 2, "keeps nothing"),
+        (&["--max-channels", "abc"], 2, "write a whole number above zero"),
+        (&["--max-connections-per-address", "0"], 2, "write a whole number above zero"),
+        (&["--max-http2-buffer", "0"], 2, "leaves no room"),
+    ];
+    for (flags, code, expected) in cases {
+        let output = run(&[&["serve", "--listen", "127.0.0.1:0"], flags].concat(), "");
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {output:?}");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        assert!(said.contains(expected), "{flags:?}: {said}");
+    }
+    let config = print_config("", &[], &["--drain", "0s"]);
+    assert!(config.contains("\ndrain = \"0s\"\n"), "0s is the end at once: {config}");
+}

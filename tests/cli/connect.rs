@@ -190,3 +190,125 @@ fn ctrl_c_closes_the_connection_and_is_quiet() {
     let output = client.finish();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+/// The answer to the last line may take its time, and may be long on its way.
+#[test]
+fn what_comes_after_the_end_of_the_input_is_waited_for_until_nothing_comes() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", "--wait", "3s", &url]);
+    let mut peer = Peer::accept_open(&listener);
+    let mut stdin = client.stdin();
+    stdin.write_all(b"hello").expect("the program reads");
+    drop(stdin);
+    let mut stdout = client.stdout();
+    let printed = std::thread::spawn(move || std::io::read_to_string(&mut stdout));
+    assert_eq!(peer.read().payload, b"hello");
+    let answer = "x".repeat(900_000);
+    let frame = unmasked(TEXT, answer.as_bytes());
+    // Two pauses are longer than it waits, and each is shorter.
+    for part in frame.chunks(300_010) {
+        peer.send(part, Pace::Whole);
+        std::thread::sleep(Duration::from_millis(1700));
+    }
+    assert_eq!(peer.read().close_code(), Some(1000));
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    drop(peer);
+    assert!(client.finish().status.success());
+    let printed = printed.join().expect("no panic").expect("a text");
+    assert!(printed == format!("{answer}\n"), "{} bytes", printed.len());
+}
+
+#[test]
+fn input_that_is_not_utf_8_is_an_error_unless_it_is_sent_as_bytes() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", &url]);
+    client.stdin().write_all(b"good\nb\xffd\n").expect("the program reads");
+    let mut peer = Peer::accept_open(&listener);
+    assert_eq!(peer.read().payload, b"good");
+    assert_eq!(peer.read().close_code(), Some(1000));
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    drop(peer);
+    let output = client.finish();
+    assert_fails(&output, 1);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("line 2") && said.contains("--binary"), "{said}");
+
+    let mut client = Running::start(&["connect", "--binary", &url]);
+    client.stdin().write_all(b"b\xffd\r\n").expect("the program reads");
+    let mut peer = Peer::accept_open(&listener);
+    let frame = peer.read();
+    assert_eq!((frame.first, frame.payload.as_slice()), (BINARY, &b"b\xffd"[..]));
+    assert_eq!(peer.read().close_code(), Some(1000));
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    drop(peer);
+    assert!(client.finish().status.success());
+}
+
+#[test]
+fn a_host_given_by_hand_replaces_the_urls_on_every_transport() {
+    let (listener, url) = listen();
+    let channel = url.replace("ws://", "http://");
+    let host = ["-H", "Host: push.example:8443"];
+    let commands: [&[&str]; 6] = [
+        &["connect", &url],
+        &["publish", &channel, "x"],
+        &["publish", "--transport", "ws", &channel, "x"],
+        &["subscribe", "--transport", "ws", &channel],
+        &["subscribe", "--transport", "sse", &channel],
+        &["subscribe", "--transport", "poll", &channel],
+    ];
+    for command in commands {
+        let _client = Running::start(&[command, &host].concat());
+        let head = Peer::accept(&listener).read_head();
+        assert_eq!(head.header("host"), Some("push.example:8443"), "{command:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_in_the_servers_own_words_with_where_a_channel_is() {
+    let server = Sockeye::serve(&[]);
+    let said = |args: &[&str]| {
+        let output = run(args, "");
+        assert_fails(&output, 1);
+        String::from_utf8(output.stderr).expect("a text")
+    };
+    let channel = server.ws("/c/NAME");
+    // What the server itself prints is meant for a browser.
+    for path in ["/", "/chat", "/connect"] {
+        let told = said(&["connect", &server.http(path)]);
+        assert!(told.contains(&channel), "{told}");
+    }
+    let origin = said(&["connect", "--origin", "https://evil.example", &server.ws("/c/chat")]);
+    assert!(origin.contains("bad_origin: ") && !origin.contains("NAME"), "{origin}");
+    let name = said(&["connect", &server.ws("/c/-")]);
+    assert!(name.contains("bad_channel: "), "{name}");
+    let missing = run(&["connect", "localhost:8080/c/chat"], "");
+    assert_eq!(missing.status.code(), Some(2));
+    let told = String::from_utf8(missing.stderr).expect("a text");
+    assert!(told.contains("write ws://localhost:8080/c/chat"), "{told}");
+}
+
+#[test]
+fn max_fragments_limits_the_frames_of_a_message() {
+    let (listener, url) = listen();
+    let client = Running::start(&["connect", "--max-fragments", "2", &url]);
+    let mut peer = Peer::accept_open(&listener);
+    let parts = [unmasked(0x01, b"a"), unmasked(0x00, b"b"), unmasked(0x00, b"c")];
+    peer.send(&parts.concat(), Pace::Whole);
+    assert_eq!(peer.read().close_code(), Some(1009));
+    drop(peer);
+    assert_fails(&client.finish(), 1);
+}
+
+/// Its Close is right behind the line.
+#[test]
+fn a_server_of_ours_answers_before_it_closes() {
+    let (echo, serve) = (Sockeye::echo(&[]), Sockeye::serve(&[]));
+    for url in [echo.ws("/"), serve.ws("/c/chat")] {
+        for round in 0..25 {
+            let line = format!("line {round}\n");
+            let output = run(&["connect", "--wait", "0s", &url], &line);
+            assert_eq!(String::from_utf8_lossy(&output.stdout), line, "{output:?}");
+        }
+    }
+}

@@ -14,4 +14,6 @@ mod serve;
 mod signals;
 mod stalled;
 mod subscribe;
+mod terminal;
+mod tls;
 mod token;

@@ -56,6 +56,30 @@ fn a_port_for_operators_that_is_taken_is_told_with_what_to_do() {
 }
 
 #[test]
+fn where_the_default_port_for_operators_is_taken_another_is_found_and_said() {
+    // If it is not free for the test, somebody else has it, which is as good.
+    let _holder = TcpListener::bind("127.0.0.1:8081");
+    let program = sockeye_tests::program::path();
+    let program = program.to_str().expect("UTF-8");
+    let server = Sockeye::serve_by(program, &["serve", "--listen", "127.0.0.1:0"]);
+    let told = server.wait_for("the default of --admin, is taken");
+    assert!(told.contains("127.0.0.1:8081"), "{told}");
+    assert_eq!(server.shows_operators("/healthz"), "ok\n");
+}
+
+#[test]
+fn an_address_for_operators_that_others_reach_is_warned_of() {
+    let server = Sockeye::serve(&[]);
+    server.wait_for("admin on");
+    assert!(!server.log().contains("--admin"), "{}", server.log());
+    let program = sockeye_tests::program::path();
+    let program = program.to_str().expect("UTF-8");
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"];
+    let told = Sockeye::serve_by(program, &listen).wait_for("--admin");
+    assert!(told.contains("WARN") && told.contains("without a token"), "{told}");
+}
+
+#[test]
 fn the_log_is_json_on_demand_and_tells_no_tokens() {
     let server = Sockeye::serve(&["--log", "debug", "--log-format", "json"]);
     let peer = Peer::open(server.address(), "/c/chat?as=ann&ticket=secret-ticket");

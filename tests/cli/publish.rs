@@ -125,3 +125,39 @@ fn what_the_server_refuses_is_a_failure_that_says_why() {
     let nobody = run(&["publish", "http://127.0.0.1:9/c/chat", "x"], "");
     assert_fails(&nobody, 1);
 }
+
+#[test]
+fn what_is_no_channel_is_told_at_once() {
+    let server = Sockeye::serve(&[]);
+    let echo = Sockeye::echo(&[]);
+    for (url, transport) in [
+        (server.http("/"), "poll"),
+        (server.http("/chat"), "poll"),
+        (echo.http("/c/chat"), "poll"),
+        (echo.http("/c/chat"), "ws"),
+    ] {
+        let output = run(&["publish", "--transport", transport, &url, "x"], "");
+        assert_fails(&output, 1);
+    }
+    let answers = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "not a channel of Sockeye's"),
+        ("HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n", "not a channel of Sockeye's"),
+        (
+            "HTTP/1.1 301 No\r\nLocation: https://a.example/\r\nContent-Length: 0\r\n\r\n",
+            "https://a.example/",
+        ),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "does not answer in HTTP"),
+    ];
+    for (answer, expected) in answers {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/c/chat", listener.local_addr().expect("an address"));
+        let program = Running::start(&["publish", &url, "x"]);
+        let mut peer = Peer::accept(&listener);
+        peer.read_head();
+        peer.send(answer.as_bytes(), Pace::Whole);
+        let output = program.finish();
+        assert_fails(&output, 1);
+        let said = String::from_utf8(output.stderr).expect("a text");
+        assert!(said.contains(expected), "{said}");
+    }
+}

@@ -98,5 +98,69 @@ fn what_follows_a_refused_upgrade_is_not_answered() {
 
 #[test]
 fn an_address_for_everybody_needs_open() {
-    assert_fails(&run(&["serve", "--listen", "0.0.0.0:0"], ""), 1);
+    for every in ["0.0.0.0:0", ":0"] {
+        let output = run(&["serve", "--listen", every], "");
+        assert_fails(&output, 1);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--open"), "{output:?}");
+    }
+}
+
+/// The port of each line `listening on`, and what stands before it.
+fn listening(log: &str) -> Vec<(String, u16)> {
+    let addresses = log.lines().filter_map(|line| line.split_once("listening on http://"));
+    let parse = |(_, address): (&str, &str)| {
+        let (host, port) = address.rsplit_once(':').expect("a port");
+        (host.to_owned(), port.parse().expect("a number"))
+    };
+    addresses.map(parse).collect()
+}
+
+#[test]
+fn a_name_is_listened_on_at_all_its_addresses_and_no_name_is_every_address() {
+    let server = Sockeye::serve(&["--listen", "localhost:0"]);
+    server.wait_for("admin on");
+    // The first is the harness's own.
+    let local = listening(&server.log()).split_off(1);
+    assert!(local.iter().all(|(_, port)| *port == local[0].1), "{local:?}");
+    for (host, port) in &local {
+        assert!(["127.0.0.1", "[::1]"].contains(&&**host), "{local:?}");
+        assert!(curl(&[&format!("http://{host}:{port}/c/chat")]).contains("messages"));
+    }
+
+    let every = Sockeye::serve(&["--open", "--listen", ":0"]);
+    every.wait_for("admin on");
+    let (_, port) = listening(&every.log())[1];
+    assert!(curl(&[&format!("http://127.0.0.1:{port}/c/chat")]).contains("messages"));
+
+    let program = sockeye_tests::program::path();
+    let program = program.to_str().expect("UTF-8");
+    let echo = Sockeye::serve_by(program, &["echo", "--listen", "localhost:0"]);
+    let output = run(&["connect", &echo.ws("/").replace("127.0.0.1", "localhost")], "hello\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
+}
+
+/// An address that only means something with its interface, where this machine has one.
+#[test]
+fn ipv6_addresses_may_have_a_zone() {
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let link_local = interfaces.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let address = u128::from_str_radix(fields[0], 16).ok()?;
+        let address = std::net::Ipv6Addr::from(address);
+        address.is_unicast_link_local().then(|| format!("{address}%{}", fields[5]))
+    });
+    // Where there is none, the loopback interface has the number 1.
+    let host = link_local.unwrap_or_else(|| "::1%1".to_owned());
+    let server = Sockeye::serve(&["--open", "--listen", &format!("[{host}]:0")]);
+    server.wait_for("admin on");
+    let (_, port) = listening(&server.log())[1];
+    for url in [
+        format!("http://[{host}]:{port}/c/chat"),
+        format!("http://[{}]:{port}/c/chat", host.replace('%', "%25")),
+    ] {
+        let published = run(&["publish", &url, "hello"], "");
+        assert!(published.status.success(), "{url}: {published:?}");
+        let read = run(&["subscribe", "--after", "-1", "-n", "1", &url], "");
+        assert_eq!(String::from_utf8_lossy(&read.stdout), "hello\n", "{read:?}");
+    }
 }

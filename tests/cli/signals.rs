@@ -2,7 +2,9 @@
 //! stop the server ends it.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -71,9 +73,13 @@ fn sighup_takes_another_key_and_what_is_open_stays_open() {
     let new = token(&key);
     assert_eq!(status(&server, &new), "401", "nobody has said that it changed");
     signal(&server, Signal::HUP);
-    server.wait_for("were read again");
+    let told = server.wait_for("were read again");
+    assert!(told.contains("content_of_auth_key=\"changed\""), "{told}");
     assert_eq!((status(&server, &old), status(&server, &new)), ("401".into(), "200".into()));
     peer.echo("the connection that the old token has opened goes on");
+
+    signal(&server, Signal::HUP);
+    server.wait_for("content_of_auth_key=\"unchanged\"");
 
     // A broken file changes nothing, and is told.
     files.write("key", "short\n");
@@ -191,5 +197,42 @@ fn other_signals_do_not_end_a_server_even_while_it_drains() {
         signal(&server, Signal::TERM);
         assert!(server.wait().success());
         assert!(begun.elapsed() < PATIENCE);
+    }
+}
+
+/// The programs wait for a file that is a pipe when the signal comes: they have hardly begun.
+#[test]
+fn a_signal_at_the_very_start_ends_a_server_well() {
+    let files = Files::new();
+    let pipe = files.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let path = pipe.to_str().expect("UTF-8");
+    let certificates = Certificates::new();
+    let key = certificates.key();
+    let commands: [&[&str]; 3] = [
+        &["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--config", path],
+        &["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--auth-key", path],
+        &["echo", "--listen", "127.0.0.1:0", "--tls-cert", path, "--tls-key", &key],
+    ];
+    for command in commands {
+        for sent in [Signal::TERM, Signal::INT] {
+            let mut program = std::process::Command::new(sockeye_tests::program::path());
+            program.args(command).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = program.spawn().expect("the program starts");
+            // It opens when the program does.
+            let mut writer = fs::OpenOptions::new().write(true).open(&pipe).expect("a reader");
+            kill_process(Pid::from_child(&child), sent).expect("it runs");
+            let content = match command[0] {
+                "echo" => fs::read(certificates.certificate()).expect("a file"),
+                _ if command.contains(&"--config") => Vec::new(),
+                _ => ONE.as_bytes().to_vec(),
+            };
+            // One that has ended by then reads nothing.
+            let _ = writer.write_all(&content);
+            drop(writer);
+            let output = child.wait_with_output().expect("it can be waited for");
+            assert_eq!(output.status.code(), Some(0), "{command:?}, {sent:?}: {output:?}");
+        }
     }
 }

@@ -152,8 +152,9 @@ fn where_websockets_are_blocked_or_cut_it_reads_by_something_else() {
             let mut subscription = Subscription::start(&["-v", "--after", "-1", &through]);
             assert_eq!(subscription.line(), "hello\n");
             let said = subscription.stop();
-            assert!(said.trim_end().ends_with("in 0.0 s"), "{said}");
-            assert!(said.contains(&format!("; by {expected} in")), "{said}");
+            let at_once = format!("; by {expected} in 0.0 s\n");
+            assert!(said.contains(&at_once), "{said}");
+            assert!(said.trim_end().ends_with(&format!("({expected}), after -1")), "{said}");
         }
     }
 }
@@ -327,4 +328,27 @@ fn pass(
     for stream in [client, upstream] {
         let _ = stream.shutdown(Shutdown::Both);
     }
+}
+
+#[test]
+fn verbose_says_where_it_reads_and_how() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    let at = publish(&url, "one");
+    for (transport, how) in [
+        ("ws", "WebSocket (ws)"),
+        ("sse", "Server-Sent Events (sse)"),
+        ("longpoll", "long polling (longpoll)"),
+        ("poll", "polling (poll)"),
+    ] {
+        let secret = url.replace("http://", "http://ann:secret@");
+        let args = ["subscribe", "-v", "--after", "-1", "-n", "1", "--transport", transport];
+        let output = run(&[&args[..], &[&secret]].concat(), "");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        assert_eq!(said.trim_end(), format!("* reading {url} by {how}, after -1"));
+    }
+    let output = run(&["subscribe", "-v", "--after", &at, "ftp://localhost/c/chat"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).expect("a text");
+    assert!(said.contains("ftp:// is not how a channel is reached: write http://"), "{said}");
 }

@@ -226,3 +226,34 @@ fn tokens_and_tickets_are_in_no_log() {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let marked = keys.write("marked", "\u{feff}a secret of this test, with more than 32 bytes\r\n");
+    let server = Sockeye::serve(&["--auth-key", &marked]);
+    for key in [&secret, &marked] {
+        let token = mint(&["--key", key, "--channel", "chat=read"]);
+        assert_eq!(status(&server.http("/c/chat"), Some(&token), &[]), "200");
+    }
+    // As `>` of PowerShell writes a file.
+    let text = "\u{feff}a secret of this test, with more than 32 bytes\r\n";
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let path = keys.write("wide", "");
+    fs::write(&path, wide).expect("a file");
+    let output = run(&["token", "--key", &path, "--channel", "chat=read"], "");
+    assert_fails(&output, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("UTF-16"), "{output:?}");
+}
+
+#[test]
+fn a_token_of_another_key_is_told_with_the_file_that_was_given() {
+    let keys = Keys::new();
+    let other = keys.write("other", "another secret of this test, of more than 32 bytes\n");
+    let token = mint(&["--key", &keys.secret(), "--channel", "chat=read"]);
+    let output = run(&["token", "--key", &other, &token], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).expect("a text");
+    assert!(said.contains(&format!("is not signed with the key in {other}")), "{said}");
+}

@@ -14,6 +14,7 @@ pub mod program;
 pub mod reverse_proxy;
 pub mod script;
 pub mod streams;
+pub mod terminal;
 pub mod tls;
 
 use std::path::PathBuf;

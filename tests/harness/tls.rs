@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 /// How two peers are to talk: with TLS or without, compressed or not.
@@ -84,6 +84,41 @@ impl Certificates {
 impl Default for Certificates {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A certificate that has signed itself, with its key, as PEM files that go when this is dropped.
+#[derive(Debug)]
+pub struct SelfSigned {
+    folder: TempDir,
+}
+
+impl SelfSigned {
+    /// One for this name, valid from the first day of one year to that of another.
+    #[must_use]
+    pub fn new(name: &str, from: i32, until: i32) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        let folder = tempfile::tempdir().expect("a folder");
+        for (file, pem) in [("certificate.pem", certificate), ("key.pem", key.serialize_pem())] {
+            std::fs::write(folder.path().join(file), pem).expect("the folder can be written");
+        }
+        Self { folder }
+    }
+
+    /// The certificate.
+    #[must_use]
+    pub fn certificate(&self) -> String {
+        text(&self.folder.path().join("certificate.pem"))
+    }
+
+    /// Its private key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        text(&self.folder.path().join("key.pem"))
     }
 }
 

@@ -18,6 +18,11 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
+    /// The files of each option.
+    pub(crate) fn files(&self) -> [(&'static str, Option<&PathBuf>); 2] {
+        [("tls_cert", self.tls_cert.as_ref()), ("tls_key", self.tls_key.as_ref())]
+    }
+
     /// Reads the files; `None` if there are none to read.
     pub(crate) fn read(&self) -> Result<Option<ServerTls>, TlsError> {
         match (&self.tls_cert, &self.tls_key) {

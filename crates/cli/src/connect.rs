@@ -1,33 +1,37 @@
 //! `sockeye connect`: a WebSocket client for people and pipes.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
+use futures_util::SinkExt;
 use http::{
     HeaderName, HeaderValue, Response,
     header::{AUTHORIZATION, ORIGIN},
 };
 use sockeye::{
     Address, AddressError, Client, CloseCode, Closed, Config, ConnectError, DeflateConfig, Message,
-    Opened, Reader, ResponseError, Writer,
+    MessageKind, Opened, Reader, ResponseError, Writer,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     sync::mpsc,
-    time::sleep,
+    time::{Instant, sleep_until},
 };
 
 use crate::{
+    explain,
     output::{complain, print_with},
     prompt::Prompt,
     stop::Stop,
-    units::{Size, time},
+    units::{Size, Time, deadline, number, some_size, time},
+    visible,
     way::Way,
 };
 
@@ -35,13 +39,13 @@ use crate::{
 ///
 /// On a terminal each line typed is sent as a text message and messages are shown as they come;
 /// Ctrl-D closes. In a pipe each line of the input is sent as a text message and each message is
-/// printed as a line; at the end of the input the connection is closed with 1000, and what still
-/// comes is printed.
+/// printed as a line; at the end of the input it listens until nothing has come for --wait, closes
+/// with 1000, and prints what still comes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sockeye connect ws://127.0.0.1:8080/c/chat
   echo hello | sockeye connect ws://127.0.0.1:9001
-  sockeye connect --wait 10s ws://127.0.0.1:8080/c/chat < /dev/null | jq .
+  sockeye connect --wait 10s ws://127.0.0.1:8080/c/chat < /dev/null
   sockeye connect --cacert authority.pem -x socks5h://127.0.0.1:1080 wss://internal.example
   sockeye connect -v -H 'Cookie: id=1' ws://127.0.0.1:9001")]
 pub(crate) struct Connect {
@@ -69,17 +73,26 @@ pub(crate) struct Connect {
     #[arg(short, long, value_name = "NAME:PASSWORD")]
     user: Option<String>,
 
-    /// After the end of the input, listen on for this long before closing
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time, hide_default_value = true)]
+    /// Send each line as a binary message; without it the input has to be UTF-8
+    #[arg(long)]
+    binary: bool,
+
+    /// At the end of the input, close when nothing has come for this long
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
     wait: Duration,
 
     /// How long connecting may take
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    connect_timeout: Duration,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = deadline)]
+    connect_timeout: Time,
 
     /// The largest message to accept
-    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = some_size)]
     max_message: Size,
+
+    /// The most frames that one message may come in
+    #[arg(long, value_name = "N", default_value_t = 65536)]
+    #[arg(value_parser = number::<usize>)]
+    max_fragments: usize,
 
     #[command(flatten)]
     way: Way,
@@ -112,8 +125,10 @@ impl Connect {
             (piped_lines(), Output::Pipe)
         };
         let closed = {
-            let sending = send_lines(lines, &writer, self.wait, &mut stop);
-            let printing = print_messages(reader, output);
+            let last_came = Cell::new(Instant::now());
+            let quiet = Quiet { last_came: &last_came, wait: self.wait };
+            let sending = send_lines(lines, &writer, self.binary, quiet, &mut stop);
+            let printing = print_messages(reader, output, &last_came);
             tokio::pin!(sending, printing);
             tokio::select! {
                 result = &mut printing => {
@@ -146,16 +161,30 @@ impl Connect {
                 if self.verbose {
                     show_response(&response);
                 }
-                bail!("{} answered {}, not with a WebSocket", self.url, response.status());
+                let why = explain::refusal(&response);
+                bail!("{} is not a WebSocket: {why}{}", self.url, self.channel_hint());
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(explain::connect_error(error, &self.way)),
+        }
+    }
+
+    /// Where a channel is, for a URL that may have been meant for one.
+    fn channel_hint(&self) -> String {
+        match self.url.parse::<Address>() {
+            Ok(address) if !address.url().path().starts_with("/c/") => {
+                format!("; a channel of Sockeye's is at {}", with_path(&address, "/c/NAME"))
+            }
+            _ => String::new(),
         }
     }
 
     fn client(&self) -> anyhow::Result<Client> {
+        let config = Config::default()
+            .max_message_size(self.max_message.in_memory())
+            .max_fragments(self.max_fragments);
         let mut client = Client::new(&self.url)?
-            .timeout(self.connect_timeout)
-            .config(Config::default().max_message_size(self.max_message.in_memory()))
+            .timeout(self.connect_timeout.0)
+            .config(config)
             .deflate(self.compressed.then(DeflateConfig::default));
         client = self.way.apply(client)?.follow_redirects(if self.location { 10 } else { 0 });
         for (name, value) in &self.headers {
@@ -185,18 +214,50 @@ impl Connect {
     }
 }
 
-/// Sends lines until there are no more, or Ctrl-C.
-async fn send_lines(
-    mut lines: mpsc::Receiver<String>,
-    writer: &Writer,
+/// When nothing more is to be expected: a while after the last bytes have come.
+struct Quiet<'c> {
+    last_came: &'c Cell<Instant>,
     wait: Duration,
+}
+
+impl Quiet<'_> {
+    /// Waits until nothing has come for that while, from now on.
+    async fn begins(&self) {
+        let now = Instant::now();
+        loop {
+            let until = self.last_came.get().max(now) + self.wait;
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Sends lines until there are no more and nothing comes any more, or Ctrl-C.
+async fn send_lines(
+    mut lines: mpsc::Receiver<io::Result<Vec<u8>>>,
+    writer: &Writer,
+    binary: bool,
+    quiet: Quiet<'_>,
     stop: &mut Stop,
 ) -> anyhow::Result<()> {
     let sending = async {
+        let mut number = 0;
         while let Some(line) = lines.recv().await {
-            writer.send(line).await?;
+            let line = line.context("cannot read the input")?;
+            number += 1;
+            let message = match binary {
+                true => Message::from(line),
+                false => Message::from(String::from_utf8(line).map_err(|_| {
+                    anyhow!("line {number} of the input is not UTF-8: --binary sends bytes")
+                })?),
+            };
+            writer.send(message).await?;
         }
-        sleep(wait).await;
+        // The server answers what it has got.
+        SinkExt::<Message>::flush(&mut writer.clone()).await?;
+        quiet.begins().await;
         Ok(())
     };
     tokio::select! {
@@ -206,10 +267,21 @@ async fn send_lines(
 }
 
 /// Prints messages until the connection ends.
-async fn print_messages(mut reader: Reader, mut output: Output) -> anyhow::Result<()> {
+async fn print_messages(
+    mut reader: Reader,
+    mut output: Output,
+    last_came: &Cell<Instant>,
+) -> anyhow::Result<()> {
     // How it failed, if it did, is said at the end.
-    while let Some(Ok(message)) = reader.recv().await {
-        output.print(message)?;
+    while let Some(Ok(mut message)) = reader.recv_stream().await {
+        let (kind, mut payload) = (message.kind(), Vec::new());
+        while let Some(chunk) = message.chunk().await {
+            last_came.set(Instant::now());
+            let Ok(chunk) = chunk else { return Ok(()) };
+            payload.extend_from_slice(&chunk);
+        }
+        last_came.set(Instant::now());
+        output.print(kind, payload)?;
     }
     Ok(())
 }
@@ -221,13 +293,13 @@ enum Output {
 }
 
 impl Output {
-    fn print(&mut self, message: Message) -> anyhow::Result<()> {
+    fn print(&mut self, kind: MessageKind, payload: Vec<u8>) -> anyhow::Result<()> {
         match self {
-            Self::Prompt(prompt) => prompt.print(match message {
-                Message::Text(text) => text.to_string(),
-                Message::Binary(bytes) => format!("{} bytes: {}", bytes.len(), hex(&bytes)),
+            Self::Prompt(prompt) => prompt.print(match kind {
+                MessageKind::Text => visible::lines(&String::from_utf8_lossy(&payload)).into(),
+                MessageKind::Binary => format!("{} bytes: {}", payload.len(), hex(&payload)),
             }),
-            Self::Pipe => Ok(print_with(|out| out.write_all(message.as_bytes()))?),
+            Self::Pipe => Ok(print_with(|out| out.write_all(&payload))?),
         }
     }
 }
@@ -245,26 +317,20 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The input's lines. A reader of its own: a slow server is not to be drowned, and a line that never
 /// ends is not to fill the memory without being sent.
-fn piped_lines() -> mpsc::Receiver<String> {
+fn piped_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, lines) = mpsc::channel(16);
     tokio::spawn(async move {
         let mut input = BufReader::new(tokio::io::stdin()).split(b'\n');
-        loop {
-            match input.next_segment().await {
-                Ok(Some(mut line)) => {
-                    if line.last() == Some(&b'\r') {
-                        line.pop();
-                    }
-                    let line = String::from_utf8_lossy(&line).into_owned();
-                    if sender.send(line).await.is_err() {
-                        return;
-                    }
+        while let Some(line) = input.next_segment().await.transpose() {
+            let is_last = line.is_err();
+            let line = line.map(|mut line| {
+                if line.last() == Some(&b'\r') {
+                    line.pop();
                 }
-                Ok(None) => return,
-                Err(error) => {
-                    complain(format_args!("sockeye: cannot read the input: {error}"));
-                    return;
-                }
+                line
+            });
+            if sender.send(line).await.is_err() || is_last {
+                return;
             }
         }
     });
@@ -285,8 +351,27 @@ fn show_lines(prefix: &str, text: &str) {
     }
 }
 
-pub(crate) fn url(text: &str) -> Result<String, AddressError> {
-    text.parse::<Address>().map(|_| text.to_owned())
+/// The URL of another path on the same server.
+pub(crate) fn with_path(address: &Address, path: &str) -> String {
+    let mut url = address.url().clone();
+    url.set_path(path);
+    url.set_query(None);
+    // A URL that has a host has room for a user name, and for none.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.into()
+}
+
+pub(crate) fn url(text: &str) -> Result<String, String> {
+    match text.parse::<Address>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(AddressError::Scheme(_)) => Err(match text.split_once("://") {
+            Some((scheme, _)) => {
+                format!("{scheme}:// is not the scheme of a WebSocket: write ws:// or wss://")
+            }
+            None => format!("the scheme is missing: write ws://{text}"),
+        }),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(crate) fn header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {

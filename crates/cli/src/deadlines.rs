@@ -3,13 +3,13 @@
 use clap::Args;
 use sockeye_server::ServerOptions;
 
-use crate::units::{Switch, Time, deadline, deadline_or_off};
+use crate::units::{Switch, Time, at_most_a_day, deadline, deadline_or_off};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Deadlines")]
 pub(crate) struct Deadlines {
-    /// How long clients may take to leave when the server stops
-    #[arg(long, value_name = "TIME", env = "SOCKEYE_DRAIN")]
+    /// How long clients may take to leave when the server stops; 0s cuts them off at once
+    #[arg(long, value_name = "TIME", env = "SOCKEYE_DRAIN", value_parser = at_most_a_day)]
     #[arg(default_value_t = Time(ServerOptions::default().drain))]
     drain: Time,
 

@@ -2,25 +2,30 @@
 
 use std::{
     convert::Infallible,
-    sync::Arc,
+    io::ErrorKind,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server, tls::ServerTls};
+use futures_util::future::join_all;
+use sockeye::{
+    Config, DeflateConfig, Incoming, Keepalive, Origins, Server, internals, tls::ServerTls,
+};
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     certificate::Certificate,
     compression::Compression,
+    fingerprints::{self, Fingerprints},
     output::announce,
     processors,
-    signals::Signals,
-    stop::Stop,
-    units::{Size, Switch, listen_address, time_or_off},
+    signals::ServerSignals,
+    units::{Size, Switch, listen_address, number, some_size, time_or_off},
 };
 
 /// How long clients may take to answer the Close when the server stops.
@@ -37,7 +42,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
   sockeye echo --tls-cert chain.pem --tls-key key.pem
   sockeye connect ws://127.0.0.1:9001")]
 pub(crate) struct Echo {
-    /// Where to listen; port 0 takes a free one
+    /// Where to listen: an address, of a name all that it has, or :PORT for every address of this
+    /// machine; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001", value_parser = listen_address)]
     listen: String,
 
@@ -55,11 +61,11 @@ pub(crate) struct Echo {
     max_deflate_memory: Size,
 
     /// The largest message, such as 64k or 16M; a larger one is answered with close code 1009
-    #[arg(long, value_name = "SIZE", default_value = "1M")]
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = some_size)]
     max_message: Size,
 
     /// The most frames that one message may come in
-    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = number::<usize>)]
     max_fragments: usize,
 
     /// Ping clients that are silent for this long, such as 25s; or off
@@ -67,44 +73,50 @@ pub(crate) struct Echo {
     keepalive: Switch,
 
     /// How many threads serve connections [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::<u16>)]
     workers: Option<u16>,
 }
 
 impl Echo {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
-        runtime()?.block_on(Arc::new(self).serve())
+    pub(crate) fn run(self, signals: ServerSignals) -> anyhow::Result<()> {
+        runtime()?.block_on(Arc::new(self).serve(signals))
     }
 
     /// Serves with this thread and as many others as are wanted, until asked to stop.
     ///
     /// Each has a runtime of its own, and sees the connections that it accepts to their end: none waits
-    /// for another. They share one listening socket, so that a second server on the port is refused.
-    async fn serve(self: Arc<Self>) -> anyhow::Result<()> {
+    /// for another. They share the listening sockets, so that a second server on the port is refused.
+    async fn serve(self: Arc<Self>, signals: ServerSignals) -> anyhow::Result<()> {
+        let ServerSignals { stop: mut requests, others, .. } = signals;
         let tls = self.certificate.read()?;
-        tokio::spawn(Signals::new()?.heed(reload_certificate(tls.clone())));
+        tokio::spawn(others.heed(self.reload_certificate(tls.clone())));
         let scheme = if tls.is_some() { "wss" } else { "ws" };
-        let listener = TcpListener::bind(&self.listen).await.and_then(TcpListener::into_std);
-        let listener = listener.with_context(|| format!("cannot listen on {}", self.listen))?;
-        let (mut requests, stop) = (Stop::new()?, CancellationToken::new());
+        let listeners = self.listen().await;
+        let listeners = listeners.with_context(|| format!("cannot listen on {}", self.listen))?;
+        let addresses = listeners.iter().map(std::net::TcpListener::local_addr);
+        let greeting = addresses
+            .map(|address| Ok(format!("listening on {scheme}://{}", address?)))
+            .collect::<std::io::Result<Vec<_>>>()?
+            .join("\n");
+        let stop = CancellationToken::new();
         let (running, mut ended) = mpsc::channel::<Infallible>(1);
         let deflate = self.deflate.server(self.max_deflate_memory);
         let start = |_| {
             let deflate = deflate.clone();
             let (echo, tls, stop, running) =
                 (self.clone(), tls.clone(), stop.clone(), running.clone());
-            let listener = listener.try_clone()?;
+            let listeners = duplicates(&listeners)?;
             Ok(thread::spawn(move || {
                 // If one fails, all stop.
                 let _until_the_end = (running, stop.clone().drop_guard());
-                runtime()?.block_on(echo.work(listener, tls, deflate, stop))
+                runtime()?.block_on(echo.work(listeners, tls, deflate, stop))
             }))
         };
         let others = (1..self.threads()).map(start).collect::<std::io::Result<Vec<_>>>()?;
         drop(running);
-        announce(format!("listening on {scheme}://{}", listener.local_addr()?));
+        announce(greeting);
         let work = async {
-            self.work(listener, tls, deflate.clone(), stop.clone()).await?;
+            self.work(listeners, tls, deflate.clone(), stop.clone()).await?;
             ended.recv().await;
             let mut results = others.into_iter().map(JoinHandle::join);
             results.try_for_each(|result| result.map_err(|_| anyhow!("a thread panicked"))?)
@@ -123,22 +135,65 @@ impl Echo {
     /// One thread's part.
     async fn work(
         &self,
-        listener: std::net::TcpListener,
+        listeners: Vec<std::net::TcpListener>,
         tls: Option<ServerTls>,
         deflate: Option<DeflateConfig>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let server = Server::from_listener(TcpListener::from_std(listener)?)
-            .origins(Origins::Any)
-            .config(self.config())
-            .deflate(deflate)
-            .shutdown_timeout(STOP_TIMEOUT);
-        let server = match tls {
-            Some(tls) => server.tls(tls),
-            None => server,
+        let serve = |listener| {
+            let server = Server::from_listener(TcpListener::from_std(listener)?)
+                .origins(Origins::Any)
+                .config(self.config())
+                .deflate(deflate.clone())
+                .shutdown_timeout(STOP_TIMEOUT);
+            let server = match tls.clone() {
+                Some(tls) => server.tls(tls),
+                None => server,
+            };
+            Ok(server.run_until(stop.cancelled(), echo))
         };
-        server.run_until(stop.cancelled(), echo).await;
+        let servers = listeners.into_iter().map(serve).collect::<std::io::Result<Vec<_>>>()?;
+        join_all(servers).await;
         Ok(())
+    }
+
+    /// Listens on every address.
+    async fn listen(&self) -> anyhow::Result<Vec<std::net::TcpListener>> {
+        let listeners = internals::listen(&internals::lookup(&self.listen).await?).await;
+        let listeners = listeners.map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => anyhow!(
+                "{error}: another program has this port: stop it, or give --listen another address"
+            ),
+            _ => error.into(),
+        })?;
+        Ok(listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?)
+    }
+
+    /// At SIGHUP the certificate is read again.
+    fn reload_certificate(
+        self: &Arc<Self>,
+        tls: Option<ServerTls>,
+    ) -> impl Fn() + Send + Sync + 'static + use<> {
+        let echo = Arc::clone(self);
+        let known = Mutex::new(Fingerprints::of(echo.files()));
+        move || match tls.as_ref().map_or(Ok(()), ServerTls::reload) {
+            Ok(()) => {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                let files = known.look_again(echo.files());
+                tracing::warn!(
+                    content_of_tls_cert = files.get("tls_cert"),
+                    content_of_tls_key = files.get("tls_key"),
+                    "the certificate was read again"
+                );
+            }
+            Err(error) => tracing::error!("the certificate stays as it was: {error}"),
+        }
+    }
+
+    /// The files of the certificate.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let [certificate, key] = self.certificate.files();
+        fingerprints::named([certificate, key, ("", None)])
     }
 
     fn threads(&self) -> usize {
@@ -157,12 +212,9 @@ impl Echo {
     }
 }
 
-/// At SIGHUP the certificate is read again.
-fn reload_certificate(tls: Option<ServerTls>) -> impl Fn() + Send + Sync + 'static {
-    move || match tls.as_ref().map_or(Ok(()), ServerTls::reload) {
-        Ok(()) => tracing::warn!("the certificate was read again"),
-        Err(error) => tracing::error!("the certificate stays as it was: {error}"),
-    }
+/// The same sockets, for another thread.
+fn duplicates(listeners: &[std::net::TcpListener]) -> std::io::Result<Vec<std::net::TcpListener>> {
+    listeners.iter().map(std::net::TcpListener::try_clone).collect()
 }
 
 async fn echo(incoming: Incoming) -> anyhow::Result<()> {

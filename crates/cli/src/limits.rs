@@ -1,11 +1,14 @@
 //! What clients may have of the server, and what may be kept for them: `--max-connections` and what
 //! belongs to it.
 
-use clap::{Args, builder::RangedU64ValueParser};
+use clap::{Args, builder::BoolishValueParser};
 use sockeye::internals;
 use sockeye_server::{ServerOptions, TrustedProxy};
 
-use crate::{compression::Compression, units::Size};
+use crate::{
+    compression::Compression,
+    units::{Size, number, some_size, trimmed},
+};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
@@ -14,17 +17,18 @@ pub(crate) struct Limits {
     /// open files (RLIMIT_NOFILE), less a quarter or 256]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS", hide_default_value = true)]
     #[arg(default_value_t = internals::max_connections().unwrap_or(usize::MAX))]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(value_parser = number::<usize>)]
     max_connections: usize,
 
     /// How many of them one address has at most, or one /64 of IPv6 [default: no limit]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(value_parser = number::<usize>)]
     max_connections_per_address: Option<usize>,
 
     /// How many requests and handshakes one address may send in a second; twice as many at once
     /// [default: no limit]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_REQUESTS_PER_ADDRESS")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = number::<u32>)]
     max_requests_per_address: Option<u32>,
 
     /// How many bytes are kept of messages as they are sent, so that what many readers take is made
@@ -36,19 +40,20 @@ pub(crate) struct Limits {
     /// How many tokens and tickets that are not good one address may show in a second; twice as many at
     /// once
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_BAD_TOKENS_PER_ADDRESS")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = number::<u32>)]
     #[arg(default_value_t = ServerOptions::default().max_bad_tokens_per_address.unwrap_or(u32::MAX))]
     max_bad_tokens_per_address: u32,
 
     /// How many TLS handshakes are under way at most
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_HANDSHAKES")]
     #[arg(default_value_t = ServerOptions::default().max_handshakes)]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(value_parser = number::<usize>)]
     max_handshakes: usize,
 
     /// How many bytes the answers on one connection of HTTP/2 hold together before the next request on it
     /// is answered
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_HTTP2_BUFFER", default_value = "4M")]
+    #[arg(value_parser = some_size)]
     max_http2_buffer: Size,
 
     /// Whether to compress messages on WebSockets where clients offer it (permessage-deflate); with
@@ -66,16 +71,17 @@ pub(crate) struct Limits {
     /// publisher may send in a second; twice as many at once, and those beyond wait [default: 100
     /// commands, others without limit]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_COMMANDS")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = number::<u32>)]
     max_commands: Option<u32>,
 
     /// Believe what a proxy in this range of addresses says of its clients in X-Forwarded-For, -Proto and
     /// -Host, or Forwarded; unix for one that connects to a Unix socket; may be given several times
     #[arg(long, value_name = "CIDR|unix", env = "SOCKEYE_TRUST_PROXY", value_delimiter = ',')]
+    #[arg(value_parser = trimmed::<TrustedProxy>)]
     trust_proxy: Vec<TrustedProxy>,
 
     /// Connections of these proxies begin with a header of the PROXY protocol, version 1 or 2
-    #[arg(long, env = "SOCKEYE_PROXY_PROTOCOL")]
+    #[arg(long, env = "SOCKEYE_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     proxy_protocol: bool,
 }
 

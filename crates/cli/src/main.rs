@@ -11,6 +11,9 @@ mod config;
 mod connect;
 mod deadlines;
 mod echo;
+mod environment;
+mod explain;
+mod fingerprints;
 mod limits;
 mod log;
 mod output;
@@ -24,16 +27,18 @@ mod stop;
 mod subscribe;
 mod token;
 mod units;
+mod visible;
 mod way;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
     log::Log,
     output::{OutputError, print_line},
     reload::Values,
+    signals::ServerSignals,
 };
 
 /// WebSockets: a channel server, a client, an echo server.
@@ -56,9 +61,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // First of all: a server that is told to stop while it starts ends well, too.
+    let signals = match env::args_os().nth(1) {
+        Some(command) if command == "serve" || command == "echo" => ServerSignals::new().map(Some),
+        _ => Ok(None),
+    };
     // Before the options are built: a default depends on it.
     sockeye::internals::raise_limit();
-    run().unwrap_or_else(|error| conclude(&error))
+    signals.map_err(Into::into).and_then(run).unwrap_or_else(|error| conclude(&error))
 }
 
 /// Says what went wrong. A reader of the output that has seen enough, such as `head`, is nothing wrong.
@@ -79,15 +89,18 @@ struct Parsed {
 
 /// Reads the arguments, the environment and the file of options.
 fn parse() -> Result<Parsed, clap::Error> {
-    let mut program = Cli::command();
+    let mut program = environment::without_empty(Cli::command());
     program.build();
-    let arguments = config::with_file(&program, std::env::args_os().collect())?;
+    let arguments = config::with_file(&program, env::args_os().collect())?;
     let matches = program.clone().try_get_matches_from(arguments)?;
+    if let Some(("serve", serve)) = matches.subcommand() {
+        environment::check(&program, serve)?;
+    }
     let cli = Cli::from_arg_matches(&matches)?;
     Ok(Parsed { program, matches, cli })
 }
 
-fn run() -> anyhow::Result<ExitCode> {
+fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
     let parsed = match parse() {
         Ok(parsed) => parsed,
         Err(wrong) => return explain(&wrong),
@@ -103,9 +116,16 @@ fn run() -> anyhow::Result<ExitCode> {
         _ => Log::default().begin()?,
     };
     let values = parsed.values();
+    // There are none where the command is not the first argument, which it has to be.
+    let signals = || signals.map_or_else(ServerSignals::new, Ok);
     match parsed.cli.command {
-        Command::Serve(serve) => serve.run(log.set_filter(), values),
-        Command::Echo(echo) => echo.run(),
+        Command::Serve(serve) => {
+            let is_default = parsed.matches.subcommand().is_some_and(|(_, serve)| {
+                serve.value_source("admin") == Some(ValueSource::DefaultValue)
+            });
+            serve.run(log.set_filter(), values, is_default, signals()?)
+        }
+        Command::Echo(echo) => echo.run(signals()?),
         Command::Connect(connect) => connect.run(),
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Publish(publish) => publish.run(),

@@ -5,11 +5,13 @@
 
 use std::{
     fmt,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::mpsc,
     thread,
     time::Duration,
 };
+
+use crate::visible;
 
 /// How long the last line of the program waits for a stderr that takes nothing.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -48,16 +50,23 @@ pub(crate) fn print_line(line: &str) -> Result<(), OutputError> {
     print_with(|out| out.write_all(line.as_bytes()))
 }
 
-/// Prints what `write` writes, as a line, at once.
+/// Prints what `write` writes, as a line, at once. On a terminal control characters are written out:
+/// peers have chosen much of it.
 ///
 /// # Errors
 ///
 /// As those of [`print_line`].
 pub(crate) fn print_with(
-    write: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
-    write(&mut out)?;
+    if out.is_terminal() {
+        let mut text = Vec::new();
+        write(&mut text)?;
+        out.write_all(visible::lines(&String::from_utf8_lossy(&text)).as_bytes())?;
+    } else {
+        write(&mut out)?;
+    }
     out.write_all(b"\n")?;
     Ok(out.flush()?)
 }
@@ -69,10 +78,11 @@ pub(crate) fn announce(text: String) {
     let _ = thread::Builder::new().spawn(move || print_line(&text));
 }
 
-/// Says a line on stderr, if stderr takes it.
+/// Says a line on stderr, if stderr takes it. Control characters are written out: a peer may have chosen
+/// them.
 pub(crate) fn complain(line: impl fmt::Display) {
     // In one write, so that lines of several threads do not mix.
-    let line = format!("{line}\n");
+    let line = format!("{}\n", visible::line(&line.to_string()));
     let _ = io::stderr().write_all(line.as_bytes());
 }
 

@@ -19,7 +19,7 @@ use crate::{
     channel::{
         Channel, ChannelArgs, Failure, Transport,
         backoff::Backoff,
-        http::{Http, Question, body, nonsense},
+        http::{Http, Question, body},
         websocket,
     },
     output::print_line,
@@ -171,7 +171,10 @@ impl<'p> Sender<'p> {
             question.headers.insert(SOCKEYE_EVENT, value(event)?);
         }
         let answer = body(self.http.ask(&question).await?).await?;
-        let Published { at } = serde_json::from_slice(&answer).map_err(nonsense)?;
+        let Ok(Published { at }) = serde_json::from_slice(&answer) else {
+            let why = self.channel.is_none_for("it answers with something else than a position");
+            return Err(Failure::Refused(why));
+        };
         Ok(at)
     }
 

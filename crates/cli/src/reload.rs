@@ -12,7 +12,7 @@ use sockeye::tls::ServerTls;
 use sockeye_server::Channels;
 use toml::Value;
 
-use crate::{Command, in_one_line, log::SetFilter, parse};
+use crate::{Command, fingerprints::Fingerprints, in_one_line, log::SetFilter, parse};
 
 /// Options that change while the server runs. Of the others the log says that they need a restart.
 const CHANGEABLE: [&str; 6] = [
@@ -34,6 +34,15 @@ pub(crate) struct Reload {
     pub(crate) set_filter: SetFilter,
     /// What is in force.
     pub(crate) values: Values,
+    /// What the files of keys and certificates had in them.
+    pub(crate) files: Fingerprints,
+}
+
+/// What is different after a reload.
+struct Changes {
+    options: Vec<String>,
+    /// Of each option that names a file of keys or certificates, whether that has changed.
+    files: BTreeMap<&'static str, &'static str>,
 }
 
 impl Reload {
@@ -46,9 +55,12 @@ impl Reload {
     /// Reads all sources again, and says in the log what came of it.
     fn reload(&mut self) {
         match self.try_reload() {
-            Ok(changed) => tracing::warn!(
+            Ok(Changes { options, files }) => tracing::warn!(
                 changed =
-                    if changed.is_empty() { "no option".to_owned() } else { changed.join(", ") },
+                    if options.is_empty() { "no option".to_owned() } else { options.join(", ") },
+                content_of_auth_key = files.get("auth_key"),
+                content_of_tls_cert = files.get("tls_cert"),
+                content_of_tls_key = files.get("tls_key"),
                 "the configuration, keys and certificates were read again"
             ),
             Err(error) => tracing::error!(
@@ -58,20 +70,23 @@ impl Reload {
         }
     }
 
-    /// The names of the options that are different now.
-    fn try_reload(&mut self) -> anyhow::Result<Vec<String>> {
+    /// What is different now.
+    fn try_reload(&mut self) -> anyhow::Result<Changes> {
         let parsed = parse().map_err(|wrong| anyhow!(first_line(&wrong)))?;
         let values = parsed.values();
         let Command::Serve(serve) = parsed.cli.command else { bail!("this is no server") };
         // Whatever can be wrong comes first.
         let filter = serve.log().filter()?;
+        let named: Vec<_> = serve.files().map(|(option, path)| (option, path.to_owned())).collect();
         let options = serve.options()?;
         if let Some(tls) = &self.tls {
             tls.reload()?;
         }
         (self.set_filter)(filter)?;
         self.channels.reload(&options);
-        Ok(self.compare(values))
+        let named = named.iter().map(|(option, path)| (*option, path.as_path()));
+        let files = self.files.look_again(named);
+        Ok(Changes { options: self.compare(values), files })
     }
 
     /// Takes over the values of what has changed, and says of the others that they have not.

@@ -1,29 +1,33 @@
 //! `sockeye serve`: the channel server.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
-use clap::{Args, builder::RangedU64ValueParser};
+use anyhow::{Context, ensure};
+use clap::{Args, builder::BoolishValueParser};
 use sockeye_server::{
-    AuthKey, Listen, LocalAddress, OriginPattern, PolicyRule, Server, ServerOptions,
+    AuthKey, BindError, Listen, LocalAddress, OriginPattern, PolicyRule, Server, ServerOptions,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::spawn_blocking,
+};
 
 use crate::{
     certificate::Certificate,
     config::Config,
     deadlines::Deadlines,
+    fingerprints::{self, Fingerprints},
     limits::Limits,
     log::{Log, SetFilter},
     output::announce,
     processors,
     reload::{Reload, Values},
-    signals::Signals,
-    stop::Stop,
-    units::{Size, Time, listen_address, some_size},
+    signals::ServerSignals,
+    units::{Size, Time, listen_address, number, some_size, some_time, trimmed},
 };
 
 /// Serve channels: publish with curl, listen in a browser
@@ -40,12 +44,14 @@ use crate::{
   sockeye serve --listen 0.0.0.0:8080 --auth-key secret    tokens: see sockeye token --help
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
 pub(crate) struct Serve {
-    /// Where to listen: an address, or unix:PATH; may be given several times
+    /// Where to listen: an address, of a name all that it has, :PORT for every address of this machine, or
+    /// unix:PATH; may be given several times
     #[arg(long, value_name = "ADDR", env = "SOCKEYE_LISTEN", value_delimiter = ',')]
     #[arg(default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: Vec<Listen>,
 
-    /// Where operators find /healthz, /readyz, /metrics and /connections; or off
+    /// Where operators find /healthz, /readyz, /metrics and /connections; or off. Where the default is
+    /// taken it is another port, which is said
     #[arg(long, value_name = "ADDR", env = "SOCKEYE_ADMIN", default_value = "127.0.0.1:8081")]
     #[arg(value_parser = admin)]
     admin: Admin,
@@ -53,10 +59,11 @@ pub(crate) struct Serve {
     /// Let pages of this origin use the server, beside its own: https://app.example.org,
     /// https://*.example.org, tauri://localhost, …; may be given several times
     #[arg(long, value_name = "ORIGIN", env = "SOCKEYE_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(value_parser = trimmed::<OriginPattern>)]
     allow_origin: Vec<OriginPattern>,
 
     /// Listen on addresses that other machines reach, though anybody may then read and write
-    #[arg(long, env = "SOCKEYE_OPEN")]
+    #[arg(long, env = "SOCKEYE_OPEN", value_parser = BoolishValueParser::new())]
     open: bool,
 
     /// Ask for tokens, and check them with this key: a secret of 32 bytes or more (HS256), or a public
@@ -79,24 +86,24 @@ pub(crate) struct Serve {
     /// How many messages of a channel are kept
     #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", help_heading = "History")]
     #[arg(default_value_t = ServerOptions::default().history_count)]
-    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(value_parser = number::<usize>)]
     history_count: usize,
 
-    /// How many bytes of a channel are kept
+    /// How many bytes of a channel are kept; a message that takes more is refused
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_HISTORY_BYTES", help_heading = "History")]
     #[arg(default_value_t = Size(ServerOptions::default().history_bytes), value_parser = some_size)]
     history_bytes: Size,
 
     /// How long messages are kept
     #[arg(long, value_name = "TIME", env = "SOCKEYE_HISTORY_AGE", help_heading = "History")]
-    #[arg(default_value_t = Time(ServerOptions::default().history_age))]
+    #[arg(default_value_t = Time(ServerOptions::default().history_age), value_parser = some_time)]
     history_age: Time,
 
     /// How many channels there may be. When they are all taken, the publisher that has most of them
     /// makes room for those that have fewer
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CHANNELS", help_heading = "History")]
     #[arg(default_value_t = ServerOptions::default().max_channels)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = number::<u64>)]
     max_channels: u64,
 
     /// How many bytes of all channels are kept in memory. When that is used up, the publisher that
@@ -109,7 +116,7 @@ pub(crate) struct Serve {
     /// the oldest message kept), =latest (with the newest) or =close (they are cut off); may be
     /// given several times, the first whose pattern matches the channel counts
     #[arg(long, value_name = "PATTERN=POLICY", env = "SOCKEYE_POLICY", value_delimiter = ',')]
-    #[arg(help_heading = "History")]
+    #[arg(help_heading = "History", value_parser = trimmed::<PolicyRule>)]
     policy: Vec<PolicyRule>,
 
     /// The largest message
@@ -137,21 +144,33 @@ impl Serve {
     }
 
     /// Serves until it is asked to stop. At SIGHUP it takes over what has changed from these `values`.
-    pub(crate) fn run(self, set_filter: SetFilter, values: Values) -> anyhow::Result<()> {
+    pub(crate) fn run(
+        self,
+        set_filter: SetFilter,
+        values: Values,
+        is_default_admin: bool,
+        signals: ServerSignals,
+    ) -> anyhow::Result<()> {
         let runtime = self.runtime()?;
         let result = runtime.block_on(async {
-            let signals = Signals::new()?;
-            let options = self.options()?;
-            let tls = options.tls.clone();
-            let server = Server::bind(options).await?;
+            let ServerSignals { mut stop, mut again, others } = signals;
+            let files = Fingerprints::of(self.files());
+            // It may wait for a disk, and nobody is served yet.
+            let starting = async {
+                let options = spawn_blocking(move || self.options()).await??;
+                anyhow::Ok((options.tls.clone(), bind(options, is_default_admin).await?))
+            };
+            let (tls, server) = tokio::select! {
+                () = stop.requested() => return Ok(()),
+                started = starting => started?,
+            };
             let channels = server.channels().clone();
-            let reload = Reload { channels, tls, set_filter, values };
-            tokio::spawn(signals.heed(reload.on_request()));
-            let (mut stop, mut now) = (Stop::new()?, Stop::new()?);
+            let reload = Reload { channels, tls, set_filter, values, files };
+            tokio::spawn(others.heed(reload.on_request()));
             announce(greeting(&server));
             let second_request = async {
-                now.requested().await;
-                now.requested().await;
+                again.requested().await;
+                again.requested().await;
             };
             tokio::select! {
                 result = server.run(stop.requested()) => Ok(result?),
@@ -172,8 +191,29 @@ impl Serve {
         }
     }
 
+    /// The files of keys and certificates, each with its option.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let [certificate, key] = self.certificate.files();
+        fingerprints::named([("auth_key", self.auth_key.as_ref()), certificate, key])
+    }
+
+    /// Says what is wrong with options that are good one by one.
+    fn check(&self) -> anyhow::Result<()> {
+        let (largest, default) = (self.max_message.0, ServerOptions::default().max_message as u64);
+        for (kept, flag) in [(self.history_bytes, "history-bytes"), (self.max_bytes, "max-bytes")] {
+            ensure!(
+                largest <= kept.0 || largest == default,
+                "--max-message {} is more than --{flag} {kept}, which such a message has to fit into: \
+                 lower the one or raise the other",
+                self.max_message
+            );
+        }
+        Ok(())
+    }
+
     /// What the flags say, with the keys and certificates that they name.
     pub(crate) fn options(self) -> anyhow::Result<ServerOptions> {
+        self.check()?;
         let mut options = ServerOptions::default();
         options.listen = self.listen;
         options.admin = self.admin.0;
@@ -199,6 +239,24 @@ impl Serve {
     }
 }
 
+/// Listens. Where the default address for operators is taken, because another server runs on this
+/// machine, any free port is good.
+async fn bind(mut options: ServerOptions, is_default_admin: bool) -> Result<Server, BindError> {
+    match Server::bind(options.clone()).await {
+        Err(BindError::Admin { address, source })
+            if is_default_admin && source.kind() == ErrorKind::AddrInUse =>
+        {
+            tracing::warn!(
+                "{address}, the default of --admin, is taken: operators find this server at another \
+                 port, which is printed; --admin sets one"
+            );
+            options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
+            Server::bind(options).await
+        }
+        bound => bound,
+    }
+}
+
 /// The key that tokens are checked with.
 fn auth_key(file: &Path, audience: Option<String>) -> anyhow::Result<AuthKey> {
     let key = AuthKey::from_file(file).with_context(|| format!("--auth-key {}", file.display()))?;
@@ -217,7 +275,7 @@ fn greeting(server: &Server) -> String {
 }
 
 fn hints(address: &LocalAddress) -> String {
-    let over_tcp = |address: &SocketAddr, s: &str| {
+    let over_tcp = |address: &str, s: &str| {
         format!(
             "
   chat       http{s}://{address}/ in two windows of a browser
@@ -228,9 +286,14 @@ fn hints(address: &LocalAddress) -> String {
 "
         )
     };
+    // What means every address is none to connect to.
+    let named = |address: &SocketAddr| match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
     match address {
-        LocalAddress::Tcp(address) => over_tcp(address, ""),
-        LocalAddress::Tls(address) => over_tcp(address, "s"),
+        LocalAddress::Tcp(address) => over_tcp(&named(address), ""),
+        LocalAddress::Tls(address) => over_tcp(&named(address), "s"),
         LocalAddress::Unix(path) => format!(
             "
   publish    curl --unix-socket {path} -d 'hello' http://localhost/c/chat
@@ -246,7 +309,7 @@ fn hints(address: &LocalAddress) -> String {
 struct Admin(Option<Listen>);
 
 fn admin(text: &str) -> Result<Admin, &'static str> {
-    match text {
+    match text.trim() {
         "off" => Ok(Admin(None)),
         address => listen(address).map(|address| Admin(Some(address))),
     }
@@ -254,6 +317,7 @@ fn admin(text: &str) -> Result<Admin, &'static str> {
 
 /// An address to listen on, or `unix:PATH`.
 fn listen(text: &str) -> Result<Listen, &'static str> {
+    let text = text.trim();
     let listen = match text.starts_with("unix:") {
         true => text.parse(),
         false => listen_address(text)?.parse(),

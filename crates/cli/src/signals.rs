@@ -9,6 +9,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use crate::stop::Stop;
+
 /// Signals whose default is to end the program, and that mean nothing to a server.
 const IGNORED: &[(&str, Raw)] = &[
     ("SIGUSR1", Raw::USR1),
@@ -24,6 +26,24 @@ const IGNORED: &[(&str, Raw)] = &[
     #[cfg(target_os = "linux")]
     ("SIGPWR", Raw::POWER),
 ];
+
+/// All that a server listens for, from its creation on: before it has a runtime, and whatever it waits
+/// for while it starts. A signal that comes before the runtime does is kept for it.
+pub(crate) struct ServerSignals {
+    /// The first request to stop.
+    pub(crate) stop: Stop,
+    /// The same requests, for the second of them.
+    pub(crate) again: Stop,
+    pub(crate) others: Signals,
+}
+
+impl ServerSignals {
+    pub(crate) fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let _inside = runtime.enter();
+        Ok(Self { stop: Stop::new()?, again: Stop::new()?, others: Signals::new()? })
+    }
+}
 
 /// Listens for these signals from its creation on; from then on none of them ends the program.
 #[derive(Debug)]

@@ -1,9 +1,6 @@
 //! `sockeye subscribe`: reads a channel, over whatever gets through.
 
-use std::{
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
@@ -18,7 +15,7 @@ use crate::{
     },
     output::{complain, print_with},
     stop::Stop,
-    units::time,
+    units::{Time, deadline, number},
 };
 
 /// Read a channel
@@ -47,15 +44,15 @@ pub(crate) struct Subscribe {
     transport: Option<Transport>,
 
     /// How long polling waits between two requests when there was nothing new
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
-    interval: Duration,
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = deadline)]
+    interval: Time,
 
     /// Print messages as JSON, one in a line, and gaps as {"gap":{…}}
     #[arg(long)]
     json: bool,
 
-    /// End after so many messages
-    #[arg(short = 'n', long, value_name = "N")]
+    /// End after this many messages
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<u64>)]
     count: Option<u64>,
 
     /// Say on stderr how the channel is read, and why not otherwise
@@ -93,11 +90,12 @@ impl Subscribe {
             None => &TRANSPORTS[..],
         };
         let (mut turn, mut backoff) = (0, Backoff::default());
-        let mut printer = Printer::new(self);
+        let mut printer = Printer::new(self, channel);
         loop {
             let (transport, begun) = (transports[turn], Instant::now());
             let is_last = turn + 1 == transports.len();
             printer.has_message = false;
+            (printer.transport, printer.is_told) = (transport, false);
             let Err(failure) = self.listen(transport, channel, &mut printer).await;
             let worked = printer.has_message || begun.elapsed() >= WORKS_AFTER;
             let (why, retry) = match failure {
@@ -139,7 +137,7 @@ impl Subscribe {
             Transport::Ws => websocket::listen(channel, &after, printer).await,
             Transport::Sse => sse::listen(channel, &after, printer).await,
             Transport::Longpoll => poll::wait(channel, &after, printer).await,
-            Transport::Poll => poll::repeat(channel, &after, self.interval, printer).await,
+            Transport::Poll => poll::repeat(channel, &after, self.interval.0, printer).await,
         }
     }
 }
@@ -154,16 +152,23 @@ struct Printer<'s> {
     /// Whether the channel could ever be read.
     is_open: bool,
     has_message: bool,
+    /// What is read, by what, and whether that was said.
+    name: String,
+    transport: Transport,
+    is_told: bool,
 }
 
 impl<'s> Printer<'s> {
-    fn new(subscribe: &'s Subscribe) -> Self {
+    fn new(subscribe: &'s Subscribe, channel: &Channel) -> Self {
         Self {
             subscribe,
             at: subscribe.after.clone(),
             left: subscribe.count,
             is_open: false,
             has_message: false,
+            name: channel.name(),
+            transport: Transport::Ws,
+            is_told: false,
         }
     }
 }
@@ -174,7 +179,13 @@ impl Sink for Printer<'_> {
             return Err(Failure::Enough);
         }
         match news {
-            News::Open => self.is_open = true,
+            News::Open => {
+                self.is_open = true;
+                if self.subscribe.verbose && !std::mem::replace(&mut self.is_told, true) {
+                    let (how, at) = (self.transport.description(), &self.at);
+                    complain(format_args!("* reading {} by {how}, after {at}", self.name));
+                }
+            }
             News::At(at) => self.at = at,
             News::Gap(gap) if self.subscribe.json => {
                 print_with(|out| write!(out, "{{\"gap\":{}}}", serde_json::to_string(&gap)?))?;

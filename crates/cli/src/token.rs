@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use sockeye_server::{
 
 use crate::{
     output::{complain, print_line},
-    units::time,
+    units::{roughly, time},
 };
 
 /// Make an access token, or look into one
@@ -104,19 +104,24 @@ impl Token {
             Some(file) => {
                 let key =
                     checking_key(file).with_context(|| format!("--key {}", file.display()))?;
-                for_audience(key, self.aud.clone()).verify(token, now)?
+                let checked = for_audience(key, self.aud.clone()).verify(token, now);
+                // The words are a server's, and here is none.
+                let this_key = format!("the key in {}", file.display());
+                checked.map_err(|wrong| {
+                    anyhow!(wrong.to_string().replace("this server's key", &this_key))
+                })?
             }
             None => serde_json::from_value(claims).context("the claims can not be used")?,
         };
         let Some(NumericDate(ends)) = claims.exp else { bail!("the token has no `exp`") };
         let Some(left) = ends.checked_sub(now.0).filter(|left| !left.is_zero()) else {
-            bail!("the token expired {} ago", roughly(now.0.saturating_sub(ends)))
+            bail!("the token expired {} ago", roughly(now.0.saturating_sub(ends).as_secs()))
         };
         let signature = match self.key {
             Some(_) => "signed with this key",
             None => "signature not checked (give --key)",
         };
-        complain(format_args!("expires in {}; {signature}", roughly(left)));
+        complain(format_args!("expires in {}; {signature}", roughly(left.as_secs())));
         Ok(())
     }
 }
@@ -150,15 +155,4 @@ fn grant(text: &str) -> Result<(Pattern, Rights), String> {
     let pattern = pattern.parse().map_err(|wrong| format!("{wrong}"))?;
     let rights: Result<Rights, _> = rights.split(',').map(str::parse::<Right>).collect();
     Ok((pattern, rights.map_err(|wrong| wrong.to_string())?))
-}
-
-/// A span of time in its largest unit.
-fn roughly(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} hours", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }

@@ -1,6 +1,6 @@
 //! Sizes and times as people write them: `64k`, `16M`; `500ms`, `30s`, `2h`.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, num::IntErrorKind, str::FromStr, time::Duration};
 
 /// A number of bytes. Units are powers of 1024: `k`, `M`, `G`, also as `KB` or `KiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +106,24 @@ pub(crate) fn time(text: &str) -> Result<Duration, &'static str> {
 
 /// A span of time in which something has to happen: more than nothing, and a day at most.
 pub(crate) fn deadline(text: &str) -> Result<Time, &'static str> {
+    match at_most_a_day(text)? {
+        Time(Duration::ZERO) => Err("write a time above zero"),
+        time => Ok(time),
+    }
+}
+
+/// The same, or nothing.
+pub(crate) fn at_most_a_day(text: &str) -> Result<Time, &'static str> {
     match time(text)? {
-        Duration::ZERO => Err("write a time above zero"),
         time if time > LONGEST_DEADLINE => Err("write a time of 24h at most"),
+        time => Ok(Time(time)),
+    }
+}
+
+/// A span of time for which something is kept.
+pub(crate) fn some_time(text: &str) -> Result<Time, &'static str> {
+    match time(text)? {
+        Duration::ZERO => Err("0s keeps nothing: write a time as 30s, 10m, 2h or 7d"),
         time => Ok(Time(time)),
     }
 }
@@ -146,12 +161,42 @@ impl fmt::Display for Switch {
 }
 
 /// An address to listen on, `HOST:PORT`: its form, not whether it exists.
+/// Without a host it is every address of this machine.
 pub(crate) fn listen_address(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let is_host = |host: &str| match host.strip_prefix('[') {
+        Some(host) => host.ends_with(']'),
+        None => !host.contains([':', '/']),
+    };
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(text.to_owned())
-        }
-        _ => Err("write an address as 127.0.0.1:8080 or [::1]:8080"),
+        Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("write an address as 127.0.0.1:8080, [::1]:8080, localhost:8080 or :8080"),
+    }
+}
+
+/// One of a list, whose commas may have blanks behind them.
+pub(crate) fn trimmed<T: FromStr>(text: &str) -> Result<T, T::Err> {
+    text.trim().parse()
+}
+
+/// Seconds in the largest unit, for a person.
+pub(crate) fn roughly(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// A whole number above zero.
+pub(crate) fn number<T: TryFrom<u64>>(text: &str) -> Result<T, &'static str> {
+    const HOW: &str = "write a whole number above zero, such as 1000";
+    match text.trim().parse::<u64>() {
+        Ok(0) => Err(HOW),
+        Ok(number) => T::try_from(number).map_err(|_| "the number is too large"),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err("the number is too large"),
+        Err(_) => Err(HOW),
     }
 }
 
@@ -164,6 +209,25 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_to_listen_on_have_a_port() {
+        for good in ["127.0.0.1:1", " [::1]:80", "localhost:80", ":8080", "[fe80::1%eth0]:80"] {
+            assert_eq!(listen_address(good), Ok(good.trim().to_owned()));
+        }
+        for bad in ["", "8080", "localhost", "::1:80", "http://localhost:80", "[::1:80", "a:99999"]
+        {
+            assert!(listen_address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_above_zero() {
+        assert_eq!(number::<u32>(" 7"), Ok(7));
+        for bad in ["", "0", "abc", "-1", "1.5", "1k", "99999999999", "99999999999999999999999"] {
+            assert!(number::<u32>(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_are_powers_of_1024() {

@@ -10,7 +10,8 @@ use sockeye::{
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Way {
-    /// Trust the certificate authorities in this file (PEM) alone, not those of the system
+    /// Trust the certificate authorities in this file (PEM) alone, and the certificates in it
+    /// themselves, not the authorities of the system
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
 
@@ -53,6 +54,16 @@ impl Way {
             client = client.unix_socket(path);
         }
         Ok(client)
+    }
+
+    /// Whether authorities were named.
+    pub(crate) fn has_cacert(&self) -> bool {
+        self.cacert.is_some()
+    }
+
+    /// Whether there is a certificate to present.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.cert.is_some()
     }
 
     fn tls(&self) -> Result<ClientTls, TlsError> {

@@ -3,8 +3,8 @@
 use std::{fmt::Display, time::Duration};
 
 use ::http::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    header::{HOST, RETRY_AFTER},
+    HeaderMap, Method, Request, Response,
+    header::{HOST, LOCATION, RETRY_AFTER},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,11 +13,11 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::time::timeout;
 use url::Position;
 
 use super::{Channel, Failure};
+use crate::explain::{self, Problem};
 
 /// The largest answer that is taken in whole.
 const MAX_ANSWER: usize = 256 << 20;
@@ -38,13 +38,6 @@ pub(crate) struct Question<'q> {
 pub(crate) struct Http<'c> {
     channel: &'c Channel,
     open: Option<SendRequest<Full<Bytes>>>,
-}
-
-/// What the server says when something is wrong (RFC 9457).
-#[derive(Debug, Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
 }
 
 impl<'q> Question<'q> {
@@ -69,7 +62,7 @@ impl<'c> Http<'c> {
         let response = response.map_err(|_| Failure::broken("the server does not answer"))??;
         match response.status() {
             status if status.is_success() => Ok(response),
-            _ => Err(refusal(response).await),
+            _ => Err(refusal(response, self.channel).await),
         }
     }
 
@@ -83,7 +76,8 @@ impl<'c> Http<'c> {
         }
         // A server may have closed a connection that lay idle; on a new one that is no excuse.
         let mut open = self.connect().await?;
-        let response = open.send_request(self.request(question)?).await.map_err(Failure::broken)?;
+        let response = open.send_request(self.request(question)?).await;
+        let response = response.map_err(|error| self.no_answer(&error))?;
         self.open = Some(open);
         Ok(response)
     }
@@ -91,12 +85,27 @@ impl<'c> Http<'c> {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
         let client = self.channel.client(&[]).map_err(Failure::Unreachable)?;
         let transport = client.transport().await;
-        let transport = transport.map_err(|error| Failure::Unreachable(error.into()))?;
+        let transport = transport.map_err(|error| {
+            Failure::Unreachable(explain::connect_error(error, &self.channel.way))
+        })?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(transport)).await.map_err(Failure::broken)?;
         // How it ends, those learn who wait for an answer.
         tokio::spawn(connection);
         Ok(sender)
+    }
+
+    /// What it means that nothing came that is an answer.
+    fn no_answer(&self, error: &hyper::Error) -> Failure {
+        if !error.is_parse() {
+            return Failure::broken(error);
+        }
+        let s = if self.channel.url.scheme() == "wss" { "" } else { "s" };
+        Failure::Refused(format!(
+            "{} does not answer in HTTP: if it speaks another protocol, there is no channel; else try \
+             http{s}://",
+            self.channel.name()
+        ))
     }
 
     fn request(&self, question: &Question<'_>) -> Result<Request<Full<Bytes>>, Failure> {
@@ -123,22 +132,20 @@ pub(crate) async fn body(response: Response<Incoming>) -> Result<Bytes, Failure>
 }
 
 /// What an answer that is no good one means.
-async fn refusal(response: Response<Incoming>) -> Failure {
+async fn refusal(response: Response<Incoming>, channel: &Channel) -> Failure {
     let (status, retry) = (response.status(), retry_after(response.headers()));
+    let to = match response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
+        Some(to) => format!(", and sends to {}", String::from_utf8_lossy(to.as_bytes())),
+        None => String::new(),
+    };
     let problem = match body(response).await {
-        Ok(body) => serde_json::from_slice::<Problem>(&body).ok(),
+        Ok(body) => Problem::in_body(&body),
         Err(_) => None,
     };
-    // What one transport may not do, another may.
-    let is_final = status.is_client_error()
-        && !matches!(
-            status,
-            StatusCode::NOT_ACCEPTABLE
-                | StatusCode::REQUEST_TIMEOUT
-                | StatusCode::TOO_MANY_REQUESTS
-        );
+    let is_final = explain::is_final(status);
     let why = match &problem {
         Some(Problem { code, detail }) => format!("{code}: {detail}"),
+        None if is_final => channel.is_none_for(format!("the server answers {status}{to}")),
         None => format!("the server answers {status}"),
     };
     if is_final { Failure::Refused(why) } else { Failure::Broken { why, retry } }

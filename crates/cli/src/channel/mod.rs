@@ -8,21 +8,27 @@ pub(crate) mod poll;
 pub(crate) mod sse;
 pub(crate) mod websocket;
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, ValueEnum};
-use sockeye::{Address, Client};
+use sockeye::{Address, AddressError, Client};
 use url::Url;
 
-use crate::{connect::header, output::OutputError, units::time, way::Way};
+use crate::{
+    connect::header,
+    output::OutputError,
+    units::{Time, deadline},
+    way::Way,
+};
 
 /// Where the channel is, and who asks.
 #[derive(Debug, Args)]
 pub(crate) struct ChannelArgs {
     /// The channel: http://HOST[:PORT]/c/NAME, or https, ws, wss
+    #[arg(value_parser = address)]
     url: Address,
 
     /// Show this access token
@@ -38,8 +44,8 @@ pub(crate) struct ChannelArgs {
     headers: Vec<(HeaderName, HeaderValue)>,
 
     /// How long connecting may take
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    connect_timeout: Duration,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = deadline)]
+    connect_timeout: Time,
 
     #[command(flatten)]
     way: Way,
@@ -68,12 +74,24 @@ impl Transport {
             Self::Poll => "poll",
         }
     }
+
+    /// As it is explained.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Ws => "WebSocket (ws)",
+            Self::Sse => "Server-Sent Events (sse)",
+            Self::Longpoll => "long polling (longpoll)",
+            Self::Poll => "polling (poll)",
+        }
+    }
 }
 
 /// A channel with all that requests to it have in common.
 #[derive(Debug)]
 pub(crate) struct Channel {
     url: Url,
+    /// The zone of an IPv6 address, which is no part of the URL.
+    zone: Option<String>,
     headers: HeaderMap,
     timeout: Duration,
     way: Way,
@@ -114,6 +132,19 @@ impl Failure {
     }
 }
 
+/// The URL of a channel.
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|error| match error {
+        AddressError::Scheme(_) => match text.split_once("://") {
+            Some((scheme, _)) => format!(
+                "{scheme}:// is not how a channel is reached: write http://, https://, ws:// or wss://"
+            ),
+            None => format!("the scheme is missing: write http://{text}"),
+        },
+        error => error.to_string(),
+    })
+}
+
 impl ChannelArgs {
     /// The channel that the arguments name.
     pub(crate) fn open(&self) -> anyhow::Result<Channel> {
@@ -123,8 +154,9 @@ impl ChannelArgs {
         }
         let channel = Channel {
             url: self.url.url().clone(),
+            zone: self.url.zone().map(str::to_owned),
             headers,
-            timeout: self.connect_timeout,
+            timeout: self.connect_timeout.0,
             way: self.way.clone(),
         };
         // What is wrong with the certificates, say, is wrong from the start.
@@ -157,9 +189,33 @@ impl Channel {
         url
     }
 
+    /// Where it is, as one writes it down: without a password.
+    pub(crate) fn name(&self) -> String {
+        let mut url = self.url.clone();
+        let _ = (url.set_username(""), url.set_password(None));
+        self.zoned(&url).replacen("ws", "http", 1)
+    }
+
+    /// Says that there is no channel of Sockeye's, and for what reason.
+    pub(crate) fn is_none_for(&self, why: impl fmt::Display) -> String {
+        let name = self.name();
+        match self.url.path().starts_with("/c/") {
+            true => format!("{name} is not a channel of Sockeye's: {why}"),
+            false => format!("{name} is not a channel: its path would be /c/NAME: {why}"),
+        }
+    }
+
+    /// A URL with the zone of its address.
+    fn zoned(&self, url: &Url) -> String {
+        match &self.zone {
+            Some(zone) => url.as_str().replacen(']', &format!("%25{zone}]"), 1),
+            None => url.as_str().to_owned(),
+        }
+    }
+
     /// What opens a WebSocket there, or connects as for one.
     fn client(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Client> {
-        let client = Client::new(self.url(parameters).as_str())?.timeout(self.timeout);
+        let client = Client::new(&self.zoned(&self.url(parameters)))?.timeout(self.timeout);
         let client = self.way.apply(client)?;
         let headers = self.headers.iter();
         Ok(headers.fold(client, |client, (name, value)| client.header(name.clone(), value.clone())))

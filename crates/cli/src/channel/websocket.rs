@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sockeye::{Config, ConnectError, ResponseError, WebSocket};
+use sockeye_proto::handshake::MalformedHead;
 
 use super::{
     Channel, Ended, Failure,
@@ -11,6 +12,7 @@ use super::{
     http::nonsense,
     message::{Gap, Message},
 };
+use crate::explain;
 
 const SUBPROTOCOL: &str = "sockeye.v1";
 
@@ -60,20 +62,25 @@ impl Channel {
         let config = Config::default().max_message_size(MAX_FRAME);
         let opening = client.subprotocol(SUBPROTOCOL).config(config).connect();
         let socket = opening.await.map_err(|error| match error {
-            ConnectError::Response(ResponseError::Status(response))
-                if matches!(response.status().as_u16(), 400 | 401 | 403 | 404) =>
-            {
-                Failure::Refused(format!("the server answers {}", response.status()))
+            ConnectError::Response(ResponseError::Status(response)) => {
+                let why = explain::refusal(&response);
+                match explain::is_final(response.status()) {
+                    true => Failure::Refused(why),
+                    false => Failure::broken(why),
+                }
             }
+            ConnectError::Response(ResponseError::Head(MalformedHead::Tls)) => {
+                Failure::Unreachable(explain::connect_error(error, &self.way))
+            }
+            ConnectError::Response(_) => Failure::Refused(error.to_string()),
             // Another kind of request may get through where a WebSocket does not.
-            ConnectError::Io(_) | ConnectError::Response(_) | ConnectError::Timeout(_) => {
-                Failure::broken(error)
-            }
-            error => Failure::Unreachable(error.into()),
+            ConnectError::Timeout(_) => Failure::broken(error),
+            ConnectError::Io(_) => Failure::broken(explain::connect_error(error, &self.way)),
+            error => Failure::Unreachable(explain::connect_error(error, &self.way)),
         })?;
         match socket.subprotocol() {
             Some(SUBPROTOCOL) => Ok(socket),
-            _ => Err(Failure::broken("the server does not speak sockeye.v1")),
+            _ => Err(Failure::Refused(self.is_none_for("the server does not speak sockeye.v1"))),
         }
     }
 }

@@ -1,0 +1,164 @@
+//! Why there is no connection, in sentences that say what to do.
+
+use std::io;
+
+use anyhow::anyhow;
+use http::{Response, StatusCode, header::LOCATION};
+use serde::Deserialize;
+use sockeye::{
+    ConnectError, ProxyError, RefusalBody, ResponseError,
+    tls::rustls::{self, AlertDescription as Alert, CertificateError, InvalidMessage},
+};
+use sockeye_proto::handshake::MalformedHead;
+
+use crate::{units::roughly, way::Way};
+
+/// What the server says when something is wrong (RFC 9457).
+#[derive(Debug, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) code: String,
+    pub(crate) detail: String,
+}
+
+impl Problem {
+    /// The problem in a body, if it is one of Sockeye's.
+    pub(crate) fn in_body(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+}
+
+/// The error with what to do, where that is known.
+pub(crate) fn connect_error(error: ConnectError, way: &Way) -> anyhow::Error {
+    match advice(&error, way) {
+        Some(sentence) => anyhow!(sentence),
+        None => error.into(),
+    }
+}
+
+/// What a server that opens no WebSocket has answered: its own words, if there are any.
+pub(crate) fn refusal(response: &Response<()>) -> String {
+    let status = response.status();
+    let body = response.extensions().get::<RefusalBody>().map_or(&b""[..], |body| &body.0);
+    if let Some(Problem { code, detail }) = Problem::in_body(body) {
+        return format!("the server answers {status}: {code}: {detail}");
+    }
+    if let Some(to) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
+        let to = String::from_utf8_lossy(to.as_bytes());
+        return format!("the server answers {status}, and sends to {to}");
+    }
+    match std::str::from_utf8(body).map(str::trim) {
+        Ok(text) if (1..200).contains(&text.len()) && !text.contains(['<', '\n']) => {
+            format!("the server answers {status}: {text}")
+        }
+        _ => format!("the server answers {status}"),
+    }
+}
+
+fn advice(error: &ConnectError, way: &Way) -> Option<String> {
+    match error {
+        ConnectError::Connect { error: cause, .. }
+            if cause.kind() == io::ErrorKind::ConnectionRefused =>
+        {
+            Some(format!("{error}: is the server running there?"))
+        }
+        ConnectError::Tls { host, error } => tls(host, error, way),
+        ConnectError::Proxy { proxy, error: ProxyError::Tls(error) } => tls(proxy, error, way),
+        // In TLS 1.3 a server looks at the client's certificate when the client is done.
+        ConnectError::Io(error) => tls("the server", error, way),
+        ConnectError::Response(ResponseError::Head(MalformedHead::Tls)) => {
+            Some("the server speaks TLS on this port: write wss:// or https://".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn tls(host: &str, error: &io::Error, way: &Way) -> Option<String> {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
+    match inner {
+        rustls::Error::InvalidCertificate(wrong) => certificate(host, wrong, way),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(format!(
+            "{host} does not speak TLS on this port: write ws:// or http:// if that is meant"
+        )),
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure) => {
+            Some(format!(
+                "{host} and this program have no version or cipher of TLS in common: the server \
+                 needs TLS 1.2 or 1.3"
+            ))
+        }
+        rustls::Error::AlertReceived(Alert::CertificateRequired) => {
+            Some(format!("{host} asks for a certificate: give --cert FILE and --key FILE"))
+        }
+        rustls::Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA,
+        ) if way.has_certificate() => {
+            Some(format!("{host} does not accept the certificate of --cert ({inner})"))
+        }
+        rustls::Error::AlertReceived(Alert::UnrecognisedName) => {
+            Some(format!("{host} is a name that the server has no certificate for"))
+        }
+        _ => None,
+    }
+}
+
+/// What is wrong with the server's certificate.
+fn certificate(host: &str, wrong: &CertificateError, way: &Way) -> Option<String> {
+    Some(match wrong {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            match way.has_cacert() {
+                true => format!(
+                    "the certificate of {host} is not signed by an authority of --cacert: give a file \
+                 with the one that has signed it, or with that certificate itself"
+                ),
+                false => format!(
+                    "the certificate of {host} is signed by no authority that this system trusts: give \
+                 --cacert FILE with the one that has signed it, or with that certificate itself"
+                ),
+            }
+        }
+        CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => format!(
+            "the certificate of {host} signs itself: give --cacert FILE with that very certificate"
+        ),
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "the certificate of {host} expired {} ago: the server needs a new one, unless the clock \
+             of this machine is wrong",
+            roughly(time.as_secs().saturating_sub(not_after.as_secs()))
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "the certificate of {host} is not valid yet, but in {}: is the clock of this machine \
+             right?",
+            roughly(not_before.as_secs().saturating_sub(time.as_secs()))
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            format!("the certificate of {host} names no host: the server needs one for {host}")
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => format!(
+            "the certificate is for {}, and not for {host}: use a name that it is for",
+            presented.iter().map(|name| name_of(name)).collect::<Vec<_>>().join(", ")
+        ),
+        CertificateError::NotValidForName => {
+            format!("the certificate is not for {host}: use a name that it is for")
+        }
+        _ => return None,
+    })
+}
+
+/// A name as a URL has it: rustls gives `DnsName("localhost")`.
+fn name_of(presented: &str) -> &str {
+    let inner = presented.split_once('(').map_or(presented, |(_, rest)| rest.trim_end_matches(')'));
+    inner.trim_matches('"')
+}
+
+/// Whether the status says that the request is wrong, and not the moment.
+pub(crate) fn is_final(status: StatusCode) -> bool {
+    let is_for_now = matches!(
+        status,
+        StatusCode::NOT_ACCEPTABLE | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+    );
+    let is_never =
+        matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    is_never || status.is_redirection() || status.is_client_error() && !is_for_now
+}
