@@ -55,6 +55,45 @@ async fn pings_and_close_are_answered_though_nobody_ever_reads() {
     }
 }
 
+/// A client may send its Close right behind a message, and read until it is answered.
+#[tokio::test]
+async fn an_answer_that_takes_a_while_comes_before_that_to_the_close() {
+    for link in LINKS {
+        let (mut server, mut raw) = server_and_raw(link, Config::default()).await;
+        let bytes = [raw.frame(TEXT, b"one"), raw.frame(TEXT, b"two"), raw.frame(CLOSE, b"")];
+        raw.write(&bytes.concat()).await;
+        let serving = tokio::spawn(async move {
+            while let Some(message) = server.recv().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                server.send(message.unwrap()).await.unwrap();
+            }
+            server.closed().unwrap()
+        });
+        assert_eq!(raw.expect_frame().await, (TEXT, "one".into()));
+        assert_eq!(raw.expect_frame().await, (TEXT, "two".into()));
+        assert_eq!(raw.expect_frame().await, (CLOSE, "".into()));
+        raw.expect_end().await;
+        let closed = soon(serving).await.unwrap();
+        assert!(closed.is_clean() && closed.initiator == Peer::Remote, "{closed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_the_application_holds_is_told_to_it_before_it_is_answered() {
+    for link in LINKS {
+        let (server, mut raw) = server_and_raw(link, Config::default()).await;
+        let (mut reader, writer) = server.split();
+        reader.hold_close();
+        raw.send(CLOSE, &4000_u16.to_be_bytes()).await;
+        assert!(soon(reader.recv()).await.is_none());
+        soon(writer.send("last")).await.unwrap();
+        drop((reader, writer));
+        assert_eq!(raw.expect_frame().await, (TEXT, "last".into()));
+        assert_eq!(raw.expect_frame().await, (CLOSE, 4000_u16.to_be_bytes().to_vec().into()));
+        raw.expect_end().await;
+    }
+}
+
 /// A reader that was dropped while it waited leaves a waker behind that leads nowhere.
 #[tokio::test]
 async fn pings_are_answered_after_a_reader_was_cancelled() {

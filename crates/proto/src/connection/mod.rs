@@ -2,6 +2,7 @@
 
 mod assembly;
 mod compressed;
+mod ending;
 mod outbox;
 mod parts;
 mod receiver;
@@ -10,7 +11,7 @@ mod spare;
 mod tests;
 mod times;
 
-use alloc::{boxed::Box, string::ToString, sync::Arc};
+use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +22,7 @@ use self::{
     times::Times,
 };
 use crate::{
-    close::{CloseFrame, CloseSignal, Closed, Peer},
+    close::{CloseFrame, Closed, Peer},
     config::Config,
     deflate::Deflation,
     error::{Deadline, Failure, Misuse},
@@ -157,6 +158,9 @@ pub struct Connection {
     pinged: bool,
     /// Whether the peer has said its last.
     heard_out: bool,
+    /// Whether a Close of the peer's is to be held, and whether one is.
+    holds_close: bool,
+    close_held: bool,
 }
 
 /// What there is to know once the closing handshake has begun, or the connection has failed.
@@ -251,7 +255,8 @@ impl Connection {
     /// The transport has ended, or failed: no more bytes will come.
     pub fn handle_eof(&mut self, now: Duration) {
         self.eof = true;
-        if self.state != State::Closed {
+        // It may still take what is sent.
+        if self.state != State::Closed && !self.close_held {
             self.over = true;
             self.fail(Failure::Lost, Peer::Remote, now);
         }
@@ -269,6 +274,9 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Duration) {
         let passed = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
         if passed(self.close_deadline()) {
+            if self.close_held {
+                return self.answer_close(now);
+            }
             self.over = true;
             if self.state != State::Closed {
                 self.fail(Failure::Deadline(Deadline::Close), Peer::Local, now);
@@ -327,7 +335,10 @@ impl Connection {
     /// Starts the closing handshake (RFC 6455 §7.1.2), behind everything already queued. `None` sends
     /// an empty Close. Closing again changes nothing.
     pub fn close(&mut self, frame: Option<CloseFrame>, now: Duration) {
-        if self.state == State::Open {
+        if self.close_held {
+            self.end_hold(now);
+            self.queue_close(frame, Peer::Remote, now);
+        } else if self.state == State::Open {
             self.state = State::Closing;
             self.queue_close(frame, Peer::Local, now);
         }
@@ -362,6 +373,10 @@ impl Connection {
             // RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
             input.clear();
             return self.report_closed();
+        }
+        if self.close_held {
+            input.clear();
+            return None;
         }
         if input.len() > self.input_seen {
             self.times.received(now);
@@ -465,6 +480,8 @@ impl Connection {
             over: false,
             pinged: false,
             heard_out: false,
+            holds_close: false,
+            close_held: false,
         }
     }
 
@@ -493,6 +510,10 @@ impl Connection {
             }
             Received::Close(frame) => {
                 self.heard_out = self.input_seen == 0 && !self.pinged;
+                if self.holds_close && self.state == State::Open {
+                    self.begin_hold(frame, now);
+                    return None;
+                }
                 self.stop_receiving();
                 if self.ending.is_none() {
                     self.queue_close(frame.clone(), Peer::Remote, now);
@@ -503,56 +524,6 @@ impl Connection {
                 self.report_closed()
             }
         }
-    }
-
-    /// Fails the WebSocket connection (RFC 6455 §7.1.7).
-    fn fail(&mut self, failure: Failure, initiator: Peer, now: Duration) {
-        self.stop_receiving();
-        if self.ending.is_none()
-            && !self.over
-            && let Some(code) = failure.close_code()
-        {
-            let frame = CloseFrame::new(code, failure.to_string()).unwrap_or(code.into());
-            self.queue_close(Some(frame), initiator, now);
-        }
-        self.ending(initiator, now).closed.failure = Some(failure);
-    }
-
-    /// The end: no ping is answered any more, and of a message begun nothing is kept.
-    fn stop_receiving(&mut self) {
-        self.state = State::Closed;
-        self.pong_due = None;
-        self.receiver = Receiver::default();
-        self.deflate = None;
-    }
-
-    fn report_closed(&mut self) -> Option<Event> {
-        let ending = self.ending.as_deref_mut().filter(|ending| !ending.reported)?;
-        ending.reported = true;
-        Some(Event::Closed(ending.closed.clone()))
-    }
-
-    fn queue_close(&mut self, frame: Option<CloseFrame>, initiator: Peer, now: Duration) {
-        let (mut body, mut length) = ([0; MAX_CONTROL_PAYLOAD], 0);
-        if let Some(frame) = &frame {
-            length = 2 + frame.reason().len();
-            body[..2].copy_from_slice(&frame.code().as_u16().to_be_bytes());
-            body[2..length].copy_from_slice(frame.reason().as_bytes());
-        }
-        self.queue_control(Opcode::Close, &body[..length]);
-        self.ending(initiator, now).closed.sent = frame.into();
-    }
-
-    /// The end, which begins now if it has not begun. All deadlines are absolute: this one is set
-    /// once. One too far away to be told is none.
-    fn ending(&mut self, initiator: Peer, now: Duration) -> &mut Ending {
-        let timeout = self.config.close_timeout;
-        self.ending.get_or_insert_with(|| {
-            let (sent, received) = (CloseSignal::Absent, CloseSignal::Absent);
-            let closed = Closed { initiator, sent, received, failure: None };
-            let deadline = now.checked_add(timeout);
-            Box::new(Ending { closed, deadline, reported: false })
-        })
     }
 
     fn send_control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), Misuse> {
@@ -587,7 +558,8 @@ impl Connection {
     }
 
     fn keepalive_deadline(&self) -> Option<Duration> {
-        let keepalive = self.config.keepalive.filter(|_| self.state == State::Open)?;
+        let is_open = self.state == State::Open && !self.close_held;
+        let keepalive = self.config.keepalive.filter(|_| is_open)?;
         self.times.keepalive_deadline(keepalive)
     }
 }

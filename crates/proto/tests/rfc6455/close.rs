@@ -48,6 +48,47 @@ fn w083_w084_w085_a_close_received_is_answered_with_its_code() {
 }
 
 #[test]
+fn what_is_sent_while_a_close_is_held_comes_before_its_answer() {
+    every_cut(Role::Server, |end| {
+        end.connection.hold_close(true);
+        end.feed_frame(0x88, &close_body(4321, "bye"));
+        assert!(end.connection.has_held_close());
+        assert_eq!((end.events(), end.frames()), (vec![], vec![]));
+        // What comes behind a Close is nothing.
+        end.feed_frame(0x81, b"late");
+        end.send("first");
+        end.connection.answer_close(end.now);
+        end.settle();
+        assert_eq!(end.frames(), [(0x81, b"first".to_vec()), close(4321, "bye")]);
+        let closed = end.closed();
+        assert_eq!((closed.initiator, closed.is_clean()), (Peer::Remote, true));
+        assert_eq!(end.connection.transport(), Transport::HalfClose);
+    });
+}
+
+#[test]
+fn a_held_close_is_answered_by_a_close_of_ones_own_and_after_a_second() {
+    every_cut(Role::Server, |end| {
+        end.connection.hold_close(true);
+        end.feed_frame(0x88, &close_body(1000, ""));
+        end.close(4000, "mine");
+        assert_eq!(end.frames(), [close(4000, "mine")]);
+        assert_eq!((end.closed().initiator, end.closed().is_clean()), (Peer::Remote, true));
+    });
+    every_cut(Role::Server, |end| {
+        end.connection.hold_close(true);
+        end.feed_frame(0x88, &close_body(1000, ""));
+        // Its direction may have ended with it.
+        end.eof();
+        assert_eq!(end.deadline(), Some(Duration::from_secs(1)));
+        end.wait(Duration::from_secs(1));
+        assert_eq!(end.frames(), [close(1000, "")]);
+        assert!(end.closed().is_clean());
+        assert_eq!(end.connection.transport(), Transport::Close);
+    });
+}
+
+#[test]
 fn a_peer_that_has_closed_is_heard_out_unless_something_came_or_may_come_behind_it() {
     every_cut(Role::Server, |end| {
         assert!(!end.connection.is_heard_out());

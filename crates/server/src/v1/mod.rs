@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use sockeye::{CloseCode, CloseFrame, Config, Opening};
 use sockeye_hub::{ChannelName, Start};
+use tokio::time::timeout;
 
 pub use self::command::{Command, Mistake};
 use self::session::Session;
@@ -22,7 +23,7 @@ use crate::metrics::{End, Transport};
 use crate::options::ServerOptions;
 use crate::peer::Peer;
 use crate::router::App;
-use crate::websocket;
+use crate::websocket::{self, LAST_MESSAGES};
 
 /// The name by which a client asks for it.
 pub(crate) const SUBPROTOCOL: &str = "sockeye.v1";
@@ -78,11 +79,16 @@ pub(crate) fn spawn(
 async fn live(opening: Opening, mut session: Session, guest: Guest) {
     let Ok(socket) = websocket::opened(opening).await else { return };
     let (mut incoming, mut outgoing) = socket.split();
+    incoming.hold_close();
     let ending = tokio::select! {
         biased;
         () = guest.turn_to_leave() => Some(ending::RESTARTING),
         ending = session.converse(&mut incoming, &mut outgoing) => ending,
     };
+    if ending.is_none() {
+        // The client may wait for its answers with its Close.
+        let _ = timeout(LAST_MESSAGES, session.finish(&mut outgoing)).await;
+    }
     // What still comes is not done any more.
     drop(incoming);
     let Some((code, reason)) = ending else { return };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use sockeye::{Error, Message, Text, Writer};
 use sockeye_hub::{ChannelName, Reader, Start};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -138,6 +138,20 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Tells what there is still to be told to a client that has sent its Close: the answers to its
+    /// commands, and messages.
+    pub(super) async fn finish(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
+        while let Some(answer) = self.publishing.next().await {
+            self.answer(answer);
+        }
+        let _ = self.subscriptions.wake().now_or_never();
+        while self.wants_to_speak() {
+            written(outgoing).await?;
+            self.speak(outgoing)?;
+        }
+        written(outgoing).await
     }
 
     /// Tells the answers that are left and the last words, whether there is room or not: there is

@@ -9,6 +9,7 @@ mod plain;
 mod under_way;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -26,6 +27,10 @@ use crate::peer::Peer;
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::{query, v1};
+
+/// How long a client that has sent its Close is still told what was published before, and what becomes
+/// of its commands.
+pub(crate) const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// The WebSocket, once the answer is written. Of one over TCP nothing stays that HTTP needed.
 pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {

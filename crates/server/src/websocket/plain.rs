@@ -3,15 +3,19 @@
 //! Every frame that comes is published; every message of others and of oneself goes out as one
 //! frame. Where a message is missing, and it could not be told in a frame, the connection ends.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
 use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
+use super::LAST_MESSAGES;
 use super::frames::{Frames, send_each};
 use super::handshake::Handshake;
 use super::under_way::UnderWay;
@@ -91,7 +95,11 @@ impl Conversation {
         async move {
             let has_missed = self.reader.lag().gap.is_some();
             let (mut incoming, mut outgoing) = socket.split();
+            incoming.hold_close();
             let ending = {
+                let waits = AtomicBool::new(false);
+                let mut delivering =
+                    pin!(deliver(&mut self.reader, &self.reading, &mut outgoing, &waits));
                 let publishing =
                     pin!(publish(&mut incoming, &self.app, &self.caller, self.reading.channel()));
                 tokio::select! {
@@ -99,9 +107,13 @@ impl Conversation {
                     () = self.guest.turn_to_leave() => Some(RESTARTING),
                     () = self.caller.expired() => Some(EXPIRED),
                     () = std::future::ready(()), if has_missed => Some(MISSING),
-                    ending = deliver(&mut self.reader, &self.reading, &mut outgoing) => ending,
+                    ending = &mut delivering => ending,
                     // A message that goes out is no reason to look whether one came.
-                    ending = on_call(publishing) => ending,
+                    ending = on_call(publishing) => match ending {
+                        // In a box: it comes once, and all would have room for it.
+                        None => Box::pin(finish(delivering, &waits)).await,
+                        ending => ending,
+                    },
                 }
             };
             // What still comes is not published any more, and who is sent away is not there any
@@ -148,7 +160,10 @@ fn publish<'a>(
                 },
                 message = incoming.recv(), if under_way.has_room() => message,
             };
-            let Some(Ok(message)) = message else { return None };
+            let Some(Ok(message)) = message else {
+                under_way.finish().await;
+                return None;
+            };
             if let Some(pace) = &mut pace {
                 pace.count();
             }
@@ -175,17 +190,33 @@ fn refusal(problem: &Problem) -> Ending {
     }
 }
 
-/// Sends every message of the channel. `None` when the client has left.
+/// Goes on to deliver until there is nothing more: the client has sent its Close, and waits for what was
+/// published before it, its own messages among it.
+async fn finish(
+    mut delivering: Pin<&mut impl Future<Output = Option<Ending>>>,
+    waits: &AtomicBool,
+) -> Option<Ending> {
+    let finishing = poll_fn(|cx| match delivering.as_mut().poll(cx) {
+        Poll::Pending if waits.load(Relaxed) => Poll::Ready(None),
+        ending => ending,
+    });
+    timeout(LAST_MESSAGES, finishing).await.unwrap_or_default()
+}
+
+/// Sends every message of the channel, and says while it `waits` for one. `None` when the client has left.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 fn deliver<'a>(
     reader: &'a mut Reader,
     reading: &'a Reading,
     outgoing: &'a mut sockeye::Writer,
+    waits: &'a AtomicBool,
 ) -> impl Future<Output = Option<Ending>> + Send + 'a {
     async move {
         let frames = Frames::of(outgoing);
         loop {
+            waits.store(true, Relaxed);
             let page = reader.next_page(AT_ONCE).await;
+            waits.store(false, Relaxed);
             // A history that is deleted takes nothing from one who is connected.
             if page.gap.is_some_and(|gap| gap.why != Why::Reset) {
                 return Some(MISSING);

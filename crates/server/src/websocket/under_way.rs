@@ -25,6 +25,13 @@ impl<F: Future> UnderWay<F> {
         self.0.as_ref().is_none_or(|under_way| under_way.len() < MOST)
     }
 
+    /// Waits for those that there are.
+    pub(super) async fn finish(self) {
+        if let Some(mut under_way) = self.0 {
+            while under_way.next().await.is_some() {}
+        }
+    }
+
     /// What came of the next one. Waits for ever where there is none.
     pub(super) async fn next(&mut self) -> F::Output {
         if let Some(under_way) = &mut self.0

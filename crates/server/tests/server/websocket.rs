@@ -368,3 +368,28 @@ async fn an_upgrade_to_something_else_is_an_ordinary_request() {
     let request = "GET /c/chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n";
     assert!(server.send_raw(request).await.starts_with("HTTP/1.1 200 "));
 }
+
+/// A message and the Close behind it, as a page sends them that is about to go.
+#[tokio::test]
+async fn what_is_published_right_before_a_close_comes_back_before_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    for data in [None, Some(folder.path().to_owned())] {
+        let server = TestServer::with(|options| options.data = data).await;
+        for round in 0..50 {
+            let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+            let url = format!("ws://{}/c/chat", server.address);
+            let mut socket = Client::new(&url).unwrap().open_over(stream).await.unwrap().socket;
+            let text = format!("message {round}");
+            socket.send(&*text).await.unwrap();
+            let (mut reader, writer) = socket.split();
+            let (closed, message) = tokio::join!(
+                timeout(SOON, writer.close(sockeye::CloseCode::NORMAL)),
+                timeout(SOON, reader.recv()),
+            );
+            let message = message.unwrap().expect("the message comes first").unwrap();
+            assert_text(&message, &text);
+            let closed = closed.unwrap();
+            assert!(closed.is_clean() && closed.code() == 1000, "{closed}");
+        }
+    }
+}

@@ -74,7 +74,7 @@ impl Dropped {
     fn finish(self, failure: Option<&String>, peer: &dyn Display) -> Option<Refusing> {
         let mut is_peers = self.peer_left;
         for connection in self.connections {
-            is_peers |= connection.is_ending();
+            is_peers |= connection.is_left();
             let code = failure.map(|_| CloseCode::INTERNAL_ERROR.into());
             connection.close_unheld(code);
         }

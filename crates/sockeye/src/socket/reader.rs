@@ -55,6 +55,16 @@ impl Reader {
         self.handle.shared.is_ending()
     }
 
+    /// From now on [`recv`](Self::recv) gives `None` when the client's Close has come, which is not
+    /// answered yet: what is still to be sent to the client reaches it (RFC 6455 §5.5.1). It is answered
+    /// by [`close`](crate::Writer::close), when the reader is dropped, or after a second.
+    ///
+    /// Without this it is answered as soon as the application asks for more than what came before it.
+    /// On a client's end it changes nothing.
+    pub fn hold_close(&self) {
+        self.handle.shared.hold_close();
+    }
+
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
         self.handle.shared.closed()

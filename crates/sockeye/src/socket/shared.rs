@@ -299,6 +299,11 @@ impl Shared {
         self.call_caretaker();
     }
 
+    /// From now on the application answers the peer's Close itself.
+    pub(super) fn hold_close(self: &Arc<Self>) {
+        self.state().answers_close = true;
+    }
+
     /// Gives the connection up at once; what is queued is not sent.
     pub(super) fn abort(self: &Arc<Self>) {
         let mut state = self.state();
@@ -377,8 +382,11 @@ impl Shared {
     pub(super) fn close_unheld(self: &Arc<Self>, frame: Option<CloseFrame>) {
         let mut state = self.state();
         state.drop_reader();
-        let frame = frame.or_else(|| state.farewell());
         let now = state.now();
+        if frame.is_none() {
+            state.connection.answer_close(now);
+        }
+        let frame = frame.or_else(|| state.farewell());
         state.connection.close(frame, now);
         self.attend_soon(&mut state);
     }
@@ -387,8 +395,14 @@ impl Shared {
         self.state().connection.is_client()
     }
 
-    /// Whether the connection is being closed or has failed.
+    /// Whether nothing can be sent any more: the connection is being closed or has failed.
     pub(super) fn is_ending(&self) -> bool {
+        let state = self.state();
+        state.connection.closing().is_some() && !state.connection.has_held_close()
+    }
+
+    /// Whether it is ending, or its peer has closed and waits for the answer.
+    pub(super) fn is_left(&self) -> bool {
         self.state().connection.closing().is_some()
     }
 

@@ -49,6 +49,10 @@ pub(super) struct State {
     waiting: Option<Box<Waiting>>,
     /// Whether the application has had a part of a message, and not yet the last.
     inside_parts: bool,
+    /// Whether the application has something in hand that it was given, and has not asked for more.
+    in_hand: bool,
+    /// Whether the application answers the peer's Close itself.
+    pub(super) answers_close: bool,
     /// How many messages were begun to be received in parts.
     begun_in_parts: u32,
     /// Whether parts are thrown away, up to the last one of their message.
@@ -89,7 +93,9 @@ struct Waiting {
 }
 
 impl State {
-    pub(super) fn new(io: Io, connection: Connection, input: &[u8]) -> Self {
+    pub(super) fn new(io: Io, mut connection: Connection, input: &[u8]) -> Self {
+        // What a client sends and closes behind is answered first.
+        connection.hold_close(!connection.is_client());
         Self {
             connection,
             began: clock::now(),
@@ -97,6 +103,8 @@ impl State {
             input: Input::new(input),
             waiting: None,
             inside_parts: false,
+            in_hand: false,
+            answers_close: false,
             begun_in_parts: 0,
             skipping_parts: false,
             behind_stream: None,
@@ -185,6 +193,7 @@ impl State {
     }
 
     fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Arrival, Error>>> {
+        self.in_hand = true;
         if let Some(arrival) = self.next_waiting() {
             return Poll::Ready(Some(Ok(arrival)));
         }
@@ -197,6 +206,15 @@ impl State {
                 // If it is wanted whole.
                 self.connection.refuse_oversized(now);
             }
+            if self.connection.has_held_close() {
+                if self.answers_close {
+                    return Poll::Ready(None);
+                }
+                // The application has had all that came before it, and has answered what it would.
+                let now = self.now();
+                self.connection.answer_close(now);
+                continue;
+            }
             self.write(cx);
             if self.may_report_end() {
                 if let Some(companions) = &mut self.companions {
@@ -205,6 +223,7 @@ impl State {
                 return Poll::Ready(self.report_end().map(Err));
             }
             if self.read(cx).is_pending() {
+                self.in_hand = false;
                 return Poll::Pending;
             }
         }
@@ -238,6 +257,10 @@ impl State {
                     waiting.bytes += arrival.len();
                     waiting.arrivals.push_back(arrival.detached());
                 }
+            }
+            if self.has_idle_close() {
+                self.connection.answer_close(now);
+                continue;
             }
             self.write(cx);
             if self.has_ended() || self.is_paused() {
@@ -297,6 +320,7 @@ impl State {
     pub(super) fn has_news(&self) -> bool {
         self.waiting.is_some()
             || self.connection.closed().is_some()
+            || self.connection.has_held_close()
             || self.connection.is_oversized()
     }
 

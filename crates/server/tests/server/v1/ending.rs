@@ -67,3 +67,24 @@ async fn a_close_is_answered_with_the_same_code() {
     assert!(closed.is_clean());
     assert_eq!(closed.code(), 4000);
 }
+
+#[tokio::test]
+async fn a_command_right_before_a_close_is_answered_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for data in [None, Some(folder.path().to_owned())] {
+        let server = TestServer::with(|options| options.data = data).await;
+        for round in 0..50 {
+            let V1 { socket, .. } = V1::connect(&server, "/c/chat").await;
+            let (mut reader, writer) = socket.split();
+            let command = format!(r#"{{"id":{round},"op":"pub","data":"x"}}"#);
+            writer.send(command).await.unwrap();
+            let (closed, answer) = tokio::join!(
+                timeout(SOON, writer.close(sockeye::CloseCode::try_from(4000).unwrap())),
+                timeout(SOON, reader.recv()),
+            );
+            let answer = answer.unwrap().expect("the answer comes first").unwrap();
+            assert!(answer.as_text().is_some_and(|text| text.contains("\"ok\"")), "{answer:?}");
+            assert_eq!(closed.unwrap().code(), 4000);
+        }
+    }
+}

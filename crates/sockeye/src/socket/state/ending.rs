@@ -47,6 +47,13 @@ impl State {
         (!self.connection.is_client()).then_some(CloseCode::GOING_AWAY.into())
     }
 
+    /// Whether the peer's Close is held for nobody: all that came before it was taken and answered, or
+    /// nobody is there to do so.
+    pub(super) fn has_idle_close(&self) -> bool {
+        let is_wanted = self.in_hand || self.waiting.is_some() || self.answers_close;
+        self.connection.has_held_close() && !(self.has_reader && is_wanted)
+    }
+
     fn close(&mut self) {
         // Before the peer sees the end: its place is free when it comes back.
         self.companions = None;
