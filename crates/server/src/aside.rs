@@ -26,7 +26,14 @@ use crate::peer::Routes;
 /// An answer under way.
 pub(crate) type Answering = <Routes as Service<hyper::Request<Incoming>>>::Future;
 
-/// What was set aside.
+/// What was set aside, and how it goes on.
+pub(crate) struct SetAside {
+    pub(crate) work: Work,
+    pub(crate) ending: Ending,
+    pub(crate) left: Left,
+}
+
+/// An answer that takes long.
 pub(crate) enum Work {
     /// The answer is still to come.
     Waiting(Answering),
@@ -51,11 +58,28 @@ impl Aside {
         }
     }
 
-    /// Waits until the client sends no more: it has left, or takes what there is now.
-    pub(crate) async fn left(&self) {
-        // Who sees that the client has left polls the answer once more.
+    /// What tells later that the client sends no more.
+    pub(crate) fn left(&self) -> Left {
+        Left(self.0.as_ref().map(|desk| Arc::clone(&desk.has_left)))
+    }
+}
+
+/// Whether a client that waits sends no more: it has left, or takes what there is now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Left(Option<Arc<AtomicBool>>);
+
+impl Left {
+    /// Says so: an answer that waits is to come when it is polled now, or never.
+    pub(crate) fn tell(&self) {
+        if let Some(has_left) = &self.0 {
+            has_left.store(true, Relaxed);
+        }
+    }
+
+    /// Waits until it is said. Who says it polls the answer once more.
+    pub(crate) async fn told(&self) {
         poll_fn(|_| match &self.0 {
-            Some(desk) if desk.has_left.load(Relaxed) => Poll::Ready(()),
+            Some(has_left) if has_left.load(Relaxed) => Poll::Ready(()),
             _ => Poll::Pending,
         })
         .await;
@@ -69,7 +93,7 @@ pub(crate) struct Desk {
     work: Mutex<Option<Work>>,
     is_asked: AtomicBool,
     /// Whether the client sends no more, while its answer is set aside.
-    has_left: AtomicBool,
+    has_left: Arc<AtomicBool>,
     /// How the answer ends, as the request wants it.
     ending: Mutex<Ending>,
     /// That of a handshake that was refused.
@@ -110,25 +134,17 @@ impl Desk {
         self.is_asked.load(Relaxed)
     }
 
-    /// What becomes of the connection after the answer.
-    pub(crate) fn ending(&self) -> Ending {
-        *self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The work, to be done elsewhere.
+    pub(crate) fn clear(&self) -> Option<SetAside> {
+        let work = self.lock().take()?;
+        let ending = *self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(SetAside { work, ending, left: Left(Some(Arc::clone(&self.has_left))) })
     }
 
     /// The upgrade that the last request has asked for in vain. hyper gives it the connection in the
     /// end, instead of shutting that down.
     pub(crate) fn refused_upgrade(&self) -> Option<OnUpgrade> {
         self.refused_upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Says that the client sends no more: an answer that waits is to come now, or never.
-    pub(crate) fn client_has_left(&self) {
-        self.has_left.store(true, Relaxed);
-    }
-
-    /// The work, to be done elsewhere.
-    pub(crate) fn clear(&self) -> Option<Work> {
-        self.lock().take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Work>> {

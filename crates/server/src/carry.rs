@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::aside::{Desk, Ending, Work};
+use crate::aside::{Ending, SetAside, Work};
 use crate::impatient::Impatient;
 use crate::segments::Segments;
 
@@ -26,11 +26,11 @@ const AT_ONCE: usize = 64 << 10;
 ///
 /// What waits here waits for long and with many others, so nothing is held in it that is over: the
 /// answer is taken apart at once, and only its body is kept.
-pub(crate) async fn carry<S>(io: &mut Impatient<S>, desk: &Desk, work: Work) -> io::Result<bool>
+pub(crate) async fn carry<S>(io: &mut Impatient<S>, set_aside: SetAside) -> io::Result<bool>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let ending = desk.ending();
+    let SetAside { work, ending, left } = set_aside;
     let opened = match work {
         Work::Answer(answer) => Opened::of(*answer, ending),
         Work::Waiting(mut answering) => tokio::select! {
@@ -38,7 +38,7 @@ where
             Ok(answer) = &mut answering => Opened::of(answer, ending),
             () = io.left() => {
                 // It may only have shut its end down: it gets what there is.
-                desk.client_has_left();
+                left.tell();
                 match answering.now_or_never() {
                     Some(Ok(answer)) => Opened::of(answer, ending),
                     None => return Ok(false),

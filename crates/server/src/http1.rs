@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout_at;
 
 use self::head_timer::HeadTimer;
-use crate::aside::{AtDesk, Desk, Work};
+use crate::aside::{AtDesk, Desk, SetAside};
 use crate::carry::carry;
 use crate::drain::Guest;
 use crate::impatient::Impatient;
@@ -65,25 +65,20 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         Box::pin(async move {
-            if let Some((io, desk, work)) = self.drive(io).await {
-                tokio::spawn(self.carry(io, desk, work));
+            if let Some((io, set_aside)) = self.drive(io).await {
+                tokio::spawn(self.carry(io, set_aside));
             }
         })
     }
 
     /// Carries on what was set aside, and serves what comes on the connection after it.
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
-    fn carry<S>(
-        self,
-        mut io: Impatient<S>,
-        desk: Arc<Desk>,
-        work: Work,
-    ) -> impl Future<Output = ()> + Send
+    fn carry<S>(self, mut io: Impatient<S>, set_aside: SetAside) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         async move {
-            match carry(&mut io, &desk, work).await {
+            match carry(&mut io, set_aside).await {
                 Ok(true) => drop(tokio::spawn(self.serve(io))),
                 Ok(false) => {}
                 Err(error) => tracing::debug!(%error, "connection broke"),
@@ -92,7 +87,7 @@ impl Connection {
     }
 
     /// Lets hyper drive the connection. Gives what is to be set aside, with the connection.
-    async fn drive<S>(&self, io: Impatient<S>) -> Option<(Impatient<S>, Arc<Desk>, Work)>
+    async fn drive<S>(&self, io: Impatient<S>) -> Option<(Impatient<S>, SetAside)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -137,8 +132,7 @@ impl Connection {
                 let parts = connection.into_parts()?;
                 let mut io = parts.io.into_inner();
                 io.put_back(&parts.read_buf);
-                let work = desk.clear()?;
-                Some((io, desk, work))
+                Some((io, desk.clear()?))
             }
         }
     }

@@ -74,6 +74,8 @@ pub(crate) fn messages(
     if lag.entries == 0 && lag.gap.is_none() {
         aside.ask();
     }
+    let left = aside.left();
+    drop(aside);
     Ok(promise(async move {
         let mut response = tokio::select! {
             biased;
@@ -91,7 +93,7 @@ pub(crate) fn messages(
                 come_back(answer(&nothing(&reader), &known), guest.retry())
             }
             () = sleep(wait) => answer(&nothing(&reader), &known),
-            () = aside.left() => answer(&nothing(&reader), &known),
+            () = left.told() => answer(&nothing(&reader), &known),
         };
         let applied = format!("wait={}", wait.as_secs());
         insert(&mut response, PREFERENCE_APPLIED, &applied);
