@@ -200,6 +200,8 @@ fn refusals_by_the_thousand_are_a_few_lines_with_a_count() {
 fn log_of_refusals(options: &[&str], origins: &[String]) -> String {
     let (mut reader, stderr) = std::io::pipe().expect("a pipe");
     let logging = Logging::start(stderr, options);
+    // It answers once it can be told to stop, too.
+    logging.miss(1);
     let mut peer = Peer::connect(logging.address);
     for origin in origins {
         logging.refuse(&mut peer, origin);

@@ -86,7 +86,7 @@ export class Http {
     if (error.code || this.answered || !origin || origin === this.base.origin) return error;
     const message =
       `${this.base.host} cannot be reached, or does not let pages of ${origin} use it. ` +
-      `If it runs, start it with --allow-origin ${origin}.`;
+      `If it runs, start it with "--allow-origin ${origin}".`;
     return new Problem({ message, code: BAD_ORIGIN, retry: true });
   }
 

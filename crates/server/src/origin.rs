@@ -128,14 +128,14 @@ impl OriginRule {
             (None, Some(origin)) => {
                 allowed.tell(&origin.to_string());
                 Err(refused(format_args!(
-                    "Pages of {origin} may not use this server: start it with --allow-origin {origin}."
+                    "Pages of {origin} may not use this server: start it with `--allow-origin {origin}`."
                 )))
             }
             (None, None) if is_opaque(text) => {
                 allowed.tell("null");
                 Err(refused(
                     "Files and sandboxed frames may not use this server: serve the page over HTTP, or \
-                     let all of them in with --allow-origin null.",
+                     let all of them in with `--allow-origin null`.",
                 ))
             }
             (None, None) => Err(refused("This Origin is malformed, so it cannot be allowed.")),
