@@ -5,6 +5,11 @@
 //! connection between the socket and the application. While nobody polls, the runtime's
 //! [caretaker](caretaker) answers pings and closes, writes what was queued, and watches deadlines.
 
+// First, so that the reference begins with their own methods.
+mod reader;
+mod websocket;
+mod writer;
+
 mod arrival;
 mod buffers;
 mod caretaker;
@@ -19,15 +24,12 @@ mod message_reader;
 mod message_writer;
 mod outgoing;
 mod pings;
-mod reader;
 mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
 mod upgraded;
-mod websocket;
 mod wheel;
-mod writer;
 
 pub(crate) use self::{
     handled::{leave_request, note_peer_left, poll_handler},
