@@ -218,6 +218,8 @@ fn install_python_packages(requirements: &[&str]) -> Result<()> {
         shell::run(python3(&["-m", "venv"]).arg(&environment))?;
     }
     let mut pip = shell::command(&python.to_string_lossy(), ["-m", "pip", "install", "--quiet"]);
+    // Or niquests puts its own urllib3 in the place of everybody's.
+    pip.env("URLLIB3_NO_OVERRIDE", "1");
     for list in requirements {
         pip.args(["--requirement", list]);
     }
