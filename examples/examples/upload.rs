@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn send(mut file: File) -> Result<(), Box<dyn Error>> {
-    let mut socket = Client::new(&format!("ws://{ADDRESS}/"))?.connect().await?;
+    let mut socket = Client::new(format!("ws://{ADDRESS}/"))?.connect().await?;
     // Waits for the server wherever that is slower than the file.
     let mut message = socket.send_stream(MessageKind::Binary).await?;
     io::copy(&mut file, &mut message).await?;

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn open(server: &str, path: &str) -> Result<WebSocket, Box<dyn Error>> {
     let deflate = DeflateConfig::default().server_takeover(true).client_takeover(true);
     let config = Config::default().max_message_size(32 << 20).max_fragments(70_000);
-    let client = Client::new(&format!("{server}{path}"))?.deflate(deflate);
+    let client = Client::new(format!("{server}{path}"))?.deflate(deflate);
     Ok(client.config(config.keepalive(None)).connect().await?)
 }
 

@@ -78,7 +78,7 @@ fn our_client_talks_compressed(library: Library) {
     let takeover = DeflateConfig::default().server_takeover(true).client_takeover(true);
     for config in [DeflateConfig::default(), takeover] {
         crate::block_on(async {
-            let client = Client::new(&format!("ws://127.0.0.1:{port}/")).expect("a URL");
+            let client = Client::new(format!("ws://127.0.0.1:{port}/")).expect("a URL");
             let mut ws = client.deflate(config).connect().await.expect("the server lets us in");
             assert!(ws.deflate().is_some(), "{library:?} compresses");
             for number in 0..5 {

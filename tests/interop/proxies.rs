@@ -53,7 +53,7 @@ fn goes_through(scheme: &str, start: fn(bool) -> Proxy) {
 fn echo(server: &Sockeye, proxy: &str, certificates: &Certificates) -> Result<(), ConnectError> {
     let trusted = ClientTls::new().without_system_roots();
     let trusted = trusted.root_file(certificates.authority()).expect("an authority");
-    let client = Client::new(&server.ws("/")).expect("a URL").tls(trusted);
+    let client = Client::new(server.ws("/")).expect("a URL").tls(trusted);
     let client = client.proxy(proxy.parse().expect("the URL of a proxy"));
     crate::block_on(async {
         let mut socket = client.connect().await?;

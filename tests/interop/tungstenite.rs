@@ -59,7 +59,7 @@ fn our_client_talks_to_its_server() {
                 }
             });
             let scheme = if way.tls { "wss" } else { "ws" };
-            let client = Client::new(&format!("{scheme}://{address}/")).expect("a URL");
+            let client = Client::new(format!("{scheme}://{address}/")).expect("a URL");
             let trusted = ClientTls::new().without_system_roots();
             let trusted = trusted.root_file(certificates.authority()).expect("an authority");
             let client = client.tls(trusted).deflate(way.deflate.then(DeflateConfig::default));

@@ -98,7 +98,7 @@ fn websockets(proxy: &ReverseProxy) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let talk = async {
-            let mut socket = sockeye::connect(&proxy.ws("/c/talk")).await.expect("a WebSocket");
+            let mut socket = sockeye::connect(proxy.ws("/c/talk")).await.expect("a WebSocket");
             socket.send("hello").await.expect("it is open");
             socket.recv().await.expect("it is open").expect("a message")
         };

@@ -337,7 +337,7 @@ fn piped_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     lines
 }
 
-fn show_response(response: &Response<()>) {
+fn show_response<B>(response: &Response<B>) {
     let mut text = format!("{:?} {}\n", response.version(), response.status());
     for (name, value) in response.headers() {
         text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));

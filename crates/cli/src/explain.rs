@@ -3,10 +3,11 @@
 use std::io;
 
 use anyhow::anyhow;
+use bytes::Bytes;
 use http::{Response, StatusCode, header::LOCATION};
 use serde::Deserialize;
 use sockeye::{
-    ConnectError, ProxyError, RefusalBody, ResponseError,
+    ConnectError, ProxyError, ResponseError,
     tls::rustls::{self, AlertDescription as Alert, CertificateError, InvalidMessage},
 };
 use sockeye_proto::handshake::MalformedHead;
@@ -36,9 +37,9 @@ pub(crate) fn connect_error(error: ConnectError, way: &Way) -> anyhow::Error {
 }
 
 /// What a server that opens no WebSocket has answered: its own words, if there are any.
-pub(crate) fn refusal(response: &Response<()>) -> String {
+pub(crate) fn refusal(response: &Response<Bytes>) -> String {
     let status = response.status();
-    let body = response.extensions().get::<RefusalBody>().map_or(&b""[..], |body| &body.0);
+    let body: &[u8] = response.body();
     if let Some(Problem { code, detail }) = Problem::in_body(body) {
         return format!("the server answers {status}: {code}: {detail}");
     }

@@ -21,8 +21,9 @@ use crate::{
     Address, AddressError, ConnectError, Proxy, Turns, WebSocket, random,
     reach::Way,
     redirect::redirect,
-    refusal::{self, RefusalBody},
+    refused::read_body,
     socket::{Agreed, Io, Shared},
+    target::{Target, bearer},
 };
 
 /// The name of HTTP/1.1 in ALPN (RFC 7301 §6): what a WebSocket handshake of RFC 6455 is.
@@ -41,19 +42,21 @@ pub(crate) const HTTP_11: &[u8] = b"http/1.1";
 /// # Errors
 ///
 /// When the URL is none of a WebSocket, the server is not reached, or it does not agree.
-pub async fn connect(url: &str) -> Result<WebSocket, ConnectError> {
-    Client::new(url)?.connect().await
+pub async fn connect<T>(target: T) -> Result<WebSocket, ConnectError>
+where
+    T: TryInto<Target, Error = AddressError>,
+{
+    Client::new(target)?.connect().await
 }
 
 /// A client with settings of one's own.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use http::{HeaderValue, header::ORIGIN};
-///
 /// let socket = sockeye::Client::new("ws://127.0.0.1:8080/c/chat")?
-///     .subprotocol("sockeye.v1")
-///     .header(ORIGIN, HeaderValue::from_static("http://127.0.0.1:8080"))
+///     .subprotocols(["sockeye.v1"])
+///     .bearer("eyJhbGciOiJIUzI1NiJ9.e30.ZRrHA1JJJW8opsbCGfG_HACGpVUMN_a9IV7pAx_Zmeo")
+///     .header("origin", "http://127.0.0.1:8080")
 ///     .connect()
 ///     .await?;
 /// # Ok(())
@@ -63,6 +66,8 @@ pub async fn connect(url: &str) -> Result<WebSocket, ConnectError> {
 pub struct Client {
     pub(crate) address: Address,
     headers: HeaderMap,
+    /// Why a header that was to be added is none.
+    wrong_header: Option<String>,
     subprotocols: Vec<String>,
     pub(crate) config: Config,
     deflate: Option<DeflateConfig>,
@@ -89,16 +94,31 @@ pub struct Opened {
 }
 
 impl Client {
-    /// A client for this URL: `ws://…` or `wss://…`.
+    /// A client for this URL, `ws://…` or `wss://…`, as text or as an [`http::Uri`]; or for a request,
+    /// with its headers:
+    ///
+    /// ```
+    /// use http::Request;
+    /// use sockeye::Client;
+    ///
+    /// let request = Request::get("wss://example.org/chat").header("cookie", "session=1").body(())?;
+    /// let client = Client::new(request)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// When it is no URL of a WebSocket.
-    pub fn new(url: &str) -> Result<Self, AddressError> {
+    pub fn new<T>(target: T) -> Result<Self, AddressError>
+    where
+        T: TryInto<Target, Error = AddressError>,
+    {
+        let Target { address, headers, subprotocols } = target.try_into()?;
         Ok(Self {
-            address: url.parse()?,
-            headers: HeaderMap::new(),
-            subprotocols: Vec::new(),
+            address,
+            headers,
+            wrong_header: None,
+            subprotocols,
             config: Config::default(),
             deflate: None,
             timeout: Duration::from_secs(10),
@@ -115,14 +135,47 @@ impl Client {
     /// Adds a header to the request, such as `Authorization`, `Cookie` or `Origin`. `Host` replaces
     /// the URL's, over HTTP/2 as `:authority`; the name that TLS asks for stays the URL's. The other
     /// headers of the handshake itself cannot be set.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+    ///
+    /// One that is none (a line break in the value, say) is an error when connecting:
+    /// [`ConnectError::Header`].
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: Into<http::Error>>,
+        V: TryInto<HeaderValue, Error: Into<http::Error>>,
+    {
+        let parsed = || {
+            let name = name.try_into().map_err(|wrong| wrong.into().to_string())?;
+            let value = value.try_into().map_err(|wrong| format!("{name}: {}", wrong.into()))?;
+            Ok((name, value))
+        };
+        match parsed() {
+            Ok((name, value)) => _ = self.headers.append(name, value),
+            Err(wrong) => _ = self.wrong_header.get_or_insert(wrong),
+        }
         self
+    }
+
+    /// Authenticates with a bearer token (RFC 6750 §2.1), in place of any other `Authorization`.
+    pub fn bearer(mut self, token: impl AsRef<str>) -> Self {
+        self.headers.remove(AUTHORIZATION);
+        match bearer(token.as_ref()) {
+            Ok(value) => self.header(AUTHORIZATION, value),
+            Err(wrong) => {
+                self.wrong_header.get_or_insert(format!("the bearer token: {wrong}"));
+                self
+            }
+        }
     }
 
     /// Offers a subprotocol; the first one offered is the preferred one.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocols.push(name.into());
+        self
+    }
+
+    /// Offers these subprotocols, behind those that were offered before; the preferred one first.
+    pub fn subprotocols<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.subprotocols.extend(names.into_iter().map(Into::into));
         self
     }
 
@@ -339,7 +392,7 @@ impl Client {
     }
 
     /// Turns to where the response points; an error if that is nowhere.
-    fn redirect(&mut self, response: Box<Response<()>>) -> Result<(), ConnectError> {
+    fn redirect(&mut self, response: Box<Response<Bytes>>) -> Result<(), ConnectError> {
         let Some(redirect) = redirect(&self.address, &response)? else {
             return Err(ResponseError::Status(response).into());
         };
@@ -356,7 +409,7 @@ impl Client {
     }
 
     async fn handshake(&self, mut stream: Io) -> Result<Opened, ConnectError> {
-        let mut handshake = ClientHandshake::new(self.request(), random::nonce())?;
+        let mut handshake = ClientHandshake::new(self.request()?, random::nonce())?;
         stream.write_all(handshake.request()).await?;
         stream.flush().await?;
         let mut input = BytesMut::new();
@@ -365,12 +418,10 @@ impl Client {
                 return Err(ConnectError::Io(io::ErrorKind::UnexpectedEof.into()));
             }
             match handshake.poll_response(&mut input) {
-                Ok(Some(accepted)) => break accepted,
                 Ok(None) => {}
-                Err(ResponseError::Status(mut response)) => {
-                    let body = refusal::body(&response, &mut stream, input).await;
-                    response.extensions_mut().insert(RefusalBody(body));
-                    return Err(ResponseError::Status(response).into());
+                Ok(Some(accepted)) => break accepted,
+                Err(ResponseError::Status(response)) => {
+                    return Err(self.refused(stream, input, response).await);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -383,7 +434,23 @@ impl Client {
         Ok(Opened { socket: WebSocket::new(shared), request, response })
     }
 
-    pub(crate) fn request(&self) -> ClientRequest {
+    /// The error of an answer that refuses, with what the server says to it.
+    async fn refused(
+        &self,
+        mut stream: Io,
+        input: BytesMut,
+        mut response: Box<Response<Bytes>>,
+    ) -> ConnectError {
+        if self.redirects == 0 || !response.status().is_redirection() {
+            *response.body_mut() = read_body(&mut stream, input, &response).await;
+        }
+        ResponseError::Status(response).into()
+    }
+
+    pub(crate) fn request(&self) -> Result<ClientRequest, ConnectError> {
+        if let Some(wrong) = &self.wrong_header {
+            return Err(ConnectError::Header(wrong.clone()));
+        }
         let address = &self.address;
         let mut request = ClientRequest::new(address.authority().clone(), address.target().clone());
         request.headers = self.headers.clone();
@@ -401,6 +468,6 @@ impl Client {
         {
             empty.insert(value);
         }
-        request
+        Ok(request)
     }
 }

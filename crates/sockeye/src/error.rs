@@ -110,6 +110,9 @@ pub enum ConnectError {
         /// What the system said.
         error: io::Error,
     },
+    /// A header that was to be sent is none, with why.
+    #[error("not a header: {0}")]
+    Header(String),
     /// The connection was lost during the handshake.
     #[error("the connection was lost during the handshake: {0}")]
     Io(io::Error),

@@ -104,9 +104,10 @@ mod random;
 mod reach;
 pub mod reconnect;
 mod redirect;
-mod refusal;
+mod refused;
 mod server;
 mod socket;
+mod target;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "tower")]
@@ -128,6 +129,9 @@ pub use sockeye_proto::{
 pub use self::tower::UpgradeService;
 #[cfg(feature = "upgrade")]
 pub use self::upgrade::{Opening, Upgrade};
+pub use bytes;
+pub use http;
+
 pub use self::{
     address::Address,
     client::{Client, Opened, connect},
@@ -135,9 +139,9 @@ pub use self::{
     error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
     origin::{BadOrigin, OriginPattern, Origins},
     proxy::{Proxy, ProxyError},
-    refusal::RefusalBody,
     server::{Incoming, Listener, PeerAddr, Server, accept},
     socket::{MessageReader, MessageWriter, Reader, Role, WebSocket, Writer},
+    target::Target,
     turns::Turns,
 };
 

@@ -15,9 +15,9 @@ pub(crate) struct Redirect {
 }
 
 /// The redirect in a response; `None` if it is something else.
-pub(crate) fn redirect(
+pub(crate) fn redirect<B>(
     from: &Address,
-    response: &Response<()>,
+    response: &Response<B>,
 ) -> Result<Option<Redirect>, ConnectError> {
     let is_redirect = matches!(
         response.status(),

@@ -23,7 +23,7 @@ use tokio::sync::OwnedMutexGuard;
 ///
 /// let turns = Turns::new();
 /// for room in ["lobby", "garden"] {
-///     let client = Client::new(&format!("wss://example.org/{room}"))?.turns(turns.clone());
+///     let client = Client::new(format!("wss://example.org/{room}"))?.turns(turns.clone());
 ///     tokio::spawn(client.connect());
 /// }
 /// # Ok(())

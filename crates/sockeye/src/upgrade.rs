@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::{HOST, ORIGIN},
+};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sockeye_proto::{
@@ -19,7 +22,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     AcceptError, Origins, WebSocket,
-    origin::Page,
+    origin::{Page, log_refusal},
     server::first_offered,
     socket::{Agreed, Io, Shared, poll_handler},
 };
@@ -50,6 +53,8 @@ use crate::{
 pub struct Upgrade {
     offer: Offer,
     page: Option<Page>,
+    /// The page and the host, for the log.
+    asked: Request<()>,
     origins: Origins,
     on_upgrade: hyper::upgrade::OnUpgrade,
     #[cfg(feature = "http2")]
@@ -72,8 +77,9 @@ impl Upgrade {
     /// It says `Connection: close`: what follows the request must not be taken for another one.
     pub fn new<B>(request: &mut Request<B>) -> Result<Self, Refusal> {
         Ok(Self {
-            offer: offer(request)?,
+            offer: offer(request).inspect_err(|refusal| log_refusal(request, None, refusal))?,
             page: Page::of(request),
+            asked: asked(request),
             origins: Origins::default(),
             #[cfg(feature = "http2")]
             is_http2: request.version() == http::Version::HTTP_2,
@@ -153,11 +159,15 @@ impl Upgrade {
     /// The answer to give instead: 403 if the request's page may not connect; 500 if the subprotocol
     /// chosen was not offered, or a header is one of the handshake's own.
     pub fn accept(mut self) -> Result<(Response<()>, Opening), Refusal> {
-        self.origins.check(self.page.as_ref())?;
+        let checked = self.origins.check(self.page.as_ref());
+        checked.inspect_err(|refusal| log_refusal(&self.asked, None, refusal))?;
         let deflate = self.deflate.and_then(|deflate| self.offer.agree_deflate(&deflate));
         let response = self.offer.accept(self.subprotocol.as_deref(), self.headers);
         let response = response.map_err(|wrong| {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot accept: {wrong}"))
+            let text = format!("cannot accept: {wrong}");
+            let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text);
+            log_refusal(&self.asked, None, &refusal);
+            refusal
         })?;
         let opening = Opening {
             on_upgrade: self.on_upgrade,
@@ -197,6 +207,18 @@ impl Upgrade {
         });
         response.map(|()| B::from(String::new()))
     }
+}
+
+/// What of a request is told in the log should it be refused later.
+fn asked<B>(request: &Request<B>) -> Request<()> {
+    let mut asked = Request::new(());
+    *asked.uri_mut() = request.uri().clone();
+    for name in [ORIGIN, HOST] {
+        if let Some(value) = request.headers().get(&name) {
+            asked.headers_mut().insert(name, value.clone());
+        }
+    }
+    asked
 }
 
 /// Checks a request of HTTP/1.1 or, if the server lets clients ask so, of HTTP/2.
@@ -351,5 +373,55 @@ mod tests {
         let client = crate::Client::new("ws://localhost/").unwrap().unix_socket(&path);
         let _client = client.connect().await.unwrap();
         assert!(matches!(taken.recv().await, Some(Ok(Io::Boxed(_)))));
+    }
+
+    /// A listener of axum's that speaks TLS.
+    #[cfg(feature = "tls")]
+    struct Tls(TcpListener, crate::tls::ServerTls);
+
+    #[cfg(feature = "tls")]
+    impl axum::serve::Listener for Tls {
+        type Io = tokio_rustls::server::TlsStream<TcpStream>;
+        type Addr = std::net::SocketAddr;
+
+        async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+            let (stream, peer) = self.0.accept().await.expect("a client comes");
+            (self.1.accept(stream).await.expect("it speaks TLS"), peer)
+        }
+
+        fn local_addr(&self) -> std::io::Result<Self::Addr> {
+            self.0.local_addr()
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn a_socket_with_tls_is_taken_out_of_axum_and_of_hyper() {
+        use hyper_util::service::TowerToHyperService;
+
+        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
+        let tls = crate::tls::ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        let trusted = crate::tls::ClientTls::new().root_pem(certificate.as_bytes()).unwrap();
+        for with_axum in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
+            let (app, mut taken) = app();
+            let tls = tls.clone();
+            if with_axum {
+                tokio::spawn(async move { axum::serve(Tls(listener, tls), app).await });
+            } else {
+                tokio::spawn(async move {
+                    let stream = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+                    let http = hyper::server::conn::http1::Builder::new();
+                    let service = TowerToHyperService::new(app);
+                    http.serve_connection(TokioIo::new(stream), service).with_upgrades().await
+                });
+            }
+            let client = crate::Client::new(url).unwrap().tls(trusted.clone());
+            let _client = client.connect().await.unwrap();
+            let taken = taken.recv().await.unwrap();
+            assert!(matches!(taken, Ok(Io::Boxed(_))), "with axum: {with_axum}");
+        }
     }
 }

@@ -36,7 +36,7 @@ async fn a_handler_is_given_the_upgrade_beside_other_extractors() {
         })
     }
     let address = serve(Router::new().route("/{room}", any(chat))).await;
-    let client = Client::new(&format!("ws://{address}/lobby")).unwrap();
+    let client = Client::new(format!("ws://{address}/lobby")).unwrap();
     let opened = client.subprotocol("v2").subprotocol("v1").open().await.unwrap();
     assert!(!opened.response.headers().contains_key("content-length"));
     let mut socket = opened.socket;
@@ -81,7 +81,7 @@ async fn a_set_of_connections_stops_them_in_order() {
         })
     };
     let address = serve(Router::new().route("/chat", any(chat))).await;
-    let mut socket = connect(&format!("ws://{address}/chat")).await.unwrap();
+    let mut socket = connect(format!("ws://{address}/chat")).await.unwrap();
     assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("hello"));
     let within = std::time::Duration::from_secs(3600);
     let stopping = connections.shutdown(CloseCode::SERVICE_RESTART, within);
@@ -108,7 +108,7 @@ async fn a_connection_whose_handler_was_told_its_end_is_not_counted() {
     };
     let address = serve(Router::new().route("/", any(chat))).await;
     for _ in 0..100 {
-        let mut socket = connect(&format!("ws://{address}/")).await.unwrap();
+        let mut socket = connect(format!("ws://{address}/")).await.unwrap();
         assert!(socket.recv().await.unwrap().is_ok());
         assert_eq!(connections.len(), 1);
         // The Close is sent; that the client reads no further keeps the transport open.

@@ -44,7 +44,7 @@ async fn echo(mut socket: WebSocket) -> Result<(), sockeye::Error> {
 }
 
 async fn connect(address: SocketAddr, deflate: impl Into<Option<DeflateConfig>>) -> WebSocket {
-    let client = Client::new(&format!("ws://{address}/")).unwrap().deflate(deflate);
+    let client = Client::new(format!("ws://{address}/")).unwrap().deflate(deflate);
     client.connect().await.unwrap()
 }
 
@@ -160,7 +160,7 @@ async fn a_server_that_has_been_given_a_connection_up_takes_it_out_of_the_budget
         Ok::<(), sockeye::AcceptError>(())
     }));
     for path in ["fails", "", "fails", ""] {
-        let client = Client::new(&format!("ws://{address}/{path}")).unwrap();
+        let client = Client::new(format!("ws://{address}/{path}")).unwrap();
         let keeping = DeflateConfig::default().client_takeover(true);
         let opened = client.deflate(keeping).connect().await;
         assert_eq!(opened.is_ok(), path.is_empty());
@@ -190,7 +190,7 @@ async fn a_server_may_decline_a_single_connection() {
         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     }));
     for (path, compressed) in [("plain", false), ("other", true)] {
-        let client = Client::new(&format!("ws://{address}/{path}")).unwrap();
+        let client = Client::new(format!("ws://{address}/{path}")).unwrap();
         let socket = client.deflate(DeflateConfig::default()).connect().await.unwrap();
         assert_eq!(socket.deflate().is_some(), compressed, "{path}");
     }

@@ -36,31 +36,35 @@ where
 
 /// The code that a client is told.
 async fn code(address: SocketAddr) -> u16 {
-    let mut socket = connect(&format!("ws://{address}/")).await.unwrap();
+    let mut socket = connect(format!("ws://{address}/")).await.unwrap();
     socket.send("hello").await.unwrap();
     assert!(socket.recv().await.is_none());
     socket.closed().unwrap().code()
 }
 
-/// The lines of the log from `Level::WARN` on.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+/// The lines of the log from some level on.
+#[derive(Clone)]
+struct Log(Arc<Mutex<Vec<String>>>, Level);
 
 impl Log {
     fn record() -> Self {
-        let log = Self::default();
+        Self::from(Level::WARN)
+    }
+
+    fn from(level: Level) -> Self {
+        let log = Self(Arc::default(), level);
         tracing::subscriber::set_global_default(log.clone()).unwrap();
         log
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
 impl tracing::Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN && metadata.target().starts_with("sockeye")
+        *metadata.level() <= self.1 && metadata.target().starts_with("sockeye")
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
@@ -94,7 +98,7 @@ async fn a_handler_that_fails_closes_with_1011_and_the_log_says_why_and_who_was_
         Err("the disk is full".into())
     });
     assert_eq!(code(failing.await).await, 1011);
-    let warnings = log.warnings();
+    let warnings = log.lines();
     assert!(matches!(&warnings[..], [one] if one.contains("the disk is full")), "{warnings:?}");
     assert!(warnings[0].contains("127.0.0.1:"), "{warnings:?}");
 
@@ -104,7 +108,7 @@ async fn a_handler_that_fails_closes_with_1011_and_the_log_says_why_and_who_was_
         panic!("{}", "a bug")
     });
     assert_eq!(code(panicking.await).await, 1011);
-    let warnings = log.warnings();
+    let warnings = log.lines();
     assert!(matches!(&warnings[..], [one] if one.contains("panicked: a bug")), "{warnings:?}");
 
     let ending = serve(async |incoming: Incoming| {
@@ -112,7 +116,7 @@ async fn a_handler_that_fails_closes_with_1011_and_the_log_says_why_and_who_was_
         Ok(())
     });
     assert_eq!(code(ending.await).await, 1001);
-    assert!(log.warnings().is_empty());
+    assert!(log.lines().is_empty());
 }
 
 #[tokio::test]
@@ -138,7 +142,7 @@ async fn a_handler_that_fails_before_it_accepts_answers_500() {
     let log = Log::record();
     let failing = serve(async |_: Incoming| Err("no database".into())).await;
     assert_eq!(exchange(failing, HANDSHAKE).await.status, 500);
-    assert_eq!(log.warnings().len(), 1);
+    assert_eq!(log.lines().len(), 1);
 
     let panicking = serve(async |incoming: Incoming| {
         tokio::task::yield_now().await;
@@ -168,14 +172,14 @@ async fn a_handler_that_fails_because_its_peer_has_left_is_no_warning() {
         Ok(())
     })
     .await;
-    let mut socket = connect(&format!("ws://{address}/")).await.unwrap();
+    let mut socket = connect(format!("ws://{address}/")).await.unwrap();
     socket.send("hello").await.unwrap();
     assert!(socket.recv().await.unwrap().is_ok());
     // More than a message may have: the handler returns the error.
     socket.send(vec![0; 2 << 20]).await.unwrap();
     assert!(socket.recv().await.is_none());
     assert_eq!(socket.closed().unwrap().code(), 1009);
-    assert_eq!(log.warnings(), [""; 0]);
+    assert_eq!(log.lines(), [""; 0]);
 }
 
 #[tokio::test]
@@ -191,4 +195,32 @@ async fn a_handler_of_an_upgrade_that_panics_closes_with_1011() {
     let app = Router::new().route("/", any(chat));
     tokio::spawn(async move { axum::serve(listener, app).await });
     assert_eq!(code(address).await, u16::from(CloseCode::INTERNAL_ERROR));
+}
+
+/// A 403 of a page that should be let in is looked for in the log.
+#[tokio::test]
+async fn a_refusal_is_logged_with_the_page_and_the_host() {
+    let log = Log::from(Level::DEBUG);
+    async fn chat(upgrade: Upgrade) -> Response {
+        upgrade.on_upgrade(async |_: WebSocket| {})
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let axum = listener.local_addr().unwrap();
+    let app = Router::new().route("/chat", any(chat));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let own = serve(async |_: Incoming| Ok(())).await;
+    let foreign = HANDSHAKE.replacen("Host", "Origin: https://evil.example\r\nHost", 1);
+    let incomplete = foreign.replacen("Upgrade: websocket\r\n", "", 1);
+    for server in [axum, own] {
+        for (request, status) in [(&foreign, 403), (&incomplete, 426)] {
+            log.lines();
+            assert_eq!(exchange(server, request).await.status, status);
+            let lines = log.lines();
+            let [line] = &lines[..] else { panic!("{lines:?}") };
+            let host = HANDSHAKE.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap();
+            for part in ["https://evil.example", host, &format!("refused with {status}")] {
+                assert!(line.contains(part), "{part:?} is not in {line:?}");
+            }
+        }
+    }
 }

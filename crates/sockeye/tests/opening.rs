@@ -80,7 +80,7 @@ async fn w013_a_server_that_cannot_be_reached_fails_the_attempt() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let attempt = sockeye::connect(&format!("ws://{address}/")).await;
+    let attempt = sockeye::connect(format!("ws://{address}/")).await;
     assert!(matches!(attempt, Err(ConnectError::Connect { .. })), "{attempt:?}");
 }
 
@@ -178,7 +178,7 @@ async fn n09_pages_of_another_host_and_of_none_are_refused_by_default() {
     let address = echo_server().await;
     let connect = |origin: String| {
         let origin = HeaderValue::from_str(&origin).unwrap();
-        Client::new(&format!("ws://{address}/")).unwrap().header(ORIGIN, origin).connect()
+        Client::new(format!("ws://{address}/")).unwrap().header(ORIGIN, origin).connect()
     };
     connect(format!("http://{address}")).await.unwrap();
     for foreign in ["http://evil.example", "http://127.0.0.1:1", "null"] {
@@ -242,7 +242,7 @@ async fn w016_w042_with_tls_nothing_of_the_websocket_is_seen_on_the_way() -> Out
     });
 
     let tls = ClientTls::new().danger_accept_invalid_certificates();
-    let client = Client::new(&format!("wss://localhost:{}/", between.port()))?.tls(tls);
+    let client = Client::new(format!("wss://localhost:{}/", between.port()))?.tls(tls);
     let mut socket = client.connect().await?;
     // From the server's side no mask would hide it.
     socket.send("the quick brown fox").await?;
@@ -270,7 +270,7 @@ async fn w008_w009_w010_w011_clients_that_take_turns_connect_to_a_server_one_at_
     }));
     let turns = Turns::new();
     let connect = |host: &str, path: usize, turns: Option<&Turns>| {
-        let client = Client::new(&format!("ws://{host}:{port}/{path}")).unwrap().no_proxy();
+        let client = Client::new(format!("ws://{host}:{port}/{path}")).unwrap().no_proxy();
         tokio::spawn(client.turns(turns.cloned()).connect())
     };
     let waiting: Vec<_> = (0..3).map(|path| connect("127.0.0.1", path, Some(&turns))).collect();

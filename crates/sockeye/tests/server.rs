@@ -60,7 +60,7 @@ impl Running {
     }
 
     async fn connect(&self) -> WebSocket {
-        let mut socket = connect(&format!("ws://{}/", self.address)).await.unwrap();
+        let mut socket = connect(format!("ws://{}/", self.address)).await.unwrap();
         assert_echoes(&mut socket).await;
         socket
     }
@@ -110,7 +110,7 @@ async fn a_handler_sees_the_request_and_shapes_the_answer() {
             .await
             .map(drop)
     }));
-    let opened = Client::new(&format!("ws://{address}/a b?c=d"))
+    let opened = Client::new(format!("ws://{address}/a b?c=d"))
         .unwrap()
         .header(HeaderName::from_static("x-from"), HeaderValue::from_static("here"))
         .header(::http::header::ORIGIN, HeaderValue::try_from(format!("http://{address}")).unwrap())
@@ -145,7 +145,7 @@ async fn w043_w045_a_handler_refuses_with_any_answer() {
     }));
     let answer = exchange(address, HANDSHAKE).await;
     assert_eq!((answer.status, answer.body.as_str()), (404, "only /chat is here\n"));
-    let error = connect(&format!("ws://{address}/")).await.unwrap_err();
+    let error = connect(format!("ws://{address}/")).await.unwrap_err();
     assert_eq!(status(&error), StatusCode::NOT_FOUND);
 }
 
@@ -159,9 +159,9 @@ async fn w046_w047_only_a_subprotocol_that_was_offered_is_agreed_on() {
             _ => incoming.subprotocol("v1").accept().await.map(drop),
         }
     }));
-    let socket = connect(&format!("ws://{address}/any")).await.unwrap();
+    let socket = connect(format!("ws://{address}/any")).await.unwrap();
     assert_eq!(socket.subprotocol(), None);
-    let error = connect(&format!("ws://{address}/must")).await.unwrap_err();
+    let error = connect(format!("ws://{address}/must")).await.unwrap_err();
     assert_eq!(status(&error), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
@@ -184,7 +184,7 @@ async fn one_server_serves_several_listeners_also_unix_sockets() {
     let server = Running::new(server().await.listener(second).listener(unix));
     server.connect().await;
     for address in addresses {
-        assert_echoes(&mut connect(&format!("ws://{address}/")).await.unwrap()).await;
+        assert_echoes(&mut connect(format!("ws://{address}/")).await.unwrap()).await;
     }
     let stream = UnixStream::connect(&path).await.unwrap();
     let mut opened = Client::new("ws://localhost/").unwrap().open_over(stream).await.unwrap();

@@ -43,7 +43,7 @@ async fn a_service_opens_a_websocket_as_it_was_told_to() {
         .upgrade(|upgrade| upgrade.subprotocol_of(["v1"]).deflate(DeflateConfig::default()));
     let address = serve_in_axum(service).await;
     for _ in 0..2 {
-        let client = Client::new(&format!("ws://{address}/chat")).unwrap();
+        let client = Client::new(format!("ws://{address}/chat")).unwrap();
         let client = client.subprotocol("v2").subprotocol("v1").deflate(DeflateConfig::default());
         let mut socket = client.connect().await.unwrap();
         assert_eq!((socket.subprotocol(), socket.deflate().is_some()), (Some("v1"), true));

@@ -72,11 +72,11 @@ async fn assert_echoes(socket: &mut WebSocket) {
 async fn a_websocket_opens_on_a_request_of_hyper() {
     let address = server().await;
     for path in ["/", "/by-hand"] {
-        let mut socket = connect(&format!("ws://{address}{path}")).await.unwrap();
+        let mut socket = connect(format!("ws://{address}{path}")).await.unwrap();
         assert_echoes(&mut socket).await;
         assert!(socket.close(CloseCode::NORMAL).await.is_clean());
     }
-    let client = Client::new(&format!("ws://{address}/header")).unwrap();
+    let client = Client::new(format!("ws://{address}/header")).unwrap();
     let own = HeaderValue::try_from(format!("http://{address}")).unwrap();
     let opened = client.header(ORIGIN, own).open().await.unwrap();
     assert_eq!(opened.response.headers()["x-room"], "lobby");
@@ -95,7 +95,7 @@ async fn w046_a_subprotocol_that_was_not_offered_is_not_agreed_on() {
 
 #[tokio::test]
 async fn the_settings_of_an_upgrade_hold() {
-    let mut socket = connect(&format!("ws://{}/", server().await)).await.unwrap();
+    let mut socket = connect(format!("ws://{}/", server().await)).await.unwrap();
     socket.send("longer than 10 bytes").await.unwrap();
     while socket.recv().await.is_some_and(|message| message.is_ok()) {}
     assert_eq!(socket.closed().unwrap().received.frame().unwrap().code().as_u16(), 1009);

@@ -215,7 +215,7 @@ impl Channel {
 
     /// What opens a WebSocket there, or connects as for one.
     fn client(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Client> {
-        let client = Client::new(&self.zoned(&self.url(parameters)))?.timeout(self.timeout);
+        let client = Client::new(self.zoned(&self.url(parameters)))?.timeout(self.timeout);
         let client = self.way.apply(client)?;
         let headers = self.headers.iter();
         Ok(headers.fold(client, |client, (name, value)| client.header(name.clone(), value.clone())))

@@ -1,5 +1,7 @@
 //! The client's half: write the request, check the response.
 
+use core::fmt::{self, Write as _};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
@@ -167,7 +169,7 @@ impl ClientHandshake {
     ) -> Result<Option<Accepted>, ResponseError> {
         let Some(response) = self.reader.poll_final_response(input)? else { return Ok(None) };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ResponseError::Status(Box::new(response)));
+            return Err(ResponseError::status(response));
         }
         if response.version() != Version::HTTP_11 {
             return Err(MalformedHead::Version.into());
@@ -251,15 +253,48 @@ pub enum ResponseError {
     /// Not HTTP, or too long.
     #[error(transparent)]
     Head(#[from] MalformedHead),
-    /// Another status than 101, or over HTTP/2 than 2xx. The response's body follows.
-    #[error("its status is {}, not {}", .0.status(), expected_status(.0.version()))]
-    Status(Box<Response<()>>),
+    /// Another status than 101, or over HTTP/2 than 2xx. The response's body follows in the input; whoever
+    /// reads the beginning of it puts it here, to be shown.
+    #[error(
+        "its status is {}, not {}{}",
+        .0.status(), expected_status(.0.version()), Shown(.0.body())
+    )]
+    Status(Box<Response<Bytes>>),
     /// A subprotocol that was not offered, or several.
     #[error("it chooses {0:?} as subprotocol, which was not offered")]
     Subprotocol(String),
     /// `Upgrade` is not `websocket`.
     #[error("its Upgrade header is not websocket")]
     Upgrade,
+}
+
+impl ResponseError {
+    pub(super) fn status(response: Response<()>) -> Self {
+        Self::Status(Box::new(response.map(|()| Bytes::new())))
+    }
+}
+
+/// A body as a part of an error: text, without what a terminal would obey.
+struct Shown<'a>(&'a Bytes);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy(self.0);
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(());
+        }
+        f.write_str(": ")?;
+        for character in text.chars() {
+            match character {
+                '\n' | '\t' => f.write_char(character)?,
+                '\r' => {}
+                _ if character.is_control() => f.write_char(char::REPLACEMENT_CHARACTER)?,
+                _ => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 fn expected_status(version: Version) -> u16 {

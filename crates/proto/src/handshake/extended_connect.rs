@@ -71,7 +71,7 @@ impl ExtendedConnect {
     /// When the server refuses, or chooses what was not offered: reset the stream.
     pub fn check(&self, response: Response<()>) -> Result<Accepted, ResponseError> {
         if !response.status().is_success() {
-            return Err(ResponseError::Status(Box::new(response)));
+            return Err(ResponseError::status(response));
         }
         self.offered.accepted(response)
     }

@@ -128,7 +128,7 @@ async fn one_address_sends_so_many_requests_in_a_second() {
     refused.assert_problem(429, "too_many");
     assert_eq!(refused.header("retry-after"), "1");
     // Handshakes count, too.
-    let handshake = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let handshake = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let tried = async { while handshake.clone().connect().await.is_ok() {} };
     timeout(SOON, tried).await.expect("one is refused");
 }

@@ -38,8 +38,8 @@ async fn post(server: &TestServer, path: &str, token: &str, key: Option<&str>) -
 }
 
 fn client(server: &TestServer, path: &str, token: &str) -> Client {
-    let client = Client::new(&format!("ws://{}{path}", server.address)).unwrap();
-    client.header(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())
+    let client = Client::new(format!("ws://{}{path}", server.address)).unwrap();
+    client.bearer(token)
 }
 
 async fn fill(server: &TestServer, token: &str) {

@@ -194,7 +194,7 @@ async fn input_is_judged_and_presence_paged_as_over_http_1() {
 #[tokio::test]
 async fn without_tls_a_client_may_begin_with_http_2() {
     let server = TestServer::start().await;
-    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let connection = sockeye::http2::Connection::connect(&client).await.unwrap();
     let mut one = connection.open(client.clone()).await.unwrap().socket;
     let mut two = connection.open(client).await.unwrap().socket;

@@ -12,7 +12,7 @@ use crate::client::{SOON, TestServer};
 use crate::v1::V1;
 
 async fn connect(server: &TestServer, path: &str) -> WebSocket {
-    sockeye::connect(&format!("ws://{}{path}", server.address)).await.unwrap()
+    sockeye::connect(format!("ws://{}{path}", server.address)).await.unwrap()
 }
 
 /// What the resource says, with every `since` taken out.

@@ -225,9 +225,9 @@ async fn a_websocket_behind_a_proxy_keeps_the_place_of_its_connection() {
         options.max_connections = Some(1);
     })
     .await;
-    let client = sockeye::Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let client = sockeye::Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let name = http::HeaderName::from_static("x-forwarded-for");
-    let client = client.header(name, "203.0.113.9".parse().unwrap());
+    let client = client.header(name, "203.0.113.9");
     let socket = client.connect().await.unwrap();
     server.has_readers(1).await;
     server.get("/c/chat").await.assert_problem(503, "unavailable");

@@ -71,7 +71,7 @@ async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
     let trusted = ClientTls::new().without_system_roots().root_pem(certificate.as_bytes()).unwrap();
     let open = |origin: String| {
         let origin = HeaderValue::try_from(origin).unwrap();
-        let client = Client::new(&format!("wss://localhost:{port}/c/chat")).unwrap();
+        let client = Client::new(format!("wss://localhost:{port}/c/chat")).unwrap();
         client.header(ORIGIN, origin).tls(trusted.clone()).connect()
     };
     let mut socket = open(format!("https://localhost:{port}")).await.unwrap();

@@ -105,13 +105,13 @@ async fn streams_that_go_on_for_long_count_as_connections_do() {
     };
     for (in_all, status) in [(true, "503"), (false, "429")] {
         let server = TestServer::with(places(in_all)).await;
-        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
         let connection = sockeye::http2::Connection::connect(&client).await.unwrap();
         let mut open = Vec::new();
         for _ in 0..3 {
             open.push(connection.open(client.clone()).await.expect("a place").socket);
         }
-        let v1 = Client::new(&format!("ws://{}/connect", server.address)).unwrap();
+        let v1 = Client::new(format!("ws://{}/connect", server.address)).unwrap();
         for refused in [client.clone(), v1.subprotocol("sockeye.v1")] {
             let error = connection.open(refused).await.unwrap_err();
             assert!(error.to_string().contains(status), "{error}");
@@ -132,8 +132,8 @@ async fn behind_a_proxy_streams_have_places_too() {
     .await;
     let url = format!("ws://{}/c/chat", server.address);
     let client = |address: &str| {
-        let name = "x-forwarded-for".parse().unwrap();
-        Client::new(&url).unwrap().header(name, address.parse().unwrap())
+        let name = "x-forwarded-for";
+        Client::new(&url).unwrap().header(name, address)
     };
     let connection = sockeye::http2::Connection::connect(&client("x")).await.unwrap();
     let mut open = Vec::new();

@@ -85,7 +85,7 @@ async fn compression_is_agreed_to_and_a_message_is_compressed_once_for_all() {
 async fn compression_can_be_declined() {
     let server = TestServer::with(|options| options.deflate = None).await;
     for protocol in [None, Some("sockeye.v1")] {
-        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
         let client = match protocol {
             Some(name) => client.subprotocol(name),
             None => client,
@@ -104,7 +104,7 @@ async fn clients_keep_their_context_while_the_budget_lasts_which_the_metrics_tel
     let keeping = DeflateConfig::default().client_takeover(true);
     let mut open = Vec::new();
     for keeps in [true, false] {
-        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
         let socket = client.deflate(keeping.clone()).connect().await.unwrap();
         assert_eq!(socket.deflate().unwrap().client_no_context_takeover(), !keeps);
         assert_eq!(server.metric("sockeye_deflate_bytes").await, f64::from(32 << 10));
@@ -121,7 +121,7 @@ async fn a_channel_with_takeover_reaches_those_who_allow_it_and_those_who_do_not
     let server = TestServer::with(|options| options.deflate = Some(deflate)).await;
     let mut sockets = Vec::new();
     for config in [DeflateConfig::default(), DeflateConfig::default().server_takeover(true)] {
-        let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+        let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
         let socket = client.deflate(config.clone()).connect().await.unwrap();
         let agreed = socket.deflate().unwrap();
         assert_eq!(agreed.server_no_context_takeover(), !config.server_takeover);

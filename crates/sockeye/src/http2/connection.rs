@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::{Ping, client::SendRequest, ext::Protocol};
+use h2::{Ping, RecvStream, client::SendRequest, ext::Protocol};
 use http::{Request, Response};
-use sockeye_proto::handshake::{Accepted, ExtendedConnect};
+use sockeye_proto::handshake::{Accepted, ExtendedConnect, ResponseError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -19,6 +19,7 @@ use crate::{
     Address, Client, ConnectError, Opened, WebSocket,
     client::HTTP_11,
     random,
+    refused::{MAX_BODY, PATIENCE},
     socket::{Agreed, Io, Shared},
 };
 
@@ -177,14 +178,21 @@ impl Connection {
         sender: SendRequest<Bytes>,
         client: &Client,
     ) -> Result<Opened, ConnectError> {
-        let handshake = ExtendedConnect::new(client.request(), client.address.is_secure())?;
+        let handshake = ExtendedConnect::new(client.request()?, client.address.is_secure())?;
         let mut request = handshake.request().clone();
         request.extensions_mut().insert(Protocol::from_static("websocket"));
         let mut sender = sender.ready().await.map_err(io_error)?;
         let (response, send) = sender.send_request(request, false).map_err(io_error)?;
         let (head, receive) = response.await.map_err(io_error)?.into_parts();
         let Accepted { response, subprotocol, deflate, .. } =
-            handshake.check(Response::from_parts(head, ()))?;
+            match handshake.check(Response::from_parts(head, ())) {
+                Ok(accepted) => accepted,
+                Err(ResponseError::Status(mut response)) => {
+                    *response.body_mut() = read_body(receive).await;
+                    return Err(ResponseError::Status(response).into());
+                }
+                Err(error) => return Err(error.into()),
+            };
         let masks = Box::new(random::mask_key);
         let connection =
             sockeye_proto::Connection::client(client.config.clone(), masks, Duration::ZERO);
@@ -195,6 +203,22 @@ impl Connection {
         let request = text(handshake.request()).into();
         Ok(Opened { socket: WebSocket::new(shared), request, response })
     }
+}
+
+/// The beginning of the body of an answer that refuses. What does not come in a second is left out.
+async fn read_body(mut body: RecvStream) -> Bytes {
+    let mut read = BytesMut::new();
+    let reading = async {
+        while read.len() < MAX_BODY
+            && let Some(Ok(data)) = body.data().await
+        {
+            let _ = body.flow_control().release_capacity(data.len());
+            read.extend_from_slice(&data);
+        }
+    };
+    let _ = timeout(PATIENCE, reading).await;
+    read.truncate(MAX_BODY);
+    read.freeze()
 }
 
 /// A request as a reader would write it down: HTTP/2 has no text form.

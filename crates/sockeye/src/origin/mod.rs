@@ -1,6 +1,8 @@
 //! Which pages may connect: a browser lets any page open a WebSocket to any server, with the user's
 //! cookies, and only tells in `Origin` whose page it is (RFC 6455 §10.2).
 
+use std::fmt::Display;
+
 use http::{
     Request, StatusCode,
     header::{HOST, ORIGIN},
@@ -44,6 +46,16 @@ impl Origins {
         }
         Err(Refusal::new(StatusCode::FORBIDDEN, "pages of this origin may not connect here"))
     }
+}
+
+/// Notes a request that is refused, with the page that it comes from and the host that it goes to.
+pub(crate) fn log_refusal<B>(request: &Request<B>, peer: Option<&dyn Display>, refusal: &Refusal) {
+    let header = |name| request.headers().get(name).map(tracing::field::debug);
+    let (origin, host) = (header(ORIGIN), header(HOST));
+    let authority = request.uri().authority().map(tracing::field::debug);
+    let peer = peer.map(tracing::field::display);
+    let (status, text) = (refusal.status(), refusal.text());
+    tracing::debug!(peer, origin, host, authority, "refused with {status}: {text}");
 }
 
 /// The page that a request comes from: there is one if the request has an `Origin`.

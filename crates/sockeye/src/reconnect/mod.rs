@@ -125,7 +125,7 @@ impl ReconnectingClient {
     ///
     /// let client = ReconnectingClient::new(|| async {
     ///     let token = fresh_token().await;
-    ///     Client::new(&format!("ws://127.0.0.1:9001/?token={token}"))?.connect().await
+    ///     Client::new(format!("ws://127.0.0.1:9001/?token={token}"))?.connect().await
     /// });
     /// ```
     pub fn new<F>(mut connect: impl FnMut() -> F + Send + 'static) -> Self

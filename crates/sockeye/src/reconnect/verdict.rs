@@ -75,7 +75,10 @@ impl Down {
 /// Whether trying again would only be turned away again, for the same reason.
 fn is_final(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Address(_) | ConnectError::Request(_) | ConnectError::Redirect { .. } => true,
+        ConnectError::Address(_)
+        | ConnectError::Header(_)
+        | ConnectError::Request(_)
+        | ConnectError::Redirect { .. } => true,
         ConnectError::Tls { error, .. } => is_distrust(error),
         ConnectError::Proxy { error, .. } => match error {
             ProxyError::Http(HttpConnectError::Authentication(_))

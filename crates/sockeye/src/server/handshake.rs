@@ -11,7 +11,11 @@ use tokio::{
 };
 
 use super::{Incoming, PeerAddr, Settings, limits::Slot, pending::Pending};
-use crate::{AcceptError, origin::Page, socket::Io};
+use crate::{
+    AcceptError,
+    origin::{Page, log_refusal},
+    socket::Io,
+};
 
 /// How much of a request is read at once: most come whole.
 const HEAD_SIZE: usize = 1024;
@@ -110,10 +114,15 @@ pub(super) async fn receive(
             })
         }
     };
+    let request = request.inspect_err(|refusal| {
+        tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
+    });
     let checked = request.and_then(|request| {
         let Some(request) = request else { return Ok(None) };
-        let offer = Offer::from_request(&request)?;
-        let slot = admit(&request, peer, &settings)?;
+        let offered = Offer::from_request(&request);
+        let admitted = offered.and_then(|offer| Ok((offer, admit(&request, peer, &settings)?)));
+        let (offer, slot) =
+            admitted.inspect_err(|refusal| log_refusal(&request, Some(&peer), refusal))?;
         Ok(Some((request, offer, slot)))
     });
     let pending = Pending::Http1(io, input);
@@ -123,7 +132,6 @@ pub(super) async fn receive(
             Ok(Incoming::new(pending, request, offer, peer, slot, settings))
         }
         Err(refusal) => {
-            tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
             Box::pin(pending.refuse(&refusal)).await;
             Err(AcceptError::Refused(refusal))
         }

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     http2::server_builder,
+    origin::log_refusal,
     socket::{Io, poll_handler},
 };
 
@@ -145,7 +146,7 @@ fn receive(
             Some(Incoming::new(pending, request, offer, peer, slot, settings.clone()))
         }
         Err(refusal) => {
-            tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
+            log_refusal(&request, Some(&peer), &refusal);
             refuse(answer, &refusal);
             None
         }

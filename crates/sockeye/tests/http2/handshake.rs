@@ -194,7 +194,7 @@ async fn h11_another_protocol_is_answered_with_501() {
 async fn h08_a_refusal_has_its_status() {
     let server = Server::start().await;
     let connection = server.connect().await;
-    let client = Client::new(&format!("ws://{}/nowhere", server.address)).unwrap();
+    let client = Client::new(format!("ws://{}/nowhere", server.address)).unwrap();
     let error = connection.open(client).await.unwrap_err();
     let ConnectError::Response(ResponseError::Status(response)) = error else { panic!("{error}") };
     assert_eq!(response.status(), 404);

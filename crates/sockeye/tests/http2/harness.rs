@@ -89,7 +89,7 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&format!("ws://{}/chat?a=b", self.address)).unwrap()
+        Client::new(format!("ws://{}/chat?a=b", self.address)).unwrap()
     }
 
     pub(crate) async fn connect(&self) -> sockeye::http2::Connection {

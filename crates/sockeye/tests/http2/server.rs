@@ -1,6 +1,6 @@
 //! `Server` with TLS: HTTP/2 for those who want it, each WebSocket a client of its own.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Method, Request, StatusCode,
@@ -38,6 +38,14 @@ impl Running {
     }
 
     async fn with(configure: impl FnOnce(Server) -> Server) -> Self {
+        Self::serving(configure, echo).await
+    }
+
+    async fn serving<H, F>(configure: impl FnOnce(Server) -> Server, handler: H) -> Self
+    where
+        H: Fn(Incoming) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Anything>> + Send + 'static,
+    {
         let authority = Authority::new();
         let server = Server::bind("127.0.0.1:0").await.unwrap();
         let server = configure(server.tls(authority.identity("localhost").server()));
@@ -45,7 +53,7 @@ impl Running {
         let url = format!("wss://localhost:{port}/chat");
         let client = Client::new(&url).unwrap().tls(authority.trusted());
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(async move { server.run_until(stopped, echo).await });
+        let ended = tokio::spawn(async move { server.run_until(stopped, handler).await });
         Self { client, port, authority, stop, ended }
     }
 
@@ -98,7 +106,9 @@ async fn patiently<T>(attempt: impl AsyncFn() -> Option<T>) -> T {
     timeout(SOON, trying).await.expect("one attempt is quick enough")
 }
 
-async fn echo(incoming: Incoming) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+async fn echo(incoming: Incoming) -> Result<(), Anything> {
     if incoming.path() != "/chat" {
         incoming.refuse(StatusCode::NOT_FOUND, "only /chat is here").await;
         return Ok(());
@@ -117,11 +127,52 @@ async fn assert_echo(socket: &mut sockeye::WebSocket) {
 }
 
 /// The status and headers with which a WebSocket was refused.
-fn refused(error: ConnectError) -> http::Response<()> {
+fn refused(error: ConnectError) -> http::Response<bytes::Bytes> {
     match error {
         ConnectError::Response(ResponseError::Status(response)) => *response,
         other => panic!("{other}"),
     }
+}
+
+/// Fails as the path says: before it accepts or after that, with an error or a panic.
+async fn fail(incoming: Incoming) -> Result<(), Anything> {
+    let panics = incoming.path().ends_with("panic");
+    let fails = || if panics { panic!("{}", "a bug") } else { Err("the disk is full".into()) };
+    if incoming.path().starts_with("/before") {
+        return fails();
+    }
+    if incoming.path() == "/chat" {
+        return echo(incoming).await;
+    }
+    let mut socket = incoming.accept().await?;
+    socket.recv().await;
+    fails()
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_ends_its_own_stream_with_500_or_1011() {
+    let running = Running::serving(|server| server, fail).await;
+    let connection = running.connect().await;
+    let client = |path: &str| {
+        let url = format!("wss://localhost:{}/{path}", running.port);
+        Client::new(url).unwrap()
+    };
+    let mut other = connection.open(client("chat")).await.unwrap().socket;
+    for how in ["error", "panic"] {
+        let before = connection.open(client(&format!("before/{how}"))).await.unwrap_err();
+        let response = refused(before);
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(*response.body(), "the server failed to answer\n");
+        let mut after = connection.open(client(&format!("after/{how}"))).await.unwrap().socket;
+        after.send("hello").await.unwrap();
+        assert!(timeout(SOON, after.recv()).await.unwrap().is_none());
+        assert_eq!(after.closed().unwrap().code(), 1011);
+        assert_echo(&mut other).await;
+    }
+    let nowhere = Running::start().await;
+    let url = format!("wss://localhost:{}/nowhere", nowhere.port);
+    let refusal = nowhere.connect().await.open(Client::new(url).unwrap()).await.unwrap_err();
+    assert!(refusal.to_string().ends_with("not 200: only /chat is here"), "{refusal}");
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ async fn the_connection_ends_with_the_last_who_holds_it() {
 #[tokio::test]
 async fn a_connection_that_is_lost_ends_every_websocket_on_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+    let client = Client::new(format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut peer = RawPeer::server(stream, &[(ENABLE_CONNECT_PROTOCOL, 1)]).await;

@@ -71,7 +71,7 @@ async fn serve(protocols: &[&[u8]], extended_connect: bool) -> Client {
 }
 
 fn client(port: u16, tls: ClientTls) -> Client {
-    Client::new(&format!("wss://localhost:{port}/chat")).unwrap().tls(tls)
+    Client::new(format!("wss://localhost:{port}/chat")).unwrap().tls(tls)
 }
 
 async fn assert_echo(connection: &Connection, client: Client) {

@@ -11,7 +11,7 @@ use super::{now, server, token, token_until};
 use crate::client::{SOON, TestServer};
 
 async fn open(server: &TestServer, token: &str) -> WebSocket {
-    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let value = http::HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     client.header(http::header::AUTHORIZATION, value).connect().await.unwrap()
 }

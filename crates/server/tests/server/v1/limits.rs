@@ -158,7 +158,7 @@ async fn a_client_that_sends_everything_at_once_gets_every_answer_at_its_pace() 
 async fn a_plain_websocket_and_posts_have_the_same_pace() {
     let server = TestServer::with(|options| options.max_commands = Some(400)).await;
     let channel = "chat".parse().unwrap();
-    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let mut socket = client.connect().await.unwrap();
     let begun = Instant::now();
     for number in 0..1000 {

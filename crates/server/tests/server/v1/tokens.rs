@@ -187,8 +187,7 @@ async fn compression_is_agreed_on_where_a_token_came_with_the_handshake() {
     assert!(anonymous.socket.deflate().is_none());
     anonymous.done(auth(&token(CHAT))).await;
     let bearer = format!("Bearer {}", token(CHAT));
-    let known =
-        V1::with(client().header("Authorization".parse().unwrap(), bearer.parse().unwrap()));
+    let known = V1::with(client().header("Authorization", bearer));
     assert!(known.await.socket.deflate().is_some());
 }
 
