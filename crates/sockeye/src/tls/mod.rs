@@ -6,6 +6,7 @@
 
 mod client;
 mod error;
+mod hello;
 mod pem;
 mod pinned;
 mod reload;

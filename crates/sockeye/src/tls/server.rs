@@ -5,13 +5,13 @@ use std::{fmt, io, path::Path, sync::Arc};
 use rustls::{
     ServerConfig,
     crypto::ring::Ticketer,
-    server::{Acceptor, ResolvesServerCert},
+    server::ResolvesServerCert,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::{StartHandshake, server::TlsStream};
 
-use super::{TlsError, pem, provider, reload::Reloaded};
+use super::{TlsError, hello, pem, provider, reload::Reloaded};
 use crate::client::HTTP_11;
 
 /// What a server needs to serve `wss://`: a certificate and its private key.
@@ -135,19 +135,28 @@ impl ServerTls {
     }
 
     /// Reads the client's first message (ClientHello): the part of a handshake that takes no
-    /// cryptography, for a server that limits how many handshakes it works on. It has no deadline of
-    /// its own.
+    /// cryptography, for a server that limits how many handshakes it works on. Until that message is
+    /// whole, nothing is held but what has arrived of it. It has no deadline of its own.
     ///
     /// # Errors
     ///
     /// When the client speaks something else.
-    pub async fn begin<T>(&self, stream: T) -> io::Result<TlsHandshake<T>>
+    pub async fn begin<T>(&self, mut stream: T) -> io::Result<TlsHandshake<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        // Boxed: the state of TLS is large, and would be in the future of whoever waits here.
-        let start = Box::pin(LazyConfigAcceptor::new(Acceptor::default(), stream)).await?;
-        Ok(TlsHandshake { start, config: self.config.clone() })
+        let hello = hello::read(&mut stream).await?;
+        let refused = match hello::accept(&hello) {
+            Ok(accepted) => {
+                let start = StartHandshake::from_parts(accepted, stream);
+                return Ok(TlsHandshake { start, config: self.config.clone() });
+            }
+            Err(refused) => refused,
+        };
+        // Whether the client is told why changes nothing.
+        let _ = stream.write_all(&refused.alert).await;
+        let _ = stream.flush().await;
+        Err(refused.error)
     }
 }
 
