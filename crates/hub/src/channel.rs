@@ -1,7 +1,9 @@
 //! A channel: a log behind a lock, and those who wait for it to grow.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 
 use tokio::sync::Notify;
 
@@ -17,6 +19,9 @@ use crate::store::{Head, Saved, Store, StoreError};
 use crate::{
     ChannelName, Entry, Epoch, IdempotencyKey, Options, Position, Publication, PublishError,
 };
+
+/// Keys that are forgotten at once, at most.
+pub(crate) const KEYS_AT_ONCE: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -195,14 +200,14 @@ impl Channel {
         read
     }
 
-    /// Drops some entries that the options do not cover any more, up to `limit`; fewer if there are
-    /// no more.
+    /// Drops some entries and forgets some keys that the options do not cover any more, up to `limit`
+    /// entries; gives them, and how many keys there were.
     pub(crate) fn expire_some(
         &self,
         options: &Options,
         meter: &Meter,
         limit: usize,
-    ) -> Vec<Arc<Entry>> {
+    ) -> (Vec<Arc<Entry>>, usize) {
         let mut state = self.lock();
         let now = options.clock.now();
         state.expire_some(options, meter, now, limit)
@@ -251,13 +256,30 @@ impl Channel {
 
     /// Drops the history.
     pub(crate) fn forget(&self, meter: &Meter) {
-        let _dropped = {
+        let dropped = {
             let mut state = self.lock();
-            let dropped = state.log.forget();
-            state.release(&dropped, meter);
-            dropped
+            meter.dropped_all(&state.log);
+            let kept = state.keys.charges();
+            state.stakes.reduce_to(&kept);
+            state.log.forget()
         };
         self.grown.notify_waiters();
+        free(dropped);
+    }
+
+    /// Whether it is being read from the store, under its lock.
+    pub(crate) fn is_restoring(&self) -> bool {
+        matches!(self.restoring.try_lock(), Err(TryLockError::WouldBlock))
+    }
+}
+
+/// Frees entries of a log. Many of them on a thread of its own: a million take a tenth of a second, for
+/// which nobody is to wait.
+fn free(entries: VecDeque<Arc<Entry>>) {
+    const AT_ONCE: usize = 4096;
+    if entries.len() > AT_ONCE {
+        // Where there is no thread to be had they are dropped with what it was to do.
+        let _ = thread::Builder::new().spawn(move || drop(entries));
     }
 }
 
@@ -373,7 +395,7 @@ impl State {
     }
 
     pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
-        self.expire_some(options, meter, now, usize::MAX)
+        self.expire_some(options, meter, now, usize::MAX).0
     }
 
     fn expire_some(
@@ -382,12 +404,11 @@ impl State {
         meter: &Meter,
         now: u64,
         limit: usize,
-    ) -> Vec<Arc<Entry>> {
+    ) -> (Vec<Arc<Entry>>, usize) {
         self.follow(now);
         let dropped = self.log.trim(options, now, limit);
         self.release(&dropped, meter);
-        self.expire_keys(meter, now);
-        dropped
+        (dropped, self.expire_keys(meter, now))
     }
 
     /// Follows a clock that was ahead and is not any more.
@@ -397,13 +418,15 @@ impl State {
         }
     }
 
-    fn expire_keys(&mut self, meter: &Meter, now: u64) {
+    /// Forgets some old keys, and gives how many. Who publishes adds one for [`KEYS_AT_ONCE`] that go,
+    /// and the sweep comes until there are none.
+    fn expire_keys(&mut self, meter: &Meter, now: u64) -> usize {
         self.follow(now);
         let stakes = &mut self.stakes;
-        self.keys.expire(self.log.channel_time(now), |payer, charge| {
+        self.keys.expire(self.log.channel_time(now), KEYS_AT_ONCE, |payer, charge| {
             meter.remove_keys(charge);
             stakes.discharge(payer, charge);
-        });
+        })
     }
 
     /// Takes back what was charged for entries that are not in the log any more.

@@ -125,17 +125,36 @@ impl Keys {
         self.used.iter_mut().for_each(|used| used.ts = used.ts.min(time));
     }
 
-    /// Forgets what was used long enough before `now`, and tells the number of the account and the
-    /// bytes that each was charged for.
-    pub(crate) fn expire(&mut self, now: u64, mut forgotten: impl FnMut(u32, u64)) {
+    /// Forgets what was used long enough before `now`, at most `limit` keys, and tells the number of
+    /// the account and the bytes that each was charged for. Gives how many they were.
+    pub(crate) fn expire(
+        &mut self,
+        now: u64,
+        limit: usize,
+        mut forgotten: impl FnMut(u32, u64),
+    ) -> usize {
         let oldest = now.saturating_sub(IdempotencyKey::REMEMBERED.as_millis() as u64);
-        while let Some(used) = self.used.pop_front_if(|used| used.ts < oldest) {
+        let mut count = 0;
+        while count < limit
+            && let Some(used) = self.used.pop_front_if(|used| used.ts < oldest)
+        {
             forgotten(used.payer, used.key.charge());
             self.forget(&used);
+            count += 1;
         }
         if self.used.is_empty() {
             *self = Self::default();
         }
+        count
+    }
+
+    /// What each account, by its number, is charged for keys, in bytes.
+    pub(crate) fn charges(&self) -> HashMap<u32, u64> {
+        let mut charges = HashMap::new();
+        for used in &self.used {
+            *charges.entry(used.payer).or_default() += used.key.charge();
+        }
+        charges
     }
 
     /// Forgets the oldest keys of that account among the oldest `limit` ones: as many as it takes to
@@ -186,7 +205,7 @@ mod tests {
         assert_eq!(keys.start(), Some(2));
         let expire = |keys: &mut Keys, now| {
             let mut forgotten = Vec::new();
-            keys.expire(now, |payer, charge| forgotten.push((payer, charge)));
+            keys.expire(now, 9, |payer, charge| forgotten.push((payer, charge)));
             forgotten
         };
         assert_eq!(expire(&mut keys, span + 2), [(7, key.charge())]);

@@ -1,5 +1,6 @@
 //! What each account holds of one channel, in bytes: entries and idempotency keys.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ChannelName;
@@ -53,6 +54,19 @@ impl Stakes {
             stake.account.discharge(Room::Bytes, stake.bytes);
             stake.account.unlist(stake.listed);
         }
+    }
+
+    /// Takes back all but what `kept` says of each account, by its number.
+    pub(crate) fn reduce_to(&mut self, kept: &HashMap<u32, u64>) {
+        self.0.retain_mut(|stake| {
+            let kept = kept.get(&stake.account.number).copied().unwrap_or(0);
+            stake.account.discharge(Room::Bytes, stake.bytes - kept);
+            stake.bytes = kept;
+            if kept == 0 {
+                stake.account.unlist(stake.listed);
+            }
+            kept > 0
+        });
     }
 
     /// What the account of that number holds.

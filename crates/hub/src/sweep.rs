@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::accounts::Stamp;
-use crate::channel::Channel;
+use crate::channel::{Channel, KEYS_AT_ONCE};
 use crate::shards::Walk;
 use crate::shared::Shared;
 use crate::{Entry, Hub, Options};
@@ -100,10 +100,14 @@ impl Sweep {
     /// Drops what is too old in a channel, and lets go of it if it is not needed.
     fn channel(&mut self, channel: Arc<Channel>, limit: usize) -> usize {
         let Shared { options, shards, meter, store, .. } = self.hub.shared();
-        let expired = channel.expire_some(options, meter, limit);
+        if channel.is_restoring() {
+            // It is used now, and nobody waits for its lock.
+            return 0;
+        }
+        let (expired, keys) = channel.expire_some(options, meter, limit);
         let closed = channel.close_forms(meter, limit);
-        let cost = expired.len() + closed;
-        let has_more = expired.len() == limit || closed > 0;
+        let cost = expired.len() + keys + closed;
+        let has_more = expired.len() == limit || keys == KEYS_AT_ONCE || closed > 0;
         self.dropped.extend(expired);
         if has_more {
             self.waiting.push(channel);

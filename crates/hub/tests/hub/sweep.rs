@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
-use sockeye_hub::{Budget, ENTRY_OVERHEAD, Options, Start};
+use sockeye_hub::{Budget, ENTRY_OVERHEAD, IdempotencyKey, Options, Publication, Start};
 
 use crate::{Rig, name};
 
@@ -103,4 +103,108 @@ fn a_sweep_of_a_hundred_thousand_channels_is_made_of_many_small_slices() {
     }
     assert_eq!(rig.hub.figures().entries, 0);
     assert_eq!(rig.hub.figures().channels, CHANNELS / 2);
+}
+
+/// How many of what is large: a test that is not optimised has fewer.
+const HUGE: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+const KEYS: usize = HUGE / 10;
+
+/// Prints the time of this thread, in CPU time: run it with `--release -- --nocapture`. What it asserts is
+/// what there is afterwards.
+#[test]
+fn to_delete_a_huge_history_takes_no_time_of_whoever_does_it() {
+    let options = Options { history_count: HUGE, history_bytes: 1 << 30, ..Options::default() };
+    let rig = Rig::new(Options { max_bytes: 1 << 32, ..options });
+    let chat = name("chat");
+    rig.repeat(&chat, "hello", HUGE);
+    let key = IdempotencyKey::new("ann", "key").unwrap();
+    rig.hub.publish(&chat, Publication::text("with a key").key(key.clone())).wait().unwrap();
+    let begun = cpu_time();
+    rig.hub.forget(&chat).wait().unwrap();
+    let (forgotten, figures) = (cpu_time() - begun, rig.hub.figures());
+    assert_eq!((figures.entries, figures.bytes), (0, 0));
+    // What is charged for a key stays with it.
+    assert!(figures.key_bytes > 0);
+    let begun = cpu_time();
+    rig.say(&chat, "the next");
+    eprintln!("DELETE of {HUGE}: {forgotten:?}, the next publication {:?}", cpu_time() - begun);
+    rig.pass(5 * 60_000 + 1);
+    rig.hub.sweep();
+    assert_eq!(rig.hub.figures().key_bytes, 0);
+    rig.hub.forget(&chat).wait().unwrap();
+    assert_eq!((rig.hub.figures().bytes, rig.hub.figures().accounts), (0, 0));
+}
+
+#[test]
+fn keys_that_expire_at_once_are_forgotten_a_few_at_a_time() {
+    let rig = Rig::new(Options { history_count: 1, ..Options::default() });
+    let chat = name("chat");
+    for number in 0..KEYS {
+        let key = IdempotencyKey::new("ann", &format!("key-{number}")).unwrap();
+        rig.hub.publish(&chat, Publication::text("x").key(key)).wait().unwrap();
+    }
+    rig.pass(5 * 60_000 + 1);
+    let before = rig.hub.figures().key_bytes;
+    let of_one = before / KEYS as u64;
+    let begun = cpu_time();
+    rig.say(&chat, "the next");
+    let published = cpu_time() - begun;
+    let mut known = rig.hub.figures().key_bytes;
+    assert!(known < before && before - known <= WORK * of_one * 2, "{before} {known}");
+    let (mut sweep, mut times) = (rig.hub.begin_sweep(), Vec::new());
+    loop {
+        let begun = cpu_time();
+        let has_more = sweep.slice();
+        times.push(cpu_time() - begun);
+        let now = rig.hub.figures().key_bytes;
+        assert!(known - now <= WORK * of_one * 2, "{known} {now}");
+        known = now;
+        if !has_more {
+            break;
+        }
+    }
+    assert_eq!(known, 0);
+    let longest = times.iter().max().unwrap();
+    eprintln!("{KEYS} keys: a publication {published:?}, the longest slice {longest:?}");
+}
+
+/// Loading is done by a thread that may wait; a sweep meanwhile does not wait for it.
+#[test]
+fn a_huge_history_is_loaded_beside_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options {
+        data: Some(dir.path().to_owned()),
+        history_count: HUGE,
+        history_bytes: 1 << 30,
+        max_bytes: 1 << 32,
+        ..Options::default()
+    };
+    let chat = name("chat");
+    {
+        let rig = Rig::open(options(), None);
+        let texts = (0..HUGE).map(|_| rig.hub.publish(&chat, Publication::text("hello")));
+        for publishing in texts.collect::<Vec<_>>() {
+            publishing.wait().unwrap();
+        }
+    }
+    let rig = Rig::open(options(), None);
+    let is_loaded = std::sync::atomic::AtomicBool::new(false);
+    let (mut longest, mut sweeps) = (Duration::ZERO, 0);
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            let begun = cpu_time();
+            let position = rig.hub.subscribe(&chat, Start::Now).position();
+            is_loaded.store(true, std::sync::atomic::Ordering::Release);
+            (position, cpu_time() - begun)
+        });
+        while !is_loaded.load(std::sync::atomic::Ordering::Acquire) {
+            let begun = std::time::Instant::now();
+            rig.hub.begin_sweep().slice();
+            longest = longest.max(begun.elapsed());
+            sweeps += 1;
+        }
+        let (position, took) = loading.join().unwrap();
+        assert_eq!(position, rig.at(HUGE as u64));
+        eprintln!("loading {HUGE}: {took:?}, and the longest of {sweeps} slices {longest:?}");
+    });
 }
