@@ -259,6 +259,51 @@ fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_ro
     server.assert_sound();
 }
 
+/// A disk that fills up while a table is being made leaves one of a few bytes. The server starts all the
+/// same, without it, also where there is no room to set it aside.
+#[test]
+fn a_table_that_was_begun_on_a_full_disk_costs_nothing() {
+    for has_files in [true, false] {
+        let (dir, kept) = (TempDir::new().expect("a directory"), TempDir::new().expect("another"));
+        let data = kept.path().join("data");
+        let server = serve(&data);
+        for number in 0..5 {
+            publish(&server, "/c/chat", &number.to_string());
+        }
+        let before = history(&server, "/c/chat");
+        server.stop();
+        let table = data.join("channels/keyspaces/1/tables/77");
+        std::fs::create_dir_all(table.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&table, [0; 20]).expect("a table that was begun");
+
+        // A full disk, which has room for no more files either where that is said.
+        let script = "mount -t tmpfs -o size=20m,nr_inodes=200 tmpfs \"$0\" \
+                      && cp -r --sparse=always \"$2\" \"$0\"; \
+                      { head -c 40000000 /dev/zero > \"$0/other\"; number=0; \
+                      while [ \"$3\" = false ] && touch \"$0/$number\"; do number=$((number + 1)); done; \
+                      } 2>/dev/null; \
+                      exec \"$1\" serve --listen 127.0.0.1:0 --admin off --data \"$0/data\"";
+        let (path, sockeye) = (dir.path().to_str().expect("a path"), program::path());
+        let sockeye = sockeye.to_str().expect("a path");
+        let data = data.to_str().expect("a path");
+        let has_files_too = has_files.to_string();
+        let namespace = ["--user", "--map-root-user", "--mount", "sh", "-c", script, path, sockeye];
+        let namespace = [&namespace[..], &[data, &has_files_too]].concat();
+        let mut server = Sockeye::serve_by("unshare", &namespace);
+        assert_eq!(history(&server, "/c/chat"), before);
+        server.wait_for("a table was begun and not written");
+        let aside = std::fs::read_dir(format!("/proc/{}/root{path}/data", server.id()))
+            .expect("the disk can be looked at from outside")
+            .filter(|entry| {
+                let name = entry.as_ref().expect("an entry").file_name();
+                name.to_string_lossy().starts_with("damaged-")
+            })
+            .count();
+        assert_eq!(aside, usize::from(has_files));
+        server.assert_sound();
+    }
+}
+
 /// The last line of what `/readyz` answers, and the status.
 fn readiness(server: &Sockeye) -> (u16, String) {
     let line = server.wait_for("admin on http://");

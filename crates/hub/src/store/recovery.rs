@@ -232,10 +232,18 @@ impl Recovery<'_> {
     /// it, `fjall` misses it and says so.
     fn take_short_tables(&mut self, tables: &[(u64, PathBuf)]) -> io::Result<()> {
         for (_, table) in tables.iter().filter(|(_, table)| is_too_short(table)) {
-            let set_aside = self.aside.take(table)?;
+            let set_aside = match self.aside.take(table) {
+                Ok(set_aside) => Some(set_aside.display().to_string()),
+                // It holds nothing, so a disk that is full is no reason not to start.
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    fs::remove_file(table)?;
+                    None
+                }
+                Err(error) => return Err(error),
+            };
             tracing::warn!(
-                table = %table.display(), set_aside = %set_aside.display(),
-                "a table was begun and not written: it was set aside"
+                table = %table.display(), set_aside,
+                "a table was begun and not written: it was taken out of the store"
             );
         }
         Ok(())
