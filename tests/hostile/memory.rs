@@ -5,12 +5,15 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sockeye_tests::PATIENCE;
-use sockeye_tests::frame::{BINARY, CONTINUATION, FIN, Frame, PING, PONG, header, mask, masked};
+use sockeye_tests::frame::{
+    BINARY, CONTINUATION, FIN, Frame, PING, PONG, TEXT, header, mask, masked,
+};
 use sockeye_tests::idle;
 use sockeye_tests::peer::request;
 use sockeye_tests::program::Sockeye;
@@ -26,6 +29,9 @@ const COMPRESSED: u8 = BINARY | 0x40;
 const LITTLE: u64 = 2 << 10;
 /// The state and the window of a decompression that has begun.
 const INFLATER: u64 = 56 << 10;
+
+/// What a client may cost that has sent 16 KiB and has not said who it is.
+const STRANGER: u64 = 48 << 10;
 
 /// What a connection may cost in all in the middle of a request.
 const REQUEST: u64 = 32 << 10;
@@ -203,6 +209,184 @@ fn n002_a_byte_of_an_announced_body_costs_a_channel_little() {
     }
 }
 
+/// The kernel holds nothing of what was sent to the server: it has read all of it.
+fn has_read_all(server: &Sockeye) {
+    let port = format!(":{:04X}", server.address().port());
+    let is_read = || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+        sockets.lines().skip(1).all(|socket| {
+            let fields: Vec<_> = socket.split_whitespace().collect();
+            // Established, and the port is the server's: what waits to be read is none.
+            !fields[1].ends_with(&port) || fields[3] != "01" || fields[4].ends_with(":00000000")
+        })
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !is_read() {
+        assert!(Instant::now() < deadline, "the server reads");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What connections cost on which only this was sent.
+fn cost_of_bytes(server: &Sockeye, bytes: &[u8]) -> u64 {
+    idle::raise_file_limit(CONNECTIONS + WARM_UP);
+    let open = |count: usize| -> Vec<TcpStream> {
+        let mut streams: Vec<_> = (0..count).map(|_| connect(server.address())).collect();
+        for stream in &mut streams {
+            stream.write_all(bytes).expect("the server reads");
+        }
+        has_read_all(server);
+        streams
+    };
+    let first = open(WARM_UP);
+    let before = server.resident_bytes();
+    let measured = open(CONNECTIONS);
+    let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64;
+    drop((first, measured));
+    each
+}
+
+/// The state of TLS is made when the first message is there, and not for its first bytes.
+#[test]
+fn n002_the_first_bytes_of_tls_cost_little() {
+    let certificates = Certificates::new();
+    let flags = certificates.flags(true);
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    for (what, server) in [("serve", Sockeye::serve(&flags)), ("echo", Sockeye::echo(&flags))] {
+        // A record of 512 bytes, of which some have come.
+        let record = [&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3][..], &[7; 400]].concat();
+        for bytes in [&record[..3], &record[..5], &record[..200]] {
+            let each = cost_of_bytes(&server, bytes);
+            eprintln!("{what}, {} bytes of TLS: {each} bytes for each connection", bytes.len());
+            assert!(each <= 5 << 10, "{what}, {}: {each} bytes", bytes.len());
+        }
+    }
+}
+
+/// What a client sends that has not said who it is, on `/connect`: the most of a frame, and of
+/// fragments, that is taken of it.
+fn before_auth() -> [(&'static str, Vec<u8>); 2] {
+    const MOST: u64 = 16 << 10;
+    let part = |first: u8| masked(first & !FIN, &[b'x'; 1000]);
+    let rest = part(CONTINUATION).repeat(14);
+    let most = MOST as usize - 1;
+    [
+        ("one frame", [header(TEXT, MOST), mask(&vec![b'x'; most])].concat()),
+        ("fragments", [part(TEXT), rest].concat()),
+    ]
+}
+
+/// Any number of clients, 500 connections of one or 200 streams: what each may make the server hold
+/// before its token is bounded by what it has sent.
+#[test]
+fn n002_clients_without_a_token_cost_little() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, "a secret of this test, with more than 32 bytes\n").expect("a file");
+    let key = key.to_str().expect("a path");
+    let server = Sockeye::serve(&["--auth-key", key, "--auth-timeout", "1h"]);
+    let head =
+        request("/connect").replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: sockeye.v1\r\n\r\n");
+    for (what, bytes) in before_auth() {
+        let open = |count: usize| {
+            let mut streams: Vec<_> = (0..count).map(|_| plain(server.address(), &head)).collect();
+            for stream in &mut streams {
+                assert_eq!(Frame::read(stream).expect("hello").first, TEXT);
+                stream.write_all(&bytes).expect("the server reads");
+            }
+            has_read_all(&server);
+            streams
+        };
+        let first = open(WARM_UP);
+        let before = server.resident_bytes();
+        let measured = open(CONNECTIONS);
+        let each = server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64;
+        eprintln!("{what} before auth: {each} bytes for each connection");
+        assert!(each <= STRANGER, "{what}: {each} bytes for each connection");
+        drop((first, measured));
+
+        let mut connections = [Http2::connect(server.address()), Http2::connect(server.address())];
+        let mut before = 0;
+        for (number, connection) in connections.iter_mut().enumerate() {
+            if number == 1 {
+                before = server.resident_bytes();
+            }
+            for _ in 0..200 {
+                connection.open_with("/connect", Some("sockeye.v1"));
+            }
+            connection.send_to_each(&bytes);
+            has_read_all(&server);
+            connection.is_heard();
+        }
+        let all = server.resident_bytes().saturating_sub(before);
+        eprintln!("{what} before auth: {all} bytes for 200 streams of one connection");
+        assert!(all <= 200 * STRANGER, "{what}: {all} bytes for 200 streams");
+    }
+}
+
+/// Channels that are only read are not counted by `--max-channels`: what bounds them is how many one
+/// connection may subscribe to.
+#[test]
+fn n002_a_channel_that_is_only_read_costs_little_and_a_connection_has_few() {
+    const MAX: usize = 128;
+    let server = Sockeye::serve(&["--max-commands", "100000"]);
+    let head =
+        request("/connect").replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: sockeye.v1\r\n\r\n");
+    let open = |number: usize| {
+        let mut stream = plain(server.address(), &head);
+        Frame::read(&mut stream).expect("hello");
+        for channel in 0..=MAX {
+            let command = format!(r#"{{"op":"sub","ch":"only:read-{number}-{channel}"}}"#);
+            stream.write_all(&masked(TEXT, command.as_bytes())).expect("the server reads");
+            let answer = Frame::read(&mut stream).expect("an answer");
+            let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+            assert_eq!(answer.contains("too_many"), channel == MAX, "{channel}: {answer}");
+        }
+        stream
+    };
+    let first: Vec<_> = (0..4).map(open).collect();
+    let before = server.resident_bytes();
+    let measured: Vec<_> = (4..54).map(open).collect();
+    let each = server.resident_bytes().saturating_sub(before) / (50 * MAX as u64);
+    drop((first, measured));
+    eprintln!("a channel that is only read: {each} bytes");
+    assert!(each <= 4 << 10, "{each} bytes");
+}
+
+/// Operators that read nothing, as many as there may be, while many clients are connected.
+#[test]
+fn n002_operators_that_read_nothing_cost_little() {
+    const CLIENTS: usize = 1500;
+    let server = Sockeye::serve(&[]);
+    idle::raise_file_limit(CLIENTS + 200);
+    let name = "n".repeat(50);
+    let _clients: Vec<_> = (0..CLIENTS)
+        .map(|number| plain(server.address(), &request(&format!("/c/chat?as={name}{number}"))))
+        .collect();
+    let admin = server.wait_for("admin on http://");
+    let admin = admin.rsplit_once("http://").expect("it was found by that").1;
+    let admin: SocketAddr = admin.trim().parse().expect("an address");
+    let ask = |count: usize| -> Vec<TcpStream> {
+        let ask = |_| {
+            let mut stream = connect(admin);
+            let head = format!("GET /connections HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+            stream.write_all(head.as_bytes()).expect("the server reads");
+            stream.peek(&mut [0]).expect("an answer");
+            stream
+        };
+        (0..count).map(ask).collect()
+    };
+    drop(ask(8));
+    let before = server.resident_bytes();
+    for count in [20, 44] {
+        let stuck = ask(count);
+        let all = server.resident_bytes().saturating_sub(before);
+        eprintln!("{count} operators that read nothing: {all} bytes");
+        assert!(all <= 32 << 20, "{all} bytes");
+        drop(stuck);
+    }
+}
+
 /// WebSockets that share connections (RFC 8441).
 #[test]
 fn n002_a_byte_of_an_announced_message_costs_little_over_http_2() {
@@ -257,7 +441,11 @@ impl Http2 {
     }
 
     fn open(&mut self, path: &str) {
-        let fields = [
+        self.open_with(path, None);
+    }
+
+    fn open_with(&mut self, path: &str, subprotocol: Option<&str>) {
+        let mut fields = vec![
             (":method", "CONNECT"),
             (":protocol", "websocket"),
             (":scheme", "http"),
@@ -265,6 +453,7 @@ impl Http2 {
             (":authority", "localhost"),
             ("sec-websocket-version", "13"),
         ];
+        fields.extend(subprotocol.map(|name| ("sec-websocket-protocol", name)));
         // Literal fields without indexing (RFC 7541 §6.2.2).
         let mut head = Vec::new();
         for (name, value) in fields {
@@ -286,6 +475,22 @@ impl Http2 {
             self.send(Self::DATA, 0, u32::try_from(2 * number + 1).expect("few"), bytes);
             self.until(Self::DATA);
         }
+    }
+
+    /// Sends this on every stream.
+    fn send_to_each(&mut self, bytes: &[u8]) {
+        for number in 0..self.streams {
+            for frame in bytes.chunks(16 << 10) {
+                self.send(Self::DATA, 0, u32::try_from(2 * number + 1).expect("few"), frame);
+            }
+        }
+    }
+
+    /// Waits until the server has dealt with what was sent.
+    fn is_heard(&mut self) {
+        const PING: u8 = 6;
+        self.send(PING, 0, 0, b"are you?");
+        self.until(PING);
     }
 
     fn last(&self) -> u32 {

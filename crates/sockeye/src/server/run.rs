@@ -164,7 +164,9 @@ impl Opening {
         deadline: Instant,
     ) -> Option<Opened> {
         let settings = &self.settings;
-        let begun = pending.or_evicted(begin(io, peer, settings, deadline)).await??;
+        // Each step is boxed, so that none has room for those after it.
+        let begun = Box::pin(begin(io, peer, settings, deadline));
+        let begun = pending.or_evicted(begun).await??;
         let asked = Instant::now();
         let place = timeout(settings.handshake_timeout, self.handshakes.place());
         let place = pending.safe(place).await.ok()?;
@@ -179,7 +181,7 @@ impl Opening {
             };
             Some(opened)
         };
-        pending.or_evicted(place.run(async { Ok(opens.await) })).await?.ok()?
+        pending.or_evicted(place.run(Box::pin(async { Ok(opens.await) }))).await?.ok()?
     }
 }
 

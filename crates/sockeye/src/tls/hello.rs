@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// A record begins with its type, a version and its length (RFC 8446 §5.1).
 const RECORD_HEADER: usize = 5;
+const HANDSHAKE: u8 = 22;
 /// The longest record: 2^14 bytes and an expansion (RFC 5246 §6.2.3).
 const MAX_RECORD: usize = (1 << 14) + 2048;
 
@@ -31,6 +32,9 @@ pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8
         read_to(io, &mut arrived, record).await?;
         let Some(length) = record_length(&arrived[header..]) else { break };
         read_to(io, &mut arrived, record + length).await?;
+        if arrived[header] != HANDSHAKE {
+            break;
+        }
         message.grow(&arrived[record..]);
     }
     Ok(arrived)
@@ -168,8 +172,12 @@ mod tests {
 
     #[test]
     fn what_speaks_something_else_is_seen_at_its_first_bytes() {
-        for bytes in [&b"GET / HTTP/1.1\r\n"[..], &[22, 2, 1, 0, 9], &[22, 3, 1, 0, 0], &[22, 3, 1, 255, 255]]
-        {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            &[22, 2, 1, 0, 9],
+            &[22, 3, 1, 0, 0],
+            &[22, 3, 1, 255, 255],
+        ] {
             let read = read_of(bytes, 1).expect("enough came");
             assert_eq!(read, bytes[..RECORD_HEADER]);
             assert!(accept(&read).is_err());
