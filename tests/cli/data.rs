@@ -271,7 +271,7 @@ fn a_table_that_was_begun_on_a_full_disk_costs_nothing() {
             publish(&server, "/c/chat", &number.to_string());
         }
         let before = history(&server, "/c/chat");
-        server.stop();
+        drop(server);
         let table = data.join("channels/keyspaces/1/tables/77");
         std::fs::create_dir_all(table.parent().expect("a folder")).expect("a folder");
         std::fs::write(&table, [0; 20]).expect("a table that was begun");
