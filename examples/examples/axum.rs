@@ -46,11 +46,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// A request that is no WebSocket handshake never comes here: it was answered with what it lacks. One
 /// from a page of another origin is answered with 403.
 async fn chat(State(everybody): State<Connections>, upgrade: Upgrade) -> Response {
-    upgrade.on_upgrade(|socket| talk(socket, everybody))
+    upgrade.join(&everybody, ()).on_upgrade(|socket| talk(socket, everybody))
 }
 
 async fn talk(mut socket: WebSocket, everybody: Connections) {
-    everybody.insert(&socket);
     while let Some(Ok(message)) = socket.recv().await {
         // Who is too slow to read misses it; `broadcast` says who that is.
         everybody.broadcast(message).await;

@@ -173,7 +173,7 @@ impl Serve {
                 again.requested().await;
             };
             tokio::select! {
-                result = server.run(stop.requested()) => Ok(result?),
+                result = server.run_until(stop.requested()) => Ok(result?),
                 () = second_request => Ok(()),
             }
         });

@@ -34,7 +34,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 ///
 /// let server = Server::bind(ServerOptions::default()).await?;
 /// println!("{}", server.local_addrs()[0]); // http://127.0.0.1:8080
-/// server.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await?;
+/// server.run_until(tokio::signal::ctrl_c()).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -132,6 +132,15 @@ impl Server {
         self.channels.router()
     }
 
+    /// Serves for ever.
+    ///
+    /// # Errors
+    ///
+    /// When a listening socket breaks. Connections that break concern nobody else.
+    pub async fn run(self) -> io::Result<()> {
+        self.run_until(std::future::pending::<()>()).await
+    }
+
     /// Serves until `shutdown` is ready, then lets everybody finish and returns: see
     /// [`Channels::drain`]. With nobody connected it returns at once. Connections that are still
     /// there at the end of the drain end with the runtime.
@@ -139,7 +148,7 @@ impl Server {
     /// # Errors
     ///
     /// When a listening socket breaks. Connections that break concern nobody else.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn run_until<S: Future>(self, shutdown: S) -> io::Result<()> {
         let service = Arc::new(Service::new(&self.channels, &self.options));
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
@@ -156,7 +165,7 @@ impl Server {
         tasks.spawn(sweep(self.channels.hub().clone()));
         tasks.spawn(tell_rest_of_log());
         tokio::select! {
-            () = shutdown => {}
+            _ = shutdown => {}
             Some(broken) = tasks.join_next() => return broken?,
             Some(broken) = operators.join_next() => return broken?,
         }

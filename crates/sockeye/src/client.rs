@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Address, AddressError, ConnectError, Proxy, Turns, WebSocket, random,
+    Address, AddressError, ConnectError, PeerAddr, Proxy, Turns, WebSocket, random,
     reach::Way,
     redirect::redirect,
     refused::read_body,
@@ -91,6 +91,16 @@ pub struct Opened {
     pub request: Bytes,
     /// The response as it was received.
     pub response: Response<()>,
+}
+
+/// A connection that leads to the server.
+pub(crate) struct Reached {
+    pub(crate) stream: Io,
+    /// The protocol that the server has chosen, if TLS is spoken and it knows how to choose (ALPN).
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "there is only HTTP/1.1"))]
+    pub(crate) protocol: Option<Vec<u8>>,
+    /// Where it leads to first: the proxy, if there is one.
+    pub(crate) peer: Option<PeerAddr>,
 }
 
 impl Client {
@@ -298,8 +308,8 @@ impl Client {
         let mut turn = self.take_turn().await;
         let opening = async {
             loop {
-                let (stream, _) = self.reach(&[HTTP_11]).await?;
-                match self.handshake(stream).await {
+                let Reached { stream, peer, .. } = self.reach(&[HTTP_11]).await?;
+                match self.handshake(stream, peer).await {
                     Err(ConnectError::Response(ResponseError::Status(response)))
                         if self.redirects > 0 =>
                     {
@@ -325,7 +335,7 @@ impl Client {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = self.timeout;
-        let opening = self.handshake(Io::boxed(transport));
+        let opening = self.handshake(Io::boxed(transport), None);
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
@@ -340,7 +350,7 @@ impl Client {
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, ConnectError> {
         let limit = self.timeout;
         let reaching = timeout(limit, self.reach(&[HTTP_11])).await;
-        reaching.map_err(|_| ConnectError::Timeout(limit))?.map(|(stream, _)| stream)
+        reaching.map_err(|_| ConnectError::Timeout(limit))?.map(|reached| reached.stream)
     }
 
     /// Waits until nobody else connects to the server, as far as it takes turns.
@@ -357,17 +367,18 @@ impl Client {
         self
     }
 
-    /// Connects to the server, to speak one of these protocols; gives which one the server has chosen,
-    /// if TLS is spoken and it knows how to choose (ALPN).
-    pub(crate) async fn reach(
-        &self,
-        protocols: &[&[u8]],
-    ) -> Result<(Io, Option<Vec<u8>>), ConnectError> {
+    /// Connects to the server, to speak one of these protocols.
+    pub(crate) async fn reach(&self, protocols: &[&[u8]]) -> Result<Reached, ConnectError> {
         let stream = self.way.reach(&self.address).await?;
-        match self.address.is_secure() {
-            true => self.secure(protocols, stream).await,
-            false => Ok((stream, None)),
-        }
+        let peer = match &self.way {
+            Way::Unix(_) => Some(PeerAddr::Unix),
+            _ => stream.peer_addr(),
+        };
+        let (stream, protocol) = match self.address.is_secure() {
+            true => self.secure(protocols, stream).await?,
+            false => (stream, None),
+        };
+        Ok(Reached { stream, protocol, peer })
     }
 
     /// Makes TLS of a connection that leads to the server.
@@ -408,7 +419,11 @@ impl Client {
         Ok(())
     }
 
-    async fn handshake(&self, mut stream: Io) -> Result<Opened, ConnectError> {
+    async fn handshake(
+        &self,
+        mut stream: Io,
+        peer: Option<PeerAddr>,
+    ) -> Result<Opened, ConnectError> {
         let mut handshake = ClientHandshake::new(self.request()?, random::nonce())?;
         stream.write_all(handshake.request()).await?;
         stream.flush().await?;
@@ -428,7 +443,7 @@ impl Client {
         };
         let masks = Box::new(random::mask_key);
         let connection = Connection::client(self.config.clone(), masks, Duration::ZERO);
-        let agreed = Agreed { subprotocol, deflate };
+        let agreed = Agreed { subprotocol, deflate, peer };
         let shared = Shared::new(stream, connection, input, agreed);
         let request = handshake.request().clone();
         Ok(Opened { socket: WebSocket::new(shared), request, response })

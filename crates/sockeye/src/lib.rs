@@ -137,10 +137,13 @@ pub use self::{
     client::{Client, Opened, connect},
     connections::{Broadcast, Connections},
     error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
+    net::PeerAddr,
     origin::{BadOrigin, OriginPattern, Origins},
     proxy::{Proxy, ProxyError},
-    server::{Incoming, Listener, PeerAddr, Server, accept},
-    socket::{MessageReader, MessageWriter, Reader, Role, WebSocket, Writer},
+    server::{Incoming, Listener, Server, accept},
+    socket::{
+        ConnectionId, MessageReader, MessageWriter, Reader, Role, WeakWriter, WebSocket, Writer,
+    },
     target::Target,
     turns::Turns,
 };

@@ -19,13 +19,20 @@ use sockeye_proto::{
     handshake::{Offer, Refusal},
 };
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
 use crate::{
-    AcceptError, Origins, WebSocket,
+    AcceptError, Connections, Origins, PeerAddr, WebSocket,
+    connections::Joining,
     origin::{Page, log_refusal},
+    server::come_again,
     server::first_offered,
     socket::{Agreed, Io, Shared, poll_handler},
 };
+
+/// When a client that comes while the server stops should come again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A request that asks for a WebSocket and may be granted one.
 ///
@@ -65,6 +72,7 @@ pub struct Upgrade {
     headers: HeaderMap,
     config: Arc<Config>,
     deflate: Option<DeflateConfig>,
+    joining: Option<Joining>,
 }
 
 impl Upgrade {
@@ -90,6 +98,7 @@ impl Upgrade {
             headers: HeaderMap::new(),
             config: Arc::default(),
             deflate: None,
+            joining: None,
         })
     }
 
@@ -141,6 +150,24 @@ impl Upgrade {
         self
     }
 
+    /// Has the WebSocket join this set when it is open, with what is to be known of it. The set's
+    /// [shutdown](Connections::shutdown) then waits for the handler of [`on_upgrade`](Self::on_upgrade) too,
+    /// and ends it where it does not end; once that has begun, requests are refused with 503.
+    ///
+    /// ```no_run
+    /// use sockeye::{Connections, Upgrade, WebSocket};
+    ///
+    /// async fn chat(socket: WebSocket) { /* … */ }
+    ///
+    /// fn enter(upgrade: Upgrade, everybody: &Connections<String>, name: String) -> http::Response<String> {
+    ///     upgrade.join(everybody, name).on_upgrade(chat)
+    /// }
+    /// ```
+    pub fn join<T: Send + 'static>(mut self, set: &Connections<T>, data: T) -> Self {
+        self.joining = Some(set.joining(data));
+        self
+    }
+
     /// Sets how long a client may take nothing of what is written to it over HTTP/2 before the stream is
     /// given up. Default 2 minutes. Reading slowly is no reason; over HTTP/1.1 this changes nothing.
     ///
@@ -160,6 +187,13 @@ impl Upgrade {
     /// chosen was not offered, or a header is one of the handshake's own.
     pub fn accept(mut self) -> Result<(Response<()>, Opening), Refusal> {
         let checked = self.origins.check(self.page.as_ref());
+        let checked = checked.and_then(|()| match &self.joining {
+            Some(joining) if joining.is_closing() => {
+                let text = "the server is stopping";
+                Err(come_again(StatusCode::SERVICE_UNAVAILABLE, text, RETRY_AFTER))
+            }
+            _ => Ok(()),
+        });
         checked.inspect_err(|refusal| log_refusal(&self.asked, None, refusal))?;
         let deflate = self.deflate.and_then(|deflate| self.offer.agree_deflate(&deflate));
         let response = self.offer.accept(self.subprotocol.as_deref(), self.headers);
@@ -171,12 +205,13 @@ impl Upgrade {
         })?;
         let opening = Opening {
             on_upgrade: self.on_upgrade,
-            agreed: Agreed { subprotocol: self.subprotocol, deflate },
+            agreed: Agreed { subprotocol: self.subprotocol, deflate, peer: None },
             #[cfg(feature = "http2")]
             is_http2: self.is_http2,
             #[cfg(feature = "http2")]
             write_timeout: self.write_timeout,
             config: self.config,
+            joining: self.joining,
         };
         Ok((response, opening))
     }
@@ -195,16 +230,23 @@ impl Upgrade {
             Ok(accepted) => accepted,
             Err(refusal) => return Response::from(refusal).map(B::from),
         };
-        tokio::spawn(async move {
+        let handlers = opening.joining.as_ref().map(Joining::handlers);
+        let work = async move {
             match opening.open().await {
                 Ok(socket) => {
+                    let peer = socket.peer_addr();
                     let mut work = pin!(Some(handler(socket)));
-                    let peer = &"a client of another server";
-                    poll_fn(|cx| poll_handler(work.as_mut(), cx, peer, Ok)).await;
+                    let unknown = || "a client of another server".to_owned();
+                    let peer = peer.map_or_else(unknown, |peer| peer.to_string());
+                    poll_fn(|cx| poll_handler(work.as_mut(), cx, &peer, Ok)).await;
                 }
                 Err(error) => tracing::debug!("{error}"),
             }
-        });
+        };
+        match handlers {
+            Some(handlers) => handlers.spawn(work),
+            None => drop(tokio::spawn(work)),
+        }
         response.map(|()| B::from(String::new()))
     }
 }
@@ -240,6 +282,7 @@ pub struct Opening {
     #[cfg(feature = "http2")]
     write_timeout: Duration,
     config: Arc<Config>,
+    joining: Option<Joining>,
 }
 
 impl Opening {
@@ -271,8 +314,12 @@ impl Opening {
         W: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
     {
         let upgraded = self.on_upgrade.await?;
+        let mut agreed = self.agreed;
         let (io, input) = match transport(upgraded, unwrap) {
-            Ok((io, read)) => (io, BytesMut::from(read)),
+            Ok(Taken { io, read, peer }) => {
+                agreed.peer = peer;
+                (io, BytesMut::from(read))
+            }
             #[cfg(feature = "http2")]
             Err(upgraded) if self.is_http2 => {
                 let stream = crate::http2::Http2Upgraded::new(upgraded);
@@ -282,38 +329,63 @@ impl Opening {
             Err(upgraded) => (Io::boxed(TokioIo::new(upgraded)), BytesMut::new()),
         };
         let connection = Connection::server(self.config, Duration::ZERO);
-        Ok(WebSocket::new(Shared::new(io, connection, input, self.agreed)))
+        let socket = WebSocket::new(Shared::new(io, connection, input, agreed));
+        if let Some(joining) = self.joining {
+            joining.join(&socket);
+        }
+        Ok(socket)
     }
 }
 
-/// The socket below an HTTP server, and what was read of it and not used; or what was given, where it is
-/// none that is known.
-fn transport<W>(
-    upgraded: Upgraded,
-    unwrap: impl FnOnce(W) -> TcpStream,
-) -> Result<(Io, Bytes), Upgraded>
+/// The socket below an HTTP server.
+struct Taken {
+    io: Io,
+    /// What was read of it and not used.
+    read: Bytes,
+    /// Where it leads to, if it does not tell by itself.
+    peer: Option<PeerAddr>,
+}
+
+/// The socket below an HTTP server; or what was given, where it is none that is known.
+fn transport<W>(upgraded: Upgraded, unwrap: impl FnOnce(W) -> TcpStream) -> Result<Taken, Upgraded>
 where
     W: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
+    let tcp = |stream, read| Taken { io: Io::Tcp(stream), read, peer: None };
     let taken = take_out::<TokioIo<TcpStream>>(upgraded)
-        .map(|(io, read)| (Io::Tcp(io.into_inner()), read))
-        .or_else(|upgraded| take_out::<W>(upgraded).map(|(io, read)| (Io::Tcp(unwrap(io)), read)));
+        .map(|(io, read)| tcp(io.into_inner(), read))
+        .or_else(|upgraded| take_out::<W>(upgraded).map(|(io, read)| tcp(unwrap(io), read)));
     #[cfg(unix)]
-    let taken = taken.or_else(take_out_boxed::<tokio::net::UnixStream>);
+    let taken = taken.or_else(|upgraded| {
+        take_out_boxed::<tokio::net::UnixStream>(upgraded, |_| Some(PeerAddr::Unix))
+    });
     #[cfg(feature = "tls")]
-    let taken = taken.or_else(take_out_boxed::<tokio_rustls::server::TlsStream<TcpStream>>);
+    let taken = taken.or_else(|upgraded| {
+        take_out_boxed::<TlsStream<TcpStream>>(upgraded, |stream| {
+            stream.get_ref().0.peer_addr().ok().map(PeerAddr::Tcp)
+        })
+    });
     #[cfg(all(feature = "tls", unix))]
-    let taken =
-        taken.or_else(take_out_boxed::<tokio_rustls::server::TlsStream<tokio::net::UnixStream>>);
+    let taken = taken.or_else(|upgraded| {
+        take_out_boxed::<TlsStream<tokio::net::UnixStream>>(upgraded, |_| Some(PeerAddr::Unix))
+    });
     taken
 }
 
 #[cfg(any(feature = "tls", unix))]
-fn take_out_boxed<T>(upgraded: Upgraded) -> Result<(Io, Bytes), Upgraded>
+#[cfg(any(feature = "tls", unix))]
+fn take_out_boxed<T>(
+    upgraded: Upgraded,
+    peer: impl FnOnce(&T) -> Option<PeerAddr>,
+) -> Result<Taken, Upgraded>
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    take_out::<TokioIo<T>>(upgraded).map(|(io, read)| (Io::boxed(io.into_inner()), read))
+    take_out::<TokioIo<T>>(upgraded).map(|(io, read)| {
+        let stream = io.into_inner();
+        let peer = peer(&stream);
+        Taken { io: Io::boxed(stream), read, peer }
+    })
 }
 
 /// Takes a stream out of hyper, or of hyper-util's server of both versions of HTTP, which wraps it.
@@ -349,7 +421,7 @@ mod tests {
             tokio::spawn(async move {
                 let Ok(upgraded) = opening.on_upgrade.await else { return };
                 let taken = transport(upgraded, TokioIo::<TcpStream>::into_inner);
-                let _ = sender.send(taken.map(|(io, _)| io)).await;
+                let _ = sender.send(taken.map(|taken| taken.io)).await;
             });
             response.map(|()| String::new())
         };
@@ -381,7 +453,7 @@ mod tests {
 
     #[cfg(feature = "tls")]
     impl axum::serve::Listener for Tls {
-        type Io = tokio_rustls::server::TlsStream<TcpStream>;
+        type Io = TlsStream<TcpStream>;
         type Addr = std::net::SocketAddr;
 
         async fn accept(&mut self) -> (Self::Io, Self::Addr) {

@@ -218,8 +218,8 @@ async fn a_client_that_reconnects_turns_to_the_next_connection_when_the_peer_is_
     while !matches!(client.next_event().await, Some(Event::Open)) {}
     let begun = Instant::now();
     let down = client.next_event().await;
-    let Some(Event::Down(Down::Closed(closed))) = down else { panic!("{down:?}") };
-    assert_eq!(closed.failure, Some(DEAD));
+    let Some(Event::Down(Down::Failed(Error::Failed(failure)))) = down else { panic!("{down:?}") };
+    assert_eq!(failure, DEAD);
     assert_two_seconds(begun);
 }
 

@@ -5,18 +5,21 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     io,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use sockeye::{
-    Client, CloseCode, CloseFrame, Config, ConnectError, Message,
+    Client, CloseCode, CloseFrame, Config, ConnectError, Error, Message, Role, WebSocket,
     reconnect::{Backoff, Down, Event, ReconnectingClient, SendError, Verdict},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    time::Instant,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    time::{Instant, sleep},
 };
 
 /// What a server does with one connection.
@@ -74,7 +77,7 @@ async fn play(act: Act, mut stream: DuplexStream) {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
         }
-        Act::Drop(after) => tokio::time::sleep(after).await,
+        Act::Drop(after) => sleep(after).await,
         Act::Unreachable | Act::Answer(_) => unreachable!("dealt with above"),
     }
 }
@@ -97,6 +100,7 @@ async fn next(client: &mut ReconnectingClient) -> Option<String> {
         Event::Connecting { attempt, .. } => format!("attempt {attempt}"),
         Event::Open => "open".to_owned(),
         Event::Message(message) => format!("message {}", message.as_text().unwrap()),
+        Event::Down(Down::Failed(_)) => "closed 1006".to_owned(),
         Event::Down(Down::Closed(closed)) => format!("closed {}", closed.code()),
         Event::Down(_) => "not opened".to_owned(),
         event => panic!("{event:?}"),
@@ -216,7 +220,7 @@ async fn a_hook_decides_which_failures_are_final() {
     let mut client = client([close(1000), close(4001)]).decide(|down| match down {
         Down::Closed(closed) if closed.code() == 4001 => Verdict::Final,
         Down::Closed(_) => Verdict::RetryAfter(Duration::from_secs(7)),
-        down @ Down::NotOpened(_) => down.verdict(),
+        down => down.verdict(),
     });
     next_delay(&mut client).await;
     assert!(next_delay(&mut client).await.1 >= Duration::from_secs(7));
@@ -261,8 +265,160 @@ async fn events_that_nobody_waited_for_to_the_end_are_not_lost() {
         tokio::select! {
             biased;
             event = next(&mut client) => seen.push(event.unwrap()),
-            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            () = sleep(Duration::from_millis(1)) => {}
         }
     }
     assert_eq!(seen, ["attempt 1", "not opened", "attempt 2", "open", "message hi"]);
+}
+
+/// A client of servers that play `serve` with what was accepted.
+fn client_of<F>(serve: impl Fn(WebSocket) -> F + Send + Sync + 'static) -> ReconnectingClient
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let serve = Arc::new(serve);
+    ReconnectingClient::new(move || {
+        let serve = serve.clone();
+        async move {
+            let (near, far) = duplex(1 << 10);
+            tokio::spawn(async move { serve(sockeye::accept(far).await.unwrap()).await });
+            Ok(Client::new("ws://localhost/")?.open_over(near).await?.socket)
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_is_run_at_each_opening_before_anything_else_is_sent() {
+    let (sender, mut first) = tokio::sync::mpsc::unbounded_channel();
+    let mut client = client_of(move |mut socket| {
+        let sender = sender.clone();
+        async move {
+            let message = socket.recv().await.unwrap().unwrap();
+            sender.send(message.as_text().unwrap().to_owned()).unwrap();
+            socket.send("welcome").await.unwrap();
+            sender
+                .send(socket.recv().await.unwrap().unwrap().as_text().unwrap().to_owned())
+                .unwrap();
+            socket.abort();
+        }
+    })
+    .on_open(|mut socket| async {
+        socket.send("subscribe").await?;
+        // It may wait for an answer.
+        assert_eq!(socket.recv().await.unwrap()?.as_text(), Some("welcome"));
+        Ok(socket)
+    });
+    let handle = client.handle();
+    let sending = tokio::spawn(async move {
+        for _ in 0..3 {
+            handle.send("from a handle").await.unwrap();
+            sleep(Duration::from_secs(60)).await;
+        }
+    });
+    let mut opened = 0;
+    while opened < 3 {
+        opened += usize::from(matches!(client.next_event().await, Some(Event::Open)));
+    }
+    let ends = async { while !matches!(client.next_event().await, Some(Event::Down(_))) {} };
+    let (sent, ()) = tokio::join!(sending, ends);
+    sent.unwrap();
+    for _ in 0..3 {
+        assert_eq!(first.recv().await.as_deref(), Some("subscribe"));
+        assert_eq!(first.recv().await.as_deref(), Some("from a handle"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_fails_is_a_failed_connection() {
+    let refused = client_of(|mut socket| async move {
+        socket.recv().await;
+        socket.close(CloseCode::POLICY_VIOLATION).await;
+    });
+    let mut client = refused.on_open(|mut socket| async {
+        socket.send("subscribe").await?;
+        assert!(socket.recv().await.is_none());
+        socket.send("more").await?;
+        Ok(socket)
+    });
+    assert_events(&mut client, &["attempt 1"]).await;
+    let down = client.next_event().await;
+    assert!(matches!(&down, Some(Event::Down(Down::Failed(Error::Closed(_))))), "{down:?}");
+    // As the server has closed it, it does not want more.
+    assert_eq!(next(&mut client).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handles_send_and_close_from_other_tasks() {
+    let mut client = client_of(|mut socket| async move {
+        while let Some(Ok(message)) = socket.recv().await {
+            socket.send(message).await.unwrap();
+        }
+    });
+    let (handle, other) = (client.handle(), client.handle());
+    assert!(matches!(handle.send_if_open("now").await, Err(SendError::NotOpen(_))));
+    let task = tokio::spawn(async move {
+        handle.send("later").await.unwrap();
+        assert!(handle.is_open());
+        handle.send_if_open("now").await.unwrap();
+        handle.clone().close(CloseFrame::new(CloseCode::NORMAL, "bye").unwrap()).await
+    });
+    let events = ["attempt 1", "open", "message later", "message now", "closed 1000"];
+    assert_events(&mut client, &events).await;
+    assert_eq!(next(&mut client).await, None);
+    let closed = task.await.unwrap().unwrap();
+    assert_eq!(closed.sent.frame().unwrap().reason(), "bye");
+    assert!(matches!(other.send("late").await, Err(SendError::Ended(_))));
+    assert!(matches!(other.send_if_open("late").await, Err(SendError::Ended(_))));
+    drop(client);
+    assert!(other.close(None).await.is_none());
+
+    // Between two connections there is none to be closed.
+    let mut client = self::client([]);
+    assert_events(&mut client, &["attempt 1", "not opened", "attempt 2"]).await;
+    let handle = client.handle();
+    let (closed, event) = tokio::join!(handle.close(None), next(&mut client));
+    assert_eq!((closed, event), (None, None));
+}
+
+/// A transport that the network has reset.
+struct Reset(DuplexStream);
+
+impl AsyncRead for Reset {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset by the network")))
+    }
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cause_that_the_system_gave_is_told() {
+    let mut client = ReconnectingClient::new(|| async {
+        let reset = Reset(duplex(1 << 10).0);
+        Ok(WebSocket::from_upgraded(reset, Role::Client, Config::default()))
+    });
+    assert_events(&mut client, &["attempt 1", "open"]).await;
+    let down = client.next_event().await;
+    let Some(Event::Down(down @ Down::Failed(Error::Io(_)))) = down else { panic!("{down:?}") };
+    assert!(down.to_string().contains("reset by the network"), "{down}");
 }

@@ -205,7 +205,7 @@ async fn a_unix_socket_has_the_same_limits_and_protocols() {
     options.listen = vec![Listen::Unix(path.clone())];
     options.max_connections = Some(3);
     let server = Server::bind(options).await.unwrap();
-    tokio::spawn(server.run(std::future::pending()));
+    tokio::spawn(server.run());
     let mut silent = Vec::new();
     for _ in 0..3 {
         silent.push(UnixStream::connect(&path).await.unwrap());

@@ -53,7 +53,7 @@ impl TestServer {
         let admin = server.admin_addr().unwrap().tcp().unwrap();
         let hub = server.hub().clone();
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(server.run(async {
+        let running = tokio::spawn(server.run_until(async {
             let _ = stopped.await;
         }));
         Self { address, admin, hub, stop, running }

@@ -64,7 +64,7 @@ async fn a_unix_socket_serves_and_is_gone_afterwards() {
     assert!(matches!(second, BindError::Io { address: Listen::Unix(_), .. }), "{second}");
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(server.run(async {
+    let running = tokio::spawn(server.run_until(async {
         let _ = stopped.await;
     }));
     let mut stream = UnixStream::connect(&path).await.unwrap();

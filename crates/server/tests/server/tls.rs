@@ -66,7 +66,7 @@ async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
     let address = server.local_addrs()[0].clone();
     let port = address.tcp().unwrap().port();
     assert_eq!(address.to_string(), format!("https://127.0.0.1:{port}"));
-    tokio::spawn(server.run(std::future::pending()));
+    tokio::spawn(server.run());
 
     let trusted = ClientTls::new().without_system_roots().root_pem(certificate.as_bytes()).unwrap();
     let open = |origin: String| {

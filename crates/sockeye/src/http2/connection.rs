@@ -16,8 +16,8 @@ use super::{
     stream::{Http2Stream, io_error},
 };
 use crate::{
-    Address, Client, ConnectError, Opened, WebSocket,
-    client::HTTP_11,
+    Address, Client, ConnectError, Opened, PeerAddr, WebSocket,
+    client::{HTTP_11, Reached},
     random,
     refused::{MAX_BODY, PATIENCE},
     socket::{Agreed, Io, Shared},
@@ -57,6 +57,8 @@ pub struct Connection {
     sender: Option<SendRequest<Bytes>>,
     /// Where it was connected to; `None` if somebody else has connected.
     address: Option<Address>,
+    /// Where the transport leads to.
+    peer: Option<PeerAddr>,
 }
 
 impl Connection {
@@ -71,11 +73,11 @@ impl Connection {
         let limit = client.timeout;
         let _turn = client.take_turn().await;
         let connecting = async {
-            let (stream, protocol) = client.reach(&[HTTP_2, HTTP_11]).await?;
+            let Reached { stream, protocol, peer } = client.reach(&[HTTP_2, HTTP_11]).await?;
             if client.address.is_secure() && protocol.as_deref() != Some(HTTP_2) {
                 return Err(ConnectError::NoExtendedConnect);
             }
-            Self::handshake(stream).await
+            Self::handshake(stream, peer).await
         };
         let connected =
             timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?;
@@ -91,10 +93,12 @@ impl Connection {
     /// When the server is not reached, or takes too long.
     pub async fn negotiate(client: &Client) -> Result<Self, ConnectError> {
         if !client.address.is_secure() {
-            return Ok(Self { sender: None, address: None });
+            return Ok(Self { sender: None, address: None, peer: None });
         }
         match Self::connect(client).await {
-            Err(ConnectError::NoExtendedConnect) => Ok(Self { sender: None, address: None }),
+            Err(ConnectError::NoExtendedConnect) => {
+                Ok(Self { sender: None, address: None, peer: None })
+            }
             connected => connected,
         }
     }
@@ -128,11 +132,11 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = Duration::from_secs(10);
-        let connecting = Self::handshake(transport);
+        let connecting = Self::handshake(transport, None);
         timeout(limit, connecting).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
-    async fn handshake<T>(transport: T) -> Result<Self, ConnectError>
+    async fn handshake<T>(transport: T, peer: Option<PeerAddr>) -> Result<Self, ConnectError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -158,7 +162,7 @@ impl Connection {
         if !sender.is_extended_connect_protocol_enabled() {
             return Err(ConnectError::NoExtendedConnect);
         }
-        Ok(Self { sender: Some(sender), address: None })
+        Ok(Self { sender: Some(sender), address: None, peer })
     }
 
     /// Opens a WebSocket on a stream of this connection. How to connect, TLS included, was decided by
@@ -170,11 +174,12 @@ impl Connection {
     pub async fn open(&self, client: Client) -> Result<Opened, ConnectError> {
         let Some(sender) = self.sender.clone() else { return client.open().await };
         let limit = client.timeout;
-        let opening = Self::open_stream(sender, &client);
+        let opening = self.open_stream(sender, &client);
         timeout(limit, opening).await.map_err(|_| ConnectError::Timeout(limit))?
     }
 
     async fn open_stream(
+        &self,
         sender: SendRequest<Bytes>,
         client: &Client,
     ) -> Result<Opened, ConnectError> {
@@ -198,7 +203,7 @@ impl Connection {
             sockeye_proto::Connection::client(client.config.clone(), masks, Duration::ZERO);
         let stream = Http2Stream::new(send, receive);
         let io = Io::boxed(WriteDeadline::new(stream, client.http2_write_timeout));
-        let agreed = Agreed { subprotocol, deflate };
+        let agreed = Agreed { subprotocol, deflate, peer: self.peer };
         let shared = Shared::new(io, connection, BytesMut::new(), agreed);
         let request = text(handshake.request()).into();
         Ok(Opened { socket: WebSocket::new(shared), request, response })

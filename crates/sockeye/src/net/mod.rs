@@ -7,6 +7,7 @@ mod accept;
 mod descriptors;
 mod handshakes;
 mod listen;
+mod peer_addr;
 mod pending;
 
 pub use self::{
@@ -14,5 +15,6 @@ pub use self::{
     descriptors::{max_connections, raise_limit, reserve, share_of_reserve},
     handshakes::Handshakes,
     listen::{listen, lookup},
+    peer_addr::PeerAddr,
     pending::{Pending, PendingConnections},
 };

@@ -19,10 +19,14 @@
 //! # }
 //! ```
 //!
+//! [`on_open`](ReconnectingClient::on_open) does what each new connection needs, such as to subscribe anew;
+//! a [`Handle`] sends and closes from other tasks.
+//!
 //! What was sent on a connection that then broke may have arrived or not, and what was sent by others
 //! meanwhile is missed: a protocol of one's own on top has to number its messages, or do without.
 
 mod backoff;
+mod handle;
 mod verdict;
 
 use std::{
@@ -30,16 +34,22 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_core::Stream;
 use sockeye_proto::{CloseFrame, Closed, Failure, Message};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, Sleep, sleep},
+};
 
+use self::handle::Link;
 pub use self::{
     backoff::Backoff,
+    handle::Handle,
     verdict::{Down, Verdict},
 };
 use crate::{Client, ConnectError, Error, WebSocket};
@@ -51,6 +61,7 @@ use crate::{Client, ConnectError, Error, WebSocket};
 /// cancel-safe: what one has begun, the next goes on with.
 pub struct ReconnectingClient {
     connect: Box<dyn FnMut() -> Connecting + Send>,
+    on_open: Option<OnOpen>,
     verdict: Box<dyn FnMut(&Down) -> Verdict + Send>,
     backoff: Backoff,
     /// Failures in a row, short connections counted.
@@ -58,9 +69,19 @@ pub struct ReconnectingClient {
     stage: Stage,
     /// Events that came while something was sent.
     seen: VecDeque<Event>,
+    /// Whether no more connections are to be made.
+    is_closing: bool,
+    /// What the handles know.
+    link: watch::Sender<Link>,
+    /// What the handles ask to close with.
+    requests: mpsc::UnboundedReceiver<Option<CloseFrame>>,
+    requesting: mpsc::UnboundedSender<Option<CloseFrame>>,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<WebSocket, ConnectError>> + Send>>;
+type Readying = Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>;
+type OnOpen = Arc<dyn Fn(WebSocket) -> Readying + Send + Sync>;
+type Opening = Pin<Box<dyn Future<Output = Result<WebSocket, Down>> + Send>>;
 
 /// What has happened to a [`ReconnectingClient`].
 #[derive(Debug)]
@@ -74,7 +95,7 @@ pub enum Event {
         /// How long it waits before.
         delay: Duration,
     },
-    /// A connection is open.
+    /// A connection is open, and ready where there is a [hook](ReconnectingClient::on_open).
     Open,
     /// A message was received.
     Message(Message),
@@ -100,10 +121,12 @@ enum Stage {
     /// The next attempt is to be announced.
     Next(Duration),
     Waiting(Pin<Box<Sleep>>),
-    Connecting(Connecting),
+    Connecting(Opening),
     Open {
         socket: Box<WebSocket>,
         since: Instant,
+        /// How it has failed.
+        error: Option<Error>,
     },
     Ended,
 }
@@ -132,14 +155,50 @@ impl ReconnectingClient {
     where
         F: Future<Output = Result<WebSocket, ConnectError>> + Send + 'static,
     {
+        let (requesting, requests) = mpsc::unbounded_channel();
         Self {
             connect: Box::new(move || Box::pin(connect())),
+            on_open: None,
             verdict: Box::new(Down::verdict),
             backoff: Backoff::default(),
             failures: 0,
             stage: Stage::Next(Duration::ZERO),
             seen: VecDeque::new(),
+            is_closing: false,
+            link: watch::Sender::new(Link::Down),
+            requests,
+            requesting,
         }
+    }
+
+    /// Sets what is done with each connection when it is open, before anything else is sent on it and
+    /// before [`Event::Open`]: to authenticate, or to subscribe anew. It may wait for an answer; it gives
+    /// the connection back, or an error, and then there is none.
+    ///
+    /// ```no_run
+    /// use sockeye::Client;
+    ///
+    /// # fn example() -> Result<(), sockeye::AddressError> {
+    /// let client = Client::new("ws://127.0.0.1:9001/")?.reconnecting().on_open(|mut socket| async {
+    ///     socket.send("subscribe news").await?;
+    ///     Ok(socket)
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It has no deadline of its own.
+    pub fn on_open<F>(mut self, hook: impl Fn(WebSocket) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<WebSocket, Error>> + Send + 'static,
+    {
+        self.on_open = Some(Arc::new(move |socket| Box::pin(hook(socket))));
+        self
+    }
+
+    /// A handle to send and to close from other tasks.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.link.subscribe(), self.requesting.clone())
     }
 
     /// Sets how long it waits before it connects again.
@@ -225,7 +284,7 @@ impl ReconnectingClient {
             Stage::Open { socket, .. } => Some(socket.close(frame).await),
             _ => None,
         };
-        self.stage = Stage::Ended;
+        self.end(closed.clone());
         closed
     }
 
@@ -238,6 +297,7 @@ impl ReconnectingClient {
 
     /// Goes on from stage to stage up to the next event.
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_requests(cx);
         loop {
             match &mut self.stage {
                 Stage::Next(delay) => {
@@ -247,31 +307,40 @@ impl ReconnectingClient {
                 }
                 Stage::Waiting(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
-                    self.stage = Stage::Connecting((self.connect)());
+                    self.stage = Stage::Connecting(self.open());
                 }
                 Stage::Connecting(connecting) => {
                     let event = match ready!(connecting.as_mut().poll(cx)) {
                         Ok(socket) => {
+                            self.link.send_replace(Link::Open(socket.weak_writer()));
                             let (socket, since) = (Box::new(socket), Instant::now());
-                            self.stage = Stage::Open { socket, since };
+                            self.stage = Stage::Open { socket, since, error: None };
                             Event::Open
                         }
-                        Err(error) => self.go_down(Down::NotOpened(error)),
+                        Err(down) => self.go_down(down),
                     };
                     return Poll::Ready(Some(event));
                 }
-                Stage::Open { socket, since } => {
+                Stage::Open { socket, since, error } => {
                     match ready!(Pin::new(&mut **socket).poll_next(cx)) {
                         Some(Ok(message)) => return Poll::Ready(Some(Event::Message(message))),
-                        // Then comes the end, and how it came about.
-                        Some(Err(_)) => {}
+                        // Then comes the end.
+                        Some(Err(cause)) => *error = Some(cause),
                         None => {
-                            let closed = socket.closed();
+                            let closed = socket.closed().unwrap_or_else(|| Failure::Lost.into());
+                            let down = match (error.take(), closed.failure) {
+                                (Some(error), _) => Down::Failed(error),
+                                (None, Some(failure)) => Down::Failed(Error::Failed(failure)),
+                                (None, None) => Down::Closed(closed.clone()),
+                            };
                             if since.elapsed() >= self.backoff.stable_after {
                                 self.failures = 0;
                             }
-                            let closed = closed.unwrap_or_else(|| Failure::Lost.into());
-                            return Poll::Ready(Some(self.go_down(Down::Closed(closed))));
+                            if self.is_closing {
+                                self.end(Some(closed));
+                                return Poll::Ready(Some(Event::Down(down)));
+                            }
+                            return Poll::Ready(Some(self.go_down(down)));
                         }
                     }
                 }
@@ -280,12 +349,47 @@ impl ReconnectingClient {
         }
     }
 
+    /// Does what the handles ask for.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) {
+        // One sender is here: this never ends.
+        while let Poll::Ready(Some(frame)) = self.requests.poll_recv(cx) {
+            self.is_closing = true;
+            match &self.stage {
+                Stage::Open { socket, .. } => socket.start_close(frame),
+                Stage::Ended => {}
+                _ => self.end(None),
+            }
+        }
+    }
+
+    /// Makes no more connections.
+    fn end(&mut self, closed: Option<Closed>) {
+        self.stage = Stage::Ended;
+        self.link.send_replace(Link::Ended(closed));
+    }
+
+    /// Connects, and does what is to be done before anything else.
+    fn open(&mut self) -> Opening {
+        let (connecting, on_open) = ((self.connect)(), self.on_open.clone());
+        Box::pin(async move {
+            let socket = connecting.await.map_err(Down::NotOpened)?;
+            match on_open {
+                Some(on_open) => on_open(socket).await.map_err(Down::Failed),
+                None => Ok(socket),
+            }
+        })
+    }
+
     /// Decides what comes next.
     fn go_down(&mut self, down: Down) -> Event {
+        self.link.send_replace(Link::Down);
         self.failures = self.failures.saturating_add(1);
         let delay = |hint| Stage::Next(self.backoff.delay(self.failures, hint));
         self.stage = match (self.verdict)(&down) {
-            Verdict::Final => Stage::Ended,
+            Verdict::Final => {
+                self.link.send_replace(Link::Ended(None));
+                Stage::Ended
+            }
             Verdict::Retry => delay(Duration::ZERO),
             Verdict::RetryAfter(hint) => delay(hint),
         };

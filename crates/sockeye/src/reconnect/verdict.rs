@@ -9,7 +9,7 @@ use sockeye_proto::{
     proxy::{HttpConnectError, Socks5Error},
 };
 
-use crate::{ConnectError, ProxyError};
+use crate::{ConnectError, Error, ProxyError};
 
 /// How long to stay away from a server that says 1013, try again later.
 const LATER: Duration = Duration::from_secs(5);
@@ -17,8 +17,11 @@ const LATER: Duration = Duration::from_secs(5);
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum Down {
-    /// It was open and has ended.
+    /// It was open and was closed in order.
     Closed(Closed),
+    /// It was open and has failed: with the cause that the system gave, where it gave one. Or what is
+    /// [done with each connection](super::ReconnectingClient::on_open) gave this error.
+    Failed(Error),
     /// It was not opened.
     NotOpened(ConnectError),
 }
@@ -51,6 +54,8 @@ impl Down {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Closed(closed) => of_closed(closed),
+            Self::Failed(Error::Closed(closed)) => of_closed(closed),
+            Self::Failed(_) => Verdict::Retry,
             Self::NotOpened(ConnectError::Response(ResponseError::Status(response))) => {
                 let is_final = match response.status() {
                     StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => false,
@@ -126,6 +131,7 @@ impl fmt::Display for Down {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(closed) => closed.fmt(f),
+            Self::Failed(error) => error.fmt(f),
             Self::NotOpened(error) => error.fmt(f),
         }
     }

@@ -20,11 +20,18 @@ use crate::{
 /// How much of a request is read at once: most come whole.
 const HEAD_SIZE: usize = 1024;
 
+/// What a client has shown of itself in its TLS handshake.
+#[cfg(feature = "tls")]
+pub(super) type Certificates = Option<Arc<[rustls::pki_types::CertificateDer<'static>]>>;
+/// Nothing, without TLS.
+#[cfg(not(feature = "tls"))]
+pub(super) type Certificates = Option<std::convert::Infallible>;
+
 /// What is spoken on a connection.
 pub(super) enum Spoken {
-    Http1(Io),
+    Http1(Io, Certificates),
     #[cfg(all(feature = "http2", feature = "tls"))]
-    Http2(Io),
+    Http2(Io, Certificates),
 }
 
 /// A connection on which the client has begun.
@@ -72,7 +79,7 @@ pub(super) async fn secure(
     deadline: Instant,
 ) -> Option<Spoken> {
     match begun {
-        Begun::Plain(io) => Some(Spoken::Http1(io)),
+        Begun::Plain(io) => Some(Spoken::Http1(io, Certificates::default())),
         #[cfg(feature = "tls")]
         Begun::Tls(handshake) => {
             let finishing = Box::pin(handshake.finish());
@@ -84,9 +91,13 @@ pub(super) async fn secure(
             match secured {
                 #[cfg(feature = "http2")]
                 Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
-                    Some(Spoken::Http2(Io::boxed(stream)))
+                    let certificates = certificates(&stream);
+                    Some(Spoken::Http2(Io::boxed(stream), certificates))
                 }
-                Ok(stream) => Some(Spoken::Http1(Io::boxed(stream))),
+                Ok(stream) => {
+                    let certificates = certificates(&stream);
+                    Some(Spoken::Http1(Io::boxed(stream), certificates))
+                }
                 Err(error) => {
                     tracing::debug!(%peer, "the TLS handshake failed: {error}");
                     None
@@ -96,11 +107,16 @@ pub(super) async fn secure(
     }
 }
 
+#[cfg(feature = "tls")]
+fn certificates<T>(stream: &tokio_rustls::server::TlsStream<T>) -> Certificates {
+    stream.get_ref().1.peer_certificates().map(Arc::from)
+}
+
 /// Reads and checks the one request of a connection of HTTP/1.1. An error if it was refused, or never
 /// came.
 pub(super) async fn receive(
     mut io: Io,
-    peer: PeerAddr,
+    (peer, certificates): (PeerAddr, Certificates),
     settings: Arc<Settings>,
     deadline: Instant,
 ) -> Result<Incoming, AcceptError> {
@@ -129,7 +145,7 @@ pub(super) async fn receive(
     match checked {
         Ok(None) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         Ok(Some((request, offer, slot))) => {
-            Ok(Incoming::new(pending, request, offer, peer, slot, settings))
+            Ok(Incoming::new(pending, request, offer, (peer, certificates), slot, settings))
         }
         Err(refusal) => {
             Box::pin(pending.refuse(&refusal)).await;

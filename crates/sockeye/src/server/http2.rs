@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     Incoming, PeerAddr, Settings,
-    handshake::{admit, stopping},
+    handshake::{Certificates, admit, stopping},
     pending::Pending,
     run::text,
 };
@@ -41,7 +41,7 @@ use crate::{
 /// finished.
 pub(super) async fn serve<H, F, E>(
     io: Io,
-    peer: PeerAddr,
+    (peer, certificates): (PeerAddr, Certificates),
     settings: Arc<Settings>,
     handler: Arc<H>,
     deadline: Instant,
@@ -61,7 +61,7 @@ pub(super) async fn serve<H, F, E>(
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, answer))) => {
                     idle = Idle::No;
-                    if let Some(incoming) = receive(request, answer, peer, &settings) {
+                    if let Some(incoming) = receive(request, answer, (peer, certificates.clone()), &settings) {
                         let handler = handler.clone();
                         handlers.spawn(async move {
                             let mut work = pin!(Some(handler(incoming)));
@@ -126,7 +126,7 @@ impl Idle {
 fn receive(
     request: Request<RecvStream>,
     answer: SendResponse<Bytes>,
-    peer: PeerAddr,
+    (peer, certificates): (PeerAddr, Certificates),
     settings: &Arc<Settings>,
 ) -> Option<Incoming> {
     let (head, receive) = request.into_parts();
@@ -143,7 +143,14 @@ fn receive(
     match offer.and_then(|offer| Ok((admit(&request, peer, settings)?, offer))) {
         Ok((slot, offer)) => {
             let pending = Pending::Http2(answer, receive, settings.http2_write_timeout);
-            Some(Incoming::new(pending, request, offer, peer, slot, settings.clone()))
+            Some(Incoming::new(
+                pending,
+                request,
+                offer,
+                (peer, certificates),
+                slot,
+                settings.clone(),
+            ))
         }
         Err(refusal) => {
             log_refusal(&request, Some(&peer), &refusal);

@@ -9,7 +9,12 @@ use sockeye_proto::{
     handshake::{Offer, Refusal},
 };
 
-use super::{PeerAddr, Settings, handshake::stopping, limits::Slot, pending::Pending};
+use super::{
+    PeerAddr, Settings,
+    handshake::{Certificates, stopping},
+    limits::Slot,
+    pending::Pending,
+};
 use crate::{
     AcceptError, WebSocket,
     socket::{Agreed, Io, Shared, leave_request, note_peer_left},
@@ -47,6 +52,8 @@ struct Waiting {
     request: Request<()>,
     offer: Offer,
     peer: PeerAddr,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has any"))]
+    certificates: Certificates,
     slot: Slot,
     config: Arc<Config>,
     deflate: Option<DeflateConfig>,
@@ -60,7 +67,7 @@ impl Incoming {
         pending: Pending,
         request: Request<()>,
         offer: Offer,
-        peer: PeerAddr,
+        (peer, certificates): (PeerAddr, Certificates),
         slot: Slot,
         settings: Arc<Settings>,
     ) -> Self {
@@ -69,6 +76,7 @@ impl Incoming {
             request,
             offer,
             peer,
+            certificates,
             slot,
             config: settings.config.clone(),
             deflate: settings.deflate.clone(),
@@ -111,6 +119,14 @@ impl Incoming {
     /// Where the connection comes from; behind a proxy, from the proxy.
     pub fn peer_addr(&self) -> PeerAddr {
         self.0.peer
+    }
+
+    /// The certificates that the client has shown in its TLS handshake, its own first; `None` if it has
+    /// shown none, or speaks no TLS. They were verified as the server's
+    /// [configuration](crate::tls::ServerTls::from_config) asks for it; it asks for none unless told to.
+    #[cfg(feature = "tls")]
+    pub fn peer_certificates(&self) -> Option<&[rustls::pki_types::CertificateDer<'static>]> {
+        self.0.certificates.as_deref()
     }
 
     /// Chooses a subprotocol, one of those offered.
@@ -169,7 +185,7 @@ impl Incoming {
 
 impl Waiting {
     async fn accept(self: Box<Self>) -> Result<WebSocket, AcceptError> {
-        let Self { pending, mut offer, slot, config, headers, settings, .. } = *self;
+        let Self { pending, mut offer, peer, slot, config, headers, settings, .. } = *self;
         if settings.connections.closing().is_cancelled() {
             pending.refuse(&stopping(&settings)).await;
             note_peer_left();
@@ -188,9 +204,9 @@ impl Waiting {
         let accepted = pending.accept(response).await;
         let (io, input) = accepted.inspect_err(|_| note_peer_left())?;
         let connection = Connection::server(config, Duration::ZERO);
-        let socket =
-            WebSocket::new(Shared::new(io, connection, input, Agreed { subprotocol, deflate }));
-        settings.connections.insert_with(&socket, slot);
+        let agreed = Agreed { subprotocol, deflate, peer: Some(peer) };
+        let socket = WebSocket::new(Shared::new(io, connection, input, agreed));
+        settings.connections.insert_and_keep(&socket, (), slot);
         Ok(socket)
     }
 }

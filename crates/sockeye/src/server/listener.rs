@@ -3,8 +3,8 @@
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::{
-    fmt, io,
-    net::{IpAddr, SocketAddr},
+    io,
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    net::{Incomings, refuse},
+    net::{Incomings, PeerAddr, refuse},
     socket::Io,
 };
 
@@ -120,38 +120,6 @@ impl Drop for Listener {
         if let Kind::Unix(_, Some(path)) = &self.0 {
             // Who removed it before us wanted the same.
             let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// Where a connection comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PeerAddr {
-    /// An address and a port.
-    Tcp(SocketAddr),
-    /// A Unix socket: a process of this machine.
-    Unix,
-    /// A stream of the program's own, of which nothing else is known.
-    Other,
-}
-
-impl PeerAddr {
-    /// The IP address; `None` where there is none.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(address) => Some(address.ip()),
-            Self::Unix | Self::Other => None,
-        }
-    }
-}
-
-impl fmt::Display for PeerAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-            Self::Other => f.write_str("a stream"),
         }
     }
 }

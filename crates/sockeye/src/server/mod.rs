@@ -27,13 +27,11 @@ use tokio::net::ToSocketAddrs;
 
 #[cfg(feature = "upgrade")]
 pub(crate) use self::incoming::first_offered;
-pub use self::{
-    incoming::Incoming,
-    listener::{Listener, PeerAddr},
-    stream::accept,
-};
+#[cfg(feature = "upgrade")]
+pub(crate) use self::refuse::come_again;
+pub use self::{incoming::Incoming, listener::Listener, stream::accept};
 use self::{limits::Limits, run::run_until};
-use crate::{Connections, Origins};
+use crate::{Connections, Origins, PeerAddr};
 
 /// A server that speaks nothing but WebSocket.
 ///

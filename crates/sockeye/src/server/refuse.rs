@@ -6,6 +6,6 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use sockeye_proto::handshake::Refusal;
 
 /// An answer that asks to come again after some time, in whole seconds.
-pub(super) fn come_again(status: StatusCode, text: &str, after: Duration) -> Refusal {
+pub(crate) fn come_again(status: StatusCode, text: &str, after: Duration) -> Refusal {
     Refusal::new(status, text).header(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)))
 }

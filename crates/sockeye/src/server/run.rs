@@ -11,6 +11,8 @@ use std::{
 use sockeye_proto::CloseFrame;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+#[cfg(all(feature = "http2", feature = "tls"))]
+use super::handshake::Certificates;
 use super::{
     Incoming, Listener, PeerAddr, Server, Settings,
     handshake::{Spoken, begin, receive, secure},
@@ -132,8 +134,8 @@ where
     match opened {
         Opened::Http1(incoming) => Some(handler(incoming)),
         #[cfg(all(feature = "http2", feature = "tls"))]
-        Opened::Http2(io, deadline) => {
-            let settings = opening.settings;
+        Opened::Http2(io, certificates, deadline) => {
+            let (settings, peer) = (opening.settings, (peer, certificates));
             Box::pin(super::http2::serve(io, peer, settings, handler, deadline)).await;
             None
         }
@@ -144,7 +146,7 @@ where
 enum Opened {
     Http1(Incoming),
     #[cfg(all(feature = "http2", feature = "tls"))]
-    Http2(Io, Instant),
+    Http2(Io, Certificates, Instant),
 }
 
 /// What sees a connection to its request.
@@ -173,11 +175,12 @@ impl Opening {
         let deadline = deadline + asked.elapsed();
         let opens = async {
             let opened = match secure(begun, peer, settings, deadline).await? {
-                Spoken::Http1(io) => {
+                Spoken::Http1(io, certificates) => {
+                    let peer = (peer, certificates);
                     Opened::Http1(receive(io, peer, settings.clone(), deadline).await.ok()?)
                 }
                 #[cfg(all(feature = "http2", feature = "tls"))]
-                Spoken::Http2(io) => Opened::Http2(io, deadline),
+                Spoken::Http2(io, certificates) => Opened::Http2(io, certificates, deadline),
             };
             Some(opened)
         };

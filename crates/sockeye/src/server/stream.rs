@@ -7,7 +7,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Incoming, PeerAddr, Settings, handshake::receive};
+use super::{
+    Incoming, PeerAddr, Settings,
+    handshake::{Certificates, receive},
+};
 use crate::{AcceptError, Origins, WebSocket, socket::Io};
 
 /// Answers a client that asks for a WebSocket on this stream: on TLS of one's own, on vsock, on a link
@@ -70,6 +73,7 @@ impl Incoming {
     {
         let settings = Arc::new(Settings { origins, ..Settings::default() });
         let deadline = Instant::now() + settings.handshake_timeout;
-        receive(Io::boxed(stream), PeerAddr::Other, settings, deadline).await
+        let peer = (PeerAddr::Other, Certificates::default());
+        receive(Io::boxed(stream), peer, settings, deadline).await
     }
 }

@@ -14,6 +14,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::PeerAddr;
+
 /// A byte stream that a WebSocket runs over.
 pub(crate) enum Io {
     Tcp(TcpStream),
@@ -28,6 +30,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 impl Io {
     pub(crate) fn boxed(stream: impl Duplex + 'static) -> Self {
         Self::Boxed(Box::new(stream))
+    }
+
+    /// Where the stream leads to, if it tells.
+    pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(PeerAddr::Tcp),
+            Self::Boxed(_) => None,
+        }
     }
 
     /// Writes the last bytes before the stream's end, which is to be brought about at once: where the

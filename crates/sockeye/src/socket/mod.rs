@@ -7,6 +7,7 @@
 
 // First, so that the reference begins with their own methods.
 mod reader;
+mod weak_writer;
 mod websocket;
 mod writer;
 
@@ -15,6 +16,7 @@ mod buffers;
 mod caretaker;
 mod handle;
 mod handled;
+mod identity;
 mod input;
 mod io;
 #[cfg(feature = "json")]
@@ -38,6 +40,6 @@ pub(crate) use self::{
     shared::{Agreed, Shared},
 };
 pub use self::{
-    message_reader::MessageReader, message_writer::MessageWriter, reader::Reader, upgraded::Role,
-    websocket::WebSocket, writer::Writer,
+    identity::ConnectionId, message_reader::MessageReader, message_writer::MessageWriter,
+    reader::Reader, upgraded::Role, weak_writer::WeakWriter, websocket::WebSocket, writer::Writer,
 };

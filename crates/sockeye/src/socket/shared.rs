@@ -20,11 +20,12 @@ use sockeye_proto::{
 use super::{
     caretaker::{Caretaker, RuntimeEnded},
     handled,
+    identity::ConnectionId,
     io::Io,
     state::State,
     wheel::{NEVER, Place, Tick},
 };
-use crate::{Error, TrySendError, clock};
+use crate::{Error, PeerAddr, TrySendError, clock};
 
 /// A connection. It is itself the waker that its socket knows: whoever waits is told, and if nobody
 /// does, the caretaker.
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     handles: AtomicU32,
     /// Whether the caretaker will see to it that a reader who was told of something looks.
     expected: AtomicBool,
+    pub(super) id: ConnectionId,
+    pub(super) peer: Option<PeerAddr>,
     /// If the handshake agreed on anything.
     agreed: Option<Box<Agreed>>,
 }
@@ -46,6 +49,8 @@ pub(crate) struct Shared {
 pub(crate) struct Agreed {
     pub(crate) subprotocol: Option<String>,
     pub(crate) deflate: Option<DeflateAgreement>,
+    /// Where the peer is, if the transport does not tell.
+    pub(crate) peer: Option<PeerAddr>,
 }
 
 /// The tasks that wait for this connection.
@@ -67,6 +72,7 @@ impl Shared {
         agreed: Agreed,
     ) -> Arc<Self> {
         let connection = connection.with_deflate(agreed.deflate.clone());
+        let peer = agreed.peer.or_else(|| io.peer_addr());
         let is_nothing = agreed.subprotocol.is_none() && agreed.deflate.is_none();
         let shared = Arc::new(Self {
             state: Mutex::new(State::new(io, connection, &input)),
@@ -75,6 +81,8 @@ impl Shared {
             caretaker: Caretaker::of_this_runtime(),
             handles: AtomicU32::new(0),
             expected: AtomicBool::new(false),
+            id: ConnectionId::next(),
+            peer,
             agreed: (!is_nothing).then(|| Box::new(agreed)),
         });
         shared.attend_soon(&mut shared.state());

@@ -16,7 +16,7 @@ use super::{Agreed, Io, Shared, WebSocket};
 
 fn open(io: Io, config: Config) -> (WebSocket, Weak<Shared>) {
     let connection = Connection::client(config, Box::new(|| [0; 4]), Duration::ZERO);
-    let agreed = Agreed { subprotocol: None, deflate: None };
+    let agreed = Agreed { subprotocol: None, deflate: None, peer: None };
     let shared = Shared::new(io, connection, BytesMut::new(), agreed);
     let weak = Arc::downgrade(&shared);
     (WebSocket::new(shared), weak)

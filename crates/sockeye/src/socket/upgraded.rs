@@ -64,7 +64,7 @@ impl WebSocket {
             Role::Client => Connection::client(config, Box::new(random::mask_key), now),
             Role::Server => Connection::server(config, now),
         };
-        let agreed = Agreed { subprotocol: None, deflate: None };
+        let agreed = Agreed { subprotocol: None, deflate: None, peer: None };
         Self::new(Shared::new(Io::boxed(stream), connection, BytesMut::new(), agreed))
     }
 

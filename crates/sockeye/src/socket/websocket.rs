@@ -136,6 +136,12 @@ impl WebSocket {
         self.reader.closed()
     }
 
+    /// Starts the closing handshake, as [`close`](Self::close) does, and waits for nothing. Messages that
+    /// still come can be received. Closing again changes nothing.
+    pub fn start_close(&self, frame: impl Into<Option<CloseFrame>>) {
+        self.writer.start_close(frame);
+    }
+
     /// Ends the connection at once and without a word: no Close is sent, and nothing that is still
     /// queued. The peer sees its transport end (1006); here `recv` gives an error, then `None`.
     pub fn abort(&self) {

@@ -1,0 +1,66 @@
+//! Which connection a handle is of, and where its peer is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{reader::Reader, weak_writer::WeakWriter, websocket::WebSocket, writer::Writer};
+use crate::PeerAddr;
+
+/// Which connection this is: its own as long as the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// One that no connection has had before.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl WebSocket {
+    /// Which connection this is, for [`Connections`](crate::Connections) and registers of yours.
+    pub fn id(&self) -> ConnectionId {
+        self.writer.id()
+    }
+
+    /// Where the peer is: the address that the transport leads to, which may be a proxy's. `None` where
+    /// that is not known: over a stream of the program's own, or of an HTTP server that keeps the socket
+    /// to itself, as over HTTP/2. It is still told when the connection has ended.
+    pub fn peer_addr(&self) -> Option<PeerAddr> {
+        self.writer.peer_addr()
+    }
+
+    /// A writer that does not keep the connection open.
+    pub fn weak_writer(&self) -> WeakWriter {
+        self.writer.downgrade()
+    }
+}
+
+impl Reader {
+    /// Which connection this is of; as [`WebSocket::id`].
+    pub fn id(&self) -> ConnectionId {
+        self.handle.shared.id
+    }
+
+    /// Where the peer is; as [`WebSocket::peer_addr`].
+    pub fn peer_addr(&self) -> Option<PeerAddr> {
+        self.handle.shared.peer
+    }
+}
+
+impl Writer {
+    /// Which connection this is of; as [`WebSocket::id`].
+    pub fn id(&self) -> ConnectionId {
+        self.handle.shared.id
+    }
+
+    /// Where the peer is; as [`WebSocket::peer_addr`].
+    pub fn peer_addr(&self) -> Option<PeerAddr> {
+        self.handle.shared.peer
+    }
+
+    /// A writer that does not keep the connection open.
+    pub fn downgrade(&self) -> WeakWriter {
+        WeakWriter::new(&self.handle)
+    }
+}
