@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on http://{}/", listener.local_addr()?);
     let stop = async move {
-        // Without signals there is no other way to stop it than to stop it now.
+        // If signals do not work, it stops at once.
         let _ = tokio::signal::ctrl_c().await;
         everybody.shutdown(CloseCode::GOING_AWAY, Duration::from_secs(5)).await;
     };
@@ -43,15 +43,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A request that is no WebSocket handshake never comes here: it was answered with what it lacks. One
-/// from a page of another origin is answered with 403.
+/// A request that is not a valid WebSocket handshake never gets here: it was refused with the reason. So is
+/// one from a page of another origin, with 403.
 async fn chat(State(everybody): State<Connections>, upgrade: Upgrade) -> Response {
     upgrade.join(&everybody, ()).on_upgrade(|socket| talk(socket, everybody))
 }
 
 async fn talk(mut socket: WebSocket, everybody: Connections) {
     while let Some(Ok(message)) = socket.recv().await {
-        // Who is too slow to read misses it; `broadcast` says who that is.
+        // Slow readers miss this message; `broadcast` returns their writers.
         everybody.broadcast(message).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A chat: what one client says, all the others hear.
+//! A chat: every client gets the lines of all the others.
 //!
 //!     cargo run -p sockeye-examples --example chat
 //!
@@ -21,30 +21,30 @@ struct Line {
     text: Text,
 }
 
-/// Everybody's lines go in here, and come out at everybody's.
+/// Takes the lines of all clients and hands them to all clients.
 type Room = broadcast::Sender<Line>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind("127.0.0.1:9002").await?;
     println!("listening on ws://{}/YOUR-NAME", server.local_addr()?);
-    // The room remembers the last 256 lines for those who are slow to listen.
+    // The room keeps the last 256 lines for slow readers.
     let room = Room::new(256);
-    server.run(move |incoming| visit(incoming, room.clone())).await;
+    server.run(move |incoming| serve(incoming, room.clone())).await;
     Ok(())
 }
 
-/// One guest, from the door to the farewell.
-async fn visit(incoming: Incoming, room: Room) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// Serves one client, from its request to its end.
+async fn serve(incoming: Incoming, room: Room) -> Result<(), Box<dyn Error + Send + Sync>> {
     let name = incoming.path().trim_start_matches('/').to_owned();
     if name.is_empty() {
-        incoming.refuse(StatusCode::NOT_FOUND, "say who you are: ws://…/YOUR-NAME").await;
+        incoming.refuse(StatusCode::NOT_FOUND, "name yourself: ws://…/YOUR-NAME").await;
         return Ok(());
     }
 
-    // From here on the room's lines are kept for this guest: none is lost while the door opens.
+    // From here on lines are kept for this client: none is lost while it is accepted.
     let lines = room.subscribe();
-    // Speaking and listening go on at once, each with its half of the socket.
+    // Receiving and sending run at once, each with its half of the socket.
     let (reader, writer) = incoming.accept().await?.split();
     announce(&room, format!("{name} is here"));
     tokio::select! {
@@ -55,19 +55,19 @@ async fn visit(incoming: Incoming, room: Room) -> Result<(), Box<dyn Error + Sen
     Ok(())
 }
 
-/// Passes on what the guest says, until he leaves.
+/// Passes on what the client sends, until it leaves.
 async fn speak(name: &str, mut reader: Reader, room: &Room) {
-    // A guest whose connection breaks has left as well as one who says goodbye.
+    // A lost connection ends this like a closed one.
     while let Some(Ok(message)) = reader.recv().await {
         if let Some(said) = message.as_text() {
             let text = Text::from(format!("{name}: {said}"));
-            // Fails only when nobody listens, and then nobody misses it.
+            // Fails only when no client listens.
             let _ = room.send(Line { author: name.to_owned(), text });
         }
     }
 }
 
-/// Tells the guest what the others say.
+/// Sends the client what the others say.
 async fn listen(name: &str, mut lines: broadcast::Receiver<Line>, writer: &Writer) {
     loop {
         match lines.recv().await {
@@ -77,8 +77,8 @@ async fn listen(name: &str, mut lines: broadcast::Receiver<Line>, writer: &Write
                     return;
                 }
             }
-            // He reads so slowly that the room has forgotten lines he was to get. Better to say so
-            // than to let him believe he has heard everything.
+            // The client reads so slowly that lines it should have got are gone: say so, so that it
+            // does not take what it has for everything.
             Err(RecvError::Lagged(_)) => {
                 let reason = "you missed some lines: come in again";
                 if let Ok(frame) = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, reason) {
@@ -91,7 +91,7 @@ async fn listen(name: &str, mut lines: broadcast::Receiver<Line>, writer: &Write
     }
 }
 
-/// Says something in nobody's name.
+/// Says something in the server's name.
 fn announce(room: &Room, what: String) {
     let _ = room.send(Line { author: String::new(), text: Text::from(what) });
 }

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("a ping took {:?} to come back", socket.ping().await?);
 
-    // Say goodbye, and wait for the server to say it too: then both know that nothing was lost.
+    // Send a Close and wait for the server's: then both know that nothing was lost.
     let closed = socket.close(CloseCode::NORMAL).await;
     println!("{closed}");
     Ok(())
