@@ -50,8 +50,8 @@ pub(crate) struct Serve {
     #[arg(default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: Vec<Listen>,
 
-    /// Where operators find /healthz, /readyz, /metrics and /connections; or off. Where the default is
-    /// taken it is another port, which is said
+    /// Where operators find /healthz, /readyz, /metrics and /connections; or off. If the default
+    /// port is in use, another is chosen and printed
     #[arg(long, value_name = "ADDR", env = "SOCKEYE_ADMIN", default_value = "127.0.0.1:8081")]
     #[arg(value_parser = admin)]
     admin: Admin,

@@ -23,7 +23,7 @@ pub(crate) struct Way {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Danger: believe whoever answers, whatever certificate he shows
+    /// Danger: accept any certificate of the server
     #[arg(short = 'k', long)]
     insecure: bool,
 

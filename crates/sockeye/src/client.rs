@@ -146,7 +146,7 @@ impl Client {
     /// the URL's, over HTTP/2 as `:authority`; the name that TLS asks for stays the URL's. The other
     /// headers of the handshake itself cannot be set.
     ///
-    /// One that is none (a line break in the value, say) is an error when connecting:
+    /// An invalid one (with a line break in its value, say) is an error when connecting:
     /// [`ConnectError::Header`].
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where

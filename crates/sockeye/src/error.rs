@@ -110,7 +110,7 @@ pub enum ConnectError {
         /// What the system said.
         error: io::Error,
     },
-    /// A header that was to be sent is none, with why.
+    /// A header that cannot be sent, and why: a line break in its value, say.
     #[error("not a header: {0}")]
     Header(String),
     /// The connection was lost during the handshake.

@@ -1,5 +1,11 @@
 //! WebSockets on tokio: client and server.
 //!
+//! ```toml
+//! [dependencies]
+//! sockeye = "0.1" # not on crates.io yet: { git = "<the URL of the repository>" }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
 //! ```
 //! use sockeye::{CloseCode, Incoming, Server};
 //!
@@ -25,14 +31,16 @@
 //! # }
 //! ```
 //!
-//! Pings and Close are answered, silent peers are found out, and limits hold without a line of yours.
+//! Pings and Close are answered, silent peers are detected, and limits are enforced, without any code of
+//! yours.
 //!
 //! # Reading and sending
 //!
 //! [`WebSocket`] is the same on both sides. [`recv`](WebSocket::recv) gives messages until the connection
-//! ends, [`send`](WebSocket::send) takes text or bytes, [`close`](WebSocket::close) says goodbye and tells
-//! how it ended. All of it is cancel-safe: in a `select!` nothing is lost. It is a `Stream` and a `Sink` of
-//! [`Message`]s, too; with the feature `json`, `send_json` and `recv_json` take types of serde.
+//! ends, [`send`](WebSocket::send) takes text or bytes, [`close`](WebSocket::close) does the closing
+//! handshake and tells how the connection ended. All of it is cancel-safe: in a `select!` nothing is lost.
+//! It is a `Stream` and a `Sink` of [`Message`]s, too; with the feature `json`, `send_json` and `recv_json`
+//! take types of serde.
 //!
 //! # Splitting
 //!
@@ -58,7 +66,7 @@
 //!
 //! # And beside
 //!
-//! * `wss://` works as it is; the module `tls` has certificates of one's own, for both sides.
+//! * `wss://` works as it is; the module `tls` configures certificates, for both sides.
 //! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate, RFC 7692).
 //! * Many WebSockets share one connection over HTTP/2: the module `http2` (RFC 8441).
 //! * A client goes through the [`Proxy`] that the environment asks for, or another, or none.

@@ -16,10 +16,16 @@ with their own `WebSocket`, `EventSource` and `fetch`.
 
 - **echo**: text, bytes and 1 MiB come back from `sockeye echo`, and the close is clean; *compressed* where the library offers it and it was used.
 - **channel**: a plain WebSocket on a channel of `sockeye serve` publishes and reads.
-- **SSE**, **JSON lines**, **long poll**: silent streams with heartbeats show no message that is none, and after a cut connection the reader goes on
+- **SSE**, **JSON lines**, **long poll**: heartbeats of silent streams are not taken for messages, and after a cut connection the reader goes on
   with what it missed: *by itself*, or by a few lines of the user's, which send the last position.
 - **publish**: a `POST` with the type of body that the library names by itself arrives as the text it is.
 - **server**: our client and `sockeye connect` talk to it; *compressed* where it agrees to that.
+
+## Rust
+
+tokio-tungstenite, from crates.io: its client on `sockeye echo` and on a channel of `sockeye serve`, our client on its server, over TCP and
+over TLS, in all sizes of frames ([tests/interop/tungstenite.rs](../tests/interop/tungstenite.rs)). It has no compression. How to change from it:
+[from tokio-tungstenite](from-tokio-tungstenite.md).
 ";
 
 /// The page, with the version that was tried of each.

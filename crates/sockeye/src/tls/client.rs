@@ -122,7 +122,7 @@ impl ClientTls {
         Ok(self.change(|settings| settings.identity = Some(Arc::new(identity))))
     }
 
-    /// Believes whoever answers, whatever certificate he shows.
+    /// Accepts any certificate of the server.
     ///
     /// Danger: anybody between this program and the server can then read and change everything. To
     /// reach a server with a certificate of your own making, trust that with
