@@ -1,9 +1,9 @@
 //! Channels: an ordered log per channel, read by cursors.
 //!
 //! A [`Hub`] holds channels by name. Publishing appends an [`Entry`] to a channel's log and gives
-//! its [`Position`]; a [`Reader`] is a cursor in that log, not a queue. So one position means the
-//! same to everybody, a reader that is slow costs no more than one that is not, and one who comes
-//! back goes on where it stood:
+//! its [`Position`]; a [`Reader`] is a cursor in that log, not a queue. So a position means the
+//! same to every reader, a slow reader costs no more than a fast one, and a reader that comes back
+//! resumes where it was:
 //!
 //! ```
 //! use sockeye_hub::{ChannelName, Hub, Item, Options, Publication, Start};
@@ -34,19 +34,19 @@
 //! # What is promised
 //!
 //! - Offsets of a channel rise by one with each entry, and no position is ever given to two. The
-//!   [`Epoch`] is new with each hub: what was in memory is lost, and those who come back learn it.
+//!   [`Epoch`] is new with each hub: what was in memory is lost, and readers that come back are told.
 //! - A reader gets every entry once and in order, or a [`Gap`] in its place: `expired` (trimmed
 //!   while it was away), `slow` (trimmed while it was connected), `reset` (another epoch, a
 //!   position that is not there yet, or a history that was [forgotten](Hub::forget)). How it goes
 //!   on after one is its channel's [`Policy`].
-//! - A publisher never waits for a reader, and one who repeats itself with an
-//!   [`IdempotencyKey`] is heard once.
+//! - A publisher never waits for a reader, and what it repeats with an [`IdempotencyKey`] is
+//!   published once.
 //! - Memory is bounded by [`Options`]; what peers merely ask about leaves nothing behind.
 //! - Room is fair: each publication is charged to an [account](Publication::account), and when there
 //!   is no more room, the account that holds most makes some for those that hold less.
 //!
 //! Who listens to a channel is its [`Presence`]: connections hold a [`Lease`] ([`Hub::join`]),
-//! those who poll renew theirs ([`Hub::renew`]), and a [`Watch`] tells who comes and goes.
+//! polling clients renew theirs ([`Hub::renew`]), and a [`Watch`] reports joins and leaves.
 //!
 //! The hub knows nothing of HTTP or WebSockets, and of JSON only which one readers can parse:
 //! [`Json`]. Those who do keep what they make of an entry

@@ -23,8 +23,8 @@ pub enum Origins {
     /// Pages of the same host, and of these origins, such as `https://app.example.org` or
     /// `https://*.example.org`.
     Listed(Vec<OriginPattern>),
-    /// Pages of anybody. Dangerous where cookies, or the network that the server is in, decide what a
-    /// client may do: every page that a user visits can then act for him.
+    /// Pages of any origin. Dangerous where cookies, or the network that the server is in, decide what a
+    /// client may do: every page that a user visits can then act for the user.
     Any,
 }
 

@@ -174,8 +174,8 @@ impl WebSocket {
     /// Sends a message like [`send`](Self::send), which compresses where that was agreed on and makes the
     /// message smaller; or with compression off.
     ///
-    /// Do not compress a secret together with what an attacker may choose: the length tells him how
-    /// well his guess fits (RFC 7692 §8).
+    /// Do not compress a secret together with what an attacker may choose: the length reveals how well a
+    /// guess fits (RFC 7692 §8).
     ///
     /// # Errors
     ///
