@@ -117,11 +117,16 @@ fn websocket<'a>(path: &'a str, subprotocol: Option<&'a str>) -> Vec<(&'a str, &
     fields
 }
 
-/// A server with a history of 2 MB on each of a few channels, of bytes that take six times as much
+/// A message of which a page has room for one, and one that is larger than a page by itself.
+const SMALL: usize = 10 << 10;
+const LARGE: usize = 60 << 10;
+
+/// A server with 200 messages on each of a few channels, of so many bytes that take six times as much
 /// in JSON.
-fn server(options: &[&str]) -> Sockeye {
-    let server = Sockeye::serve(options);
-    let text = "\u{1}".repeat(10 << 10);
+fn server(payload: usize) -> Sockeye {
+    // What readers take was made for them alone.
+    let server = Sockeye::serve(&["--max-wire-forms", "64k"]);
+    let text = "\u{1}".repeat(payload);
     for channel in 0..4 {
         for _ in 0..200 {
             let url = format!("http://{}/c/c{channel}", server.address());
@@ -145,19 +150,31 @@ fn settled(server: &Sockeye) -> u64 {
     }
 }
 
-/// What 200 streams of one connection may cost, none of which is read: less than what 200 connections
-/// may that are not.
-const MOST: u64 = 64 << 20;
+/// What 200 streams of one connection may cost, none of which is read: what they may hold by default,
+/// as much again for the allocator, and 64 KiB for each stream itself.
+const MOST: u64 = 2 * ROOM + ((STREAMS as u64) << 16);
 
-fn assert_costs_little(what: &str, options: &[&str], window: u32, open: impl Fn(&mut Client)) {
-    let server = server(options);
+/// What they hold together before more is made for one of them (`--max-http2-buffer`).
+const ROOM: u64 = 4 << 20;
+
+fn assert_costs_little(what: &str, payload: usize, window: u32, open: impl Fn(&mut Client)) {
+    let server = server(payload);
     let before = settled(&server);
     let mut client = Client::connect(&server, window);
     open(&mut client);
     client.is_heard();
     let cost = settled(&server).saturating_sub(before);
-    eprintln!("{what}: {cost} bytes, {} a stream", cost / u64::from(STREAMS));
+    let held = metric(&server, "sockeye_http2_buffered_bytes");
+    eprintln!("{what}: {cost} bytes, {} a stream, {held} of answers", cost / u64::from(STREAMS));
     assert!(cost < MOST, "{what}: {cost} bytes");
+    // The last that was made may pass it: a poll, or a message that is larger by itself.
+    assert!(held <= ROOM + (1 << 20), "{what}: {held} bytes of answers");
+}
+
+fn metric(server: &Sockeye, name: &str) -> u64 {
+    let metrics = server.shows_operators("/metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.expect("it is there").parse().expect("a number")
 }
 
 /// The number of each stream.
@@ -167,7 +184,7 @@ fn streams() -> impl Iterator<Item = u32> {
 
 #[test]
 fn plain_websockets_that_are_not_read_cost_little() {
-    assert_costs_little("plain WebSockets", &[], 0, |client| {
+    assert_costs_little("plain WebSockets", SMALL, 0, |client| {
         for stream in streams() {
             let path = format!("/c/c{}?after=-{}", stream % 4, 100 + stream / 4);
             client.request(stream, &websocket(&path, None));
@@ -179,7 +196,7 @@ fn plain_websockets_that_are_not_read_cost_little() {
 /// Each asks for far more than it reads.
 #[test]
 fn answers_of_v1_that_are_not_read_cost_little() {
-    assert_costs_little("sockeye.v1", &[], 0, |client| {
+    assert_costs_little("sockeye.v1", SMALL, 0, |client| {
         for stream in streams() {
             client.request(stream, &websocket("/connect", Some("sockeye.v1")));
         }
@@ -196,7 +213,7 @@ fn answers_of_v1_that_are_not_read_cost_little() {
 
 #[test]
 fn events_that_are_not_read_cost_little() {
-    assert_costs_little("Server-Sent Events", &[], 100, |client| {
+    assert_costs_little("Server-Sent Events", SMALL, 100, |client| {
         for stream in streams() {
             let path = format!("/c/c{}?after=-{}&meta=1", stream % 4, 100 + stream / 4);
             client.request(stream, &get(&path, "text/event-stream"));
@@ -208,11 +225,47 @@ fn events_that_are_not_read_cost_little() {
 /// Those beyond the first few megabytes wait until these are read.
 #[test]
 fn polls_that_are_not_read_cost_little() {
-    assert_costs_little("polls", &[], 0, |client| {
+    assert_costs_little("polls", SMALL, 0, |client| {
         for stream in streams() {
             let path = format!("/c/c{}?limit=1000&after=-{}", stream % 4, 100 + stream / 4);
             client.request(stream, &get(&path, "application/json"));
         }
         client.until(HEADERS, 4);
+    });
+}
+
+/// Each holds one message of 360 KiB, which is made for it alone.
+#[test]
+fn events_larger_than_a_page_that_are_not_read_cost_little() {
+    assert_costs_little("large Server-Sent Events", LARGE, 100, |client| {
+        for stream in streams() {
+            let path = format!("/c/c{}?after=-{}&meta=1", stream % 4, 100 + stream / 4);
+            client.request(stream, &get(&path, "text/event-stream"));
+        }
+        client.until(HEADERS, STREAMS);
+    });
+}
+
+/// All ways at once, and all of them at the same moment.
+#[test]
+fn large_messages_that_are_not_read_by_any_way_cost_little() {
+    assert_costs_little("all ways", LARGE, 100, |client| {
+        for stream in streams() {
+            let path = format!("/c/c{}?after=-{}&limit=100", stream % 4, 100 + stream / 4);
+            let fields = match stream / 2 % 5 {
+                0 => get(&path, "application/json"),
+                1 => get(&path, "text/event-stream"),
+                2 => get(&path, "application/x-ndjson"),
+                3 => websocket(&path, None),
+                _ => websocket(&path, Some("sockeye.v1")),
+            };
+            client.request(stream, &fields);
+        }
+        // Four of five begin whether there is room or not.
+        client.until(HEADERS, STREAMS / 5 * 4);
+        for stream in streams().filter(|stream| stream / 2 % 5 == 4) {
+            let read = br#"{"op":"read","after":"earliest"}"#;
+            client.send(DATA, 0, stream, &masked(TEXT, read));
+        }
     });
 }

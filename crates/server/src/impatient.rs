@@ -36,6 +36,28 @@ pub(crate) struct Shared {
     write_waits: AtomicBool,
     lingers: AtomicBool,
     has_read: AtomicBool,
+    given_up: GivenUp,
+}
+
+/// Whether a client was given up because it took nothing of what was there for it for too long.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenUp(Arc<AtomicBool>);
+
+impl GivenUp {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// Sets it if the system has given the client up, by `TCP_USER_TIMEOUT`.
+    fn set_if<T>(&self, done: &io::Result<T>) {
+        if done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            self.set();
+        }
+    }
 }
 
 /// A connection that was shut down and is read to the client's end.
@@ -46,6 +68,11 @@ struct Lingering {
 }
 
 impl Shared {
+    /// Whether the client was given up.
+    pub(crate) fn given_up(&self) -> GivenUp {
+        self.given_up.clone()
+    }
+
     /// Whether a write waits for the client.
     pub(crate) fn write_waits(&self) -> bool {
         self.write_waits.load(Relaxed)
@@ -86,6 +113,7 @@ impl<S> Impatient<S> {
             write_waits: AtomicBool::new(false),
             lingers: AtomicBool::new(true),
             has_read: AtomicBool::new(false),
+            given_up: GivenUp::default(),
         });
         Self { io, shared, stalled: None, lingering: None, ahead: BytesMut::new() }
     }
@@ -142,13 +170,15 @@ impl<S> Impatient<S> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         self.shared.write_waits.store(written.is_pending(), Relaxed);
-        if written.is_ready() {
+        if let Poll::Ready(done) = &written {
+            self.shared.given_up.set_if(done);
             self.stalled = None;
             return written;
         }
         let limit = self.shared.limit;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
+        self.shared.given_up.set();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
@@ -166,6 +196,7 @@ impl<S: AsyncRead + Unpin> Impatient<S> {
             let mut buffer = [0; 128];
             let mut buffer = ReadBuf::new(&mut buffer);
             let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
+            self.shared.given_up.set_if(&read);
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }

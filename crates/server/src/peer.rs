@@ -13,6 +13,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
 use crate::crowd::{Full, Seat};
+use crate::impatient::GivenUp;
 use crate::promise::Kept;
 use crate::throttle::Network;
 
@@ -33,6 +34,8 @@ pub(crate) struct Peer {
     /// Whether it came by TLS, where the PROXY protocol says that.
     is_secure: Option<bool>,
     stream: Stream,
+    /// Of the connection, and on HTTP/2 of the stream.
+    given_up: [Option<GivenUp>; 2],
 }
 
 /// How a request shares its connection.
@@ -101,6 +104,20 @@ impl Peer {
     /// Whether it came by TLS to a proxy, as far as that was said when it connected.
     pub(crate) fn is_secure(&self) -> Option<bool> {
         self.is_secure
+    }
+
+    /// The same on a connection, or on a stream of it, which is given up when the client does not read.
+    pub(crate) fn on(mut self, given_up: GivenUp) -> Self {
+        let free = self.given_up.iter_mut().find(|known| known.is_none());
+        if let Some(free) = free {
+            *free = Some(given_up);
+        }
+        self
+    }
+
+    /// Whether it was given up because it did not read.
+    pub(crate) fn was_given_up(&self) -> bool {
+        self.given_up.iter().flatten().any(GivenUp::is_set)
     }
 
     /// The same, for whom there is no place.

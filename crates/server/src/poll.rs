@@ -5,6 +5,7 @@
 //! length, so they pass through proxies that buffer.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,6 +21,7 @@ use tokio::time::sleep;
 
 use crate::aside::Aside;
 use crate::auth::{self, Caller};
+use crate::http2::Share;
 use crate::known::Known;
 use crate::listen::{VARY_ON, content_type};
 use crate::metrics::{End, Transport};
@@ -32,7 +34,7 @@ use crate::{message, presence, query};
 
 /// The most bytes of messages in one answer, however many are asked for; but for a message that is
 /// longer by itself. A client that does not read its answer keeps so much in memory.
-const MAX_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_BYTES: u64 = 1 << 20;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -52,15 +54,23 @@ pub(crate) fn messages(
     if wait.is_some() || query::has_presence(request.uri())? {
         presence::stay(app, channel, &request, wait.unwrap_or_default());
     }
+    let share = Share::of(&request);
     let Some(wait) = wait else {
-        let page = match start {
-            Some(start) => app.hub.read_within(channel, start, budget),
-            None => app.hub.read_newest(channel, budget),
+        let (hub, metrics, channel) = (app.hub.clone(), Arc::clone(&app.metrics), channel.clone());
+        let read = move || {
+            let page = match start {
+                Some(start) => hub.read_within(&channel, start, budget),
+                None => hub.read_newest(&channel, budget),
+            };
+            let start = start.unwrap_or(Start::Last(limit as u64));
+            let response = answer(&page, &known);
+            metrics.polled(start, &page, length(&response));
+            response
         };
-        let start = start.unwrap_or(Start::Last(limit as u64));
-        let response = answer(&page, &known);
-        app.metrics.polled(start, &page, length(&response));
-        return Ok(response);
+        return Ok(match share.is_limited() {
+            true => promise(async move { share.make(read, length).await }),
+            false => read(),
+        });
     };
     let (peer, aside) = (app.limits.stay(Peer::of(&request))?, Aside::of(&request));
     // It refers to what the connection has read; a parked poll does not keep that.
@@ -83,8 +93,12 @@ pub(crate) fn messages(
                 visit.ends(End::Expired);
                 return auth::expired().into_response();
             }
-            page = reader.next_page(budget) => {
-                let response = answer(&page, &known);
+            (page, response) = share.next_page(
+                &mut reader,
+                budget,
+                |page| answer(page, &known),
+                |_, response| length(response),
+            ) => {
                 reading.delivered(&page, length(&response));
                 response
             }

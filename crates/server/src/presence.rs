@@ -16,6 +16,7 @@ use sockeye_hub::{ChannelName, Hub, Member, Presence};
 
 use crate::auth::{Caller, Right};
 use crate::channel;
+use crate::http2::Share;
 use crate::message::quoted;
 use crate::peer::Peer;
 use crate::problem::{Code, Problem};
@@ -25,7 +26,7 @@ use crate::router::App;
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Bytes of JSON in one page at most, but for a member that is larger by itself.
-const PAGE_BYTES: usize = 64 << 10;
+pub(crate) const PAGE_BYTES: usize = 64 << 10;
 
 /// For how long one who polls is there at least.
 const STAY_AT_LEAST: Duration = Duration::from_mins(1);
@@ -42,7 +43,10 @@ pub(crate) async fn answer(
             Caller::of(&request).may(Right::Presence, &channel)?;
             let limit = query::limit(request.uri())?;
             let after = query::parameter(request.uri(), "after")?;
-            let page = page(&app.hub, &channel, after.as_deref(), limit)?;
+            let share = Share::of(&request);
+            let page = || page(&app.hub, &channel, after.as_deref(), limit);
+            let length = |page: &Result<String, _>| page.as_ref().map_or(0, String::len);
+            let page = share.make(page, length).await?;
             let headers = [(CONTENT_TYPE, "application/json")];
             Ok((headers, format!("{{{page}}}")).into_response())
         }

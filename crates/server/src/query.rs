@@ -20,7 +20,7 @@ const MAX_LIMIT: usize = 1000;
 /// Seconds that a long poll waits at most: proxies in front give up soon after.
 const MAX_WAIT: u64 = 60;
 /// Bytes of padding at most.
-const MAX_PAD: usize = 64 * 1024;
+pub(crate) const MAX_PAD: usize = 64 * 1024;
 
 /// Where reading starts. `Last-Event-ID` comes first: a browser that reconnects sends it with the
 /// URL it began with. Then the names under which polyfills of `EventSource` put the same into the

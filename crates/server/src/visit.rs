@@ -18,7 +18,7 @@ use crate::metrics::{End, Metrics, Transport, now};
 use crate::peer::Peer;
 
 /// How long a list of connections may become, in bytes, before the one with which it ends.
-const MAX_JSON: usize = 256 << 10;
+pub(crate) const MAX_JSON: usize = 256 << 10;
 
 /// All visits of one server.
 #[derive(Debug)]
@@ -233,7 +233,11 @@ impl Drop for Visit {
     fn drop(&mut self) {
         lock(&self.visits.open).remove(&self.number);
         let Record { transport, peer, subject, since, messages, bytes, .. } = &*self.record;
-        self.visits.metrics.closed(*transport, self.end);
+        let end = match self.end {
+            End::Left if peer.was_given_up() => End::Stalled,
+            end => end,
+        };
+        self.visits.metrics.closed(*transport, end);
         // A long poll is one of many requests, and is logged as those are.
         if *transport == Transport::LongPoll {
             return;
@@ -248,7 +252,7 @@ impl Drop for Visit {
             seconds = now().saturating_sub(*since) / 1000,
             messages = messages.load(Relaxed),
             bytes = bytes.load(Relaxed),
-            reason = self.end.name(),
+            reason = end.name(),
             "connection ended"
         );
     }

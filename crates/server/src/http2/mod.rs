@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Response};
@@ -25,7 +25,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use self::room::Room;
+pub(crate) use self::room::Share;
 pub(crate) use self::stream::Streams;
+#[cfg(test)]
+pub(crate) use self::stream::{MAX_PIECE, SLOW_PIECE};
 use self::stream::{Pieces, Progress};
 use crate::drain::Guest;
 use crate::metrics::Metrics;
@@ -86,7 +89,7 @@ pub(crate) async fn serve(
     let routes = Routes { peer: routes.peer.sharing(), ..routes };
     let activity = Arc::new(Activity(watch::Sender::new(0)));
     let stays = Arc::clone(&activity);
-    let room = Arc::new(Room::new(buffer, metrics));
+    let room = Room::new(buffer, metrics);
     let pending = Arc::new(pending);
     let first = Arc::clone(&pending);
     let answer = service_fn(move |request| {
@@ -121,7 +124,7 @@ pub(crate) struct StreamLimits {
     pub(crate) idle: Duration,
     /// How long a stream may make no progress.
     pub(crate) write: Duration,
-    /// How many bytes answers may hold before another request is answered.
+    /// How many bytes its streams may hold together before more is made for one of them.
     pub(crate) buffer: usize,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -129,7 +132,7 @@ pub(crate) struct StreamLimits {
 /// Answers a request, which holds the connection until its answer's last byte.
 fn answer(
     routes: Routes,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     activity: Arc<Activity>,
     room: Arc<Room>,
     write_timeout: Duration,
@@ -138,13 +141,11 @@ fn answer(
     let busy = activity.begin();
     async move {
         let stay = Stay::new(busy);
-        room.freed().await;
+        let routes = Routes { peer: routes.peer.on(stay.progress.given_up()), ..routes };
+        let share = room.share();
+        request.extensions_mut().insert(share.clone());
         let response = STAY.scope(stay.clone(), routes.call(request)).await?;
-        Ok(response.map(|body| {
-            // One whose length is not known makes its parts when they can go.
-            let held = room.hold(body.size_hint().exact().unwrap_or(0) as usize);
-            Pieces::new(body, write_timeout, held, stay)
-        }))
+        Ok(response.map(|body| Pieces::new(body, write_timeout, share, stay)))
     }
 }
 

@@ -21,16 +21,17 @@ use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Stay;
-use super::room::Held;
+use super::room::Share;
+use crate::impatient::GivenUp;
 use crate::metrics::Metrics;
 
 /// The first piece of an answer, in bytes; the next ones are larger, each twice the one before.
 const FIRST_PIECE: usize = 1 << 10;
-const MAX_PIECE: usize = 8 << 10;
+pub(crate) const MAX_PIECE: usize = 8 << 10;
 
 /// A piece after one that was taken slowly: progress shows piece by piece, and a client that takes
 /// a few bytes now and then does make some.
-const SLOW_PIECE: usize = 16;
+pub(crate) const SLOW_PIECE: usize = 16;
 
 /// A piece is taken slowly if that takes more than this fraction of the deadline.
 const SLOW_FRACTION: u32 = 8;
@@ -49,12 +50,18 @@ pub(super) struct Progress {
     holders: AtomicUsize,
     /// The task of the stream's future.
     task: AtomicWaker,
+    given_up: GivenUp,
 }
 
 impl Progress {
     /// That of the stream whose future is polled.
     pub(super) fn current() -> Arc<Self> {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
+    }
+
+    /// Whether the stream was given up.
+    pub(super) fn given_up(&self) -> GivenUp {
+        self.given_up.clone()
     }
 
     pub(super) fn hold(&self) {
@@ -131,6 +138,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             timer.as_mut().reset(at);
         }
         ready!(timer.as_mut().poll(cx));
+        progress.given_up.set();
         streams.metrics.stream_given_up();
         tracing::debug!("a stream was reset: the client does not read it");
         Poll::Ready(())
@@ -154,13 +162,13 @@ pub(super) struct Pieces {
     handed: Option<Instant>,
     slow: Duration,
     progress: Arc<Progress>,
-    _held: Held,
+    _share: Share,
     _stay: Stay,
 }
 
 impl Pieces {
     /// `limit` is the deadline of the stream.
-    pub(super) fn new(body: Body, limit: Duration, held: Held, stay: Stay) -> Self {
+    pub(super) fn new(body: Body, limit: Duration, share: Share, stay: Stay) -> Self {
         Self {
             body,
             rest: Bytes::new(),
@@ -168,7 +176,7 @@ impl Pieces {
             handed: None,
             slow: limit / SLOW_FRACTION,
             progress: Progress::current(),
-            _held: held,
+            _share: share,
             _stay: stay,
         }
     }

@@ -45,6 +45,8 @@ pub(crate) enum Transport {
 pub(crate) enum End {
     /// The client left, or the network between.
     Left,
+    /// The client took nothing for too long of what was there for it.
+    Stalled,
     /// The server stops.
     Drain,
     /// What the client was given has expired.
@@ -68,6 +70,7 @@ pub(crate) struct Metrics {
     streams: Gauge,
     streams_given_up: Counter,
     buffered: Gauge,
+    waits: Counter,
     latency: Latency,
     state: State,
     process: Process,
@@ -118,6 +121,7 @@ impl Metrics {
             streams: Gauge::default(),
             streams_given_up: Counter::default(),
             buffered: Gauge::default(),
+            waits: Counter::default(),
             latency: Latency::default(),
             state: State::register(registry, lost_lines),
             process,
@@ -145,8 +149,10 @@ impl Metrics {
         );
         let help = "Open streams of HTTP/2: requests, subscriptions and WebSockets";
         registry.register("http2_streams", help, self.streams.clone());
-        let help = "Answers on HTTP/2 that wait for their clients";
+        let help = "What streams of HTTP/2 hold that their clients have not taken";
         registry.register_with_unit("http2_buffered", help, Unit::Bytes, self.buffered.clone());
+        let help = "How often a stream waited because those of its connection held too much";
+        registry.register("http2_waits", help, self.waits.clone());
         let help = "Streams of HTTP/2 reset because the client did not read them";
         registry.register("http2_streams_given_up", help, self.streams_given_up.clone());
         let help =
@@ -234,9 +240,14 @@ impl Metrics {
         self.streams.dec();
     }
 
-    /// So many bytes more, or fewer, are held by answers on HTTP/2.
+    /// So many bytes more, or fewer, are held by streams of HTTP/2.
     pub(crate) fn http2_buffered(&self, bytes: i64) {
         self.buffered.inc_by(bytes);
+    }
+
+    /// A stream waits for the room of its connection.
+    pub(crate) fn http2_waited(&self) {
+        self.waits.inc();
     }
 
     #[cfg(test)]
@@ -279,6 +290,7 @@ impl End {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Left => "left",
+            Self::Stalled => "stalled",
             Self::Drain => "drain",
             Self::Expired => "expired",
             Self::Gap => "gap",

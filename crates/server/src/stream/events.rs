@@ -48,15 +48,11 @@ impl Opening {
     }
 }
 
-/// How long to wait before reconnecting, and where to go on from. A comment pads them.
-pub(super) fn opening(form: Opening, at: Position, retry: Duration, pad: usize) -> String {
+/// How long to wait before reconnecting, and where to go on from.
+pub(super) fn opening(form: Opening, at: Position, retry: Duration) -> String {
     let mut opening = format!("{}id: {at}\n", self::retry(retry));
     if form == Opening::Block {
         opening.push('\n');
-    }
-    if pad > 0 {
-        // `:` and a line break are padding, too.
-        opening.insert_str(0, &format!(":{}\n", " ".repeat(pad.saturating_sub(2))));
     }
     opening
 }

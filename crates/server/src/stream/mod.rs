@@ -27,6 +27,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::aside::Aside;
 use crate::auth::Caller;
 use crate::drain::Guest;
+use crate::http2::Share;
 use crate::listen::VARY_ON;
 use crate::message::run_slot;
 use crate::metrics::{End, Transport};
@@ -39,7 +40,7 @@ use crate::visit::{Reading, Visit};
 
 /// What one stream takes from the log at once: all that a client which does not read can keep in
 /// memory beyond the log's own time.
-const AT_ONCE: Budget = Budget { entries: 64, bytes: 64 << 10 };
+pub(crate) const AT_ONCE: Budget = Budget { entries: 64, bytes: 64 << 10 };
 
 /// nginx passes on at once what comes with this, and does not collect it first.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -87,16 +88,19 @@ pub(crate) fn open(
         (VARY, VARY_ON.to_owned()),
     ];
     Aside::of(request).ask();
-    let opening = form.opening(request, at, guest.retry(), pad);
+    let share = Share::of(request);
+    let [before, padding, after] = form.padding(pad);
+    let opening = vec![before, padding, after, form.opening(request, at, guest.retry())];
     let live = Live {
         form,
         reading: visit.reads(&reader, start),
         visit,
         reader,
-        ready: vec![opening].into_iter(),
+        ready: opening.into_iter(),
         heartbeat: heartbeat(app.heartbeat),
         ending: Box::pin(ending(guest, caller)),
         left: None,
+        share,
         _presence: presence,
     };
     let body = unfold(live, async |mut live| {
@@ -118,6 +122,7 @@ struct Live {
     ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
     /// Held from the farewell on, so that the server waits until that has been sent.
     left: Option<Ending>,
+    share: Share,
     _presence: Lease,
 }
 
@@ -132,15 +137,20 @@ impl Live {
                 // An empty list has no memory of its own.
                 None => self.ready = Vec::new().into_iter(),
             }
+            self.share.set(0);
             tokio::select! {
                 biased;
                 ending = &mut self.ending => {
                     self.ready = vec![self.form.farewell(&ending)].into_iter();
                     self.leave(ending);
                 }
-                page = self.reader.next_page(AT_ONCE) => {
-                    let pieces = self.form.page(&page);
-                    self.reading.delivered(&page, pieces.iter().map(Bytes::len).sum());
+                (page, pieces) = self.share.next_page(
+                    &mut self.reader,
+                    AT_ONCE,
+                    |page| self.form.page(page),
+                    |_, pieces| length(pieces),
+                ) => {
+                    self.reading.delivered(&page, length(&pieces));
                     self.ready = pieces.into_iter();
                     if self.reader.is_over() {
                         self.leave(Ending::TooSlow);
@@ -160,6 +170,10 @@ impl Live {
         });
         self.left = Some(ending);
     }
+}
+
+fn length(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
 }
 
 /// Why the server ends a stream.
@@ -204,14 +218,30 @@ impl Form {
         }
     }
 
-    /// What comes first, with so much padding.
-    fn opening(self, request: &Request, at: Position, retry: Duration, pad: usize) -> Bytes {
+    /// So many bytes that mean nothing: a comment of events, spaces of JSON lines. All streams have
+    /// the same.
+    fn padding(self, pad: usize) -> [Bytes; 3] {
+        static SPACES: [u8; query::MAX_PAD] = [b' '; query::MAX_PAD];
+        let before = match self {
+            Self::Events | Self::MetaEvents => ":",
+            Self::Lines => "",
+        };
+        let after = "\n";
+        if pad == 0 {
+            return [const { Bytes::new() }; 3];
+        }
+        let spaces = pad.saturating_sub(before.len() + after.len());
+        [before.into(), Bytes::from_static(&SPACES[..spaces]), after.into()]
+    }
+
+    /// What comes first.
+    fn opening(self, request: &Request, at: Position, retry: Duration) -> Bytes {
         match self {
             Self::Events | Self::MetaEvents => {
                 let form = events::Opening::of(request.headers());
-                events::opening(form, at, retry, pad).into()
+                events::opening(form, at, retry).into()
             }
-            Self::Lines => lines::opening(pad).into(),
+            Self::Lines => Bytes::new(),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem};
 
 /// The most messages that one `read` is answered with, and the most bytes of JSON; but for a message
 /// that is larger by itself.
-const READ_AT_ONCE: Budget = Budget { entries: 300, bytes: 64 << 10 };
+pub(super) const READ_AT_ONCE: Budget = Budget { entries: 300, bytes: 64 << 10 };
 
 /// The members of `ok`; `None` if it has been said already, or is still to come.
 type Done = Result<Option<String>, Problem>;

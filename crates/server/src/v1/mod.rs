@@ -19,6 +19,7 @@ pub use self::command::{Command, Mistake};
 use self::session::Session;
 use crate::auth::Caller;
 use crate::drain::Guest;
+use crate::http2::Share;
 use crate::metrics::{End, Transport};
 use crate::options::ServerOptions;
 use crate::peer::Peer;
@@ -53,10 +54,12 @@ pub(crate) fn config(options: &ServerOptions) -> Config {
 /// Commands in a second, unless the options say otherwise.
 pub(crate) const MAX_COMMANDS: u32 = 100;
 
+/// The longest message of a client that has still to show a token.
+const MAX_FRAME: usize = 16 << 10;
+
 /// Limits of a connection that has still to show a token: the largest frame has room for one, and is
 /// refused by its header.
 pub(crate) fn anonymous_config(options: &ServerOptions) -> Config {
-    const MAX_FRAME: usize = 16 << 10;
     const MAX_FRAGMENTS: usize = 16;
     websocket::config(options, MAX_FRAME).max_fragments(MAX_FRAGMENTS)
 }
@@ -65,13 +68,13 @@ pub(crate) fn anonymous_config(options: &ServerOptions) -> Config {
 pub(crate) fn spawn(
     opening: Opening,
     app: &Arc<App>,
-    (caller, peer): (Caller, Peer),
+    (caller, peer, share): (Caller, Peer, Share),
     home: Option<(&ChannelName, Start)>,
 ) {
     // Before the answer goes out: what is published once the client knows that it is connected
     // reaches it.
     let visit = app.visits.begin(Transport::V1, &caller, peer);
-    let session = Session::begin(app, caller, visit, home);
+    let session = Session::begin(app, (caller, share), visit, home);
     let guest = app.drain.admit();
     tokio::spawn(live(opening, session, guest));
 }
@@ -104,5 +107,33 @@ async fn live(opening: Opening, mut session: Session, guest: Guest) {
     {
         // How the client takes it changes nothing.
         outgoing.close(frame).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_COMMANDS, MAX_FRAME, execute, session, subscriptions};
+    use crate::numbers::assert_said;
+
+    #[test]
+    fn the_documentation_says_the_numbers_of_the_code() {
+        let (frame, commands) = (MAX_FRAME >> 10, session::MAX_BEFORE_AUTH);
+        assert_eq!(session::MAX_BAD_TOKENS, 8, "in words");
+        let read = execute::READ_AT_ONCE.bytes >> 10;
+        let (spoken, answers) = (session::SPEAK_AT_ONCE >> 10, session::MAX_ANSWERS >> 10);
+        let sentences = [
+            ("operate/security.md", format!("frames of {frame} KiB, refused by their header")),
+            ("operate/security.md", format!("{commands} commands; 10 s")),
+            ("operate/security.md", "on one WebSocket the eighth closes it".to_owned()),
+            ("operate/security.md", format!("{read} KiB of JSON for `read`")),
+            ("limits-and-security.md", format!("twice as many at once | {MAX_COMMANDS} |")),
+            ("operations.md", format!("a connection has {} at most", subscriptions::MAX)),
+            ("slow-readers.md", format!("{spoken} KiB that it was given to write")),
+            ("slow-readers.md", format!("{answers} KiB of answers")),
+            ("slow-readers.md", format!("An answer to `read` has {read} KiB of JSON")),
+        ];
+        for (page, sentence) in sentences {
+            assert_said(page, &sentence);
+        }
     }
 }

@@ -17,25 +17,31 @@ use super::command::Command;
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Ending, ending, frame};
 use crate::auth::Caller;
+use crate::http2::Share;
 use crate::message::{self, slot};
+use crate::metrics::End;
 use crate::pace::Pace;
 use crate::problem::{Code, Problem};
 use crate::router::App;
 use crate::visit::Visit;
+use crate::websocket::was_given_up;
 
 /// Answers that wait because the client does not read, in bytes: beyond them its commands wait
 /// unread.
-const MAX_ANSWERS: usize = 16 << 10;
+pub(super) const MAX_ANSWERS: usize = 16 << 10;
 /// Publications under way: beyond them commands wait, too.
 const MAX_PUBLISHING: usize = 16;
 
+/// What one answer has at most, about: a page of messages or of members.
+const MAX_ANSWER: usize = 64 << 10;
+
 /// What is handed to the connection before all of it is written, in bytes; beyond it one frame more.
-const SPEAK_AT_ONCE: usize = 32 << 10;
+pub(super) const SPEAK_AT_ONCE: usize = 32 << 10;
 
 /// Commands that a client without a token may send.
-const MAX_BEFORE_AUTH: u32 = 16;
+pub(super) const MAX_BEFORE_AUTH: u32 = 16;
 /// Tokens that may be refused on one connection.
-const MAX_BAD_TOKENS: u32 = 8;
+pub(super) const MAX_BAD_TOKENS: u32 = 8;
 
 /// The state of one connection.
 pub(super) struct Session {
@@ -48,6 +54,8 @@ pub(super) struct Session {
     pub(super) home: Option<ChannelName>,
     pub(super) subscriptions: Subscriptions,
     pub(super) publishing: FuturesUnordered<Answering>,
+    /// A command that waits for room for its answer.
+    heard: Option<Message>,
     answers: VecDeque<String>,
     answers_bytes: usize,
     /// What one subscription has still to tell.
@@ -58,6 +66,9 @@ pub(super) struct Session {
     bad_tokens: u32,
     /// Why the connection is to be closed when the answers are told.
     ending: Option<Ending>,
+    share: Share,
+    /// Whether messages wait until other streams of the connection hold less.
+    waits: bool,
 }
 
 /// An answer that is not known yet.
@@ -67,7 +78,7 @@ impl Session {
     /// A session that begins with `hello`, and on `/c/{channel}` with the subscription to it.
     pub(super) fn begin(
         app: &Arc<App>,
-        caller: Caller,
+        (caller, share): (Caller, Share),
         visit: Visit,
         home: Option<(&ChannelName, Start)>,
     ) -> Self {
@@ -79,6 +90,7 @@ impl Session {
             home: home.map(|(channel, _)| channel.clone()),
             subscriptions: Subscriptions::default(),
             publishing: FuturesUnordered::new(),
+            heard: None,
             answers: VecDeque::new(),
             answers_bytes: 0,
             turn: None,
@@ -86,6 +98,8 @@ impl Session {
             before_auth: 0,
             bad_tokens: 0,
             ending: None,
+            share,
+            waits: false,
         };
         let reader = home.map(|(channel, start)| app.hub.subscribe(channel, start));
         let subscribed = reader.as_ref().map(|reader| (reader.channel(), reader.lag()));
@@ -117,6 +131,10 @@ impl Session {
         let mut is_written = true;
         loop {
             tokio::task::consume_budget().await;
+            self.hear(outgoing).await;
+            if self.ending.is_some() {
+                return self.ending;
+            }
             let (pause, has_room) = (self.commands.pause(), self.has_room());
             let wants_to_speak = self.wants_to_speak();
             tokio::select! {
@@ -124,17 +142,15 @@ impl Session {
                 ending = &mut self.expiry => return Some(ending),
                 Some(answer) = self.publishing.next() => self.answer(answer),
                 message = incoming.next(), if has_room && pause.is_none() => {
-                    self.hear(message?.ok()?, outgoing).await;
-                    if self.ending.is_some() {
-                        return self.ending;
-                    }
+                    self.heard = Some(self.or_lost(message?)?);
                 }
+                () = self.share.freed(), if self.waits => self.waits = false,
                 () = paused(pause), if has_room && pause.is_some() => {}
                 Some(()) = self.subscriptions.wake() => {}
                 done = written(outgoing), if wants_to_speak || !is_written => {
-                    done.ok()?;
-                    is_written = !self.wants_to_speak();
-                    self.speak(outgoing).ok()?;
+                    self.or_lost(done)?;
+                    let spoken = self.speak(outgoing);
+                    is_written = !self.or_lost(spoken)?;
                 }
             }
         }
@@ -147,11 +163,25 @@ impl Session {
             self.answer(answer);
         }
         let _ = self.subscriptions.wake().now_or_never();
-        while self.wants_to_speak() {
+        loop {
+            if std::mem::take(&mut self.waits) {
+                self.share.freed().await;
+            }
+            if !self.wants_to_speak() {
+                break;
+            }
             written(outgoing).await?;
             self.speak(outgoing)?;
         }
         written(outgoing).await
+    }
+
+    /// What was done, unless the connection was lost; then why is told.
+    fn or_lost<T>(&mut self, done: Result<T, Error>) -> Option<T> {
+        if done.as_ref().is_err_and(was_given_up) {
+            self.visit.ends(End::Stalled);
+        }
+        done.ok()
     }
 
     /// Tells the answers that are left and the last words, whether there is room or not: there is
@@ -209,11 +239,24 @@ impl Session {
 
     /// Whether another command may be heard.
     fn has_room(&self) -> bool {
-        self.answers_bytes < MAX_ANSWERS && self.publishing.len() < MAX_PUBLISHING
+        self.heard.is_none()
+            && self.answers_bytes < MAX_ANSWERS
+            && self.publishing.len() < MAX_PUBLISHING
     }
 
-    /// Takes a frame of the client's.
-    async fn hear(&mut self, message: Message, outgoing: &Writer) {
+    /// Takes the frame of the client's that was heard, if there is room for an answer.
+    async fn hear(&mut self, outgoing: &Writer) {
+        let Some(message) = self.heard.take() else { return };
+        let expected = self.unread(outgoing) + MAX_ANSWER;
+        if self.share.try_make(|| (), |()| expected).is_none() {
+            (self.heard, self.waits) = (Some(message), true);
+            return;
+        }
+        self.take(message, outgoing).await;
+        self.share.set(self.unread(outgoing));
+    }
+
+    async fn take(&mut self, message: Message, outgoing: &Writer) {
         let Message::Text(text) = message else {
             self.ending = Some(ending::NOT_TEXT);
             return;
@@ -238,25 +281,48 @@ impl Session {
     }
 
     fn wants_to_speak(&self) -> bool {
-        !self.answers.is_empty() || self.turn.is_some() || self.subscriptions.are_ready()
+        let has_messages = self.turn.is_some() || self.subscriptions.are_ready();
+        !self.answers.is_empty() || has_messages && !self.waits
+    }
+
+    /// What the client has not taken, in bytes.
+    fn unread(&self, outgoing: &Writer) -> usize {
+        self.answers_bytes + outgoing.buffered_amount()
     }
 
     /// Says what there is to say, as much as is handed to the connection at once: answers first, then
-    /// what one subscription after the other has to tell.
-    fn speak(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
+    /// what one subscription after the other has to tell. Gives whether anything was said.
+    fn speak(&mut self, outgoing: &mut Writer) -> Result<bool, Error> {
+        let mut has_spoken = false;
+        while outgoing.buffered_amount() < SPEAK_AT_ONCE
+            && let Some(answer) = self.answers.pop_front()
+        {
+            self.answers_bytes -= answer.len();
+            outgoing.start_send_unpin(answer.into())?;
+            has_spoken = true;
+        }
+        let share = self.share.clone();
+        share.set(self.unread(outgoing));
+        let tell = || (self.tell_messages(outgoing), self.unread(outgoing));
+        match share.try_make(tell, |(_, unread)| *unread) {
+            Some((told, _)) => has_spoken |= told?,
+            None => self.waits = true,
+        }
+        Ok(has_spoken)
+    }
+
+    /// Tells what one subscription after the other has to tell. Gives whether that was anything.
+    fn tell_messages(&mut self, outgoing: &mut Writer) -> Result<bool, Error> {
+        let mut has_told = false;
         while outgoing.buffered_amount() < SPEAK_AT_ONCE {
-            if let Some(answer) = self.answers.pop_front() {
-                self.answers_bytes -= answer.len();
-                outgoing.start_send_unpin(answer.into())?;
-                continue;
-            }
             let turn = self.turn.take().or_else(|| self.subscriptions.next_turn().map(Box::new));
-            let Some(mut turn) = turn else { return Ok(()) };
+            let Some(mut turn) = turn else { break };
+            has_told = true;
             if self.tell(&mut turn, outgoing)? {
                 self.turn = Some(turn);
             }
         }
-        Ok(())
+        Ok(has_told)
     }
 
     /// Tells the next frame of a turn. Gives whether there may be more.

@@ -8,19 +8,21 @@ mod handshake;
 mod plain;
 mod under_way;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
-use sockeye::{AcceptError, Config, Keepalive, Opening, WebSocket};
+use sockeye::{AcceptError, Config, Error, Keepalive, Opening, WebSocket};
 use sockeye_hub::{ChannelName, Start};
 use tokio::net::TcpStream;
 
 use self::handshake::Handshake;
 pub(crate) use self::handshake::is_handshake;
 use crate::auth::{Caller, Right};
+use crate::http2::Share;
 use crate::impatient::Impatient;
 use crate::options::ServerOptions;
 use crate::peer::Peer;
@@ -37,6 +39,12 @@ pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {
     opening.open_through(|io: TokioIo<Impatient<TcpStream>>| io.into_inner().into_inner()).await
 }
 
+/// Whether a connection was lost because its client took nothing for too long: the system ends one over
+/// TCP by `TCP_USER_TIMEOUT`.
+pub(crate) fn was_given_up(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+}
+
 /// Limits of a WebSocket that takes messages of so many bytes.
 pub(crate) fn config(options: &ServerOptions, max_message: usize) -> Config {
     let timeout = options.pong_timeout;
@@ -50,17 +58,17 @@ pub(crate) fn open(
     channel: &ChannelName,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let caller = Caller::of(&request);
+    let (caller, share) = (Caller::of(&request), Share::of(&request));
     let handshake = Handshake::begin(app, &mut request)?;
     caller.may(Right::Read, channel)?;
     let peer = app.limits.stay(Peer::of(&request))?;
     let start = query::after(request.uri())?.unwrap_or(Start::Now);
     if handshake.is_v1() {
         let (response, opening) = handshake.accept(app, &app.v1_config, app.deflate.clone())?;
-        v1::spawn(opening, app, (caller, peer), Some((channel, start)));
+        v1::spawn(opening, app, (caller, peer, share), Some((channel, start)));
         return Ok(response);
     }
-    plain::open(handshake, app, (caller, peer), channel, start)
+    plain::open(handshake, app, (caller, peer, share), channel, start)
 }
 
 /// Answers any request for `/connect`: a WebSocket for many channels.
@@ -69,6 +77,7 @@ pub(crate) async fn connect(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let (caller, peer) = (Caller::of(&request), Peer::of(&request));
+    let share = Share::of(&request);
     let handshake = Handshake::begin(&app, &mut request)?;
     if !handshake.is_v1() {
         let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
@@ -81,6 +90,6 @@ pub(crate) async fn connect(
         false => (&app.v1_config, app.deflate.clone()),
     };
     let (response, opening) = handshake.accept(&app, config, deflate)?;
-    v1::spawn(opening, &app, (caller, peer), None);
+    v1::spawn(opening, &app, (caller, peer, share), None);
     Ok(response)
 }

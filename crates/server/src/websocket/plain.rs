@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 
 use axum::response::Response;
-use futures_util::FutureExt as _;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, SinkExt as _};
 use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
-use sockeye_hub::{Budget, ChannelName, Lease, PayloadRef, Publication, Reader, Start, Why};
+use sockeye_hub::{Budget, ChannelName, Lease, Page, PayloadRef, Publication, Reader, Start, Why};
 use tokio::time::{sleep_until, timeout};
 
 use super::LAST_MESSAGES;
@@ -21,6 +22,7 @@ use super::handshake::Handshake;
 use super::under_way::UnderWay;
 use crate::auth::Caller;
 use crate::drain::Guest;
+use crate::http2::Share;
 use crate::metrics::{End, Transport};
 use crate::on_call::on_call;
 use crate::pace::Pace;
@@ -41,6 +43,7 @@ struct Conversation {
     reading: Reading,
     visit: Visit,
     guest: Guest,
+    share: Share,
     _presence: Lease,
 }
 
@@ -48,7 +51,7 @@ struct Conversation {
 pub(super) fn open(
     handshake: Handshake,
     app: &Arc<App>,
-    (caller, peer): (Caller, Peer),
+    (caller, peer, share): (Caller, Peer, Share),
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
@@ -62,6 +65,7 @@ pub(super) fn open(
         reading: visit.reads(&reader, start),
         _presence: app.hub.join(channel, caller.id()),
         guest: app.drain.admit(),
+        share,
         caller,
         reader,
         visit,
@@ -85,6 +89,8 @@ const RESTARTING: Ending = (1012, "the server restarts: connect again", End::Dra
 const EXPIRED: Ending = (4401, "the token has expired: connect with a fresh one", End::Expired);
 const FORBIDDEN: Ending = (4403, "not allowed to publish here", End::Refused);
 const TOO_LARGE: Ending = (1009, "the message is larger than a whole history", End::Refused);
+/// Without a close frame: nobody would read it.
+const STALLED: Ending = (1006, "", End::Stalled);
 const NO_ROOM: Ending = (1013, "the server has no room for the message", End::Refused);
 
 impl Conversation {
@@ -99,7 +105,7 @@ impl Conversation {
             let ending = {
                 let waits = AtomicBool::new(false);
                 let mut delivering =
-                    pin!(deliver(&mut self.reader, &self.reading, &mut outgoing, &waits));
+                    pin!(deliver(&mut self.reader, &self.reading, &mut outgoing, &waits, &self.share));
                 let publishing =
                     pin!(publish(&mut incoming, &self.app, &self.caller, self.reading.channel()));
                 tokio::select! {
@@ -119,13 +125,14 @@ impl Conversation {
             // What still comes is not published any more, and who is sent away is not there any
             // more.
             drop((self.reader, self.reading, incoming, self._presence));
-            if let Some((code, reason, end)) = ending
-                && let Ok(code) = CloseCode::try_from(code)
-                && let Ok(frame) = CloseFrame::new(code, reason)
-            {
+            if let Some((code, reason, end)) = ending {
                 self.visit.ends(end);
-                // How the client takes it changes nothing.
-                outgoing.close(frame).await;
+                if let Ok(code) = CloseCode::try_from(code)
+                    && let Ok(frame) = CloseFrame::new(code, reason)
+                {
+                    // How the client takes it changes nothing.
+                    outgoing.close(frame).await;
+                }
             }
             // A server that stops waits for its guests, and for what is to be said of them.
             drop((self.visit, self.guest));
@@ -160,9 +167,12 @@ fn publish<'a>(
                 },
                 message = incoming.recv(), if under_way.has_room() => message,
             };
-            let Some(Ok(message)) = message else {
-                under_way.finish().await;
-                return None;
+            let message = match message {
+                Some(Ok(message)) => message,
+                ended => {
+                    under_way.finish().await;
+                    return ended.and_then(|ended| lost(&ended.err()?));
+                }
             };
             if let Some(pace) = &mut pace {
                 pace.count();
@@ -210,24 +220,53 @@ fn deliver<'a>(
     reading: &'a Reading,
     outgoing: &'a mut sockeye::Writer,
     waits: &'a AtomicBool,
+    share: &'a Share,
 ) -> impl Future<Output = Option<Ending>> + Send + 'a {
     async move {
         let frames = Frames::of(outgoing);
         loop {
             waits.store(true, Relaxed);
-            let page = reader.next_page(AT_ONCE).await;
+            if share.is_limited() {
+                Box::pin(reader.readable()).await;
+                // What it waits for now is room.
+                waits.store(false, Relaxed);
+            }
+            let (page, made) = share
+                .next_page(
+                    reader,
+                    AT_ONCE,
+                    |page| frames.of_all(&page.entries),
+                    |page, made| made.as_ref().map_or_else(|| length(page), Bytes::len),
+                )
+                .await;
             waits.store(false, Relaxed);
             // A history that is deleted takes nothing from one who is connected.
             if page.gap.is_some_and(|gap| gap.why != Why::Reset) {
                 return Some(MISSING);
             }
-            match &frames.of_all(&page.entries) {
-                Some(frames) => outgoing.send_frames(frames).await.ok()?,
+            let mut sent = match &made {
+                Some(frames) => outgoing.send_frames(frames).await,
                 // In a box: few do it so, and all would have room for it.
-                None => Box::pin(send_each(&page.entries, outgoing)).await.ok()?,
+                None => Box::pin(send_each(&page.entries, outgoing)).await,
+            };
+            if share.is_limited() && sent.is_ok() {
+                sent = Box::pin(outgoing.flush()).await;
+                share.set(0);
             }
-            let bytes = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
-            reading.delivered(&page, bytes);
+            if let Err(error) = sent {
+                return lost(&error);
+            }
+            reading.delivered(&page, length(&page));
         }
     }
+}
+
+/// The end of a connection that was lost.
+fn lost(error: &sockeye::Error) -> Option<Ending> {
+    super::was_given_up(error).then_some(STALLED)
+}
+
+/// How long the payloads of a page are together.
+fn length(page: &Page) -> usize {
+    page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum()
 }

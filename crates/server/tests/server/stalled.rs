@@ -7,8 +7,9 @@ use sockeye_hub::Publication;
 use sockeye_server::{Policy, PolicyRule};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::client::{TestServer, read_to_end};
+use crate::client::{SOON, TestServer, read_to_end};
 use crate::event_source::EventSource;
 
 /// More than the kernel takes for a client that does not read, on both sides together.
@@ -20,6 +21,20 @@ async fn flood(server: &TestServer) {
     for _ in 0..FLOOD / text.len() {
         server.hub.publish(&channel, Publication::text(&text)).await.unwrap();
         tokio::task::yield_now().await;
+    }
+}
+
+impl TestServer {
+    /// Waits until a connection has ended for this reason.
+    pub(crate) async fn has_ended(&self, transport: &str, reason: &str) {
+        let labels = format!("{{transport=\"{transport}\",reason=\"{reason}\"}} 1");
+        let line = format!("sockeye_connections_closed_total{labels}");
+        let told = async {
+            while !self.operate("/metrics").await.text().lines().any(|found| found == line) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, told).await.unwrap_or_else(|_| panic!("{line}"));
     }
 }
 
@@ -45,6 +60,35 @@ async fn a_stream_that_nobody_reads_is_cut_off() {
         server.has_readers(1).await;
         flood(&server).await;
         server.has_readers(0).await;
+    }
+    for transport in ["sse", "ndjson"] {
+        server.has_ended(transport, "stalled").await;
+    }
+}
+
+/// The kernel gives up a client of a WebSocket.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_websocket_that_nobody_reads_is_cut_off() {
+    let server = TestServer::with(|options| {
+        options.write_timeout = Duration::from_millis(200);
+        options.history_count = 10_000;
+        options.history_bytes = 1 << 30;
+    })
+    .await;
+    for (path, transport) in [("/c/chat", "ws"), ("/c/chat?as=v1", "v1")] {
+        let handshake = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: {}\r\n\r\n",
+            if transport == "v1" { "sockeye.v1" } else { "plain" }
+        );
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(handshake.as_bytes()).await.unwrap();
+        server.has_readers(1).await;
+        flood(&server).await;
+        server.has_readers(0).await;
+        server.has_ended(transport, "stalled").await;
     }
 }
 

@@ -62,11 +62,14 @@ fn websocket(path: &str, subprotocol: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, 1, &head)
 }
 
-async fn given_up(server: &TestServer) -> u64 {
-    let text = server.operate("/metrics").await.text().to_owned();
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("sockeye_http2_streams_given_up_total "));
-    line.unwrap().parse().unwrap()
+impl TestServer {
+    /// The value of a metric without labels.
+    async fn value(&self, name: &str) -> usize {
+        let metrics = self.operate("/metrics").await;
+        let value =
+            metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name}")).parse().unwrap()
+    }
 }
 
 #[tokio::test]
@@ -92,7 +95,122 @@ async fn a_stream_that_nobody_reads_is_reset_and_its_connection_stays() {
         }
     }
     server.has_readers(0).await;
-    assert_eq!(given_up(&server).await, 2 * requests.len() as u64);
+    let given_up = server.value("sockeye_http2_streams_given_up_total").await;
+    assert_eq!(given_up, 2 * requests.len());
+}
+
+/// A few small frames wait where no write has to, and hold little. The ping that follows them is not
+/// answered in time.
+#[tokio::test]
+async fn a_websocket_whose_few_small_messages_nobody_takes_is_reset() {
+    for (pieces, window) in [(1, 0), (2, 0), (3, 0), (3, 2), (3, 4)] {
+        for subprotocol in ["plain", "sockeye.v1"] {
+            let server = TestServer::with(|options| {
+                options.write_timeout = Duration::from_millis(100);
+                options.ping_interval = Some(Duration::from_millis(100));
+                options.pong_timeout = Duration::from_millis(200);
+            })
+            .await;
+            let mut client = connect(&server, window).await;
+            client.send(&websocket("/c/chat", subprotocol)).await;
+            server.has_readers(1).await;
+            for _ in 0..pieces {
+                server.publish("/c/chat", "x").await;
+            }
+            let reset = client.next_of(RST_STREAM).await.expect("the connection stays");
+            assert_eq!(
+                (reset.stream, reset.code()),
+                (1, CANCEL),
+                "{pieces} {window} {subprotocol}"
+            );
+            client.is_answered().await;
+            server.has_readers(0).await;
+        }
+    }
+}
+
+/// By whatever way, and all at the same moment: what is made passes the bound by one page at most.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_streams_together_hold_no_more_than_they_may() {
+    const ROOM: usize = 1 << 20;
+    let server = TestServer::with(|options| {
+        options.max_http2_buffer = ROOM;
+        options.max_commands = Some(10_000);
+    })
+    .await;
+    // As it is sent each takes 360 KiB.
+    let text = "\u{1}".repeat(60 << 10);
+    for _ in 0..20 {
+        server.hub.publish(&"chat".parse().unwrap(), Publication::text(&text)).await.unwrap();
+    }
+    let mut client = connect(&server, 100).await;
+    let mut requests = Vec::new();
+    for number in 0..200_u32 {
+        let request = match number % 7 {
+            0 => get("/c/chat?limit=1000", "application/json"),
+            1 => get("/c/chat?wait=20&after=earliest", "application/json"),
+            2 => get("/c/chat?after=earliest", "text/event-stream"),
+            3 => get("/c/chat?after=earliest&meta=1", "text/event-stream"),
+            4 => get("/c/chat?after=earliest", "application/x-ndjson"),
+            5 => websocket("/c/chat?after=earliest", "plain"),
+            _ => websocket("/c/chat?after=earliest", "sockeye.v1"),
+        };
+        let mut request = request;
+        request[5..9].copy_from_slice(&(2 * number + 1).to_be_bytes());
+        requests.extend(request);
+    }
+    client.send(&requests).await;
+    let waits = async {
+        while server.value("sockeye_http2_waits_total").await < 100 {
+            let held = server.value("sockeye_http2_buffered_bytes").await;
+            assert!(held <= ROOM + (1 << 20), "{held}");
+        }
+    };
+    timeout(SOON, waits).await.expect("most wait");
+    for _ in 0..20 {
+        let held = server.value("sockeye_http2_buffered_bytes").await;
+        assert!((ROOM..=ROOM + (1 << 20)).contains(&held), "{held}");
+    }
+    // Others are served meanwhile, and what was held is free when the client is gone.
+    assert_eq!(server.get("/c/chat").await.status, 200);
+    client.is_answered().await;
+    drop(client);
+    server.has_readers(0).await;
+    let freed = async { while server.value("sockeye_http2_buffered_bytes").await > 0 {} };
+    timeout(SOON, freed).await.expect("nothing is held");
+}
+
+/// A client that reads gets everything, however little its streams may hold.
+#[tokio::test]
+async fn streams_that_are_read_go_on_in_the_smallest_room() {
+    let server = TestServer::with(|options| options.max_http2_buffer = 1).await;
+    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let v1 = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let v1 = v1.subprotocol("sockeye.v1");
+    let connection = sockeye::http2::Connection::connect(&client).await.unwrap();
+    let mut open = Vec::new();
+    for number in 0..20 {
+        let client = if number % 2 == 0 { client.clone() } else { v1.clone() };
+        open.push(connection.open(client).await.expect("a place").socket);
+    }
+    let text = "x".repeat(50_000);
+    for _ in 0..20 {
+        server.publish("/c/chat", &text).await;
+    }
+    let read = open.iter_mut().map(async |socket| {
+        let mut messages = 0;
+        while messages < 20 {
+            let message = socket.recv().await.unwrap().unwrap();
+            messages += usize::from(message.as_text().unwrap().contains(&text));
+        }
+    });
+    timeout(SOON, futures_util::future::join_all(read)).await.expect("all is read");
+    // A command is answered, though all hold something at times.
+    open[1].send(r#"{"op":"read","after":"earliest","id":7}"#).await.unwrap();
+    let answered = async {
+        while !open[1].recv().await.unwrap().unwrap().as_text().unwrap().contains("\"id\":7") {}
+    };
+    timeout(SOON, answered).await.expect("an answer");
 }
 
 #[tokio::test]
