@@ -31,10 +31,13 @@ use crate::query;
 use crate::router::App;
 
 /// Connections that `/connections` shows at once, at most.
-const MAX_SHOWN: usize = 1000;
+pub(crate) const MAX_SHOWN: usize = 1000;
+
+/// What the kernel takes of an answer that its client does not read, in bytes; it may take twice that.
+pub(crate) const SEND_BUFFER: usize = 32 << 10;
 
 /// How long a client may take nothing of its answer.
-const MAX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const MAX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 struct Admin {
@@ -70,17 +73,13 @@ pub(crate) async fn serve(
     router: Router,
     options: ServerOptions,
 ) -> io::Result<()> {
-    let mut http = crate::http1::builder(options.head_timeout);
-    http.keep_alive(false);
-    let operators = Operators {
-        http,
-        router: TowerToHyperService::new(router),
-        head_timeout: options.head_timeout,
-        write_timeout: options.write_timeout.min(MAX_WRITE_TIMEOUT),
-    };
-    let (operators, pending) = (Arc::new(operators), PendingConnections::default());
+    let operators = Arc::new(Operators::new(router, &options));
+    let pending = PendingConnections::default();
     let places = Crowd::new(Some(share_of_reserve()), None);
     let mut acceptor = Acceptor::new(pending.clone());
+    if let Err(error) = listener.limit_send_buffers(SEND_BUFFER) {
+        tracing::debug!(%error, "the system's buffers stay as they are");
+    }
     let incomings = listener.incomings(false);
     loop {
         let connection = acceptor.accept(&incomings).await?;
@@ -106,12 +105,23 @@ struct Operators {
 }
 
 impl Operators {
+    fn new(router: Router, options: &ServerOptions) -> Self {
+        let mut http = crate::http1::builder(options.head_timeout);
+        http.keep_alive(false);
+        Self {
+            http,
+            router: TowerToHyperService::new(router),
+            head_timeout: options.head_timeout,
+            write_timeout: options.write_timeout.min(MAX_WRITE_TIMEOUT),
+        }
+    }
+
     async fn answer<S>(self: Arc<Self>, stream: S, pending: Pending, place: Seat)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut io = Impatient::new(stream, self.write_timeout);
-        if first_request(&mut io, &pending, self.head_timeout).await.is_none() {
+        if first_request(&mut io, &pending, self.head_timeout).await.is_err() {
             return;
         }
         drop(pending);
@@ -157,4 +167,33 @@ async fn connections(State(admin): State<Admin>, request: Request) -> Result<Res
     let after = query::number(request.uri(), "after")?.unwrap_or(0);
     let json = admin.app.visits.json(&admin.app.hub, after as u64, limit).to_string();
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// By a clock that leaps.
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_that_takes_nothing_is_cut_off_in_ten_seconds() {
+        let router = Router::new().route("/", get(async || "x".repeat(100_000)));
+        let (pending, places) = (PendingConnections::default(), Crowd::new(Some(1), None));
+        let operators = |options: &ServerOptions| Arc::new(Operators::new(router.clone(), options));
+        let short = ServerOptions { write_timeout: Duration::from_secs(3), ..Default::default() };
+        for (options, limit) in [(ServerOptions::default(), 10), (short, 3)] {
+            let (mut client, server) = duplex(1024);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            let place = places.admit(None, || false).unwrap();
+            let begun = Instant::now();
+            operators(&options).answer(server, pending.register(), place).await;
+            assert_eq!(begun.elapsed(), Duration::from_secs(limit));
+            assert_eq!((places.len(), pending.len()), (0, 0));
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer.len(), 1024);
+        }
+    }
 }

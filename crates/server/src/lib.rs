@@ -23,6 +23,7 @@ mod channel;
 mod console;
 mod crowd;
 mod drain;
+mod early;
 mod forwarded;
 mod headers;
 mod http1;
@@ -36,6 +37,8 @@ mod log;
 mod media;
 mod message;
 mod metrics;
+#[cfg(test)]
+mod numbers;
 mod on_call;
 mod opening;
 mod options;

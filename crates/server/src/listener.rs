@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sockeye::internals::{Incomings, listen, lookup, refuse};
+use sockeye::internals::{Incomings, evict, listen, lookup, refuse};
 use sockeye_hub::store::OpenError;
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::early::{NO_DESCRIPTORS, NO_PLACE};
 use crate::log::{Class, limited};
 use crate::options::Listen;
 
@@ -156,6 +157,16 @@ impl Listener {
         }
     }
 
+    /// Has the kernel take little of what is sent on the connections that come in; those of a Unix socket
+    /// have 208 KiB, unless the system says otherwise.
+    pub(crate) fn limit_send_buffers(&self, bytes: usize) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => socket2::SockRef::from(listener).set_send_buffer_size(bytes),
+            #[cfg(unix)]
+            Self::Unix(..) => Ok(()),
+        }
+    }
+
     /// The connections that come in, on TCP with TLS or without.
     pub(crate) fn incomings(&self, is_secure: bool) -> IncomingConnections<'_> {
         IncomingConnections { listener: self, is_secure }
@@ -168,15 +179,6 @@ pub(crate) struct IncomingConnections<'l> {
     listener: &'l Listener,
     is_secure: bool,
 }
-
-/// The answer while there are no file descriptors.
-const NO_DESCRIPTORS: &[u8] = concat!(
-    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n",
-    "cache-control: no-store\r\nretry-after: 5\r\nconnection: close\r\n\r\n",
-    r#"{"code":"unavailable","title":"Unavailable","status":503,"#,
-    r#""detail":"The server has no file descriptors left: come again later."}"#,
-)
-.as_bytes();
 
 impl Incomings for IncomingConnections<'_> {
     type Connection = Connection;
@@ -216,10 +218,22 @@ impl Incomings for IncomingConnections<'_> {
     }
 }
 
+/// Ends a connection whose place another has got: at once, for its descriptor may be needed. Whether
+/// the client has sent something is told by `has_begun`, or by what has arrived.
+pub(crate) fn evict_tcp(stream: TcpStream, has_begun: bool) {
+    let _ = stream.into_std().map(|stream| evict(stream, has_begun, NO_PLACE));
+}
+
+/// The same of a Unix socket.
+#[cfg(unix)]
+pub(crate) fn evict_unix(stream: UnixStream, has_begun: bool) {
+    let _ = stream.into_std().map(|stream| evict(stream, has_begun, NO_PLACE));
+}
+
 /// What the kernel takes of a client's messages before it has sent those it has, in bytes. Beyond it
 /// they wait in the log, where they cost nothing, instead of in megabytes of the kernel's.
 #[cfg(target_os = "linux")]
-const UNSENT: u32 = 64 << 10;
+pub(crate) const UNSENT: u32 = 64 << 10;
 
 /// Has the kernel hold little for a client that reads slowly, and give up one that acknowledges
 /// nothing for `limit` of what was sent, or has no room for more for so long: writing alone does not

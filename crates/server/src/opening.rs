@@ -14,13 +14,18 @@ use sockeye::internals::{Handshakes, Pending};
 use sockeye::tls::{ServerTls, TlsStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::beginning::{Beginning, Protocol};
+use crate::early;
 use crate::http1::Patience;
 use crate::http2::{StreamLimits, Streams};
 use crate::impatient::Impatient;
-use crate::listener::{Connection, limit_backlog};
+#[cfg(unix)]
+use crate::listener::evict_unix;
+use crate::listener::{Connection, evict_tcp, limit_backlog};
 use crate::options::ServerOptions;
 use crate::peer::{Addressed, Peer, Routes};
 use crate::proxy_protocol;
@@ -70,7 +75,13 @@ impl Service {
         let limits = &self.channels.app().limits;
         match connection {
             Connection::Tcp(stream, peer) => {
-                let Some((peer, pending)) = limits.receive(Peer::tcp(peer)) else { return };
+                let Some((peer, pending)) = limits.receive(Peer::tcp(peer)) else {
+                    return match self.tls {
+                        // Without a handshake there is no way to answer.
+                        Some(_) => {}
+                        None => evict_tcp(stream, true),
+                    };
+                };
                 if let Err(error) = limit_backlog(&stream, self.write_timeout) {
                     tracing::debug!(%error, "a connection goes without limits to its backlog");
                 }
@@ -88,17 +99,19 @@ impl Service {
             }
             #[cfg(unix)]
             Connection::Unix(stream) => {
-                let Some((peer, pending)) = limits.receive(Peer::unix()) else { return };
+                let Some((peer, pending)) = limits.receive(Peer::unix()) else {
+                    return evict_unix(stream, true);
+                };
                 let service = Arc::clone(self);
                 if self.is_announced(&peer) {
                     tokio::spawn(service.receive_announced(
                         stream,
                         peer,
                         pending,
-                        Self::receive_plain,
+                        Self::receive_unix,
                     ));
                 } else {
-                    service.receive_plain(stream, peer, pending);
+                    service.receive_unix(stream, peer, pending);
                 }
             }
         }
@@ -107,15 +120,13 @@ impl Service {
     fn receive_tcp(self: Arc<Self>, stream: TcpStream, peer: Peer, pending: Pending) {
         match self.tls.is_some() {
             true => drop(tokio::spawn(self.secure(stream, peer, pending))),
-            false => self.receive_plain(stream, peer, pending),
+            false => drop(tokio::spawn(self.open(stream, peer, pending, evict_tcp))),
         }
     }
 
-    fn receive_plain<S>(self: Arc<Self>, stream: S, peer: Peer, pending: Pending)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        tokio::spawn(self.open(stream, peer, pending));
+    #[cfg(unix)]
+    fn receive_unix(self: Arc<Self>, stream: UnixStream, peer: Peer, pending: Pending) {
+        tokio::spawn(self.open(stream, peer, pending, evict_unix));
     }
 
     /// Whether a connection begins with a header of the PROXY protocol.
@@ -172,7 +183,7 @@ impl Service {
                 let io = Impatient::new(*stream, self.write_timeout);
                 self.serve_http2(io, peer, pending);
             }
-            Ok(stream) => Box::pin(self.open(*stream, peer, pending)).await,
+            Ok(stream) => Box::pin(self.open(*stream, peer, pending, |_, _| {})).await,
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         }
     }
@@ -198,24 +209,35 @@ impl Service {
         pending.or_evicted(timeout_at(deadline, finished)).await.ok_or_else(evicted)??
     }
 
-    /// Waits for the first request, then serves the connection.
-    async fn open<S>(self: Arc<Self>, stream: S, peer: Peer, pending: Pending)
+    /// Waits for the first request, then serves the connection. One that has to make room for another
+    /// ends by `evict`, which is told whether something has arrived.
+    async fn open<S>(self: Arc<Self>, stream: S, peer: Peer, pending: Pending, evict: fn(S, bool))
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut io = Impatient::new(stream, self.write_timeout);
         match first_request(&mut io, &pending, self.patience.head).await {
             // One that is told that there is no place gives up what it has to the next one.
-            Some(Protocol::Http1) if peer.full().is_some() => {
+            Ok(Protocol::Http1) if peer.full().is_some() => {
                 pending.or_evicted(self.http1(peer).serve(io)).await;
             }
             // One that was evicted meanwhile has no place any more.
-            Some(Protocol::Http1) if pending.settle() => {
-                tokio::spawn(self.http1(peer).serve(io));
+            Ok(Protocol::Http1) if pending.settle() => match early::refusal(io.ahead()) {
+                None => {
+                    let peer = peer.on(io.shared().given_up());
+                    tokio::spawn(self.http1(peer).serve(io));
+                }
+                Some((status, answer)) => {
+                    self.channels.metrics().answered(status);
+                    Box::pin(early::tell(io, answer)).await;
+                }
+            },
+            Ok(Protocol::Http2) => self.serve_http2(io, peer, pending),
+            Ok(Protocol::Http1) | Err(Ended::Evicted) => {
+                let has_begun = !io.ahead().is_empty();
+                evict(io.into_inner(), has_begun);
             }
-            Some(Protocol::Http1) => {}
-            Some(Protocol::Http2) => self.serve_http2(io, peer, pending),
-            None => {}
+            Err(Ended::Left) => {}
         }
     }
 
@@ -231,6 +253,7 @@ impl Service {
         peer: Peer,
         pending: Pending,
     ) {
+        let peer = peer.on(io.shared().given_up());
         let (http, routes) = (self.http2.clone(), self.routes(peer));
         let limits = StreamLimits {
             idle: self.patience.head,
@@ -247,13 +270,21 @@ impl Service {
     }
 }
 
-/// Waits until the head of the first request has arrived, and says how to go on. `None` if the
-/// connection is to end: it is too slow, broken, or has to make room.
+/// Why a connection ends before its first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It has to make room for another.
+    Evicted,
+    /// It is too slow, or broken.
+    Left,
+}
+
+/// Waits until the head of the first request has arrived, and says how to go on.
 pub(crate) async fn first_request(
     io: &mut Impatient<impl AsyncRead + Unpin>,
     pending: &Pending,
     timeout: Duration,
-) -> Option<Protocol> {
+) -> Result<Protocol, Ended> {
     let (mut beginning, mut protocol) = (Beginning::default(), None);
     let arrives = io.read_ahead(|arrived| {
         pending.begin();
@@ -261,7 +292,9 @@ pub(crate) async fn first_request(
         protocol.is_some()
     });
     let deadline = Instant::now() + timeout;
-    pending.or_evicted(timeout_at(deadline, arrives)).await?.ok()?.ok()?;
+    let arrived = pending.or_evicted(timeout_at(deadline, arrives)).await;
+    let Ok(Ok(())) = arrived.ok_or(Ended::Evicted)? else { return Err(Ended::Left) };
     // A client that sends no more may have sent something that there is an answer to.
-    protocol.or_else(|| (!io.ahead().is_empty()).then_some(Protocol::Http1))
+    let protocol = protocol.or_else(|| (!io.ahead().is_empty()).then_some(Protocol::Http1));
+    protocol.ok_or(Ended::Left)
 }

@@ -160,7 +160,7 @@ pub use self::{
 #[doc(hidden)]
 pub mod internals {
     pub use crate::net::{
-        Acceptor, Handshakes, Incomings, Pending, PendingConnections, listen, lookup,
+        Acceptor, Handshakes, Incomings, Pending, PendingConnections, evict, listen, lookup,
         max_connections, raise_limit, refuse, reserve, share_of_reserve,
     };
     pub use crate::origin::{Origin, is_opaque};

@@ -92,13 +92,16 @@ async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
         let _ = stream.write_all(head).await;
         clients.push(stream);
     }
-    let (mut served, mut first) = (0, [0; 12]);
+    let (mut served, mut refused, mut first) = (0, 0, [0; 12]);
     for stream in &mut clients {
         let answered =
             timeout(SOON, stream.read_exact(&mut first)).await.expect("an answer or an end");
         served += usize::from(answered.is_ok() && first == *b"HTTP/1.1 200");
+        refused += usize::from(answered.is_ok() && first == *b"HTTP/1.1 503");
     }
     assert!((1..=8).contains(&served), "{served}");
+    // A request that is still on its way when its connection ends is not answered.
+    assert!(served + refused >= 190, "{served} served, {refused} told");
     let metrics = server.operate("/metrics").await;
     let open = metrics.text().lines().find(|line| line.starts_with("sockeye_open_connections "));
     assert_eq!(open, Some(&*format!("sockeye_open_connections {served}")));
@@ -115,7 +118,8 @@ async fn a_half_head_keeps_its_place_for_a_second_and_then_makes_room() {
         }
     };
     timeout(Duration::from_secs(9), let_in).await.expect("before the head's own deadline");
-    assert_eq!(read_to_end(half).await, "");
+    let told = read_to_end(half).await;
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
 }
 
 #[tokio::test]
@@ -195,6 +199,35 @@ async fn an_http2_connection_without_a_request_makes_room() {
         }
     };
     timeout(Duration::from_secs(9), let_in).await.expect("before the idle connection's end");
+}
+
+/// Whoever is behind a proxy that comes by a Unix socket has an address, if that proxy is trusted.
+#[tokio::test]
+async fn a_trusted_proxy_on_a_unix_socket_says_who_asks() {
+    for (trusted, statuses) in [(true, ["200", "429", "200"]), (false, ["200", "429", "429"])] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sockeye.sock");
+        let mut options = ServerOptions::default();
+        options.listen = vec![Listen::Unix(path.clone())];
+        options.max_connections_per_address = Some(1);
+        options.trust_proxy = trusted.then(|| "unix".parse().unwrap()).into_iter().collect();
+        let server = Server::bind(options).await.unwrap();
+        tokio::spawn(server.run(std::future::pending()));
+        let mut open = Vec::new();
+        for (address, status) in ["192.0.2.1", "192.0.2.1", "192.0.2.2"].into_iter().zip(statuses) {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let head = format!(
+                "GET /c/chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
+                 X-Forwarded-For: {address}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = [0; 12];
+            timeout(SOON, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+            let told = str::from_utf8(&answer).unwrap();
+            assert_eq!(told, format!("HTTP/1.1 {status}"), "{address}, trusted: {trusted}");
+            open.push(stream);
+        }
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,41 @@ async fn requests_that_come_together_are_answered_in_their_order() {
     assert!(fourth.contains("\"data\":\"kept\""), "{fourth}");
 }
 
+/// RFC 9112 §6.1 and §6.3: two servers that a request passes may take it for two different ones.
+#[tokio::test]
+async fn a_request_with_two_lengths_is_refused_and_none_follows_it() {
+    let server = TestServer::start().await;
+    let lengths = ["Content-Length: 4", "Transfer-Encoding: chunked"];
+    for [first, second] in [lengths, [lengths[1], lengths[0]]] {
+        let head =
+            format!("POST /c/chat HTTP/1.1\r\nHost: localhost\r\n{first}\r\n{second}\r\n\r\n");
+        let request = format!("{head}1\r\nx\r\n0\r\n\r\n");
+        let text = server.send_raw(format!("{request}{LAST}")).await;
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
+        assert!(text.contains("\"code\":\"bad_request\"") && answers(&text) == 0, "{text}");
+        assert!(server.get("/c/chat").await.text().contains("\"messages\":[]"));
+        // A later one is taken by its chunks, and the connection ends behind it.
+        let text = server.send_raw(format!("{PLAIN}{request}{LAST}")).await;
+        assert!(answers(&text) == 1 && text.contains("HTTP/1.1 201 Created\r\n"), "{text}");
+        server.delete("/c/chat").await;
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_no_message_has_is_too_large() {
+    let server = TestServer::start().await;
+    for length in ["65537", "9223372036854775808", "18446744073709551615", "99999999999999999999"] {
+        let head =
+            format!("POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let text = read_to_end(stream).await;
+        assert!(text.starts_with("HTTP/1.1 413 "), "{length}: {text}");
+        assert!(text.contains("\"code\":\"too_large\""), "{length}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn the_connection_of_a_long_poll_serves_the_next_request() {
     let server = TestServer::start().await;

@@ -4,6 +4,7 @@
 
 mod acceptance;
 mod admin;
+mod admin_limits;
 mod auth;
 mod client;
 mod console;

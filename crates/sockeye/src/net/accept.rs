@@ -110,6 +110,21 @@ fn open_spare() -> Option<File> {
 /// Refuses a connection, which is not to block, without waiting: reads what has arrived, writes the
 /// answer (none for a client that expects TLS), and closes.
 pub fn refuse(mut stream: impl Read + Write, answer: &[u8]) {
+    discard(&mut stream);
+    // A client that does not take it at once does without.
+    let _ = stream.write(answer);
+}
+
+/// The same for a connection that ends to make room for another. A client that has not sent anything,
+/// now or before (`has_begun`), does not wait for an answer, and gets none.
+pub fn evict(mut stream: impl Read + Write, has_begun: bool, answer: &[u8]) {
+    if discard(&mut stream) > 0 || has_begun {
+        let _ = stream.write(answer);
+    }
+}
+
+/// Reads what has arrived, and gives how much that was.
+fn discard(stream: &mut impl Read) -> usize {
     let mut discarded = 0;
     let mut buffer = [0; 4096];
     while discarded < MAX_DISCARDED
@@ -117,8 +132,7 @@ pub fn refuse(mut stream: impl Read + Write, answer: &[u8]) {
     {
         discarded += read;
     }
-    // A client that does not take it at once does without.
-    let _ = stream.write(answer);
+    discarded
 }
 
 /// What an error of accept(2) is about.

@@ -11,7 +11,7 @@ mod peer_addr;
 mod pending;
 
 pub use self::{
-    accept::{Acceptor, Incomings, refuse},
+    accept::{Acceptor, Incomings, evict, refuse},
     descriptors::{max_connections, raise_limit, reserve, share_of_reserve},
     handshakes::Handshakes,
     listen::{listen, lookup},
