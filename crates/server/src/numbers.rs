@@ -15,7 +15,7 @@ fn the_documentation_says_the_numbers_of_the_code() {
     let (head, headers) = (server::MAX_HEAD >> 10, beginning::MAX_HEADERS);
     let (poll, stream) = (poll::MAX_BYTES >> 20, stream::AT_ONCE.bytes >> 10);
     let (shown, list) = (admin::MAX_SHOWN, visit::MAX_JSON >> 10);
-    let (stalled, sent) = (admin::MAX_WRITE_TIMEOUT.as_secs(), 2 * admin::SEND_BUFFER >> 10);
+    let (stalled, sent) = (admin::MAX_WRITE_TIMEOUT.as_secs(), (2 * admin::SEND_BUFFER) >> 10);
     let (piece, slow) = (http2::MAX_PIECE >> 10, http2::SLOW_PIECE);
     let sentences = [
         (

@@ -77,7 +77,6 @@ impl Held {
             self.set(&mut used, size(&made));
             return Ok(made);
         }
-        self.room.metrics.http2_waited();
         // It counts from here on: what is freed after the look is heard of.
         Err(self.room.freed.notified())
     }
@@ -116,11 +115,16 @@ impl Share {
         size: impl Fn(&T) -> usize,
     ) -> T {
         let Some(held) = &self.0 else { return make() };
+        let mut waits = false;
         loop {
-            match held.try_make(&mut make, &size) {
+            let freed = match held.try_make(&mut make, &size) {
                 Ok(made) => return made,
-                Err(freed) => freed.await,
+                Err(freed) => freed,
+            };
+            if !std::mem::replace(&mut waits, true) {
+                held.room.metrics.http2_waited();
             }
+            freed.await;
         }
     }
 
@@ -131,7 +135,13 @@ impl Share {
         size: impl FnOnce(&T) -> usize,
     ) -> Option<T> {
         match &self.0 {
-            Some(held) => held.try_make(make, size).ok(),
+            Some(held) => {
+                let made = held.try_make(make, size).ok();
+                if made.is_none() {
+                    held.room.metrics.http2_waited();
+                }
+                made
+            }
             None => Some(make()),
         }
     }
