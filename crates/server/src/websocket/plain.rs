@@ -104,8 +104,13 @@ impl Conversation {
             incoming.hold_close();
             let ending = {
                 let waits = AtomicBool::new(false);
-                let mut delivering =
-                    pin!(deliver(&mut self.reader, &self.reading, &mut outgoing, &waits, &self.share));
+                let mut delivering = pin!(deliver(
+                    &mut self.reader,
+                    &self.reading,
+                    &mut outgoing,
+                    &waits,
+                    &self.share
+                ));
                 let publishing =
                     pin!(publish(&mut incoming, &self.app, &self.caller, self.reading.channel()));
                 tokio::select! {

@@ -34,7 +34,11 @@ impl TestServer {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(SOON, told).await.unwrap_or_else(|_| panic!("{line}"));
+        if timeout(SOON, told).await.is_err() {
+            let metrics = self.operate("/metrics").await;
+            let ended = metrics.text().lines().filter(|line| line.contains("closed_total{"));
+            panic!("{line}, not {:?}", ended.collect::<Vec<_>>());
+        }
     }
 }
 

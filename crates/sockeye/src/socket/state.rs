@@ -446,12 +446,13 @@ impl State {
     /// Whether what is queued can still be written. Where it cannot, the peer's last words may yet be
     /// waiting for the reader: the connection is not at its end.
     fn check_write_side(&self) -> Result<(), Error> {
-        if self.write_failed { Err(Error::Failed(Failure::Lost)) } else { Ok(()) }
+        if self.write_failed { Err(self.lost()) } else { Ok(()) }
     }
 
     /// Why nothing can be sent any more.
     pub(super) fn send_error(&self, misuse: Misuse) -> Error {
         match self.connection.closing() {
+            Some(Closed { failure: Some(Failure::Lost), .. }) => self.lost(),
             Some(Closed { failure: Some(failure), .. }) => Error::Failed(*failure),
             Some(closed) if misuse == Misuse::Closing => Error::Closed(Box::new(closed.clone())),
             _ => Error::Misuse(misuse),

@@ -1,6 +1,7 @@
 //! How a connection ends: what becomes of its transport, and what the application is told.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Waker},
 };
@@ -85,10 +86,18 @@ impl State {
         if std::mem::replace(&mut self.end_reported, true) {
             return None;
         }
-        let failure = self.closed()?.failure?;
-        Some(match (failure, self.io_error.take()) {
-            (Failure::Lost, Some(error)) => Error::Io(error),
-            _ => Error::Failed(failure),
+        Some(match self.closed()?.failure? {
+            Failure::Lost => self.lost(),
+            failure => Error::Failed(failure),
+        })
+    }
+
+    /// That the transport was lost, with what the system said if it said anything: to each who asks.
+    pub(super) fn lost(&self) -> Error {
+        let Some(error) = &self.io_error else { return Error::Failed(Failure::Lost) };
+        Error::Io(match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
         })
     }
 }
