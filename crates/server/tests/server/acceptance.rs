@@ -212,7 +212,7 @@ async fn a_trusted_proxy_on_a_unix_socket_says_who_asks() {
         options.max_connections_per_address = Some(1);
         options.trust_proxy = trusted.then(|| "unix".parse().unwrap()).into_iter().collect();
         let server = Server::bind(options).await.unwrap();
-        tokio::spawn(server.run(std::future::pending()));
+        tokio::spawn(server.run());
         let mut open = Vec::new();
         for (address, status) in ["192.0.2.1", "192.0.2.1", "192.0.2.2"].into_iter().zip(statuses) {
             let mut stream = UnixStream::connect(&path).await.unwrap();
