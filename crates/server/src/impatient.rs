@@ -153,9 +153,11 @@ impl<S> Impatient<S> {
         &self.ahead
     }
 
-    /// Gives back what was read, to be read again.
+    /// Gives back what was read last, to be read again: it comes before what was read ahead and is
+    /// still there.
     pub(crate) fn put_back(&mut self, read: &[u8]) {
-        self.ahead.extend_from_slice(read);
+        let rest = std::mem::replace(&mut self.ahead, BytesMut::from(read));
+        self.ahead.extend_from_slice(&rest);
     }
 
     /// The connection, to be waited for by somebody else.
@@ -200,7 +202,7 @@ impl<S: AsyncRead + Unpin> Impatient<S> {
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
-            self.put_back(buffer.filled());
+            self.ahead.extend_from_slice(buffer.filled());
         }
         Poll::Pending
     }

@@ -32,6 +32,21 @@ async fn requests_that_come_together_are_answered_in_their_order() {
     assert!(fourth.contains("\"data\":\"kept\""), "{fourth}");
 }
 
+/// More than hyper reads at once comes behind answers that wait, and is read more than once.
+#[tokio::test]
+async fn what_comes_behind_answers_that_wait_keeps_its_order() {
+    let server = TestServer::start().await;
+    let body: String = (0..3000).map(|number| format!("{number:05}")).collect();
+    let head = format!(
+        "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let waits = long_poll("wait=1&after=now");
+    let text = server.send_raw([&waits, &waits, &head, &body, LAST].concat()).await;
+    assert!(answers(&text) == 3 && text.contains("HTTP/1.1 201 Created\r\n"), "{text}");
+    assert_eq!(server.get("/c/chat").await.json()["messages"][0]["data"], body.as_str());
+}
+
 /// RFC 9112 §6.1 and §6.3: two servers that a request passes may take it for two different ones.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_refused_and_none_follows_it() {
