@@ -9,6 +9,8 @@ use std::thread;
 
 use serde_json::Value;
 use sockeye_tests::PATIENCE;
+use sockeye_tests::frame::{close_payload, masked};
+use sockeye_tests::peer::{Pace, Peer};
 use sockeye_tests::program::{self, Sockeye, assert_fails, run};
 use tempfile::TempDir;
 
@@ -242,6 +244,11 @@ fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_ro
         assert!(kept < 1_000, "the disk is never full");
     };
     assert_eq!((refusal.0, refusal.1["code"].as_str()), (507, Some("insufficient_storage")));
+    // A WebSocket that leaves right after its message is told, too.
+    let mut peer = Peer::open(server.address(), "/c/chat");
+    let bytes = [masked(0x81, text.as_bytes()), masked(0x88, &close_payload(1000, b""))].concat();
+    peer.send(&bytes, Pace::Whole);
+    assert_eq!(peer.read_past_pings().close_code(), Some(1013));
     assert_eq!(history(&server, "/c/chat").len(), kept, "and nothing else");
 
     std::fs::remove_file(other).expect("the other file can be removed from outside");

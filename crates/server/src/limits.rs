@@ -92,7 +92,7 @@ impl Limits {
     pub(crate) fn announced(&self, proxy: Peer, announced: Announced) -> Peer {
         let proxy = proxy.secure(announced.is_secure);
         match announced.client {
-            Some(client) => self.seat_beside(proxy.speaking_for(client)),
+            Some(client) => self.seat_beside(proxy.connected_for(client)),
             None => proxy,
         }
     }

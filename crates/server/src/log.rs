@@ -83,22 +83,29 @@ struct Counts {
     left_out: u64,
 }
 
+impl Counts {
+    fn pass(&mut self, now: Instant, rate: Rate) -> Option<u64> {
+        let until = self.until.map_or(now, |until| until.max(now)) + rate.each;
+        if until - now > rate.each * rate.burst {
+            return None;
+        }
+        self.until = Some(until);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
 impl Tally {
     fn pass(&self, now: Instant, rate: Rate) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = counts.until.map_or(now, |until| until.max(now)) + rate.each;
-        if until - now > rate.each * rate.burst {
-            counts.left_out += 1;
-            return None;
-        }
-        counts.until = Some(until);
-        Some(std::mem::take(&mut counts.left_out))
+        let passed = counts.pass(now, rate);
+        counts.left_out += u64::from(passed.is_none());
+        passed
     }
 
     /// Those left out, if there are any and another line may be logged now.
     fn rest(&self, now: Instant, rate: Rate) -> Option<u64> {
-        let left_out = self.0.lock().unwrap_or_else(PoisonError::into_inner).left_out;
-        if left_out > 0 { self.pass(now, rate) } else { None }
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.left_out > 0 { counts.pass(now, rate) } else { None }
     }
 
     /// Those left out, if there are any.
@@ -185,6 +192,8 @@ mod tests {
             }
         }
         assert_eq!((lines, lines + told), (3, 20_001), "the third second is not told yet");
+        // Asking too early counts for nothing.
+        assert_eq!(tally.rest(start + Duration::from_millis(2_999), a_second(1)), None);
         let rest = tally.rest(start + Duration::from_secs(4), a_second(1));
         assert_eq!(rest, Some(9_999));
         assert_eq!(tally.rest(start + Duration::from_secs(6), a_second(1)), None);

@@ -29,7 +29,7 @@ pub(crate) struct Peer {
     _seat: Option<Seat>,
     _client_seat: Option<Seat>,
     full: Option<Full>,
-    /// Whether a trusted proxy named the address.
+    /// Whether a trusted proxy named the address, for one request.
     is_behind_proxy: bool,
     /// Whether it came by TLS, where the PROXY protocol says that.
     is_secure: Option<bool>,
@@ -125,14 +125,14 @@ impl Peer {
         Self { full: Some(full), ..self }
     }
 
-    /// The same, speaking for another who asks.
+    /// The same, of whom a proxy says that the whole connection is from there.
+    pub(crate) fn connected_for(self, address: IpAddr) -> Self {
+        Self { address: Some(address.to_canonical()), is_unix: false, ..self }
+    }
+
+    /// The same, of whom a proxy says that this request is from there.
     pub(crate) fn speaking_for(self, address: IpAddr) -> Self {
-        Self {
-            address: Some(address.to_canonical()),
-            is_unix: false,
-            is_behind_proxy: true,
-            ..self
-        }
+        Self { is_behind_proxy: true, ..self.connected_for(address) }
     }
 
     /// The same on a connection that others share.
@@ -157,7 +157,7 @@ impl Peer {
         Ok(self)
     }
 
-    /// Whether a trusted proxy named its address.
+    /// Whether a trusted proxy named its address, for this request alone.
     pub(crate) fn is_behind_proxy(&self) -> bool {
         self.is_behind_proxy
     }

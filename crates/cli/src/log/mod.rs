@@ -125,7 +125,7 @@ impl Log {
 
     /// What is to be logged.
     pub(crate) fn filter(&self) -> anyhow::Result<EnvFilter> {
-        let parse = |directives: &str| EnvFilter::builder().parse(directives);
+        let parse = |directives: &str| EnvFilter::builder().parse(quieted(directives));
         if let Some(directives) = &self.log {
             // A word that is no level would be taken for a target, and nothing else be logged.
             let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
@@ -142,11 +142,17 @@ impl Log {
         }
         let directives = env::var("RUST_LOG").unwrap_or_default();
         let builder = EnvFilter::builder().with_default_directive(DEFAULT.parse()?);
-        Ok(builder.parse(directives).or_else(|wrong| {
+        Ok(builder.parse(quieted(&directives)).or_else(|wrong| {
             complain(format_args!("sockeye: RUST_LOG is ignored: {wrong}"));
             parse(DEFAULT)
         })?)
     }
+}
+
+/// The directives, with errors alone of the library for HTTP/2 unless they name it: it warns of what any
+/// client does, a line each time.
+fn quieted(directives: &str) -> String {
+    if directives.contains("h2") { directives.to_owned() } else { format!("h2=error,{directives}") }
 }
 
 /// A line for a panic: by the log, which does not block and is in the form that was asked for.

@@ -175,7 +175,11 @@ fn publish<'a>(
             let message = match message {
                 Some(Ok(message)) => message,
                 ended => {
-                    under_way.finish().await;
+                    while let Some(published) = under_way.rest().await {
+                        if let Err(problem) = published {
+                            return Some(refusal(&problem));
+                        }
+                    }
                     return ended.and_then(|ended| lost(&ended.err()?));
                 }
             };

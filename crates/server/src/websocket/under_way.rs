@@ -25,11 +25,9 @@ impl<F: Future> UnderWay<F> {
         self.0.as_ref().is_none_or(|under_way| under_way.len() < MOST)
     }
 
-    /// Waits for those that there are.
-    pub(super) async fn finish(self) {
-        if let Some(mut under_way) = self.0 {
-            while under_way.next().await.is_some() {}
-        }
+    /// What came of the next one, if there is one.
+    pub(super) async fn rest(&mut self) -> Option<F::Output> {
+        self.0.as_mut()?.next().await
     }
 
     /// What came of the next one. Waits for ever where there is none.

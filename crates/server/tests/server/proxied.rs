@@ -217,6 +217,26 @@ async fn clients_behind_a_proxy_have_their_own_limit() {
     assert_eq!(ask("203.0.113.10").await.1, "HTTP/1.1 200");
 }
 
+/// Each stream of HTTP/2 that goes on for long counts for the client that the proxy has named.
+#[tokio::test]
+async fn a_client_behind_a_proxy_has_its_limit_on_http_2_too() {
+    let server = TestServer::with(|options| {
+        announced(options);
+        options.max_connections_per_address = Some(2);
+    })
+    .await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"PROXY TCP4 203.0.113.9 10.0.0.1 1 2\r\n").await.unwrap();
+    let connection = sockeye::http2::Connection::over(stream).await.unwrap();
+    let client = sockeye::Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
+    let _both = [
+        connection.open(client.clone()).await.unwrap(),
+        connection.open(client.clone()).await.unwrap(),
+    ];
+    let refused = connection.open(client).await.unwrap_err();
+    assert!(refused.to_string().contains("429"), "{refused}");
+}
+
 /// The place of a connection is taken as long as what a proxy opened on it goes on.
 #[tokio::test]
 async fn a_websocket_behind_a_proxy_keeps_the_place_of_its_connection() {
