@@ -184,8 +184,8 @@ async fn all_streams_together_hold_no_more_than_they_may() {
 #[tokio::test]
 async fn streams_that_are_read_go_on_in_the_smallest_room() {
     let server = TestServer::with(|options| options.max_http2_buffer = 1).await;
-    let client = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
-    let v1 = Client::new(&format!("ws://{}/c/chat", server.address)).unwrap();
+    let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
+    let v1 = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let v1 = v1.subprotocol("sockeye.v1");
     let connection = sockeye::http2::Connection::connect(&client).await.unwrap();
     let mut open = Vec::new();
