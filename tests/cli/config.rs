@@ -162,6 +162,26 @@ fn switches_and_lists_in_the_environment_are_as_people_write_them() {
     ];
     let output = run_with_env(&["serve", "--print-config"], &env);
     assert!(output.status.success(), "{output:?}");
+    let config = String::from_utf8(output.stdout).expect("a text");
+    assert!(config.contains(r#"["https://a.example", "https://b.example"]"#), "{config}");
+}
+
+#[test]
+fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
+    for (variable, value, how) in [
+        ("SOCKEYE_MAX_MESSAGE", "1X", "write a size as 512, 64k, 16M or 1G"),
+        ("SOCKEYE_OPEN", "maybe", "write 1, true, yes, 0, false or no"),
+        ("SOCKEYE_ALLOW_ORIGIN", "https://a.example,b", "\"b\" is not an origin"),
+    ] {
+        let output = run_with_env(&["serve", "--print-config"], &[(variable, value)]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        assert!(said.contains(&format!(" in {variable}: ")) && said.contains(how), "{said}");
+    }
+    // What a flag says is the flag's fault.
+    let args = ["serve", "--print-config", "--max-message=1X"];
+    let output = run_with_env(&args, &[("SOCKEYE_MAX_MESSAGE", "1X")]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("'--max-message <SIZE>'"));
 }
 
 #[test]

@@ -278,6 +278,10 @@ fn a_refusal_is_told_in_the_servers_own_words_with_where_a_channel_is() {
         let told = said(&["connect", &server.http(path)]);
         assert!(told.contains(&channel), "{told}");
     }
+    for path in ["/", "/chat"] {
+        let told = said(&["publish", &server.http(path), "hi"]);
+        assert!(told.contains(&server.http("/c/NAME")), "{told}");
+    }
     let origin = said(&["connect", "--origin", "https://evil.example", &server.ws("/c/chat")]);
     assert!(origin.contains("bad_origin: ") && !origin.contains("NAME"), "{origin}");
     let name = said(&["connect", &server.ws("/c/-")]);

@@ -131,3 +131,41 @@ fn who_is_connected_leaves_over_the_time_there_is_and_a_second_signal_ends_it_at
     assert!(server.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn refused_requests_are_logged_with_the_client_that_a_trusted_proxy_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("socket").to_str().expect("UTF-8").to_owned();
+    let options = ["--trust-proxy", "127.0.0.1", "--trust-proxy", "unix"];
+    let listen = ["--listen", &format!("unix:{socket}")];
+    let server = Sockeye::serve_logging("info", &[&options[..], &listen].concat());
+    let refused =
+        ["--no-fail-with-body", "--output", "/dev/null", "--header", "Origin: https://example.org"];
+    let headers = [("x", "X-Forwarded-For: 192.0.2.7"), ("f", "Forwarded: for=192.0.2.7")];
+    for (name, header) in headers {
+        let (tcp, unix) = (format!("/c/tcp-{name}"), format!("/c/unix-{name}"));
+        let named = ["--header", header];
+        let by_tcp = [&*server.http(&tcp)];
+        let by_socket = ["--unix-socket", &socket, &format!("http://localhost{unix}")];
+        for (way, path) in [(&by_tcp[..], tcp), (&by_socket, unix)] {
+            let _ = curl(&[&refused[..], &named, way].concat());
+            let line = server.wait_for(&path);
+            assert!(line.contains("address=192.0.2.7"), "{line}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_taken_is_told_by_what_has_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    std::fs::write(path("file"), "").expect("a file");
+    let _other = std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
+    for (name, expected) in [("file", "is no socket"), ("socket", "another program listens")] {
+        let output = run(&["serve", "--listen", &format!("unix:{}", path(name))], "");
+        assert_fails(&output, 1);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(expected) && !said.contains("port"), "{said}");
+    }
+}

@@ -116,3 +116,14 @@ fn a_conversation_ends_with_a_line_break_whoever_ends_it() {
     let (status, shown) = terminal.finish();
     assert!(status.success() && shown.ends_with('\n'), "{shown:?}");
 }
+
+#[test]
+fn what_is_typed_and_is_not_utf_8_ends_the_session_with_what_to_do() {
+    let server = Sockeye::echo(&[]);
+    let mut terminal = Terminal::start(&["connect", &server.ws("/")]);
+    terminal.wait_for("> ");
+    terminal.press(b"\xff");
+    let (status, shown) = terminal.finish();
+    assert_eq!(status.code(), Some(1), "{shown}");
+    assert!(shown.contains("not UTF-8: --binary sends bytes"), "{shown:?}");
+}

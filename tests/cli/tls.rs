@@ -73,7 +73,9 @@ fn what_is_wrong_with_tls_is_told_with_what_to_do() {
     let not_secure = said(&["connect", &there]);
     assert!(not_secure.contains("write ws:// or http://"), "{not_secure}");
 
-    for (from, until, expected) in [(2019, 2020, "expired"), (4000, 4001, "is not valid yet")] {
+    for (from, until, expected) in
+        [(2019, 2020, "expired"), (4000, 4001, "is not valid yet"), (4001, 4000, "was never valid")]
+    {
         let own = SelfSigned::new("localhost", from, until);
         let flags = ["--tls-cert", &own.certificate(), "--tls-key", &own.key()];
         let server = Sockeye::echo(&flags);
@@ -101,4 +103,15 @@ fn plain_http_where_tls_is_spoken_and_the_reverse_are_told_by_publish_and_subscr
         let told = said(command);
         assert!(told.contains("write ws:// or http://"), "{told}");
     }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_told_with_both_files() {
+    let (one, other) =
+        (SelfSigned::new("localhost", 2020, 4000), SelfSigned::new("localhost", 2020, 4000));
+    let flags = ["--tls-cert", &one.certificate(), "--tls-key", &other.key()];
+    let told =
+        said(&[&["serve", "--listen", "127.0.0.1:0", "--admin", "off"], &flags[..]].concat());
+    assert!(told.contains(flags[1]) && told.contains(flags[3]), "{told}");
+    assert!(told.contains("does not belong to"), "{told}");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sockeye_tests::program::{Sockeye, assert_fails, run};
+use sockeye_tests::program::{Sockeye, assert_fails, run, run_with_env};
 use tempfile::TempDir;
 
 /// A folder for keys, gone at the end.
@@ -256,4 +256,55 @@ fn a_token_of_another_key_is_told_with_the_file_that_was_given() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("a text");
     assert!(said.contains(&format!("is not signed with the key in {other}")), "{said}");
+}
+
+/// What the greeting says behind this word, as a shell reads it.
+fn hint(greeting: &str, name: &str) -> String {
+    let line = greeting.lines().find_map(|line| line.trim_start().strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {greeting}")).trim().to_owned()
+}
+
+#[test]
+fn what_a_server_with_a_key_prints_works_as_it_stands() {
+    let keys = Keys::new();
+    let server = Sockeye::serve(&["--auth-key", &keys.secret(), "--auth-audience", "shop"]);
+    server.wait_for("in a page");
+    let log = server.log();
+    let [token, publish, read] = ["token ", "publish ", "read "].map(|name| hint(&log, name));
+    let program = sockeye_tests::program::path();
+    let folder = program.parent().expect("a folder").to_str().expect("UTF-8");
+    let script = format!("PATH={folder}:$PATH\n{token}\n{publish} -sf && {read} -sf");
+    let output = Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("hello"), "{script}: {output:?}");
+    assert!(log.contains("`bearer.${token}`"), "{log}");
+}
+
+#[test]
+fn connect_shows_a_token_and_that_of_the_environment_to_channels_only() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let server = Sockeye::serve(&["--auth-key", &secret]);
+    let token = mint(&["--key", &secret, "--channel", "chat=read,write"]);
+    let url = server.ws("/c/chat");
+    let connected = run(&["connect", "--token", &token, &url], "hello\n");
+    assert_eq!(String::from_utf8_lossy(&connected.stdout), "hello\n", "{connected:?}");
+    let environment = [("SOCKEYE_TOKEN", &*token)];
+    let shown = |url: &str| {
+        let output = run_with_env(&["connect", "-v", url], &environment);
+        String::from_utf8_lossy(&output.stderr).contains(&token)
+    };
+    assert!(shown(&url));
+    assert!(!shown(&Sockeye::echo(&[]).ws("/")));
+}
+
+#[test]
+fn a_token_for_no_time_is_refused_and_one_for_nothing_is_warned_of() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let never = run(&["token", "--key", &secret, "--channel", "a=read", "--expires", "0s"], "");
+    assert_eq!(never.status.code(), Some(2), "{never:?}");
+    let nothing = run(&["token", "--key", &secret, "--sub", "ann"], "");
+    assert!(nothing.status.success(), "{nothing:?}");
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("give --channel"), "{nothing:?}");
 }

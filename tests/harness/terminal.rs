@@ -62,8 +62,8 @@ impl Terminal {
     }
 
     /// Types this.
-    pub fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).expect("the terminal takes it");
+    pub fn press(&mut self, keys: impl AsRef<[u8]>) {
+        self.keyboard.write_all(keys.as_ref()).expect("the terminal takes it");
     }
 
     /// Everything that was shown so far.

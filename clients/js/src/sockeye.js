@@ -18,6 +18,18 @@ import { opened, randomKey } from './message.js';
 import { Subscription } from './subscription.js';
 
 const PUBLISH_ATTEMPTS = 6;
+const WHERE = "Say where the server is: new Sockeye('https://example.org/').";
+
+function serverUrl(text) {
+  let url;
+  try {
+    url = new URL(text, globalThis.location?.href);
+  } catch {
+    throw new TypeError(`${WHERE} '${text}' is no URL.`);
+  }
+  if (/\/c\/[^/]+$/.test(url.pathname)) throw new TypeError(`${WHERE} ${url} is a channel: its name is for subscribe and publish.`);
+  return url;
+}
 
 /** A server, and the channels on it that this page has to do with. `sockeye.d.ts` has the options. */
 export class Sockeye extends EventTarget {
@@ -41,9 +53,9 @@ export class Sockeye extends EventTarget {
 
   constructor(url = home, options = {}) {
     super();
-    if (!url) throw new TypeError("Say where the server is: new Sockeye('https://example.org/'). This module does not come from one.");
+    if (!url) throw new TypeError(`${WHERE} This module does not come from one.`);
     this.#options = { share: !options.token, ...options };
-    this.#http = new Http(new URL(url, globalThis.location?.href), this.#options);
+    this.#http = new Http(serverUrl(url), this.#options);
     const { share } = this.#options;
     if (share && globalThis.navigator?.locks && globalThis.BroadcastChannel) this.#join(`sockeye ${this.#http.base} ${share}`);
     else this.#lead();

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    env,
     fmt::Write as _,
     io::{self, IsTerminal},
     time::Duration,
@@ -47,6 +48,7 @@ use crate::{
   echo hello | sockeye connect ws://127.0.0.1:9001
   sockeye connect --wait 10s ws://127.0.0.1:8080/c/chat < /dev/null
   sockeye connect --cacert authority.pem -x socks5h://127.0.0.1:1080 wss://internal.example
+  sockeye connect --token eyJhbGciOi... ws://127.0.0.1:8080/c/chat
   sockeye connect -v -H 'Cookie: id=1' ws://127.0.0.1:9001")]
 pub(crate) struct Connect {
     /// Where to connect to: ws://HOST[:PORT]/PATH, or wss://
@@ -69,8 +71,12 @@ pub(crate) struct Connect {
     #[arg(long)]
     compressed: bool,
 
+    /// Show this access token; for a channel (/c/NAME) SOCKEYE_TOKEN in the environment says it, too
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+
     /// Authenticate with a name and a password (basic authentication)
-    #[arg(short, long, value_name = "NAME:PASSWORD")]
+    #[arg(short, long, value_name = "NAME:PASSWORD", conflicts_with = "token")]
     user: Option<String>,
 
     /// Send each line as a binary message; without it the input has to be UTF-8
@@ -193,12 +199,31 @@ impl Connect {
         if let Some(origin) = &self.origin {
             client = client.header(ORIGIN, origin.clone());
         }
-        if let Some(user) = &self.user {
-            let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(user)))?;
+        if let Some(credentials) = self.credentials() {
+            let value = HeaderValue::from_str(&credentials);
+            let mut value = value.context("a token has visible characters and nothing else")?;
             value.set_sensitive(true);
             client = client.header(AUTHORIZATION, value);
         }
         Ok(self.subprotocol.iter().fold(client, |client, name| client.subprotocol(name)))
+    }
+
+    /// What `Authorization` says, beside what a URL or a header may say. A token of the environment is a
+    /// channel server's, and nobody else's business.
+    fn credentials(&self) -> Option<String> {
+        if let Some(user) = &self.user {
+            return Some(format!("Basic {}", STANDARD.encode(user)));
+        }
+        let from_environment = || {
+            let url = self.url.parse::<Address>().ok()?;
+            let is_free = url.authorization().is_none()
+                && self.headers.iter().all(|(name, _)| name != AUTHORIZATION);
+            let is_channel = url.url().path().starts_with("/c/");
+            let token = env::var("SOCKEYE_TOKEN").ok().filter(|token| !token.is_empty());
+            token.filter(|_| is_free && is_channel)
+        };
+        let token = self.token.clone().or_else(from_environment);
+        token.map(|token| format!("Bearer {token}"))
     }
 
     /// Says how it ended, if asked to or if it did not end well.

@@ -4,9 +4,13 @@
 //! Where that would switch protection off it is an error instead: a server is not to be open because a
 //! name was misspelt.
 
-use std::env;
+use std::{env, error::Error as _, ffi::OsString};
 
-use clap::{Arg, ArgMatches, Command, error::ErrorKind, parser::ValueSource};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
 
 /// Options of `serve` without which there is less protection.
 const PROTECTION: [&str; 6] = [
@@ -43,6 +47,47 @@ pub(crate) fn check(program: &Command, serve: &ArgMatches) -> Result<(), clap::E
         }
     }
     Ok(())
+}
+
+/// The error, said of the variable that a wrong value comes from, if it comes from one.
+pub(crate) fn blame(program: &Command, wrong: clap::Error) -> clap::Error {
+    let found = variable_of(program, &wrong);
+    let Some((mut serve, variable, value, how)) = found else { return wrong };
+    let how = how.map_or_else(String::new, |how| format!(": {how}"));
+    let told = format!("invalid value '{value}' in {variable}{how}");
+    serve.error(ErrorKind::ValueValidation, told)
+}
+
+/// The command, the variable, its value and what to write instead.
+fn variable_of(
+    program: &Command,
+    wrong: &clap::Error,
+) -> Option<(Command, String, String, Option<String>)> {
+    let text = |kind| match wrong.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let (shown, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+    let flag = shown.split(' ').next()?;
+    let is_given = |argument: OsString| {
+        argument.to_str().is_some_and(|text| text.split('=').next() == Some(flag))
+    };
+    if env::args_os().any(is_given) {
+        return None;
+    }
+    let command = program.find_subcommand(env::args_os().nth(1)?)?;
+    let option = command.get_arguments().find(|option| {
+        option.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long))
+    })?;
+    let variable = option.get_env()?.to_str()?;
+    if !env::var(variable).is_ok_and(|all| all.contains(&value)) {
+        return None;
+    }
+    let how = match option.get_action() {
+        ArgAction::SetTrue => Some("write 1, true, yes, 0, false or no".to_owned()),
+        _ => wrong.source().map(ToString::to_string),
+    };
+    Some((command.clone(), variable.to_owned(), value, how))
 }
 
 fn is_empty(option: &Arg) -> bool {

@@ -133,6 +133,14 @@ fn certificate(host: &str, wrong: &CertificateError, way: &Way) -> Option<String
              right?",
             roughly(not_before.as_secs().saturating_sub(time.as_secs()))
         ),
+        // Also where it ends before it begins.
+        CertificateError::Expired => format!(
+            "the certificate of {host} has expired, or was never valid: the server needs a new one, \
+             unless the clock of this machine is wrong"
+        ),
+        CertificateError::NotValidYet => format!(
+            "the certificate of {host} is not valid yet: is the clock of this machine right?"
+        ),
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
             format!("the certificate of {host} names no host: the server needs one for {host}")
         }

@@ -92,7 +92,8 @@ fn parse() -> Result<Parsed, clap::Error> {
     let mut program = environment::without_empty(Cli::command());
     program.build();
     let arguments = config::with_file(&program, env::args_os().collect())?;
-    let matches = program.clone().try_get_matches_from(arguments)?;
+    let matches = program.clone().try_get_matches_from(arguments);
+    let matches = matches.map_err(|wrong| environment::blame(&program, wrong))?;
     if let Some(("serve", serve)) = matches.subcommand() {
         environment::check(&program, serve)?;
     }

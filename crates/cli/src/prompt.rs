@@ -69,6 +69,11 @@ fn read_lines(mut editor: DefaultEditor, sender: &mpsc::Sender<io::Result<Vec<u8
                 }
             }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                let wrong = "what was typed is not UTF-8: --binary sends bytes, from a pipe";
+                let _ = sender.blocking_send(Err(io::Error::other(wrong)));
+                return;
+            }
             Err(error) => {
                 // Nobody may be left to be told.
                 let _ = sender.blocking_send(Err(io::Error::other(error)));

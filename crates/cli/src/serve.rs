@@ -1,21 +1,23 @@
 //! `sockeye serve`: the channel server.
 
+mod greeting;
+
 use std::{
     io::ErrorKind,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, ensure};
 use clap::{Args, builder::BoolishValueParser};
 use sockeye_server::{
-    AuthKey, BindError, Listen, LocalAddress, OriginPattern, PolicyRule, Server, ServerOptions,
+    AuthKey, BindError, Listen, OriginPattern, PolicyRule, Server, ServerOptions,
 };
 use tokio::{
     runtime::{Builder, Runtime},
     task::spawn_blocking,
 };
 
+use self::greeting::{greeting, make_token};
 use crate::{
     certificate::Certificate,
     config::Config,
@@ -155,19 +157,22 @@ impl Serve {
         let result = runtime.block_on(async {
             let ServerSignals { mut stop, mut again, others } = signals;
             let files = Fingerprints::of(self.files());
+            let (key, audience) = (self.auth_key.clone(), self.auth_audience.clone());
             // It may wait for a disk, and nobody is served yet.
             let starting = async {
                 let options = spawn_blocking(move || self.options()).await??;
-                anyhow::Ok((options.tls.clone(), bind(options, is_default_admin).await?))
+                let token = key.zip(options.auth_key.as_ref());
+                let token = token.map(|(file, key)| make_token(key, &file, audience.as_deref()));
+                anyhow::Ok((options.tls.clone(), token, bind(options, is_default_admin).await?))
             };
-            let (tls, server) = tokio::select! {
+            let (tls, token, server) = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 started = starting => started?,
             };
             let channels = server.channels().clone();
             let reload = Reload { channels, tls, set_filter, values, files };
             tokio::spawn(others.heed(reload.on_request()));
-            announce(greeting(&server));
+            announce(greeting(&server, token.as_deref()));
             let second_request = async {
                 again.requested().await;
                 again.requested().await;
@@ -264,44 +269,6 @@ fn auth_key(file: &Path, audience: Option<String>) -> anyhow::Result<AuthKey> {
         Some(audience) => key.for_audience(audience),
         None => key,
     })
-}
-
-/// Where the server listens, and what to do with it, ready to paste.
-fn greeting(server: &Server) -> String {
-    let listening = server.local_addrs().iter().map(|address| format!("listening on {address}"));
-    let admin = server.admin_addr().map(|address| format!("admin on {address}"));
-    let hints = server.local_addrs().first().map(hints);
-    listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
-}
-
-fn hints(address: &LocalAddress) -> String {
-    let over_tcp = |address: &str, s: &str| {
-        format!(
-            "
-  chat       http{s}://{address}/ in two windows of a browser
-  publish    curl -d 'hello' http{s}://{address}/c/chat
-  read       curl http{s}://{address}/c/chat
-  listen     sockeye subscribe http{s}://{address}/c/chat
-  in a page  new WebSocket(\"ws{s}://{address}/c/chat\")
-"
-        )
-    };
-    // What means every address is none to connect to.
-    let named = |address: &SocketAddr| match address.ip().is_unspecified() {
-        true => format!("localhost:{}", address.port()),
-        false => address.to_string(),
-    };
-    match address {
-        LocalAddress::Tcp(address) => over_tcp(&named(address), ""),
-        LocalAddress::Tls(address) => over_tcp(&named(address), "s"),
-        LocalAddress::Unix(path) => format!(
-            "
-  publish    curl --unix-socket {path} -d 'hello' http://localhost/c/chat
-  read       curl --unix-socket {path} http://localhost/c/chat
-",
-            path = path.display()
-        ),
-    }
 }
 
 /// An address that can be switched off.

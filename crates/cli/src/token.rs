@@ -54,7 +54,7 @@ pub(crate) struct Token {
     channel: Vec<(Pattern, Rights)>,
 
     /// How long the token is good
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = lifetime)]
     expires: Duration,
 
     /// For whom it is meant: what the server was given as --auth-audience
@@ -83,6 +83,7 @@ impl Token {
         let now = NumericDate::now();
         // Whole seconds, of which the one that has begun is not taken away.
         let ends = Duration::from_secs((now.0 + self.expires).as_secs_f64().ceil() as u64);
+        let has_rights = !self.channel.is_empty();
         let mut claims = Claims::default();
         claims.sub = self.sub;
         claims.iat = Some(now);
@@ -91,6 +92,9 @@ impl Token {
         claims.channels = self.channel.into_iter().collect();
         let token = key.sign(&claims)?;
         for_audience(key.auth_key(), self.aud).verify(&token, now)?;
+        if !has_rights {
+            complain("warning: this token lets its bearer do nothing: give --channel");
+        }
         Ok(print_line(&token)?)
     }
 
@@ -146,6 +150,14 @@ fn parts(token: &str) -> Option<(Value, Value)> {
     let [header, claims, _] = token.split('.').collect::<Vec<_>>()[..] else { return None };
     let json = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
     Some((json(header)?, json(claims)?))
+}
+
+/// How long a token is good.
+fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    match time(text)? {
+        Duration::ZERO => Err("such a token is never good: write a time above zero"),
+        time => Ok(time),
+    }
 }
 
 /// `PATTERN=RIGHTS`.

@@ -111,17 +111,22 @@ impl Violation {
     }
 }
 
+/// What makes it a plural.
+fn s(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 /// The peer passed a limit of [`Config`](crate::Config).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Limit {
     /// More frames in one message than [`max_fragments`](crate::Config::max_fragments).
-    #[error("a message has more than {max} fragments")]
+    #[error("a message has more than {max} fragment{}", s(*max))]
     Fragments {
         /// The limit.
         max: usize,
     },
     /// A message larger than [`max_message_size`](crate::Config::max_message_size).
-    #[error("a message has more than {max} bytes")]
+    #[error("a message has more than {max} byte{}", s(*max))]
     MessageSize {
         /// The limit in bytes.
         max: usize,

@@ -1,6 +1,7 @@
 //! What every request passes and every answer gets, whatever the resource: the origin rules,
 //! CORS (WHATWG Fetch §3.2), and the headers that keep a browser from guessing.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -14,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 
+use crate::limits::Asker;
 use crate::log::{Class, limited, shown};
 use crate::peer::Peer;
 use crate::problem::Problem;
@@ -31,12 +33,18 @@ const ALWAYS_TLS: &str = "max-age=31536000";
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     // The path without the query, which may hold what nobody should read in a log.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let (is_handshake, peer) = (websocket::is_handshake(&request), Peer::of(&request));
+    let is_handshake = websocket::is_handshake(&request);
+    let asker = app.limits.who_asks(&request);
+    let address = asker.as_ref().map_or_else(|_| Peer::of(&request).address(), Asker::address);
     let shares_connection = request.version() == Version::HTTP_2;
-    let answered = admit(&app, request, next).await.unwrap_or_else(Problem::into_response);
+    let answered = match asker {
+        Ok(asker) => admit(&app, asker, request, next).await,
+        Err(problem) => Err(problem),
+    };
+    let answered = answered.unwrap_or_else(Problem::into_response);
     promise::then(answered, move |mut response| {
         app.metrics.answered(response.status());
-        log(&method, &path, peer, response.status(), app.drain.has_begun());
+        log(&method, &path, address, response.status(), app.drain.has_begun());
         let has_opened = match method {
             Method::CONNECT => response.status().is_success(),
             _ => response.status() == StatusCode::SWITCHING_PROTOCOLS,
@@ -56,8 +64,14 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 /// A line for a request, louder for those that an operator looks for: what the server failed at, and who
 /// was kept out. That a client asked for what the server does not do (501, 505) is the client's fault,
 /// and that a server which stops takes no more (503) is nobody's.
-fn log(method: &Method, path: &str, peer: Peer, status: StatusCode, is_draining: bool) {
-    let address = peer.address().map(tracing::field::display);
+fn log(
+    method: &Method,
+    path: &str,
+    address: Option<IpAddr>,
+    status: StatusCode,
+    is_draining: bool,
+) {
+    let address = address.map(tracing::field::display);
     let (method, path, code) = (shown(method.as_str()), shown(path), status.as_u16());
     let (method, path) = (&*method, &*path);
     match code {
@@ -73,8 +87,7 @@ fn log(method: &Method, path: &str, peer: Peer, status: StatusCode, is_draining:
 
 /// Lets the request through to its resource, if the origin rules do. A page that they let through
 /// may read every answer, that it has no good token among them.
-async fn admit(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
-    let asker = app.limits.who_asks(&request)?;
+async fn admit(app: &App, asker: Asker, request: Request, next: Next) -> Result<Response, Problem> {
     let visit = app.origins.check(&request, &asker.front)?;
     let peer = app.limits.seat(asker);
     let answered = match app.limits.admit(&peer).and_then(|()| headers::check(request.headers())) {

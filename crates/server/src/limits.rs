@@ -2,6 +2,7 @@
 //! and tokens that are not good.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -27,6 +28,13 @@ pub(crate) struct Asker {
     peer: Peer,
     pub(crate) front: Front,
     needs_place: bool,
+}
+
+impl Asker {
+    /// Its address, if it has one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.peer.address()
+    }
 }
 
 /// The limits of one server.

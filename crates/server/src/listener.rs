@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub enum BindError {
     )]
     Exposed(Listen),
     /// The address is none, is in use, or may not be used.
-    #[error("cannot listen on {address}: {source}{}", advice(source))]
+    #[error("cannot listen on {address}: {source}{}", advice(address, source))]
     Io {
         /// The address as it was given.
         address: Listen,
@@ -85,7 +85,18 @@ pub enum BindError {
 }
 
 /// What to do about an address that cannot be had.
-fn advice(error: &io::Error) -> &'static str {
+fn advice(address: &Listen, error: &io::Error) -> &'static str {
+    if let Listen::Unix(path) = address {
+        return match error.kind() {
+            io::ErrorKind::AddrInUse if is_socket(path) => {
+                ": another program listens at this socket: stop it, or give --listen another path"
+            }
+            io::ErrorKind::AddrInUse => {
+                ": there is a file that is no socket: remove it, or give --listen another path"
+            }
+            _ => "",
+        };
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             ": another program has this port: stop it, or give --listen another address"
@@ -277,7 +288,16 @@ async fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
 #[cfg(unix)]
 async fn is_abandoned(path: &PathBuf) -> bool {
     let answer = UnixStream::connect(path).await;
-    answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-        && std::fs::symlink_metadata(path)
-            .is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()))
+    answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) && is_socket(path)
+}
+
+#[cfg(unix)]
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path)
+        .is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()))
+}
+
+#[cfg(not(unix))]
+fn is_socket(_: &Path) -> bool {
+    false
 }

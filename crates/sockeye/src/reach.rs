@@ -34,9 +34,10 @@ impl Way {
 
 async fn straight(host: &str, port: u16) -> Result<Io, ConnectError> {
     let stream = dial(host, port).await;
-    stream
-        .map(Io::Tcp)
-        .map_err(|error| ConnectError::Connect { host: format!("{host}:{port}"), error })
+    stream.map(Io::Tcp).map_err(|error| {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        ConnectError::Connect { host: format!("{host}:{port}"), error }
+    })
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::{fmt::Display, time::Duration};
 
 use ::http::{
-    HeaderMap, Method, Request, Response,
+    HeaderMap, Method, Request, Response, StatusCode,
     header::{HOST, LOCATION, RETRY_AFTER},
 };
 use bytes::Bytes;
@@ -144,7 +144,12 @@ async fn refusal(response: Response<Incoming>, channel: &Channel) -> Failure {
     };
     let is_final = explain::is_final(status);
     let why = match &problem {
-        Some(Problem { code, detail }) => format!("{code}: {detail}"),
+        Some(Problem { code, detail }) => {
+            let is_elsewhere =
+                matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+            let hint = if is_elsewhere { channel.hint() } else { String::new() };
+            format!("{code}: {detail}{hint}")
+        }
         None if is_final => channel.is_none_for(format!("the server answers {status}{to}")),
         None => format!("the server answers {status}"),
     };

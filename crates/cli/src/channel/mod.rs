@@ -87,7 +87,7 @@ impl Transport {
 }
 
 /// A channel with all that requests to it have in common.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Channel {
     url: Url,
     /// The zone of an IPv6 address, which is no part of the URL.
@@ -203,6 +203,17 @@ impl Channel {
             true => format!("{name} is not a channel of Sockeye's: {why}"),
             false => format!("{name} is not a channel: its path would be /c/NAME: {why}"),
         }
+    }
+
+    /// Where a channel is, for a URL that is none of one.
+    fn hint(&self) -> String {
+        if self.url.path().starts_with("/c/") {
+            return String::new();
+        }
+        let mut url = self.url.clone();
+        url.set_path("/c/NAME");
+        url.set_query(None);
+        format!("; a channel of Sockeye's is at {}", Self { url, ..self.clone() }.name())
     }
 
     /// A URL with the zone of its address.

@@ -36,7 +36,7 @@ fn value(option: &Arg, serve: &ArgMatches) -> Option<Value> {
     if matches!(option.get_action(), ArgAction::SetTrue) {
         return Some(serve.get_flag(key).into());
     }
-    let mut texts = serve.get_raw(key)?.map(|text| text.to_string_lossy().into_owned());
+    let mut texts = serve.get_raw(key)?.map(|text| text.to_string_lossy().trim().to_owned());
     match option.get_action() {
         ArgAction::Append => Some(Value::Array(texts.map(scalar).collect())),
         _ => texts.next().map(scalar),

@@ -52,10 +52,20 @@ impl Origin {
 /// The text is none of the forms of an [`OriginPattern`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not an origin: write scheme and host as in https://example.com, http://localhost:5173, \
-     https://*.example.com or capacitor://localhost, or null for files and sandboxed frames"
+    "{0:?} is not an origin: {fault}write scheme and host as in https://example.com, http://localhost:5173, \
+     https://*.example.com or capacitor://localhost, or null for files and sandboxed frames",
+    fault = path_in(.0)
 )]
 pub struct BadOrigin(String);
+
+/// What is wrong where a URL was written.
+fn path_in(text: &str) -> &'static str {
+    match text.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
+        Some((_, "")) => "it has no / at the end: ",
+        Some(_) => "it has no path: ",
+        None => "",
+    }
+}
 
 impl FromStr for Origin {
     type Err = BadOrigin;
@@ -236,6 +246,18 @@ mod tests {
         assert_ne!(origin("http://localhost:8080"), origin("http://localhost:8081"));
         assert_ne!(origin("http://localhost:443"), origin("https://localhost"));
         assert_ne!(origin("http://example.com"), origin("http://example.com.evil.net"));
+    }
+
+    #[test]
+    fn a_slash_or_a_path_is_told_to_be_the_fault() {
+        for (text, fault) in [
+            ("https://a.example/", "it has no / at the end"),
+            ("https://a.example/path", "it has no path"),
+        ] {
+            let told = text.parse::<OriginPattern>().unwrap_err().to_string();
+            assert!(told.contains(fault), "{told}");
+        }
+        assert!(!"a.example".parse::<Origin>().unwrap_err().to_string().contains("it has no"));
     }
 
     #[test]

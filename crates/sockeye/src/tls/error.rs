@@ -28,6 +28,18 @@ pub enum TlsError {
     /// A certificate, or a certificate with a key, that cannot be used.
     #[error(transparent)]
     Unusable(#[from] rustls::Error),
+    /// A private key that is not the certificate's.
+    #[error(
+        "the key in {} does not belong to the certificate in {}",
+        key.display(),
+        certificates.display()
+    )]
+    Mismatch {
+        /// The file of the certificate.
+        certificates: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
     /// What is wrong is in this file.
     #[error("{}: {error}", path.display())]
     In {

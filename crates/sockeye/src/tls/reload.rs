@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustls::{
+    Error, InconsistentKeys,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -96,11 +97,13 @@ impl ResolvesServerCert for Reloaded {
 
 fn read(certificates: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = pem::file(certificates, pem::certificates)?;
-    let key = pem::file(key, pem::key)?;
-    let certified = CertifiedKey::from_der(chain, key, &provider());
-    certified.map(Arc::new).map_err(|error| TlsError::In {
-        path: certificates.to_owned(),
-        error: Box::new(error.into()),
+    let private = pem::file(key, pem::key)?;
+    let certified = CertifiedKey::from_der(chain, private, &provider());
+    certified.map(Arc::new).map_err(|error| match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            TlsError::Mismatch { certificates: certificates.to_owned(), key: key.to_owned() }
+        }
+        error => TlsError::In { path: certificates.to_owned(), error: Box::new(error.into()) },
     })
 }
 

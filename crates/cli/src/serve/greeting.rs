@@ -1,0 +1,90 @@
+//! What a server says when it listens.
+
+use std::{net::SocketAddr, path::Path};
+
+use sockeye_server::{Algorithm, AuthKey, LocalAddress, Server};
+
+/// Where the server listens, and what to do with it, ready to paste; `token` is the command that makes a
+/// token, where one is asked for.
+pub(super) fn greeting(server: &Server, token: Option<&str>) -> String {
+    let listening = server.local_addrs().iter().map(|address| format!("listening on {address}"));
+    let admin = server.admin_addr().map(|address| format!("admin on {address}"));
+    let hints = server.local_addrs().first().map(|address| match token {
+        Some(token) => hints_with_token(address, token),
+        None => hints(address),
+    });
+    listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
+}
+
+/// The command that makes a token for this key, which was read from this file.
+pub(super) fn make_token(key: &AuthKey, file: &Path, audience: Option<&str>) -> String {
+    let file = match key.algorithm() {
+        Algorithm::Hs256 => file.display().to_string(),
+        // The server has the public half, which signs nothing.
+        _ => "PRIVATE_KEY.pem".to_owned(),
+    };
+    let aud = audience.map(|name| format!(" --aud '{name}'")).unwrap_or_default();
+    format!("export SOCKEYE_TOKEN=$(sockeye token --key '{file}' --channel 'chat=read,write'{aud})")
+}
+
+fn hints(address: &LocalAddress) -> String {
+    match address {
+        LocalAddress::Tcp(_) | LocalAddress::Tls(_) => format!(
+            "
+  chat       {http}/ in two windows of a browser
+  publish    curl -d 'hello' {http}/c/chat
+  read       curl {http}/c/chat
+  listen     sockeye subscribe {http}/c/chat
+  in a page  new WebSocket(\"{ws}/c/chat\")
+",
+            http = url("http", address),
+            ws = url("ws", address),
+        ),
+        LocalAddress::Unix(path) => format!(
+            "
+  publish    curl --unix-socket {path} -d 'hello' http://localhost/c/chat
+  read       curl --unix-socket {path} http://localhost/c/chat
+",
+            path = path.display()
+        ),
+    }
+}
+
+fn hints_with_token(address: &LocalAddress, token: &str) -> String {
+    const CURL: &str = "curl -H \"Authorization: Bearer $SOCKEYE_TOKEN\"";
+    match address {
+        LocalAddress::Tcp(_) | LocalAddress::Tls(_) => format!(
+            "
+  token      {token}
+  publish    {CURL} -d 'hello' {http}/c/chat
+  read       {CURL} {http}/c/chat
+  listen     sockeye subscribe {http}/c/chat
+  in a page  new WebSocket(\"{ws}/c/chat\", [\"sockeye.v1\", `bearer.${{token}}`])
+",
+            http = url("http", address),
+            ws = url("ws", address),
+        ),
+        LocalAddress::Unix(path) => format!(
+            "
+  token      {token}
+  publish    {CURL} --unix-socket {path} -d 'hello' http://localhost/c/chat
+  read       {CURL} --unix-socket {path} http://localhost/c/chat
+",
+            path = path.display()
+        ),
+    }
+}
+
+/// The URL of a server there, without a path.
+fn url(scheme: &str, address: &LocalAddress) -> String {
+    let s = if matches!(address, LocalAddress::Tls(_)) { "s" } else { "" };
+    format!("{scheme}{s}://{}", address.tcp().as_ref().map(named).unwrap_or_default())
+}
+
+/// What means every address is none to connect to.
+fn named(address: &SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    }
+}
