@@ -140,7 +140,8 @@ impl Log {
                 format!("--log {directives}: write error, warn, info, debug, or trace")
             });
         }
-        let directives = env::var("RUST_LOG").unwrap_or_default();
+        let directives = env::var("RUST_LOG").ok().filter(|directives| !directives.is_empty());
+        let directives = directives.unwrap_or_else(|| DEFAULT.to_owned());
         let builder = EnvFilter::builder().with_default_directive(DEFAULT.parse()?);
         Ok(builder.parse(quieted(&directives)).or_else(|wrong| {
             complain(format_args!("sockeye: RUST_LOG is ignored: {wrong}"));
