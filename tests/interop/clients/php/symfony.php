@@ -14,7 +14,7 @@ function sse(string $url): void
     $client = new EventSourceHttpClient(HttpClient::create(), 0.1);
     $source = $client->connect($url);
     while ($source) {
-        foreach ($client->stream($source, 2) as $chunk) {
+        foreach ($client->stream($source, 30) as $chunk) {
             if ($chunk instanceof ServerSentEvent) {
                 say(['message' => json_decode($chunk->getData(), flags: JSON_THROW_ON_ERROR), 'at' => $chunk->getId()]);
             }
