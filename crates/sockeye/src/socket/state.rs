@@ -12,8 +12,8 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use sockeye_proto::{
-    Closed, Compression, Connection, Event, Failure, Fragment, Message, MessageKind, Misuse, Part,
-    Prepared, State as Stage, Transport,
+    Closed, Compression, Connection, Event, Fragment, Message, MessageKind, Part, Prepared,
+    State as Stage, Transport,
 };
 use tokio::{io::AsyncWrite, sync::oneshot};
 use tokio_util::io::poll_read_buf;
@@ -432,31 +432,6 @@ impl State {
     pub(super) fn queue_frames(&mut self, frames: &Bytes) -> Result<(), Error> {
         self.check_write_side()?;
         self.connection.send_frames(frames).map_err(|misuse| self.send_error(misuse))
-    }
-
-    /// Why nothing can be sent any more, if so.
-    pub(super) fn closed_to_sending(&self) -> Option<Error> {
-        if let Err(error) = self.check_write_side() {
-            return Some(error);
-        }
-        let open = self.connection.state() == Stage::Open;
-        (!open).then(|| self.send_error(Misuse::Closing))
-    }
-
-    /// Whether what is queued can still be written. Where it cannot, the peer's last words may yet be
-    /// waiting for the reader: the connection is not at its end.
-    fn check_write_side(&self) -> Result<(), Error> {
-        if self.write_failed { Err(self.lost()) } else { Ok(()) }
-    }
-
-    /// Why nothing can be sent any more.
-    pub(super) fn send_error(&self, misuse: Misuse) -> Error {
-        match self.connection.closing() {
-            Some(Closed { failure: Some(Failure::Lost), .. }) => self.lost(),
-            Some(Closed { failure: Some(failure), .. }) => Error::Failed(*failure),
-            Some(closed) if misuse == Misuse::Closing => Error::Closed(Box::new(closed.clone())),
-            _ => Error::Misuse(misuse),
-        }
     }
 
     pub(super) fn closed(&self) -> Option<&Closed> {

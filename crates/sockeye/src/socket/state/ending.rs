@@ -6,10 +6,10 @@ use std::{
     task::{Context, Waker},
 };
 
-use sockeye_proto::{CloseCode, CloseFrame, Failure, Transport};
+use sockeye_proto::{CloseCode, CloseFrame, Closed, Failure, Misuse, Transport};
 use tokio::io::AsyncWrite;
 
-use super::State;
+use super::{Stage, State};
 use crate::{
     Error,
     socket::{input::Input, io::Io},
@@ -81,6 +81,31 @@ impl State {
         self.closed().is_some_and(|closed| closed.failure.is_some())
     }
 
+    /// Why nothing can be sent any more, if so.
+    pub(in crate::socket) fn closed_to_sending(&self) -> Option<Error> {
+        if let Err(error) = self.check_write_side() {
+            return Some(error);
+        }
+        let open = self.connection.state() == Stage::Open;
+        (!open).then(|| self.send_error(Misuse::Closing))
+    }
+
+    /// Whether what is queued can still be written. Where it cannot, the peer's last words may yet be
+    /// waiting for the reader: the connection is not at its end.
+    pub(super) fn check_write_side(&self) -> Result<(), Error> {
+        if self.write_failed { Err(self.lost()) } else { Ok(()) }
+    }
+
+    /// Why nothing can be sent any more.
+    pub(in crate::socket) fn send_error(&self, misuse: Misuse) -> Error {
+        match self.connection.closing() {
+            Some(Closed { failure: Some(Failure::Lost), .. }) => self.lost(),
+            Some(Closed { failure: Some(failure), .. }) => Error::Failed(*failure),
+            Some(closed) if misuse == Misuse::Closing => Error::Closed(Box::new(closed.clone())),
+            _ => Error::Misuse(misuse),
+        }
+    }
+
     /// What went wrong, if anything did; once.
     pub(super) fn report_end(&mut self) -> Option<Error> {
         if std::mem::replace(&mut self.end_reported, true) {
@@ -93,7 +118,7 @@ impl State {
     }
 
     /// That the transport was lost, with what the system said if it said anything: to each who asks.
-    pub(super) fn lost(&self) -> Error {
+    fn lost(&self) -> Error {
         let Some(error) = &self.io_error else { return Error::Failed(Failure::Lost) };
         Error::Io(match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
