@@ -85,35 +85,32 @@ impl Service {
                 if let Err(error) = limit_backlog(&stream, self.write_timeout) {
                     tracing::debug!(%error, "a connection goes without limits to its backlog");
                 }
-                let service = Arc::clone(self);
-                if self.is_announced(&peer) {
-                    tokio::spawn(service.receive_announced(
-                        stream,
-                        peer,
-                        pending,
-                        Self::receive_tcp,
-                    ));
-                } else {
-                    service.receive_tcp(stream, peer, pending);
-                }
+                self.receive_by(stream, peer, pending, Self::receive_tcp);
             }
             #[cfg(unix)]
             Connection::Unix(stream) => {
                 let Some((peer, pending)) = limits.receive(Peer::unix()) else {
                     return evict_unix(stream, true);
                 };
-                let service = Arc::clone(self);
-                if self.is_announced(&peer) {
-                    tokio::spawn(service.receive_announced(
-                        stream,
-                        peer,
-                        pending,
-                        Self::receive_unix,
-                    ));
-                } else {
-                    service.receive_unix(stream, peer, pending);
-                }
+                self.receive_by(stream, peer, pending, Self::receive_unix);
             }
+        }
+    }
+
+    /// Goes on by `receive`: behind a header of the PROXY protocol, if the connection begins with one.
+    fn receive_by<S>(
+        self: &Arc<Self>,
+        stream: S,
+        peer: Peer,
+        pending: Pending,
+        receive: fn(Arc<Self>, S, Peer, Pending),
+    ) where
+        S: AsyncRead + Unpin + Send + 'static,
+    {
+        let service = Arc::clone(self);
+        match self.proxy_protocol && self.channels.app().limits.is_proxy(&peer) {
+            true => drop(tokio::spawn(service.receive_announced(stream, peer, pending, receive))),
+            false => receive(service, stream, peer, pending),
         }
     }
 
@@ -127,11 +124,6 @@ impl Service {
     #[cfg(unix)]
     fn receive_unix(self: Arc<Self>, stream: UnixStream, peer: Peer, pending: Pending) {
         tokio::spawn(self.open(stream, peer, pending, evict_unix));
-    }
-
-    /// Whether a connection begins with a header of the PROXY protocol.
-    fn is_announced(&self, peer: &Peer) -> bool {
-        self.proxy_protocol && self.channels.app().limits.is_proxy(peer)
     }
 
     /// Reads the header of the PROXY protocol, and hands the connection on.
