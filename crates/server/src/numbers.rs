@@ -1,6 +1,6 @@
 //! Numbers that are no options: the documentation says those of the code.
 
-use crate::{admin, beginning, http2, listener, poll, presence, server, stream, visit};
+use crate::{admin, beginning, http2, listener, poll, presence, query, server, stream, visit};
 
 /// Fails unless a page of the documentation says this, wherever its lines end.
 pub(crate) fn assert_said(page: &str, sentence: &str) {
@@ -30,7 +30,7 @@ fn the_documentation_says_the_numbers_of_the_code() {
         ("operate/security.md", format!("pages of some {list} KiB, {stalled} s without progress")),
         (
             "operate/security.md",
-            format!("{} members and {} KiB a page", 1000, presence::PAGE_BYTES >> 10),
+            format!("{} members and {} KiB a page", query::MAX_LIMIT, presence::PAGE_BYTES >> 10),
         ),
         ("slow-readers.md", format!("in pieces of at most {piece} KiB")),
         ("slow-readers.md", format!("the next ones are of {slow} bytes")),

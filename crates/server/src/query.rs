@@ -16,7 +16,7 @@ use crate::problem::{Code, Problem};
 /// Messages in one poll when `limit` does not say.
 const DEFAULT_LIMIT: usize = 100;
 /// Messages in one poll at most.
-const MAX_LIMIT: usize = 1000;
+pub(crate) const MAX_LIMIT: usize = 1000;
 /// Seconds that a long poll waits at most: proxies in front give up soon after.
 const MAX_WAIT: u64 = 60;
 /// Bytes of padding at most.
