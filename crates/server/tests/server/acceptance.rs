@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rustls::pki_types::ServerName;
-use sockeye::tls::ServerTls;
 use sockeye_server::{Listen, Server, ServerOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -13,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::client::{SOON, TestServer, read_to_end};
+use crate::tls::certified;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GET: &[u8] = b"GET /c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -21,22 +21,13 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// A server with TLS, and a client that trusts it.
 async fn secure(change: impl FnOnce(&mut ServerOptions)) -> (TestServer, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let (tls, trust) = certified("localhost");
     let server = TestServer::with(|options| {
-        options.tls = Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+        options.tls = Some(tls);
         change(options);
     })
     .await;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (server, TlsConnector::from(Arc::new(config)))
+    (server, TlsConnector::from(Arc::new(trust)))
 }
 
 /// What a client of HTTP/1.1 gets on this connection.

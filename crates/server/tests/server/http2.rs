@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use sockeye::tls::ServerTls;
 use sockeye::{Client, Message, WebSocket};
 use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
@@ -25,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::{SOON, TestServer};
+use crate::tls::certified;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -54,24 +54,14 @@ impl Secure {
     }
 
     async fn with(change: impl FnOnce(&mut ServerOptions)) -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let (tls, mut trust) = certified("localhost");
+        trust.alpn_protocols = vec![b"h2".to_vec()];
         let server = TestServer::with(|options| {
-            options.tls =
-                Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+            options.tls = Some(tls);
             change(options);
         })
         .await;
-        Self { server, trust: TlsConnector::from(Arc::new(config)) }
+        Self { server, trust: TlsConnector::from(Arc::new(trust)) }
     }
 
     /// A connection on which both sides have agreed on HTTP/2.

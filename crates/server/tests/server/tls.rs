@@ -17,6 +17,21 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::client::{SOON, TestServer};
 
+/// TLS of a server of this name, and of a client that trusts it.
+pub(crate) fn certified(name: &str) -> (ServerTls, rustls::ClientConfig) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trust = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap(), trust)
+}
+
 /// A server behind TLS, and how its clients trust it.
 pub(crate) struct Secure {
     pub(crate) server: TestServer,
@@ -25,23 +40,13 @@ pub(crate) struct Secure {
 
 impl Secure {
     pub(crate) async fn with(change: impl FnOnce(&mut ServerOptions)) -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let (tls, trust) = certified("localhost");
         let server = TestServer::with(|options| {
-            options.tls =
-                Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+            options.tls = Some(tls);
             change(options);
         })
         .await;
-        Self { server, connector: TlsConnector::from(Arc::new(config)) }
+        Self { server, connector: TlsConnector::from(Arc::new(trust)) }
     }
 
     /// Speaks HTTP/1.1 over a connection that leads to the server.
@@ -100,22 +105,13 @@ async fn one_who_never_finishes_his_handshake_does_not_keep_the_only_place() {
 /// A browser that was told so remembers it for the name, and for every port of it.
 #[tokio::test]
 async fn names_of_the_server_are_for_tls_alone_and_loopback_is_not_one() {
-    let made = rcgen::generate_simple_self_signed(["chat.example".to_owned()]).unwrap();
-    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let (tls, trust) = certified("chat.example");
     let server = TestServer::with(|options| {
-        options.tls = Some(ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap());
+        options.tls = Some(tls);
         options.open = true;
     })
     .await;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
+    let connector = TlsConnector::from(Arc::new(trust));
     let ask = async |host: &str| {
         let stream = TcpStream::connect(server.address).await.unwrap();
         let name = ServerName::try_from("chat.example").unwrap();
