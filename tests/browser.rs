@@ -10,7 +10,7 @@ use sockeye_tests::script::folder;
 use sockeye_tests::tls::Certificates;
 
 /// The tests of the console, by the beginnings of their files' names.
-const CONSOLE: &[&str] = &["chat", "compare", "inspect", "look", "reconnect"];
+const CONSOLE: &[&str] = &["chat", "compare", "doctor", "inspect", "look", "reconnect"];
 /// Those of the browser client.
 const CLIENT: &[&str] = &["client", "fallback", "nginx", "tabs"];
 /// Those of both where the server asks for tokens.

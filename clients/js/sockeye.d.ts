@@ -3,10 +3,13 @@
 /** Where a reader stands in a channel: `<epoch>.<offset>`, the same on every transport. */
 export type Position = string;
 
-/** The transports, best first. */
-export type Transport = 'websocket' | 'sse' | 'longpoll' | 'poll';
+/**
+ * The transports, best first, by the words that the server and the command line have for them: `v1` (a WebSocket that speaks
+ * `sockeye.v1`), `sse` (Server-Sent Events), `longpoll`, `poll`.
+ */
+export type Transport = 'v1' | 'sse' | 'longpoll' | 'poll';
 
-/** `idle`: nobody reads anything. `waiting`: until `retryAt`, then it connects again. */
+/** `idle`: there is no subscription. `waiting`: until `retryAt`, then it connects again. */
 export type State = 'idle' | 'connecting' | 'live' | 'waiting' | 'closed';
 
 /** A message of a channel. */
@@ -30,7 +33,7 @@ export interface Gap {
   why: 'expired' | 'slow' | 'reset';
 }
 
-/** One who listens to a channel. */
+/** A subscriber of a channel. */
 export interface Member {
   id: string;
   since: number;
@@ -39,7 +42,7 @@ export interface Member {
 /** What the server, or the network, said instead of what was asked for. */
 export interface Problem extends Error {
   /**
-   * `forbidden`, `unauthorized`, `too_large`, …; none when nobody answered. `bad_origin`: nobody answered, and it may be that
+   * `forbidden`, `unauthorized`, `too_large`, …; none when there was no answer. `bad_origin`: there was no answer, and it may be that
    * the server does not let pages of this origin use it; the message says what to do.
    */
   code?: string;
@@ -58,11 +61,11 @@ export interface Options {
    * names the user, so that only tabs of the same user share.
    */
   share?: boolean | string;
-  /** The transports that may be used, best first. Default: all four. */
-  transports?: Transport[];
+  /** The transports that may be used, best first. Default: all four. `websocket` is an earlier word for `v1`. */
+  transports?: (Transport | 'websocket')[];
   /** Milliseconds between polls, when nothing better works. Default: 5000. */
   pollInterval?: number;
-  /** The name others see where there are no tokens. */
+  /** The id that other members see where there are no tokens. */
   as?: string;
 }
 
@@ -80,7 +83,7 @@ export interface SubscribeOptions<Data = unknown> {
   onleave?(member: Member): void;
   /**
    * The server does not give this channel; the subscription is closed. With `bad_origin` it stays open and goes on trying,
-   * more and more rarely. A network that fails is no error.
+   * more and more rarely. A network that fails is not an error.
    */
   onerror?(problem: Problem): void;
 }
@@ -114,11 +117,12 @@ export interface Page<Data = unknown> {
   gap?: Omit<Gap, 'channel'>;
 }
 
-/** A server, and the channels on it that a page has to do with. Fires `state` when `state` or `transport` changes. */
+/** A server, and the channels on it that a page uses. Fires `state` when `state` or `transport` changes. */
 export class Sockeye extends EventTarget {
   /**
    * @param url where the server is. Default: where this module comes from, if that is a server's `/sockeye.js`.
-   * @throws {TypeError} without a URL in a bundle, a package or a runtime without pages: there it cannot be known
+   * @throws {TypeError} without a URL in a bundle, a package or a runtime without pages, where it cannot be known; for a
+   *   transport that there is not
    */
   constructor(url?: string | URL, options?: Options);
   readonly state: State;
@@ -126,14 +130,14 @@ export class Sockeye extends EventTarget {
   readonly transport: Transport | null;
   /** When it connects again, in milliseconds since 1970, while `state` is `waiting`. */
   readonly retryAt: number;
-  /** Why the last connection ended, while `state` is `waiting`. With `code: 'bad_origin'` the server may not allow this page. */
+  /** Why the last attempt ended, while `state` is `waiting`. With `code: 'bad_origin'` the server may not allow this page. */
   readonly error: { message: string; code?: string; status?: number } | null;
-  /** Reads a channel. It reconnects by itself, goes on where it was, and tells gaps. */
+  /** Reads a channel. It reconnects by itself, continues where it was, and reports gaps. */
   subscribe<Data = unknown>(channel: string, options?: SubscribeOptions<Data>): Subscription<Data>;
   /**
    * Publishes text (a string), bytes (`ArrayBuffer` or a view) or JSON (all else). Gives the position once the server has
    * taken it; tries again while it may help.
-   * @throws {Problem} when the server refuses, or can't be reached for long
+   * @throws {Problem} when the server refuses, or cannot be reached for long
    */
   publish(channel: string, data: unknown, options?: PublishOptions): Promise<Position>;
   /** Reads a page of a channel's history, at most `limit` (1000) messages. */
@@ -142,7 +146,7 @@ export class Sockeye extends EventTarget {
     options?: { after?: Position | string; limit?: number; signal?: AbortSignal },
   ): Promise<Page<Data>>;
   /**
-   * Who listens to a channel, on any transport: the first `limit` (1000) members whose ids come after `after`. `next` is the
+   * The members present on a channel, on any transport: the first `limit` (1000) members whose ids come after `after`. `next` is the
    * `after` of the next page, if there is one.
    */
   presence(

@@ -3,7 +3,7 @@
 //!     cargo run -p sockeye-examples --example blocking
 //!
 //! A server in one thread, a client in another; both are driven by the same few lines, `Socket`.
-//! `docs/proto-without-tokio.md` explains them.
+//! `docs/library/proto-without-tokio.md` explains them.
 
 use std::{
     error::Error,
@@ -16,7 +16,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use http::HeaderMap;
 use sockeye_proto::{
-    CloseCode, Config, Connection, Event, Message, Transport,
+    CloseCode, Config, Connection, Event, Message, TransportState,
     handshake::{
         ClientHandshake, ClientRequest, HeadLimits, Offer, ServerHandshake, encode_response,
     },
@@ -85,7 +85,7 @@ impl Socket {
         while handshake.poll_response(&mut input)?.is_none() {
             read_head(&mut stream, &mut input, deadline)?;
         }
-        // RFC 6455 §10.3: keys that nobody can foretell. Without any the process had better end.
+        // RFC 6455 §10.3: keys that cannot be predicted. Without them the process ends.
         let masks = || random().expect("the system has random numbers");
         let connection = Connection::client(Config::default(), Box::new(masks), Duration::ZERO);
         Ok(Self { stream, connection, began: Instant::now(), input })
@@ -127,16 +127,16 @@ impl Socket {
             }
             self.write()?;
             match self.connection.transport() {
-                Transport::Open => {}
+                TransportState::Open => {}
                 // Doing it again does no harm; what still comes is read and thrown away.
-                Transport::HalfClose => drop(self.stream.shutdown(Shutdown::Write)),
-                Transport::Close => return Ok(None),
+                TransportState::HalfClose => drop(self.stream.shutdown(Shutdown::Write)),
+                TransportState::Close => return Ok(None),
             }
             self.read()?;
         }
     }
 
-    /// Writes all that is queued: messages, and the pongs and the Close that nobody asked for.
+    /// Writes all that is queued: messages, and the pongs and the Close that the application did not ask for.
     fn write(&mut self) -> io::Result<()> {
         while self.connection.transmit().has_remaining() {
             let outbox = self.connection.transmit();

@@ -12,14 +12,21 @@ use tokio::sync::oneshot;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "ws://127.0.0.1:9001/".to_owned());
+    talk(&url, |line| println!("{line}")).await
+}
 
+pub(crate) async fn talk(
+    url: &str,
+    print: impl Fn(String) + Clone + Send + Sync + 'static,
+) -> Result<(), Box<dyn Error>> {
     // A promise that the last event resolves.
     let (resolve, closed) = oneshot::channel();
     let resolve = std::sync::Mutex::new(Some(resolve));
 
     // const socket = new WebSocket(url);
     // Listeners are added in here, so that they miss nothing whatever the other threads do.
-    let socket = WebSocket::new_with(&url, (), |socket| {
+    let say = print.clone();
+    let socket = WebSocket::new_with(url, (), |socket| {
         // socket.binaryType = "arraybuffer";
         socket.set_binary_type(BinaryType::ArrayBuffer);
 
@@ -32,24 +39,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
 
         // socket.addEventListener("message", (event) => console.log(event.data), { once: true });
-        let first = EventListener::new(|event| println!("the first: {}", event.name()));
+        let print = say.clone();
+        let first = EventListener::new(move |event| print(format!("the first: {}", event.name())));
         socket.add_event_listener_with("message", &first, ListenerOptions::default().once());
 
         // socket.onmessage = (event) => { … socket.close(1000, "done"); };
-        socket.set_onmessage(|event| match event.data().as_array_buffer() {
-            None => println!("text: {}", event.data()),
+        let print = say.clone();
+        socket.set_onmessage(move |event| match event.data().as_array_buffer() {
+            None => print(format!("text: {}", event.data())),
             Some(bytes) => {
-                println!("bytes: {bytes:?}");
+                print(format!("bytes: {:?}", &bytes[..]));
                 event.target().close(1000, "done").expect("1000 is a code for applications");
             }
         });
 
         // socket.onerror = () => console.log("error");
-        socket.set_onerror(|_| println!("error"));
+        let print = say.clone();
+        socket.set_onerror(move |_| print("error".to_owned()));
 
         // socket.onclose = (event) => resolve(event.code);
         socket.set_onclose(move |event| {
-            println!("closed: {} {:?} {}", event.code(), event.reason(), event.was_clean());
+            say(format!("closed: {} {:?} {}", event.code(), event.reason(), event.was_clean()));
             if let Ok(mut resolve) = resolve.lock()
                 && let Some(resolve) = resolve.take()
             {
@@ -61,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     closed.await?;
     // What a page is never told.
     if let Some(cause) = socket.last_error() {
-        println!("because {cause}");
+        print(format!("because {cause}"));
     }
     Ok(())
 }

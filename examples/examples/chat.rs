@@ -13,7 +13,7 @@ use http::StatusCode;
 use sockeye::{CloseCode, CloseFrame, Incoming, Reader, Server, Text, Writer};
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// A line of the chat and who wrote it.
+/// A line of the chat and its author.
 #[derive(Clone)]
 struct Line {
     author: String,

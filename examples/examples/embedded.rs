@@ -28,10 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let ticks = tick(channels.hub().clone(), "ticks".parse()?);
     tokio::spawn(ticks);
 
-    let app = Router::new()
-        .route("/", get(async || Html(PAGE)))
-        // Every way to listen, the console and the browser client are below this path.
-        .nest("/live", channels.router());
+    let app = app(&channels);
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on http://{}/", listener.local_addr()?);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -45,8 +42,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+pub(crate) fn app(channels: &Channels) -> Router {
+    Router::new()
+        .route("/", get(async || Html(PAGE)))
+        // Every way to listen, the console and the browser client are below this path.
+        .nest("/live", channels.router())
+}
+
 /// Publishes from within the program: no request is made.
-async fn tick(hub: Hub, channel: ChannelName) {
+pub(crate) async fn tick(hub: Hub, channel: ChannelName) {
     let mut second = time::interval(Duration::from_secs(1));
     for count in 0.. {
         second.tick().await;

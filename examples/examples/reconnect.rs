@@ -15,7 +15,7 @@ use sockeye::{
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut client = Client::new("ws://127.0.0.1:9001/")?.reconnecting().decide(|down| {
         // By default some ends are final: a refusal with 404, a close with 1000. See there.
-        Down::verdict(down)
+        Down::decision(down)
     });
     while let Some(event) = client.next_event().await {
         match event {

@@ -17,7 +17,7 @@ use sockeye::{
     reconnect::{Event, ReconnectingClient},
 };
 
-/// A frame of `sockeye.v1`, as far as it matters here: see docs/protocol-v1.md.
+/// A frame of `sockeye.v1`, as far as it matters here: see docs/channels/protocol-v1.md.
 #[derive(Deserialize)]
 struct Frame {
     /// The position of a message, or where the channel is when the subscription begins.
@@ -36,31 +36,37 @@ struct Gap {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    subscribe("ws://127.0.0.1:8080/c/chat".to_owned(), |line| println!("{line}")).await
+}
+
+/// Reads a channel from now on, whatever happens to its connections.
+pub(crate) async fn subscribe(
+    channel: String,
+    mut show: impl FnMut(String),
+) -> Result<(), Box<dyn Error>> {
     // Where to go on. A program that is to go on after its own restart writes it down with its work.
     let last = Arc::new(Mutex::new("now".to_owned()));
     let resume = last.clone();
     let mut client = ReconnectingClient::new(move || {
         let after = resume.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        async move {
-            let url = format!("ws://127.0.0.1:8080/c/chat?after={after}");
-            Client::new(&url)?.subprotocol("sockeye.v1").connect().await
-        }
+        let url = format!("{channel}?after={after}");
+        async move { Client::new(&url)?.subprotocol("sockeye.v1").connect().await }
     });
     while let Some(event) = client.next_event().await {
         let message = match event {
             Event::Message(message) => message,
             Event::Down(why) => {
-                println!("no connection: {why}");
+                show(format!("no connection: {why}"));
                 continue;
             }
             _ => continue,
         };
         let frame: Frame = message.parse_json()?;
         if let Some(gap) = &frame.gap {
-            println!("messages are missing: {}", gap.why);
+            show(format!("messages are missing: {}", gap.why));
         }
         if let Some(data) = frame.data {
-            println!("{data}");
+            show(data);
         }
         // Noted after the work is done: what was not done comes again.
         if let Some(at) = frame.gap.map(|gap| gap.next).or(frame.at) {

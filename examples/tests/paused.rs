@@ -1,4 +1,4 @@
-//! How to test what speaks over WebSockets, without ports and without waiting: see `docs/testing.md`.
+//! How to test what speaks over WebSockets, without ports and without waiting: see `docs/library/testing.md`.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn an_hour_passes_at_once() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_is_found_dead() {
     let second = Duration::from_secs(1);
-    let config = Config::default().keepalive(Keepalive { interval: second, timeout: second });
+    let config = Config::default().keepalive(Keepalive::default().interval(second).timeout(second));
     // The peer is there, and reads nothing.
     let (near, _far) = duplex(1024);
     let mut client = WebSocket::from_upgraded(near, Role::Client, config);

@@ -112,7 +112,7 @@ async fn a_slow_backend_slows_the_client_down() -> Outcome {
 
 #[tokio::test]
 async fn without_a_backend_the_answer_is_502() -> Outcome {
-    // A port that was just free, and on which nobody listens any more.
+    // A port that was just free, and on which nothing listens any more.
     let (url, _) = {
         let server = Server::bind("127.0.0.1:0").await?;
         (format!("ws://{}", server.local_addr()?), drop(server))

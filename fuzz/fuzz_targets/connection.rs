@@ -12,9 +12,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use sockeye_proto::{
     CloseCode, CloseFrame, Compression, Config, Connection, DeflateAgreement, DeflateConfig, Event,
-    Fragment, Keepalive, Message, MessageKind, Misuse, Part, State, Transport,
-    handshake::Extension, internals::apply_mask,
+    Fragment, Keepalive, Message, MessageKind, Misuse, Part, State, TransportState,
+    handshake::Extension,
 };
+use sockeye_testing::Frame;
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -54,9 +55,8 @@ impl Settings {
             .max_streamed_size(self.max_streamed_size.map(usize::from))
             .message_timeout(self.message_timeout.map(time))
             .close_timeout(time(self.close_timeout))
-            .keepalive(self.keepalive.map(|(interval, timeout)| Keepalive {
-                interval: time(interval),
-                timeout: time(timeout),
+            .keepalive(self.keepalive.map(|(interval, timeout)| {
+                Keepalive::default().interval(time(interval)).timeout(time(timeout))
             }))
             .accept_long_lengths(self.long_lengths)
     }
@@ -174,7 +174,7 @@ impl End {
         }
     }
 
-    /// Writes at most so many bytes.
+    /// Writes at most that many bytes.
     fn transmit(&mut self, mut count: usize) {
         while count > 0 && self.connection.transmit().has_remaining() {
             let outbox = self.connection.transmit();
@@ -197,7 +197,7 @@ impl End {
         assert_eq!(self.connection.queued(), remaining);
         assert_eq!(self.connection.closed().is_some(), self.connection.state() == State::Closed);
         if self.connection.state() != State::Closed {
-            assert_eq!(self.connection.transport(), Transport::Open);
+            assert_eq!(self.connection.transport(), TransportState::Open);
         }
     }
 }
@@ -343,26 +343,8 @@ impl Driver {
 
 /// A frame in its shortest form.
 fn frame(first: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..=125 => bytes.push(length as u8),
-        length @ 126..=0xffff => {
-            bytes.push(126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(127);
-            bytes.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    let mut payload = payload.to_vec();
-    if let Some(key) = key {
-        bytes[1] |= 0x80;
-        bytes.extend_from_slice(&key);
-        apply_mask(&mut payload, key, 0);
-    }
-    bytes.append(&mut payload);
-    bytes
+    let frame = Frame::unmasked(first, payload);
+    key.into_iter().fold(frame, Frame::mask).encode()
 }
 
 fuzz_target!(|input: Input<'_>| {

@@ -40,16 +40,17 @@ impl Settings {
             .server_window_bits(bits(self.server_window))
             .client_window_bits(bits(self.client_window));
         self.offers.iter().take(4).fold(config, |config, (server, client, limit, window)| {
-            config.offer(DeflateOffer {
-                server_no_context_takeover: *server,
-                client_no_context_takeover: *client,
-                server_max_window_bits: limit.map(bits),
-                client_max_window_bits: match window {
-                    None => ClientWindow::Fixed,
-                    Some(None) => ClientWindow::Limitable,
-                    Some(Some(window)) => ClientWindow::AtMost(bits(*window)),
-                },
-            })
+            config.offer(
+                DeflateOffer::default()
+                    .server_no_context_takeover(*server)
+                    .client_no_context_takeover(*client)
+                    .server_max_window_bits(limit.map(bits))
+                    .client_max_window_bits(match window {
+                        None => ClientWindow::Fixed,
+                        Some(None) => ClientWindow::Limitable,
+                        Some(Some(window)) => ClientWindow::AtMost(bits(*window)),
+                    }),
+            )
         })
     }
 }

@@ -68,10 +68,10 @@ fn client(limits: HeadLimits) -> ClientHandshake {
 }
 
 /// With the answer, what is left behind it.
-type Verdict = Result<(Accepted, Vec<u8>), ResponseError>;
+type Outcome = Result<(Accepted, Vec<u8>), ResponseError>;
 
 /// Feeds the bytes in pieces.
-fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Verdict> {
+fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Outcome> {
     let mut handshake = client(limits);
     let mut input = BytesMut::new();
     let mut pieces = bytes.chunks(cut);
@@ -91,7 +91,7 @@ fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Verdict> {
 
 fuzz_target!(|input: Input<'_>| {
     let limits = input.limits.map_or_else(HeadLimits::default, |(bytes, line, fields)| {
-        HeadLimits { bytes: bytes.into(), line: line.into(), fields: fields.into() }
+        HeadLimits::default().bytes(bytes.into()).line(line.into()).fields(fields.into())
     });
     let bytes = [&head(&input.lines)[..], input.behind].concat();
     let whole = read(&bytes, limits, bytes.len());

@@ -59,10 +59,10 @@ fn head(lines: &[Line<'_>]) -> Vec<u8> {
 }
 
 /// With the request, what is left behind it.
-type Verdict = Result<(Request<()>, Vec<u8>), Refusal>;
+type Outcome = Result<(Request<()>, Vec<u8>), Refusal>;
 
 /// Feeds the bytes in pieces.
-fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Verdict> {
+fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Outcome> {
     let mut handshake = ServerHandshake::new(limits);
     let mut input = BytesMut::new();
     let mut pieces = bytes.chunks(cut);
@@ -105,7 +105,7 @@ fn check_refusal(refusal: &Refusal) {
 
 fuzz_target!(|input: Input<'_>| {
     let limits = input.limits.map_or_else(HeadLimits::default, |(bytes, line, fields)| {
-        HeadLimits { bytes: bytes.into(), line: line.into(), fields: fields.into() }
+        HeadLimits::default().bytes(bytes.into()).line(line.into()).fields(fields.into())
     });
     let bytes = [&head(&input.lines)[..], input.behind].concat();
     let whole = read(&bytes, limits, bytes.len());

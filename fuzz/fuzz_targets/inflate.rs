@@ -26,7 +26,7 @@ struct Input<'a> {
 
 #[derive(Debug, Arbitrary)]
 enum Step<'a> {
-    /// A message that our own end compresses: its payload so many times over.
+    /// A message that our own end compresses: its payload that many times over.
     Message {
         payload: &'a [u8],
         times: u8,

@@ -39,14 +39,14 @@ impl Beginning {
 }
 
 /// How it ended, with what was left in the input: `None` if it wants more. And what was said.
-type Verdict = (Option<Result<Vec<u8>, String>>, Vec<u8>);
+type Outcome = (Option<Result<Vec<u8>, String>>, Vec<u8>);
 
 /// Feeds the bytes in pieces of `cut` to one side of the conversation.
 fn converse(
     bytes: &[u8],
     cut: usize,
     mut poll: impl FnMut(&mut BytesMut, &mut BytesMut) -> Result<bool, String>,
-) -> Verdict {
+) -> Outcome {
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
     let mut pieces = bytes.chunks(cut);
     loop {
@@ -63,7 +63,7 @@ fn converse(
     }
 }
 
-fn http(bytes: &[u8], cut: usize, credentials: Option<&Credentials>) -> Verdict {
+fn http(bytes: &[u8], cut: usize, credentials: Option<&Credentials>) -> Outcome {
     let mut connect = HttpConnect::new(&"h.example:443".parse().expect("a host"), credentials);
     let ends = connect.request().windows(4).filter(|window| window == b"\r\n\r\n").count();
     assert_eq!(ends, 1, "the request is one head");
@@ -76,7 +76,7 @@ fn http(bytes: &[u8], cut: usize, credentials: Option<&Credentials>) -> Verdict 
     })
 }
 
-fn socks(bytes: &[u8], cut: usize, target: &Socks5Target, known: Option<&Credentials>) -> Verdict {
+fn socks(bytes: &[u8], cut: usize, target: &Socks5Target, known: Option<&Credentials>) -> Outcome {
     let Ok(mut socks) = Socks5::new(target.clone(), 443, known.cloned()) else {
         return (None, Vec::new());
     };

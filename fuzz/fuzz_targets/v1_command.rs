@@ -1,4 +1,4 @@
-//! Commands of `sockeye.v1`: any text is a command or a mistake, which can be told to whoever made it.
+//! Commands of `sockeye.v1`: any text is a command or a mistake that can be answered.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -27,7 +27,7 @@ test('two windows talk, and both see what curl publishes', async () => {
   await ben.leaveContent();
 });
 
-test('who comes later sees what was said before', async () => {
+test('a page that opens later shows what was said before', async () => {
   const channel = newChannel();
   await curl(channel, '-d', '{"from":"Ann","text":"as text"}');
   await curl(channel, '-H', 'Content-Type: application/json', '-d', '{"from":"Ben","text":"as JSON"}');

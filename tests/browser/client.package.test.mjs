@@ -29,7 +29,7 @@ test('the package has the module, its types, its sources and its licences', () =
 test('without a page and without a URL there is an error at once, and with a URL there is none', () => {
   const run = (code) => spawnSync(process.execPath, ['--input-type=module', '-e', code], { cwd: folder, encoding: 'utf8' });
   const client = `import { Sockeye } from './sockeye.js';`;
-  for (const [url, why] of [['', 'Say where the server is'], [`'localhost:8080'`, 'is not the URL of a server'], [`'/live'`, 'is no URL'], [`'http://127.0.0.1:8080/c/chat'`, 'is a channel']]) {
+  for (const [url, why] of [['', 'Say where the server is'], [`'localhost:8080'`, 'is not the URL of a server'], [`'/live'`, 'is not a URL'], [`'http://127.0.0.1:8080/c/chat'`, 'is a channel']]) {
     const { status, stderr } = run(`${client} new Sockeye(${url});`);
     assert.equal(status, 1, url);
     assert.match(stderr, new RegExp(`TypeError.*${why}`));

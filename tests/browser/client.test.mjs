@@ -186,7 +186,7 @@ test('reading history is not listening', async () => {
   await client.leave();
 });
 
-for (const transport of ['websocket', 'sse', 'longpoll', 'poll']) {
+for (const transport of ['v1', 'sse', 'longpoll', 'poll']) {
   test(`a position of another server is a gap that says so, over ${transport}`, async () => {
     const channel = newChannel();
     const client = await ClientPage.open({ options: { transports: [transport], pollInterval: 100 } });

@@ -6,7 +6,7 @@ import net from 'node:net';
 import { test } from 'node:test';
 import { browser, serverUrl } from './browser.mjs';
 
-const LANES = ['poll', 'longpoll', 'sse', 'websocket'];
+const LANES = ['poll', 'longpoll', 'sse', 'ws'];
 
 /** Counts the bytes in both directions, by what was asked for on a connection. */
 class Meter {
@@ -50,7 +50,7 @@ class Meter {
 function laneOf(text) {
   if (!/^(GET|POST|HEAD) /.test(text)) return null;
   if (!/^GET \/c\/\S*:compare-/.test(text)) return 'other';
-  if (/^Upgrade: websocket/im.test(text)) return 'websocket';
+  if (/^Upgrade: websocket/im.test(text)) return 'ws';
   if (/^Accept: text\/event-stream/im.test(text)) return 'sse';
   return /[?&]wait=/.test(text.split('\r\n')[0]) ? 'longpoll' : /after=now/.test(text.split('\r\n')[0]) ? 'other' : 'poll';
 }
@@ -67,7 +67,7 @@ function figure(page, lane, name) {
   return page.locator(`[data-lane="${lane}"] [data-figure="${name}"] dd`);
 }
 
-/** Waits until a lane has received so many messages. */
+/** Waits until a lane has received that many messages. */
 async function received(page, lane, count) {
   const locator = `[data-lane="${lane}"] [data-figure="messages"] dd`;
   await page.waitForFunction(([at, count]) => Number(document.querySelector(at).textContent) >= count, [locator, count]);
@@ -83,16 +83,16 @@ test('every message arrives on each of the four, and polling is late', async () 
   for (const lane of LANES) await received(page, lane, 4);
   for (const lane of LANES) assert.match(await figure(page, lane, 'typical').textContent(), /^[\d.]+ m?s$/);
   assert.equal(await figure(page, 'sse', 'requests').textContent(), '1');
-  assert.equal(await figure(page, 'websocket', 'requests').textContent(), '1');
+  assert.equal(await figure(page, 'ws', 'requests').textContent(), '1');
   assert.ok(Number(await figure(page, 'longpoll', 'requests').textContent()) >= 4);
-  const delays = await Promise.all(['poll', 'websocket'].map(async (lane) => inMs(await figure(page, lane, 'worst').textContent())));
+  const delays = await Promise.all(['poll', 'ws'].map(async (lane) => inMs(await figure(page, lane, 'worst').textContent())));
   assert.ok(delays[0] > delays[1], `${delays}`);
   await page.context().close();
 });
 
 test('the rate and the poll interval can be set, and the count begins anew', async () => {
   const page = await openPage();
-  await received(page, 'websocket', 2);
+  await received(page, 'ws', 2);
   await set(page, 'Messages per second', 6);
   await page.getByText('20 /s').waitFor();
   await set(page, 'Poll every', 0);
@@ -103,10 +103,10 @@ test('the rate and the poll interval can be set, and the count begins anew', asy
   assert.ok(requests < Number(await figure(page, 'poll', 'messages').textContent()), `${requests} polls`);
 
   await page.getByRole('button', { name: 'Stop' }).click();
-  const stopped = await figure(page, 'websocket', 'messages').textContent();
+  const stopped = await figure(page, 'ws', 'messages').textContent();
   await page.getByRole('button', { name: 'Start' }).click();
   await page.waitForFunction((before) => {
-    const now = document.querySelector('[data-lane="websocket"] [data-figure="messages"] dd').textContent;
+    const now = document.querySelector('[data-lane="ws"] [data-figure="messages"] dd').textContent;
     return Number(now) < Number(before);
   }, stopped);
   await page.context().close();
@@ -117,7 +117,7 @@ test('the bytes on the page are those on the wire, within a few per cent', async
   const page = await openPage(meter.url);
   await page.getByRole('button', { name: 'Stop' }).waitFor();
   await received(page, 'poll', 12);
-  await received(page, 'websocket', 12);
+  await received(page, 'ws', 12);
   await page.getByRole('button', { name: 'Stop' }).click();
   for (const lane of LANES) {
     const [sent, got] = await Promise.all(['sent', 'received'].map(async (name) => inBytes(await figure(page, lane, name).textContent())));
@@ -129,10 +129,10 @@ test('the bytes on the page are those on the wire, within a few per cent', async
   meter.stop();
 });
 
-test('on a phone it fits the screen, and speaks Chinese to those who do', async () => {
+test('on a phone it fits the screen, and is in Chinese where the browser is', async () => {
   const page = await openPage(serverUrl, { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, locale: 'zh-CN' });
   await page.getByRole('heading', { name: '同样的消息，四种到达方式' }).waitFor();
-  await received(page, 'websocket', 1);
+  await received(page, 'ws', 1);
   const { wide, visible } = await page.evaluate(() => ({
     wide: document.documentElement.scrollWidth,
     visible: document.documentElement.clientWidth,

@@ -128,7 +128,7 @@ test('a position that cannot be resumed from closes with 4410', async () => {
   assert.equal(closed.wasClean, true);
 });
 
-/** How a connection ends when the page closes it, or sends so many bytes, or only waits. */
+/** How a connection ends when the page closes it, or sends that many bytes, or only waits. */
 function closeEvent(url, deed) {
   return page.evaluate(
     ({ url, deed }) =>

@@ -7,12 +7,12 @@ import { ClientPage, numbers, publishAll } from './client.mjs';
 import { Proxy } from './proxy.mjs';
 
 const CASES = [
-  { what: 'with nothing in the way it uses a WebSocket', rules: {}, transport: 'websocket' },
-  { what: 'a WebSocket that is refused gives way to events', rules: { websocket: 'refuse' }, transport: 'sse' },
-  { what: 'a WebSocket that opens and is cut gives way to events', rules: { websocket: 'cut' }, transport: 'sse' },
-  { what: 'events that a proxy holds back give way to long polls', rules: { websocket: 'refuse', sse: 'hold' }, transport: 'longpoll' },
-  { what: 'events that are refused give way to long polls', rules: { websocket: 'cut', sse: 'refuse' }, transport: 'longpoll' },
-  { what: 'polls work when nothing else does', rules: { websocket: 'refuse', sse: 'refuse', longpoll: 'refuse' }, transport: 'poll' },
+  { what: 'with nothing in the way it uses a WebSocket', rules: {}, transport: 'v1' },
+  { what: 'a WebSocket that is refused gives way to events', rules: { v1: 'refuse' }, transport: 'sse' },
+  { what: 'a WebSocket that opens and is cut gives way to events', rules: { v1: 'cut' }, transport: 'sse' },
+  { what: 'events that a proxy holds back give way to long polls', rules: { v1: 'refuse', sse: 'hold' }, transport: 'longpoll' },
+  { what: 'events that are refused give way to long polls', rules: { v1: 'cut', sse: 'refuse' }, transport: 'longpoll' },
+  { what: 'polls work when nothing else does', rules: { v1: 'refuse', sse: 'refuse', longpoll: 'refuse' }, transport: 'poll' },
 ];
 
 for (const { what, rules, transport } of CASES) {
@@ -27,7 +27,7 @@ for (const { what, rules, transport } of CASES) {
     await client.publish(channel, '6');
     await client.sees('6');
     assert.deepEqual(await client.received(), numbers(1, 6));
-    assert.ok(proxy.count('websocket') <= 2, 'what does not work is left alone');
+    assert.ok(proxy.count('v1') <= 2, 'what does not work is left alone');
     await client.leave();
     proxy.close();
   });
@@ -39,15 +39,15 @@ test('a client that hops between transports in mid-stream loses nothing and repe
   const client = await ClientPage.open({ base: proxy.url, options: { pollInterval: 100 } });
   await client.subscribe(channel, { after: 'earliest' });
   const hops = [
-    [{ websocket: 'refuse' }, 'sse'],
-    [{ websocket: 'refuse', sse: 'refuse' }, 'longpoll'],
-    [{}, 'websocket'],
-    [{ websocket: 'refuse', sse: 'refuse', longpoll: 'refuse' }, 'poll'],
-    [{}, 'websocket'],
-    [{ websocket: 'cut', sse: 'refuse' }, 'longpoll'],
-    [{ websocket: 'refuse' }, 'sse'],
+    [{ v1: 'refuse' }, 'sse'],
+    [{ v1: 'refuse', sse: 'refuse' }, 'longpoll'],
+    [{}, 'v1'],
+    [{ v1: 'refuse', sse: 'refuse', longpoll: 'refuse' }, 'poll'],
+    [{}, 'v1'],
+    [{ v1: 'cut', sse: 'refuse' }, 'longpoll'],
+    [{ v1: 'refuse' }, 'sse'],
   ];
-  await client.uses('websocket');
+  await client.uses('v1');
   let count = 0;
   for (const [rules, transport] of hops) {
     proxy.rules = rules;
@@ -68,39 +68,39 @@ test('a client that hops between transports in mid-stream loses nothing and repe
 
 test('a better transport is tried again after a while, and takes over without a pause', async () => {
   const channel = newChannel();
-  const proxy = await Proxy.to(serverUrl, { websocket: 'refuse' });
+  const proxy = await Proxy.to(serverUrl, { v1: 'refuse' });
   // Long enough that no poll is under way when the clock leaps: it would seem to take minutes.
-  const options = { transports: ['websocket', 'poll'], pollInterval: 3000 };
+  const options = { transports: ['v1', 'poll'], pollInterval: 3000 };
   const client = await ClientPage.open({ base: proxy.url, options });
   await client.page.clock.install();
   await client.subscribe(channel);
   await client.uses('poll');
-  const tried = proxy.count('websocket');
+  const tried = proxy.count('v1');
   await client.page.clock.fastForward('02:00');
-  while (proxy.count('websocket') === tried) await client.page.waitForTimeout(50);
+  while (proxy.count('v1') === tried) await client.page.waitForTimeout(50);
   proxy.rules = {};
   await publishAll(channel, ['by polling still']);
   await client.sees('by polling still');
   await client.page.clock.fastForward('04:00');
-  await client.uses('websocket');
+  await client.uses('v1');
   await publishAll(channel, ['over the WebSocket']);
   await client.sees('over the WebSocket');
   const states = await client.states();
-  assert.deepEqual(states.slice(states.indexOf('poll')), ['poll', 'websocket']);
+  assert.deepEqual(states.slice(states.indexOf('poll')), ['poll', 'v1']);
   await client.leave();
   proxy.close();
 });
 
 test('after a change of network the best transport is tried at once', async () => {
-  const proxy = await Proxy.to(serverUrl, { websocket: 'refuse' });
+  const proxy = await Proxy.to(serverUrl, { v1: 'refuse' });
   const client = await ClientPage.open({ base: proxy.url });
   await client.subscribe(newChannel());
   await client.uses('sse');
   proxy.rules = {};
   await client.page.evaluate(() => dispatchEvent(new Event('online')));
-  await client.uses('websocket');
+  await client.uses('v1');
   const states = await client.states();
-  assert.deepEqual(states.slice(states.indexOf('sse')), ['sse', 'websocket']);
+  assert.deepEqual(states.slice(states.indexOf('sse')), ['sse', 'v1']);
   await client.leave();
   proxy.close();
 });
@@ -112,7 +112,7 @@ test('a server that is away is asked less and less often, and the client goes on
   await client.subscribe(channel);
   await publishAll(channel, ['before']);
   await client.sees('before');
-  proxy.rules = { websocket: 'refuse', sse: 'refuse', longpoll: 'refuse', poll: 'refuse' };
+  proxy.rules = { v1: 'refuse', sse: 'refuse', longpoll: 'refuse', poll: 'refuse' };
   const asked = proxy.asked.length;
   proxy.cut();
   await client.page.waitForFunction(() => sockeye.state === 'waiting' && sockeye.retryAt - Date.now() > 2000);
@@ -143,7 +143,7 @@ test('a message that was published when the connection broke is there once', asy
   const proxy = await Proxy.to(serverUrl);
   const client = await ClientPage.open({ base: proxy.url });
   await client.subscribe(channel, { after: 'earliest' });
-  await client.uses('websocket');
+  await client.uses('v1');
   for (let n = 1; n <= 20; n += 1) {
     const publishing = client.publish(channel, `${n}`);
     if (n % 5 === 0) proxy.cut();

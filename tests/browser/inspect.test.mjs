@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Person, curl, newChannel } from './browser.mjs';
 
-/** Somebody who looks into a channel. */
+/** A page with the inspector of a channel. */
 async function inspect(channel, options) {
   const person = await Person.arrive(channel, options);
   await person.page.locator('#to-inspect').click();

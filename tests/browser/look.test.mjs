@@ -15,7 +15,7 @@ test('on a phone nothing is wider than the screen', async () => {
   await curl(channel, '-H', 'Content-Type: application/json', '-d', `{"long":"${'y'.repeat(300)}"}`);
   await kim.sees('yyy');
   await kim.page.getByRole('button', { name: 'Use this channel from code' }).click();
-  await kim.page.getByText('From a terminal').waitFor();
+  await kim.page.getByRole('heading', { name: 'From a terminal' }).waitFor();
   const { wide, visible, composerEnd, fields } = await kim.page.evaluate(() => ({
     wide: document.documentElement.scrollWidth,
     visible: document.documentElement.clientWidth,
@@ -57,7 +57,7 @@ test('a screen reader finds a log, a status and names for everything', async () 
   await ann.leaveContent();
 });
 
-test('a reader who has scrolled back stays there and is told of new messages', async () => {
+test('a log that is scrolled back stays there and says that there are new messages', async () => {
   const channel = newChannel();
   const ann = await Person.arrive(channel);
   for (let n = 0; n < 20; n += 1) await curl(channel, '-d', `line ${n}\n.\n.`);

@@ -50,7 +50,7 @@ for (const [name, browser] of Object.entries(BROWSERS)) {
     assert.equal(code, 'bad_origin');
     assert.ok(message.includes(`--allow-origin ${site.origin}`), message);
     assert.equal(await page.evaluate('sockeye.error.code'), 'bad_origin');
-    // Whoever says so tries at once; each wait is about twice the one before.
+    // `retry` tries at once; each wait is about twice the one before.
     for (let tries = 2; tries <= 4; tries += 1) {
       await page.evaluate('sockeye.retry()');
       await page.until(`waits.length >= ${tries} && sockeye.state === 'waiting'`);

@@ -7,13 +7,13 @@ import net from 'node:net';
 /**
  * What becomes of a transport: `refuse` answers 403, `cut` lets it open and ends it at once, `hold` lets the server's
  * answer begin and holds back what follows, as a proxy does that buffers.
- * @typedef {{websocket?: 'refuse' | 'cut', sse?: 'refuse' | 'hold', longpoll?: 'refuse'}} Rules
+ * @typedef {{v1?: 'refuse' | 'cut', sse?: 'refuse' | 'hold', longpoll?: 'refuse'}} Rules
  */
 
 export class Proxy {
   /** The rules, to be changed at any time. @type {Rules} */
   rules = {};
-  /** What was asked for, in order: `websocket`, `sse`, `longpoll`, `poll`, `publish` or `other`. */
+  /** What was asked for, in order: `v1`, `sse`, `longpoll`, `poll`, `publish` or `other`. */
   asked = [];
   #target;
   #server;
@@ -77,8 +77,8 @@ export class Proxy {
   }
 
   #upgrade(request, near, head) {
-    this.asked.push('websocket');
-    if (this.rules.websocket === 'refuse') {
+    this.asked.push('v1');
+    if (this.rules.v1 === 'refuse') {
       near.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       return;
     }
@@ -94,7 +94,7 @@ export class Proxy {
     far.on('close', () => near.destroy());
     near.on('close', () => far.destroy());
     // The first bytes are the answer to the handshake, and perhaps what the server says first; then it is over.
-    if (this.rules.websocket === 'cut') far.once('data', () => setImmediate(() => near.end(() => far.destroy())));
+    if (this.rules.v1 === 'cut') far.once('data', () => setImmediate(() => near.end(() => far.destroy())));
   }
 
   #options({ method, url, headers }) {

@@ -16,7 +16,7 @@ import { required } from './browser.mjs';
 
 const program = required('SOCKEYE_BIN');
 
-/** A port that nobody listens on now. */
+/** A port that nothing listens on now. */
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

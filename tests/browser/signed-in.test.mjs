@@ -8,7 +8,7 @@ import { ClientPage } from './client.mjs';
 
 const key = required('SOCKEYE_KEY');
 
-/** A token for every channel, good for so many seconds. */
+/** A token for every channel, valid for that many seconds. */
 function mint({ seconds = 600, sub = 'ann', channels = { '*': ['read', 'write', 'presence'] } } = {}) {
   const now = Date.now() / 1000;
   const claims = { sub, iat: Math.floor(now), exp: now + seconds, channels };
@@ -37,7 +37,7 @@ async function open(tokens, options = {}) {
   return client;
 }
 
-for (const transport of ['websocket', 'sse', 'longpoll', 'poll']) {
+for (const transport of ['v1', 'sse', 'longpoll', 'poll']) {
   test(`a token goes with what is sent by ${transport}`, async () => {
     const channel = newChannel();
     const client = await open(() => mint(), { transports: [transport], pollInterval: 200 });
@@ -104,7 +104,7 @@ test('the console asks for a token and works with it', async () => {
   await page.getByRole('link', { name: 'Inspect' }).click();
   await page.getByText('ann', { exact: true }).waitFor();
   await page.getByRole('link', { name: 'Compare' }).click();
-  for (const lane of ['poll', 'longpoll', 'sse', 'websocket']) {
+  for (const lane of ['poll', 'longpoll', 'sse', 'ws']) {
     await page.locator(`[data-lane="${lane}"] [data-figure="messages"] dd`).filter({ hasText: /[1-9]/ }).waitFor();
   }
   await context.close();

@@ -11,12 +11,12 @@ test('tabs share one connection', async () => {
   const proxy = await Proxy.to(serverUrl);
   const first = await ClientPage.open({ base: proxy.url });
   await first.subscribe(channel);
-  await first.uses('websocket');
+  await first.uses('v1');
   const tabs = [first];
   for (let n = 0; n < 3; n += 1) {
     const tab = await ClientPage.open({ base: proxy.url, context: first.context });
     await tab.subscribe(channel);
-    await tab.uses('websocket');
+    await tab.uses('v1');
     tabs.push(tab);
   }
   await tabs[3].page.evaluate((other) => sockeye.subscribe(other, { onmessage: ({ data }) => seen.items.push({ data }) }).ready, other);
@@ -25,7 +25,7 @@ test('tabs share one connection', async () => {
   await tabs[3].sees('aside');
   for (const tab of tabs) await tab.sees('20');
   for (const tab of tabs.slice(0, 3)) assert.deepEqual(await tab.received(), numbers(1, 20));
-  assert.equal(proxy.count('websocket'), 1);
+  assert.equal(proxy.count('v1'), 1);
   assert.equal(proxy.count('sse') + proxy.count('longpoll'), 0);
   await first.leave();
   proxy.close();

@@ -20,7 +20,7 @@ async function inPage(base, act, extra = {}) {
 // The same machine under another name is another site.
 const foreign = serverUrl.replace('127.0.0.1', 'localhost');
 
-test('a page that may come publishes, polls and asks who is there with its token', async () => {
+test('a page of an allowed origin publishes, polls and reads presence with its token', async () => {
   const got = await inPage(serverUrl, async ({ guarded, token, channel }) => {
     const headers = { Authorization: `Bearer ${token}` };
     const url = `${guarded}/c/${channel}`;

@@ -1,26 +1,39 @@
-//! `cargo xtask chaos`: as many messages and kills as asked for, again and again for as long as
+//! `cargo xtask chaos`: as many messages and faults as asked for, again and again for as long as
 //! asked for.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use sockeye_tests::chaos::{self, Plan};
+use sockeye_tests::away;
+use sockeye_tests::chaos::{self, Fault, Ground, Plan};
 
-/// Arguments: messages, kills, seconds, and a seed if the random one is not wanted.
+/// Arguments: `disk` or `cluster`, messages, kills of a disk's server, seconds, and a seed if the random one is not
+/// wanted.
 fn main() -> std::io::Result<ExitCode> {
-    let numbers: Vec<u64> =
-        std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let mut arguments = std::env::args().skip(1);
+    let is_cluster = arguments.next().is_some_and(|ground| ground == "cluster");
+    let numbers: Vec<u64> = arguments.filter_map(|argument| argument.parse().ok()).collect();
     let &[messages, kills, seconds, ref seed @ ..] = numbers.as_slice() else {
-        panic!("usage: chaos MESSAGES KILLS SECONDS [SEED]");
+        panic!("usage: chaos disk|cluster MESSAGES KILLS SECONDS [SEED]");
     };
+    if is_cluster {
+        away::without_servers(Duration::from_secs(60));
+        writeln!(
+            std::io::stdout(),
+            "a minute without servers of NATS: every transport stayed and went on"
+        )?;
+    }
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut seed = seed.first().copied().unwrap_or_else(rand::random);
     loop {
         let data = tempfile::tempdir()?;
-        let path = data.path().to_owned();
-        let plan = Plan { seed, messages, kills, publishers: 32, hoppers: 8, data: path };
-        let report = chaos::run(&plan);
+        let ground = match is_cluster {
+            true => Ground::Cluster(Fault::ALL.to_vec()),
+            false => Ground::Disk { data: data.path().to_owned(), kills: kills as usize },
+        };
+        writeln!(std::io::stdout(), "seed {seed}")?;
+        let report = chaos::run(&Plan { seed, messages, ..Plan::full(ground) });
         writeln!(std::io::stdout(), "{report}\n")?;
         if !report.verdict.is_sound() {
             return Ok(ExitCode::FAILURE);

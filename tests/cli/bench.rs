@@ -63,7 +63,7 @@ fn fan_out(server: &Sockeye, path: &str, options: &[&str]) -> Value {
 #[test]
 fn fan_out_is_measured_over_every_transport() {
     let server = Sockeye::serve(&[]);
-    for transport in ["ws", "v1", "sse", "longpoll"] {
+    for transport in ["ws", "v1", "sse", "ndjson", "longpoll"] {
         let report = fan_out(&server, "/c/bench", &["--transport", transport]);
         assert!(figure(&report, "deliveries") >= 5.0, "{transport}: {report}");
         assert!(figure(&report, "wire_to_subscribers_bytes/delivery") > 128.0, "{report}");
@@ -99,7 +99,7 @@ fn fan_out_is_measured_with_compressed_messages() {
 }
 
 #[test]
-fn fan_out_is_published_where_one_is_told_to() {
+fn fan_out_is_published_where_the_option_says() {
     let server = Sockeye::serve(&[]);
     for way in [server.http("/c/bench"), server.ws("/c/bench")] {
         let report = fan_out(&server, "/c/bench", &["--publish-to", &way, "--transport", "sse"]);
@@ -166,8 +166,8 @@ fn a_page_with_a_plot_is_written_on_demand() {
 
 #[test]
 fn what_goes_wrong_is_said_in_a_line() {
-    let nobody = program::run(&["bench", "echo", "ws://127.0.0.1:1/"], "");
-    assert_fails(&nobody, 1);
+    let unreachable = program::run(&["bench", "echo", "ws://127.0.0.1:1/"], "");
+    assert_fails(&unreachable, 1);
     let server = Sockeye::echo(&[]);
     let no_process = ["bench", "echo", &server.ws("/"), "--pid", "4194305"];
     assert_fails(&program::run(&no_process, ""), 1);
@@ -176,7 +176,7 @@ fn what_goes_wrong_is_said_in_a_line() {
 #[test]
 fn a_server_that_does_not_speak_what_is_asked_for_is_found_out() {
     let server = Sockeye::echo(&[]);
-    for transport in ["v1", "sse", "longpoll", "poll", "mqtt"] {
+    for transport in ["v1", "sse", "ndjson", "longpoll", "poll", "mqtt"] {
         let url = server.ws("/");
         let bench = ["bench", "fanout", &url, "--subscribers", "2", "--transport", transport];
         assert_fails(&program::run(&bench, ""), 1);

@@ -6,7 +6,8 @@ use sockeye_tests::program::{Sockeye, run};
 
 #[test]
 fn help_of_every_command_has_examples() {
-    for command in ["serve", "echo", "connect", "subscribe", "publish", "token"] {
+    for command in ["serve", "echo", "connect", "subscribe", "publish", "token", "check", "doctor"]
+    {
         let output = run(&[command, "--help"], "");
         let help = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{command}");
@@ -16,7 +17,7 @@ fn help_of_every_command_has_examples() {
 }
 
 #[test]
-fn version_is_told() {
+fn version_is_printed() {
     let output = run(&["--version"], "");
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("sockeye "));
@@ -46,7 +47,7 @@ fn wrong_usage_exits_with_2_and_begins_with_a_line_that_says_what_is_wrong() {
 fn a_port_in_use_is_a_failure_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("an address").to_string();
-    for command in ["serve", "echo"] {
+    for command in ["serve", "echo", "listen"] {
         let output = run(&[command, "--listen", &address], "");
         sockeye_tests::program::assert_fails(&output, 1);
         assert!(String::from_utf8_lossy(&output.stderr).contains(&address), "{output:?}");
@@ -55,7 +56,7 @@ fn a_port_in_use_is_a_failure_that_names_it() {
 
 #[test]
 fn ctrl_c_ends_a_server_with_success() {
-    for mut server in [Sockeye::echo(&[]), Sockeye::serve(&[])] {
+    for mut server in [Sockeye::echo(&[]), Sockeye::serve(&[]), Sockeye::listen(&[])] {
         server.interrupt();
         assert!(server.wait().success());
     }

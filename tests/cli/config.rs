@@ -41,7 +41,7 @@ fn flags_win_then_the_environment_then_the_file() {
     for line in ["drain = \"1s\"", "history_age = \"2h\"", "max_message = \"3k\""] {
         assert!(config.lines().any(|found| found == line), "{line} is not in\n{config}");
     }
-    assert!(config.contains("\nhistory_count = 1000\n"), "what nobody speaks of is the default");
+    assert!(config.contains("\nhistory_count = 1000\n"), "what is not set is the default");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn what_is_printed_can_be_fed_back() {
 }
 
 #[test]
-fn a_mistake_is_told_with_its_line() {
+fn a_mistake_is_named_with_its_line() {
     let cases = [
         ("# options\n\nlisen = \"127.0.0.1:1\"\n", "sockeye.toml:3: unknown key `lisen`"),
         ("config = \"other.toml\"\n", "sockeye.toml:1: unknown key `config`"),
@@ -97,7 +97,7 @@ fn a_file_that_is_named_must_be_there() {
 }
 
 #[test]
-fn what_needs_something_else_is_told_wherever_it_comes_from() {
+fn an_option_that_needs_another_is_named_wherever_it_comes_from() {
     assert!(refused("tls_cert = \"chain.pem\"\n").contains("required"));
     for log in ["chatty=loud=very", "wran", "warn,sockeye_server"] {
         assert_fails(&run(&["serve", "--log", log, "--listen", "127.0.0.1:0"], ""), 1);
@@ -167,7 +167,7 @@ fn switches_and_lists_in_the_environment_are_as_people_write_them() {
 }
 
 #[test]
-fn a_wrong_value_of_the_environment_is_told_with_its_variable() {
+fn a_wrong_value_of_the_environment_is_named_with_its_variable() {
     for (variable, value, how) in [
         ("SOCKEYE_MAX_MESSAGE", "1X", "write a size as 512, 64k, 16M or 1G"),
         ("SOCKEYE_OPEN", "maybe", "write 1, true, yes, 0, false or no"),

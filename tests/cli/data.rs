@@ -8,9 +8,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use serde_json::Value;
-use sockeye_tests::PATIENCE;
-use sockeye_tests::frame::{close_payload, masked};
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_testing::frame::{CLOSE, TEXT, close_payload, masked};
+use sockeye_testing::{PATIENCE, eventually};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{self, Sockeye, assert_fails, run};
 use tempfile::TempDir;
 
@@ -201,7 +201,7 @@ fn a_request_is_known_by_its_key_after_a_restart() {
 }
 
 #[test]
-fn a_second_server_on_the_same_directory_is_told_why_it_can_not_start() {
+fn a_second_server_on_the_same_directory_says_why_it_cannot_start() {
     let dir = TempDir::new().expect("a directory");
     let mut server = serve(dir.path());
     let path = dir.path().to_str().expect("a path");
@@ -246,21 +246,17 @@ fn a_full_disk_refuses_messages_loses_none_and_takes_them_again_when_there_is_ro
     assert_eq!((refusal.0, refusal.1["code"].as_str()), (507, Some("insufficient_storage")));
     // A WebSocket that leaves right after its message is told, too.
     let mut peer = Peer::open(server.address(), "/c/chat");
-    let bytes = [masked(0x81, text.as_bytes()), masked(0x88, &close_payload(1000, b""))].concat();
-    peer.send(&bytes, Pace::Whole);
+    let bytes = [masked(TEXT, text.as_bytes()), masked(CLOSE, &close_payload(1000, b""))].concat();
+    peer.send(&bytes, Chunks::Whole);
     assert_eq!(peer.read_past_pings().close_code(), Some(1013));
     assert_eq!(history(&server, "/c/chat").len(), kept, "and nothing else");
 
     std::fs::remove_file(other).expect("the other file can be removed from outside");
-    let deadline = std::time::Instant::now() + PATIENCE;
-    let next = loop {
+    let next = eventually("there is room on the disk", || {
         let (status, answer) = client.ask("POST", "/c/chat", "", &text).expect("an answer");
-        match status {
-            201 => break split(answer["at"].as_str().expect("a position")).1,
-            status => assert_eq!(status, 507, "{answer}"),
-        }
-        assert!(std::time::Instant::now() < deadline, "there is room now");
-    };
+        assert!([201, 507].contains(&status), "{status}: {answer}");
+        (status == 201).then(|| split(answer["at"].as_str().expect("a position")).1)
+    });
     assert_eq!(next, kept as u64 + 1, "no offset is left out");
     assert_eq!(history(&server, "/c/chat").len(), kept + 1);
     server.assert_sound();
@@ -337,11 +333,10 @@ fn a_server_is_not_ready_while_its_disk_is_full_and_is_again_without_a_message()
     assert!(server.shows_operators("/metrics").contains("\nsockeye_store_failing 1\n"));
 
     std::fs::remove_file(other).expect("the other file can be removed from outside");
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while readiness(&server) != ready {
-        assert!(std::time::Instant::now() < deadline, "there is room now");
-        thread::sleep(std::time::Duration::from_millis(100));
-    }
+    eventually("there is room on the disk", || {
+        let now = readiness(&server);
+        if now == ready { Ok(()) } else { Err(now) }
+    });
     assert!(server.shows_operators("/metrics").contains("\nsockeye_store_failing 0\n"));
 }
 

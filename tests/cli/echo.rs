@@ -1,7 +1,8 @@
 //! `sockeye echo` and its options.
 
-use sockeye_tests::frame::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked};
-use sockeye_tests::peer::{Head, Pace, Peer, request};
+use sockeye_testing::frame::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, masked};
+use sockeye_testing::handshake::{Head, request};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 #[test]
@@ -9,7 +10,7 @@ fn max_message_is_the_largest_message_taken() {
     let server = Sockeye::echo(&["--max-message", "2k"]);
     let mut peer = Peer::open(server.address(), "/");
     peer.echo(&"x".repeat(2048));
-    peer.send(&masked(BINARY, &[0; 2049]), Pace::Whole);
+    peer.send(&masked(BINARY, &[0; 2049]), Chunks::Whole);
     assert_eq!(peer.read().close_code(), Some(1009));
 }
 
@@ -24,10 +25,10 @@ fn max_fragments_is_the_largest_number_of_fragments_taken() {
     let server = Sockeye::echo(&["--max-fragments", "2"]);
     let mut peer = Peer::open(server.address(), "/");
     let two = [masked(TEXT & !FIN, b"a"), masked(CONTINUATION, b"b")].concat();
-    peer.send(&two, Pace::Whole);
+    peer.send(&two, Chunks::Whole);
     assert_eq!(peer.read().payload, b"ab");
     let more = [masked(TEXT & !FIN, b"a"), masked(CONTINUATION & !FIN, b"b")].concat();
-    peer.send(&[more, masked(CONTINUATION, b"c")].concat(), Pace::Whole);
+    peer.send(&[more, masked(CONTINUATION, b"c")].concat(), Chunks::Whole);
     assert_eq!(peer.read().close_code(), Some(1009));
 }
 
@@ -37,12 +38,13 @@ fn keepalive_pings_silent_peers() {
     assert_eq!(Peer::open(server.address(), "/").read().first, PING);
 }
 
+/// Rule: W86.
 #[test]
-fn w086_of_pings_that_come_together_each_is_answered() {
+fn of_pings_that_come_together_each_is_answered() {
     let server = Sockeye::echo(&[]);
     let mut peer = Peer::open(server.address(), "/");
     let pings: Vec<u8> = (0..10).flat_map(|number| masked(PING, &[number])).collect();
-    peer.send(&pings, Pace::Whole);
+    peer.send(&pings, Chunks::Whole);
     for number in 0..10 {
         let pong = peer.read();
         assert_eq!((pong.first, pong.payload), (PONG, vec![number]));
@@ -55,7 +57,7 @@ fn answer_to_deflate(options: &[&str], offer: &str) -> Head {
     let mut peer = Peer::connect(server.address());
     let extension = format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n\r\n");
     let request = request("/").replacen("\r\n\r\n", &format!("\r\n{extension}"), 1);
-    peer.send(request.as_bytes(), Pace::Whole);
+    peer.send(request.as_bytes(), Chunks::Whole);
     let head = peer.read_head();
     assert_eq!(head.status(), 101, "{head:?}");
     peer.echo(&"x".repeat(100));
@@ -82,10 +84,13 @@ fn lengths_of_equal_messages(options: &[&str], offer: &str) -> [usize; 2] {
     let mut peer = Peer::connect(server.address());
     let extension = format!("Sec-WebSocket-Extensions: permessage-deflate{offer}\r\n\r\n");
     let request = request("/").replacen("\r\n\r\n", &format!("\r\n{extension}"), 1);
-    peer.send(request.as_bytes(), Pace::Whole);
+    peer.send(request.as_bytes(), Chunks::Whole);
     assert_eq!(peer.read_head().status(), 101);
     [(); 2].map(|()| {
-        peer.send(&masked(TEXT, &(b' '..127).cycle().take(1000).collect::<Vec<_>>()), Pace::Whole);
+        peer.send(
+            &masked(TEXT, &(b' '..127).cycle().take(1000).collect::<Vec<_>>()),
+            Chunks::Whole,
+        );
         peer.read().payload.len()
     })
 }
@@ -123,19 +128,19 @@ fn any_path_is_served() {
 }
 
 #[test]
-fn it_says_goodbye_when_it_is_interrupted() {
+fn it_closes_connections_when_it_is_interrupted() {
     let mut server = Sockeye::echo(&[]);
     let mut peer = Peer::open(server.address(), "/");
     peer.echo("hello");
     server.interrupt();
     let close = peer.read();
     assert_eq!(close.close_code(), Some(1001));
-    peer.send(&masked(CLOSE, &close.payload), Pace::Whole);
+    peer.send(&masked(CLOSE, &close.payload), Chunks::Whole);
     assert!(server.wait().success());
 }
 
 #[test]
-fn a_second_interrupt_ends_it_whoever_is_connected() {
+fn a_second_interrupt_ends_it_with_clients_connected() {
     let mut server = Sockeye::echo(&[]);
     let mut peer = Peer::open(server.address(), "/");
     server.interrupt();

@@ -1,19 +1,30 @@
 //! The command line of `sockeye`, as a person and a pipe meet it.
 
 mod bench;
+mod check;
 mod common;
 mod config;
 mod connect;
 mod data;
+mod doctor;
 mod echo;
+mod examples;
+mod hostile_server;
+mod listen;
+mod listen_exec;
+mod listen_files;
 mod log;
 mod operation;
 mod outputs;
+mod pasted;
 mod publish;
 mod serve;
+mod service_manager;
+mod shells;
 mod signals;
 mod stalled;
 mod subscribe;
 mod terminal;
 mod tls;
 mod token;
+mod typed;

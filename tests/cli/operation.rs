@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sockeye_tests::curl::curl;
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Sockeye, assert_fails, run};
 
 #[test]
@@ -46,7 +46,7 @@ fn promtool_finds_nothing_wrong_with_the_metrics() {
 }
 
 #[test]
-fn a_port_for_operators_that_is_taken_is_told_with_what_to_do() {
+fn a_port_for_operators_that_is_taken_is_named_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     let output = run(&["serve", "--listen", "127.0.0.1:0", "--admin", &address], "");
@@ -57,7 +57,7 @@ fn a_port_for_operators_that_is_taken_is_told_with_what_to_do() {
 
 #[test]
 fn where_the_default_port_for_operators_is_taken_another_is_found_and_said() {
-    // If it is not free for the test, somebody else has it, which is as good.
+    // If it is not free for the test, another program has it, which is as good.
     let _holder = TcpListener::bind("127.0.0.1:8081");
     let program = sockeye_tests::program::path();
     let program = program.to_str().expect("UTF-8");
@@ -104,7 +104,7 @@ fn refused_requests_are_logged_and_others_are_not_unless_asked_for() {
         let host = server.address();
         let head =
             format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: https://example.org\r\n\r\n");
-        peer.send(head.as_bytes(), Pace::Whole);
+        peer.send(head.as_bytes(), Chunks::Whole);
         assert_eq!(peer.read_head().status(), 403);
         server.wait_for(path);
     };
@@ -115,12 +115,12 @@ fn refused_requests_are_logged_and_others_are_not_unless_asked_for() {
 }
 
 #[test]
-fn who_is_connected_leaves_over_the_time_there_is_and_a_second_signal_ends_it_at_once() {
+fn clients_are_closed_over_the_drain_and_a_second_signal_ends_it_at_once() {
     let mut server = Sockeye::serve(&["--drain", "60s"]);
     let mut peers: Vec<Peer> = (0..20).map(|_| Peer::open(server.address(), "/c/chat")).collect();
     let begun = Instant::now();
     server.interrupt();
-    // One leaves every 50 ms: not all at once, and nobody waits for the whole minute. Those that
+    // One is closed every 50 ms: not all at once, and none waits for the whole minute. Those that
     // do not answer their Close hold the server.
     let closes: Vec<u16> =
         peers.iter_mut().map(|peer| peer.read().close_code().unwrap_or(0)).collect();
@@ -157,12 +157,12 @@ fn refused_requests_are_logged_with_the_client_that_a_trusted_proxy_names() {
 
 #[cfg(unix)]
 #[test]
-fn a_path_that_is_taken_is_told_by_what_has_it() {
+fn a_path_that_is_taken_is_named_with_what_has_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     std::fs::write(path("file"), "").expect("a file");
     let _other = std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
-    for (name, expected) in [("file", "is no socket"), ("socket", "another program listens")] {
+    for (name, expected) in [("file", "is not a socket"), ("socket", "another program listens")] {
         let output = run(&["serve", "--listen", &format!("unix:{}", path(name))], "");
         assert_fails(&output, 1);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,11 +1,10 @@
 //! Every command ends with 0, 1 or 2, and a server serves, whatever stdout and stderr are: closed, on a
-//! full disk, a pipe whose reader is gone, a pipe that nobody reads.
+//! full disk, a pipe whose reader is gone, a pipe that is not read.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::Signal;
-use sockeye_tests::PATIENCE;
+use sockeye_testing::{PATIENCE, eventually};
 use sockeye_tests::curl::curl;
 use sockeye_tests::program::{self, Sockeye};
 use sockeye_tests::streams::{Output, Started, command, free_address, stuck_pipe};
@@ -21,7 +20,7 @@ fn assert_codes(args: &[&str], expected: impl Fn(Output) -> i32) {
     }
 }
 
-/// For a command that prints something: only what it prints and nobody can read later is a failure.
+/// For a command that prints something: only output that cannot be read later is a failure.
 fn fails_on_a_full_disk(stdout: Output) -> i32 {
     i32::from(stdout == Output::Full)
 }
@@ -90,7 +89,7 @@ fn servers_serve_and_end_well_whatever_the_outputs_are() {
 }
 
 #[test]
-fn a_write_to_a_full_disk_is_told_in_one_line() {
+fn a_write_to_a_full_disk_is_a_failure_in_one_line() {
     let mut command = Command::new(program::path());
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
     command.arg("--version").stdout(full).stderr(Stdio::piped());
@@ -101,7 +100,7 @@ fn a_write_to_a_full_disk_is_told_in_one_line() {
 }
 
 #[test]
-fn a_client_whose_output_stands_still_ends_when_it_is_told_to_twice() {
+fn a_client_whose_output_is_stuck_ends_at_the_second_signal() {
     let server = Sockeye::serve(&[]);
     let channel = server.http("/c/news");
     let _ = curl(&["-d", "hello", &channel]);
@@ -110,14 +109,14 @@ fn a_client_whose_output_stands_still_ends_when_it_is_told_to_twice() {
     command.args(["subscribe", "--after", "earliest", &channel]);
     command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
     let mut running = Started::new(command);
-    while !server.shows_operators("/connections").contains("\"count\":1") {
+    eventually("the client is connected", || {
         assert!(running.is_running());
-    }
-    running.signal(Signal::TERM);
-    // Told twice it ends at once, told once a few seconds later.
-    std::thread::sleep(Duration::from_millis(100));
-    if running.is_running() {
+        server.shows_operators("/connections").contains("\"count\":1")
+    });
+    // Told twice it ends at once, told once a few seconds later. Two signals that come together are one.
+    eventually("it ends", || {
         running.signal(Signal::TERM);
-    }
+        !running.is_running()
+    });
     assert!(matches!(running.end_within(PATIENCE).code(), Some(0 | 1)));
 }

@@ -2,9 +2,12 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::thread;
 
 use serde_json::{Value, json};
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_testing::eventually;
+use sockeye_tests::cut::Forwarder;
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
 
 /// What the program prints when it succeeds.
@@ -46,7 +49,7 @@ fn the_whole_input_is_one_message_or_with_lines_each_line_is_one() {
 #[test]
 fn json_events_and_bytes_are_what_they_are_however_they_are_sent() {
     let server = Sockeye::serve(&[]);
-    for transport in ["ws", "longpoll"] {
+    for transport in ["v1", "ws", "longpoll"] {
         let url = server.http(&format!("/c/{transport}"));
         let publish = ["publish", "--transport", transport];
         let json = [&publish[..], &["--json", "--event", "move", &url, "{\"x\": 1.50}"]].concat();
@@ -84,12 +87,12 @@ fn a_token_headers_and_the_urls_own_name_go_with_the_request() {
         assert_eq!(head.header("sockeye-event"), Some("e"));
         assert!(head.header("idempotency-key").is_some_and(|key| key.len() > 16));
         let answer = "HTTP/1.1 201 Created\r\nContent-Length: 12\r\n\r\n{\"at\":\"k.1\"}";
-        peer.send(answer.as_bytes(), Pace::Whole);
+        peer.send(answer.as_bytes(), Chunks::Whole);
         assert_eq!(String::from_utf8_lossy(&program.finish().stdout), "k.1\n");
     }
 }
 
-/// One whose answer got lost is sent again, under the same key.
+/// A message whose answer was lost is sent again, under the same key.
 #[test]
 fn a_message_that_is_not_acknowledged_is_sent_again_as_the_same() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -101,7 +104,7 @@ fn a_message_that_is_not_acknowledged_is_sent_again_as_the_same() {
     assert!(lost.header("idempotency-key").is_some());
     assert_eq!(lost.header("idempotency-key"), again.header("idempotency-key"));
     let answer = "HTTP/1.1 201 Created\r\nContent-Length: 12\r\n\r\n{\"at\":\"k.1\"}";
-    peer.send(answer.as_bytes(), Pace::Whole);
+    peer.send(answer.as_bytes(), Chunks::Whole);
     assert_eq!(String::from_utf8_lossy(&program.finish().stdout), "k.1\n");
 }
 
@@ -109,7 +112,7 @@ fn a_message_that_is_not_acknowledged_is_sent_again_as_the_same() {
 fn what_the_server_refuses_is_a_failure_that_says_why() {
     let server = Sockeye::serve(&["--max-message", "10"]);
     let url = server.http("/c/chat");
-    for transport in ["ws", "poll"] {
+    for transport in ["v1", "poll"] {
         let publish = ["publish", "--transport", transport];
         let cases: [(&[&str], &str); 3] = [
             (&[&url, "much too large"], "too_large"),
@@ -122,19 +125,19 @@ fn what_the_server_refuses_is_a_failure_that_says_why() {
             assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{output:?}");
         }
     }
-    let nobody = run(&["publish", "http://127.0.0.1:9/c/chat", "x"], "");
-    assert_fails(&nobody, 1);
+    let unreachable = run(&["publish", "http://127.0.0.1:9/c/chat", "x"], "");
+    assert_fails(&unreachable, 1);
 }
 
 #[test]
-fn what_is_no_channel_is_told_at_once() {
+fn what_is_not_a_channel_is_refused_at_once() {
     let server = Sockeye::serve(&[]);
     let echo = Sockeye::echo(&[]);
     for (url, transport) in [
         (server.http("/"), "poll"),
         (server.http("/chat"), "poll"),
         (echo.http("/c/chat"), "poll"),
-        (echo.http("/c/chat"), "ws"),
+        (echo.http("/c/chat"), "v1"),
     ] {
         let output = run(&["publish", "--transport", transport, &url, "x"], "");
         assert_fails(&output, 1);
@@ -154,10 +157,96 @@ fn what_is_no_channel_is_told_at_once() {
         let program = Running::start(&["publish", &url, "x"]);
         let mut peer = Peer::accept(&listener);
         peer.read_head();
-        peer.send(answer.as_bytes(), Pace::Whole);
+        peer.send(answer.as_bytes(), Chunks::Whole);
         let output = program.finish();
         assert_fails(&output, 1);
         let said = String::from_utf8(output.stderr).expect("a text");
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[test]
+fn many_lines_are_published_in_their_order_and_each_position_is_printed() {
+    let server = Sockeye::serve(&["--history-count", "3000"]);
+    let numbers: Vec<_> = (1..=3000).map(|number: u32| number.to_string()).collect();
+    for (channel, extra) in [("a", &[][..]), ("b", &["--in-flight", "1"])] {
+        let url = server.http(&format!("/c/{channel}"));
+        let input = numbers.join("\n");
+        let positions = printed(&[&["publish", &url, "-"], extra].concat(), &input);
+        let kept = messages(&url, 3000);
+        let data: Vec<_> = kept.iter().map(|message| message["data"].clone()).collect();
+        assert!(data == numbers, "the order is another");
+        let at: Vec<_> = kept.iter().map(|message| message["at"].clone()).collect();
+        assert!(positions.lines().eq(at), "positions are printed in the order of the lines");
+    }
+}
+
+#[test]
+fn lines_that_are_refused_are_told_with_their_numbers_and_the_others_go_on() {
+    let server = Sockeye::serve(&["--max-message", "10"]);
+    for transport in [&[][..], &["--transport", "poll"]] {
+        let url = server.http(&format!("/c/of-{}", transport.len()));
+        let args = [&["publish", "--json", &url, "-"], transport].concat();
+        let output = run(&args, "1\n{\n\"much too large\"\n4\n");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2, "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        let said: Vec<_> = said.lines().collect();
+        assert!(said[0].starts_with("sockeye: line 2: ") && said[0].contains("JSON"), "{said:?}");
+        assert!(said[1].starts_with("sockeye: line 3: too_large: "), "{said:?}");
+        assert_eq!(said[2..], ["sockeye: 2 of 4 lines were not published"]);
+        let data: Vec<_> = messages(&url, 2).iter().map(|it| it["data"].clone()).collect();
+        assert_eq!(data, [1, 4]);
+    }
+}
+
+#[test]
+fn what_every_line_would_be_refused_for_ends_it_at_the_first() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    let output = run(&["publish", "--event", "gap", &url, "-"], &"x\n".repeat(1000));
+    assert_fails(&output, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bad_event"), "{output:?}");
+}
+
+#[test]
+fn a_rate_is_held_and_is_for_lines() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    let begun = std::time::Instant::now();
+    let positions = printed(&["publish", "--rate", "50", &url, "-"], &"x\n".repeat(50));
+    assert_eq!(positions.lines().count(), 50);
+    assert!(begun.elapsed().as_millis() > 900, "{:?}", begun.elapsed());
+    let wrong = run(&["publish", "--rate", "50", &url, "x"], "");
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.starts_with("error: --rate is for lines"), "{said}");
+}
+
+#[test]
+fn lines_that_were_not_answered_are_sent_again_in_order_and_published_once() {
+    let server = Sockeye::serve(&["--history-count", "6000"]);
+    let cut = Forwarder::to(server.address());
+    let mut client = Running::start(&["publish", &cut.url("http", "/c/chat"), "-"]);
+    let mut stdin = client.stdin();
+    let numbers: Vec<_> = (1..=6000).map(|number: u32| number.to_string()).collect();
+    let input = numbers.join("\n");
+    let writer = thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let cutter = thread::spawn(move || {
+        for id in [500, 2000, 4000] {
+            eventually("the line is answered", || {
+                if cut.answered(&format!("{{\"id\":{id},")) { Ok(()) } else { Err(id) }
+            });
+            cut.cut();
+            cut.mend();
+        }
+        cut
+    });
+    let output = client.finish();
+    let _ = (writer.join(), cutter.join().expect("no panic"));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 6000);
+    let kept = messages(&server.http("/c/chat"), 6000);
+    let data: Vec<_> = kept.iter().map(|message| message["data"].clone()).collect();
+    assert!(data == numbers, "the order is another, or a line is there twice");
 }

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sockeye_tests::frame::{TEXT, masked};
-use sockeye_tests::peer::{Pace, Peer, request};
+use sockeye_testing::frame::{TEXT, masked};
+use sockeye_testing::handshake::{request, request_with};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
 
 /// What curl gets with these arguments.
@@ -36,7 +37,7 @@ fn what_curl_publishes_reaches_every_websocket_of_the_channel() {
 }
 
 #[test]
-fn it_serves_though_nobody_reads_what_it_prints() {
+fn it_serves_though_its_output_is_not_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("socket").to_string_lossy().into_owned();
     let listen = format!("unix:{socket}");
@@ -62,7 +63,7 @@ fn a_websocket_goes_on_where_it_left() {
     let mut peer = Peer::open(server.address(), "/c/chat");
     peer.echo("one");
     let at = curl_json(&[&server.http("/c/chat")])["at"].clone();
-    peer.send(&masked(TEXT, b"two"), Pace::Whole);
+    peer.send(&masked(TEXT, b"two"), Chunks::Whole);
     assert_eq!(peer.read().payload, b"two");
     let path = format!("/c/chat?after={}", at.as_str().expect("a position"));
     assert_eq!(Peer::open(server.address(), &path).read().payload, b"two");
@@ -77,8 +78,8 @@ fn a_page_of_another_origin_is_refused_on_every_transport() {
     assert_eq!(curl(&[&status[..], &evil, &[&url]].concat()), "403");
     assert_eq!(curl(&[&status[..], &evil, &["--data", "x", &url]].concat()), "403");
     let mut peer = Peer::connect(server.address());
-    let upgrade = request("/c/chat").replace("\r\n\r\n", "\r\nOrigin: http://evil.example\r\n\r\n");
-    peer.send(upgrade.as_bytes(), Pace::Whole);
+    let upgrade = request_with("/c/chat", "Origin: http://evil.example\r\n");
+    peer.send(upgrade.as_bytes(), Chunks::Whole);
     assert_eq!(peer.read_head().status(), 403);
     let messages = curl_json(&[&url])["messages"].clone();
     assert_eq!(messages, json!([]), "nothing was published");
@@ -90,14 +91,14 @@ fn what_follows_a_refused_upgrade_is_not_answered() {
     let server = Sockeye::serve(&[]);
     let mut peer = Peer::connect(server.address());
     let refused = request("/c/chat").replace("Version: 13", "Version: 8");
-    peer.send(format!("{refused}{}", request("/c/chat")).as_bytes(), Pace::Whole);
+    peer.send(format!("{refused}{}", request("/c/chat")).as_bytes(), Chunks::Whole);
     assert_eq!(peer.read_head().status(), 426);
     let rest = String::from_utf8(peer.read_to_end()).expect("a text");
     assert!(!rest.contains("HTTP/1.1"), "{rest}");
 }
 
 #[test]
-fn an_address_for_everybody_needs_open() {
+fn a_public_address_needs_open() {
     for every in ["0.0.0.0:0", ":0"] {
         let output = run(&["serve", "--listen", every], "");
         assert_fails(&output, 1);

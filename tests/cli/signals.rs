@@ -5,12 +5,13 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sockeye_tests::PATIENCE;
+use sockeye_testing::PATIENCE;
+use sockeye_testing::handshake::request;
 use sockeye_tests::curl::curl;
-use sockeye_tests::peer::{Pace, Peer, request};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Sockeye, run};
 use sockeye_tests::tls::Certificates;
 use tempfile::TempDir;
@@ -65,13 +66,13 @@ fn sighup_takes_another_key_and_what_is_open_stays_open() {
     let old = token(&key);
     let mut peer = Peer::connect(server.address());
     let bearer = format!("\r\nAuthorization: Bearer {old}\r\n\r\n");
-    peer.send(request("/c/chat").replacen("\r\n\r\n", &bearer, 1).as_bytes(), Pace::Whole);
+    peer.send(request("/c/chat").replacen("\r\n\r\n", &bearer, 1).as_bytes(), Chunks::Whole);
     assert_eq!(peer.read_head().status(), 101);
     assert_eq!(status(&server, &old), "200");
 
     files.write("key", OTHER);
     let new = token(&key);
-    assert_eq!(status(&server, &new), "401", "nobody has said that it changed");
+    assert_eq!(status(&server, &new), "401", "it was not told that it changed");
     signal(&server, Signal::HUP);
     let told = server.wait_for("were read again");
     assert!(told.contains("content_of_auth_key=\"changed\""), "{told}");
@@ -191,7 +192,6 @@ fn other_signals_do_not_end_a_server_even_while_it_drains() {
         assert!(peer.read().close_code().is_some());
         for sent in signals {
             signal(&server, sent);
-            std::thread::sleep(Duration::from_millis(5));
         }
         server.assert_sound();
         signal(&server, Signal::TERM);

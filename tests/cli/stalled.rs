@@ -1,8 +1,9 @@
 //! Subscribers that stop to read: what they cost, and what they get afterwards.
 
 use serde_json::{Value, json};
-use sockeye_tests::frame::{PING, PONG, TEXT, masked};
-use sockeye_tests::peer::{Pace, Peer, request};
+use sockeye_testing::frame::{PING, PONG, TEXT, masked};
+use sockeye_testing::handshake::request;
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 /// How many there are, so that what allocators do by chance is small beside what they cost.
@@ -13,11 +14,11 @@ const FLOOD: usize = 128 << 20;
 /// What allocators keep of all that passes through is there by then.
 const WARM_UP: usize = 32 << 20;
 
-/// Publishes so many bytes, and hears each message at once.
+/// Publishes this many bytes, and reads each message at once.
 fn publish(publisher: &mut Peer, bytes: usize) {
     let frame = masked(TEXT, &[b'x'; MESSAGE]);
     for _ in 0..bytes / MESSAGE {
-        publisher.send(&frame, Pace::Whole);
+        publisher.send(&frame, Chunks::Whole);
         assert_eq!(next(publisher).len(), MESSAGE);
     }
 }
@@ -27,7 +28,7 @@ fn next(peer: &mut Peer) -> Vec<u8> {
     loop {
         let frame = peer.read();
         match frame.first {
-            PING => peer.send(&masked(PONG, &frame.payload), Pace::Whole),
+            PING => peer.send(&masked(PONG, &frame.payload), Chunks::Whole),
             _ => return frame.payload,
         }
     }
@@ -38,7 +39,7 @@ fn next_json(peer: &mut Peer) -> Value {
 }
 
 #[test]
-fn subscribers_that_stop_reading_cost_under_a_mib_each_delay_nobody_and_are_told_the_gap() {
+fn subscribers_that_stop_reading_cost_under_a_mib_each_delay_no_other_and_get_the_gap() {
     let mut server = Sockeye::serve(&["--history-bytes", "1M"]);
     let mut publisher = Peer::open(server.address(), "/c/flood");
     publish(&mut publisher, WARM_UP);
@@ -49,7 +50,7 @@ fn subscribers_that_stop_reading_cost_under_a_mib_each_delay_nobody_and_are_told
     let cost = server.resident_bytes().saturating_sub(before) / STALLED as u64;
     assert!(cost < 1 << 20, "each stalled subscriber costs {cost} bytes");
 
-    publisher.send(&masked(TEXT, b"the end"), Pace::Whole);
+    publisher.send(&masked(TEXT, b"the end"), Chunks::Whole);
     for peer in &mut stalled {
         assert_hears_all_or_a_gap(peer);
     }
@@ -61,7 +62,7 @@ fn subscribe(server: &Sockeye) -> Peer {
     let mut peer = Peer::connect(server.address());
     let subprotocol = "\r\nSec-WebSocket-Protocol: sockeye.v1\r\n\r\n";
     let request = request("/c/flood").replacen("\r\n\r\n", subprotocol, 1);
-    peer.send(request.as_bytes(), Pace::Whole);
+    peer.send(request.as_bytes(), Chunks::Whole);
     assert_eq!(peer.read_head().status(), 101);
     peer
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
 use sockeye_tests::tls::Certificates;
 
-const TRANSPORTS: [&str; 4] = ["ws", "sse", "longpoll", "poll"];
+const TRANSPORTS: [&str; 5] = ["v1", "sse", "ndjson", "longpoll", "poll"];
 
 /// A subscription under way, and its lines.
 struct Subscription {
@@ -80,7 +80,7 @@ fn json_prints_messages_and_they_are_the_same_by_every_transport() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("a text")
     };
-    let lines = print("ws");
+    let lines = print("v1");
     let first: Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
     assert_eq!((&first["at"], &first["data"]), (&json!(at), &json!("one")));
     for transport in TRANSPORTS {
@@ -89,7 +89,7 @@ fn json_prints_messages_and_they_are_the_same_by_every_transport() {
 }
 
 #[test]
-fn what_is_missing_is_told_beside_the_messages_or_with_json_among_them() {
+fn gaps_are_shown_beside_the_messages_or_with_json_among_them() {
     let server = Sockeye::serve(&["--history-count", "1"]);
     let url = server.http("/c/chat");
     let first = publish(&url, "one");
@@ -114,7 +114,7 @@ fn a_connection_that_is_cut_is_resumed_and_nothing_is_lost_or_repeated() {
     let server = Sockeye::serve(&[]);
     let url = server.http("/c/chat");
     for transport in TRANSPORTS {
-        let proxy = Proxy::before(server.address(), |_| Verdict::Pass);
+        let proxy = Proxy::before(server.address(), |_| Treatment::Pass);
         publish(&url, "begin");
         let through = proxy.url("/c/chat");
         let args = ["--transport", transport, "--after", "-1", "--interval", "10ms", &through];
@@ -141,11 +141,11 @@ fn where_websockets_are_blocked_or_cut_it_reads_by_something_else() {
         (&["upgrade: websocket"], "sse"),
         (&["upgrade: websocket", "text/event-stream"], "longpoll"),
     ];
-    for how in [Verdict::Refuse, Verdict::Cut] {
+    for how in [Treatment::Refuse, Treatment::Cut] {
         for (blocked, expected) in obstacles {
             let verdict = move |head: &str| {
                 let head = head.to_ascii_lowercase();
-                if blocked.iter().any(|sign| head.contains(sign)) { how } else { Verdict::Pass }
+                if blocked.iter().any(|sign| head.contains(sign)) { how } else { Treatment::Pass }
             };
             let proxy = Proxy::before(server.address(), verdict);
             let through = proxy.url("/c/chat");
@@ -183,7 +183,7 @@ fn what_the_server_refuses_is_a_failure_that_says_why() {
 }
 
 #[test]
-fn over_tls_it_trusts_whom_it_is_told_to_by_every_transport() {
+fn over_tls_it_trusts_the_given_authority_by_every_transport() {
     let certificates = Certificates::new();
     let flags = certificates.flags(true);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
@@ -199,7 +199,7 @@ fn over_tls_it_trusts_whom_it_is_told_to_by_every_transport() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "secret\n", "{transport}: {output:?}");
         assert_fails(&run(&[&args, &[&*url][..]].concat(), ""), 1);
     }
-    assert_fails(&run(&["publish", &url, "to whom?"], ""), 1);
+    assert_fails(&run(&["publish", &url, "to none"], ""), 1);
 }
 
 #[test]
@@ -237,14 +237,14 @@ fn a_closed_pipe_is_quiet() {
     let mut line = String::new();
     lines.read_line(&mut line).expect("it prints");
     drop(lines);
-    publish(&url, "nobody reads this");
+    publish(&url, "this is not read");
     let output = program.finish();
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
 }
 
 /// What becomes of a request.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum Treatment {
     Pass,
     /// It is answered with 502.
     Refuse,
@@ -261,7 +261,7 @@ struct Proxy {
 impl Proxy {
     fn before(
         server: SocketAddr,
-        verdict: impl Fn(&str) -> Verdict + Clone + Send + 'static,
+        verdict: impl Fn(&str) -> Treatment + Clone + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -293,7 +293,7 @@ impl Proxy {
 fn pass(
     mut client: TcpStream,
     server: SocketAddr,
-    verdict: impl Fn(&str) -> Verdict,
+    verdict: impl Fn(&str) -> Treatment,
     open: &Mutex<Vec<TcpStream>>,
 ) {
     let mut head = Vec::new();
@@ -305,7 +305,7 @@ fn pass(
         head.push(byte[0]);
     }
     let verdict = verdict(&String::from_utf8_lossy(&head));
-    if let Verdict::Refuse = verdict {
+    if let Treatment::Refuse = verdict {
         let refusal = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         let _ = client.write_all(refusal);
         return;
@@ -319,7 +319,7 @@ fn pass(
     let (mut from, mut to) =
         (client.try_clone().expect("a handle"), upstream.try_clone().expect("a handle"));
     thread::spawn(move || std::io::copy(&mut from, &mut to));
-    if let Verdict::Cut = verdict {
+    if let Treatment::Cut = verdict {
         let mut first = [0; 64];
         let _ = upstream.read(&mut first);
     } else {
@@ -336,7 +336,10 @@ fn verbose_says_where_it_reads_and_how() {
     let url = server.http("/c/chat");
     let at = publish(&url, "one");
     for (transport, how) in [
-        ("ws", "WebSocket (ws)"),
+        ("v1", "sockeye.v1 (v1)"),
+        // An earlier word for it.
+        ("ws", "sockeye.v1 (v1)"),
+        ("ndjson", "JSON lines (ndjson)"),
         ("sse", "Server-Sent Events (sse)"),
         ("longpoll", "long polling (longpoll)"),
         ("poll", "polling (poll)"),

@@ -3,8 +3,9 @@
 
 use std::net::TcpListener;
 
-use sockeye_tests::frame::{BINARY, CLOSE, TEXT, close_payload, unmasked};
-use sockeye_tests::peer::{Pace, Peer, accept_for, response};
+use sockeye_testing::frame::{BINARY, CLOSE, TEXT, close_payload, unmasked};
+use sockeye_testing::handshake::{accept_for, response};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Sockeye, run};
 use sockeye_tests::terminal::Terminal;
 
@@ -39,9 +40,9 @@ fn messages_and_reasons_of_a_server_are_shown_and_not_obeyed() {
         let head = response(&accept).replacen("\r\n\r\n", header, 1);
         let close = close_payload(4000, HOSTILE.as_bytes());
         let message = unmasked(TEXT, HOSTILE.as_bytes());
-        peer.send(&[head.into_bytes(), message].concat(), Pace::Whole);
-        peer.send(&unmasked(BINARY, b"\x1b[2J\x9b5A"), Pace::Whole);
-        peer.send(&unmasked(CLOSE, &close), Pace::Whole);
+        peer.send(&[head.into_bytes(), message].concat(), Chunks::Whole);
+        peer.send(&unmasked(BINARY, b"\x1b[2J\x9b5A"), Chunks::Whole);
+        peer.send(&unmasked(CLOSE, &close), Chunks::Whole);
         let _ = peer.read_to_end();
         let (status, shown) = terminal.finish();
         assert_eq!(status.code(), Some(1), "{shown}");
@@ -66,7 +67,7 @@ fn a_problem_of_a_server_is_shown_and_not_obeyed() {
         for _ in 0..if command == "subscribe" { 2 } else { 1 } {
             let mut peer = Peer::accept(&listener);
             peer.read_head();
-            peer.send(answer.as_bytes(), Pace::Whole);
+            peer.send(answer.as_bytes(), Chunks::Whole);
         }
         let (status, shown) = terminal.finish();
         assert_eq!(status.code(), Some(1), "{shown}");
@@ -93,7 +94,7 @@ fn what_others_publish_is_shown_and_not_obeyed() {
 }
 
 #[test]
-fn a_conversation_ends_with_a_line_break_whoever_ends_it() {
+fn a_session_ends_with_a_line_break_whichever_side_ends_it() {
     let server = Sockeye::echo(&[]);
     let mut terminal = Terminal::start(&["connect", &server.ws("/")]);
     terminal.wait_for("> ");
@@ -111,7 +112,7 @@ fn a_conversation_ends_with_a_line_break_whoever_ends_it() {
     let terminal = Terminal::start(&["connect", &url]);
     let mut peer = Peer::accept_open(&listener);
     terminal.wait_for("> ");
-    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Chunks::Whole);
     let _ = peer.read_to_end();
     let (status, shown) = terminal.finish();
     assert!(status.success() && shown.ends_with('\n'), "{shown:?}");

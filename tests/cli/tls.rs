@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use sockeye_tests::program::{Sockeye, assert_fails, run};
-use sockeye_tests::tls::{Certificates, SelfSigned};
+use sockeye_tests::tls::Certificates;
 
-/// What `openssl` makes in this folder by the line that everybody copies.
+/// What `openssl` makes in this folder by the line that most guides have.
 fn openssl(folder: &Path) {
     let line = "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -subj /CN=localhost \
                 -addext subjectAltName=DNS:localhost";
@@ -28,7 +28,7 @@ fn the_certificate_that_openssl_makes_is_trusted_when_it_is_given() {
     let trust = ["--cacert", &certificate];
     let published = run(&[&["publish"], &trust[..], &[&http, "hello"]].concat(), "");
     assert!(published.status.success(), "{published:?}");
-    for transport in ["ws", "sse", "longpoll", "poll"] {
+    for transport in ["v1", "sse", "ndjson", "longpoll", "poll"] {
         let args = ["subscribe", "--transport", transport, "--after", "-1", "-n", "1", &http];
         let read = run(&[&args[..], &trust].concat(), "");
         assert_eq!(String::from_utf8_lossy(&read.stdout), "hello\n", "{read:?}");
@@ -57,7 +57,7 @@ fn said(args: &[&str]) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_tls_is_told_with_what_to_do() {
+fn what_is_wrong_with_tls_is_named_with_what_to_do() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
     let flags = certificates.flags(true);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
@@ -76,7 +76,7 @@ fn what_is_wrong_with_tls_is_told_with_what_to_do() {
     for (from, until, expected) in
         [(2019, 2020, "expired"), (4000, 4001, "is not valid yet"), (4001, 4000, "was never valid")]
     {
-        let own = SelfSigned::new("localhost", from, until);
+        let own = Certificates::self_signed("localhost", from, until);
         let flags = ["--tls-cert", &own.certificate(), "--tls-key", &own.key()];
         let server = Sockeye::echo(&flags);
         let url = format!("wss://localhost:{}/", server.address().port());
@@ -106,9 +106,11 @@ fn plain_http_where_tls_is_spoken_and_the_reverse_are_told_by_publish_and_subscr
 }
 
 #[test]
-fn a_key_of_another_certificate_is_told_with_both_files() {
-    let (one, other) =
-        (SelfSigned::new("localhost", 2020, 4000), SelfSigned::new("localhost", 2020, 4000));
+fn a_key_of_another_certificate_is_named_with_both_files() {
+    let (one, other) = (
+        Certificates::self_signed("localhost", 2020, 4000),
+        Certificates::self_signed("localhost", 2020, 4000),
+    );
     let flags = ["--tls-cert", &one.certificate(), "--tls-key", &other.key()];
     let told =
         said(&[&["serve", "--listen", "127.0.0.1:0", "--admin", "off"], &flags[..]].concat());

@@ -90,7 +90,7 @@ fn each_kind_of_key_pair_signs_and_the_server_has_the_public_half() {
             let looked = run(&["token", &token, "--key", key], "");
             assert!(looked.status.success(), "{options:?} {looked:?}");
         }
-        // The server must not have the private one, and nobody signs with the public one.
+        // The server must not have the private one, and the public one signs nothing.
         let refused = run(&["serve", "--listen", "127.0.0.1:0", "--auth-key", &private], "");
         assert_fails(&refused, 1);
         assert!(String::from_utf8_lossy(&refused.stderr).contains("openssl pkey"), "{refused:?}");
@@ -135,7 +135,7 @@ fn what_a_token_says_can_be_read_without_the_key_and_checked_with_it() {
     for (args, why) in [
         (vec!["token", &token, "--key", &other], "not signed with"),
         (vec!["token", &token, "--key", &secret, "--aud", "shop"], "audience"),
-        (vec!["token", "not.a.token"], "no JSON Web Token"),
+        (vec!["token", "not.a.token"], "not a JSON Web Token"),
     ] {
         let output = run(&args, "");
         assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -147,7 +147,7 @@ fn what_a_token_says_can_be_read_without_the_key_and_checked_with_it() {
 }
 
 #[test]
-fn wrong_usage_is_told() {
+fn wrong_usage_is_explained() {
     let keys = Keys::new();
     let secret = keys.secret();
     for args in [
@@ -175,14 +175,14 @@ fn wrong_usage_is_told() {
 }
 
 #[test]
-fn with_a_key_an_address_for_everybody_needs_no_open() {
+fn with_a_key_a_public_address_needs_no_open() {
     let keys = Keys::new();
     let server = Sockeye::serve(&["--auth-key", &keys.secret(), "--listen", "0.0.0.0:0"]);
     let url = format!("http://127.0.0.1:{}/c/chat", server.address().port());
     assert_eq!(status(&url, None, &["--header", "Host: chat.example"]), "401");
 }
 
-/// Whoever reads the logs, all of them, cannot come in with what is in there.
+/// The logs, all of them, hold nothing that the server would accept.
 #[test]
 fn tokens_and_tickets_are_in_no_log() {
     let keys = Keys::new();
@@ -248,7 +248,7 @@ fn a_byte_order_mark_is_no_part_of_a_secret() {
 }
 
 #[test]
-fn a_token_of_another_key_is_told_with_the_file_that_was_given() {
+fn a_token_of_another_key_is_named_with_the_file_that_was_given() {
     let keys = Keys::new();
     let other = keys.write("other", "another secret of this test, of more than 32 bytes\n");
     let token = mint(&["--key", &keys.secret(), "--channel", "chat=read"]);
@@ -296,6 +296,21 @@ fn connect_shows_a_token_and_that_of_the_environment_to_channels_only() {
     };
     assert!(shown(&url));
     assert!(!shown(&Sockeye::echo(&[]).ws("/")));
+}
+
+#[test]
+fn check_authenticates_as_connect_does() {
+    let keys = Keys::new();
+    let secret = keys.secret();
+    let server = Sockeye::serve(&["--auth-key", &secret]);
+    let token = mint(&["--key", &secret, "--channel", "chat=read,write"]);
+    let url = server.ws("/c/chat");
+    let check = ["check", "--only", "opening/plain", &url];
+    let with_flag = run(&[&check[..], &["--token", &token]].concat(), "");
+    let with_environment = run_with_env(&check, &[("SOCKEYE_TOKEN", &*token)]);
+    let without = run(&check, "");
+    let codes = [with_flag, with_environment, without].map(|output| output.status.code());
+    assert_eq!(codes, [Some(0), Some(0), Some(2)]);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::PATIENCE;
+use sockeye_testing::PATIENCE;
 
 /// What curl prints for these arguments, which must be answered well and in time.
 ///
@@ -25,6 +25,24 @@ pub fn curl(args: &[&str]) -> String {
     let why = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "curl {}: {why}{text}", args.join(" "));
     text
+}
+
+/// The status of the answer to a request with these arguments, which must come in time.
+///
+/// # Panics
+///
+/// When none comes.
+#[must_use]
+pub fn status(args: &[&str]) -> u16 {
+    let time = PATIENCE.as_secs().to_string();
+    let output = Command::new("curl")
+        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", &time])
+        .args(args)
+        .output()
+        .expect("`cargo xtask test` installs curl");
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "curl {}: {why}", args.join(" "));
+    String::from_utf8_lossy(&output.stdout).parse().expect("a status")
 }
 
 /// `curl -N`: a stream, shown as it comes. It ends when dropped.
@@ -59,7 +77,16 @@ impl Stream {
     ///
     /// When that does not come.
     pub fn until(&mut self, wanted: &str) -> &str {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, wanted)
+    }
+
+    /// The same for what takes its time.
+    ///
+    /// # Panics
+    ///
+    /// When that does not come.
+    pub fn until_within(&mut self, time: Duration, wanted: &str) -> &str {
+        let deadline = Instant::now() + time;
         while !self.text.contains(wanted) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.pieces.recv_timeout(left) {
@@ -83,6 +110,16 @@ impl Stream {
                 Ok(piece) => self.text.push_str(&piece),
                 Err(RecvTimeoutError::Disconnected) => return &self.text,
                 Err(RecvTimeoutError::Timeout) => panic!("it goes on: {:?}", self.text),
+            }
+        }
+    }
+
+    /// Whether it has ended, without waiting.
+    pub fn has_ended(&mut self) -> bool {
+        loop {
+            match self.pieces.try_recv() {
+                Ok(piece) => self.text.push_str(&piece),
+                Err(why) => return why == TryRecvError::Disconnected,
             }
         }
     }

@@ -1,41 +1,78 @@
-//! A connection that somebody between client and server cuts: a forwarder of bytes that can be told to.
+//! What is between client and server: a forwarder of bytes, which cuts connections when told to, and
+//! gives each new one to the next of several servers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
 /// A forwarder on a free port of loopback.
 #[derive(Debug)]
 pub struct Forwarder {
     address: SocketAddr,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<CutState>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    open: Vec<TcpStream>,
+struct CutState {
+    /// What is open, and some of what was.
+    open: Vec<Weak<Connection>>,
     is_cut: bool,
     /// What came from the server so far.
     answers: Vec<u8>,
+}
+
+/// A connection of a client, and the one to a server that belongs to it.
+#[derive(Debug)]
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Connection {
+    fn end(&self) {
+        for stream in [&self.client, &self.server] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl Forwarder {
     /// Forwards to this server.
     #[must_use]
     pub fn to(server: SocketAddr) -> Self {
+        Self::to_each(vec![server])
+    }
+
+    /// Forwards each connection to the next of these servers, in turn: a plain load balancer.
+    #[must_use]
+    pub fn to_each(servers: Vec<SocketAddr>) -> Self {
+        Self::to_each_after(servers, || {})
+    }
+
+    /// The same, and `wait` is called before each connection is forwarded.
+    #[must_use]
+    pub fn to_each_after(servers: Vec<SocketAddr>, wait: impl Fn() + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let shared = Arc::<Mutex<Shared>>::default();
+        let shared = Arc::<Mutex<CutState>>::default();
         let accepting = shared.clone();
         thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
+            let clients = listener.incoming().map_while(Result::ok);
+            for (client, server) in clients.zip(servers.iter().cycle()) {
+                wait();
                 if let Ok(server) = TcpStream::connect(server) {
-                    forward(&client, &server, &accepting);
+                    forward(Connection { client, server }, &accepting);
                 }
             }
         });
         Self { address, shared }
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The URL of a path that begins with `/`.
@@ -48,9 +85,7 @@ impl Forwarder {
     pub fn cut(&self) {
         let mut shared = lock(&self.shared);
         shared.is_cut = true;
-        for stream in shared.open.drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        shared.open.drain(..).filter_map(|open| open.upgrade()).for_each(|open| open.end());
     }
 
     /// Lets connections through again.
@@ -65,36 +100,46 @@ impl Forwarder {
     }
 }
 
-fn forward(client: &TcpStream, server: &TcpStream, shared: &Arc<Mutex<Shared>>) {
-    let mut state = lock(shared);
-    let both = [client, server].map(|stream| stream.try_clone().expect("a second handle"));
-    state.open.extend(both);
-    if state.is_cut {
-        for stream in state.open.drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+fn forward(connection: Connection, shared: &Arc<Mutex<CutState>>) {
+    for stream in [&connection.client, &connection.server] {
+        let _ = stream.set_nodelay(true);
     }
-    copy(client, server, |_| {});
-    let shared = shared.clone();
-    copy(server, client, move |bytes| lock(&shared).answers.extend_from_slice(bytes));
-}
-
-/// Copies in a thread until either side ends.
-fn copy(from: &TcpStream, to: &TcpStream, see: impl Fn(&[u8]) + Send + 'static) {
-    let handles = [from, to].map(|stream| stream.try_clone().expect("a second handle"));
-    let [mut from, mut to] = handles;
+    let mut state = lock(shared);
+    if state.is_cut {
+        return connection.end();
+    }
+    let connection = Arc::new(connection);
+    state.open.retain(|open| open.strong_count() > 0);
+    state.open.push(Arc::downgrade(&connection));
+    drop(state);
+    let (requests, shared) = (Arc::clone(&connection), Arc::clone(shared));
+    thread::spawn(move || copy(&requests.client, &requests.server, |_| {}));
     thread::spawn(move || {
-        let mut buffer = vec![0; 64 << 10];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            see(&buffer[..count]);
-            if to.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(Shutdown::Write);
+        let keep = |bytes: &[u8]| lock(&shared).answers.extend_from_slice(bytes);
+        copy(&connection.server, &connection.client, keep);
     });
 }
 
-fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+/// Copies until either side ends. An end is passed on as it is: of the one direction, or of the whole
+/// connection.
+fn copy(mut from: &TcpStream, mut to: &TcpStream, see: impl Fn(&[u8])) {
+    let mut buffer = vec![0; 64 << 10];
+    let half = loop {
+        match from.read(&mut buffer) {
+            Ok(0) => break Shutdown::Write,
+            Ok(count) => {
+                see(&buffer[..count]);
+                if to.write_all(&buffer[..count]).is_err() {
+                    let _ = from.shutdown(Shutdown::Both);
+                    break Shutdown::Both;
+                }
+            }
+            Err(_) => break Shutdown::Both,
+        }
+    };
+    let _ = to.shutdown(half);
+}
+
+fn lock(shared: &Mutex<CutState>) -> std::sync::MutexGuard<'_, CutState> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

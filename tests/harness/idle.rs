@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
-use crate::peer::{Peer, request};
+use crate::peer::Peer;
+use sockeye_testing::handshake::request;
 
 /// How many connections come from one address: well below the number of its ports.
 const PER_ADDRESS: usize = 5_000;
@@ -39,7 +40,7 @@ fn open_one(address: SocketAddr, number: usize) -> Peer {
     peer
 }
 
-/// Opens connection number `number` and sends this request on it. They come from so many addresses
+/// Opens connection number `number` and sends this request on it. They come from enough addresses
 /// that none runs out of ports.
 #[must_use]
 pub fn ask(address: SocketAddr, number: usize, request: &str) -> Peer {

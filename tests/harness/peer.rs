@@ -4,21 +4,13 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest as _, Sha1};
-
-use crate::PATIENCE;
-use crate::frame::{self, Frame, PING, PONG, TEXT};
-
-/// The key of the example handshake in RFC 6455 §1.3.
-pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// The answer that [`KEY`] earns, from the same example.
-pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+use sockeye_testing::PATIENCE;
+use sockeye_testing::frame::{self, Frame, PING, PONG, TEXT};
+use sockeye_testing::handshake::{Head, accept_for, request, response};
 
 /// How bytes are handed to the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum Chunks {
     /// All in one write.
     Whole,
     /// One write for each byte.
@@ -29,15 +21,6 @@ pub enum Pace {
 #[derive(Debug)]
 pub struct Peer {
     stream: BufReader<TcpStream>,
-}
-
-/// The head of an HTTP request or response.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// The request line or the status line.
-    pub first_line: String,
-    /// Names in lower case, and values.
-    pub headers: Vec<(String, String)>,
 }
 
 impl Peer {
@@ -59,7 +42,7 @@ impl Peer {
         let mut peer = Self::accept(listener);
         let request = peer.read_head();
         let accept = accept_for(request.header("sec-websocket-key").expect("a key"));
-        peer.send(response(&accept).as_bytes(), Pace::Whole);
+        peer.send(response(&accept).as_bytes(), Chunks::Whole);
         peer
     }
 
@@ -67,7 +50,7 @@ impl Peer {
     #[must_use]
     pub fn open(address: SocketAddr, path: &str) -> Self {
         let mut peer = Self::connect(address);
-        peer.send(request(path).as_bytes(), Pace::Whole);
+        peer.send(request(path).as_bytes(), Chunks::Whole);
         let head = peer.read_head();
         assert_eq!(head.status(), 101, "{head:?}");
         peer
@@ -89,25 +72,18 @@ impl Peer {
     }
 
     /// Sends the bytes, or as many of them as the other side takes before it ends the connection.
-    pub fn send(&mut self, bytes: &[u8], pace: Pace) {
+    pub fn send(&mut self, bytes: &[u8], pace: Chunks) {
         let stream = self.stream.get_mut();
         // A peer that refuses what it was sent may close before it has read all of it.
         let _ = match pace {
-            Pace::Whole => stream.write_all(bytes),
-            Pace::ByteByByte => bytes.iter().try_for_each(|byte| stream.write_all(&[*byte])),
+            Chunks::Whole => stream.write_all(bytes),
+            Chunks::ByteByByte => bytes.iter().try_for_each(|byte| stream.write_all(&[*byte])),
         };
     }
 
     /// Reads the head of a request or a response.
     pub fn read_head(&mut self) -> Head {
-        let mut lines = (&mut self.stream).lines().map(|line| line.expect("a head"));
-        let first_line = lines.next().expect("an answer, not the end of the connection");
-        let lines = lines.take_while(|line| !line.is_empty());
-        let headers = lines.map(|line| {
-            let (name, value) = line.split_once(':').expect("a header has a colon");
-            (name.to_ascii_lowercase(), value.trim().to_owned())
-        });
-        Head { first_line, headers: headers.collect() }
+        Head::read(&mut self.stream).expect("an answer, not the end of the connection")
     }
 
     /// Reads lines up to one with this text in it.
@@ -134,7 +110,7 @@ impl Peer {
     pub fn read_past_pings(&mut self) -> Frame {
         let mut frame = self.read();
         while frame.first == PING {
-            self.send(&frame::masked(PONG, &frame.payload), Pace::Whole);
+            self.send(&frame::masked(PONG, &frame.payload), Chunks::Whole);
             frame = self.read();
         }
         frame
@@ -142,7 +118,7 @@ impl Peer {
 
     /// Sends a text message and reads it back. Answers the pings that came before it.
     pub fn echo(&mut self, text: &str) {
-        self.send(&frame::masked(TEXT, text.as_bytes()), Pace::Whole);
+        self.send(&frame::masked(TEXT, text.as_bytes()), Chunks::Whole);
         let frame = self.read_past_pings();
         assert_eq!((frame.first, frame.payload), (TEXT, text.as_bytes().to_vec()));
     }
@@ -163,47 +139,4 @@ impl Peer {
         let rest = self.read_to_end();
         assert!(rest.is_empty(), "more came: {rest:02x?}");
     }
-}
-
-impl Head {
-    /// The status of a response.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        let status = self.first_line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        status.unwrap_or_else(|| panic!("no status in {:?}", self.first_line))
-    }
-
-    /// The value of a header that stands once, by its name in lower case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|header| header.0 == name);
-        let value = values.next().map(|header| header.1.as_str());
-        assert!(values.next().is_none(), "{name} stands twice in {self:?}");
-        value
-    }
-}
-
-/// A correct handshake request for `path`.
-#[must_use]
-pub fn request(path: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-}
-
-/// The response that opens a WebSocket.
-#[must_use]
-pub fn response(accept: &str) -> String {
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    )
-}
-
-/// The `Sec-WebSocket-Accept` that a key earns (RFC 6455 §4.2.2).
-#[must_use]
-pub fn accept_for(key: &str) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(digest.finalize())
 }

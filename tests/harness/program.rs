@@ -2,8 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{
+    Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio,
+};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,8 +14,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::build_directory;
 use crate::curl::curl;
-use crate::{PATIENCE, build_directory};
+use crate::cut::Forwarder;
+use crate::nats;
+use sockeye_testing::{PATIENCE, eventually};
 
 /// Where the program is: `SOCKEYE_BIN`, or beside the tests in the build directory.
 ///
@@ -82,12 +88,42 @@ impl Running {
         self.child().stdout.take().expect("the output was not taken before")
     }
 
+    /// What it says on stderr, while it runs.
+    pub fn stderr(&mut self) -> ChildStderr {
+        self.child().stderr.take().expect("stderr was not taken before")
+    }
+
+    /// Writes a few lines to its input and reads them back; then the input ends.
+    ///
+    /// # Panics
+    ///
+    /// If anything else comes back.
+    pub fn assert_echoed(&mut self) {
+        let lines = "one\nzwei\n三 🐟\n";
+        let (mut stdin, mut stdout) = (self.stdin(), self.stdout());
+        stdin.write_all(lines.as_bytes()).expect("the program reads");
+        let mut printed = vec![0; lines.len()];
+        stdout.read_exact(&mut printed).expect("as much comes back");
+        assert_eq!(String::from_utf8_lossy(&printed), lines);
+    }
+
     /// Sends it what Ctrl-C sends.
     pub fn interrupt(&mut self) {
         interrupt(self.child());
     }
 
-    /// Waits for its end, and gives what it printed and nobody read.
+    /// Waits for its end, which is a success and prints no error.
+    ///
+    /// # Panics
+    ///
+    /// If it is another.
+    pub fn assert_succeeds(self) {
+        let output = self.finish();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.status.success());
+    }
+
+    /// Waits for its end, and gives what it printed and was not read.
     #[must_use]
     pub fn finish(mut self) -> Output {
         let child = self.0.take().expect("it is waited for once");
@@ -120,7 +156,10 @@ fn interrupt(child: &Child) {
     kill_process(Pid::from_child(child), Signal::INT).expect("the process runs");
 }
 
-/// A running server: `sockeye echo` or `sockeye serve`.
+/// How `sockeye listen` is started.
+const LISTEN: [&str; 3] = ["listen", "--listen", "127.0.0.1:0"];
+
+/// A running server: `sockeye echo`, `sockeye listen` or `sockeye serve`.
 #[derive(Debug)]
 pub struct Sockeye {
     child: Child,
@@ -130,6 +169,8 @@ pub struct Sockeye {
     log: Log,
     /// They end with its output.
     readers: Vec<JoinHandle<()>>,
+    /// If it stands for a cluster, the other nodes, and what gives each connection to the next.
+    cluster: Option<(Vec<Self>, Forwarder)>,
 }
 
 /// `serve` on free ports.
@@ -142,10 +183,46 @@ impl Sockeye {
         Self::start(&[&["echo", "--listen", "127.0.0.1:0"], options].concat())
     }
 
-    /// `sockeye serve` on free ports, with these options besides.
+    /// `sockeye listen` on a free port, with these options besides and no input.
+    #[must_use]
+    pub fn listen(options: &[&str]) -> Self {
+        Self::start(&[&LISTEN, options].concat())
+    }
+
+    /// The same, with an input that ends when what is given beside it is dropped.
+    #[must_use]
+    pub fn listen_with_input(options: &[&str]) -> (Self, ChildStdin) {
+        let args = [&LISTEN, options].concat();
+        let mut listening = Self::spawn_with(command(&args), &args, Stdio::piped());
+        let input = listening.child.stdin.take().expect("it is piped");
+        (listening, input)
+    }
+
+    /// `sockeye serve` on free ports, with these options besides. Where servers of NATS are
+    /// [given](nats::given) it is three nodes of a cluster, unless the options say where channels are.
     #[must_use]
     pub fn serve(options: &[&str]) -> Self {
-        Self::start(&[&SERVE, options].concat())
+        let is_decided = options.iter().any(|option| ["--data", "--cluster"].contains(option));
+        match nats::given() {
+            Some(urls) if !is_decided => Self::serve_as_cluster(&urls, options),
+            _ => Self::start(&[&SERVE, options].concat()),
+        }
+    }
+
+    fn serve_as_cluster(urls: &str, options: &[&str]) -> Self {
+        let name = nats::unused_name();
+        let cluster = ["--cluster", urls, "--cluster-name", &name, "--cluster-shards", "2"];
+        let node = || Self::start(&[&SERVE, options, &cluster].concat());
+        let (mut first, others) = (node(), vec![node(), node()]);
+        let nodes = std::iter::once(&first).chain(&others);
+        let balancer = Forwarder::to_each(nodes.map(Self::address).collect());
+        first.address = balancer.address();
+        first.cluster = Some((others, balancer));
+        first
+    }
+
+    fn others(&mut self) -> impl Iterator<Item = &mut Self> {
+        self.cluster.iter_mut().flat_map(|(others, _)| others)
     }
 
     /// `sockeye serve` started by another program, whose arguments end with the line for it.
@@ -154,6 +231,16 @@ impl Sockeye {
         let mut command = Command::new(program);
         command.args(arguments).env_remove("RUST_LOG");
         Self::spawn(command, arguments)
+    }
+
+    /// `sockeye serve` on a socket that listens already, given to it as a service manager does.
+    #[must_use]
+    pub fn serve_on(socket: OwnedFd, options: &[&str]) -> Self {
+        // The shell has the number of the process before the program has it.
+        let given = r#"exec env LISTEN_FDS=1 LISTEN_PID=$$ "$0" serve --admin 127.0.0.1:0 "$@" 3<&0 </dev/null"#;
+        let mut command = Command::new("sh");
+        command.args(["-c", given]).arg(path()).args(options).env_remove("RUST_LOG");
+        Self::spawn_with(command, options, socket.into())
     }
 
     /// `sockeye serve` that logs at this level, for tests that read the log.
@@ -176,8 +263,12 @@ impl Sockeye {
         Self::spawn(command(args), args)
     }
 
-    fn spawn(mut command: Command, args: &[&str]) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    fn spawn(command: Command, args: &[&str]) -> Self {
+        Self::spawn_with(command, args, Stdio::null())
+    }
+
+    fn spawn_with(mut command: Command, args: &[&str], input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let (lines, log) = (mpsc::channel(), Log::default());
         let readers = [
@@ -187,7 +278,7 @@ impl Sockeye {
         match first_address(&lines.1) {
             Ok(address) => {
                 let secure = if args.contains(&"--tls-cert") { "s" } else { "" };
-                Self { child, address, secure, log, readers: readers.into() }
+                Self { child, address, secure, log, readers: readers.into(), cluster: None }
             }
             Err(why) => {
                 let _ = child.kill();
@@ -246,6 +337,15 @@ impl Sockeye {
         curl(&[&format!("{admin}{path}")])
     }
 
+    /// The same, whatever the status is.
+    #[must_use]
+    pub fn shows_operators_at_all(&self, path: &str) -> String {
+        let line = self.wait_for("admin on ");
+        let admin = line.split_once("admin on ").expect("it was found by that").1;
+        let output = Command::new("curl").args(["-sS", &format!("{admin}{path}")]).output();
+        String::from_utf8_lossy(&output.expect("curl runs").stdout).into_owned()
+    }
+
     /// The number of its process.
     #[must_use]
     pub fn id(&self) -> u32 {
@@ -255,6 +355,35 @@ impl Sockeye {
     /// Sends it what Ctrl-C sends.
     pub fn interrupt(&self) {
         interrupt(&self.child);
+    }
+
+    /// Has it end as an operator does, with SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it in its tracks, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process runs");
+    }
+
+    /// Waits for its end, which is a success, and gives everything that it has printed.
+    #[must_use]
+    pub fn ended(mut self) -> String {
+        assert!(self.wait().success());
+        for reader in self.readers.drain(..) {
+            reader.join().expect("reading does not fail");
+        }
+        self.log.text()
     }
 
     /// Ends it with SIGKILL: it has no time to do anything.
@@ -276,32 +405,25 @@ impl Sockeye {
 
     /// Stops it as Ctrl-C does, and gives everything that it has printed.
     #[must_use]
-    pub fn stop(mut self) -> String {
+    pub fn stop(self) -> String {
         self.interrupt();
-        assert!(self.wait().success());
-        for reader in self.readers.drain(..) {
-            reader.join().expect("reading does not fail");
-        }
-        self.log.text()
+        self.ended()
     }
 
     /// Waits until it has printed a line with this text, and gives the line.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        eventually(format!("{text:?} in the log"), || {
             let log = self.log.text();
             let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
-            if let Some(line) = whole.lines().find(|line| line.contains(text)) {
-                return line.to_owned();
-            }
-            assert!(Instant::now() < deadline, "{text:?} is not in\n{log}");
-            thread::sleep(Duration::from_millis(10));
-        }
+            let line = whole.lines().find(|line| line.contains(text)).map(str::to_owned);
+            line.ok_or(log)
+        })
     }
 
     /// Fails the test if the server ended or a part of it panicked.
     pub fn assert_sound(&mut self) {
+        self.others().for_each(Self::assert_sound);
         let ended = self.child.try_wait().expect("the process can be asked");
         let log = self.log.text();
         assert!(ended.is_none(), "the server ended: {ended:?}\n{log}");
@@ -321,7 +443,7 @@ impl Drop for Sockeye {
 struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    /// Keeps what comes from `output`, and passes it on line by line while somebody listens.
+    /// Keeps what comes from `output`, and passes it on line by line while there is a listener.
     fn follow(
         &self,
         output: Option<impl Read + Send + 'static>,
@@ -358,8 +480,12 @@ fn first_address(lines: &Receiver<String>) -> Result<SocketAddr, &'static str> {
     }
 }
 
-/// The first `127.0.0.1:PORT` in a line.
+/// The address in a line: where `serve` listens, or the first `127.0.0.1:PORT`.
 fn address_in(line: &str) -> Option<SocketAddr> {
+    let listens = line.split_once("listening on http").and_then(|(_, url)| url.split_once("://"));
+    if let Some(address) = listens.and_then(|(_, address)| address.trim().parse().ok()) {
+        return Some(address);
+    }
     let (_, after) = line.split_once("127.0.0.1:")?;
     let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)))

@@ -1,16 +1,14 @@
 //! A real proxy in front of a server, with the configuration that the guide
-//! `docs/behind-a-proxy.md` gives for it.
+//! `docs/operate/behind-a-proxy.md` gives for it.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+use sockeye_testing::eventually;
 
 /// How many ports a proxy is started on before it is given up.
 const PORTS_TRIED: usize = 10;
@@ -59,10 +57,20 @@ impl ReverseProxy {
         change: impl FnOnce(String) -> String,
     ) -> Self {
         let block = change(kind.guide()).replace("127.0.0.1:8080", &upstream.to_string());
+        Self::start_block(kind, &block, upstream)
+    }
+
+    /// Starts it with this configuration instead of the guide's.
+    ///
+    /// # Panics
+    ///
+    /// When the proxy does not come up.
+    #[must_use]
+    pub fn start_block(kind: Kind, block: &str, upstream: SocketAddr) -> Self {
         // A port that was free may be taken when the proxy comes to it.
         let mut words = String::new();
         for _ in 0..PORTS_TRIED {
-            match Self::try_start(kind, &block, upstream) {
+            match Self::try_start(kind, block, upstream) {
                 Ok(proxy) => return proxy,
                 Err(last_words) => words = last_words,
             }
@@ -106,15 +114,11 @@ impl ReverseProxy {
     }
 
     fn wait_until_it_listens(&mut self) -> Result<(), ExitStatus> {
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.address).is_err() {
-            if let Some(ended) = self.child.try_wait().expect("the proxy can be asked") {
-                return Err(ended);
-            }
-            assert!(Instant::now() < deadline, "the proxy listens in time");
-            sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        eventually("the proxy listens", || {
+            let ended = self.child.try_wait().expect("the proxy can be asked");
+            let listens = TcpStream::connect(self.address).is_ok().then_some(Ok(()));
+            listens.or_else(|| ended.map(Err))
+        })
     }
 }
 
@@ -129,7 +133,7 @@ impl Drop for ReverseProxy {
 impl Kind {
     /// The guide's code block.
     fn guide(self) -> String {
-        let guide = include_str!("../../docs/behind-a-proxy.md");
+        let guide = include_str!("../../docs/operate/behind-a-proxy.md");
         let fence = match self {
             Self::Apache => "```apacheconf\n",
             Self::Caddy => "```caddyfile\n",
@@ -226,7 +230,7 @@ impl Kind {
     }
 }
 
-/// An address nobody listens on now.
+/// A free address.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")

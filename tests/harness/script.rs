@@ -10,8 +10,9 @@ use std::thread;
 
 use serde_json::Value;
 
+use crate::build_directory;
 use crate::tls::Certificates;
-use crate::{PATIENCE, build_directory};
+use sockeye_testing::PATIENCE;
 
 /// The languages that scripts come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

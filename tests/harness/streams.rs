@@ -1,4 +1,4 @@
-//! Outputs that a program may find instead of a terminal or a pipe that somebody reads.
+//! Outputs that a program may find instead of a terminal or a pipe that is read.
 
 use std::fs::OpenOptions;
 use std::io::{PipeReader, PipeWriter, Write as _};
@@ -7,7 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::{PATIENCE, program};
+use crate::program;
+use sockeye_testing::eventually;
 
 /// What a pipe holds on Linux (pipe(7)).
 const PIPE: usize = 64 << 10;
@@ -103,7 +104,7 @@ impl Started {
     ///
     /// # Panics
     ///
-    /// When that does not come within so much time.
+    /// If it has not come after `time`.
     #[track_caller]
     #[must_use]
     pub fn end_within(&mut self, time: Duration) -> ExitStatus {
@@ -121,15 +122,14 @@ impl Started {
     ///
     /// # Panics
     ///
-    /// When it ends before that, or does not come to it.
+    /// If it ends before that, or never listens.
     #[track_caller]
     pub fn wait_for_listener(&mut self, address: SocketAddr) {
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            assert!(self.is_running(), "it ended: {:?}", self.0.wait());
-            assert!(Instant::now() < deadline, "nobody listens at {address}");
-            sleep(Duration::from_millis(5));
-        }
+        eventually(format!("a listener at {address}"), || {
+            let listens = TcpStream::connect(address).is_ok();
+            assert!(listens || self.is_running(), "it ended: {:?}", self.0.wait());
+            listens
+        });
     }
 }
 

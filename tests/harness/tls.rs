@@ -1,28 +1,28 @@
-//! An authority that nobody but the tests trusts, and its certificate for this machine.
+//! Certificates of an authority that only the tests trust.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
-/// How two peers are to talk: with TLS or without, compressed or not.
+/// How two peers talk: with TLS or without, compressed or not.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct Variant {
     /// Whether over TLS.
     pub tls: bool,
     /// Whether compression is offered, or agreed to.
     pub deflate: bool,
 }
 
-/// Every way there is.
-pub const WAYS: [Way; 4] = [
-    Way { tls: false, deflate: false },
-    Way { tls: false, deflate: true },
-    Way { tls: true, deflate: false },
-    Way { tls: true, deflate: true },
+/// Every variant.
+pub const VARIANTS: [Variant; 4] = [
+    Variant { tls: false, deflate: false },
+    Variant { tls: false, deflate: true },
+    Variant { tls: true, deflate: false },
+    Variant { tls: true, deflate: true },
 ];
 
-/// The certificates as PEM files, which go when this is dropped.
+/// A certificate and its private key as PEM files, which go when this is dropped.
 #[derive(Debug)]
 pub struct Certificates {
     folder: TempDir,
@@ -43,24 +43,39 @@ impl Certificates {
         let params = CertificateParams::new(names).expect("names");
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &issuer).expect("a certificate").pem();
+        Self::write(&authority, &certificate, &key)
+    }
 
+    /// Makes a certificate for this name that is its own authority, valid from the first day of one year
+    /// to that of another.
+    #[must_use]
+    pub fn self_signed(name: &str, from: i32, until: i32) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self::write(&certificate, &certificate, &key)
+    }
+
+    fn write(authority: &str, certificate: &str, key: &KeyPair) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, pem: String| {
+        let write = |name: &str, pem: &str| {
             std::fs::write(folder.path().join(name), pem).expect("the folder can be written");
         };
         write("authority.pem", authority);
         write("certificate.pem", certificate);
-        write("key.pem", key.serialize_pem());
+        write("key.pem", &key.serialize_pem());
         Self { folder }
     }
 
-    /// The authority: whom to trust.
+    /// The authority, for those that are to trust it.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
 
-    /// The server's certificate.
+    /// The certificate.
     #[must_use]
     pub fn certificate(&self) -> String {
         text(&self.folder.path().join("certificate.pem"))
@@ -84,41 +99,6 @@ impl Certificates {
 impl Default for Certificates {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A certificate that has signed itself, with its key, as PEM files that go when this is dropped.
-#[derive(Debug)]
-pub struct SelfSigned {
-    folder: TempDir,
-}
-
-impl SelfSigned {
-    /// One for this name, valid from the first day of one year to that of another.
-    #[must_use]
-    pub fn new(name: &str, from: i32, until: i32) -> Self {
-        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(until, 1, 1);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a certificate").pem();
-        let folder = tempfile::tempdir().expect("a folder");
-        for (file, pem) in [("certificate.pem", certificate), ("key.pem", key.serialize_pem())] {
-            std::fs::write(folder.path().join(file), pem).expect("the folder can be written");
-        }
-        Self { folder }
-    }
-
-    /// The certificate.
-    #[must_use]
-    pub fn certificate(&self) -> String {
-        text(&self.folder.path().join("certificate.pem"))
-    }
-
-    /// Its private key.
-    #[must_use]
-    pub fn key(&self) -> String {
-        text(&self.folder.path().join("key.pem"))
     }
 }
 

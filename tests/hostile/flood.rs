@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use sockeye_tests::frame::{BINARY, PING, masked};
+use sockeye_testing::frame::{BINARY, PING, masked};
 use sockeye_tests::peer::Peer;
 
 use crate::Scene;
@@ -15,13 +15,15 @@ const PEERS: u64 = 4;
 /// Far more than the buffers of two sockets and of the server hold together.
 const FLOOD: usize = 64 << 20;
 
+/// Rule: N7.
 #[test]
-fn n007_pings_by_a_peer_that_never_reads_cost_bounded_memory() {
+fn pings_by_a_peer_that_never_reads_cost_bounded_memory() {
     stays_small(&masked(PING, &[b'p'; 125]));
 }
 
+/// Rule: N2.
 #[test]
-fn n002_messages_by_a_peer_that_never_reads_cost_bounded_memory() {
+fn messages_by_a_peer_that_never_reads_cost_bounded_memory() {
     stays_small(&masked(BINARY, &[b'm'; 1000]));
 }
 

@@ -1,7 +1,6 @@
 //! Broken and hostile peers of `sockeye echo` and `sockeye connect`.
 //!
-//! A test's name begins with the rule it shows: `w054` is rule 54 of those RFC 6455 states with a
-//! MUST, in their order; `n` marks what the field has learned since.
+//! The rules that a test shows stand in its documentation; `docs/internals/rules.txt` lists them.
 
 mod closing;
 mod flood;
@@ -15,14 +14,15 @@ mod silent;
 mod slow;
 mod text;
 
-use sockeye_tests::frame::Frame;
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_testing::frame::Frame;
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 /// Makes one test of each row: its name, and what the check is called with.
 macro_rules! rows {
-    ($check:ident: $($name:ident => $($argument:expr),+;)+) => {
-        $(#[test]
+    ($check:ident: $($(#[doc = $doc:literal])* $name:ident => $($argument:expr),+;)+) => {
+        $($(#[doc = $doc])*
+        #[test]
         fn $name() {
             $check($($argument),+);
         })+
@@ -30,7 +30,7 @@ macro_rules! rows {
 }
 use rows;
 
-/// A server with a well-behaved peer, whom it serves whatever the others do.
+/// A server with a well-behaved peer, which it serves whatever the others do.
 struct Scene {
     server: Sockeye,
     bystander: Peer,
@@ -53,7 +53,7 @@ impl Scene {
         Peer::open(self.server.address(), "/")
     }
 
-    /// The bystander is served, those who come are let in, and nothing in the server broke.
+    /// The bystander is served, new connections are accepted, and nothing in the server broke.
     fn assert_serves_others(&mut self) {
         self.bystander.echo("still here");
         self.open().echo("just come");
@@ -65,7 +65,7 @@ impl Scene {
 /// with this code, answers nothing else, and goes on serving others.
 fn fails(code: u16, bytes: &[u8]) {
     let mut scene = Scene::new();
-    for pace in [Pace::Whole, Pace::ByteByByte] {
+    for pace in [Chunks::Whole, Chunks::ByteByByte] {
         let mut peer = scene.open();
         peer.send(bytes, pace);
         assert_close(&peer.read(), code);
@@ -77,10 +77,10 @@ fn fails(code: u16, bytes: &[u8]) {
 /// Sends the bytes on an open WebSocket, whole and byte by byte: these frames come back.
 fn answers(first: u8, payload: &[u8], bytes: &[u8]) {
     let mut scene = Scene::new();
-    for pace in [Pace::Whole, Pace::ByteByByte] {
+    for pace in [Chunks::Whole, Chunks::ByteByByte] {
         let mut peer = scene.open();
         peer.send(bytes, pace);
-        let expected = Frame { first, mask: None, payload: payload.to_vec() };
+        let expected = Frame::unmasked(first, payload);
         assert_eq!(peer.read(), expected, "{pace:?}");
         peer.echo("open as before");
         scene.assert_serves_others();
@@ -90,5 +90,5 @@ fn answers(first: u8, payload: &[u8], bytes: &[u8]) {
 /// A server's close frame with this code.
 fn assert_close(frame: &Frame, code: u16) {
     assert_eq!(frame.close_code(), Some(code), "{frame:?}");
-    assert!(frame.mask.is_none(), "w055: a server never masks");
+    assert!(frame.mask.is_none(), "W55: a server never masks");
 }

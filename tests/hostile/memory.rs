@@ -1,21 +1,21 @@
 //! Connections that stop in the middle of something large: what they announced costs nothing, on any
 //! road.
-#![expect(clippy::print_stderr, reason = "the figures, for those who measure")]
+#![expect(clippy::print_stderr, reason = "the figures, for people that measure")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use sockeye_tests::PATIENCE;
-use sockeye_tests::frame::{
+use sockeye_testing::frame::{
     BINARY, CONTINUATION, FIN, Frame, PING, PONG, TEXT, header, mask, masked,
 };
+use sockeye_testing::handshake::{request, request_with};
+use sockeye_testing::http2::{self, DATA, END_HEADERS, HEADERS, SETTINGS};
+use sockeye_testing::{PATIENCE, eventually};
 use sockeye_tests::idle;
-use sockeye_tests::peer::request;
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::tls::Certificates;
 
@@ -30,7 +30,7 @@ const LITTLE: u64 = 2 << 10;
 /// The state and the window of a decompression that has begun.
 const INFLATER: u64 = 56 << 10;
 
-/// What a client may cost that has sent 16 KiB and has not said who it is.
+/// What a client may cost that has sent 16 KiB and no token.
 const STRANGER: u64 = 48 << 10;
 
 /// What a connection may cost in all in the middle of a request.
@@ -38,12 +38,12 @@ const REQUEST: u64 = 32 << 10;
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
-type Opened = Box<dyn Stream>;
+type BoxedStream = Box<dyn Stream>;
 
 /// The growth of the server's memory for each connection by `bytes`, with a ping before them: its
 /// pong says that the server has read them.
-fn growth(server: &Sockeye, mut open: impl FnMut(usize) -> Opened, bytes: &[u8]) -> u64 {
-    let stop = |streams: &mut [Opened]| {
+fn growth(server: &Sockeye, mut open: impl FnMut(usize) -> BoxedStream, bytes: &[u8]) -> u64 {
+    let stop = |streams: &mut [BoxedStream]| {
         for stream in streams {
             let all = [&masked(PING, b"")[..], bytes].concat();
             stream.write_all(&all).expect("the server reads");
@@ -60,7 +60,7 @@ fn growth(server: &Sockeye, mut open: impl FnMut(usize) -> Opened, bytes: &[u8])
     server.resident_bytes().saturating_sub(before) / CONNECTIONS as u64
 }
 
-fn plain(address: SocketAddr, head: &str) -> Opened {
+fn plain(address: SocketAddr, head: &str) -> BoxedStream {
     upgraded(Box::new(connect(address)), head)
 }
 
@@ -71,7 +71,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn upgraded(mut stream: Opened, head: &str) -> Opened {
+fn upgraded(mut stream: BoxedStream, head: &str) -> BoxedStream {
     stream.write_all(head.as_bytes()).expect("the server reads");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -90,7 +90,7 @@ fn trusting(certificates: &Certificates) -> Arc<ClientConfig> {
     Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-fn tls(address: SocketAddr, trust: &Arc<ClientConfig>, head: &str) -> Opened {
+fn tls(address: SocketAddr, trust: &Arc<ClientConfig>, head: &str) -> BoxedStream {
     let name = ServerName::try_from("localhost").expect("a name");
     let client = ClientConnection::new(Arc::clone(trust), name).expect("a client");
     upgraded(Box::new(StreamOwned::new(client, connect(address))), head)
@@ -105,7 +105,7 @@ fn stops(largest: u64) -> [(&'static str, Vec<u8>); 2] {
     ]
 }
 
-fn stays_little(server: &Sockeye, largest: u64, mut open: impl FnMut() -> Opened) {
+fn stays_little(server: &Sockeye, largest: u64, mut open: impl FnMut() -> BoxedStream) {
     for (what, bytes) in stops(largest) {
         let each = growth(server, |_| open(), &bytes);
         eprintln!("{what}: {each} bytes for each connection");
@@ -113,14 +113,16 @@ fn stays_little(server: &Sockeye, largest: u64, mut open: impl FnMut() -> Opened
     }
 }
 
+/// Rule: N2.
 #[test]
-fn n002_a_byte_of_an_announced_mebibyte_costs_echo_little() {
+fn a_byte_of_an_announced_mebibyte_costs_echo_little() {
     let server = Sockeye::echo(&[]);
     stays_little(&server, 1 << 20, || plain(server.address(), &request("/")));
 }
 
+/// Rule: N2.
 #[test]
-fn n002_a_byte_of_an_announced_mebibyte_costs_echo_little_over_tls() {
+fn a_byte_of_an_announced_mebibyte_costs_echo_little_over_tls() {
     let certificates = Certificates::new();
     let flags = certificates.flags(true);
     let server = Sockeye::echo(&flags.iter().map(String::as_str).collect::<Vec<_>>());
@@ -128,8 +130,9 @@ fn n002_a_byte_of_an_announced_mebibyte_costs_echo_little_over_tls() {
     stays_little(&server, 1 << 20, || tls(server.address(), &trust, &request("/")));
 }
 
+/// Rule: N2.
 #[test]
-fn n002_a_byte_of_an_announced_message_costs_a_channel_little() {
+fn a_byte_of_an_announced_message_costs_a_channel_little() {
     let certificates = Certificates::new();
     let flags = certificates.flags(true);
     let open = Sockeye::serve(&["--max-message", "1M"]);
@@ -142,11 +145,13 @@ fn n002_a_byte_of_an_announced_message_costs_a_channel_little() {
 }
 
 /// The beginning of a compressed message costs what it came to, and its decompression.
+///
+/// Rule: N2.
 #[test]
-fn n002_a_compressed_message_that_stops_costs_what_came_and_its_decompression() {
+fn a_compressed_message_that_stops_costs_what_came_and_its_decompression() {
     let server = Sockeye::echo(&[]);
-    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
-    let head = request("/").replace("\r\n\r\n", offer);
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let head = request_with("/", offer);
     // A stored block (RFC 1951 §3.2.4), as long as the window.
     let (length, block) = (32_767_u16, vec![b'x'; 32_767]);
     let block = [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), &block].concat();
@@ -158,8 +163,10 @@ fn n002_a_compressed_message_that_stops_costs_what_came_and_its_decompression() 
 
 /// A read that ends behind a whole message leaves the rest, a few bytes of the next one, in a buffer of
 /// the size of the read.
+///
+/// Rule: N2.
 #[test]
-fn n002_what_follows_a_large_message_is_cut_loose_from_it() {
+fn what_follows_a_large_message_is_cut_loose_from_it() {
     let server = Sockeye::echo(&[]);
     let largest = (64 << 10) - 40;
     let bytes =
@@ -181,8 +188,10 @@ fn n002_what_follows_a_large_message_is_cut_loose_from_it() {
 }
 
 /// Requests that stop, in their heads and in their bodies, cost no more than a buffer of the HTTP parser.
+///
+/// Rule: N2.
 #[test]
-fn n002_a_byte_of_an_announced_body_costs_a_channel_little() {
+fn a_byte_of_an_announced_body_costs_a_channel_little() {
     let server = Sockeye::serve(&[]);
     let head = "HTTP/1.1\r\nHost: localhost\r\n";
     // The answer to the request before says that the server has read what follows.
@@ -220,11 +229,7 @@ fn has_read_all(server: &Sockeye) {
             !fields[1].ends_with(&port) || fields[3] != "01" || fields[4].ends_with(":00000000")
         })
     };
-    let deadline = Instant::now() + PATIENCE;
-    while !is_read() {
-        assert!(Instant::now() < deadline, "the server reads");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("the server has read everything", is_read);
 }
 
 /// What connections cost on which only this was sent.
@@ -247,8 +252,10 @@ fn cost_of_bytes(server: &Sockeye, bytes: &[u8]) -> u64 {
 }
 
 /// The state of TLS is made when the first message is there, and not for its first bytes.
+///
+/// Rule: N2.
 #[test]
-fn n002_the_first_bytes_of_tls_cost_little() {
+fn the_first_bytes_of_tls_cost_little() {
     let certificates = Certificates::new();
     let flags = certificates.flags(true);
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
@@ -263,7 +270,7 @@ fn n002_the_first_bytes_of_tls_cost_little() {
     }
 }
 
-/// What a client sends that has not said who it is, on `/connect`: the most of a frame, and of
+/// What a client without a token sends on `/connect`: the most of a frame, and of
 /// fragments, that is taken of it.
 fn before_auth() -> [(&'static str, Vec<u8>); 2] {
     const MOST: u64 = 16 << 10;
@@ -278,15 +285,16 @@ fn before_auth() -> [(&'static str, Vec<u8>); 2] {
 
 /// Any number of clients, 500 connections of one or 200 streams: what each may make the server hold
 /// before its token is bounded by what it has sent.
+///
+/// Rule: N2.
 #[test]
-fn n002_clients_without_a_token_cost_little() {
+fn clients_without_a_token_cost_little() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("key");
     std::fs::write(&key, "a secret of this test, with more than 32 bytes\n").expect("a file");
     let key = key.to_str().expect("a path");
     let server = Sockeye::serve(&["--auth-key", key, "--auth-timeout", "1h"]);
-    let head =
-        request("/connect").replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: sockeye.v1\r\n\r\n");
+    let head = request_with("/connect", "Sec-WebSocket-Protocol: sockeye.v1\r\n");
     for (what, bytes) in before_auth() {
         let open = |count: usize| {
             let mut streams: Vec<_> = (0..count).map(|_| plain(server.address(), &head)).collect();
@@ -326,12 +334,13 @@ fn n002_clients_without_a_token_cost_little() {
 
 /// Channels that are only read are not counted by `--max-channels`: what bounds them is how many one
 /// connection may subscribe to.
+///
+/// Rule: N2.
 #[test]
-fn n002_a_channel_that_is_only_read_costs_little_and_a_connection_has_few() {
+fn a_channel_that_is_only_read_costs_little_and_a_connection_has_few() {
     const MAX: usize = 128;
     let server = Sockeye::serve(&["--max-commands", "100000"]);
-    let head =
-        request("/connect").replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: sockeye.v1\r\n\r\n");
+    let head = request_with("/connect", "Sec-WebSocket-Protocol: sockeye.v1\r\n");
     let open = |number: usize| {
         let mut stream = plain(server.address(), &head);
         Frame::read(&mut stream).expect("hello");
@@ -354,8 +363,10 @@ fn n002_a_channel_that_is_only_read_costs_little_and_a_connection_has_few() {
 }
 
 /// Operators that read nothing, as many as there may be, while many clients are connected.
+///
+/// Rule: N2.
 #[test]
-fn n002_operators_that_read_nothing_cost_little() {
+fn operators_that_read_nothing_cost_little() {
     const CLIENTS: usize = 1500;
     let server = Sockeye::serve(&[]);
     idle::raise_file_limit(CLIENTS + 200);
@@ -388,8 +399,10 @@ fn n002_operators_that_read_nothing_cost_little() {
 }
 
 /// WebSockets that share connections (RFC 8441).
+///
+/// Rule: N2.
 #[test]
-fn n002_a_byte_of_an_announced_message_costs_little_over_http_2() {
+fn a_byte_of_an_announced_message_costs_little_over_http_2() {
     let server = Sockeye::serve(&["--max-message", "1M"]);
     for (what, bytes) in stops(1 << 20) {
         let mut connections: Vec<Http2> = Vec::new();
@@ -425,18 +438,14 @@ struct Http2 {
 
 impl Http2 {
     const STREAMS: usize = 100;
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const SETTINGS: u8 = 4;
 
     fn connect(address: SocketAddr) -> Self {
         let mut stream = connect(address);
-        let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        hello.extend(frame(Self::SETTINGS, 0, 0, &[]));
+        let hello = [http2::PREFACE, &http2::frame(SETTINGS, 0, 0, &[])].concat();
         stream.write_all(&hello).expect("the server reads");
         let mut http2 = Self { stream, streams: 0 };
-        http2.until(Self::SETTINGS);
-        http2.send(Self::SETTINGS, 1, 0, &[]);
+        http2.until(SETTINGS);
+        http2.send(SETTINGS, 1, 0, &[]);
         http2
     }
 
@@ -454,26 +463,17 @@ impl Http2 {
             ("sec-websocket-version", "13"),
         ];
         fields.extend(subprotocol.map(|name| ("sec-websocket-protocol", name)));
-        // Literal fields without indexing (RFC 7541 §6.2.2).
-        let mut head = Vec::new();
-        for (name, value) in fields {
-            head.push(0);
-            for text in [name, value] {
-                head.push(u8::try_from(text.len()).expect("short"));
-                head.extend(text.as_bytes());
-            }
-        }
         self.streams += 1;
-        self.send(Self::HEADERS, 4, self.last(), &head);
-        let answer = self.until(Self::HEADERS);
+        self.send(HEADERS, END_HEADERS, self.last(), &http2::block(&fields));
+        let answer = self.until(HEADERS);
         assert_eq!(answer.first(), Some(&0x88), "`:status: 200`, from the static table");
     }
 
     /// Sends this on every stream, and waits for what each is answered.
     fn send_on_each(&mut self, bytes: &[u8]) {
         for number in 0..self.streams {
-            self.send(Self::DATA, 0, u32::try_from(2 * number + 1).expect("few"), bytes);
-            self.until(Self::DATA);
+            self.send(DATA, 0, u32::try_from(2 * number + 1).expect("few"), bytes);
+            self.until(DATA);
         }
     }
 
@@ -481,16 +481,15 @@ impl Http2 {
     fn send_to_each(&mut self, bytes: &[u8]) {
         for number in 0..self.streams {
             for frame in bytes.chunks(16 << 10) {
-                self.send(Self::DATA, 0, u32::try_from(2 * number + 1).expect("few"), frame);
+                self.send(DATA, 0, u32::try_from(2 * number + 1).expect("few"), frame);
             }
         }
     }
 
     /// Waits until the server has dealt with what was sent.
     fn is_heard(&mut self) {
-        const PING: u8 = 6;
-        self.send(PING, 0, 0, b"are you?");
-        self.until(PING);
+        self.send(http2::PING, 0, 0, b"are you?");
+        self.until(http2::PING);
     }
 
     fn last(&self) -> u32 {
@@ -498,26 +497,18 @@ impl Http2 {
     }
 
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.stream.write_all(&frame(kind, flags, stream, payload)).expect("the server reads");
+        self.stream
+            .write_all(&http2::frame(kind, flags, stream, payload))
+            .expect("the server reads");
     }
 
     /// The payload of the next frame of this kind, if it is not a mere acknowledgement.
     fn until(&mut self, kind: u8) -> Vec<u8> {
         loop {
-            let mut head = [0; 9];
-            self.stream.read_exact(&mut head).expect("a frame");
-            let [a, b, c, found, flags, ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            self.stream.read_exact(&mut payload).expect("a frame");
-            if found == kind && (kind != Self::SETTINGS || flags == 0) {
-                return payload;
+            let frame = http2::Frame::read(&mut self.stream).expect("a frame");
+            if frame.kind == kind && (kind != SETTINGS || frame.flags == 0) {
+                return frame.payload;
             }
         }
     }
-}
-
-/// A frame of HTTP/2 (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }

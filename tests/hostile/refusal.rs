@@ -1,6 +1,7 @@
 //! Handshakes that a server must refuse (RFC 6455 §4.2), each with the HTTP answer it earns.
 
-use sockeye_tests::peer::{Head, KEY, Pace, request};
+use sockeye_testing::handshake::{Head, KEY, request};
+use sockeye_tests::peer::Chunks;
 
 use crate::{Scene, rows};
 
@@ -8,53 +9,89 @@ use crate::{Scene, rows};
 const HEADERS: usize = 5;
 
 rows! { refuses:
-    w019_a_request_line_of_two_words => 400, &with("GET / HTTP/1.1", "GET /");
-    w019_a_line_without_a_colon => 400, &with_line("what is this");
-    w019_a_space_before_the_colon => 400, &with_line("X-Note : spaced");
-    w019_a_folded_line => 400, &with_line("X-Note: one\r\n two");
-    w019_a_nul_in_a_value => 400, &with_line("X-Note: a\0b");
-    w020_a_post => 405, &with("GET /", "POST /");
-    w020_a_head => 405, &with("GET /", "HEAD /");
-    w020_http_1_0 => 505, &with("HTTP/1.1", "HTTP/1.0");
-    w021_a_fragment_in_the_target => 400, &with("GET /", "GET /#here");
-    w022_no_host => 400, &with("Host: localhost\r\n", "");
-    w022_two_hosts => 400, &with_line("Host: elsewhere");
-    w023_no_upgrade => 426, &with("Upgrade: websocket\r\n", "");
-    w023_another_upgrade => 426, &with("Upgrade: websocket", "Upgrade: h2c");
-    w024_no_connection => 400, &with("Connection: Upgrade\r\n", "");
-    w024_another_connection => 400, &with("Connection: Upgrade", "Connection: keep-alive");
-    w025_no_key => 400, &with(&format!("Sec-WebSocket-Key: {KEY}\r\n"), "");
-    w025_an_empty_key => 400, &with(KEY, "");
-    w026_a_key_that_is_no_base64 => 400, &with(KEY, "!!!!!!!!!!!!!!!!!!!!!!==");
-    w026_a_key_of_15_bytes => 400, &with(KEY, "AAAAAAAAAAAAAAAAAAAA");
-    w026_a_key_of_17_bytes => 400, &with(KEY, "AAAAAAAAAAAAAAAAAAAAAAA=");
-    w026_a_key_without_padding => 400, &with(KEY, "dGhlIHNhbXBsZSBub25jZQ");
-    w029_no_version => 400, &with("Sec-WebSocket-Version: 13\r\n", "");
-    w031_a_subprotocol_of_two_words => 400, &with_line("Sec-WebSocket-Protocol: a b");
-    w031_a_subprotocol_twice => 400, &with_line("Sec-WebSocket-Protocol: a, b, a");
-    w044_version_8 => 426, &with("Version: 13", "Version: 8");
-    w044_version_14 => 426, &with("Version: 13", "Version: 14");
-    w115_a_malformed_extension => 400, &with_line("Sec-WebSocket-Extensions: a;;=b");
-    w115_an_unclosed_quote => 400, &with_line("Sec-WebSocket-Extensions: a;b=\"c");
-    w128_two_keys => 400, &with_line("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==");
-    w132_two_versions => 400, &with_line("Sec-WebSocket-Version: 13");
+    /// Rule: W19.
+    a_request_line_of_two_words => 400, &with("GET / HTTP/1.1", "GET /");
+    /// Rule: W19.
+    a_line_without_a_colon => 400, &with_line("what is this");
+    /// Rule: W19.
+    a_space_before_the_colon => 400, &with_line("X-Note : spaced");
+    /// Rule: W19.
+    a_folded_line => 400, &with_line("X-Note: one\r\n two");
+    /// Rule: W19.
+    a_nul_in_a_value => 400, &with_line("X-Note: a\0b");
+    /// Rule: W20.
+    a_post => 405, &with("GET /", "POST /");
+    /// Rule: W20.
+    a_head => 405, &with("GET /", "HEAD /");
+    /// Rule: W20.
+    http_1_0 => 505, &with("HTTP/1.1", "HTTP/1.0");
+    /// Rule: W21.
+    a_fragment_in_the_target => 400, &with("GET /", "GET /#here");
+    /// Rule: W22.
+    no_host => 400, &with("Host: localhost\r\n", "");
+    /// Rule: W22.
+    two_hosts => 400, &with_line("Host: elsewhere");
+    /// Rule: W23.
+    no_upgrade => 426, &with("Upgrade: websocket\r\n", "");
+    /// Rule: W23.
+    another_upgrade => 426, &with("Upgrade: websocket", "Upgrade: h2c");
+    /// Rule: W24.
+    no_connection => 400, &with("Connection: Upgrade\r\n", "");
+    /// Rule: W24.
+    another_connection => 400, &with("Connection: Upgrade", "Connection: keep-alive");
+    /// Rule: W25.
+    no_key => 400, &with(&format!("Sec-WebSocket-Key: {KEY}\r\n"), "");
+    /// Rule: W25.
+    an_empty_key => 400, &with(KEY, "");
+    /// Rule: W26.
+    a_key_that_is_no_base64 => 400, &with(KEY, "!!!!!!!!!!!!!!!!!!!!!!==");
+    /// Rule: W26.
+    a_key_of_15_bytes => 400, &with(KEY, "AAAAAAAAAAAAAAAAAAAA");
+    /// Rule: W26.
+    a_key_of_17_bytes => 400, &with(KEY, "AAAAAAAAAAAAAAAAAAAAAAA=");
+    /// Rule: W26.
+    a_key_without_padding => 400, &with(KEY, "dGhlIHNhbXBsZSBub25jZQ");
+    /// Rule: W29.
+    no_version => 400, &with("Sec-WebSocket-Version: 13\r\n", "");
+    /// Rule: W31.
+    a_subprotocol_of_two_words => 400, &with_line("Sec-WebSocket-Protocol: a b");
+    /// Rule: W31.
+    a_subprotocol_twice => 400, &with_line("Sec-WebSocket-Protocol: a, b, a");
+    /// Rule: W44.
+    version_8 => 426, &with("Version: 13", "Version: 8");
+    /// Rule: W44.
+    version_14 => 426, &with("Version: 13", "Version: 14");
+    /// Rule: W115.
+    a_malformed_extension => 400, &with_line("Sec-WebSocket-Extensions: a;;=b");
+    /// Rule: W115.
+    an_unclosed_quote => 400, &with_line("Sec-WebSocket-Extensions: a;b=\"c");
+    /// Rule: W128.
+    two_keys => 400, &with_line("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==");
+    /// Rule: W132.
+    two_versions => 400, &with_line("Sec-WebSocket-Version: 13");
     n_an_upgrade_with_a_body => 400, &(with_line("Content-Length: 5") + "hello");
     n_an_upgrade_with_chunks => 400, &with_line("Transfer-Encoding: chunked");
-    n002_a_target_of_9_kib => 414, &with("GET /", &format!("GET /{}", "a".repeat(9 << 10)));
-    n002_a_header_of_17_kib => 431, &with_line(&format!("X-Note: {}", "a".repeat(17 << 10)));
-    n002_101_headers => 431, &with_line("X-Note: a\r\n".repeat(101 - HEADERS).trim_end());
-    n002_headers_without_end => 431, &("GET / HTTP/1.1\r\n".to_owned() + &"A: b\r\n".repeat(9_000));
+    /// Rule: N2.
+    a_target_of_9_kib => 414, &with("GET /", &format!("GET /{}", "a".repeat(9 << 10)));
+    /// Rule: N2.
+    a_header_of_17_kib => 431, &with_line(&format!("X-Note: {}", "a".repeat(17 << 10)));
+    /// Rule: N2.
+    a_head_of_101_headers => 431, &with_line("X-Note: a\r\n".repeat(101 - HEADERS).trim_end());
+    /// Rule: N2.
+    headers_without_end => 431, &("GET / HTTP/1.1\r\n".to_owned() + &"A: b\r\n".repeat(9_000));
 }
 
 /// Sends the request, whole and byte by byte, and with another one behind it: the server answers
-/// once, with this status, and ends the connection. Whoever wrote what follows a refused upgrade,
+/// once, with this status, and ends the connection. The author of what follows a refused upgrade,
 /// perhaps through a proxy, did not write it to this server.
 fn refuses(status: u16, refused: &str) {
     let mut scene = Scene::new();
     let with_another = format!("{refused}{}", request("/"));
-    for (bytes, pace) in
-        [(refused, Pace::Whole), (refused, Pace::ByteByByte), (with_another.as_str(), Pace::Whole)]
-    {
+    for (bytes, pace) in [
+        (refused, Chunks::Whole),
+        (refused, Chunks::ByteByByte),
+        (with_another.as_str(), Chunks::Whole),
+    ] {
         let mut peer = scene.connect();
         peer.send(bytes.as_bytes(), pace);
         assert_refusal(&peer.read_head(), status);

@@ -1,11 +1,15 @@
-//! Strangers that connect and say nothing, more of them than the server has file descriptors for.
+//! Strangers that connect and say nothing, or have their answer and stay, more of them than the server has
+//! file descriptors for.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use sockeye_tests::PATIENCE;
-use sockeye_tests::program::{Sockeye, path};
+use sockeye_testing::{PATIENCE, eventually};
+use sockeye_tests::program::{Sockeye, path, run};
+
+/// A request for a stream: its connection makes no room for others.
+const EVENTS: &str = "GET /c/chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
 
 /// `sockeye serve` with this soft and this hard limit of open files.
 fn serve(soft: u32, hard: u32, options: &str) -> Sockeye {
@@ -53,7 +57,7 @@ fn metric(server: &Sockeye, name: &str) -> u64 {
 }
 
 #[test]
-fn n_silent_connections_keep_nobody_out() {
+fn silent_connections_keep_no_client_out() {
     let data = tempfile::tempdir().expect("a folder");
     let server = serve(64, 128, &format!("--data {}", data.path().display()));
     let mut publisher = connect(server.address());
@@ -65,10 +69,10 @@ fn n_silent_connections_keep_nobody_out() {
     for number in 0..500 {
         silent.push(connect(server.address()));
         if number % 10 == 0 {
-            assert_eq!(publish(&mut publisher), Some(201), "after {number} strangers");
+            assert_eq!(publish(&mut publisher), Some(201), "after {number} silent connections");
             let begun = Instant::now();
             assert_eq!(look(&mut connect(server.address())), Some(200), "after {number}");
-            // Its place is that of the oldest stranger, and is not waited for.
+            // It takes the place of the oldest silent connection at once.
             assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         }
     }
@@ -80,7 +84,7 @@ fn n_silent_connections_keep_nobody_out() {
 
 /// An operator may have told the server to take more connections than there are descriptors.
 #[test]
-fn n_without_descriptors_newcomers_are_refused_and_do_not_wait_in_the_queue() {
+fn without_descriptors_new_connections_are_refused_and_do_not_wait_in_the_queue() {
     let data = tempfile::tempdir().expect("a folder");
     let options = format!("--data {} --max-connections 1000", data.path().display());
     let server = serve(64, 64, &options);
@@ -88,22 +92,60 @@ fn n_without_descriptors_newcomers_are_refused_and_do_not_wait_in_the_queue() {
     for stream in &mut inside {
         assert_eq!(publish(stream), Some(201));
     }
-    // As many as there are descriptors, and then some: none of these waits in the queue for ever.
+    // As many streams as there are descriptors, and then some: none of these waits in the queue for ever.
     let mut statuses: Vec<Option<u16>> = Vec::new();
     let mut held = Vec::new();
     for _ in 0..200 {
         let mut stream = connect(server.address());
-        statuses.push(look(&mut stream));
+        statuses.push(ask(&mut stream, EVENTS));
         held.push(stream);
     }
     assert!(statuses.contains(&Some(200)) && statuses.contains(&Some(503)), "{statuses:?}");
     let cut = statuses.iter().filter(|status| status.is_none()).count();
     assert!(cut < 20, "most read why: {statuses:?}");
     drop(held);
-    let deadline = Instant::now() + PATIENCE;
-    while look(&mut connect(server.address())) != Some(200) {
-        assert!(Instant::now() < deadline, "nobody is let in again");
-    }
+    eventually("a new client is served", || look(&mut connect(server.address())) == Some(200));
     let warnings = server.log().matches("cannot accept connections").count();
     assert!((1..20).contains(&warnings), "{}", server.log());
+}
+
+/// Strangers that have been refused, and go on to send what they were refused for, while readers have all
+/// places but the publisher's.
+#[test]
+fn n_refused_connections_that_linger_do_not_take_the_descriptors_of_the_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, "a secret of this test, with more than 32 bytes\n").expect("a file");
+    let key = key.to_str().expect("a path");
+    let token = run(&["token", "--key", key, "--channel", "*=read,write"], "").stdout;
+    let token = String::from_utf8(token).expect("a token");
+    let head = format!("HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n", token.trim());
+    let data = folder.path().join("data");
+    let server = serve(256, 256, &format!("--data {} --auth-key {key}", data.display()));
+    let publication = format!("POST /c/chat {head}Content-Length: 1\r\n\r\nx");
+    let mut publisher = connect(server.address());
+    assert_eq!(ask(&mut publisher, &publication), Some(201));
+    let places = metric(&server, "sockeye_max_connections");
+    assert_eq!(places, 192);
+    let events = format!("GET /c/chat {head}Accept: text/event-stream\r\n\r\n");
+    let mut readers: Vec<_> = (1..places).map(|_| connect(server.address())).collect();
+    for reader in &mut readers {
+        assert_eq!(ask(reader, &events), Some(200));
+    }
+    let upload = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\nx";
+    let mut strangers = Vec::new();
+    for number in 0..400 {
+        let mut stranger = connect(server.address());
+        // One that is cut off at once does not take it.
+        let _ = stranger.write_all(upload.as_bytes());
+        strangers.push(stranger);
+        if number % 5 == 0 {
+            let status = ask(&mut publisher, &publication);
+            assert_eq!(status, Some(201), "after {number} strangers");
+        }
+    }
+    let open = metric(&server, "process_open_fds");
+    assert!(open < 256 - 12, "{open} descriptors");
+    assert!(server.shows_operators("/readyz").contains("ready"));
+    assert!(!server.log().contains("cannot accept connections"), "{}", server.log());
 }

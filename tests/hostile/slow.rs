@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sockeye::{AcceptError, Config, Incoming, Keepalive, Server};
-use sockeye_tests::PATIENCE;
-use sockeye_tests::frame::{CLOSE, FIN, PING, TEXT, close_payload, masked};
-use sockeye_tests::peer::{Pace, Peer, request};
+use sockeye_testing::PATIENCE;
+use sockeye_testing::frame::{CLOSE, FIN, PING, TEXT, close_payload, masked};
+use sockeye_testing::handshake::request;
+use sockeye_tests::peer::{Chunks, Peer};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -48,15 +49,18 @@ fn assert_in_time(taken: Duration) {
     assert!(taken >= SHORT / 2 && taken < PATIENCE / 4, "it took {taken:?}");
 }
 
+/// Rule: N4.
 #[test]
-fn n004_a_connection_that_says_nothing_is_cut() {
+fn a_connection_that_says_nothing_is_cut() {
     let address = start(SHORT, Config::default());
     assert_in_time(time_to_end(&mut Peer::connect(address)));
 }
 
 /// The deadline is absolute: more bytes do not move it.
+///
+/// Rule: N4.
 #[test]
-fn n004_a_request_that_drips_is_cut() {
+fn a_request_that_drips_is_cut() {
     let address = start(SHORT, Config::default());
     let mut peer = Peer::connect(address);
     peer.stream().set_read_timeout(Some(SHORT / 10)).expect("a TCP option");
@@ -64,14 +68,15 @@ fn n004_a_request_that_drips_is_cut() {
     let mut request = request("/").into_bytes().into_iter();
     while peer.try_read().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock) {
         let byte = request.next().expect("the request is cut before it is complete");
-        peer.send(&[byte], Pace::Whole);
+        peer.send(&[byte], Chunks::Whole);
     }
     assert_in_time(start.elapsed());
 }
 
+/// Rule: N5.
 #[test]
-fn n005_a_peer_that_answers_no_ping_is_cut() {
-    let keepalive = Keepalive { interval: SHORT, timeout: SHORT };
+fn a_peer_that_answers_no_ping_is_cut() {
+    let keepalive = Keepalive::default().interval(SHORT).timeout(SHORT);
     let address = start(PATIENCE, Config::default().keepalive(keepalive));
     let mut peer = Peer::open(address, "/");
     assert_eq!(peer.read().first, PING);
@@ -79,19 +84,22 @@ fn n005_a_peer_that_answers_no_ping_is_cut() {
 }
 
 /// A peer that never ends the connection, though both close frames went, is cut.
+///
+/// Rule: N6.
 #[test]
-fn n006_a_peer_that_does_not_hang_up_is_cut() {
+fn a_peer_that_does_not_hang_up_is_cut() {
     let address = start(PATIENCE, Config::default().close_timeout(SHORT));
     let mut peer = Peer::open(address, "/");
-    peer.send(&masked(CLOSE, &close_payload(1000, b"")), Pace::Whole);
+    peer.send(&masked(CLOSE, &close_payload(1000, b"")), Chunks::Whole);
     assert_eq!(peer.read().close_code(), Some(1000));
     peer.assert_end();
 }
 
+/// Rule: N2.
 #[test]
-fn n002_a_message_that_never_ends_is_cut() {
+fn a_message_that_never_ends_is_cut() {
     let address = start(PATIENCE, Config::default().message_timeout(SHORT));
     let mut peer = Peer::open(address, "/");
-    peer.send(&masked(TEXT & !FIN, b"once upon a time"), Pace::Whole);
+    peer.send(&masked(TEXT & !FIN, b"once upon a time"), Chunks::Whole);
     assert_in_time(time_to_end(&mut peer));
 }

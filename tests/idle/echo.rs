@@ -1,8 +1,9 @@
 //! Idle connections to `sockeye echo`: never used, used once, and after a burst.
 
-use sockeye_tests::frame::{FIN, TEXT, masked};
+use sockeye_testing::frame::{FIN, RSV1, TEXT, masked};
+use sockeye_testing::handshake::{request, request_with};
 use sockeye_tests::idle;
-use sockeye_tests::peer::{KEY, Pace, Peer, request};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 use crate::{Figure, Held};
@@ -11,8 +12,6 @@ use crate::{Figure, Held};
 const MESSAGE: &[u8] = include_bytes!("../../benches/message.json");
 /// Messages that come in one write.
 const BURST: usize = 16;
-/// The reserved bit of a message that is compressed (RFC 7692 §6).
-const COMPRESSED: u8 = 0x40;
 
 /// Messages as they are, on a server that would compress if it were asked to.
 pub(crate) fn plain(connections: usize) -> Vec<Figure> {
@@ -21,13 +20,10 @@ pub(crate) fn plain(connections: usize) -> Vec<Figure> {
 
 /// Compressed ones, each by itself.
 pub(crate) fn deflate(connections: usize) -> Vec<Figure> {
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
-         client_no_context_takeover\r\n\r\n"
-    );
-    let message = masked(TEXT | COMPRESSED, &stored(MESSAGE));
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                 client_no_context_takeover\r\n";
+    let request = request_with("/", offer);
+    let message = masked(TEXT | RSV1, &stored(MESSAGE));
     measure("`sockeye echo`, deflate without takeover", &request, &message, connections)
 }
 
@@ -46,9 +42,9 @@ fn measure(server_name: &str, request: &str, message: &[u8], connections: usize)
     figures
 }
 
-/// Sends the message so many times in one write, and takes the answers.
+/// Sends the message `count` times in one write, and takes the answers.
 fn exchange(peer: &mut Peer, message: &[u8], count: usize) {
-    peer.send(&message.repeat(count), Pace::Whole);
+    peer.send(&message.repeat(count), Chunks::Whole);
     for _ in 0..count {
         let answer = peer.read_past_pings();
         assert_eq!(answer.first, message[0], "as it was sent: {:02x}", answer.first);

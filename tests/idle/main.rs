@@ -1,8 +1,8 @@
 //! Ten thousand idle connections to `sockeye echo`.
 
-use sockeye_tests::frame::{PING, PONG, masked};
+use sockeye_testing::frame::{PING, PONG, masked};
 use sockeye_tests::idle;
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 const CONNECTIONS: usize = 10_000;
@@ -25,5 +25,5 @@ fn ten_thousand_idle_connections_stay_connected() {
 fn answer_ping(peer: &mut Peer) {
     let ping = peer.read();
     assert_eq!(ping.first, PING, "{ping:?}");
-    peer.send(&masked(PONG, &ping.payload), Pace::Whole);
+    peer.send(&masked(PONG, &ping.payload), Chunks::Whole);
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask idle`: what connections that do nothing cost the servers, as tables for
-//! `docs/performance.md`.
+//! `docs/internals/performance.md`.
 //!
-//! Memory is the growth of the server's resident memory while so many connections are opened,
+//! Memory is the growth of the server's resident memory while that many connections are opened,
 //! divided by their number. A few are opened before: what the server needs for the first of them
 //! is not counted. Each case has a server of its own.
 
@@ -16,7 +16,7 @@ use sockeye_tests::idle;
 use sockeye_tests::peer::Peer;
 use sockeye_tests::program::Sockeye;
 
-use crate::subscribers::Way;
+use crate::subscribers::Subscriber;
 
 /// Connections that are there before the first that is counted.
 const WARM_UP: usize = 100;
@@ -27,10 +27,10 @@ type Case = (&'static str, fn(usize) -> Vec<Figure>);
 const CASES: [Case; 8] = [
     ("echo", echo::plain),
     ("deflate", echo::deflate),
-    ("ws", |connections| subscribers::measure(Way::WebSocket, connections)),
-    ("v1", |connections| subscribers::measure(Way::V1, connections)),
-    ("sse", |connections| subscribers::measure(Way::Events, connections)),
-    ("longpoll", |connections| subscribers::measure(Way::LongPoll, connections)),
+    ("ws", |connections| subscribers::measure(Subscriber::WebSocket, connections)),
+    ("v1", |connections| subscribers::measure(Subscriber::V1, connections)),
+    ("sse", |connections| subscribers::measure(Subscriber::Events, connections)),
+    ("longpoll", |connections| subscribers::measure(Subscriber::LongPoll, connections)),
     ("pings", pings::measure),
     ("who", presence::measure),
 ];
@@ -69,7 +69,7 @@ struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// Opens so many connections as `open` does it, after the first few.
+    /// Opens this many connections by `open`, after the first few.
     fn open(server: &'a Sockeye, connections: usize, mut open: impl FnMut(usize) -> Peer) -> Self {
         let first = (connections..connections + WARM_UP).map(&mut open).collect();
         let before = server.resident_bytes();

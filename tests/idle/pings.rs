@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_tests::frame::{PING, PONG, masked};
+use sockeye_testing::frame::{PING, PONG, masked};
 use sockeye_tests::idle;
-use sockeye_tests::peer::{Pace, Peer};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 use crate::Figure;
@@ -46,6 +46,6 @@ fn answer_pings(peers: &mut [Peer]) {
     for peer in peers {
         let ping = peer.read();
         assert_eq!(ping.first, PING, "{ping:?}");
-        peer.send(&masked(PONG, &ping.payload), Pace::Whole);
+        peer.send(&masked(PONG, &ping.payload), Chunks::Whole);
     }
 }

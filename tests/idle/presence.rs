@@ -1,13 +1,13 @@
-//! What it costs `sockeye serve` to tell who is present where thousands are.
+//! What it costs `sockeye serve` to list members where there are thousands.
 
-use sockeye_tests::frame::masked;
+use sockeye_testing::frame::{TEXT, masked};
+use sockeye_testing::handshake::request_with;
 use sockeye_tests::idle;
-use sockeye_tests::peer::{KEY, Pace, Peer};
+use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::Sockeye;
 
 use crate::Figure;
 
-const TEXT: u8 = 0x81;
 /// How often each page is asked for: as fast as may be, by one connection.
 const ASKED: u32 = 90;
 
@@ -21,15 +21,8 @@ pub(crate) fn measure(members: usize) -> Vec<Figure> {
         assert_eq!(poller.read_head().status(), 200);
         poller.read_to_end();
     }
-    let mut asking = idle::ask(
-        server.address(),
-        0,
-        &format!(
-            "GET /connect HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n"
-        ),
-    );
+    let request = request_with("/connect", "Sec-WebSocket-Protocol: sockeye.v1\r\n");
+    let mut asking = idle::ask(server.address(), 0, &request);
     assert_eq!(asking.read_head().status(), 101);
     asking.read();
     [100, 1000].map(|limit| who(&server, &mut asking, members, limit)).into()
@@ -40,7 +33,7 @@ fn who(server: &Sockeye, asking: &mut Peer, members: usize, limit: usize) -> Fig
     let mut length = 0;
     let before = server.cpu_time();
     for _ in 0..ASKED {
-        asking.send(&masked(TEXT, who.as_bytes()), Pace::Whole);
+        asking.send(&masked(TEXT, who.as_bytes()), Chunks::Whole);
         let told = asking.read_past_pings().payload;
         let count = format!("{{\"ok\":{{\"count\":{members},");
         assert!(told.starts_with(count.as_bytes()), "{}", String::from_utf8_lossy(&told));

@@ -1,16 +1,18 @@
-//! Idle subscribers of one channel of `sockeye serve`, by each way to listen; and that all of them
+//! Idle subscribers of one channel of `sockeye serve`, on each transport; and that all of them
 //! get what is published then.
 
+use sockeye_testing::eventually;
+use sockeye_testing::handshake::{request, request_with};
 use sockeye_tests::curl::curl;
 use sockeye_tests::idle;
-use sockeye_tests::peer::{KEY, Peer, request};
+use sockeye_tests::peer::Peer;
 use sockeye_tests::program::Sockeye;
 
 use crate::{Figure, Held, WARM_UP};
 
-/// A way to listen.
+/// How a subscriber listens.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Subscriber {
     WebSocket,
     V1,
     Events,
@@ -20,31 +22,33 @@ pub(crate) enum Way {
 /// What is published in the end.
 const MESSAGE: &str = "good morning";
 
-pub(crate) fn measure(way: Way, connections: usize) -> Vec<Figure> {
+pub(crate) fn measure(subscriber: Subscriber, connections: usize) -> Vec<Figure> {
     let server = Sockeye::serve(&[]);
     let mut held = Held::open(&server, connections, |number| {
-        let mut peer = idle::ask(server.address(), number, &way.request());
-        way.begin(&mut peer);
+        let mut peer = idle::ask(server.address(), number, &subscriber.request());
+        subscriber.begin(&mut peer);
         peer
     });
-    if way == Way::LongPoll {
+    if subscriber == Subscriber::LongPoll {
         // Nothing is answered to one that is parked.
         await_parked(&server, connections + WARM_UP);
     }
-    let name = format!("`sockeye serve`, {}", way.name());
+    let name = format!("`sockeye serve`, {}", subscriber.name());
     let mut figures = vec![held.each(format!("{name}: idle"))];
     let _ = curl(&["-d", MESSAGE, &server.http("/c/idle")]);
-    held.peers.iter_mut().for_each(|peer| way.receive(peer));
+    held.peers.iter_mut().for_each(|peer| subscriber.receive(peer));
     figures.push(held.each(format!("{name}: after a message")));
     figures
 }
 
 fn await_parked(server: &Sockeye, polls: usize) {
     let all = format!("sockeye_connections{{transport=\"longpoll\"}} {polls}\n");
-    while !server.shows_operators("/metrics").contains(&all) {}
+    eventually(format!("{polls} parked polls"), || {
+        server.shows_operators("/metrics").contains(&all)
+    });
 }
 
-impl Way {
+impl Subscriber {
     fn name(self) -> &'static str {
         match self {
             Self::WebSocket => "plain WebSocket",
@@ -57,11 +61,7 @@ impl Way {
     fn request(self) -> String {
         match self {
             Self::WebSocket => request("/c/idle"),
-            Self::V1 => format!(
-                "GET /c/idle HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
-                 Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n"
-            ),
+            Self::V1 => request_with("/c/idle", "Sec-WebSocket-Protocol: sockeye.v1\r\n"),
             Self::Events => "GET /c/idle HTTP/1.1\r\nHost: localhost\r\n\
                              Accept: text/event-stream\r\n\r\n"
                 .to_owned(),

@@ -1,19 +1,19 @@
 //! Clients made with Python's `websockets` and Node's `ws` on `sockeye echo` and on a channel of
-//! `sockeye serve`, where everyone hears what he himself says.
+//! `sockeye serve`, where every client receives its own messages too.
 
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::script::{Language, Script};
-use sockeye_tests::tls::{Certificates, WAYS, Way};
+use sockeye_tests::tls::{Certificates, VARIANTS, Variant};
 
-/// Makes a test of each server for each language, in which they talk in every way.
+/// Makes a test of each server for each language, in which they talk over TLS and not, compressed and not.
 macro_rules! talks_to {
     ($($name:ident: $language:ident, $target:ident;)+) => {
         $(#[test]
         fn $name() {
             let certificates = Certificates::new();
-            for way in WAYS {
-                eprintln!("{way:?}");
-                passes_all_checks(Language::$language, &$target, way, &certificates);
+            for variant in VARIANTS {
+                eprintln!("{variant:?}");
+                passes_all_checks(Language::$language, &$target, variant, &certificates);
             }
         })+
     };
@@ -42,15 +42,20 @@ const CHANNEL: Target =
     Target { start: Sockeye::serve, path: "/c/interop", largest: 64 << 10, going_away: 1012 };
 
 /// Runs the client, which makes every check below; then ends the server, as the client awaits.
-fn passes_all_checks(language: Language, target: &Target, way: Way, certificates: &Certificates) {
-    let flags = certificates.flags(way.tls);
+fn passes_all_checks(
+    language: Language,
+    target: &Target,
+    variant: Variant,
+    certificates: &Certificates,
+) {
+    let flags = certificates.flags(variant.tls);
     let mut server = (target.start)(&flags.iter().map(String::as_str).collect::<Vec<_>>());
-    let offer = if way.deflate { "deflate" } else { "plain" }.to_owned();
+    let offer = if variant.deflate { "deflate" } else { "plain" }.to_owned();
     let numbers = [target.largest.to_string(), target.going_away.to_string()];
     let arguments = [&server.ws(target.path), &numbers[0], &numbers[1], &offer];
     let arguments = arguments.map(String::as_str);
     let mut client = Script::start(language, "client", &arguments, certificates);
-    for check in checks(target.largest, way.deflate) {
+    for check in checks(target.largest, variant.deflate) {
         assert_eq!(client.report().expect(&check)["check"], check);
     }
     assert!(client.report().expect("the last request").get("ready").is_some());

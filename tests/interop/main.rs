@@ -15,6 +15,6 @@ mod tungstenite;
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        tokio::time::timeout(sockeye_tests::PATIENCE, future).await.expect("it ends in time")
+        tokio::time::timeout(sockeye_testing::PATIENCE, future).await.expect("it ends in time")
     })
 }

@@ -1,15 +1,14 @@
 //! The clients and servers of the table, each as its documentation uses it: `clients/` has a small
 //! program for each.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread;
 
 use serde_json::{Value, json};
 use sockeye::{Client, CloseCode, DeflateConfig, Message};
 use sockeye_peers::{Check, Ecosystem, PEERS, Peer};
-use sockeye_tests::PATIENCE;
+use sockeye_testing::{PATIENCE, eventually};
 use sockeye_tests::curl::curl;
 use sockeye_tests::cut::Forwarder;
 use sockeye_tests::foreign;
@@ -159,7 +158,7 @@ fn json_lines(peer: &Peer) {
 
 fn long_poll(peer: &Peer) {
     let server = Sockeye::serve(&[]);
-    // Who holds no other stream open: the number of those who listen is one less.
+    // The other checks have a second listener, too: `reads_over_a_cut` waits for two.
     let _other = Heartbeats::of(&server, "text/event-stream", ":\n");
     wait_for_listeners(&server, 1);
     reads_over_a_cut(peer, "poll", "/c/chat", &server, || {});
@@ -223,16 +222,11 @@ impl Heartbeats {
 }
 
 fn wait_for_listeners(server: &Sockeye, count: u64) {
-    let begun = Instant::now();
-    let listening = || {
-        let presence: Value =
-            serde_json::from_str(&curl(&[&server.http("/c/chat/presence")])).expect("JSON");
-        presence["count"].as_u64()
-    };
-    while listening() != Some(count) {
-        assert!(begun.elapsed() < PATIENCE, "the reader does not listen");
-        sleep(Duration::from_millis(10));
-    }
+    eventually(format!("{count} listeners"), || {
+        let presence = curl(&[&server.http("/c/chat/presence")]);
+        let listed: Value = serde_json::from_str(&presence).expect("JSON");
+        if listed["count"] == count { Ok(()) } else { Err(presence) }
+    });
 }
 
 fn publish(peer: &Peer) {
@@ -279,15 +273,7 @@ fn talks_to(url: &str, compressed: bool) {
 }
 
 fn connect_talks_to(url: &str) {
-    let lines = "one\nzwei\n三 🐟\n";
     let mut client = Running::start(&["connect", url]);
-    let (mut stdin, mut stdout) = (client.stdin(), client.stdout());
-    stdin.write_all(lines.as_bytes()).expect("the program reads");
-    let mut printed = vec![0; lines.len()];
-    stdout.read_exact(&mut printed).expect("as much comes back");
-    assert_eq!(String::from_utf8_lossy(&printed), lines);
-    drop(stdin);
-    let output = client.finish();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
+    client.assert_echoed();
+    client.assert_succeeds();
 }

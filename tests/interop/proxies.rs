@@ -2,12 +2,10 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use sockeye::tls::ClientTls;
 use sockeye::{Client, ConnectError, Message};
-use sockeye_tests::PATIENCE;
+use sockeye_testing::eventually;
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::tls::Certificates;
 use tempfile::NamedTempFile;
@@ -23,7 +21,7 @@ fn our_client_goes_through_microsocks() {
     goes_through("socks5h", Proxy::microsocks);
 }
 
-/// `ws://` and `wss://`, with a proxy that anybody may use, and with one that asks for a password.
+/// `ws://` and `wss://`, with an open proxy, and with one that asks for a password.
 #[expect(clippy::print_stderr, reason = "it says which case failed")]
 fn goes_through(scheme: &str, start: fn(bool) -> Proxy) {
     let certificates = Certificates::new();
@@ -98,11 +96,7 @@ impl Proxy {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("`cargo xtask test interop` installs the proxies");
         let proxy = Self { child, port, _settings: settings };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < PATIENCE, "the proxy does not listen");
-            sleep(Duration::from_millis(10));
-        }
+        eventually("the proxy listens", || TcpStream::connect(("127.0.0.1", port)));
         proxy
     }
 }
@@ -114,7 +108,7 @@ impl Drop for Proxy {
     }
 }
 
-/// A port that nobody listens on. The proxies do not choose one by themselves and tell.
+/// A free port: the proxies do not choose one by themselves.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()

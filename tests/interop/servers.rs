@@ -1,18 +1,16 @@
 //! Our clients, the library and `sockeye connect`, on servers made with Python's `websockets` and
 //! Node's `ws`.
 
-use std::io::{Read as _, Write as _};
-
 use serde_json::json;
 use sockeye::tls::ClientTls;
 use sockeye::{Client, CloseCode, CloseFrame, DeflateConfig, Message, Peer, WebSocket};
 use sockeye_tests::program::Running;
 use sockeye_tests::script::{Language, Script};
-use sockeye_tests::tls::{Certificates, WAYS, Way};
+use sockeye_tests::tls::{Certificates, VARIANTS, Variant};
 
 const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
 
-/// Makes a test of each function for each language, in which they talk in every way.
+/// Makes a test of each function for each language, in which they talk over TLS and not, compressed and not.
 macro_rules! with_each_language {
     ($($name:ident),+) => {
         with_each_language!(@ python Python $($name),+);
@@ -23,9 +21,9 @@ macro_rules! with_each_language {
             $(#[test]
             fn $name() {
                 let certificates = super::Certificates::new();
-                for way in super::WAYS {
-                    eprintln!("{way:?}");
-                    super::$name(super::Server::start(super::Language::$language, way, &certificates));
+                for variant in super::VARIANTS {
+                    eprintln!("{variant:?}");
+                    super::$name(super::Server::start(super::Language::$language, variant, &certificates));
                 }
             })+
         }
@@ -46,30 +44,30 @@ with_each_language!(
 struct Server<'a> {
     script: Script,
     url: String,
-    way: Way,
+    variant: Variant,
     certificates: &'a Certificates,
 }
 
 impl<'a> Server<'a> {
-    fn start(language: Language, way: Way, certificates: &'a Certificates) -> Self {
-        let mode = if way.deflate { "deflate" } else { "plain" };
+    fn start(language: Language, variant: Variant, certificates: &'a Certificates) -> Self {
+        let mode = if variant.deflate { "deflate" } else { "plain" };
         let (certificate, key) = (certificates.certificate(), certificates.key());
         let arguments = [mode, &certificate, &key];
-        let arguments = if way.tls { &arguments } else { &arguments[..1] };
+        let arguments = if variant.tls { &arguments } else { &arguments[..1] };
         let mut script = Script::start(language, "server", arguments, certificates);
         let port = script.report().expect("the server's port")["port"].clone();
-        let scheme = if way.tls { "wss" } else { "ws" };
-        Self { script, url: format!("{scheme}://127.0.0.1:{port}"), way, certificates }
+        let scheme = if variant.tls { "wss" } else { "ws" };
+        Self { script, url: format!("{scheme}://127.0.0.1:{port}"), variant, certificates }
     }
 
     async fn open(&self, path: &str) -> WebSocket {
         let url = format!("{}{path}", self.url);
         let client = Client::new(&url).expect("a WebSocket's URL");
-        let client = client.deflate(self.way.deflate.then(DeflateConfig::default));
+        let client = client.deflate(self.variant.deflate.then(DeflateConfig::default));
         let trusted = ClientTls::new().without_system_roots();
         let trusted = trusted.root_file(self.certificates.authority()).expect("an authority");
         let socket = client.tls(trusted).connect().await.expect("the server lets us in");
-        assert_eq!(socket.deflate().is_some(), self.way.deflate);
+        assert_eq!(socket.deflate().is_some(), self.variant.deflate);
         socket
     }
 
@@ -142,20 +140,12 @@ fn the_servers_close_arrives_with_code_and_reason(mut server: Server<'_>) {
 }
 
 fn connect_sends_lines_and_closes_with_1000(mut server: Server<'_>) {
-    let lines = "one\nzwei\n三 🐟\n";
     let authority = server.certificates.authority();
     let authority = authority.to_string_lossy();
     let mut client = Running::start(&["connect", "--cacert", &authority, &server.url]);
-    let (mut stdin, mut stdout) = (client.stdin(), client.stdout());
-    stdin.write_all(lines.as_bytes()).expect("the program reads");
-    let mut printed = vec![0; lines.len()];
-    stdout.read_exact(&mut printed).expect("as much comes back");
-    assert_eq!(String::from_utf8_lossy(&printed), lines);
-    drop(stdin);
+    client.assert_echoed();
     server.assert_closed(1000, "");
-    let output = client.finish();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
+    client.assert_succeeds();
 }
 
 async fn receive(ws: &mut WebSocket) -> Message {

@@ -1,4 +1,4 @@
-//! Tokens made by other languages: the code of the guide `docs/tokens.md`, run as it stands there.
+//! Tokens made by other languages: the code of the guide `docs/channels/tokens.md`, run as it stands there.
 
 use std::fs;
 use std::process::Command;
@@ -8,14 +8,14 @@ use sockeye_tests::script::folder;
 
 /// The first block of code after this line of the guide.
 fn code_after(line: &str) -> String {
-    let guide = fs::read_to_string(folder().join("../docs/tokens.md")).expect("the guide");
+    let guide = fs::read_to_string(folder().join("../docs/channels/tokens.md")).expect("the guide");
     let (_, after) = guide.split_once(&format!("\n{line}\n")).expect("the line is in the guide");
     let mut code = after.lines().skip_while(|line| !line.starts_with("```")).skip(1);
     code.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect()
 }
 
 /// Runs the code where there is a secret, and has what it prints checked.
-fn prints_a_good_token(line: &str, program: &str, file: &str) {
+fn prints_a_valid_token(line: &str, program: &str, file: &str) {
     let place = tempfile::tempdir().expect("a folder");
     let secret = place.path().join("secret");
     fs::write(&secret, "0123456789abcdef0123456789abcdef\n").expect("a file");
@@ -34,16 +34,16 @@ fn prints_a_good_token(line: &str, program: &str, file: &str) {
 }
 
 #[test]
-fn node_makes_a_good_token() {
-    prints_a_good_token("Node.js:", "node", "token.mjs");
+fn node_makes_a_valid_token() {
+    prints_a_valid_token("Node.js:", "node", "token.mjs");
 }
 
 #[test]
-fn python_makes_a_good_token() {
-    prints_a_good_token("Python:", "python3", "token.py");
+fn python_makes_a_valid_token() {
+    prints_a_valid_token("Python:", "python3", "token.py");
 }
 
 #[test]
-fn a_shell_makes_a_good_token() {
-    prints_a_good_token("A shell:", "sh", "token.sh");
+fn a_shell_makes_a_valid_token() {
+    prints_a_valid_token("A shell:", "sh", "token.sh");
 }

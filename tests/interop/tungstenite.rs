@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sockeye::tls::ClientTls;
 use sockeye::{Client, CloseCode, CloseFrame, DeflateConfig};
 use sockeye_tests::program::Sockeye;
-use sockeye_tests::tls::{Certificates, WAYS};
+use sockeye_tests::tls::{Certificates, VARIANTS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -22,13 +22,13 @@ const SIZES: [usize; 6] = [0, 125, 126, 65_535, 65_536, 1 << 20];
 #[test]
 fn its_client_talks_to_echo() {
     let certificates = Certificates::new();
-    for way in WAYS {
-        eprintln!("{way:?}");
-        let deflate = if way.deflate { "on" } else { "off" };
-        let flags = certificates.flags(way.tls);
+    for variant in VARIANTS {
+        eprintln!("{variant:?}");
+        let deflate = if variant.deflate { "on" } else { "off" };
+        let flags = certificates.flags(variant.tls);
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         let server = Sockeye::echo(&[&["--deflate", deflate], &flags[..]].concat());
-        talk_to(&server, "/", way.tls, &certificates, &SIZES);
+        talk_to(&server, "/", variant.tls, &certificates, &SIZES);
     }
 }
 
@@ -45,12 +45,12 @@ fn its_client_talks_to_a_channel() {
 #[test]
 fn our_client_talks_to_its_server() {
     let certificates = Certificates::new();
-    for way in WAYS {
-        eprintln!("{way:?}");
+    for variant in VARIANTS {
+        eprintln!("{variant:?}");
         crate::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("its address");
-            let acceptor = way.tls.then(|| acceptor(&certificates));
+            let acceptor = variant.tls.then(|| acceptor(&certificates));
             let server = tokio::spawn(async move {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 match acceptor {
@@ -58,11 +58,11 @@ fn our_client_talks_to_its_server() {
                     None => serve(stream).await,
                 }
             });
-            let scheme = if way.tls { "wss" } else { "ws" };
+            let scheme = if variant.tls { "wss" } else { "ws" };
             let client = Client::new(format!("{scheme}://{address}/")).expect("a URL");
             let trusted = ClientTls::new().without_system_roots();
             let trusted = trusted.root_file(certificates.authority()).expect("an authority");
-            let client = client.tls(trusted).deflate(way.deflate.then(DeflateConfig::default));
+            let client = client.tls(trusted).deflate(variant.deflate.then(DeflateConfig::default));
             let mut socket = client.connect().await.expect("the server lets us in");
             // It declines whatever it is offered.
             assert!(socket.deflate().is_none());

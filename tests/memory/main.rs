@@ -1,12 +1,12 @@
 //! Readers of history, by every transport at once: the memory of the server stays below the formula that
-//! `docs/operations.md` states, and no reader keeps a publisher out.
+//! `docs/operate/operations.md` states, and no reader keeps a publisher out.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sockeye_tests::PATIENCE;
+use sockeye_testing::{PATIENCE, eventually};
 use sockeye_tests::program::Sockeye;
 
 const MIB: u64 = 1 << 20;
@@ -17,14 +17,14 @@ const HISTORY: u64 = 10 * MIB;
 /// The server's bound for wire forms in this test.
 const FORMS: u64 = 4 * MIB;
 
-/// How many clients read each channel in each way.
+/// How many clients read each channel with each request.
 const CLIENTS: u64 = 2;
 
 /// The last message of a channel: short, so that it goes uncompressed, too.
 const END: &str = "that-is-all";
 
 /// How history is read: the request, with `CHANNEL` for its path. All but polls begin at its beginning.
-const WAYS: [&str; 7] = [
+const REQUESTS: [&str; 7] = [
     "GET CHANNEL?limit=1000&after= HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET CHANNEL?after=earliest HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
     "GET CHANNEL?after=earliest&meta=1 HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
@@ -42,7 +42,7 @@ const WAYS: [&str; 7] = [
      server_no_context_takeover\r\n\r\n",
 ];
 
-/// What `docs/operations.md` says that a server takes at most: for itself, for histories, for wire forms
+/// What `docs/operate/operations.md` says that a server takes at most: for itself, for histories, for wire forms
 /// and for connections, each of which may hold one answer of a poll.
 fn formula(history: u64, forms: u64, connections: u64) -> u64 {
     32 * MIB + history * 3 / 2 + forms + connections * 3 / 2 * MIB
@@ -92,8 +92,8 @@ fn fill(address: SocketAddr, path: &str, character: &str) {
 }
 
 /// Reads a channel to its end in one of the ways.
-fn read(address: SocketAddr, path: &str, way: &str) {
-    let request = way.replace("CHANNEL", path);
+fn read(address: SocketAddr, path: &str, request: &str) {
+    let request = request.replace("CHANNEL", path);
     let mut stream = connect(address);
     if !request.contains("&after= ") {
         stream.get_mut().write_all(request.as_bytes()).expect("the server reads");
@@ -150,9 +150,9 @@ fn readers_of_history_take_no_more_memory_than_is_said_and_refuse_no_publication
     let (filled, mut peak) = (server.resident_bytes(), 0);
     let readers: Vec<_> = ["/c/plain", "/c/escapes"]
         .into_iter()
-        .flat_map(|path| WAYS.into_iter().map(move |way| (path, way)))
+        .flat_map(|path| REQUESTS.into_iter().map(move |request| (path, request)))
         .flat_map(|reader| (0..CLIENTS).map(move |_| reader))
-        .map(|(path, way)| thread::spawn(move || read(address, path, way)))
+        .map(|(path, request)| thread::spawn(move || read(address, path, request)))
         .collect();
     let connections = readers.len() as u64;
     let mut publisher = connect(address);
@@ -160,6 +160,7 @@ fn readers_of_history_take_no_more_memory_than_is_said_and_refuse_no_publication
         peak = peak.max(server.resident_bytes());
         let status = post(&mut publisher, "/c/meanwhile", "hello");
         assert!(status.starts_with("HTTP/1.1 201 "), "{status}");
+        // How often the memory is looked at.
         thread::sleep(Duration::from_millis(20));
     }
     for reader in readers {
@@ -170,12 +171,11 @@ fn readers_of_history_take_no_more_memory_than_is_said_and_refuse_no_publication
     eprintln!("{} MiB filled, {} at most, {} allowed", mib(filled), mib(peak), mib(allowed));
     assert!(peak <= allowed, "{} MiB of {}", mib(peak), mib(allowed));
 
-    // Everybody has left: nothing stays of what was made for them.
-    let begun = Instant::now();
-    while metric(&server, "sockeye_wire_forms_bytes") > 0 {
-        assert!(begun.elapsed() < PATIENCE + Duration::from_secs(10), "forms stay");
-        thread::sleep(Duration::from_millis(100));
-    }
+    // All readers have left: nothing stays of what was made for them.
+    eventually("no wire forms are held", || match metric(&server, "sockeye_wire_forms_bytes") {
+        0 => Ok(()),
+        held => Err(held),
+    });
     let left = server.resident_bytes();
     assert!(left <= formula(2 * HISTORY, FORMS, connections), "{} MiB stay", mib(left));
     for path in ["/c/new", "/c/plain", "/c/escapes"] {

@@ -6,12 +6,12 @@ use sockeye_tests::program::Sockeye;
 
 #[test]
 fn the_lines_of_the_channel_guide_work() {
-    run_lines_of(include_str!("../../docs/channels.md"));
+    run_lines_of(include_str!("../../docs/channels/channels.md"));
 }
 
 #[test]
 fn the_lines_of_the_transport_guide_work() {
-    run_lines_of(include_str!("../../docs/choosing-a-transport.md"));
+    run_lines_of(include_str!("../../docs/channels/choosing-a-transport.md"));
 }
 
 /// Runs each line that is a curl command, against a server of the test's own. Streams are left

@@ -38,8 +38,8 @@ fn json_lines_miss_nothing_over_crashes() {
 type Shown = (Option<String>, Vec<String>);
 
 /// Reads a stream over crashes, whose messages have `end` behind their text, with `read` to make
-/// something of what it shows. Half of what is
-/// published comes while the stream is open, half while nobody listens.
+/// something of what it shows. Half of what is published comes while the stream is open, half while
+/// it is not.
 fn assert_resumes(accept: &str, end: &str, read: impl Fn(&str) -> Shown) {
     let folder = tempfile::tempdir().expect("a folder for the channels");
     let (address, accept) = (free_address(), format!("Accept: {accept}"));
@@ -78,7 +78,7 @@ fn serve(address: SocketAddr, folder: &Path) -> Sockeye {
     Sockeye::serve_at(address, &["--data", folder])
 }
 
-/// An address nobody listens on now.
+/// A free address.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address")

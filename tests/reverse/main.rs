@@ -1,11 +1,10 @@
 //! Every transport through real proxies, configured as the guide says.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+mod doctor;
 
 use serde_json::Value;
 use sockeye::Message;
-use sockeye_tests::PATIENCE;
+use sockeye_testing::{PATIENCE, eventually};
 use sockeye_tests::curl::{Stream, curl};
 use sockeye_tests::program::Sockeye;
 use sockeye_tests::reverse_proxy::{Kind, ReverseProxy};
@@ -42,13 +41,27 @@ fn every_transport_gets_through_varnish() {
 
 /// Some proxies learn that a client has left when they have something for it.
 fn every_transport_gets_through(kind: Kind) {
-    let mut server = Sockeye::serve(&["--heartbeat", "1s"]);
+    let server = Sockeye::serve(&["--heartbeat", "1s"]);
     let proxy = ReverseProxy::start(kind, server.address());
-    polls(&proxy, &server);
-    streams(&proxy, &server, "text/event-stream", "data: news\n\n");
-    streams(&proxy, &server, "application/x-ndjson", "\"data\":\"news\"}\n");
-    resumes(&proxy);
-    websockets(&proxy);
+    passes_every_transport(&proxy, server);
+}
+
+/// The configuration beside the image, but for the name of the server.
+#[test]
+fn every_transport_gets_through_the_nginx_of_the_compose_file() {
+    let server = Sockeye::serve(&["--heartbeat", "1s"]);
+    let block = include_str!("../../packaging/docker/nginx.conf");
+    let block = block.replace("sockeye:8080", &server.address().to_string());
+    let proxy = ReverseProxy::start_block(Kind::Nginx, &block, server.address());
+    passes_every_transport(&proxy, server);
+}
+
+fn passes_every_transport(proxy: &ReverseProxy, mut server: Sockeye) {
+    polls(proxy, &server);
+    streams(proxy, &server, "text/event-stream", "data: news\n\n");
+    streams(proxy, &server, "application/x-ndjson", "\"data\":\"news\"}\n");
+    resumes(proxy);
+    websockets(proxy);
     server.assert_sound();
 }
 
@@ -110,15 +123,20 @@ fn websockets(proxy: &ReverseProxy) {
 
 /// Waits until the channel's presence, as the server itself tells it, has this in it.
 fn wait_for_presence(server: &Sockeye, path: &str, wanted: &str) {
-    let (url, deadline) = (server.http(&format!("{path}/presence")), Instant::now() + PATIENCE);
-    loop {
+    let url = server.http(&format!("{path}/presence"));
+    eventually(format!("{wanted} is present"), || {
         let presence = curl(&[&url]);
-        if presence.contains(wanted) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "no {wanted} in {presence}");
-        sleep(Duration::from_millis(20));
-    }
+        if presence.contains(wanted) { Ok(()) } else { Err(presence) }
+    });
+}
+
+/// Waits until the server lists a connection from this address.
+fn wait_for_address(server: &Sockeye, address: &str) {
+    let wanted = format!("\"address\":\"{address}\"");
+    eventually(format!("a connection from {address}"), || {
+        let connections = server.shows_operators("/connections");
+        if connections.contains(&wanted) { Ok(()) } else { Err(connections) }
+    });
 }
 
 #[test]
@@ -144,7 +162,7 @@ fn an_nginx_that_is_made_to_buffer_holds_streams_back_but_no_polls() {
 
 /// HAProxy takes the client's address from a header here, so that it differs from its own.
 #[test]
-fn haproxy_says_who_connects_by_the_proxy_protocol() {
+fn haproxy_gives_the_clients_address_by_the_proxy_protocol() {
     for send in ["send-proxy", "send-proxy-v2"] {
         let server = Sockeye::serve(&["--trust-proxy", "127.0.0.1", "--proxy-protocol"]);
         let change = |guide: String| {
@@ -155,11 +173,7 @@ fn haproxy_says_who_connects_by_the_proxy_protocol() {
         let proxy = ReverseProxy::start_with(Kind::Haproxy, server.address(), change);
         let url = proxy.http("/c/chat?wait=60");
         let mut parked = Stream::open(&["-H", "X-Client: 203.0.113.9", &url]);
-        let deadline = Instant::now() + PATIENCE;
-        while !server.shows_operators("/connections").contains("\"address\":\"203.0.113.9\"") {
-            assert!(Instant::now() < deadline, "{send}");
-            sleep(Duration::from_millis(20));
-        }
+        wait_for_address(&server, "203.0.113.9");
         publish(&proxy.http("/c/chat"), "news");
         parked.until("\"data\":\"news\"");
         websockets(&proxy);
@@ -185,9 +199,5 @@ fn nginx_says_what_its_clients_asked_for() {
     assert_eq!(ask("https://live.example.org"), "200");
     assert_eq!(ask("http://live.example.org"), "403");
     let _parked = Stream::open(&[&proxy.http("/c/chat?wait=60")]);
-    let deadline = Instant::now() + PATIENCE;
-    while !server.shows_operators("/connections").contains("\"address\":\"203.0.113.9\"") {
-        assert!(Instant::now() < deadline, "the client is known by its address");
-        sleep(Duration::from_millis(20));
-    }
+    wait_for_address(&server, "203.0.113.9");
 }

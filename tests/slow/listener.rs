@@ -1,11 +1,12 @@
-//! One who listens on a channel, and reads only when asked to.
+//! A subscriber of a channel that reads only when asked to.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use sockeye_tests::PATIENCE;
-use sockeye_tests::frame::{BINARY, TEXT};
-use sockeye_tests::peer::{Pace, Peer, request};
+use sockeye_testing::PATIENCE;
+use sockeye_testing::frame::{BINARY, TEXT};
+use sockeye_testing::handshake::request;
+use sockeye_tests::peer::{Chunks, Peer};
 
 /// By which transport it listens.
 pub(crate) enum Listener {
@@ -34,7 +35,7 @@ impl Listener {
         let mut peer = Peer::connect(address);
         let protocol = "Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n";
         let head = request(path).replacen("\r\n\r\n", &format!("\r\n{protocol}"), 1);
-        peer.send(head.as_bytes(), Pace::Whole);
+        peer.send(head.as_bytes(), Chunks::Whole);
         assert_eq!(peer.read_head().status(), 101);
         assert!(peer.read().payload.starts_with(b"{\"hello\""));
         Self::V1(peer)

@@ -1,4 +1,4 @@
-//! Subscribers that stop reading while much is published: what they cost, whom they delay, and what
+//! Subscribers that stop reading while much is published: what they cost, what they delay, and what
 //! they are given when they read on.
 //!
 //! As many bytes as `SOCKEYE_SLOW_BYTES` says are published, 256 MiB if it says nothing. With
@@ -14,12 +14,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sockeye_tests::PATIENCE;
+use sockeye_testing::PATIENCE;
 use sockeye_tests::program::Sockeye;
 
 use self::listener::{Listener, Told};
 
-/// A message: its number, and so much that none of them fits into a corner.
+/// A message: its number, and enough text that none of them fits into a corner.
 const SIZE: usize = 32 << 10;
 
 /// What is published before anything is measured, so that histories and allocators are full.
@@ -28,7 +28,7 @@ const WARM_UP: usize = 64 << 20;
 /// How many stop reading, by each transport.
 const STUCK: usize = 8;
 
-/// How many messages the one who reads may be behind, so that it is a test of the server and not of
+/// How many messages the reader may be behind, so that it is a test of the server and not of
 /// the reader. The history reaches further back.
 const AHEAD: usize = 100;
 
@@ -44,7 +44,7 @@ struct Publisher {
     path: &'static str,
     /// The number of the last message.
     last: u64,
-    /// Has room for those that the one who reads may be behind.
+    /// Has room for the messages that the reader may be behind.
     ahead: Option<SyncSender<()>>,
 }
 
@@ -56,7 +56,7 @@ impl Publisher {
         Self { stream: BufReader::new(stream), path, last: 0, ahead: None }
     }
 
-    /// Publishes so many bytes and gives the time it took: as fast as the one can read who reads.
+    /// Publishes this many bytes, as fast as the reader can read, and gives the time it took.
     fn publish(&mut self, bytes: usize) -> Duration {
         let begun = Instant::now();
         for _ in 0..bytes / SIZE {
@@ -69,7 +69,7 @@ impl Publisher {
             self.stream.get_mut().write_all(message.as_bytes()).expect("the server reads");
             self.read_answer();
             if let Some(ahead) = &self.ahead {
-                ahead.send(()).expect("who reads is there");
+                ahead.send(()).expect("the reader is there");
             }
         }
         begun.elapsed()
@@ -163,7 +163,7 @@ fn read_to_end(listener: &mut Listener) -> (Follower, Option<u16>) {
 }
 
 #[test]
-fn those_who_stop_reading_cost_little_delay_nobody_and_are_told_the_truth() {
+fn clients_that_stop_reading_cost_little_delay_no_other_and_get_the_gap() {
     let server = Sockeye::serve(&[]);
     let (address, bytes) = (server.address(), bytes());
     let mut publisher = Publisher::new(&server, "/c/flood");
@@ -187,13 +187,13 @@ fn those_who_stop_reading_cost_little_delay_nobody_and_are_told_the_truth() {
     assert!(cost < COST, "one that does not read costs {cost} bytes");
 
     let honest = honest.join().expect("it gets everything");
-    assert_eq!(honest.gaps, 0, "who reads misses nothing");
+    assert_eq!(honest.gaps, 0, "a subscriber that reads misses nothing");
     let due = unhindered.mul_f64(bytes as f64 / WARM_UP as f64);
     assert!(took < due * 3 + Duration::from_secs(5), "publishing took {took:?} and not {due:?}");
 
     for listener in &mut sockets {
         let (follower, code) = read_to_end(listener);
-        assert_eq!(code, Some(4410), "a plain WebSocket can not be told a gap");
+        assert_eq!(code, Some(4410), "a plain WebSocket cannot be told a gap");
         assert!(follower.last < Some(publisher.last));
     }
     for listener in events.iter_mut().chain(&mut v1) {

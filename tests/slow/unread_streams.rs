@@ -1,26 +1,21 @@
 //! Streams of HTTP/2 that are not read: what all of one connection cost.
 
-#![expect(clippy::print_stderr, reason = "the figures, for those who measure")]
+#![expect(clippy::print_stderr, reason = "the figures, for people that measure")]
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::Duration;
 
-use sockeye_tests::PATIENCE;
-use sockeye_tests::frame::{TEXT, masked};
+use sockeye_testing::PATIENCE;
+use sockeye_testing::frame::{TEXT, masked};
+use sockeye_testing::http2::{
+    self, ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block,
+};
 use sockeye_tests::program::Sockeye;
 
 /// As many streams as one connection may have.
 const STREAMS: u32 = 200;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// A client that writes frames itself and gives every stream the same window.
 struct Client(TcpStream);
@@ -30,17 +25,14 @@ impl Client {
         let stream = TcpStream::connect(server.address()).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("an option of the socket");
         let mut client = Self(stream);
-        client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("the server reads");
+        client.0.write_all(http2::PREFACE).expect("the server reads");
         let setting = [&4_u16.to_be_bytes()[..], &window.to_be_bytes()].concat();
         client.send(SETTINGS, 0, 0, &setting);
         client
     }
 
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let mut frame = u32::try_from(payload.len()).expect("a frame").to_be_bytes()[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
+        let frame = http2::frame(kind, flags, stream, payload);
         self.0.write_all(&frame).expect("the server reads");
     }
 
@@ -50,20 +42,14 @@ impl Client {
         self.send(HEADERS, flags, stream, &block(fields));
     }
 
-    /// The next frame: its kind, flags and stream.
-    fn next(&mut self) -> (u8, u8, u32) {
-        let mut head = [0; 9];
-        self.0.read_exact(&mut head).expect("a frame");
-        let [a, b, c, kind, flags, stream @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        self.0.read_exact(&mut payload).expect("a frame");
-        (kind, flags, u32::from_be_bytes(stream))
+    fn next(&mut self) -> http2::Frame {
+        http2::Frame::read(&mut self.0).expect("a frame")
     }
 
     /// Waits until that many streams have got one of these frames.
     fn until(&mut self, kind: u8, mut count: u32) {
         while count > 0 {
-            count -= u32::from(self.next().0 == kind);
+            count -= u32::from(self.next().kind == kind);
         }
     }
 
@@ -71,27 +57,15 @@ impl Client {
     fn is_heard(&mut self) {
         self.send(PING, 0, 0, b"are you?");
         loop {
-            let (kind, flags, _) = self.next();
-            if kind == PING && flags & ACK != 0 {
+            let frame = self.next();
+            if frame.kind == PING && frame.flags & ACK != 0 {
                 return;
             }
-            if kind == PING {
+            if frame.kind == PING {
                 self.send(PING, ACK, 0, &[0; 8]);
             }
         }
     }
-}
-
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).expect("a short field"));
-            block.extend(text.as_bytes());
-        }
-    }
-    block
 }
 
 fn get<'a>(path: &'a str, accept: &'a str) -> Vec<(&'a str, &'a str)> {
@@ -121,7 +95,7 @@ fn websocket<'a>(path: &'a str, subprotocol: Option<&'a str>) -> Vec<(&'a str, &
 const SMALL: usize = 10 << 10;
 const LARGE: usize = 60 << 10;
 
-/// A server with 200 messages on each of a few channels, of so many bytes that take six times as much
+/// A server with 200 messages on each of a few channels, of bytes that take six times as much
 /// in JSON.
 fn server(payload: usize) -> Sockeye {
     // What readers take was made for them alone.
@@ -137,7 +111,7 @@ fn server(payload: usize) -> Sockeye {
     server
 }
 
-/// What the server takes more when nothing more happens.
+/// What the server takes once it grows no more: nothing else says that it is done.
 fn settled(server: &Sockeye) -> u64 {
     let mut before = server.resident_bytes();
     loop {

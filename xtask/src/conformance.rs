@@ -1,34 +1,34 @@
-//! `cargo xtask conformance`: which test shows which rule, as `docs/conformance.md`.
+//! `cargo xtask conformance`: which test shows which rule, as `docs/internals/conformance.md`.
 //!
-//! The rules are listed in `docs/rules.txt`; those that have no test of their own are in
-//! `docs/not-applicable.txt`, with the reason. Which tests there are is read from the sources: the
-//! name of a test begins with the numbers of its rules, as in `w054_w056_the_mask_bit_must_fit`.
+//! The rules are listed in `docs/internals/rules.txt`; those that have no test of their own are in
+//! `docs/internals/not-applicable.txt`, with the reason. Which test shows which rule is read from the
+//! sources: a line of the test's documentation names its rules, as in `/// Rules: W54, W56.`
+
+mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::shell;
+use sources::Test;
 
-const RULES: &str = "docs/rules.txt";
-const REASONS: &str = "docs/not-applicable.txt";
-const PAGE: &str = "docs/conformance.md";
-/// Where tests are.
-const SOURCES: [&str; 2] = ["crates", "tests"];
+const RULES: &str = "docs/internals/rules.txt";
+const REASONS: &str = "docs/internals/not-applicable.txt";
+const PAGE: &str = "docs/internals/conformance.md";
 
 /// What `cargo xtask conformance` is told.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Write nothing; fail when a rule has neither a test nor a reason
+    /// Write nothing; fail when a rule has neither a test nor a reason, or the page is out of date
     #[arg(long)]
     check: bool,
 }
 
-/// Writes the page, or checks that it would have no gaps.
+/// Writes the page, or checks that it is up to date and has no gaps.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.check {
         return check();
@@ -39,14 +39,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Checks that each rule has a test or a reason: a step of `cargo xtask test`.
+/// Checks that each rule has a test or a reason and that the page says so: a step of
+/// `cargo xtask test`.
 pub(crate) fn check() -> Result<()> {
-    Report::read()?.check()
+    let report = Report::read()?;
+    report.check(&read(PAGE)?)?;
+    eprintln!("{}", report.summary());
+    Ok(())
 }
 
-/// The number of a rule, such as `W54`. In names of tests it is in lower case and may have leading
-/// zeroes: `w054`.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The number of a rule, such as `W54`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Id {
     prefix: String,
     number: u32,
@@ -55,11 +58,10 @@ struct Id {
 impl Id {
     fn parse(text: &str) -> Option<Self> {
         let (prefix, number) = text.split_at(text.find(|c: char| c.is_ascii_digit())?);
-        let prefix = prefix.to_ascii_uppercase();
-        if !["W", "WS", "D", "H", "X", "N", "A", "S"].contains(&prefix.as_str()) {
+        if !["W", "WS", "D", "H", "X", "N", "A", "S"].contains(&prefix) {
             return None;
         }
-        Some(Self { prefix, number: number.parse().ok()? })
+        Some(Self { prefix: prefix.to_owned(), number: number.parse().ok()? })
     }
 }
 
@@ -77,28 +79,46 @@ struct Report {
     tests: BTreeMap<Id, Vec<Test>>,
 }
 
-/// A test and the file that it is in, relative to the repository's root.
-struct Test {
-    name: String,
-    file: String,
-}
-
 impl Report {
     fn read() -> Result<Self> {
+        Self::new(&read(RULES)?, &read(REASONS)?, sources::tests(shell::root())?)
+    }
+
+    /// # Errors
+    ///
+    /// A line of the lists that cannot be read, a test or a reason for a rule that is not listed, and
+    /// a rule with both.
+    fn new(rules: &str, reasons: &str, tests: Vec<Test>) -> Result<Self> {
         let mut groups: Vec<(String, Vec<_>)> = Vec::new();
-        for line in read(RULES)?.lines() {
+        for line in rules.lines() {
             if let Some(heading) = line.strip_prefix("# ") {
                 groups.push((heading.to_owned(), Vec::new()));
             } else {
                 let (_, rules) =
-                    groups.last_mut().context("docs/rules.txt begins with no heading")?;
+                    groups.last_mut().with_context(|| format!("{RULES} begins with no heading"))?;
                 rules.push(entry(RULES, line)?);
             }
         }
-        let text = read(REASONS)?;
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let lines = reasons.lines().filter(|line| !line.starts_with('#'));
         let reasons = lines.map(|line| entry(REASONS, line)).collect::<Result<_>>()?;
-        Ok(Self { groups, reasons, tests: tests()? })
+        let mut report = Self { groups, reasons, tests: BTreeMap::new() };
+        for id in report.reasons.keys() {
+            ensure!(report.has(id), "{REASONS}: {id} is not listed in {RULES}");
+        }
+        for test in tests {
+            for id in &test.rules {
+                let Test { file, name, .. } = &test;
+                ensure!(report.has(id), "{file}: `{name}` names {id}, not listed in {RULES}");
+                let excused = report.reasons.contains_key(id);
+                ensure!(!excused, "{file}: `{name}` names {id}, which {REASONS} says has no test");
+                report.tests.entry(id.clone()).or_default().push(test.clone());
+            }
+        }
+        Ok(report)
+    }
+
+    fn has(&self, id: &Id) -> bool {
+        self.groups.iter().flat_map(|(_, rules)| rules).any(|(listed, _)| listed == id)
     }
 
     /// The rules that have neither a test nor a reason.
@@ -109,17 +129,12 @@ impl Report {
             .collect()
     }
 
-    fn check(&self) -> Result<()> {
+    /// Fails when a rule has neither a test nor a reason, or when `page` is not this report.
+    fn check(&self, page: &str) -> Result<()> {
         let missing = self.missing();
-        for (id, title) in &missing {
-            eprintln!("{id}: {title}");
-        }
-        ensure!(
-            missing.is_empty(),
-            "{} rules have neither a test nor a reason in {REASONS}",
-            missing.len()
-        );
-        eprintln!("{}", self.summary());
+        let list: String = missing.iter().map(|(id, title)| format!("\n{id}: {title}")).collect();
+        ensure!(missing.is_empty(), "rules with neither a test nor a reason in {REASONS}:{list}");
+        ensure!(page == self.page(), "{PAGE} is out of date: `cargo xtask conformance` writes it");
         Ok(())
     }
 
@@ -135,9 +150,9 @@ impl Report {
     fn page(&self) -> String {
         let mut page = format!(
             "# Conformance\n\n\
-             Each rule of the standards and the tests that show it, or why there is none. The name of \
-             a test begins\nwith the numbers of its rules; `cargo xtask conformance` finds them in \
-             the sources and writes this page.\n\n{}.\n",
+             Each rule of the standards and the tests that show it, or why there is none. A line of a \
+             test's documentation\nnames its rules (`/// Rule: W54.`); `cargo xtask conformance` finds \
+             them in the sources and writes this page.\n\n{}.\n",
             self.summary()
         );
         for (heading, rules) in &self.groups {
@@ -154,7 +169,8 @@ impl Report {
         let Some(tests) = self.tests.get(id) else {
             return self.reasons.get(id).map_or("**open**".to_owned(), |why| format!("*{why}*"));
         };
-        let link = |Test { name, file }: &Test| format!("[`{name}`](../{file})");
+        let up = "../".repeat(PAGE.matches('/').count());
+        let link = |Test { name, file, .. }: &Test| format!("[`{name}`]({up}{file})");
         tests.iter().map(link).collect::<Vec<_>>().join("<br>")
     }
 }
@@ -162,56 +178,8 @@ impl Report {
 /// A line of one of the lists: a number, a tab, a text.
 fn entry(file: &str, line: &str) -> Result<(Id, String)> {
     let parts = line.split_once('\t').and_then(|(id, text)| Some((Id::parse(id)?, text)));
-    let (id, text) = parts.with_context(|| format!("{file}: `{line}` is no rule"))?;
+    let (id, text) = parts.with_context(|| format!("{file}: `{line}` is not a rule"))?;
     Ok((id, text.to_owned()))
-}
-
-/// All tests whose names begin with a rule's number.
-fn tests() -> Result<BTreeMap<Id, Vec<Test>>> {
-    let mut files = Vec::new();
-    for folder in SOURCES {
-        collect_sources(&shell::root().join(folder), &mut files)?;
-    }
-    files.sort();
-    let mut tests = BTreeMap::<Id, Vec<Test>>::new();
-    for path in files {
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let file = path.strip_prefix(shell::root())?.display().to_string();
-        for name in test_names(&text) {
-            for id in name.split('_').map_while(Id::parse) {
-                let test = Test { name: name.to_owned(), file: file.clone() };
-                tests.entry(id).or_default().push(test);
-            }
-        }
-    }
-    Ok(tests)
-}
-
-fn collect_sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() && !path.ends_with("node_modules") {
-            collect_sources(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// The functions that stand below an attribute `#[test]`, `#[tokio::test]` or the like.
-fn test_names(source: &str) -> impl Iterator<Item = &str> {
-    let mut is_test = false;
-    source.lines().filter_map(move |line| {
-        let line = line.trim_start();
-        if line.starts_with("#[") {
-            is_test |= line.contains("test]") || line.contains("test(");
-            return None;
-        }
-        let line = line.strip_prefix("async ").unwrap_or(line);
-        let name = line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
-        name.filter(|_| std::mem::take(&mut is_test))
-    })
 }
 
 fn read(file: &str) -> Result<String> {
@@ -222,30 +190,48 @@ fn read(file: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn ids(name: &str) -> Vec<String> {
-        name.split('_').map_while(Id::parse).map(|id| id.to_string()).collect()
+    const LIST: &str = "# Frames\nW54\tA client masks\nW56\tA server does not\n";
+
+    fn test(rules: &[&str]) -> Test {
+        let rules = rules.iter().map(|id| Id::parse(id).unwrap()).collect();
+        Test { name: "masks".to_owned(), file: "tests/masks.rs".to_owned(), rules }
     }
 
     #[test]
-    fn a_tests_name_begins_with_its_rules() {
-        assert_eq!(ids("w054_w056_the_mask_bit_must_fit"), ["W54", "W56"]);
-        assert_eq!(ids("ws2_n09_pages_of_the_same_host"), ["WS2", "N9"]);
-        assert_eq!(ids("n2_a_head_may_have_100_fields"), ["N2"]);
-        assert!(ids("a_message_of_w1").is_empty());
-        assert!(ids("utf8_is_checked").is_empty());
+    fn a_rule_with_a_test_or_a_reason_passes() {
+        let report = Report::new(LIST, "W56\tWhy\n", vec![test(&["W54"])]).unwrap();
+        report.check(&report.page()).unwrap();
+        assert_eq!(report.summary(), "2 rules: 1 with a test, 1 with a reason, 0 open");
+        assert!(
+            report.page().contains("| W54 | A client masks | [`masks`](../../tests/masks.rs) |")
+        );
     }
 
     #[test]
-    fn only_what_is_marked_as_a_test_counts() {
-        let source = "
-            #[test]
-            #[should_panic]
-            fn one() {}
-            #[tokio::test(start_paused = true)]
-            async fn two() {}
-            #[cfg(test)]
-            fn helper() {}
-            fn none<T>() {}";
-        assert_eq!(test_names(source).collect::<Vec<_>>(), ["one", "two"]);
+    fn a_rule_with_neither_test_nor_reason_fails() {
+        let report = Report::new(LIST, "", vec![test(&["W54"])]).unwrap();
+        let error = report.check(&report.page()).unwrap_err().to_string();
+        assert!(error.contains("W56: A server does not") && !error.contains("W54"), "{error}");
+    }
+
+    #[test]
+    fn a_test_or_a_reason_for_an_unknown_rule_fails() {
+        let error = Report::new(LIST, "", vec![test(&["W54", "W99"])]).err().unwrap().to_string();
+        assert!(error.contains("tests/masks.rs: `masks` names W99"), "{error}");
+        let error = Report::new(LIST, "W57\tWhy\n", Vec::new()).err().unwrap().to_string();
+        assert!(error.contains("W57"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_with_both_a_test_and_a_reason_fails() {
+        let error = Report::new(LIST, "W54\tWhy\n", vec![test(&["W54"])]).err().unwrap();
+        assert!(error.to_string().contains("W54"), "{error}");
+    }
+
+    #[test]
+    fn a_page_that_is_out_of_date_fails() {
+        let report = Report::new(LIST, "", vec![test(&["W54", "W56"])]).unwrap();
+        let error = report.check("# Conformance\n").unwrap_err().to_string();
+        assert!(error.contains("out of date"), "{error}");
     }
 }

@@ -9,26 +9,33 @@ const WASM: &str = "wasm32-unknown-unknown";
 
 /// Checks that no set of features has a warning: none, each feature alone, and each two of
 /// them; the step `clippy` has all. Development dependencies add none, since no test is built.
+///
+/// Then runs the tests of the channel server without any.
 pub(crate) fn powerset() -> Result<()> {
-    check("hack clippy", "--feature-powerset --depth 2 --skip default", LIBRARIES)
+    let sets = "--feature-powerset --depth 2 --skip default";
+    check("hack clippy", &format!("--lib {sets}"), LIBRARIES)?;
+    check("hack clippy", &format!("--bins {sets}"), "-p sockeye-cli")?;
+    let servers = "-p sockeye-hub -p sockeye-server -p sockeye-cli";
+    let line = format!("nextest run --no-default-features {servers}");
+    shell::run(&mut shell::cargo(line.split(' ')))
 }
 
 /// Checks the libraries for Windows, with all features and with none. Nothing is run there.
 pub(crate) fn windows() -> Result<()> {
     add_target(WINDOWS)?;
     let target = format!("--target {WINDOWS}");
-    check("clippy", &format!("{target} --all-features"), LIBRARIES)?;
-    check("clippy", &format!("{target} --no-default-features"), "-p sockeye-proto -p sockeye")
+    check("clippy", &format!("--lib {target} --all-features"), LIBRARIES)?;
+    check("clippy", &format!("--lib {target} --no-default-features"), "-p sockeye-proto -p sockeye")
 }
 
 /// Checks that the protocol does without std: with `no_std` a path into it is an error on any target.
 /// And that it compiles where there is no operating system, with std and without.
 pub(crate) fn wasm() -> Result<()> {
-    check("clippy", "--no-default-features", "-p sockeye-proto")?;
+    check("clippy", "--lib --no-default-features", "-p sockeye-proto")?;
     add_target(WASM)?;
     let target = format!("--target {WASM}");
-    check("clippy", &format!("{target} --all-features"), "-p sockeye-proto")?;
-    check("clippy", &format!("{target} --no-default-features"), "-p sockeye-proto")
+    check("clippy", &format!("--lib {target} --all-features"), "-p sockeye-proto")?;
+    check("clippy", &format!("--lib {target} --no-default-features"), "-p sockeye-proto")
 }
 
 fn add_target(target: &str) -> Result<()> {
@@ -41,6 +48,6 @@ const LIBRARIES: &str = "-p sockeye-proto -p sockeye -p sockeye-hub -p sockeye-s
 /// Looks for errors and warnings in the libraries. Clippy, because its way to forbid warnings concerns
 /// the workspace alone: `RUSTFLAGS` would have all dependencies built once more.
 fn check(command: &str, options: &str, packages: &str) -> Result<()> {
-    let line = format!("{command} --quiet --lib {options} {packages} -- --deny warnings");
+    let line = format!("{command} --quiet {options} {packages} -- --deny warnings");
     shell::run(&mut shell::cargo(line.split(' ')))
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask idle`: what idle connections cost the servers, for `docs/performance.md`.
+//! `cargo xtask idle`: what idle connections cost the servers, for `docs/internals/performance.md`.
 
 use anyhow::Result;
 use clap::Args;

@@ -1,5 +1,5 @@
 //! `cargo xtask interop`: every client and server of the table in `tests/peers`, and the page that is
-//! made from it, `docs/works-with.md`.
+//! made from it, `docs/channels/works-with.md`.
 
 use std::fs;
 
@@ -11,12 +11,12 @@ use sockeye_peers::{Package, Peer};
 use crate::prepare::{self, Need};
 use crate::{shell, test};
 
-const PAGE: &str = "docs/works-with.md";
+const PAGE: &str = "docs/channels/works-with.md";
 
 /// What `cargo xtask interop` is told.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Write docs/works-with.md, with the versions that are installed, when all has passed
+    /// Write docs/channels/works-with.md, with the versions that are installed, when all has passed
     #[arg(long)]
     write: bool,
 }
@@ -64,7 +64,7 @@ impl Versions {
 }
 
 /// The version of a Debian package, without what Debian has added; a commit's day stays.
-fn debian(name: &str) -> Option<String> {
+pub(crate) fn debian(name: &str) -> Option<String> {
     let args = ["--show", "--showformat", "${Version}", name];
     let version = shell::output(&mut shell::command("dpkg-query", args)).ok()?;
     let version = version.rsplit_once(':').map_or(&*version, |(_, version)| version);

@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// measuring time
     #[arg(long)]
     count: bool,
-    /// Also write the counts into docs/performance.md
+    /// Also write the counts into docs/internals/performance.md
     #[arg(long, requires = "count", conflicts_with = "filter")]
     write: bool,
 }

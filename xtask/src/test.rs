@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::docs::{language, links, questions};
 use crate::prepare::{self, Need};
-use crate::{conformance, features, fuzz, shell};
+use crate::{conformance, dist, features, fuzz, layout, miri, shell};
 
 /// What `cargo xtask test` is told.
 #[derive(Args)]
@@ -28,20 +29,39 @@ struct Step {
 
 pub(crate) const NEXTEST: Need = Need::CargoTool("cargo-nextest");
 
+/// The step that is left out of all where its component of the compiler is not there; by its name it fails then.
+const MIRI: &str = "miri";
+
 /// All steps, in their order.
 const STEPS: &[Step] = &[
     Step { name: "format", needs: &[], run: format },
     Step { name: "conformance", needs: &[], run: conformance::check },
     Step { name: "clippy", needs: &[], run: clippy },
-    Step { name: "features", needs: &[Need::CargoTool("cargo-hack")], run: features::powerset },
+    Step {
+        name: "features",
+        needs: &[Need::CargoTool("cargo-hack"), NEXTEST],
+        run: features::powerset,
+    },
     Step { name: "wasm", needs: &[], run: features::wasm },
     Step { name: "windows", needs: &[Need::MinGw], run: features::windows },
     Step { name: "crates", needs: &[NEXTEST], run: crates },
+    Step {
+        name: "cluster",
+        needs: &[
+            NEXTEST,
+            Need::Curl,
+            Need::OpenSsl,
+            Need::Python,
+            Need::OlderNats,
+            Need::ReverseProxies,
+        ],
+        run: cluster,
+    },
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },
     Step {
         name: "program",
-        needs: &[NEXTEST, Need::Curl, Need::OpenSsl, Need::Promtool],
+        needs: &[NEXTEST, Need::Curl, Need::OpenSsl, Need::Promtool, Need::Shells],
         run: program,
     },
     Step {
@@ -72,8 +92,14 @@ const STEPS: &[Step] = &[
         ],
         run: browser,
     },
+    Step {
+        name: "package",
+        needs: &[NEXTEST, Need::Binutils, Need::Curl, Need::DebianTools],
+        run: package,
+    },
     Step { name: "deny", needs: &[Need::CargoTool("cargo-deny")], run: deny },
     Step { name: "fuzz", needs: &[Need::CargoTool("cargo-fuzz")], run: fuzz::briefly },
+    Step { name: MIRI, needs: &[], run: miri::run },
 ];
 
 /// Runs the steps asked for, or all; stops at the first that fails.
@@ -97,14 +123,21 @@ fn step_names() -> clap::builder::PossibleValuesParser {
 
 fn chosen(names: &[String]) -> Vec<&'static Step> {
     if names.is_empty() {
-        return STEPS.iter().collect();
+        let has_miri = miri::is_installed();
+        if !has_miri {
+            eprintln!("Miri is not installed: the step `{MIRI}` is left out");
+        }
+        return STEPS.iter().filter(|step| has_miri || step.name != MIRI).collect();
     }
     names.iter().filter_map(|name| STEPS.iter().find(|step| step.name == name)).collect()
 }
 
+/// Whether the sources are as they should look, and folders import as they may.
 fn format() -> Result<()> {
+    layout::check()?;
     shell::run(&mut shell::cargo(["fmt", "--all", "--check"]))?;
-    shell::run(&mut shell::cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+    shell::run(&mut shell::cargo(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    language::check()
 }
 
 fn clippy() -> Result<()> {
@@ -113,22 +146,67 @@ fn clippy() -> Result<()> {
 }
 
 fn crates() -> Result<()> {
-    nextest("not package(sockeye-tests)")
+    nextest(&format!("not package(sockeye-tests) - ({CLUSTER})"))
+}
+
+/// The tests of the cluster that need servers of NATS.
+const CLUSTER: &str = "package(sockeye-cluster) & test(/^nats::/)";
+
+/// The short form of the chaos run on a cluster.
+const CHAOS: &str = "package(sockeye-tests) & binary(cluster) & test(/^failures::hopping_readers/)";
+
+/// The cluster on three servers of NATS, of which servers and nodes are killed on an older version, too; then the tests
+/// of channels once more, with three nodes in the place of each server.
+fn cluster() -> Result<()> {
+    nextest(CLUSTER)?;
+    whole_program("binary(cluster)")?;
+    let older = prepare::older_nats()?;
+    let version = shell::output(&mut shell::command(&older.to_string_lossy(), ["--version"]))?;
+    eprintln!("--- the short form of chaos once more, on {version}");
+    let mut chaos = shell::cargo(["nextest", "run", "--workspace", "--filterset", CHAOS]);
+    shell::run(chaos.env("NATS_SERVER", older))?;
+    let filter = contract()?;
+    let with_nats = shell::target()?.join("debug/with-nats");
+    let nextest = ["cargo", "nextest", "run", "--workspace", "--filterset", &filter];
+    shell::run(&mut shell::command(&with_nats.to_string_lossy(), nextest))
+}
+
+/// The tests of what is promised to clients, without those that are about one process: a list with the
+/// reasons.
+fn contract() -> Result<String> {
+    let list = std::fs::read_to_string(shell::root().join("tests/cluster/one-process.txt"))?;
+    let mut filter = "(package(sockeye-server) & binary(server)) \
+                      | (package(sockeye-tests) & binary(push)) \
+                      | (package(sockeye-tests) & binary(cli) & test(/^(publish|subscribe)::/))"
+        .to_owned();
+    for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let mut words = line.splitn(3, ' ');
+        let (Some(binary), Some(test), Some(_)) = (words.next(), words.next(), words.next()) else {
+            bail!("tests/cluster/one-process.txt: not a binary, a test and a reason: {line}");
+        };
+        filter = format!("({filter}) - (binary({binary}) & test(/^{test}/))");
+    }
+    Ok(filter)
 }
 
 fn doctests() -> Result<()> {
     shell::run(&mut shell::cargo(["test", "--workspace", "--doc"]))
 }
 
-/// Only the libraries: the program `sockeye` has the name of a library.
+/// The links of the documents and the files that they name, then the reference: of the libraries alone, for the
+/// program `sockeye` has the name of a library.
 fn docs() -> Result<()> {
+    links::check()?;
+    questions::check()?;
     let mut doc = shell::cargo(["doc", "--workspace", "--no-deps", "--lib", "--all-features"]);
     shell::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
 /// The program `sockeye` as a whole: its command line, hostile peers, many idle ones.
 fn program() -> Result<()> {
-    whole_program("not (binary(interop) | binary(reverse) | binary(browser))")
+    whole_program(
+        "not (binary(cluster) | binary(interop) | binary(package) | binary(reverse) | binary(browser))",
+    )
 }
 
 /// Real WebSocket clients and servers of other languages and libraries, and proxies.
@@ -144,6 +222,13 @@ fn reverse() -> Result<()> {
 /// The console in a real browser.
 fn browser() -> Result<()> {
     whole_program("binary(browser)")
+}
+
+/// The Debian package, in two versions, of the program as it is built for tests.
+fn package() -> Result<()> {
+    shell::run(&mut shell::cargo(["build", "--workspace"]))?;
+    dist::packages_for_tests()?;
+    nextest("package(sockeye-tests) & binary(package)")
 }
 
 /// The advisories are left to where their database can be had: see `deny.toml`.

@@ -6,7 +6,9 @@
 use std::hint::black_box;
 
 use gungraun::prelude::*;
-use sockeye_micro::{Channel, Compress, Decode, Echo, Encode, Handshake, Inflate, Payload, Text};
+use sockeye_micro::{
+    Channel, Compress, Decode, Echo, Encode, Handshake, Inflate, Pair, Payload, Text,
+};
 
 fn boxed<P>(piece: P) -> Box<P> {
     Box::new(piece)
@@ -90,6 +92,14 @@ fn echo(mut echo: Box<Echo>) -> Box<Echo> {
 }
 
 #[library_benchmark]
+#[bench::of_20_bytes(boxed(Pair::new(20)))]
+#[bench::of_1_kib(boxed(Pair::new(1024)))]
+fn echo_over_a_pair(mut pair: Box<Pair>) -> Box<Pair> {
+    pair.run();
+    pair
+}
+
+#[library_benchmark]
 #[bench::without_takeover(boxed(Compress::new(false)))]
 #[bench::with_takeover(boxed(Compress::new(true)))]
 fn compress(mut compress: Box<Compress>) -> Box<Compress> {
@@ -151,6 +161,7 @@ library_benchmark_group!(
         frame_decode,
         frame_encode,
         echo,
+        echo_over_a_pair,
         compress,
         inflate,
         handshake,

@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, bench};
-use sockeye_micro::{Channel, Compress, Decode, Echo, Encode, Handshake, Inflate, Payload, Text};
+use sockeye_micro::{
+    Channel, Compress, Decode, Echo, Encode, Handshake, Inflate, Pair, Payload, Text,
+};
 
 /// Of payloads and messages, in bytes.
 const SIZES: [usize; 5] = [20, 125, 1 << 10, 16 << 10, 1 << 20];
@@ -84,6 +86,12 @@ fn frame_encode(bencher: Bencher, size: usize) {
 fn echo(bencher: Bencher, (size, count): (usize, usize)) {
     let mut echo = Echo::new(size, count);
     bencher.counter(ItemsCount::new(count)).bench_local(|| echo.run());
+}
+
+#[bench(args = [20, 1 << 10])]
+fn echo_over_a_pair(bencher: Bencher, size: usize) {
+    let mut pair = Pair::new(size);
+    bencher.bench_local(|| pair.run());
 }
 
 #[bench(args = [false, true])]

@@ -9,6 +9,7 @@ mod deflate;
 mod echo;
 mod frame;
 mod handshake;
+mod pair;
 mod payload;
 
 pub use channel::Channel;
@@ -16,6 +17,7 @@ pub use deflate::{Compress, Inflate};
 pub use echo::Echo;
 pub use frame::{Decode, Encode};
 pub use handshake::Handshake;
+pub use pair::Pair;
 pub use payload::{Payload, Text};
 
 use sockeye_proto::internals::{Header, Opcode, apply_mask};

@@ -20,9 +20,14 @@ pub(crate) async fn echo(stream: TcpStream) {
         let Ok(socket) = opening.await else { return };
         let mut socket = FragmentCollector::new(socket);
         while let Ok(frame) = socket.read_frame().await {
-            let is_data = matches!(frame.opcode, OpCode::Text | OpCode::Binary);
-            if !is_data || socket.write_frame(frame).await.is_err() {
-                return;
+            match frame.opcode {
+                OpCode::Close => return,
+                OpCode::Text | OpCode::Binary => {
+                    if socket.write_frame(frame).await.is_err() {
+                        return;
+                    }
+                }
+                _ => {}
             }
         }
     })

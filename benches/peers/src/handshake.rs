@@ -1,4 +1,4 @@
-//! The least of a handshake that a client accepts (RFC 6455 §4.2.2), for those who have none.
+//! The least of a handshake that a client accepts (RFC 6455 §4.2.2), for peers that have none.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -4,11 +4,12 @@
 //! `limit-echo` and `limit-fanout` are no libraries but limits: a bare epoll loop that knows just
 //! enough of WebSockets to be measured; `tokio-bare` is the same on tokio. The others do what a
 //! program of theirs would do. Those that insist on the C zlib are in `zlib/`, lest all others that
-//! compress get it too.
+//! compress get it too. `sockeye-peers client URL` is a client that `sockeye check --listen` checks.
 
 mod axum;
 mod bare;
 mod broadcast;
+mod client;
 mod fastwebsockets;
 mod handshake;
 mod limit;
@@ -44,6 +45,7 @@ fn main() -> io::Result<()> {
         "yawc-small" => serve(yawc::echo_small),
         "yawc-deflate" => serve(yawc::echo_compressed),
         "axum" => run(axum::serve),
+        "client" => client::run(),
         "tokio-websockets-fanout" => broadcast::serve(tokio_websockets::listen),
         "fastwebsockets-fanout" => broadcast::serve(fastwebsockets::listen),
         _ => {

@@ -50,7 +50,7 @@ pub fn write(store: &mut dyn Engine) -> Result<()> {
     Ok(())
 }
 
-/// So many publications, and the trimming that they cause.
+/// That many publications, and the trimming that they cause.
 fn batch(group: usize, channels: &mut [(u64, u64)], random: &mut Random) -> Batch {
     let mut batch = Batch::default();
     for _ in 0..group {

@@ -1,10 +1,11 @@
 /** Requests to the server, with the token. */
 
+import { backoff, rarely } from './backoff.js';
 import { isBytes } from './message.js';
-import { backoff, rarely, sleep } from './time.js';
+import { sleep } from './timers.js';
 
 const LONGEST_RETRY_AFTER = 300_000;
-/** Half of what the server gives in one page, in bytes: after a page of more there may be another. */
+/** Half of what the server puts into one page, in bytes: after a page of more there may be another. */
 const LARGE_PAGE = 512 * 1024;
 /** The server does not let pages of this origin use it. */
 export const BAD_ORIGIN = 'bad_origin';
@@ -41,7 +42,7 @@ export class Http {
     return url;
   }
 
-  /** The token to show, if there is one; another when `refused` was not good enough. */
+  /** The token to send, if there is one; another when the server refused `refused`. */
   async token(refused) {
     const { token } = this.#options;
     if (typeof token !== 'function') return token === refused ? undefined : token;
@@ -90,7 +91,7 @@ export class Http {
     return new Problem({ message, code: BAD_ORIGIN, retry: true });
   }
 
-  /** Sleeps until somebody wakes. */
+  /** Sleeps for a time, or until `wake`. */
   async nap(ms, signal) {
     let wake;
     const awake = new Promise((resolve) => this.#naps.add((wake = resolve)));
@@ -121,7 +122,7 @@ export class Http {
   }
 }
 
-/** Does something up to so many times, until it works or the server refuses. */
+/** Does something up to `times` times, until it works or the server refuses. */
 export async function severalTimes(times, attempt, signal) {
   for (let n = 0; ; n += 1) {
     try {

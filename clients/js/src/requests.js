@@ -1,24 +1,25 @@
 /** The three transports over plain HTTP: Server-Sent Events, long polls, polls. Each reads its channels one by one. */
 
-import { Run } from './run.js';
-import { ANSWER_WITHIN, about, sleep, within } from './time.js';
+import { Attempt } from './attempt.js';
+import { about } from './backoff.js';
+import { ANSWER_WITHIN, sleep, within } from './timers.js';
 
 const PAGE = 1000;
 /** Over HTTP/1.1 a browser makes six connections to a server. The rest of the page needs some, too. */
 const HELD_REQUESTS = 4;
-/** A stream that has brought nothing by then is held up by somebody on the way. */
+/** A stream that has brought nothing by then is held back on the way. */
 const FIRST_WITHIN = 5_000;
 /** The server sends a comment every 15 seconds. */
 const SILENT = 40_000;
 /** Seconds for which the server holds a poll: the first to see whether that gets through, and then. */
 const HOLD = { first: 2, then: 25 };
 
-class RequestRun extends Run {
+class RequestAttempt extends Attempt {
   #loops = new Map();
   #heardAt = Date.now();
 
   start() {
-    for (const channel of this.line.channels) this.open(channel);
+    for (const channel of this.connection.channels) this.open(channel);
   }
 
   async open(channel) {
@@ -32,7 +33,7 @@ class RequestRun extends Run {
       await (mayHold ? this.listen(channel, signal) : this.poll(channel, signal));
     } catch (error) {
       if (signal.aborted) return;
-      if (error.code && [400, 401, 403, 404].includes(error.status)) this.line.refused(name, error);
+      if (error.code && [400, 401, 403, 404].includes(error.status)) this.connection.refused(name, error);
       else this.end(error);
     }
   }
@@ -50,7 +51,7 @@ class RequestRun extends Run {
   async poll(channel, signal) {
     for (;;) {
       const isFull = await this.page(channel, 0, signal);
-      if (!isFull) await sleep(about(this.line.pollInterval), signal);
+      if (!isFull) await sleep(about(this.connection.pollInterval), signal);
     }
   }
 
@@ -62,8 +63,8 @@ class RequestRun extends Run {
     const page = await within(wait * 1000 + ANSWER_WITHIN, this.http.page(name, query, { signal, headers }));
     signal.throwIfAborted();
     this.heard();
-    this.line.tookPage(name, page);
-    if (page.retryAfter) this.end({ message: 'The server says goodbye.', retryAfter: page.retryAfter });
+    this.connection.tookPage(name, page);
+    if (page.retryAfter) this.end({ message: 'The server ended the poll.', retryAfter: page.retryAfter });
     return page.isFull;
   }
 
@@ -78,7 +79,7 @@ class RequestRun extends Run {
 }
 
 /** Server-Sent Events over `fetch`, which shows statuses and sends headers as `EventSource` does not. */
-export class StreamRun extends RequestRun {
+export class StreamAttempt extends RequestAttempt {
   async listen(channel, signal) {
     const { name, at } = channel;
     const request = { query: { meta: 1, after: at ?? 'now' }, headers: { Accept: 'text/event-stream' }, signal };
@@ -97,13 +98,13 @@ export class StreamRun extends RequestRun {
 
   #event(channel, { event, id, data, retry }) {
     if (retry) this.retryMs = Number(retry);
-    if (data) this.line.took(channel.name, event === 'gap' ? { gap: JSON.parse(data) } : JSON.parse(data));
-    else if (id) this.line.stands(channel, id);
+    if (data) this.connection.took(channel.name, event === 'gap' ? { gap: JSON.parse(data) } : JSON.parse(data));
+    else if (id) this.connection.stands(channel, id);
   }
 }
 
-/** Long polls: the server answers when there is something to say. They get through where streams are held up. */
-export class HeldRun extends RequestRun {
+/** Long polls: the server answers when there is a message. They get through where streams are held back. */
+export class LongPollAttempt extends RequestAttempt {
   async listen(channel, signal) {
     let wait = 0;
     for (;;) {
@@ -114,7 +115,7 @@ export class HeldRun extends RequestRun {
 }
 
 /** Polls at intervals: what is left when nothing else gets through. */
-export class PollRun extends RequestRun {
+export class PollAttempt extends RequestAttempt {
   listen(channel, signal) {
     return this.poll(channel, signal);
   }

@@ -1,15 +1,15 @@
 /** One WebSocket for all channels: `sockeye.v1` on `/connect`. */
 
+import { Attempt } from './attempt.js';
 import { Problem, isTransient } from './http.js';
 import { isBytes, toBase64 } from './message.js';
-import { Run } from './run.js';
-import { ANSWER_WITHIN, within } from './time.js';
+import { ANSWER_WITHIN, within } from './timers.js';
 
 /** The server speaks first; a socket on which nothing has come by then does not work. */
 const HELLO_WITHIN = 5_000;
 const PONG_WITHIN = 5_000;
 
-export class SocketRun extends Run {
+export class SocketAttempt extends Attempt {
   #socket;
   #asked = new Map();
   #lastId = 0;
@@ -41,8 +41,8 @@ export class SocketRun extends Run {
     else if (message.bye) {
       this.bye = true;
       this.retryMs = message.bye.retry_ms;
-      this.end(new Error(`The server says goodbye: ${message.bye.why}.`));
-    } else if (message.ch) this.line.took(message.ch, message);
+      this.end(new Error(`The server ended the connection: ${message.bye.why}.`));
+    } else if (message.ch) this.connection.took(message.ch, message);
     else this.#answered(message);
   }
 
@@ -51,9 +51,9 @@ export class SocketRun extends Run {
     try {
       await this.refresh();
       this.works();
-      for (const channel of this.line.channels) this.open(channel);
+      for (const channel of this.connection.channels) this.open(channel);
     } catch (error) {
-      if (error.status === 401) for (const { name } of this.line.channels) this.line.refused(name, error);
+      if (error.status === 401) for (const { name } of this.connection.channels) this.connection.refused(name, error);
       this.end(error);
     }
   }
@@ -72,7 +72,7 @@ export class SocketRun extends Run {
     return within(ms, answer);
   }
 
-  /** Shows the token; a fresh one, if that is not good enough. */
+  /** Sends the token; a fresh one, if that is refused. */
   async refresh() {
     const token = await this.http.token();
     if (!token) return;
@@ -91,10 +91,10 @@ export class SocketRun extends Run {
     const { name, at, presence } = channel;
     try {
       const sub = await this.#ask({ op: 'sub', ch: name, ...(at && { after: at }), ...(presence && { presence }) });
-      if (!sub.missed) this.line.stands(channel, sub.at);
+      if (!sub.missed) this.connection.stands(channel, sub.at);
     } catch (error) {
       if (isTransient(error)) this.end(error);
-      else this.line.refused(name, error);
+      else this.connection.refused(name, error);
     }
   }
 

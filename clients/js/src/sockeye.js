@@ -5,17 +5,19 @@
  *     sockeye.subscribe('chat', { after: '-50', onmessage: ({ data }) => console.log(data) });
  *     await sockeye.publish('chat', { text: 'hello' });
  *
- * A channel is a log, and a position in it means the same on every transport. Everything rests on that. A `Line` is a
- * position in each channel and one connection that moves it on; when the connection breaks, the next one, of whatever
- * kind, goes on from there. A `Subscription` is a position, too. With each message the line tells where it stood before,
- * so a subscription that came late, or sits in another tab and missed something, sees that and polls for the rest.
+ * A channel is a log, and a position in it means the same on every transport. Everything rests on that. A
+ * `Connection` is a position in each channel and one `Attempt` that moves it on; when the attempt ends, the next one, of
+ * whatever transport, continues from there. A `Subscription` is a position, too. With each message the connection tells
+ * where it stood before, so a subscription that began late, or is in another tab and missed something, sees that and polls
+ * for the rest.
  */
 
+import { Connection, plain } from './connection.js';
 import { home } from './home.js';
 import { BAD_ORIGIN, Http, patiently, severalTimes } from './http.js';
-import { Line, plain } from './line.js';
 import { opened, randomKey } from './message.js';
 import { Subscription } from './subscription.js';
+import { transportsNamed } from './transports.js';
 
 const PUBLISH_ATTEMPTS = 6;
 const WHERE = "Say where the server is: new Sockeye('https://example.org/').";
@@ -25,13 +27,13 @@ function serverUrl(text) {
   try {
     url = new URL(text, globalThis.location?.href);
   } catch {
-    throw new TypeError(`${WHERE} '${text}' is no URL.`);
+    throw new TypeError(`${WHERE} '${text}' is not a URL.`);
   }
   if (/\/c\/[^/]+$/.test(url.pathname)) throw new TypeError(`${WHERE} ${url} is a channel: its name is for subscribe and publish.`);
   return url;
 }
 
-/** A server, and the channels on it that this page has to do with. `sockeye.d.ts` has the options. */
+/** A server, and the channels on it that this page uses. `sockeye.d.ts` has the options. */
 export class Sockeye extends EventTarget {
   state = 'idle';
   transport = null;
@@ -40,8 +42,8 @@ export class Sockeye extends EventTarget {
   #options;
   #http;
   #subscriptions = new Set();
-  /** The connection, if it is this tab that has it. @type {Line | null} */
-  #line = null;
+  /** The connection, if it is this tab that has it. @type {Connection | null} */
+  #connection = null;
   #tab = randomKey();
   /** What each tab reads: known to the tab with the connection. */
   #wanted = new Map();
@@ -54,7 +56,7 @@ export class Sockeye extends EventTarget {
   constructor(url = home, options = {}) {
     super();
     if (!url) throw new TypeError(`${WHERE} This module does not come from one.`);
-    this.#options = { share: !options.token, ...options };
+    this.#options = { share: !options.token, ...options, transports: transportsNamed(options.transports) };
     this.#http = new Http(serverUrl(url), this.#options);
     const { share } = this.#options;
     if (share && globalThis.navigator?.locks && globalThis.BroadcastChannel) this.#join(`sockeye ${this.#http.base} ${share}`);
@@ -80,7 +82,7 @@ export class Sockeye extends EventTarget {
   /** Publishes text, bytes or JSON, and gives its position once the server has it. A retry is not a repeat. */
   async publish(channel, data, { key = randomKey(), event, signal } = {}) {
     const publication = { channel, data, event, key, signal };
-    const attempt = (n) => (n === 0 && this.#line?.publish(publication)) || this.#http.publish(publication);
+    const attempt = (n) => (n === 0 && this.#connection?.publish(publication)) || this.#http.publish(publication);
     return severalTimes(PUBLISH_ATTEMPTS, attempt, signal);
   }
 
@@ -90,7 +92,7 @@ export class Sockeye extends EventTarget {
     return { ...page, messages: messages.map((message) => opened(channel, message)) };
   }
 
-  /** Who listens: `{ count, members, next? }`, the members in pages; the next page is `after: next`. */
+  /** The members present: `{ count, members, next? }`, in pages; the next page is `after: next`. */
   async presence(channel, { after, limit = 1000, signal } = {}) {
     return (await this.#http.fetch(`c/${channel}/presence`, { query: { after, limit }, signal })).json();
   }
@@ -98,15 +100,15 @@ export class Sockeye extends EventTarget {
   /** Connects now, if it was waiting to. */
   retry() {
     this.#http.wake();
-    if (this.#line) this.#line.wake();
+    if (this.#connection) this.#connection.wake();
     else this.#others?.postMessage({ wake: true });
   }
 
-  /** Ends it all. */
+  /** Ends all subscriptions and the connection. */
   close() {
     for (const subscription of [...this.#subscriptions]) subscription.close();
     this.#closing.abort();
-    this.#line?.close();
+    this.#connection?.close();
     this.#others?.close();
     this.#take({ state: 'closed', transport: null });
   }
@@ -119,10 +121,10 @@ export class Sockeye extends EventTarget {
     this.#others = new BroadcastChannel(name);
     this.#others.onmessage = ({ data }) => {
       if (data.lead) this.#ask();
-      else if (data.wake) this.#line?.wake();
+      else if (data.wake) this.#connection?.wake();
       else if (!data.tab) this.#take(data);
-      else if (this.#line) {
-        // Every tab holds a lock of its own. Whoever gets it knows that the tab is no more.
+      else if (this.#connection) {
+        // Every tab holds a lock of its own: once it is granted to another, the tab has been closed.
         if (!this.#wanted.has(data.tab)) hold(`${name} ${data.tab}`, () => this.#want({ tab: data.tab }));
         this.#want(data);
       }
@@ -132,7 +134,7 @@ export class Sockeye extends EventTarget {
   }
 
   #lead() {
-    this.#line = new Line(this.#http, this.#options, (event) => {
+    this.#connection = new Connection(this.#http, this.#options, (event) => {
       this.#others?.postMessage(event);
       this.#take(event);
     });
@@ -148,17 +150,17 @@ export class Sockeye extends EventTarget {
       if (!pending) channels[channel] = { at: before ?? at, presence: wished || presence };
     }
     const request = { tab: this.#tab, channels };
-    if (this.#line) this.#want(request);
+    if (this.#connection) this.#want(request);
     else this.#others?.postMessage(request);
   }
 
   #want({ tab, channels = {} }) {
     this.#wanted.set(tab, channels);
-    for (const [name, { at, presence }] of Object.entries(channels)) this.#line.want(name, at, presence);
-    this.#line.keepOnly(new Set([...this.#wanted.values()].flatMap(Object.keys)));
+    for (const [name, { at, presence }] of Object.entries(channels)) this.#connection.want(name, at, presence);
+    this.#connection.keepOnly(new Set([...this.#wanted.values()].flatMap(Object.keys)));
   }
 
-  // What the line tells: how it is, or something of a channel.
+  // What the connection tells: its state, or something of a channel.
   #take({ channel, ...event }) {
     if (channel) {
       for (const each of [...this.#subscriptions]) if (each.channel === channel) each.take(event);
@@ -170,14 +172,14 @@ export class Sockeye extends EventTarget {
     }
   }
 
-  /** A history cannot be had yet, and nobody reads on: that is how it stands then. */
+  /** A history cannot be read yet, and nothing else is: that is the state then. */
   #stuck(status) {
     if (this.state !== 'idle' && !this.#isStuck) return;
     this.#take(status);
     this.#isStuck = true;
   }
 
-  /** What only somebody else can mend is an error, though it is tried again. */
+  /** What only the server's operator can repair is an error, though it is tried again. */
   #warn() {
     if (this.error?.code !== BAD_ORIGIN) return;
     for (const each of [...this.#subscriptions]) each.warn(this.error);

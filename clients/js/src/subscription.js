@@ -54,7 +54,7 @@ export class Subscription {
     for (const iterator of this.#iterators) iterator.end();
   }
 
-  /** Something from the line: it stood at `prev`, and then came a message or a gap, or nothing yet. */
+  /** Something from the connection: it stood at `prev`, and then came a message or a gap, or nothing yet. */
   take(event) {
     const { error, join, leave, prev } = event;
     if (error) this.#fail(new Problem(error));
@@ -84,7 +84,7 @@ export class Subscription {
     this.#give({ gap: { channel: this.channel, ...gap } });
   }
 
-  // Polls until it stands where the line does, then goes on with what the line has brought meanwhile.
+  // Polls until it stands where the connection does, then continues with what that has brought meanwhile.
   async #catchUp(until, late = []) {
     this.#late = late;
     try {
@@ -105,7 +105,7 @@ export class Subscription {
     for (const event of late) this.#accept(event);
   }
 
-  /** Something may have to be mended before anything comes; then it goes on. */
+  /** Something may have to be repaired before anything comes; then it continues. */
   warn(problem) {
     if (this.#isWarned || this.#closing.signal.aborted) return;
     this.#isWarned = true;
@@ -129,7 +129,7 @@ export class Subscription {
     else this.#call('onmessage', item);
   }
 
-  // What goes wrong in the application is told like any error of its own, and stops nothing here.
+  // An error of the application's callback is reported as its own, and stops nothing here.
   #call(name, value) {
     try {
       this.#options[name]?.(value);
@@ -140,7 +140,7 @@ export class Subscription {
     }
   }
 
-  /** Messages and gaps (`{ gap }`) in order, until it is closed. They wait in memory for whoever iterates. */
+  /** Messages and gaps (`{ gap }`) in order, until it is closed. They wait in memory until they are iterated over. */
   [Symbol.asyncIterator]() {
     const waiting = this.#unread ?? [];
     this.#unread = null;

@@ -1,11 +1,16 @@
 //! The certificate of a server: `--tls-cert` and `--tls-key`.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use clap::Args;
 use sockeye::tls::{ServerTls, TlsError};
 
-#[derive(Debug, Args)]
+use crate::fingerprints::{self, Fingerprints};
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Certificate {
     /// Serve TLS with this certificate (PEM), followed by those between it and the authority;
     /// read again when it changes
@@ -29,5 +34,31 @@ impl Certificate {
             (Some(certificates), Some(key)) => ServerTls::from_files(certificates, key).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// What a server without other files does at SIGHUP: the certificate is read again.
+    pub(crate) fn reload(
+        &self,
+        tls: Option<ServerTls>,
+    ) -> impl Fn() + Send + Sync + 'static + use<> {
+        let certificate = self.clone();
+        let known = Mutex::new(Fingerprints::of(certificate.named_files()));
+        move || match tls.as_ref().map_or(Ok(()), ServerTls::reload) {
+            Ok(()) => {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                let files = known.look_again(certificate.named_files());
+                tracing::warn!(
+                    content_of_tls_cert = files.get("tls_cert"),
+                    content_of_tls_key = files.get("tls_key"),
+                    "the certificate was read again"
+                );
+            }
+            Err(error) => tracing::error!("the certificate stays as it was: {error}"),
+        }
+    }
+
+    fn named_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let [certificate, key] = self.files();
+        fingerprints::named([certificate, key, ("", None)])
     }
 }

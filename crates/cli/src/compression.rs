@@ -30,7 +30,7 @@ impl FromStr for Compression {
 }
 
 impl Compression {
-    /// What a server agrees to, whose clients' windows may take so much memory together.
+    /// What a server agrees to, of which the clients' windows may take that much memory together.
     pub(crate) fn server(self, memory: Size) -> Option<DeflateConfig> {
         let budget = DeflateBudget::new(memory.in_memory());
         // Whether a client's messages may refer to earlier ones is up to the client and the budget.

@@ -48,8 +48,8 @@ pub(crate) struct Deadlines {
     #[arg(default_value_t = Time(ServerOptions::default().pong_timeout))]
     pong_timeout: Time,
 
-    /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so that
-    /// no proxy thinks it dead
+    /// How often a stream (Server-Sent Events, JSON lines) sends a keep-alive comment or an empty
+    /// line, so that proxies keep it open
     #[arg(long, value_name = "TIME", env = "SOCKEYE_HEARTBEAT", value_parser = deadline)]
     #[arg(default_value_t = Time(ServerOptions::default().heartbeat))]
     heartbeat: Time,

@@ -2,26 +2,22 @@
 
 use std::{
     convert::Infallible,
-    io::ErrorKind,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use futures_util::future::join_all;
-use sockeye::{
-    Config, DeflateConfig, Incoming, Keepalive, Origins, Server, internals, tls::ServerTls,
-};
+use sockeye::{Config, DeflateConfig, Incoming, Keepalive, Origins, Server, tls::ServerTls};
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     certificate::Certificate,
     compression::Compression,
-    fingerprints::{self, Fingerprints},
+    listening,
     output::announce,
     processors,
     signals::ServerSignals,
@@ -89,10 +85,9 @@ impl Echo {
     async fn serve(self: Arc<Self>, signals: ServerSignals) -> anyhow::Result<()> {
         let ServerSignals { stop: mut requests, others, .. } = signals;
         let tls = self.certificate.read()?;
-        tokio::spawn(others.heed(self.reload_certificate(tls.clone())));
+        tokio::spawn(others.heed(self.certificate.reload(tls.clone())));
         let scheme = if tls.is_some() { "wss" } else { "ws" };
-        let listeners = self.listen().await;
-        let listeners = listeners.with_context(|| format!("cannot listen on {}", self.listen))?;
+        let listeners = listening::bind(&self.listen).await?;
         let addresses = listeners.iter().map(std::net::TcpListener::local_addr);
         let greeting = addresses
             .map(|address| Ok(format!("listening on {scheme}://{}", address?)))
@@ -157,54 +152,14 @@ impl Echo {
         Ok(())
     }
 
-    /// Listens on every address.
-    async fn listen(&self) -> anyhow::Result<Vec<std::net::TcpListener>> {
-        let listeners = internals::listen(&internals::lookup(&self.listen).await?).await;
-        let listeners = listeners.map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => anyhow!(
-                "{error}: another program has this port: stop it, or give --listen another address"
-            ),
-            _ => error.into(),
-        })?;
-        Ok(listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?)
-    }
-
-    /// At SIGHUP the certificate is read again.
-    fn reload_certificate(
-        self: &Arc<Self>,
-        tls: Option<ServerTls>,
-    ) -> impl Fn() + Send + Sync + 'static + use<> {
-        let echo = Arc::clone(self);
-        let known = Mutex::new(Fingerprints::of(echo.files()));
-        move || match tls.as_ref().map_or(Ok(()), ServerTls::reload) {
-            Ok(()) => {
-                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let files = known.look_again(echo.files());
-                tracing::warn!(
-                    content_of_tls_cert = files.get("tls_cert"),
-                    content_of_tls_key = files.get("tls_key"),
-                    "the certificate was read again"
-                );
-            }
-            Err(error) => tracing::error!("the certificate stays as it was: {error}"),
-        }
-    }
-
-    /// The files of the certificate.
-    fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let [certificate, key] = self.certificate.files();
-        fingerprints::named([certificate, key, ("", None)])
-    }
-
     fn threads(&self) -> usize {
         self.workers.map_or_else(processors::count, usize::from)
     }
 
     fn config(&self) -> Config {
-        let keepalive = self
-            .keepalive
-            .0
-            .map(|interval| Keepalive { interval, timeout: interval.min(Duration::from_secs(20)) });
+        let keepalive = self.keepalive.0.map(|interval| {
+            Keepalive::default().interval(interval).timeout(interval.min(Duration::from_secs(20)))
+        });
         Config::default()
             .max_message_size(self.max_message.in_memory())
             .max_fragments(self.max_fragments)

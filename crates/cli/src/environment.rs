@@ -25,7 +25,8 @@ const PROTECTION: [&str; 6] = [
 /// The program, deaf to variables that are empty.
 pub(crate) fn without_empty(program: Command) -> Command {
     program.mut_subcommands(|command| {
-        command.mut_args(|option| if is_empty(&option) { option.env(None::<&str>) } else { option })
+        let deaf = |option| if is_empty(&option) { option.env(None::<&str>) } else { option };
+        without_empty(command.mut_args(deaf))
     })
 }
 

@@ -12,7 +12,7 @@ use sockeye::{
 };
 use sockeye_proto::handshake::MalformedHead;
 
-use crate::{units::roughly, way::Way};
+use crate::{route::Route, units::roughly};
 
 /// What the server says when something is wrong (RFC 9457).
 #[derive(Debug, Deserialize)]
@@ -29,8 +29,8 @@ impl Problem {
 }
 
 /// The error with what to do, where that is known.
-pub(crate) fn connect_error(error: ConnectError, way: &Way) -> anyhow::Error {
-    match advice(&error, way) {
+pub(crate) fn connect_error(error: ConnectError, route: &Route) -> anyhow::Error {
+    match advice(&error, route) {
         Some(sentence) => anyhow!(sentence),
         None => error.into(),
     }
@@ -55,17 +55,17 @@ pub(crate) fn refusal(response: &Response<Bytes>) -> String {
     }
 }
 
-fn advice(error: &ConnectError, way: &Way) -> Option<String> {
+fn advice(error: &ConnectError, route: &Route) -> Option<String> {
     match error {
         ConnectError::Connect { error: cause, .. }
             if cause.kind() == io::ErrorKind::ConnectionRefused =>
         {
             Some(format!("{error}: is the server running there?"))
         }
-        ConnectError::Tls { host, error } => tls(host, error, way),
-        ConnectError::Proxy { proxy, error: ProxyError::Tls(error) } => tls(proxy, error, way),
+        ConnectError::Tls { host, error } => tls(host, error, route),
+        ConnectError::Proxy { proxy, error: ProxyError::Tls(error) } => tls(proxy, error, route),
         // In TLS 1.3 a server looks at the client's certificate when the client is done.
-        ConnectError::Io(error) => tls("the server", error, way),
+        ConnectError::Io(error) => tls("the server", error, route),
         ConnectError::Response(ResponseError::Head(MalformedHead::Tls)) => {
             Some("the server speaks TLS on this port: write wss:// or https://".to_owned())
         }
@@ -73,10 +73,10 @@ fn advice(error: &ConnectError, way: &Way) -> Option<String> {
     }
 }
 
-fn tls(host: &str, error: &io::Error, way: &Way) -> Option<String> {
+fn tls(host: &str, error: &io::Error, route: &Route) -> Option<String> {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())?;
     match inner {
-        rustls::Error::InvalidCertificate(wrong) => certificate(host, wrong, way),
+        rustls::Error::InvalidCertificate(wrong) => certificate(host, wrong, route),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(format!(
             "{host} does not speak TLS on this port: write ws:// or http:// if that is meant"
         )),
@@ -95,7 +95,7 @@ fn tls(host: &str, error: &io::Error, way: &Way) -> Option<String> {
             | Alert::CertificateExpired
             | Alert::CertificateUnknown
             | Alert::UnknownCA,
-        ) if way.has_certificate() => {
+        ) if route.has_certificate() => {
             Some(format!("{host} does not accept the certificate of --cert ({inner})"))
         }
         rustls::Error::AlertReceived(Alert::UnrecognisedName) => {
@@ -106,10 +106,10 @@ fn tls(host: &str, error: &io::Error, way: &Way) -> Option<String> {
 }
 
 /// What is wrong with the server's certificate.
-fn certificate(host: &str, wrong: &CertificateError, way: &Way) -> Option<String> {
+fn certificate(host: &str, wrong: &CertificateError, route: &Route) -> Option<String> {
     Some(match wrong {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            match way.has_cacert() {
+            match route.has_cacert() {
                 true => format!(
                     "the certificate of {host} is not signed by an authority of --cacert: give a file \
                  with the one that has signed it, or with that certificate itself"

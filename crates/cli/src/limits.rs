@@ -37,8 +37,7 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_WIRE_FORMS")]
     max_wire_forms: Option<Size>,
 
-    /// How many tokens and tickets that are not good one address may show in a second; twice as many at
-    /// once
+    /// How many invalid tokens and tickets one address may send in a second; twice as many at once
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_BAD_TOKENS_PER_ADDRESS")]
     #[arg(value_parser = number::<u32>)]
     #[arg(default_value_t = ServerOptions::default().max_bad_tokens_per_address.unwrap_or(u32::MAX))]

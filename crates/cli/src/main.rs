@@ -1,38 +1,74 @@
-//! The program `sockeye`: a channel server, and tools for everybody who works with WebSockets.
+//! The program `sockeye`: a channel server, and tools for work with WebSockets.
+//!
+//! A command is a file, or a folder where it has several; the rest is what commands share.
+//!
+//! | folder or file | |
+//! |---|---|
+//! | `serve`, `config`, `reload` | `sockeye serve`; its configuration from flags, environment and file, and again at SIGHUP |
+//! | `echo`, `connect`, `check`, `doctor`, `token` | the commands of these names |
+//! | `subscribe`, `publish`, `channel` | a channel as a client sees it: where it is, the transports, positions, tries |
+//! | `bench` | `sockeye bench`: load, and what it does to a server |
+//! | `cluster` | `sockeye cluster`: how a cluster is, and changing it |
+//! | `listen` | `sockeye listen`: clients that are printed and answered by a person, by a pipe, or by a process each |
+//! | `completions`, `man` | completions for shells and pages for man(1), of the same definitions |
+//! | `limits`, `deadlines`, `compression`, `certificate`, `listening` | flags and addresses that several servers have |
+//! | `request`, `route` | flags of all clients: headers and credentials; certificates, proxies, addresses |
+//! | `log`, `output`, `visible`, `prompt`, `progress`, `explain`, `usage` | what is printed, and where; what a peer sent, made harmless; errors that say what to do |
+//! | `stop`, `signals`, `input`, `environment`, `processors`, `service_manager`, `fingerprints`, `units`, `absent` | the system: signals, the input, variables, systemd, files; sizes and times; options of features that are left out |
 
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(not(all(feature = "cluster", feature = "fjall")))]
+mod absent;
 mod bench;
 mod certificate;
 mod channel;
+mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
+mod completions;
 mod compression;
 mod config;
 mod connect;
 mod deadlines;
+mod doctor;
 mod echo;
 mod environment;
+#[cfg(all(test, unix))]
+mod examples;
 mod explain;
 mod fingerprints;
+mod input;
 mod limits;
+mod listen;
+mod listening;
 mod log;
+mod man;
 mod output;
 mod processors;
+mod progress;
 mod prompt;
 mod publish;
 mod reload;
+mod request;
+mod route;
 mod serve;
+mod service_manager;
 mod signals;
 mod stop;
 mod subscribe;
 mod token;
 mod units;
+mod usage;
 mod visible;
-mod way;
 
 use std::{env, process::ExitCode};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap::{
+    ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
+    parser::ValueSource,
+};
 
 use crate::{
     log::Log,
@@ -51,19 +87,28 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Echo(echo::Echo),
     Connect(connect::Connect),
+    Listen(Box<listen::Listen>),
     Subscribe(subscribe::Subscribe),
     Publish(publish::Publish),
     Bench(bench::Bench),
+    Check(Box<check::Check>),
+    Doctor(Box<doctor::Doctor>),
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::Cluster),
     Token(token::Token),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> ExitCode {
     // First of all: a server that is told to stop while it starts ends well, too.
     let signals = match env::args_os().nth(1) {
-        Some(command) if command == "serve" || command == "echo" => ServerSignals::new().map(Some),
+        Some(command) if ["serve", "echo", "listen"].iter().any(|server| command == *server) => {
+            ServerSignals::new().map(Some)
+        }
         _ => Ok(None),
     };
     // Before the options are built: a default depends on it.
@@ -128,10 +173,17 @@ fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
         }
         Command::Echo(echo) => echo.run(signals()?),
         Command::Connect(connect) => connect.run(),
+        Command::Listen(listen) => listen.run(signals()?),
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Publish(publish) => publish.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Check(check) => return check.run(),
+        Command::Doctor(doctor) => return doctor.run(),
+        #[cfg(feature = "cluster")]
+        Command::Cluster(cluster) => cluster.run(),
         Command::Token(token) => token.run(),
+        Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Man(man) => man.run(Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -148,9 +200,21 @@ impl Parsed {
 
 /// Prints help or the version on stdout, or says on stderr what is wrong with the arguments.
 fn explain(said: &clap::Error) -> anyhow::Result<ExitCode> {
-    match said.print() {
-        Err(error) if !said.use_stderr() => Err(OutputError::from(error).into()),
-        _ => Ok(ExitCode::from(if said.use_stderr() { 2 } else { 0 })),
+    let wrong = ExitCode::from(2);
+    match said.kind() {
+        // Help, where a command is missing.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = said.print();
+            Ok(wrong)
+        }
+        _ if said.use_stderr() => {
+            usage::complain(said);
+            Ok(wrong)
+        }
+        _ => match said.print() {
+            Err(error) => Err(OutputError::from(error).into()),
+            Ok(()) => Ok(ExitCode::SUCCESS),
+        },
     }
 }
 

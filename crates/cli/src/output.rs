@@ -59,6 +59,18 @@ pub(crate) fn print_line(line: &str) -> Result<(), OutputError> {
 pub(crate) fn print_with(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), OutputError> {
+    print_ended(b'\n', write)
+}
+
+/// The same with another byte at its end.
+///
+/// # Errors
+///
+/// As those of [`print_line`].
+pub(crate) fn print_ended(
+    end: u8,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {
         let mut text = Vec::new();
@@ -67,14 +79,25 @@ pub(crate) fn print_with(
     } else {
         write(&mut out)?;
     }
-    out.write_all(b"\n")?;
+    out.write_all(&[end])?;
+    Ok(out.flush()?)
+}
+
+/// Prints lines whose control characters are our own, on a terminal too.
+///
+/// # Errors
+///
+/// As those of [`print_line`].
+pub(crate) fn print_as_it_is(lines: &str) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
+    out.write_all(lines.as_bytes())?;
     Ok(out.flush()?)
 }
 
 /// Prints what a server says of itself when it begins. Clients are served whether or not stdout takes it,
 /// so that a thread waits for that.
 pub(crate) fn announce(text: String) {
-    // Without a thread nobody is told, and the server serves.
+    // Without a thread nothing is printed, and the server serves.
     let _ = thread::Builder::new().spawn(move || print_line(&text));
 }
 

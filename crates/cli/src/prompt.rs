@@ -22,7 +22,7 @@ pub(crate) struct Prompt {
 }
 
 impl Prompt {
-    /// Opens the prompt: lines come as they are typed, until Ctrl-D or Ctrl-C.
+    /// Opens the prompt: lines come as they are typed, until Ctrl-D. Ctrl-C is the error `Interrupted`.
     pub(crate) fn open() -> anyhow::Result<(mpsc::Receiver<io::Result<Vec<u8>>>, Self)> {
         let terminal = tcgetattr(io::stdin()).ok();
         let mut editor = DefaultEditor::new()?;
@@ -68,14 +68,18 @@ fn read_lines(mut editor: DefaultEditor, sender: &mpsc::Sender<io::Result<Vec<u8
                     return;
                 }
             }
-            Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
+            Err(ReadlineError::Eof) => return,
+            Err(ReadlineError::Interrupted) => {
+                let _ = sender.blocking_send(Err(io::ErrorKind::Interrupted.into()));
+                return;
+            }
             Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 let wrong = "what was typed is not UTF-8: --binary sends bytes, from a pipe";
                 let _ = sender.blocking_send(Err(io::Error::other(wrong)));
                 return;
             }
             Err(error) => {
-                // Nobody may be left to be told.
+                // The receiver may be gone.
                 let _ = sender.blocking_send(Err(io::Error::other(error)));
                 return;
             }

@@ -12,7 +12,9 @@ use sockeye::tls::ServerTls;
 use sockeye_server::Channels;
 use toml::Value;
 
-use crate::{Command, fingerprints::Fingerprints, in_one_line, log::SetFilter, parse};
+use crate::{
+    Command, fingerprints::Fingerprints, in_one_line, log::SetFilter, parse, service_manager,
+};
 
 /// Options that change while the server runs. Of the others the log says that they need a restart.
 const CHANGEABLE: [&str; 6] = [
@@ -54,6 +56,7 @@ impl Reload {
 
     /// Reads all sources again, and says in the log what came of it.
     fn reload(&mut self) {
+        service_manager::reloading();
         match self.try_reload() {
             Ok(Changes { options, files }) => tracing::warn!(
                 changed =
@@ -68,13 +71,14 @@ impl Reload {
                 in_one_line(&error)
             ),
         }
+        service_manager::reloaded();
     }
 
     /// What is different now.
     fn try_reload(&mut self) -> anyhow::Result<Changes> {
         let parsed = parse().map_err(|wrong| anyhow!(first_line(&wrong)))?;
         let values = parsed.values();
-        let Command::Serve(serve) = parsed.cli.command else { bail!("this is no server") };
+        let Command::Serve(serve) = parsed.cli.command else { bail!("this is not a server") };
         // Whatever can be wrong comes first.
         let filter = serve.log().filter()?;
         let named: Vec<_> = serve.files().map(|(option, path)| (option, path.to_owned())).collect();
@@ -97,7 +101,7 @@ impl Reload {
             if *current == value {
                 continue;
             }
-            // Whether there are tokens at all decides who may reach the server.
+            // Whether there are tokens at all decides from which addresses the server may be reached.
             let switches_tokens = option == "auth_key" && current.is_some() != value.is_some();
             if CHANGEABLE.contains(&&*option) && !switches_tokens {
                 *current = value;

@@ -1,5 +1,10 @@
 //! `sockeye serve`: the channel server.
 
+#[cfg(feature = "cluster")]
+mod cluster;
+#[cfg(not(feature = "cluster"))]
+#[path = "serve/no_cluster.rs"]
+mod cluster;
 mod greeting;
 
 use std::{
@@ -17,7 +22,10 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use self::greeting::{greeting, make_token};
+use self::cluster::ClusterFlags;
+use self::greeting::{greeting, make_token, serving};
+#[cfg(not(feature = "fjall"))]
+use crate::absent::built_without;
 use crate::{
     certificate::Certificate,
     config::Config,
@@ -28,13 +36,14 @@ use crate::{
     output::announce,
     processors,
     reload::{Reload, Values},
+    service_manager::{self, GivenSocket},
     signals::ServerSignals,
     units::{Size, Time, listen_address, number, some_size, some_time, trimmed},
 };
 
 /// Serve channels: publish with curl, listen in a browser
 ///
-/// Needs no configuration: it listens on loopback, where anybody on this machine may read and write,
+/// Needs no configuration: it listens on loopback, where every program on this machine may read and write,
 /// and browsers only from its own pages. Every option can also be set in the environment,
 /// SOCKEYE_MAX_MESSAGE=1M for --max-message 1M, or in a file, max_message = "1M": flags win, then the
 /// environment, then the file.
@@ -43,7 +52,8 @@ use crate::{
   sockeye serve
   curl -d 'hello' http://127.0.0.1:8080/c/chat
   sockeye serve --data ./channels
-  sockeye serve --listen 0.0.0.0:8080 --auth-key secret    tokens: see sockeye token --help
+  sockeye serve --cluster nats://10.0.0.1:4222,nats://10.0.0.2:4222
+  sockeye serve --listen 0.0.0.0:8080 --auth-key secret    # tokens: see sockeye token --help
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
 pub(crate) struct Serve {
     /// Where to listen: an address, of a name all that it has, :PORT for every address of this machine, or
@@ -52,7 +62,7 @@ pub(crate) struct Serve {
     #[arg(default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: Vec<Listen>,
 
-    /// Where operators find /healthz, /readyz, /metrics and /connections; or off. If the default
+    /// Where operators find /healthz, /readyz, /metrics, /connections and /cluster; or off. If the default
     /// port is in use, another is chosen and printed
     #[arg(long, value_name = "ADDR", env = "SOCKEYE_ADMIN", default_value = "127.0.0.1:8081")]
     #[arg(value_parser = admin)]
@@ -64,7 +74,7 @@ pub(crate) struct Serve {
     #[arg(value_parser = trimmed::<OriginPattern>)]
     allow_origin: Vec<OriginPattern>,
 
-    /// Listen on addresses that other machines reach, though anybody may then read and write
+    /// Listen on addresses that other machines reach, though all of them may then read and write
     #[arg(long, env = "SOCKEYE_OPEN", value_parser = BoolishValueParser::new())]
     open: bool,
 
@@ -82,7 +92,13 @@ pub(crate) struct Serve {
 
     /// Keep channels in this directory: what was acknowledged survives a crash and a restart. Without
     /// it they live in memory
+    #[cfg(feature = "fjall")]
     #[arg(long, value_name = "DIR", env = "SOCKEYE_DATA", help_heading = "History")]
+    data: Option<PathBuf>,
+
+    #[cfg(not(feature = "fjall"))]
+    #[arg(long, value_name = "DIR", env = "SOCKEYE_DATA", hide = true)]
+    #[arg(value_parser = built_without::<PathBuf>("fjall", "keeps channels on disk"))]
     data: Option<PathBuf>,
 
     /// How many messages of a channel are kept
@@ -127,6 +143,9 @@ pub(crate) struct Serve {
     max_message: Size,
 
     #[command(flatten)]
+    cluster: ClusterFlags,
+
+    #[command(flatten)]
     limits: Limits,
 
     #[command(flatten)]
@@ -153,19 +172,25 @@ impl Serve {
         is_default_admin: bool,
         signals: ServerSignals,
     ) -> anyhow::Result<()> {
+        let given = GivenSocket::all().context("a socket of the service manager")?;
         let runtime = self.runtime()?;
         let result = runtime.block_on(async {
             let ServerSignals { mut stop, mut again, others } = signals;
             let files = Fingerprints::of(self.files());
             let (key, audience) = (self.auth_key.clone(), self.auth_audience.clone());
-            // It may wait for a disk, and nobody is served yet.
+            let cluster = self.cluster.clone();
+            // It may wait for a disk, and no client is served yet.
             let starting = async {
-                let options = spawn_blocking(move || self.options()).await??;
+                let mut options = spawn_blocking(move || self.options()).await??;
+                let mut membership = cluster.join(&mut options).await?;
                 let token = key.zip(options.auth_key.as_ref());
                 let token = token.map(|(file, key)| make_token(key, &file, audience.as_deref()));
-                anyhow::Ok((options.tls.clone(), token, bind(options, is_default_admin).await?))
+                let tls = options.tls.clone();
+                let server = bind(options, &given, is_default_admin).await?;
+                membership.follow().await?;
+                anyhow::Ok((tls, token, server, membership))
             };
-            let (tls, token, server) = tokio::select! {
+            let (tls, token, server, membership) = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 started = starting => started?,
             };
@@ -173,22 +198,30 @@ impl Serve {
             let reload = Reload { channels, tls, set_filter, values, files };
             tokio::spawn(others.heed(reload.on_request()));
             announce(greeting(&server, token.as_deref()));
+            service_manager::ready(&serving(&server));
+            tokio::spawn(service_manager::feed_watchdog());
             let second_request = async {
                 again.requested().await;
                 again.requested().await;
             };
+            let stopped = async {
+                stop.requested().await;
+                service_manager::stopping();
+            };
             tokio::select! {
-                result = server.run_until(stop.requested()) => Ok(result?),
+                result = server.run_until(stopped) => Ok(result?),
                 () = second_request => Ok(()),
+                why = membership.refused() => Err(why),
             }
         });
-        // Whoever is still connected has had his time.
+        // The connections that are left have had their time.
         runtime.shutdown_background();
         result
     }
 
-    /// On one processor there is nobody to share work with, and a scheduler that shares none takes a
-    /// few per cent less for each delivery. With a disk there is one: who does not wait for it goes on.
+    /// On one processor there is no other to share work with, and a scheduler that shares none takes a
+    /// few per cent less for each delivery. With a disk there is work to share: the tasks that do not wait for it
+    /// go on.
     fn runtime(&self) -> std::io::Result<Runtime> {
         match processors::count() == 1 && self.data.is_none() {
             true => Builder::new_current_thread().enable_all().build(),
@@ -228,7 +261,8 @@ impl Serve {
             Some(file) => Some(auth_key(file, self.auth_audience)?),
             None => None,
         };
-        options.data = self.data;
+        #[cfg(feature = "fjall")]
+        (options.data = self.data);
         options.history_count = self.history_count;
         options.history_bytes = self.history_bytes.0;
         options.history_age = self.history_age.0;
@@ -239,15 +273,20 @@ impl Serve {
         self.limits.apply(&mut options);
         self.deadlines.apply(&mut options);
         options.tls = self.certificate.read()?;
-        options.log_lines_lost = self.log.lost();
+        #[cfg(feature = "prometheus")]
+        (options.log_lines_lost = self.log.lost());
         Ok(options)
     }
 }
 
-/// Listens. Where the default address for operators is taken, because another server runs on this
-/// machine, any free port is good.
-async fn bind(mut options: ServerOptions, is_default_admin: bool) -> Result<Server, BindError> {
-    match Server::bind(options.clone()).await {
+/// Listens, or takes the sockets that a service manager has given. Where the default address for operators is
+/// taken, because another server runs on this machine, any free port is good.
+async fn bind(
+    mut options: ServerOptions,
+    given: &[GivenSocket],
+    is_default_admin: bool,
+) -> Result<Server, BindError> {
+    match bind_once(options.clone(), given).await {
         Err(BindError::Admin { address, source })
             if is_default_admin && source.kind() == ErrorKind::AddrInUse =>
         {
@@ -256,10 +295,22 @@ async fn bind(mut options: ServerOptions, is_default_admin: bool) -> Result<Serv
                  port, which is printed; --admin sets one"
             );
             options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
-            Server::bind(options).await
+            bind_once(options, given).await
         }
         bound => bound,
     }
+}
+
+async fn bind_once(options: ServerOptions, given: &[GivenSocket]) -> Result<Server, BindError> {
+    if given.is_empty() {
+        return Server::bind(options).await;
+    }
+    tracing::info!(
+        sockets = given.len(),
+        "listening on the service manager's sockets, not on --listen"
+    );
+    let listeners = given.iter().map(GivenSocket::listener).collect::<Result<_, _>>();
+    Server::with_listeners(listeners.map_err(BindError::Socket)?, options).await
 }
 
 /// The key that tokens are checked with.

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How long a client may take to end after it was asked to.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Listens for Ctrl-C and SIGTERM, from its creation on: create it before anybody is told that the
+/// Listens for Ctrl-C and SIGTERM, from its creation on: create it before it is said that the
 /// program runs.
 pub(crate) struct Stop {
     interrupt: Signal,

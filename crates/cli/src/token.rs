@@ -21,7 +21,7 @@ use crate::{
 
 /// Make an access token, or look into one
 ///
-/// A token says who its bearer is, which channels he may use and how, and until when. `sockeye serve
+/// A token names its bearer, the channels that it may use and how, and until when. `sockeye serve
 /// --auth-key` asks for one. The key is a secret that both share (32 bytes or more), or a private
 /// key in PEM (RSA, P-256, Ed25519), whose public half the server has. Any JSON Web Token library makes
 /// such tokens, too.
@@ -30,11 +30,13 @@ use crate::{
 #[command(after_help = "Examples:
   openssl rand -hex 32 > secret
   sockeye serve --auth-key secret
-  sockeye token --key secret --sub ann --channel 'chat:*=read,write' --expires 1h
-  curl -H \"Authorization: Bearer $(sockeye token --key secret --channel 'chat=read')\" \\
+  sockeye token --key secret --sub ann --channel 'chat:*=read,write' --expires 1h > ann
+  sockeye token - < ann
+  sockeye token --key secret - < ann
+  curl -s -H \"Authorization: Bearer $(sockeye token --key secret --channel chat=read)\" \\
     http://127.0.0.1:8080/c/chat
-  sockeye token eyJhbGciOi...              what it says
-  sockeye token --key secret eyJhbGciOi... and whether that key has signed it")]
+
+Exit status: 0 if the token is good, or was made; 1 if it is not, 2 on wrong usage.")]
 pub(crate) struct Token {
     /// Look into this token instead of making one; - reads it from the input
     #[arg(value_name = "TOKEN", conflicts_with_all = ["sub", "channel", "expires"])]
@@ -44,11 +46,11 @@ pub(crate) struct Token {
     #[arg(long, value_name = "FILE", required_unless_present = "token")]
     key: Option<PathBuf>,
 
-    /// Who the bearer is, as presence shows him
+    /// The bearer's name, as presence shows it
     #[arg(long, value_name = "NAME")]
     sub: Option<String>,
 
-    /// What he may do: a channel, or the beginning of channels and `*`, `=`, and some of
+    /// What the bearer may do: a channel, or the beginning of channels and `*`, `=`, and some of
     /// read, write, presence; may be given several times
     #[arg(long, value_name = "PATTERN=RIGHTS", value_parser = grant)]
     channel: Vec<(Pattern, Rights)>,
@@ -57,7 +59,7 @@ pub(crate) struct Token {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = lifetime)]
     expires: Duration,
 
-    /// For whom it is meant: what the server was given as --auth-audience
+    /// The server that it is for: what that was given as --auth-audience
     #[arg(long, value_name = "NAME")]
     aud: Option<String>,
 }
@@ -100,7 +102,7 @@ impl Token {
 
     /// Prints what the token says, and tells on stderr whether that counts.
     fn inspect(&self, token: &str) -> anyhow::Result<()> {
-        let (header, claims) = parts(token).context("that is no JSON Web Token")?;
+        let (header, claims) = parts(token).context("that is not a JSON Web Token")?;
         let json = json!({ "header": header, "claims": claims });
         print_line(&serde_json::to_string_pretty(&json)?)?;
         let now = NumericDate::now();
@@ -115,7 +117,7 @@ impl Token {
                     anyhow!(wrong.to_string().replace("this server's key", &this_key))
                 })?
             }
-            None => serde_json::from_value(claims).context("the claims can not be used")?,
+            None => serde_json::from_value(claims).context("the claims cannot be used")?,
         };
         let Some(NumericDate(ends)) = claims.exp else { bail!("the token has no `exp`") };
         let Some(left) = ends.checked_sub(now.0).filter(|left| !left.is_zero()) else {

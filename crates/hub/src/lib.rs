@@ -10,7 +10,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let hub = Hub::new(Options { history_count: 100, ..Options::default() });
+//! let hub = Hub::new(Options::default().history_count(100));
 //! let chat: ChannelName = "chat".parse()?;
 //!
 //! // Take the position before you render the page, subscribe after it, miss nothing.
@@ -33,7 +33,7 @@
 //!
 //! # What is promised
 //!
-//! - Offsets of a channel rise by one with each entry, and no position is ever given to two. The
+//! - Offsets of a channel rise with each entry, and no position is ever given to two. The
 //!   [`Epoch`] is new with each hub: what was in memory is lost, and readers that come back are told.
 //! - A reader gets every entry once and in order, or a [`Gap`] in its place: `expired` (trimmed
 //!   while it was away), `slow` (trimmed while it was connected), `reset` (another epoch, a
@@ -45,67 +45,69 @@
 //! - Room is fair: each publication is charged to an [account](Publication::account), and when there
 //!   is no more room, the account that holds most makes some for those that hold less.
 //!
-//! Who listens to a channel is its [`Presence`]: connections hold a [`Lease`] ([`Hub::join`]),
+//! The clients that listen to a channel are its [`Presence`]: connections hold a [`Lease`] ([`Hub::join`]),
 //! polling clients renew theirs ([`Hub::renew`]), and a [`Watch`] reports joins and leaves.
 //!
+//! The feature `fjall`, on by default, is the store on disk: `Hub::open` and `Options::data`.
+//!
+//! Several hubs share channels by a [`Backplane`](backplane::Backplane): see [`Hub::with_backplane`].
+//!
 //! The hub knows nothing of HTTP or WebSockets, and of JSON only which one readers can parse:
-//! [`Json`]. Those who do keep what they make of an entry
+//! [`Json`]. Code that does keeps what it makes of an entry
 //! with it, so that it is made once for all readers: see [`Entry::form`].
+//!
+//! # The sources
+//!
+//! Each folder imports only from those below it; `cargo xtask test format` checks that.
+//!
+//! | folder or file | |
+//! |---|---|
+//! | `hub` | the hub: all channels, and the operations on them |
+//! | `publish` | publishing to a store or a backplane: the queue, the thread that writes, its health |
+//! | `channels` | the channels in memory: found by name, loaded, swept, and let go of when memory is full |
+//! | `presence` | the clients that listen to a channel, here and at other hubs |
+//! | `backplane` | an engine that several hubs share: what a hub asks of it, and what it is told |
+//! | `error`, `store`, `stats` | why a publication is refused; channels on disk; numbers |
+//! | `accounts` | which publisher room is charged to |
+//! | `log` | the log of one channel: entries, cursors, pages, forms. No lock, no clock, no waiting |
+//! | `options`, `names` | bounds and the clock; names, positions and rules as users write them |
+
+#![forbid(unsafe_code)]
 
 mod accounts;
-mod channel;
-mod draft;
-mod entry;
-mod figures;
-mod forms;
-mod health;
+pub mod backplane;
+mod channels;
+mod error;
 mod hub;
-mod json;
-mod keys;
 mod log;
-mod name;
+mod names;
 mod options;
-mod page;
-mod pattern;
-mod policy;
-mod position;
 mod presence;
-mod pressure;
-mod publishing;
-mod reader;
-mod run;
-mod shards;
-mod shared;
-mod slots;
-mod stakes;
-mod start;
+mod publish;
+mod stats;
 pub mod store;
-mod sweep;
-mod writer;
 
-pub use accounts::Room;
-pub use entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
-pub use figures::{Figures, Holdings};
-pub use forms::FORM_OVERHEAD;
-pub use hub::{Hub, PublishError};
-pub use json::{BadJson, Json};
-pub use keys::{BadIdempotencyKey, IdempotencyKey};
-pub use name::{BadChannelName, BadEventName, ChannelName, EventName};
+pub use accounts::{Room, Share};
+pub use channels::{Loaded, Reader, Sweep};
+pub use error::PublishError;
+pub use hub::Hub;
+pub use log::{
+    BadJson, Budget, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, Gap, Item, Json, Lag, Page,
+    Payload, PayloadRef, Publication, Run, RunForm, Why,
+};
+pub use names::{
+    BadChannelName, BadEventName, BadIdempotencyKey, BadPattern, BadPolicy, BadPosition, BadStart,
+    ChannelName, Epoch, EventName, IdempotencyKey, Pattern, Policy, PolicyRule, Position, Source,
+    Start,
+};
 pub use options::{Clock, Options};
-pub use page::{Budget, Gap, Item, Lag, Page, Why};
-pub use pattern::{BadPattern, Pattern};
-pub use policy::{BadPolicy, Policy, PolicyRule};
-pub use position::{BadPosition, Epoch, Position};
-pub use presence::{Change, Lease, Member, Presence, Watch};
-pub use pressure::Share;
-pub use publishing::{Publishing, Writing};
-pub use reader::Reader;
-pub use run::Run;
-pub use start::{BadStart, Start};
-pub use sweep::Sweep;
+pub use presence::{Lease, Member, Presence, PresenceChange, Watch};
+pub use publish::{Publishing, Writing};
+pub use stats::{Figures, Holdings};
 
 /// Parts that are no interface, for the fuzz targets.
 #[doc(hidden)]
+#[cfg(feature = "fjall")]
 pub mod internals {
     pub mod journal {
         pub use crate::store::journal::{End, read};

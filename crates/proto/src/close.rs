@@ -1,8 +1,8 @@
-//! How a WebSocket ends: close codes, reasons, and the record of who closed first.
+//! What a Close frame carries: a code and a reason.
 
 use core::fmt;
 
-use crate::{error::Failure, text::Text};
+use crate::text::Text;
 
 /// A status code that may stand in a Close frame (RFC 6455 §7.4).
 ///
@@ -159,118 +159,13 @@ impl From<CloseCode> for Option<CloseFrame> {
     }
 }
 
-/// One of the two ends of a connection, seen from here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// This end.
-    Local,
-    /// The other end.
-    Remote,
-}
-
-/// What one end has sent of a Close frame (RFC 6455 §5.5.1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum CloseSignal {
-    /// No Close frame.
-    #[default]
-    Absent,
-    /// A Close frame without a code.
-    Empty,
-    /// A Close frame with a code and a reason.
-    Frame(CloseFrame),
-}
-
-impl CloseSignal {
-    /// The code and the reason, if there was a Close frame and it had them.
-    pub fn frame(&self) -> Option<&CloseFrame> {
-        match self {
-            Self::Frame(frame) => Some(frame),
-            Self::Absent | Self::Empty => None,
-        }
-    }
-
-    /// Whether there was no Close frame.
-    pub fn is_absent(&self) -> bool {
-        *self == Self::Absent
-    }
-}
-
-impl From<Option<CloseFrame>> for CloseSignal {
-    /// The Close frame with this body, which may be empty.
-    fn from(body: Option<CloseFrame>) -> Self {
-        body.map_or(Self::Empty, Self::Frame)
-    }
-}
-
-/// How a connection ended: a value, not an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closed {
-    /// Who began: the first to send a Close frame, to fail the connection, or to let it drop.
-    pub initiator: Peer,
-    /// The Close frame that was sent.
-    pub sent: CloseSignal,
-    /// The Close frame that was received.
-    pub received: CloseSignal,
-    /// Why the connection failed, if it did.
-    pub failure: Option<Failure>,
-}
-
-impl Closed {
-    /// Whether both sides said goodbye: a Close frame went each way (RFC 6455 §7.1.4).
-    pub fn is_clean(&self) -> bool {
-        !self.sent.is_absent() && !self.received.is_absent() && self.failure.is_none()
-    }
-
-    /// The code as RFC 6455 §7.1.5 and browsers have it: the one received, 1005 if the frame
-    /// received was empty, 1006 if none was received or the connection failed.
-    pub fn code(&self) -> u16 {
-        match &self.received {
-            _ if self.failure.is_some() => 1006,
-            CloseSignal::Frame(frame) => frame.code().as_u16(),
-            CloseSignal::Empty => 1005,
-            CloseSignal::Absent => 1006,
-        }
-    }
-
-    /// The reason received; empty where there was none.
-    pub fn reason(&self) -> &str {
-        let frame = self.received.frame().filter(|_| self.failure.is_none());
-        frame.map_or("", CloseFrame::reason)
-    }
-}
-
-impl From<Failure> for Closed {
-    /// The end of a connection that this side gave up before any Close.
-    fn from(failure: Failure) -> Self {
-        let (sent, received) = (CloseSignal::Absent, CloseSignal::Absent);
-        Self { initiator: Peer::Local, sent, received, failure: Some(failure) }
-    }
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(failure) = &self.failure {
-            return write!(f, "failed: {failure}");
-        }
-        let by = match self.initiator {
-            Peer::Local => "closed by this end",
-            Peer::Remote => "closed by the peer",
-        };
-        write!(f, "{by} with {}", self.code())?;
-        if !self.reason().is_empty() {
-            write!(f, " ({})", self.reason())?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Rules: W109, W110, W111.
     #[test]
-    fn w109_w110_w111_only_codes_that_may_be_sent_can_be_made() {
+    fn only_codes_that_may_be_sent_can_be_made() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, u16::MAX] {
             assert_eq!(CloseCode::try_from(code), Err(InvalidCloseCode(code)));
         }
@@ -284,7 +179,6 @@ mod tests {
         const KICKED: CloseCode = CloseCode::new(4001);
         assert_eq!(KICKED, 4001);
         assert_eq!(4001, KICKED);
-        assert_ne!(Closed::from(Failure::Lost).code(), CloseCode::NORMAL);
     }
 
     #[test]
@@ -293,8 +187,9 @@ mod tests {
         CloseCode::new(1005);
     }
 
+    /// Rule: W80.
     #[test]
-    fn w080_a_reason_fits_into_a_control_frame() {
+    fn a_reason_fits_into_a_control_frame() {
         assert!(CloseFrame::new(CloseCode::NORMAL, "x".repeat(123)).is_ok());
         let error = CloseFrame::new(CloseCode::NORMAL, "é".repeat(62));
         assert_eq!(error, Err(ReasonTooLong(124)));

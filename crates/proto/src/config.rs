@@ -32,7 +32,7 @@ pub struct Config {
     /// How long a message may take from its first byte to its last; where it is received in parts, from
     /// one to the next. Default 60 s; `None` for no limit. Other traffic does not extend it.
     pub message_timeout: Option<Duration>,
-    /// How long the peer may take to answer our Close, and then to end the transport. Default 5 s.
+    /// How long the peer may take to answer a Close, and then to end the transport. Default 5 s.
     pub close_timeout: Duration,
     /// Pings on a silent connection. Default: every 25 s, and 20 s to answer. `None` for none.
     pub keepalive: Option<Keepalive>,
@@ -43,6 +43,7 @@ pub struct Config {
 
 /// When to ping a silent peer, and when to give it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Keepalive {
     /// A ping is sent when nothing was received for this long.
     pub interval: Duration,
@@ -53,6 +54,20 @@ pub struct Keepalive {
 impl Default for Keepalive {
     fn default() -> Self {
         Self { interval: Duration::from_secs(25), timeout: Duration::from_secs(20) }
+    }
+}
+
+impl Keepalive {
+    /// Sets [`interval`](Self::interval).
+    pub fn interval(mut self, time: Duration) -> Self {
+        self.interval = time;
+        self
+    }
+
+    /// Sets [`timeout`](Self::timeout).
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.timeout = time;
+        self
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, grouped by whose fault it is. The text of an error names its cause where it has one;
+//! Errors, grouped by their cause: the peer, a limit, or the application. The text of an error names its cause where it has one;
 //! `source` gives no cause that the text has named already.
 
 use crate::close::CloseCode;
@@ -9,8 +9,8 @@ pub enum Failure {
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
     Violation(Violation),
-    /// The peer passed a limit of ours.
-    #[error("a limit was passed: {0}")]
+    /// The peer exceeded a limit.
+    #[error("a limit was exceeded: {0}")]
     Limit(Limit),
     /// The peer missed a deadline.
     #[error("the peer was too slow: {0}")]
@@ -58,22 +58,22 @@ impl Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A Close frame of one byte (RFC 6455 §5.5.1).
-    #[error("a Close frame has one byte, which is half a code")]
+    #[error("a Close payload of one byte")]
     CloseBody,
     /// A Close frame with a code that may not be sent (RFC 6455 §7.4).
-    #[error("a Close frame has the code {0}, which may not be sent")]
+    #[error("a Close frame with the code {0}, which must not be sent")]
     CloseCode(u16),
     /// A compressed message that is not DEFLATE data, or is cut off (RFC 7692 §7.2.2).
     #[error("a compressed message cannot be inflated")]
     Compression,
     /// A continuation with no message begun (RFC 6455 §5.4).
-    #[error("a continuation frame came with no message begun")]
+    #[error("a continuation frame without a message to continue")]
     Continuation,
     /// A control frame that is not the last of its message (RFC 6455 §5.5).
     #[error("a control frame is fragmented")]
     FragmentedControl,
     /// A new message while another is not complete (RFC 6455 §5.4).
-    #[error("a message began inside another")]
+    #[error("a message began before the last one ended")]
     Interleaved,
     /// Text, or the reason of a Close, that is not UTF-8 (RFC 6455 §8.1).
     #[error("text is not UTF-8")]
@@ -137,7 +137,7 @@ pub enum Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Deadline {
     /// No Close came in answer to ours.
-    #[error("it did not answer our Close")]
+    #[error("it did not answer the Close")]
     Close,
     /// Nothing came after a keepalive ping.
     #[error("it did not answer a keepalive ping")]
@@ -160,6 +160,6 @@ pub enum Misuse {
     #[error("a ping or pong carries at most 125 bytes, this one has {0}")]
     LongControl(usize),
     /// Frames that were made before, on a client: it masks each frame anew (RFC 6455 §5.3).
-    #[error("a client masks each frame anew: it can not send frames that were made before")]
+    #[error("a client must mask each frame anew: it cannot send prepared frames")]
     Unmasked,
 }

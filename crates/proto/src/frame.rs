@@ -213,8 +213,9 @@ mod tests {
         whole
     }
 
+    /// Rule: W61.
     #[test]
-    fn w061_the_shortest_length_form_is_required() {
+    fn the_shortest_length_form_is_required() {
         for (bytes, verdict) in [
             (&[0x82, 126, 0, 125][..], Err(Violation::LongForm(125))),
             (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], Err(Violation::LongForm(65535))),
@@ -231,22 +232,25 @@ mod tests {
         }
     }
 
+    /// Rule: W60.
     #[test]
-    fn w060_the_highest_bit_of_a_64_bit_length_must_be_zero() {
+    fn the_highest_bit_of_a_64_bit_length_must_be_zero() {
         let bytes = [0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(decode(&bytes, FROM_SERVER), Err(Violation::LengthTooBig));
     }
 
+    /// Rule: W59.
     #[test]
-    fn w059_unknown_opcodes_are_refused() {
+    fn unknown_opcodes_are_refused() {
         for opcode in (0x3..=0x7).chain(0xb..=0xf) {
             let verdict = decode(&[0x80 | opcode, 0], FROM_SERVER);
             assert_eq!(verdict, Err(Violation::UnknownOpcode(opcode)));
         }
     }
 
+    /// Rules: W57, W58, W63, W64, W65.
     #[test]
-    fn w057_w058_w063_w064_w065_reserved_bits_are_refused_unless_negotiated() {
+    fn reserved_bits_are_refused_unless_negotiated() {
         for rsv in 1..=7u8 {
             let first = 0x81 | rsv << 4;
             assert_eq!(decode(&[first, 0], FROM_SERVER), Err(Violation::ReservedBits(rsv)));
@@ -255,22 +259,25 @@ mod tests {
         assert!(matches!(decode(&[0xc1, 0], deflate), Ok(Some((Header { rsv1: true, .. }, 2)))));
     }
 
+    /// Rule: D22.
     #[test]
-    fn d22_rsv1_on_a_continuation_or_control_frame_is_refused() {
+    fn rsv1_on_a_continuation_or_control_frame_is_refused() {
         let deflate = Rules { masked: false, rsv1: true, long_lengths: false };
         for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca] {
             assert_eq!(decode(&[first, 0], deflate), Err(Violation::ReservedBits(0b100)));
         }
     }
 
+    /// Rules: W54, W56, W66.
     #[test]
-    fn w054_w056_w066_the_mask_bit_must_fit_the_sender() {
+    fn the_mask_bit_must_fit_the_sender() {
         assert_eq!(decode(&[0x81, 0x05], FROM_CLIENT), Err(Violation::Unmasked));
         assert_eq!(decode(&[0x81, 0x85], FROM_SERVER), Err(Violation::Masked));
     }
 
+    /// Rules: W69, W79.
     #[test]
-    fn w069_w079_control_frames_are_short_and_whole() {
+    fn control_frames_are_short_and_whole() {
         for opcode in [0x8, 0x9, 0xa] {
             assert_eq!(decode(&[opcode, 0], FROM_SERVER), Err(Violation::FragmentedControl));
             for long in [126, 127] {

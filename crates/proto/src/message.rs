@@ -21,7 +21,7 @@ pub struct Part {
     /// Whether the message is text or binary.
     pub kind: MessageKind,
     /// The next bytes of the message. Those of a text may end inside a character; all of them together
-    /// are UTF-8, and what has come so far can be the beginning of that.
+    /// are UTF-8, and what has arrived so far can be the beginning of that.
     pub payload: Bytes,
     /// Whether the message is complete with this part, which may be empty. No other is.
     pub last: bool,
@@ -144,16 +144,16 @@ impl Message {
 /// JSON (feature `json`).
 #[cfg(feature = "json")]
 impl Message {
-    /// A text message that says `value` in JSON.
+    /// A text message that is `value` in JSON.
     ///
     /// # Errors
     ///
-    /// When `value` cannot be said in JSON: a map whose keys are no strings, say.
+    /// When JSON cannot represent `value`: a map whose keys are not strings, for example.
     pub fn from_json<T: serde::Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
         serde_json::to_string(value).map(Self::from)
     }
 
-    /// The value that the message says in JSON, be it text or binary. It may borrow from the message.
+    /// The value of the message as JSON, text or binary. It may borrow from the message.
     ///
     /// # Errors
     ///

@@ -66,8 +66,9 @@ mod tests {
         bytes.iter().position(|&byte| validator.update(&[byte]).is_err())
     }
 
+    /// Rule: W87.
     #[test]
-    fn w087_text_fails_at_its_first_impossible_byte() {
+    fn text_fails_at_its_first_impossible_byte() {
         assert_eq!(fails_at("κόσμε".as_bytes()), None);
         assert_eq!(fails_at(b"ok\xff"), Some(2));
         // Overlong forms, surrogates and code points past U+10FFFF are known by the second byte.
@@ -79,8 +80,9 @@ mod tests {
         assert_eq!(fails_at(b"\xf0\x9f\x92\x41"), Some(3));
     }
 
+    /// Rule: W87.
     #[test]
-    fn w087_text_that_stops_inside_a_character_is_not_complete() {
+    fn text_that_stops_inside_a_character_is_not_complete() {
         let mut validator = Utf8Validator::default();
         validator.update(b"\xf0\x9f\x92").unwrap();
         assert!(!validator.is_complete());
@@ -89,8 +91,9 @@ mod tests {
     }
 
     proptest! {
+        /// Rule: W87.
         #[test]
-        fn w087_pieces_are_judged_as_the_whole_is(
+        fn pieces_are_judged_as_the_whole_is(
             bytes in prop_oneof![
                 any::<String>().prop_map(String::into_bytes),
                 proptest::collection::vec(any::<u8>(), 0..64),

@@ -1,6 +1,6 @@
 //! What an application makes messages from, and what it makes of them.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     borrow::Cow,
@@ -67,7 +67,7 @@ fn strings_and_bytes_come_out_of_a_message() {
 }
 
 #[test]
-fn what_nobody_shares_comes_out_without_a_copy() {
+fn what_is_not_shared_comes_out_without_a_copy() {
     let bytes = vec![b'x'; 1000];
     let address = bytes.as_ptr();
     let text = String::try_from(Message::from(String::from_utf8(bytes).unwrap())).unwrap();

@@ -1,6 +1,6 @@
 //! Messages from and to the types of serde.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use serde::{Deserialize, Serialize};
 use sockeye_proto::{Message, MessageKind};
@@ -21,7 +21,7 @@ fn a_value_becomes_a_text_and_comes_back_without_a_copy_of_its_strings() {
 }
 
 #[test]
-fn json_in_a_binary_message_is_read_too_and_what_is_no_json_is_an_error() {
+fn json_in_a_binary_message_is_read_too_and_what_is_not_json_is_an_error() {
     let message = Message::binary(&br#"{"who":"ben","what":0}"#[..]);
     assert_eq!(message.kind(), MessageKind::Binary);
     assert_eq!(message.parse_json::<Said<'_>>().unwrap().who, "ben");

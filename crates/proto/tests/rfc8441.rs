@@ -32,15 +32,17 @@ fn refuses(refused: Result<Offer, Refusal>, status: u16) {
     }
 }
 
+/// Rule: H8.
 #[test]
-fn h08_a_request_is_accepted_with_200_and_no_key() {
+fn a_request_is_accepted_with_200_and_no_key() {
     let response = offer(&[VERSION]).unwrap().accept(None, HeaderMap::new()).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert!(response.headers().is_empty(), "{:?}", response.headers());
 }
 
+/// Rule: H8.
 #[test]
-fn h08_a_request_with_a_key_gets_the_answer_to_it() {
+fn a_request_with_a_key_gets_the_answer_to_it() {
     let accept = |key| {
         let offer = offer(&[VERSION, ("sec-websocket-key", key)]).unwrap();
         let response = offer.accept(None, HeaderMap::new()).unwrap();
@@ -54,8 +56,9 @@ fn h08_a_request_with_a_key_gets_the_answer_to_it() {
     assert_eq!(accept("none"), None);
 }
 
+/// Rule: H7.
 #[test]
-fn h07_subprotocols_and_compression_are_agreed_on_as_over_http_1() {
+fn subprotocols_and_compression_are_agreed_on_as_over_http_1() {
     let mut offer = offer(&[
         VERSION,
         ("origin", "https://example.org"),
@@ -72,8 +75,9 @@ fn h07_subprotocols_and_compression_are_agreed_on_as_over_http_1() {
     assert!(offer.accept(Some("other"), HeaderMap::new()).is_err());
 }
 
+/// Rule: H7.
 #[test]
-fn h07_the_version_must_be_13() {
+fn the_version_must_be_13() {
     refuses(offer(&[]), 400);
     refuses(offer(&[VERSION, VERSION]), 400);
     refuses(offer(&[("sec-websocket-version", "8")]), 400);
@@ -84,8 +88,9 @@ fn h07_the_version_must_be_13() {
     refuses(offer(&[VERSION, ("content-length", "5")]), 400);
 }
 
+/// Rule: H6.
 #[test]
-fn h06_connection_and_upgrade_are_refused_and_keys_ignored() {
+fn connection_and_upgrade_are_refused_and_keys_ignored() {
     refuses(offer(&[VERSION, ("connection", "Upgrade")]), 400);
     refuses(offer(&[VERSION, ("upgrade", "websocket")]), 400);
     let offer = offer(&[VERSION, ("sec-websocket-key", "no key at all")]).unwrap();
@@ -93,15 +98,17 @@ fn h06_connection_and_upgrade_are_refused_and_keys_ignored() {
     assert!(!response.headers().contains_key("sec-websocket-accept"));
 }
 
+/// Rule: H11.
 #[test]
-fn h11_another_protocol_is_not_implemented() {
+fn another_protocol_is_not_implemented() {
     for other in ["connect-udp", "WebSocket", "", "websocket, websocket"] {
         refuses(Offer::from_extended_connect(&request(&[VERSION]), other), 501);
     }
 }
 
+/// Rule: H5.
 #[test]
-fn h05_only_connect_with_a_path_opens_a_websocket() {
+fn only_connect_with_a_path_opens_a_websocket() {
     let mut get = request(&[VERSION]);
     *get.method_mut() = Method::GET;
     refuses(Offer::from_extended_connect(&get, "websocket"), 405);
@@ -120,8 +127,9 @@ fn client() -> ClientRequest {
     request
 }
 
+/// Rules: H5, H6, H7.
 #[test]
-fn h05_h06_h07_the_request_of_a_client() {
+fn the_request_of_a_client() {
     let mut request = client();
     request.deflate = Some(DeflateConfig::default());
     request.headers.insert("origin", "https://example.org".parse().unwrap());
@@ -152,8 +160,9 @@ fn answer(status: u16, fields: &[(&str, &str)]) -> Response<()> {
     builder.body(()).unwrap()
 }
 
+/// Rule: H8.
 #[test]
-fn h08_any_2xx_opens_and_anything_else_does_not() {
+fn any_2xx_opens_and_anything_else_does_not() {
     let handshake = ExtendedConnect::new(client(), true).unwrap();
     for status in [200, 204, 299] {
         assert!(handshake.check(answer(status, &[])).is_ok());
@@ -167,8 +176,9 @@ fn h08_any_2xx_opens_and_anything_else_does_not() {
     }
 }
 
+/// Rule: H8.
 #[test]
-fn h08_what_was_not_offered_cannot_be_chosen() {
+fn what_was_not_offered_cannot_be_chosen() {
     let handshake = ExtendedConnect::new(client(), true).unwrap();
     for field in [("sec-websocket-protocol", "other"), ("sec-websocket-extensions", "x")] {
         assert!(handshake.check(answer(200, &[field])).is_err(), "{field:?}");

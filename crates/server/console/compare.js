@@ -6,7 +6,7 @@ import { EventLane, HoldLane, PollLane, SocketLane, now } from './lanes.js';
 import { element } from './log.js';
 import { words } from './words.js';
 
-const LANES = { poll: PollLane, longpoll: HoldLane, sse: EventLane, websocket: SocketLane };
+const LANES = { poll: PollLane, longpoll: HoldLane, sse: EventLane, ws: SocketLane };
 /** What the two sliders stand for. */
 const RATES = [0.2, 0.5, 1, 2, 5, 10, 20];
 const INTERVALS = [0.5, 1, 2, 5, 10];
@@ -40,7 +40,7 @@ export class Compare {
     parts['start-over'].addEventListener('click', () => this.#startOver());
   }
 
-  /** Begins. The messages go into a channel beside the one that is chosen, so that nobody's conversation is disturbed. */
+  /** Begins. The messages go into a channel beside the one that is chosen, so that no conversation is disturbed. */
   open(name) {
     this.#channel = `${name.slice(0, 230)}:compare-${Math.random().toString(36).slice(2, 8)}`;
     this.#start();

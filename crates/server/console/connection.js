@@ -10,7 +10,7 @@ const TOKEN_KEY = 'sockeye.token';
 /** The access token, if this person has given one. */
 export const token = recall('session', TOKEN_KEY);
 
-/** Windows without tokens share one connection; whose a token is, the page does not ask. */
+/** Windows without tokens share one connection; with a token each has its own, since the page does not know its bearer. */
 export const sockeye = new Sockeye(base, token ? { token, share: false } : {});
 
 /** Shows how the connection is. @param {Record<string, HTMLElement>} parts the elements of the page, by id */

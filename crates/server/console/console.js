@@ -3,6 +3,7 @@
 import { Chat } from './chat.js';
 import { Compare } from './compare.js';
 import { askForToken, setUpToken, showState } from './connection.js';
+import { Doctor } from './doctor.js';
 import { Inspector } from './inspector.js';
 import { channelUrl, hashOf, isChannelName, placeOf } from './place.js';
 import { speak, speakOtherLanguage, words } from './words.js';
@@ -28,6 +29,7 @@ const pages = {
   chat: new Chat(parts, refused),
   inspect: new Inspector(parts, refused),
   compare: new Compare(parts, refused),
+  doctor: new Doctor(parts),
 };
 let current = { page: '', channel: '' };
 setUpChannel();

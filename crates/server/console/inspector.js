@@ -1,4 +1,4 @@
-/** The inspector: every message of a channel as it is, from any place in its history on; publishing; who listens. */
+/** The inspector: every message of a channel as it is, from any position of its history on; publishing; presence. */
 
 import { sockeye, token } from './connection.js';
 import { element } from './log.js';
@@ -125,7 +125,7 @@ export class Inspector {
       listeners.textContent = words.listeners(presence.count);
       const names = presence.members.map(({ id }) => element('li', '', id));
       const others = presence.count - presence.members.length;
-      // Beyond the first page nobody knows how many of the others have a name.
+      // Beyond the first page it is not known how many of the others have a name.
       const text = presence.next === undefined ? words.others : words.more;
       if (others > 0) names.push(element('li', 'others', text(others)));
       members.replaceChildren(...names);

@@ -1,6 +1,6 @@
 /**
- * The four ways to listen, each in its shortest form: what a page would write that knows nothing but one of them. They
- * count what they cost, and tell what happens. (The client, `sockeye.js`, is what a real page would use.)
+ * The four transports, each in its shortest form: what a page would write that uses one of them alone. They
+ * count what they cost, and report what happens. (The client, `sockeye.js`, is what a real page would use.)
  */
 
 import { token } from './connection.js';
@@ -13,7 +13,7 @@ const AGAIN_AFTER_MS = 1000;
 /**
  * @typedef {object} Watcher
  * @property {() => void} request a request goes out
- * @property {(message: {sent: number}, delay: number) => void} message a message arrived, so many milliseconds old
+ * @property {(message: {sent: number}, delay: number) => void} message a message arrived, that many milliseconds old
  * @property {(works: boolean) => void} works whether it works
  * @property {() => number} interval how many milliseconds polls are apart
  */

@@ -1,4 +1,4 @@
-/** What a payload says: who wrote what. Anybody may publish anything, so nothing about a payload is taken for granted. */
+/** What a payload says: its author and text. Any client may publish anything, so nothing about a payload is taken for granted. */
 
 import { words } from './words.js';
 
@@ -8,7 +8,7 @@ const HEX_BYTES = 32;
 /**
  * @typedef {object} Said
  * @property {string} author
- * @property {boolean} anonymous the payload names nobody
+ * @property {boolean} anonymous the payload names no author
  * @property {string} text
  * @property {boolean} code to be set as code, not as speech
  */
@@ -33,17 +33,17 @@ export function raw(payload) {
  * @returns {Said}
  */
 export function read(payload) {
-  if (payload instanceof Uint8Array) return nobody(describe(payload), true);
+  if (payload instanceof Uint8Array) return withoutAuthor(describe(payload), true);
   const value = typeof payload === 'string' ? parse(payload) : payload;
   if (isObject(value) && typeof value.text === 'string') {
     const from = typeof value.from === 'string' ? value.from.trim().slice(0, LONGEST_NAME) : '';
-    return from ? { author: from, anonymous: false, text: value.text, code: false } : nobody(value.text, false);
+    return from ? { author: from, anonymous: false, text: value.text, code: false } : withoutAuthor(value.text, false);
   }
-  if (typeof value === 'string') return nobody(value, false);
-  return nobody(JSON.stringify(value, null, 2), true);
+  if (typeof value === 'string') return withoutAuthor(value, false);
+  return withoutAuthor(JSON.stringify(value, null, 2), true);
 }
 
-function nobody(text, code) {
+function withoutAuthor(text, code) {
   return { author: words.anonymous, anonymous: true, text, code };
 }
 

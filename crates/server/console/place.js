@@ -1,6 +1,6 @@
 /** Where things are: the server beside this page, its channels, and the page that the address names. */
 
-const PAGES = ['chat', 'inspect', 'compare'];
+const PAGES = ['chat', 'inspect', 'compare', 'doctor'];
 const DEFAULT_CHANNEL = 'chat';
 
 /** The server's address, beside this page. */
@@ -19,7 +19,7 @@ export function channelUrl(name, scheme = 'http') {
 }
 
 /**
- * What the address asks for: `#river` is the chat of a channel, `#/inspect/river` and `#/compare/river` other pages.
+ * What the address asks for: `#river` is the chat of a channel, `#/inspect/river`, `#/compare/river` and `#/doctor/river` other pages.
  * @returns {{page: string, channel: string}} a channel that may not be valid, as it was typed
  */
 export function placeOf({ hash, search }) {

@@ -23,7 +23,7 @@ export class Tally {
     this.sent += bytes;
   }
 
-  /** A message arrived so many milliseconds after it was published. */
+  /** A message arrived that many milliseconds after it was published. */
   message(delay) {
     this.messages += 1;
     this.#delays.push(delay);

@@ -1,6 +1,7 @@
 /** The words of the console in Chinese: the same as in `en.js`. */
 
 const number = (value) => value.toLocaleString('zh-CN');
+const delay = (ms) => (Number.isNaN(ms) ? '–' : ms < 10 ? `${ms.toFixed(1)} 毫秒` : ms < 1000 ? `${Math.round(ms)} 毫秒` : `${(ms / 1000).toFixed(1)} 秒`);
 
 export const zh = {
   locale: 'zh-CN',
@@ -12,6 +13,7 @@ export const zh = {
   chatPage: '聊天',
   inspectPage: '查看',
   comparePage: '对比',
+  doctorPage: '诊断',
   channel: '频道',
   badChannel: (name) => `“${name}”不是频道名。频道名以字母或数字开头，后面可以是字母、数字和 _ - . : ~ @，最多 255 个。`,
   token: '访问令牌',
@@ -24,7 +26,7 @@ export const zh = {
   idle: '未连接',
   connecting: '连接中…',
   live: '已连接',
-  over: { websocket: 'WebSocket', sse: 'Server-Sent Events', longpoll: '长轮询', poll: '轮询' },
+  over: { v1: 'WebSocket', sse: 'Server-Sent Events', longpoll: '长轮询', poll: '轮询' },
   waiting: '即将重连：',
   waitingSeconds: (seconds) => ` ${seconds} 秒`,
   offline: '离线',
@@ -111,7 +113,7 @@ export const zh = {
     poll: ['轮询', '一遍遍地问，不管有没有新消息。'],
     longpoll: ['长轮询', '问一次，有消息时服务器才回答。'],
     sse: ['Server-Sent Events', '一个永不结束的回答。'],
-    websocket: ['WebSocket', '一条连接，双向收发。'],
+    ws: ['WebSocket', '一条连接，双向收发。'],
   },
   rate: '每秒消息数',
   interval: '轮询间隔',
@@ -130,7 +132,7 @@ export const zh = {
     worst: '延迟 p99',
   },
   size: (bytes) => (bytes < 10_000 ? `${number(Math.round(bytes))} B` : `${number(Math.round(bytes / 100) / 10)} kB`),
-  delay: (ms) => (ms < 10 ? `${ms.toFixed(1)} 毫秒` : ms < 1000 ? `${Math.round(ms)} 毫秒` : `${(ms / 1000).toFixed(1)} 秒`),
+  delay,
   chart: (name) => `${name}：最近 20 秒的消息，从发布到到达；下方的短线是请求`,
   howCounted: '怎样计数',
   howBytes:
@@ -138,6 +140,54 @@ export const zh = {
   howDelay: '延迟是从这个页面发布一条消息，到这个页面收到它为止，用的是同一个时钟。发布本身的开销，四种方式都不计入。',
   howPolling: '轮询用 If-None-Match 带上位置：没有新消息时，回答没有正文。',
   laneFailed: '没有回答，正在重试。',
+
+  // What works from here
+  doctorTitle: '这个浏览器能用哪些传输方式',
+  doctorText: '本页逐一尝试每种传输方式，经过浏览器与服务器之间的一切：多久能打开、消息多晚到达、静默是否会断开。在终端里，`sockeye doctor` 检查得更多。',
+  idleFor: '连接静置时间',
+  examine: '重新诊断',
+  doctor: {
+    verdicts: { ok: '正常', warn: '注意', fail: '失败', skip: '跳过', wait: '…' },
+    names: {
+      poll: '轮询',
+      clock: '时钟',
+      longpoll: '长轮询',
+      sse: 'Server-Sent Events',
+      'sse-idle': '事件流（静默）',
+      websocket: 'WebSocket',
+      'websocket-idle': 'WebSocket（静默）',
+      v1: 'sockeye.v1',
+    },
+    running: '诊断中…',
+    allWell: '从这里一切正常。',
+    broken: (names) => `从这里不能用：${names}。`,
+    notTried: '未尝试',
+    noAnswer: '没有应答',
+    noMessage: '消息没有到达',
+    noHello: '没有收到服务器的第一条消息',
+    noDate: '应答没有 Date',
+    answered: (status) => `服务器应答 ${status}`,
+    after: (ms) => `用时 ${delay(ms)}`,
+    message: (ms) => `消息用时 ${delay(ms)}`,
+    held: (message, held) => `消息用时 ${delay(message)}；无消息时保持了 ${delay(held)}`,
+    notHeld: (held, wait, status) => `${delay(held)} 后应答 ${status}，应为 ${number(wait)} 秒`,
+    cut: (ms) => `${delay(ms)} 后被断开`,
+    alive: (seconds) => `静默 ${number(seconds)} 秒后仍然连接`,
+    heldBack: (ms) => `被扣留：${delay(ms)} 内没有收到事件流的任何内容`,
+    messageHeld: (first) => `首字节用时 ${delay(first)}，消息被扣留`,
+    firstAndMessage: (first, message) => `首字节用时 ${delay(first)}，消息用时 ${delay(message)}`,
+    notOpened: (ms) => `未能打开：${delay(ms)} 后失败`,
+    killed: (ms) => `打开 ${delay(ms)} 后被断开`,
+    openedAndMessage: (opened, message) => `打开用时 ${delay(opened)}，消息用时 ${delay(message)}`,
+    clockAgrees: '服务器与本机的时钟一致',
+    clock: (ms, isAhead) => `服务器的时钟比本机${isAhead ? '快' : '慢'} ${number(Math.round(ms / 1000))} 秒`,
+    setClock: '请校准不准的那个：令牌会在错误的时间生效和过期。',
+    unreachable: '请看服务器是否在运行，以及中间的设备是否放行请求。',
+    refused: '如果服务器要求令牌，请用页面顶部的钥匙填写。',
+    proxyWaits: '中间的设备会断开等待中的连接：让它等待 75 秒（nginx：proxy_read_timeout 75s）。',
+    unbuffer: '中间的设备在缓存应答：让它立即转发（nginx：proxy_buffering off、proxy_http_version 1.1）。',
+    blocked: '中间的设备禁止或断开 WebSocket：让它转发 Upgrade 和 Connection，或使用 https。',
+  },
 
   // A name for someone who has not chosen one
   adjectives: ['安静的', '敏捷的', '明亮的', '银色的', '温和的', '勇敢的', '雾中的', '琥珀色的', '青苔上的', '快乐的', '幸运的', '晴天的'],

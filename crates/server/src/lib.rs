@@ -1,89 +1,82 @@
 //! The channel server: channels over HTTP, where a channel is a URL.
 //!
-//! [`Server`] listens by itself; [`Channels`] gives the same as an axum router, for a program
-//! that already serves. Both speak what the project's interface describes: `POST /c/{channel}`
-//! publishes, `GET` polls, streams or opens a WebSocket, `/connect` is a WebSocket for many
-//! channels, `/` is the console.
+//! [`Server`] has listeners of its own; [`Channels`] is the same as an axum router, for a program that
+//! already serves. Both have the same interface: `POST /c/{channel}` publishes, `GET` polls, streams or
+//! opens a WebSocket, `/connect` is a WebSocket for many channels, `/` is the console.
 //!
-//! Inside, a request passes [`access`] (origin rules, CORS), comes by the [`router`] to
-//! [`channel`], and from there to [`publish`], [`websocket`] or [`listen`], which answers by
-//! [`poll`] or [`stream`]; [`message`] is what a message looks like. Whatever goes wrong is a
-//! [`problem`]. Under that are the connections, of [`http1`] and [`http2`]: what takes long on the
-//! former is set [`aside`].
+//! # Features
+//!
+//! All are on by default.
+//!
+//! - `console`: the console at `/`, and the browser client at `/sockeye.js`.
+//! - `fjall`: channels on disk (`ServerOptions::data`).
+//! - `prometheus`: `/metrics` on the address for operators.
+//!
+//! # Inside
+//!
+//! Each module imports only from those below it in this list; `cargo xtask test format` checks that.
+//!
+//! - [`server`]: the listeners of a [`Server`], and its start and end.
+//! - [`channels`]: [`Channels`], which builds everything below from the options.
+//! - [`routes`]: the table of paths, the middleware around them, and a file for each resource.
+//! - [`transports`]: how messages reach a reader: polls, streams, WebSockets, `sockeye.v1`.
+//! - [`conn`]: connections of HTTP/1.1 and HTTP/2, from the first byte to the last.
+//! - [`app`]: what the routes share, and the one way to publish.
+//! - [`metrics`]: counters, gauges, the latency histogram and the register of connections.
+//! - [`lifecycle`]: draining, and which connections are in use.
+//! - [`limits`]: connections, requests and invalid tokens for each address; rates of publishers.
+//! - [`options`]: [`ServerOptions`] and their defaults.
+//! - [`auth`]: tokens, tickets, and what their bearer may do.
+//! - [`http`]: headers, queries, origins, bodies and problems, whatever the route.
+//! - [`net`]: listeners, addresses, write deadlines, and what proxies say of a client.
+//! - [`transport`]: the words for transports.
+//! - [`log`]: log lines that a client can cause, at a limited rate.
+//! - [`rate`]: the one rate limit, of which those of requests, publishers and log lines are made.
 
-mod accept;
-mod access;
-mod addresses;
-mod admin;
-mod aside;
+#![forbid(unsafe_code)]
+// What only these features use; a build with all of them finds what nothing uses.
+#![cfg_attr(not(all(feature = "console", feature = "prometheus")), allow(dead_code))]
+
+mod app;
 mod auth;
-mod beginning;
-mod carry;
-mod channel;
-mod console;
-mod crowd;
-mod drain;
-mod early;
-mod forwarded;
-mod headers;
-mod http1;
-mod http2;
-mod impatient;
-mod known;
-mod limits;
-mod listen;
-mod listener;
-mod log;
-mod media;
-mod message;
-mod metrics;
+mod channels;
+mod conn;
 #[cfg(test)]
-mod numbers;
-mod on_call;
-mod opening;
+mod documented;
+mod http;
+mod lifecycle;
+mod limits;
+mod log;
+mod metrics;
+mod net;
 mod options;
-mod origin;
-mod pace;
-mod peer;
-mod poll;
-mod prefer;
-mod preflight;
-mod presence;
-mod problem;
-mod promise;
-mod proxy;
-mod proxy_protocol;
-mod publish;
-mod query;
-mod router;
-mod segments;
+mod rate;
+mod routes;
 mod server;
-mod stream;
-mod throttle;
-mod v1;
-mod visit;
-mod websocket;
+mod transport;
+mod transports;
 
-pub use crate::addresses::ClientAddresses;
 pub use crate::auth::{
     Algorithm, Audience, AuthKey, BadRight, Claims, Grants, KeyError, NumericDate, Right, Rights,
     SignError, SigningKey, TokenError,
 };
-pub use crate::listener::{BindError, LocalAddress};
-pub use crate::options::{Listen, ServerOptions};
-pub use crate::proxy::{BadCidr, Cidr, TrustedProxy};
-pub use crate::router::{BuildError, Channels};
+pub use crate::channels::{BuildError, Channels};
+pub use crate::limits::client_addresses::ClientAddresses;
+pub use crate::net::listener::{BindError, Listen, LocalAddress};
+pub use crate::net::trusted_proxy::{BadCidr, Cidr, TrustedProxy};
+pub use crate::options::ServerOptions;
 pub use crate::server::Server;
+pub use crate::transport::{Transport, UnknownTransport};
 #[doc(no_inline)]
-pub use sockeye::{BadOrigin, OriginPattern};
+pub use sockeye::{BadOrigin, Listener, OriginPattern};
 #[doc(no_inline)]
 pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};
 
-/// Parts that are no interface, for the fuzz targets.
+/// Internal parsers, for the fuzz targets; not a public interface.
 #[doc(hidden)]
 pub mod internals {
-    pub use crate::beginning::{Beginning, Protocol};
-    pub use crate::forwarded::{Element, Node};
-    pub use crate::proxy_protocol::read as read_proxy_header;
-    pub use crate::v1::{Command, Mistake};
+    pub use crate::conn::protocol::{Protocol, ProtocolDetector};
+    pub use crate::net::forwarded::{Element, Node};
+    pub use crate::net::proxy_protocol::read as read_proxy_header;
+    pub use crate::transports::v1::{Command, Mistake};
 }

@@ -1,45 +1,54 @@
-//! Lines of the log that a peer can cause: a few of each class, and how many more there were.
+//! Log lines that a client can cause, at a limited rate.
 //!
-//! [`limited!`](limited) logs such a line. A class has one line a second (the ends of connections a hundred);
-//! the next line says as `more` how many were left out before it. A [`Server`](crate::Server) tells that by itself within
-//! a second or two, when no such line comes any more ([`tell_rest`]).
+//! [`limited!`](limited) logs such a line. A class has one line a second (the ends of connections a
+//! hundred); the next line says as `more` how many were left out before it. A [`Server`](crate::Server)
+//! logs that by itself within a second or two, when no such line follows ([`tell_rest`]).
 //!
 //! What a client did wrong is logged at INFO or DEBUG; WARN and ERROR are for what an operator can act
-//! on. What a peer has chosen (a path, a name) goes through [`shown`].
+//! on. Text of a client (a path, a name) goes through [`shown`].
 
 use std::borrow::Cow;
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The most of a peer's text that a line shows, in bytes.
+use tokio::time::Instant;
+
+use crate::rate::Rate;
+
+/// The most of a client's text in a line, in bytes.
 const SHOWN: usize = 256;
 
-/// What a line is about. Lines of different classes do not use up each other's.
+/// What a line is about. Classes have separate rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// The server failed at a request (WARN).
     Failed,
-    /// A request without a good token, from a page that may not, or of too many (INFO).
+    /// A request without a valid token, from a page that is not allowed, or one too many (INFO).
     Refused,
-    /// A connection that listened has ended (INFO).
+    /// The first refusal of an origin (WARN).
+    Origin,
+    /// A connection with subscriptions has ended (INFO).
     Ended,
-    /// The system gives no more connections, descriptors most likely (WARN).
+    /// The operating system accepts no more connections, for want of descriptors most likely (WARN).
     CannotAccept,
 }
 
 impl Class {
     /// In the order of their declaration.
-    const ALL: [Self; 4] = [Self::Failed, Self::Refused, Self::Ended, Self::CannotAccept];
+    const ALL: [Self; 5] =
+        [Self::Failed, Self::Refused, Self::Origin, Self::Ended, Self::CannotAccept];
 
     /// How many lines may come at once, and how often one after that.
     ///
-    /// Warnings say the same again; refusals differ, and a few of them say who is kept out. At INFO an
+    /// Warnings repeat themselves; refusals differ, and a few of them say which clients are refused. At INFO an
     /// operator has asked for the end of each connection: only a flood of them is cut.
     const fn rate(self) -> Rate {
         match self {
-            Self::Failed | Self::CannotAccept => Rate { burst: 1, each: Duration::from_secs(1) },
-            Self::Refused => Rate { burst: 10, each: Duration::from_secs(1) },
-            Self::Ended => Rate { burst: 1000, each: Duration::from_millis(10) },
+            Self::Failed | Self::Origin | Self::CannotAccept => {
+                Rate::new(Duration::from_secs(1), 1)
+            }
+            Self::Refused => Rate::new(Duration::from_secs(1), 10),
+            Self::Ended => Rate::new(Duration::from_millis(10), 1000),
         }
     }
 
@@ -47,12 +56,13 @@ impl Class {
         match self {
             Self::Failed => "request failed",
             Self::Refused => "request refused",
+            Self::Origin => "page refused",
             Self::Ended => "connection ended",
             Self::CannotAccept => "cannot accept connections",
         }
     }
 
-    /// Whether another line may be logged now, with the number of those left out before it.
+    /// Whether another line may be logged now, with the number of lines left out before it.
     pub(crate) fn pass(self) -> Option<u64> {
         self.tally().pass(Instant::now(), self.rate())
     }
@@ -62,31 +72,25 @@ impl Class {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    burst: u32,
-    each: Duration,
-}
-
-/// The log is the process's, so what is counted of it is, too.
+/// The log belongs to the process, and so do its counts.
 static TALLIES: LazyLock<[Tally; Class::ALL.len()]> =
     LazyLock::new(|| Class::ALL.map(|_| Tally::default()));
 
-/// How much of a class was logged lately.
+/// How many lines of a class were logged lately.
 #[derive(Debug, Default)]
 struct Tally(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// When all lines of the burst may come again: the generic cell rate algorithm (ITU-T I.371).
+    /// When all lines of the burst may come again.
     until: Option<Instant>,
     left_out: u64,
 }
 
 impl Counts {
     fn pass(&mut self, now: Instant, rate: Rate) -> Option<u64> {
-        let until = self.until.map_or(now, |until| until.max(now)) + rate.each;
-        if until - now > rate.each * rate.burst {
+        let (until, early) = rate.count(self.until, now);
+        if !early.is_zero() {
             return None;
         }
         self.until = Some(until);
@@ -102,13 +106,13 @@ impl Tally {
         passed
     }
 
-    /// Those left out, if there are any and another line may be logged now.
+    /// The number of lines left out, if there are any and another line may be logged now.
     fn rest(&self, now: Instant, rate: Rate) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.left_out > 0 { counts.pass(now, rate) } else { None }
     }
 
-    /// Those left out, if there are any.
+    /// The number of lines left out, if there are any.
     fn last(&self) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(std::mem::take(&mut counts.left_out)).filter(|left_out| *left_out > 0)
@@ -129,12 +133,12 @@ macro_rules! limited {
 }
 pub(crate) use limited;
 
-/// Tells what was left out of each class and not told since, as far as lines may come now.
+/// Logs for each class how many lines were left out since the last time, where the rate allows.
 pub(crate) fn tell_rest() {
     tell(|class| class.tally().rest(Instant::now(), class.rate()));
 }
 
-/// Tells all of it, at the end.
+/// Logs all of it, at the end.
 pub(crate) fn tell_last() {
     tell(|class| class.tally().last());
 }
@@ -143,14 +147,16 @@ fn tell(left_out: impl Fn(Class) -> Option<u64>) {
     for class in Class::ALL {
         let (Some(more), what) = (left_out(class), class.name()) else { continue };
         match class {
-            Class::Failed | Class::CannotAccept => tracing::warn!(more, "{what}, more of these"),
+            Class::Failed | Class::Origin | Class::CannotAccept => {
+                tracing::warn!(more, "{what}, more of these")
+            }
             Class::Refused | Class::Ended => tracing::info!(more, "{what}, more of these"),
         }
     }
 }
 
-/// A text that a peer has chosen, as a line of a log may show it: of bounded length, and without
-/// characters that end the line or change how the rest of it looks.
+/// Text of a client as a log line may show it: of bounded length, and without characters that end the
+/// line or change how the rest of it looks.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if text.len() <= SHOWN && is_plain(text) {
@@ -178,7 +184,7 @@ mod tests {
     use super::*;
 
     const fn a_second(burst: u32) -> Rate {
-        Rate { burst, each: Duration::from_secs(1) }
+        Rate::new(Duration::from_secs(1), burst)
     }
 
     #[test]

@@ -1,19 +1,21 @@
-//! What a server can be told, and what it does when it is told nothing.
+//! The options of a server, and their defaults.
 
-use std::convert::Infallible;
-use std::fmt;
+#[cfg(feature = "fjall")]
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
+#[cfg(feature = "prometheus")]
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use sockeye::internals::defaults;
 use sockeye::tls::ServerTls;
 use sockeye::{DeflateConfig, OriginPattern};
 use sockeye_hub::PolicyRule;
+use sockeye_hub::backplane::Backplane;
 
 use crate::auth::AuthKey;
-use crate::proxy::TrustedProxy;
+use crate::net::listener::Listen;
+use crate::net::trusted_proxy::TrustedProxy;
 
 /// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
 /// channels in memory and lets the pages it serves itself, and no others, use it.
@@ -22,122 +24,129 @@ use crate::proxy::TrustedProxy;
 pub struct ServerOptions {
     /// Where to listen. Default: `127.0.0.1:8080` alone.
     pub listen: Vec<Listen>,
-    /// Where operators ask for `/healthz`, `/readyz`, `/metrics` and `/connections`: HTTP without
-    /// tokens, and without TLS. Default: nowhere.
+    /// The address that serves `/healthz`, `/readyz`, `/metrics` and `/connections` to operators: HTTP
+    /// without tokens, and without TLS. Default: none.
     ///
-    /// Danger: who reaches the address sees who is connected from where.
+    /// Danger: anyone who can reach the address sees who is connected from where.
     pub admin: Option<Listen>,
-    /// Pages of these origins may use the server, beside its own: such as `https://app.example.org`,
+    /// Origins whose pages may use the server, beside its own: such as `https://app.example.org`,
     /// `https://*.example.org`, `tauri://localhost`. Default: none.
     pub allow_origin: Vec<OriginPattern>,
-    /// What tokens are checked with; without one there are no tokens, and everybody who reaches the
+    /// The key that verifies tokens. Without one there are no tokens, and anyone who can reach the
     /// server may read and write every channel. With one a server may listen on any address and
-    /// has any name. Default: none.
+    /// answers to any `Host`. Default: none.
     pub auth_key: Option<AuthKey>,
-    /// Whether anybody who reaches the server may use it, under whatever name. Default: no; then
-    /// it listens on loopback addresses only and answers to loopback names only.
+    /// Whether anyone who can reach the server may use it, under any `Host`. Default: no; then it
+    /// listens on loopback addresses only and answers to loopback names only.
     ///
     /// Danger: without an `auth_key` this publishes every channel to the whole network.
     pub open: bool,
-    /// The certificate to serve TLS with on every address that is not a Unix socket. Default: none.
+    /// The certificate for TLS on every address that is not a Unix socket. Default: none.
     pub tls: Option<ServerTls>,
-    /// The directory to keep channels in, so that a server that starts there goes on with them.
-    /// Default: none, they live in memory. One server at a time uses a directory.
+    /// The directory to store channels in: a server that starts with it continues them. Default: none,
+    /// channels are in memory. A directory belongs to one server at a time.
+    #[cfg(feature = "fjall")]
     pub data: Option<PathBuf>,
-    /// Messages kept of a channel. Default: 1000.
+    /// The engine that keeps the channels, the same for all servers that are given it, in the place of
+    /// memory or `data`. Default: none.
+    pub backplane: Option<Arc<dyn Backplane>>,
+    /// Messages kept per channel. Default: 1000.
     pub history_count: usize,
-    /// Bytes kept of a channel. Default: 16 MiB.
+    /// Bytes kept per channel. Default: 16 MiB.
     pub history_bytes: u64,
     /// How long a message is kept. Default: 24 hours.
     pub history_age: Duration,
-    /// What becomes of readers that a history no longer reaches back to, by channel; the first rule
-    /// that matches counts. Default: none, so all [catch up](sockeye_hub::Policy::Catchup).
+    /// What happens to readers whose position the history no longer reaches, by channel; the first rule
+    /// that matches applies. Default: none, so all [catch up](sockeye_hub::Policy::Catchup).
     pub policy: Vec<PolicyRule>,
-    /// Channels that hold or have held messages. Default: 100,000. Past it the publisher that has
-    /// most of them makes room for those that have fewer: see
+    /// Limit of channels that hold or have held messages. Default: 100,000. Past it channels of the
+    /// publisher that has most are evicted for publishers that have fewer: see
     /// [`Options::max_channels`](sockeye_hub::Options::max_channels).
     pub max_channels: u64,
-    /// Bytes kept of all channels together. Default: 1 GiB. Past it the publisher that has most of
-    /// them makes room for those that have less; else a channel that has messages lets go of its
-    /// oldest, and one that has none is refused.
+    /// Limit of bytes kept for all channels together. Default: 1 GiB. Past it messages of the publisher
+    /// that has most are evicted for publishers that have less; otherwise a channel that has messages
+    /// drops its oldest, and a publication to one that has none is refused.
     pub max_bytes: u64,
-    /// Bytes kept of messages as they are sent, so that what many readers take at the same time is
-    /// made once. Default: `None`, an eighth of `max_bytes`. Past it what a reader takes is made for
-    /// it alone, and nothing is refused.
+    /// Limit of bytes of cached encoded messages, so that a message is encoded once for many readers.
+    /// Default: `None`, an eighth of `max_bytes`. Past it messages are encoded for each reader, and
+    /// nothing is refused.
     pub max_wire_forms: Option<u64>,
     /// Connections in all, WebSockets among them. One more takes the place of the oldest that has not
     /// sent a complete request yet; where there is none it is answered 503. Default: for a
     /// [`Server`](crate::Server) as many as there may be open files (`RLIMIT_NOFILE`, the soft limit)
     /// less a quarter, or 256; for [`Channels`](crate::Channels) no limit.
     pub max_connections: Option<usize>,
-    /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more is answered
-    /// 429. Behind a trusted proxy requests that are under way count, and what they have opened.
+    /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more gets 429.
+    /// Behind a trusted proxy requests in progress count, and what they have opened.
     pub max_connections_per_address: Option<usize>,
-    /// Requests, handshakes among them, from one address in a second; twice as many at once. Default:
-    /// no limit. One more is answered 429.
+    /// Requests per second from one address, handshakes included, with bursts of twice as many. Default:
+    /// no limit. One more gets 429.
     pub max_requests_per_address: Option<u32>,
-    /// Tokens and tickets that are not good, from one address in a second; twice as many at once.
-    /// Default: 100. One more is answered 429 instead of 401. Good ones are not concerned.
+    /// Invalid tokens and tickets per second from one address, with bursts of twice as many. Default:
+    /// 100. One more gets 429 instead of 401. Valid ones are never refused by this limit.
     ///
     /// Danger: with `None` tokens can be guessed as fast as the server answers.
     pub max_bad_tokens_per_address: Option<u32>,
     /// How messages on WebSockets are compressed (permessage-deflate), where clients offer it. Default:
-    /// as [`DeflateConfig`] has it, so that a message of a channel is compressed once for all, and
-    /// clients keep their context while 64 MiB for all of the process last. `None`: not at all.
+    /// that of [`DeflateConfig`]: a message of a channel is compressed once for all readers, and clients
+    /// keep their context within a budget of 64 MiB per process. `None`: no compression.
     pub deflate: Option<DeflateConfig>,
-    /// Bytes that the answers on one connection of HTTP/2 hold together before the next request on it is
-    /// answered; one answer may pass it. Default: 4 MiB.
+    /// Bytes that the responses on one HTTP/2 connection may hold together before the next request on it is
+    /// answered; one response may exceed it. Default: 4 MiB.
     pub max_http2_buffer: usize,
-    /// Commands of `sockeye.v1` and messages on a plain WebSocket from one connection, and publications by
-    /// `POST` of one publisher (its `sub`, else its address), in a second; twice as many at once. Those
-    /// beyond are read later, none is refused. Default: 100 commands of `sockeye.v1`, and no limit for
-    /// the others.
+    /// Commands of `sockeye.v1` and messages on a plain WebSocket per second from one connection, and
+    /// publications by `POST` per second of one publisher (its `sub`, else its address), with bursts of
+    /// twice as many. Further ones are read later, none is refused. Default: 100 commands of
+    /// `sockeye.v1`, and no limit for the others.
     pub max_commands: Option<u32>,
-    /// TLS handshakes under way, from the client's first message on. Default: 1024. Further ones wait;
-    /// while one does, a handshake that has taken a second may be cut off for it.
+    /// TLS handshakes in progress, from the client's first message on. Default: 1024. Further ones wait;
+    /// while one does, a handshake that has taken a second may be ended for it.
     pub max_handshakes: usize,
-    /// Proxies that are believed what they say of who asks, in `X-Forwarded-For` or else in `Forwarded`
-    /// (RFC 7239), and of how and for what host, in `X-Forwarded-Proto` and `-Host` or in `Forwarded`:
-    /// pages of that origin are the server's own. Default: none.
+    /// Proxies whose headers are trusted for the client's address (`X-Forwarded-For`, else `Forwarded`,
+    /// RFC 7239) and for the scheme and host of the request (`X-Forwarded-Proto` and `-Host`, or
+    /// `Forwarded`): pages of that origin are the server's own. Default: none.
     ///
-    /// Danger: whoever connects from such an address can give himself any other. It must be the
+    /// Danger: anything that connects from such an address can claim any other. The address must be the
     /// proxy's alone, and the proxy must write `X-Forwarded-For` itself, or remove it where it writes
     /// `Forwarded`.
     pub trust_proxy: Vec<TrustedProxy>,
-    /// Whether each connection of a proxy in `trust_proxy` begins with a header of the PROXY protocol
-    /// (version 1 or 2); one that does not is closed. Connections of others begin without, and so do
-    /// those to the address for operators. Default: no.
+    /// Whether each connection of a proxy in `trust_proxy` begins with a PROXY protocol header (version 1
+    /// or 2); one that does not is closed. Other connections begin without one, and so do those to the
+    /// address for operators. Default: no.
     pub proxy_protocol: bool,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
-    /// How long the server waits for its clients to leave when it stops. Default: 30 seconds.
+    /// How long the server drains its connections when it stops. Default: 30 seconds.
     pub drain: Duration,
     /// How long the head of a request may take to arrive, the first one and the handshake of TLS from
     /// the connection's beginning on; and how long a connection of HTTP/2 may idle. Default: 10 seconds.
     pub head_timeout: Duration,
-    /// How long a connection of HTTP/1.1 may idle between requests. Longer than proxies in front keep
+    /// How long an HTTP/1.1 connection may idle between requests. Longer than proxies in front keep
     /// theirs open: they would send a request on one that is being closed. Default: 75 seconds.
     pub keep_alive: Duration,
-    /// How long a connection on `/connect` may take to show a token, where one is needed and the
+    /// How long a connection on `/connect` may take to send a token, where one is needed and the
     /// handshake had none. Default: 10 seconds.
     pub auth_timeout: Duration,
     /// How long the body of a request may take to arrive. Default: 30 seconds.
     pub body_timeout: Duration,
-    /// How long a client may take nothing of what is there for it before it is cut off. Default: 2
-    /// minutes: one that has stopped to read costs little, and may go on. One that reads slowly
-    /// stays, however slowly.
+    /// How long a write may make no progress before the connection is closed. Default: 2 minutes: a
+    /// client that has stopped reading costs little, and may resume. A client that reads slowly stays,
+    /// however slowly.
     pub write_timeout: Duration,
-    /// After how much silence of its client a WebSocket sends a ping. Default: 25 seconds. `None`: never.
+    /// How long a WebSocket may be silent before the server sends a ping. Default: 25 seconds. `None`: no
+    /// pings.
     pub ping_interval: Option<Duration>,
-    /// How long a client may take to come to a ping. What was sent before it, which may be megabytes in
-    /// the client's own buffers, it reads first, and slow readers are served. A client that is gone is
-    /// found out much earlier, by what it does not acknowledge (`write_timeout`). Default: 5 minutes.
+    /// How long a client may take to answer a ping. It first reads what was sent before it, which may be
+    /// megabytes in its own buffers, and slow readers are served. A client that is gone is detected much
+    /// earlier, by what it does not acknowledge (`write_timeout`). Default: 5 minutes.
     pub pong_timeout: Duration,
-    /// How often a stream (Server-Sent Events, JSON lines) sends something that means nothing, so
-    /// that no proxy thinks it dead. Default: 15 seconds.
+    /// How often a stream sends a keep-alive comment (Server-Sent Events) or an empty line (NDJSON), so
+    /// that no proxy closes it as idle. Default: 15 seconds.
     pub heartbeat: Duration,
-    /// Lines of the program's log that could not be written, counted by what writes the log; the
-    /// metrics show it. Default: a counter of its own, at 0.
+    /// Log lines that could not be written, counted by the program's logger and exported in the metrics: of
+    /// the feature `prometheus`.
+    /// Default: a new counter, at 0.
+    #[cfg(feature = "prometheus")]
     pub log_lines_lost: Arc<AtomicU64>,
 }
 
@@ -150,7 +159,9 @@ impl Default for ServerOptions {
             auth_key: None,
             open: false,
             tls: None,
+            #[cfg(feature = "fjall")]
             data: None,
+            backplane: None,
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),
@@ -165,59 +176,327 @@ impl Default for ServerOptions {
             deflate: Some(DeflateConfig::default()),
             max_http2_buffer: 4 << 20,
             max_commands: None,
-            max_handshakes: 1024,
+            max_handshakes: defaults::MAX_HANDSHAKES,
             trust_proxy: Vec::new(),
             proxy_protocol: false,
             max_message: 64 << 10,
             drain: Duration::from_secs(30),
-            head_timeout: Duration::from_secs(10),
+            head_timeout: defaults::HANDSHAKE_TIMEOUT,
             keep_alive: Duration::from_secs(75),
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_mins(2),
+            write_timeout: defaults::WRITE_TIMEOUT,
             ping_interval: Some(Duration::from_secs(25)),
             pong_timeout: Duration::from_mins(5),
             heartbeat: Duration::from_secs(15),
+            #[cfg(feature = "prometheus")]
             log_lines_lost: Arc::default(),
         }
     }
 }
 
 impl ServerOptions {
-    /// Whether others than this machine's own users are meant to reach the server.
+    /// Sets [`listen`](Self::listen).
+    pub fn listen(mut self, addresses: impl IntoIterator<Item = Listen>) -> Self {
+        self.listen = addresses.into_iter().collect();
+        self
+    }
+
+    /// Sets [`admin`](Self::admin).
+    pub fn admin(mut self, address: impl Into<Option<Listen>>) -> Self {
+        self.admin = address.into();
+        self
+    }
+
+    /// Sets [`allow_origin`](Self::allow_origin).
+    pub fn allow_origin(mut self, origins: impl IntoIterator<Item = OriginPattern>) -> Self {
+        self.allow_origin = origins.into_iter().collect();
+        self
+    }
+
+    /// Sets [`auth_key`](Self::auth_key).
+    pub fn auth_key(mut self, key: impl Into<Option<AuthKey>>) -> Self {
+        self.auth_key = key.into();
+        self
+    }
+
+    /// Sets [`open`](Self::open).
+    pub fn open(mut self, open: bool) -> Self {
+        self.open = open;
+        self
+    }
+
+    /// Sets [`tls`](Self::tls).
+    pub fn tls(mut self, tls: impl Into<Option<ServerTls>>) -> Self {
+        self.tls = tls.into();
+        self
+    }
+
+    /// Sets [`data`](Self::data).
+    #[cfg(feature = "fjall")]
+    pub fn data(mut self, directory: impl Into<Option<PathBuf>>) -> Self {
+        self.data = directory.into();
+        self
+    }
+
+    /// Sets [`backplane`](Self::backplane).
+    pub fn backplane(mut self, backplane: Arc<dyn Backplane>) -> Self {
+        self.backplane = Some(backplane);
+        self
+    }
+
+    /// Sets [`history_count`](Self::history_count).
+    pub fn history_count(mut self, count: usize) -> Self {
+        self.history_count = count;
+        self
+    }
+
+    /// Sets [`history_bytes`](Self::history_bytes).
+    pub fn history_bytes(mut self, bytes: u64) -> Self {
+        self.history_bytes = bytes;
+        self
+    }
+
+    /// Sets [`history_age`](Self::history_age).
+    pub fn history_age(mut self, time: Duration) -> Self {
+        self.history_age = time;
+        self
+    }
+
+    /// Sets [`policy`](Self::policy).
+    pub fn policy(mut self, rules: impl IntoIterator<Item = PolicyRule>) -> Self {
+        self.policy = rules.into_iter().collect();
+        self
+    }
+
+    /// Sets [`max_channels`](Self::max_channels).
+    pub fn max_channels(mut self, channels: u64) -> Self {
+        self.max_channels = channels;
+        self
+    }
+
+    /// Sets [`max_bytes`](Self::max_bytes).
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets [`max_wire_forms`](Self::max_wire_forms), in bytes.
+    pub fn max_wire_forms(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_wire_forms = bytes.into();
+        self
+    }
+
+    /// Sets [`max_connections`](Self::max_connections).
+    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections = connections.into();
+        self
+    }
+
+    /// Sets [`max_connections_per_address`](Self::max_connections_per_address).
+    pub fn max_connections_per_address(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections_per_address = connections.into();
+        self
+    }
+
+    /// Sets [`max_requests_per_address`](Self::max_requests_per_address).
+    pub fn max_requests_per_address(mut self, requests: impl Into<Option<u32>>) -> Self {
+        self.max_requests_per_address = requests.into();
+        self
+    }
+
+    /// Sets [`max_bad_tokens_per_address`](Self::max_bad_tokens_per_address).
+    pub fn max_bad_tokens_per_address(mut self, tokens: impl Into<Option<u32>>) -> Self {
+        self.max_bad_tokens_per_address = tokens.into();
+        self
+    }
+
+    /// Sets [`deflate`](Self::deflate).
+    pub fn deflate(mut self, deflate: impl Into<Option<DeflateConfig>>) -> Self {
+        self.deflate = deflate.into();
+        self
+    }
+
+    /// Sets [`max_http2_buffer`](Self::max_http2_buffer), in bytes.
+    pub fn max_http2_buffer(mut self, bytes: usize) -> Self {
+        self.max_http2_buffer = bytes;
+        self
+    }
+
+    /// Sets [`max_commands`](Self::max_commands).
+    pub fn max_commands(mut self, commands: impl Into<Option<u32>>) -> Self {
+        self.max_commands = commands.into();
+        self
+    }
+
+    /// Sets [`max_handshakes`](Self::max_handshakes).
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.max_handshakes = handshakes;
+        self
+    }
+
+    /// Sets [`trust_proxy`](Self::trust_proxy).
+    pub fn trust_proxy(mut self, proxies: impl IntoIterator<Item = TrustedProxy>) -> Self {
+        self.trust_proxy = proxies.into_iter().collect();
+        self
+    }
+
+    /// Sets [`proxy_protocol`](Self::proxy_protocol).
+    pub fn proxy_protocol(mut self, required: bool) -> Self {
+        self.proxy_protocol = required;
+        self
+    }
+
+    /// Sets [`max_message`](Self::max_message), in bytes.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Sets [`drain`](Self::drain).
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// Sets [`head_timeout`](Self::head_timeout).
+    pub fn head_timeout(mut self, time: Duration) -> Self {
+        self.head_timeout = time;
+        self
+    }
+
+    /// Sets [`keep_alive`](Self::keep_alive).
+    pub fn keep_alive(mut self, time: Duration) -> Self {
+        self.keep_alive = time;
+        self
+    }
+
+    /// Sets [`auth_timeout`](Self::auth_timeout).
+    pub fn auth_timeout(mut self, time: Duration) -> Self {
+        self.auth_timeout = time;
+        self
+    }
+
+    /// Sets [`body_timeout`](Self::body_timeout).
+    pub fn body_timeout(mut self, time: Duration) -> Self {
+        self.body_timeout = time;
+        self
+    }
+
+    /// Sets [`write_timeout`](Self::write_timeout).
+    pub fn write_timeout(mut self, time: Duration) -> Self {
+        self.write_timeout = time;
+        self
+    }
+
+    /// Sets [`ping_interval`](Self::ping_interval).
+    pub fn ping_interval(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.ping_interval = time.into();
+        self
+    }
+
+    /// Sets [`pong_timeout`](Self::pong_timeout).
+    pub fn pong_timeout(mut self, time: Duration) -> Self {
+        self.pong_timeout = time;
+        self
+    }
+
+    /// Sets [`heartbeat`](Self::heartbeat).
+    pub fn heartbeat(mut self, time: Duration) -> Self {
+        self.heartbeat = time;
+        self
+    }
+
+    /// Sets [`log_lines_lost`](Self::log_lines_lost).
+    #[cfg(feature = "prometheus")]
+    pub fn log_lines_lost(mut self, counter: Arc<AtomicU64>) -> Self {
+        self.log_lines_lost = counter;
+        self
+    }
+
+    /// Whether the server is meant to be reached from other machines.
     pub(crate) fn is_exposed(&self) -> bool {
         self.open || self.auth_key.is_some()
     }
 }
 
-/// An address to listen on, as a user writes it: `HOST:PORT`, or `unix:PATH`.
-///
-/// Port 0 takes any free port; [`Server::local_addrs`](crate::Server::local_addrs) says which.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// A host and a port. The host is looked up when the server binds.
-    Tcp(String),
-    /// A Unix domain socket at this path.
-    Unix(PathBuf),
-}
+// The documentation has the fields of all features.
+#[cfg(test)]
+#[cfg(all(feature = "fjall", feature = "prometheus"))]
+mod tests {
+    use super::*;
 
-impl FromStr for Listen {
-    type Err = Infallible;
+    /// Defaults that are told in other words than a number, `none` or `no`.
+    const IN_WORDS: [&str; 6] = [
+        "deflate",
+        "listen",
+        "log_lines_lost",
+        "max_commands",
+        "max_connections",
+        "max_wire_forms",
+    ];
 
-    /// Any text is an address; whether it exists turns out when the server binds.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text.strip_prefix("unix:") {
-            Some(path) => Self::Unix(path.into()),
-            None => Self::Tcp(text.to_owned()),
-        })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+    /// The number that a default is told as, in bytes, milliseconds or by itself; nothing is 0.
+    fn told(words: &str) -> Option<u64> {
+        let (number, unit) = words.split_once(' ').unwrap_or((words, ""));
+        match number {
+            "none" | "no" => return Some(0),
+            _ => {}
         }
+        let number: u64 = number.replace(',', "").parse().ok()?;
+        let factor = match unit {
+            "" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "seconds" => 1000,
+            "minutes" => 60_000,
+            "hours" => 3_600_000,
+            _ => return None,
+        };
+        Some(number * factor)
+    }
+
+    /// The same of a value as `Debug` shows it.
+    fn shown(value: &str) -> Option<u64> {
+        let value =
+            value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value);
+        match (value, value.strip_suffix('s')) {
+            ("None" | "[]" | "false", _) => Some(0),
+            (_, Some(seconds)) => seconds.parse::<u64>().ok().map(|seconds| seconds * 1000),
+            (number, None) => number.parse().ok(),
+        }
+    }
+
+    #[test]
+    fn the_documentation_of_each_option_says_its_default() {
+        let source = include_str!("options.rs");
+        let (_, body) = source.split_once("pub struct ServerOptions {").unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let debug = format!("{:?}", ServerOptions::default());
+        let (mut doc, mut checked) = (String::new(), 0);
+        for line in body.lines().map(str::trim) {
+            if let Some(text) = line.strip_prefix("///") {
+                doc += text;
+            }
+            let Some((field, _)) = line.strip_prefix("pub ").and_then(|line| line.split_once(':'))
+            else {
+                continue;
+            };
+            let doc = std::mem::take(&mut doc);
+            let (_, rest) = doc.split_once("Default: ").unwrap_or_else(|| panic!("{field}"));
+            let words = rest.split(['.', ':', ',', ';']).next().unwrap_or_default();
+            // `100,000` goes on behind its comma.
+            let words = rest.strip_prefix("100,000").map_or(words, |_| "100,000");
+            if IN_WORDS.contains(&field) {
+                continue;
+            }
+            let (_, value) = debug.split_once(&format!(" {field}: ")).unwrap();
+            let value = value.split([',', ' ']).next().unwrap_or_default();
+            let (told, shown) = (told(words.trim_matches('`')), shown(value));
+            assert!(told.is_some() && told == shown, "{field}: `{words}`, and it is {value}");
+            checked += 1;
+        }
+        assert!(checked > 25, "{checked}");
     }
 }

@@ -38,8 +38,8 @@
 //!
 //! [`WebSocket`] is the same on both sides. [`recv`](WebSocket::recv) gives messages until the connection
 //! ends, [`send`](WebSocket::send) takes text or bytes, [`close`](WebSocket::close) does the closing
-//! handshake and tells how the connection ended. All of it is cancel-safe: in a `select!` nothing is lost.
-//! It is a `Stream` and a `Sink` of [`Message`]s, too; with the feature `json`, `send_json` and `recv_json`
+//! handshake and returns how the connection ended. All of it is cancel-safe: in a `select!` nothing is lost.
+//! It is also a `Stream` and a `Sink` of [`Message`]s; with the feature `json`, `send_json` and `recv_json`
 //! take types of serde.
 //!
 //! # Splitting
@@ -50,8 +50,8 @@
 //!
 //! # Reconnecting
 //!
-//! [`Client::reconnecting`] gives a [client](reconnect::ReconnectingClient) that connects again when its
-//! connection ends, after a time that grows, until an end is final.
+//! [`Client::reconnecting`] makes a [client](reconnect::ReconnectingClient) that connects again when its
+//! connection ends, with growing delays, until an end is final.
 //!
 //! # Messages as streams
 //!
@@ -60,16 +60,15 @@
 //!
 //! # Servers
 //!
-//! [`Server`] is one for a program of its own: its handler gets an [`Incoming`], to look at before it is
-//! accepted. [`Upgrade`] opens WebSockets in a program that speaks HTTP already: hyper, axum, tower.
-//! [`accept`] takes any stream.
+//! [`Server`] is a stand-alone server: its handler gets an [`Incoming`], to look at before it accepts.
+//! [`Upgrade`] opens WebSockets inside another HTTP server: hyper, axum, tower. [`accept`] takes any stream.
 //!
-//! # And beside
+//! # More
 //!
 //! * `wss://` works as it is; the module `tls` configures certificates, for both sides.
-//! * Messages are compressed where both sides want it: [`DeflateConfig`] (permessage-deflate, RFC 7692).
+//! * Messages are compressed if both sides agree: [`DeflateConfig`] (permessage-deflate, RFC 7692).
 //! * Many WebSockets share one connection over HTTP/2: the module `http2` (RFC 8441).
-//! * A client goes through the [`Proxy`] that the environment asks for, or another, or none.
+//! * A client uses the [`Proxy`] of the environment, another one, or none.
 //! * Limits and deadlines are on by default: [`Config`].
 //! * The module [`web`] is the browser's API, with its events and exceptions.
 //! * The protocol itself, without I/O, is the crate [`sockeye_proto`].
@@ -90,37 +89,39 @@
 //!
 //! It is made for Linux and tested there. It compiles for Windows, which is checked, and has no Unix sockets
 //! there; other Unix systems use what they have in common with Linux.
+//!
+//! # The sources
+//!
+//! Each folder imports only from those in lines below it, or none of its own line.
+//!
+//! | folder | |
+//! |---|---|
+//! | `web`, `reconnect` | the browser's API; the client that connects again |
+//! | `client` | from a URL to an open WebSocket: address, route, proxies, connect queue, handshake, redirects, HTTP/2 |
+//! | `server` | from a listener to a handler: accepting, limits, the request, HTTP/2, stopping |
+//! | `upgrade` | the same inside another HTTP server: hyper, axum, tower |
+//! | `connections` | sets of open connections: broadcast, shutdown |
+//! | `request` | what `server` and `upgrade` do with a request alike: origin, subprotocol, refusal |
+//! | `tls` | rustls on both sides: configuration, certificates and their reload |
+//! | `net` | sockets before a request is complete: dialling, listening, accepting, eviction, HTTP/2 streams |
+//! | `socket` | an open WebSocket: its handles, and in `socket/core` what they share |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-mod address;
-#[cfg(feature = "axum")]
-pub mod axum;
 mod client;
 mod clock;
 mod connections;
-mod dial;
 mod error;
-#[cfg(feature = "http2")]
-pub mod http2;
+mod header;
 mod net;
-mod origin;
-mod places;
-mod proxy;
 mod random;
-mod reach;
 pub mod reconnect;
-mod redirect;
-mod refused;
+mod request;
 mod server;
 mod socket;
-mod target;
 #[cfg(feature = "tls")]
 pub mod tls;
-#[cfg(feature = "tower")]
-mod tower;
-mod turns;
 #[cfg(feature = "upgrade")]
 mod upgrade;
 pub mod web;
@@ -133,35 +134,47 @@ pub use sockeye_proto::{
     handshake::{AnswerError, HeadLimits, InvalidRequest, Refusal, ResponseError},
 };
 
+#[cfg(feature = "http2")]
+pub use self::client::http2;
 #[cfg(feature = "tower")]
-pub use self::tower::UpgradeService;
+pub use self::upgrade::UpgradeService;
+#[cfg(feature = "axum")]
+pub use self::upgrade::axum;
 #[cfg(feature = "upgrade")]
 pub use self::upgrade::{Opening, Upgrade};
 pub use bytes;
 pub use http;
 
 pub use self::{
-    address::Address,
-    client::{Client, Opened, connect},
-    connections::{Broadcast, Connections},
-    error::{AcceptError, AddressError, ConnectError, Error, TrySendError},
-    net::PeerAddr,
-    origin::{BadOrigin, OriginPattern, Origins},
-    proxy::{Proxy, ProxyError},
-    server::{Incoming, Listener, Server, accept},
-    socket::{
-        ConnectionId, MessageReader, MessageWriter, Reader, Role, WeakWriter, WebSocket, Writer,
+    client::{
+        Address, AddressError, Client, ConnectError, ConnectQueue, Direction, Opened, Proxy,
+        ProxyError, Target, connect,
     },
-    target::Target,
-    turns::Turns,
+    connections::{Broadcast, Connections},
+    error::{Error, TrySendError},
+    net::Listener,
+    request::{
+        AcceptError,
+        origin::{BadOrigin, OriginPattern, Origins},
+    },
+    server::{Incoming, Server, accept},
+    socket::{
+        ConnectionId, MessageReader, MessageWriter, PeerAddr, Reader, Role, WeakWriter, WebSocket,
+        Writer,
+    },
 };
 
-/// Parts that the crate `sockeye-server` shares, and that are no interface.
+/// Parts that the crate `sockeye-server` shares; not part of the public API.
 #[doc(hidden)]
 pub mod internals {
+    #[cfg(feature = "http2")]
+    pub use crate::net::http2_limits;
     pub use crate::net::{
-        Acceptor, Handshakes, Incomings, Pending, PendingConnections, evict, listen, lookup,
-        max_connections, raise_limit, refuse, reserve, share_of_reserve,
+        Accepted, Acceptor, ClientPermit, ConnectionLimiter, Handshakes, Incomings, LimitReached,
+        Network, Pending, PendingConnections, Permit, RefusalPermit, WriteTimer, defaults, evict,
+        is_socket, listen, lookup, max_connections, raise_limit, refuse, reserve, share_of_reserve,
     };
-    pub use crate::origin::{Origin, is_opaque};
+    pub use crate::request::origin::{Origin, is_opaque};
+    #[cfg(feature = "tls")]
+    pub use crate::tls::unverified::AcceptAnything;
 }

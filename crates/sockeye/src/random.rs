@@ -9,7 +9,7 @@ pub(crate) fn nonce() -> [u8; 16] {
     nonce
 }
 
-/// A masking key that nobody can foretell. Drawn from the system many at a time: a system call per
+/// An unpredictable masking key. Drawn from the system many at a time: a system call per
 /// frame would cost more than the frame.
 pub(crate) fn mask_key() -> [u8; 4] {
     const KEYS: usize = 256;

@@ -144,7 +144,7 @@ async fn a_refusal_keeps_what_the_server_says_to_it_and_prints_it() {
     assert_eq!(refused(b"HTTP/1.1 403 No\r\n\r\nto the end", false).await.1, b"to the end");
     assert_eq!(begun.elapsed(), Duration::ZERO);
 
-    // A body that does not end holds nobody up for long.
+    // A body that does not end holds nothing up for long.
     assert_eq!(refused(b"HTTP/1.1 403 No\r\n\r\nso far", true).await.1, b"so far");
     assert_eq!(begun.elapsed(), Duration::from_secs(1));
 }

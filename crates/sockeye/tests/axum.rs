@@ -1,6 +1,6 @@
 //! WebSockets inside axum.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod http;
 
@@ -47,16 +47,18 @@ async fn a_handler_is_given_the_upgrade_beside_other_extractors() {
     assert!(socket.close(CloseCode::NORMAL).await.is_clean());
 }
 
+/// Rules: W41, W43, W52.
 #[tokio::test]
-async fn w041_w043_w052_axum_refuses_what_a_server_of_ones_own_refuses() {
+async fn axum_refuses_what_a_server_of_ones_own_refuses() {
     async fn chat(upgrade: Upgrade) -> Response {
         upgrade.on_upgrade(echo)
     }
     assert_refuses_all(serve(Router::new().route("/chat", any(chat))).await).await;
 }
 
+/// Rule: WS2.
 #[tokio::test]
-async fn ws2_pages_of_other_origins_connect_where_they_may() {
+async fn pages_of_other_origins_connect_where_they_may() {
     async fn chat(upgrade: Upgrade) -> Response {
         let page = "https://app.example".parse().unwrap();
         upgrade.origins(Origins::Listed(vec![page])).on_upgrade(echo)

@@ -7,7 +7,7 @@ mod common;
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use axum::{Router, extract::State, response::Response, routing::any};
+use axum::{Extension, Router, body::Body, extract::State, response::Response, routing::any};
 use common::{Link, pair, soon};
 use sockeye::{
     CloseCode, Config, ConnectError, Connections, ResponseError, TrySendError, Upgrade, WebSocket,
@@ -16,7 +16,6 @@ use sockeye::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
-    time::sleep,
 };
 
 /// Members with these names, and their clients.
@@ -121,19 +120,40 @@ async fn a_weak_writer_sends_and_keeps_nothing_open() {
 async fn serve(set: Connections<()>, finish: mpsc::Sender<oneshot::Sender<()>>) -> String {
     type Shared = (Connections<()>, mpsc::Sender<oneshot::Sender<()>>);
     async fn chat(State((set, finish)): State<Shared>, upgrade: Upgrade) -> Response {
-        upgrade.join(&set, ()).on_upgrade(async move |mut socket: WebSocket| {
-            let (sender, finished) = oneshot::channel();
-            finish.send(sender).await.unwrap();
-            while socket.recv().await.is_some() {}
-            drop(socket);
-            let _ = finished.await;
-        })
+        upgrade.join(&set, ()).on_upgrade(|socket| until_told(socket, finish))
     }
+    run(Router::new().route("/", any(chat)).with_state((set, finish))).await
+}
+
+async fn until_told(mut socket: WebSocket, finish: mpsc::Sender<oneshot::Sender<()>>) {
+    let (sender, finished) = oneshot::channel();
+    finish.send(sender).await.unwrap();
+    while socket.recv().await.is_some() {}
+    drop(socket);
+    let _ = finished.await;
+}
+
+async fn run(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
-    let app = Router::new().route("/", any(chat)).with_state((set, finish));
     tokio::spawn(async move { axum::serve(listener, app).await });
     url
+}
+
+/// The same; the set is in the extensions of all requests, and each WebSocket joins another one, if it is there.
+async fn serve_tracked(
+    set: Connections,
+    other: Option<Connections<u8>>,
+    finish: mpsc::Sender<oneshot::Sender<()>>,
+) -> String {
+    let chat = move |upgrade: Upgrade| {
+        let (upgrade, finish) = match &other {
+            Some(other) => (upgrade.join(other, 7), finish.clone()),
+            None => (upgrade, finish.clone()),
+        };
+        std::future::ready(upgrade.on_upgrade::<Body, _, _>(|socket| until_told(socket, finish)))
+    };
+    run(Router::new().route("/", any(chat)).layer(Extension(set))).await
 }
 
 /// Whether it is not ready though others have had many turns.
@@ -151,7 +171,7 @@ async fn is_waiting(future: impl Future) -> bool {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_the_handlers_of_upgrades_and_lets_nobody_in() {
+async fn a_shutdown_waits_for_the_handlers_of_upgrades_and_takes_no_connection() {
     let set = Connections::new();
     let (sender, mut handlers) = mpsc::channel(1);
     let url = serve(set.clone(), sender).await;
@@ -176,6 +196,54 @@ async fn a_shutdown_waits_for_the_handlers_of_upgrades_and_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn a_set_in_the_extensions_waits_for_the_handlers_of_all_routes() {
+    for other in [None, Some(Connections::new())] {
+        let (set, (sender, mut handlers)) = (Connections::new(), mpsc::channel(1));
+        let url = serve_tracked(set.clone(), other.clone(), sender).await;
+        let mut client = connect(&url).await.unwrap();
+        let finish = handlers.recv().await.unwrap();
+        assert_eq!(set.len(), 1);
+        assert_eq!(other.as_ref().map_or(1, Connections::len), 1);
+        let mut stopping = pin!(set.shutdown(CloseCode::GOING_AWAY, Duration::MAX));
+        tokio::select! {
+            _ = &mut stopping => panic!("the handler was not waited for"),
+            end = soon(client.recv()) => assert!(end.is_none()),
+        }
+        assert_eq!(client.closed().unwrap().code(), 1001);
+        assert!(is_waiting(&mut stopping).await);
+        let late = connect(&url).await.unwrap_err();
+        let ConnectError::Response(ResponseError::Status(answer)) = late else { panic!("{late}") };
+        assert_eq!(answer.status(), 503);
+        finish.send(()).unwrap();
+        assert_eq!(soon(stopping).await, 0);
+        if let Some(other) = other {
+            assert_eq!(soon(other.shutdown(CloseCode::GOING_AWAY, Duration::MAX)).await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn either_of_two_sets_ends_a_handler_that_does_not_end() {
+    for by_extension in [true, false] {
+        let (set, other) = (Connections::new(), Connections::new());
+        let (sender, mut handlers) = mpsc::channel(1);
+        let url = serve_tracked(set.clone(), Some(other.clone()), sender).await;
+        let mut client = connect(&url).await.unwrap();
+        let mut finish = handlers.recv().await.unwrap();
+        let stopping = async {
+            let within = Duration::from_millis(50);
+            match by_extension {
+                true => set.shutdown(CloseCode::GOING_AWAY, within).await,
+                false => other.shutdown(CloseCode::GOING_AWAY, within).await,
+            }
+        };
+        let (_, end) = soon(async { tokio::join!(stopping, client.recv()) }).await;
+        assert!(end.is_none());
+        soon(finish.closed()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_handler_that_does_not_end_is_ended_by_a_shutdown() {
     let set = Connections::new();
     let (sender, mut handlers) = mpsc::channel(1);
@@ -188,5 +256,4 @@ async fn a_handler_that_does_not_end_is_ended_by_a_shutdown() {
     assert_eq!(cut, 0);
     // With the handler its end of the channel has gone.
     soon(finish.closed()).await;
-    sleep(Duration::ZERO).await;
 }

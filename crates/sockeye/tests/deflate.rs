@@ -2,19 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use sockeye::{
     Client, CloseCode, Compression, DeflateBudget, DeflateConfig, DeflateOffer, Incoming, Message,
     Prepared, Server, WebSocket, WindowBits,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
+use sockeye_testing::{
+    PATIENCE,
+    frame::Frame,
+    handshake::{Head, request_with},
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 /// Serves with this compression; the socket goes to `handle`.
 async fn serve<F>(
@@ -105,7 +104,7 @@ async fn extensions_tell_what_the_server_answered() {
     assert_eq!(socket.await.extensions(), answer);
 }
 
-/// Waits until so much of the budget is taken: a server notices the end of a connection by itself.
+/// Waits until that much of the budget is taken: a server notices the end of a connection by itself.
 async fn until_reserved(budget: &DeflateBudget, bytes: usize) {
     let waiting = async {
         while budget.reserved() != bytes {
@@ -202,57 +201,25 @@ struct Raw(TcpStream);
 impl Raw {
     async fn open(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
-        );
+        let request = request_with("/", "Sec-WebSocket-Extensions: permessage-deflate\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
-        }
-        let head = String::from_utf8(head).unwrap();
-        assert!(head.contains(": permessage-deflate\r\n"), "{head}");
+        let head = timeout(PATIENCE, Head::read_async(&mut stream)).await.unwrap().unwrap();
+        assert_eq!(head.header("sec-websocket-extensions"), Some("permessage-deflate"));
         Self(stream)
     }
 
     /// Sends as much of a masked frame as the server takes.
     async fn send(&mut self, first: u8, payload: &[u8]) {
-        let mut frame = vec![first, 0xff];
-        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        frame[1] = match payload.len() {
-            short @ ..126 => {
-                frame.truncate(2);
-                0x80 | short as u8
-            }
-            medium @ ..65_536 => {
-                frame.truncate(2);
-                frame.extend_from_slice(&(medium as u16).to_be_bytes());
-                0xfe
-            }
-            _ => 0xff,
-        };
-        frame.extend_from_slice(&[0; 4]); // a mask that changes nothing
-        frame.extend_from_slice(payload);
+        let frame = Frame::unmasked(first, payload).mask([0; 4]).encode();
         // A server that refuses what it was sent may close before it has read all of it.
         let _ = self.0.write_all(&frame).await;
     }
 
     /// The next frame's first byte and payload.
     async fn read(&mut self) -> (u8, Vec<u8>) {
-        let reading = async {
-            let first = self.0.read_u8().await?;
-            let length = match self.0.read_u8().await? {
-                126 => self.0.read_u16().await?.into(),
-                127 => self.0.read_u64().await?,
-                short => short.into(),
-            };
-            let mut payload = vec![0; length as usize];
-            self.0.read_exact(&mut payload).await?;
-            Ok::<_, std::io::Error>((first, payload))
-        };
-        timeout(PATIENCE, reading).await.expect("a frame in time").unwrap()
+        let reading = Frame::read_async(&mut self.0);
+        let frame = timeout(PATIENCE, reading).await.expect("a frame in time").unwrap();
+        (frame.first, frame.payload)
     }
 }
 
@@ -282,7 +249,7 @@ async fn each_message_may_be_sent_compressed_or_not() {
 }
 
 #[tokio::test]
-async fn a_prepared_message_is_the_same_frame_for_all_who_compress_and_fits_the_others_too() {
+async fn a_prepared_message_is_the_same_frame_for_all_that_compress_and_fits_the_others_too() {
     let news = Prepared::new("news ".repeat(200));
     let send = news.clone();
     let address = serve(takeover(), move |mut socket| {
@@ -322,8 +289,9 @@ fn bomb(size: usize) -> Vec<u8> {
     frame[10..].to_vec()
 }
 
+/// Rule: D28.
 #[tokio::test]
-async fn d28_bombs_are_refused_with_1009_and_nobody_else_notices() {
+async fn bombs_are_refused_with_1009_and_other_connections_do_not_notice() {
     let address = serve(DeflateConfig::default(), echo).await;
     let mut bystander = connect(address, DeflateConfig::default()).await;
     let bomb = bomb(96 << 20);
@@ -353,8 +321,9 @@ async fn d28_bombs_are_refused_with_1009_and_nobody_else_notices() {
     assert_comes_back(&mut bystander, "all is well ".repeat(1000)).await;
 }
 
+/// Rule: D29.
 #[tokio::test]
-async fn d29_garbage_is_refused_with_1007_and_nobody_else_notices() {
+async fn garbage_is_refused_with_1007_and_other_connections_do_not_notice() {
     let address = serve(DeflateConfig::default(), echo).await;
     let mut bystander = connect(address, DeflateConfig::default()).await;
     for garbage in [&b"\x06"[..], b"\xff\xff\xff\xff", b"\xf2\x00\x11\x00\x00"] {

@@ -62,7 +62,7 @@ async fn every_handle_learns_of_the_end_and_how_it_came_about() {
     }
 }
 
-/// The connection is aborted by one of its handles while a message waits that nobody takes.
+/// The connection is aborted by one of its handles while a message waits that is not taken.
 async fn aborted(link: Link, with_reader: bool) -> (Closed, Option<Closed>) {
     let (client, mut raw) = client_and_raw(link, Config::default()).await;
     // More than sockets take: most of it is still here.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{Router, response::Response, routing::any};
-use sockeye::{CloseCode, Incoming, Server, Upgrade, WebSocket, connect};
+use sockeye::{AcceptError, CloseCode, Incoming, Server, Upgrade, WebSocket, connect};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -90,7 +90,7 @@ impl tracing::Subscriber for Log {
 }
 
 #[tokio::test]
-async fn a_handler_that_fails_closes_with_1011_and_the_log_says_why_and_who_was_served() {
+async fn a_handler_that_fails_closes_with_1011_and_the_log_says_why_and_for_which_client() {
     let log = Log::record();
     let failing = serve(async |incoming: Incoming| {
         let mut socket = incoming.accept().await?;
@@ -154,13 +154,25 @@ async fn a_handler_that_fails_before_it_accepts_answers_500() {
     assert_eq!(answer.status, 500);
     assert!(!answer.body.contains("a bug"), "{answer:?}");
 
+    let wrong = serve(async |incoming: Incoming| {
+        let accepted =
+            incoming.header("x-room", "lobby").header("x-tenant", "a\r\nx-admin: 1").accept();
+        let error = accepted.await.unwrap_err();
+        assert!(matches!(error, AcceptError::Header(_)), "{error:?}");
+        assert_eq!(error.to_string(), "invalid header: x-tenant: failed to parse header value");
+        Ok(())
+    })
+    .await;
+    let answer = exchange(wrong, HANDSHAKE).await;
+    assert_eq!((answer.status, answer.header("x-admin")), (500, None));
+
     let silent = serve(async |_: Incoming| Ok(())).await;
     let mut stream = TcpStream::connect(silent).await.unwrap();
     stream.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
 }
 
-/// Clients can not write the log.
+/// Clients cannot write the log.
 #[tokio::test]
 async fn a_handler_that_fails_because_its_peer_has_left_is_no_warning() {
     let log = Log::record();

@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{collections::HashSet, error::Error, time::Duration};
+use std::{collections::HashSet, error::Error};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode, header::ORIGIN};
-use sockeye::{Client, ConnectError, DeflateConfig, Incoming, ResponseError, Server, Turns};
-use sockeye_proto::handshake::accept_key;
+use sockeye::{Client, ConnectError, ConnectQueue, DeflateConfig, Incoming, ResponseError, Server};
+use sockeye_testing::{
+    PATIENCE,
+    handshake::{accept_for, request_with, response},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -17,9 +20,6 @@ use tokio::{
 };
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
-
-/// Generous: what is waited for comes at once, or never.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Starts a server that sends every message back, and gives its address.
 async fn echo_server() -> String {
@@ -52,11 +52,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 /// Opens a WebSocket by hand, with these further header lines; gives the head of the answer too.
 async fn open_by_hand(address: &str, lines: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request_with("/", lines).as_bytes()).await.unwrap();
     let head = read_head(&mut stream).await;
     (stream, head)
 }
@@ -75,8 +71,9 @@ fn client_over_pipe() -> (impl Future<Output = Result<sockeye::Opened, ConnectEr
     (Client::new("ws://example.org/").unwrap().open_over(near), far)
 }
 
+/// Rule: W13.
 #[tokio::test]
-async fn w013_a_server_that_cannot_be_reached_fails_the_attempt() {
+async fn a_server_that_cannot_be_reached_fails_the_attempt() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -84,8 +81,9 @@ async fn w013_a_server_that_cannot_be_reached_fails_the_attempt() {
     assert!(matches!(attempt, Err(ConnectError::Connect { .. })), "{attempt:?}");
 }
 
+/// Rules: W26, W27, W30.
 #[tokio::test]
-async fn w026_w027_w030_each_connection_has_a_key_of_16_bytes_of_its_own_and_version_13() {
+async fn each_connection_has_a_key_of_16_bytes_of_its_own_and_version_13() {
     let mut keys = HashSet::new();
     for _ in 0..20 {
         let (opening, mut far) = client_over_pipe();
@@ -99,19 +97,16 @@ async fn w026_w027_w030_each_connection_has_a_key_of_16_bytes_of_its_own_and_ver
     }
 }
 
+/// Rules: W68, W120, N10.
 #[tokio::test]
-async fn w068_w120_n10_masking_keys_of_frames_and_connections_do_not_repeat() -> Outcome {
+async fn masking_keys_of_frames_and_connections_do_not_repeat() -> Outcome {
     let mut keys = HashSet::new();
     for _ in 0..4 {
         let (opening, mut far) = client_over_pipe();
         let opening = tokio::spawn(opening);
         let head = read_head(&mut far).await;
-        let accept = accept_key(field(&head, "Sec-WebSocket-Key").unwrap());
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        far.write_all(answer.as_bytes()).await?;
+        let accept = accept_for(field(&head, "Sec-WebSocket-Key").unwrap());
+        far.write_all(response(&accept).as_bytes()).await?;
         let mut socket = opening.await??.socket;
         for _ in 0..25 {
             socket.send("hi").await?;
@@ -124,8 +119,9 @@ async fn w068_w120_n10_masking_keys_of_frames_and_connections_do_not_repeat() ->
     Ok(())
 }
 
+/// Rules: W98, W99.
 #[tokio::test]
-async fn w098_w099_a_ping_between_fragments_is_answered_and_the_fragments_are_one_message() {
+async fn a_ping_between_fragments_is_answered_and_the_fragments_are_one_message() {
     let (mut stream, _) = open_by_hand(&echo_server().await, "").await;
     // "Hel", a ping, "lo"; the masking key is zero.
     stream.write_all(b"\x01\x83\0\0\0\0Hel").await.unwrap();
@@ -135,8 +131,9 @@ async fn w098_w099_a_ping_between_fragments_is_answered_and_the_fragments_are_on
     assert_eq!(read(&mut stream, 7).await, b"\x81\x05Hello");
 }
 
+/// Rule: WS3.
 #[tokio::test]
-async fn ws3_close_is_answered_at_once_though_nobody_reads() {
+async fn close_is_answered_at_once_though_the_application_does_not_read() {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap().to_string();
     tokio::spawn(server.run(|incoming: Incoming| async move {
@@ -148,15 +145,17 @@ async fn ws3_close_is_answered_at_once_though_nobody_reads() {
     assert_eq!(read(&mut stream, 4).await, b"\x88\x02\x03\xe8");
 }
 
+/// Rule: W114.
 #[tokio::test]
-async fn w114_a_parameter_without_the_value_that_it_announces_is_400() {
+async fn a_parameter_without_the_value_that_it_announces_is_400() {
     let line = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=\r\n";
     let (_, head) = open_by_hand(&echo_server().await, line).await;
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
 }
 
+/// Rule: D4.
 #[tokio::test]
-async fn d04_a_server_that_accepts_compression_understands_it_and_uses_it() {
+async fn a_server_that_accepts_compression_understands_it_and_uses_it() {
     let line = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
     let (mut stream, head) = open_by_hand(&echo_server().await, line).await;
     let agreed = field(&head, "Sec-WebSocket-Extensions").unwrap();
@@ -173,8 +172,9 @@ async fn d04_a_server_that_accepts_compression_understands_it_and_uses_it() {
     assert!(echo[1] < 100, "a thousand letters in {} bytes", echo[1]);
 }
 
+/// Rule: N9.
 #[tokio::test]
-async fn n09_pages_of_another_host_and_of_none_are_refused_by_default() {
+async fn pages_of_another_host_and_of_none_are_refused_by_default() {
     let address = echo_server().await;
     let connect = |origin: String| {
         let origin = HeaderValue::from_str(&origin).unwrap();
@@ -209,9 +209,10 @@ async fn listen_in(
     }
 }
 
+/// Rules: W16, W42.
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn w016_w042_with_tls_nothing_of_the_websocket_is_seen_on_the_way() -> Outcome {
+async fn with_tls_nothing_of_the_websocket_is_seen_on_the_way() -> Outcome {
     use sockeye::tls::{ClientTls, ServerTls};
 
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
@@ -255,11 +256,12 @@ async fn w016_w042_with_tls_nothing_of_the_websocket_is_seen_on_the_way() -> Out
     Ok(())
 }
 
+/// Rules: W8, W9, W10, W11.
 #[tokio::test]
-async fn w008_w009_w010_w011_clients_that_take_turns_connect_to_a_server_one_at_a_time() {
+async fn clients_that_take_turns_connect_to_a_server_one_at_a_time() {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
-    // The server says who is there, and answers when it is told to.
+    // The server reports its requests, and answers when it is told to.
     let (arrived, mut arrivals) = mpsc::channel::<Incoming>(8);
     tokio::spawn(server.run(move |incoming: Incoming| {
         let arrived = arrived.clone();
@@ -268,15 +270,15 @@ async fn w008_w009_w010_w011_clients_that_take_turns_connect_to_a_server_one_at_
             Outcome::Ok(())
         }
     }));
-    let turns = Turns::new();
-    let connect = |host: &str, path: usize, turns: Option<&Turns>| {
+    let queue = ConnectQueue::new();
+    let connect = |host: &str, path: usize, queue: Option<&ConnectQueue>| {
         let client = Client::new(format!("ws://{host}:{port}/{path}")).unwrap().no_proxy();
-        tokio::spawn(client.turns(turns.cloned()).connect())
+        tokio::spawn(client.connect_queue(queue.cloned()).connect())
     };
-    let waiting: Vec<_> = (0..3).map(|path| connect("127.0.0.1", path, Some(&turns))).collect();
+    let waiting: Vec<_> = (0..3).map(|path| connect("127.0.0.1", path, Some(&queue))).collect();
     let mut first = timeout(PATIENCE, arrivals.recv()).await.unwrap().unwrap();
-    // Another name is another server, and who takes no turns does not wait.
-    let others = [connect("localhost", 3, Some(&turns)), connect("127.0.0.1", 4, None)];
+    // Another name is another server, and a client without a queue does not wait.
+    let others = [connect("localhost", 3, Some(&queue)), connect("127.0.0.1", 4, None)];
     for other in others {
         let incoming = timeout(PATIENCE, arrivals.recv()).await.unwrap().unwrap();
         assert!(["/3", "/4"].contains(&incoming.path()), "{}", incoming.path());
@@ -298,12 +300,13 @@ async fn w008_w009_w010_w011_clients_that_take_turns_connect_to_a_server_one_at_
     }
 }
 
+/// Rule: W33.
 #[tokio::test]
-async fn w033_interim_answers_before_the_101_are_skipped() {
+async fn interim_answers_before_the_101_are_skipped() {
     let (opening, mut server) = client_over_pipe();
     let answering = async {
         let request = read_head(&mut server).await;
-        let accept = accept_key(field(&request, "sec-websocket-key").unwrap());
+        let accept = accept_for(field(&request, "sec-websocket-key").unwrap());
         let answer = format!(
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n\
              HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

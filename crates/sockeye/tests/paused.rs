@@ -27,7 +27,7 @@ use tokio::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A deadline is told by so much later: a tick, or a thirty-second part of the time.
+/// A deadline is told by that much later: a tick, or a thirty-second part of the time.
 fn latest(time: Duration) -> Duration {
     time + (time / 32).max(Duration::from_millis(10)) + Duration::from_millis(1)
 }
@@ -85,7 +85,7 @@ async fn a_round_trip_is_measured_in_the_time_that_is_paused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_nobody_answers_ends_after_the_time_for_it() {
+async fn a_close_without_an_answer_ends_after_the_time_for_it() {
     let (mut client, mut raw) = client_and_raw(Link::Memory, Config::default()).await;
     let begun = Instant::now();
     client.close(CloseCode::NORMAL).await;
@@ -97,7 +97,7 @@ async fn a_close_that_nobody_answers_ends_after_the_time_for_it() {
 /// A peer that answers nothing is given up after two seconds.
 fn impatient() -> Config {
     let second = Duration::from_secs(1);
-    Config::default().keepalive(Keepalive { interval: second, timeout: second })
+    Config::default().keepalive(Keepalive::default().interval(second).timeout(second))
 }
 
 /// How long an impatient end waits for a peer that is dead: each of both waits may end a tick late.

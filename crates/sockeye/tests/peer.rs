@@ -1,11 +1,11 @@
-//! Who is at the other end: addresses and certificates.
+//! The peer: addresses and certificates.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 
 #[allow(dead_code, reason = "each test file uses a part")]
 mod certificates;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use certificates::Authority;
 use rustls::{
@@ -13,7 +13,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use sockeye::{Client, Incoming, PeerAddr, Server, WebSocket, http2::Connection, tls::ServerTls};
+use sockeye::{
+    Client, Direction, Incoming, PeerAddr, Server, WebSocket, http2::Connection, tls::ServerTls,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
@@ -98,4 +100,34 @@ async fn a_server_sees_the_certificate_that_its_client_has_shown() {
             assert!(socket.peer_addr().unwrap().ip().unwrap().is_loopback());
         }
     }
+}
+
+/// Frames as they are on the wire, and no handshake.
+#[tokio::test]
+async fn an_inspector_is_shown_the_bytes_of_the_connection_in_both_directions() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let mut seen = serve(server);
+    let shown = Arc::<Mutex<[Vec<u8>; 2]>>::default();
+    let inspected = Arc::clone(&shown);
+    let client = Client::new(format!("ws://{address}/")).unwrap();
+    let client = client.inspect(move |direction, bytes| {
+        let [sent, received] = &mut *inspected.lock().unwrap();
+        match direction {
+            Direction::Sent => sent.extend_from_slice(bytes),
+            Direction::Received => received.extend_from_slice(bytes),
+        }
+    });
+    let mut client = client.connect().await.unwrap();
+    let (.., mut server) = seen.recv().await.unwrap();
+    client.send("hello").await.unwrap();
+    server.recv().await.unwrap().unwrap();
+    server.send("there").await.unwrap();
+    client.recv().await.unwrap().unwrap();
+    let [sent, received] = &*shown.lock().unwrap();
+    assert_eq!(received, b"\x81\x05there");
+    let frames = sockeye_testing::frame::Frame::parse_all(sent);
+    assert_eq!(frames.len(), 1);
+    assert_eq!((frames[0].first, &*frames[0].payload), (0x81, &b"hello"[..]));
+    assert!(frames[0].mask.is_some());
 }

@@ -15,7 +15,7 @@ use http::{
 };
 use sockeye::{
     Client, ConnectError, Incoming, Proxy, ProxyError, Refusal, Server,
-    reconnect::{Down, Verdict},
+    reconnect::{Decision, Down},
     web::{StreamOptions, WebSocket, WebSocketStream},
 };
 use tokio::{
@@ -24,7 +24,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// A server that greets everybody with the header fields of his request; gives its port.
+/// A server that greets each client with the header fields of its request; gives its port.
 async fn serve(server: Server) -> u16 {
     let port = server.local_addr().unwrap().port();
     tokio::spawn(server.run(|incoming: Incoming| async move {
@@ -94,8 +94,9 @@ async fn http_proxy(answer: &'static str) -> (u16, mpsc::Receiver<String>) {
 
 const OPEN: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
+/// Rules: X1, X2, X7.
 #[tokio::test]
-async fn x01_x02_x07_a_tunnel_leads_to_ws_and_nobody_sees_what_is_not_for_him() {
+async fn a_tunnel_leads_to_ws_and_each_sees_only_what_is_for_it() {
     let server = serve(bind().await).await;
     let (proxy, mut heads) = http_proxy(OPEN).await;
     let proxy = format!("http://ann:proxy-secret@127.0.0.1:{proxy}");
@@ -112,8 +113,9 @@ async fn x01_x02_x07_a_tunnel_leads_to_ws_and_nobody_sees_what_is_not_for_him() 
     }
 }
 
+/// Rule: X3.
 #[tokio::test]
-async fn x03_the_fields_of_a_success_announce_no_body() {
+async fn the_fields_of_a_success_announce_no_body() {
     let server = serve(bind().await).await;
     let url = format!("ws://127.0.0.1:{server}/");
     let odd = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -121,8 +123,9 @@ async fn x03_the_fields_of_a_success_announce_no_body() {
     assert!(greeting(client(&url, &format!("127.0.0.1:{proxy}"))).await.contains("id=cookie"));
 }
 
+/// Rule: X3.
 #[tokio::test]
-async fn x03_bytes_right_behind_the_proxys_answer_are_the_servers() {
+async fn bytes_right_behind_the_proxys_answer_are_the_servers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap().to_string();
     let opening = tokio::spawn(client("ws://h.example/", &proxy).connect());
@@ -135,8 +138,9 @@ async fn x03_bytes_right_behind_the_proxys_answer_are_the_servers() {
     assert!(error.to_string().contains("418"), "{error}");
 }
 
+/// Rule: X4.
 #[tokio::test]
-async fn x04_what_a_proxy_answers_instead_is_told() {
+async fn what_a_proxy_answers_instead_is_told() {
     let cases = [
         ("HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic realm=\"x\"\r\n\r\n", "407"),
         ("HTTP/1.1 403 No\r\n\r\n", "403"),
@@ -154,13 +158,13 @@ async fn x04_what_a_proxy_answers_instead_is_told() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_know_who_asks_is_not_asked_again() {
+async fn a_proxy_that_refuses_the_credentials_is_not_asked_again() {
     let cases = [
-        ("http", "HTTP/1.1 407 Who?\r\n\r\n", Verdict::Final),
-        ("http", "HTTP/1.1 502 Bad Gateway\r\n\r\n", Verdict::Retry),
-        ("socks5h", "\x05\u{ff}\r\n\r\n", Verdict::Final),
+        ("http", "HTTP/1.1 407 Who?\r\n\r\n", Decision::Final),
+        ("http", "HTTP/1.1 502 Bad Gateway\r\n\r\n", Decision::Retry),
+        ("socks5h", "\x05\u{ff}\r\n\r\n", Decision::Final),
     ];
-    for (scheme, answer, verdict) in cases {
+    for (scheme, answer, decision) in cases {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = format!("{scheme}://127.0.0.1:{}", listener.local_addr().unwrap().port());
         // Latin-1, so that 0xff is one byte.
@@ -172,7 +176,7 @@ async fn a_proxy_that_does_not_know_who_asks_is_not_asked_again() {
         });
         let error = client("ws://h.example/", &proxy).connect().await.unwrap_err();
         assert!(matches!(error, ConnectError::Proxy { .. }), "{error:?}");
-        assert_eq!(Down::NotOpened(error).verdict(), verdict);
+        assert_eq!(Down::NotOpened(error).decision(), decision);
     }
 }
 
@@ -189,8 +193,9 @@ async fn a_page_goes_through_the_proxy_it_is_told_to() {
     assert!(opened.reader.read().await.unwrap().unwrap().as_text().unwrap().starts_with("/ "));
 }
 
+/// Rules: X5, W13.
 #[tokio::test]
-async fn x05_w013_a_proxy_that_says_nothing_or_goes_away_does_not_hold_a_client() {
+async fn a_proxy_that_says_nothing_or_goes_away_does_not_hold_a_client() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap().to_string();
     let patient = client("ws://h.example/", &proxy).timeout(Duration::from_millis(50));
@@ -202,8 +207,9 @@ async fn x05_w013_a_proxy_that_says_nothing_or_goes_away_does_not_hold_a_client(
     assert!(matches!(error(cut).await, ProxyError::Io(_)));
 }
 
+/// Rule: X6.
 #[tokio::test]
-async fn x06_an_https_proxy_gets_tls_of_its_own_around_that_of_the_server() {
+async fn an_https_proxy_gets_tls_of_its_own_around_that_of_the_server() {
     let (of_server, of_proxy) = (Authority::new(), Authority::new());
     let server = serve(bind().await.tls(of_server.identity("localhost").server())).await;
     let url = format!("wss://localhost:{server}/");
@@ -221,14 +227,15 @@ async fn x06_an_https_proxy_gets_tls_of_its_own_around_that_of_the_server() {
     let trusting: Proxy = proxy.parse::<Proxy>().unwrap().tls(of_proxy.trusted());
     let opening = Client::new(&url).unwrap().tls(of_server.trusted()).proxy(trusting);
     assert!(greeting(opening).await.starts_with('/'));
-    // Whom to trust as a server is not whom to trust as a proxy.
+    // The authorities of servers are not those of proxies.
     let mistaken: Proxy = proxy.parse::<Proxy>().unwrap().tls(of_server.trusted());
     let opening = Client::new(&url).unwrap().tls(of_server.trusted()).proxy(mistaken);
     assert!(matches!(error(opening).await, ProxyError::Tls(_)));
 }
 
+/// Rule: X7.
 #[tokio::test]
-async fn x07_a_server_behind_a_proxy_proves_who_it_is_all_the_same() {
+async fn a_server_behind_a_proxy_proves_its_identity_all_the_same() {
     let authority = Authority::new();
     let server = serve(bind().await.tls(authority.identity("other.example").server())).await;
     let (proxy, _heads) = http_proxy(OPEN).await;
@@ -286,8 +293,9 @@ async fn serve_socks(
     copy_bidirectional(&mut stream, &mut target).await.map(drop)
 }
 
+/// Rules: X9, X10, X11, X13.
 #[tokio::test]
-async fn x09_x10_x11_x13_socks5_leads_to_a_server_by_name_or_by_address() {
+async fn socks5_leads_to_a_server_by_name_or_by_address() {
     let server = serve(bind().await).await;
     let (proxy, mut requests) = socks_proxy().await;
     let url = format!("ws://localhost:{server}/");
@@ -306,8 +314,9 @@ async fn x09_x10_x11_x13_socks5_leads_to_a_server_by_name_or_by_address() {
     assert!(requests.recv().await.unwrap().starts_with(b"\x05\x01\x00\x01\x7f\x00\x00\x01"));
 }
 
+/// Rules: X10, X12.
 #[tokio::test]
-async fn x10_x12_a_socks5_proxys_refusals_are_told_apart() {
+async fn a_socks5_proxys_refusals_are_told_apart() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (proxy, _requests) = socks_proxy().await;
     let url = format!("ws://{closed}/");
@@ -342,7 +351,7 @@ async fn a_unix_socket_is_reached_by_its_path() {
     assert!(nowhere.unwrap_err().to_string().contains("no-such.sock"));
 }
 
-/// A server that sends everybody to this place; gives its port.
+/// A server that redirects every request to this place; gives its port.
 async fn redirecting(server: Server, to: String) -> u16 {
     let port = server.local_addr().unwrap().port();
     tokio::spawn(server.run(move |incoming: Incoming| {
@@ -364,8 +373,9 @@ fn known(url: &str) -> Client {
         .no_proxy()
 }
 
+/// Rule: N11.
 #[tokio::test]
-async fn n11_a_redirect_is_followed_when_asked_for_without_credentials_to_strangers() {
+async fn a_redirect_is_followed_when_asked_for_without_credentials_to_strangers() {
     let server = serve(bind().await).await;
     let first = redirecting(bind().await, format!("http://127.0.0.1:{server}/b")).await;
     let url = format!("ws://ann:pw@127.0.0.1:{first}/a");
@@ -376,15 +386,17 @@ async fn n11_a_redirect_is_followed_when_asked_for_without_credentials_to_strang
     assert!(!seen.contains("cookie\"") && !seen.contains("authorization"), "{seen}");
 }
 
+/// Rule: N11.
 #[tokio::test]
-async fn n11_the_number_of_redirects_is_bounded() {
+async fn the_number_of_redirects_is_bounded() {
     let first = redirecting(bind().await, "/again".to_owned()).await;
     let client = known(&format!("ws://127.0.0.1:{first}/")).follow_redirects(3);
     assert!(client.connect().await.unwrap_err().to_string().contains("302"));
 }
 
+/// Rule: N11.
 #[tokio::test]
-async fn n11_from_wss_to_ws_no_redirect_is_followed() {
+async fn from_wss_to_ws_no_redirect_is_followed() {
     let authority = Authority::new();
     let server = serve(bind().await).await;
     let tls = authority.identity("localhost").server();

@@ -1,7 +1,7 @@
 //! The client that connects again: when, how often, and when not. Time is tokio's paused clock and the
 //! transports are in memory: nothing here waits.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,9 @@ use std::{
 
 use sockeye::{
     Client, CloseCode, CloseFrame, Config, ConnectError, Error, Message, Role, WebSocket,
-    reconnect::{Backoff, Down, Event, ReconnectingClient, SendError, Verdict},
+    reconnect::{Backoff, Decision, Down, Event, ReconnectingClient, SendError},
 };
+use sockeye_testing::handshake::{accept_for, response};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     time::{Instant, sleep},
@@ -87,11 +88,7 @@ fn accepted(request: &[u8]) -> String {
     let request = std::str::from_utf8(request).unwrap();
     let is_key = |line: &&str| line.to_ascii_lowercase().starts_with("sec-websocket-key:");
     let key = request.lines().find(is_key).and_then(|line| line.split(": ").nth(1)).unwrap();
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
-        sockeye_proto::handshake::accept_key(key)
-    )
+    response(&accept_for(key))
 }
 
 /// What happens next, in few words; `None` at the end.
@@ -131,8 +128,9 @@ async fn every_step_is_an_event_and_a_lost_connection_is_made_again() {
     assert_events(&mut client, &["open", "message hi"]).await;
 }
 
+/// Rule: WS6.
 #[tokio::test(start_paused = true)]
-async fn ws6_it_waits_a_random_time_below_a_bound_that_doubles() {
+async fn it_waits_a_random_time_below_a_bound_that_doubles() {
     let mut client = client([]);
     assert_eq!(next_delay(&mut client).await, (1, Duration::ZERO));
     for failures in 1..100 {
@@ -218,9 +216,9 @@ async fn close_codes_say_whether_to_come_again() {
 #[tokio::test(start_paused = true)]
 async fn a_hook_decides_which_failures_are_final() {
     let mut client = client([close(1000), close(4001)]).decide(|down| match down {
-        Down::Closed(closed) if closed.code() == 4001 => Verdict::Final,
-        Down::Closed(_) => Verdict::RetryAfter(Duration::from_secs(7)),
-        down => down.verdict(),
+        Down::Closed(closed) if closed.code() == 4001 => Decision::Final,
+        Down::Closed(_) => Decision::RetryAfter(Duration::from_secs(7)),
+        down => down.decision(),
     });
     next_delay(&mut client).await;
     assert!(next_delay(&mut client).await.1 >= Duration::from_secs(7));
@@ -241,7 +239,7 @@ async fn sending_waits_for_a_connection_or_not_as_one_chooses() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_has_given_up_sends_nothing() {
-    let mut client = client([]).decide(|_| Verdict::Final);
+    let mut client = client([]).decide(|_| Decision::Final);
     assert!(matches!(client.send("x").await, Err(SendError::Ended(_))));
     assert_events(&mut client, &["attempt 1", "not opened"]).await;
     assert_eq!(next(&mut client).await, None);
@@ -257,7 +255,7 @@ async fn closing_it_is_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_that_nobody_waited_for_to_the_end_are_not_lost() {
+async fn events_of_a_wait_that_was_dropped_are_not_lost() {
     let mut client = client([Act::Unreachable, Act::Open(b"\x81\x02hi".to_vec())]);
     let mut seen = Vec::new();
     while seen.last().is_none_or(|last| last != "message hi") {

@@ -11,7 +11,10 @@ use std::{
 };
 
 use sockeye::{AcceptError, Config, Connections, Incoming, Server, WebSocket, connect};
-use sockeye_proto::handshake::{HeadLimits, ServerHandshake, encode_response};
+use sockeye_testing::{
+    PATIENCE,
+    handshake::{Head, accept_for, request, response},
+};
 use tokio::{
     runtime::{Builder, Runtime},
     task::LocalSet,
@@ -19,7 +22,6 @@ use tokio::{
 
 /// How many connections a runtime has at its end.
 const COUNT: usize = 20;
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The tests of this file count the descriptors of their process: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -79,24 +81,15 @@ impl Peers {
 }
 
 fn answer(stream: &mut TcpStream) {
-    let mut handshake = ServerHandshake::new(HeadLimits::default());
-    let (mut input, mut buffer) = (bytes::BytesMut::new(), [0; 1024]);
-    let request = loop {
-        let count = stream.read(&mut buffer).unwrap();
-        input.extend_from_slice(&buffer[..count]);
-        if let Some(request) = handshake.poll_request(&mut input).unwrap() {
-            break request;
-        }
-    };
-    let offer = sockeye_proto::handshake::Offer::from_request(&request).unwrap();
-    let response = offer.accept(None, http::HeaderMap::new()).unwrap();
-    stream.write_all(&encode_response(&response.map(|()| ""))).unwrap();
+    let request = Head::read(stream).unwrap();
+    let accept = accept_for(request.header("sec-websocket-key").unwrap());
+    stream.write_all(response(&accept).as_bytes()).unwrap();
 }
 
 fn see_the_end(mut stream: TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let end = stream.read_to_end(&mut Vec::new());
-    assert!(!matches!(&end, Err(e) if e.kind() == ErrorKind::WouldBlock), "nobody told the peer");
+    assert!(!matches!(&end, Err(e) if e.kind() == ErrorKind::WouldBlock), "the peer was not told");
 }
 
 /// Opens connections to peers that outlive the runtime, leaves them to `leave`, and ends the runtime
@@ -136,7 +129,7 @@ fn parked_readers_are_freed_and_their_peers_told() {
 }
 
 #[test]
-fn connections_that_nobody_reads_and_halves_in_two_tasks_are_freed() {
+fn connections_that_are_not_read_and_halves_in_two_tasks_are_freed() {
     for runtime in [multi_thread, current_thread] {
         let hold = |runtime: &Runtime, socket: WebSocket| {
             let (mut reader, writer) = socket.split();
@@ -208,7 +201,7 @@ fn a_runtime_that_ends_in_the_background_of_another_frees_its_connections() {
     outer.block_on(async { inner.shutdown_background() });
     peers.see_the_end();
     drop(outer);
-    // The inner one ends in its own time, when nobody waits for it.
+    // The inner one ends in its own time, when no task waits for it.
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while descriptors() != before {
         assert!(tokio::time::Instant::now() < deadline, "{} descriptors", descriptors());
@@ -302,17 +295,7 @@ async fn serve(runtime: &Runtime) -> SocketAddr {
 /// A client without a runtime.
 fn open(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .write_all(
-            b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        )
-        .unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    stream.write_all(request("/").as_bytes()).unwrap();
+    Head::read(&mut stream).unwrap();
     stream
 }

@@ -1,6 +1,6 @@
-//! A server of one's own: what its handlers see, who is refused, and how it stops.
+//! A server of one's own: what its handlers see, which requests are refused, and how it stops.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod http;
 
@@ -77,7 +77,7 @@ async fn assert_echoes(socket: &mut WebSocket) {
 }
 
 /// How the connection ended for a client that had nothing more to say.
-async fn farewell(mut socket: WebSocket) -> (u16, String) {
+async fn close_of(mut socket: WebSocket) -> (u16, String) {
     while let Some(message) = socket.recv().await {
         message.unwrap();
     }
@@ -121,11 +121,12 @@ async fn a_handler_sees_the_request_and_shapes_the_answer() {
         .unwrap();
     assert_eq!(opened.socket.subprotocol(), Some("v2"));
     assert_eq!(opened.response.headers()["x-origin"], format!("http://{address}").as_str());
-    assert_eq!(farewell(opened.socket).await.0, 1001);
+    assert_eq!(close_of(opened.socket).await.0, 1001);
 }
 
+/// Rules: W41, W43, W45, W46, W52.
 #[tokio::test]
-async fn w041_w043_w045_w046_w052_handshakes_are_refused_as_http_has_it() {
+async fn handshakes_are_refused_as_http_has_it() {
     let server = Running::new(server().await);
     assert_refuses_all(server.address).await;
     let answer = exchange(server.address, &HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0")).await;
@@ -135,8 +136,9 @@ async fn w041_w043_w045_w046_w052_handshakes_are_refused_as_http_has_it() {
     server.connect().await;
 }
 
+/// Rules: W43, W45.
 #[tokio::test]
-async fn w043_w045_a_handler_refuses_with_any_answer() {
+async fn a_handler_refuses_with_any_answer() {
     let server = server().await;
     let address = server.local_addr().unwrap();
     tokio::spawn(server.run(|incoming: Incoming| async move {
@@ -149,8 +151,9 @@ async fn w043_w045_a_handler_refuses_with_any_answer() {
     assert_eq!(status(&error), StatusCode::NOT_FOUND);
 }
 
+/// Rules: W46, W47.
 #[tokio::test]
-async fn w046_w047_only_a_subprotocol_that_was_offered_is_agreed_on() {
+async fn only_a_subprotocol_that_was_offered_is_agreed_on() {
     let server = server().await;
     let address = server.local_addr().unwrap();
     tokio::spawn(server.run(|incoming: Incoming| async move {
@@ -180,7 +183,7 @@ async fn one_server_serves_several_listeners_also_unix_sockets() {
     let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = [second.local_addr().unwrap()];
     let unix = Listener::bind_unix(&path).await.unwrap();
-    assert!(Listener::bind_unix(&path).await.is_err(), "somebody listens there");
+    assert!(Listener::bind_unix(&path).await.is_err(), "another listener is there");
     let server = Running::new(server().await.listener(second).listener(unix));
     server.connect().await;
     for address in addresses {
@@ -195,7 +198,7 @@ async fn one_server_serves_several_listeners_also_unix_sockets() {
 }
 
 #[tokio::test]
-async fn a_full_server_refuses_with_503_until_somebody_leaves() {
+async fn a_full_server_refuses_with_503_until_a_connection_ends() {
     let server = server().await.max_connections(1).retry_after(Duration::from_secs(7));
     let server = Running::new(server);
     let mut first = server.connect().await;
@@ -230,7 +233,7 @@ async fn clients_beyond_the_handshakes_at_once_wait_for_their_turn() {
     let mut waiting = std::pin::pin!(server.connect());
     tokio::select! {
         biased;
-        _ = &mut waiting => panic!("nobody else has a turn"),
+        _ = &mut waiting => panic!("no other has a turn"),
         () = async { for _ in 0..100 { tokio::task::yield_now().await } } => {}
     }
     assert_eq!(exchange_on(&mut slow, "onsense\r\n\r\n").await.status, 400);
@@ -240,7 +243,7 @@ async fn clients_beyond_the_handshakes_at_once_wait_for_their_turn() {
 
 /// One that stalls has its place for a second while others wait for it.
 #[tokio::test]
-async fn silent_and_stalled_connections_keep_nobody_waiting() {
+async fn silent_and_stalled_connections_keep_no_other_waiting() {
     let server = Running::new(server().await.max_handshakes(2).handshake_timeout(FOREVER));
     let mut strangers = Vec::new();
     for number in 0..300 {
@@ -258,7 +261,7 @@ async fn silent_and_stalled_connections_keep_nobody_waiting() {
 /// By TLS a part of a first message is nothing to work on, so it has no place at all.
 #[cfg(feature = "tls")]
 #[tokio::test]
-async fn by_tls_silent_connections_keep_nobody_waiting() {
+async fn by_tls_silent_connections_delay_no_other() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let tls = sockeye::tls::ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
@@ -301,7 +304,7 @@ async fn a_broadcast_reaches_every_connection() {
 }
 
 #[tokio::test]
-async fn a_broadcast_passes_over_those_who_do_not_read() {
+async fn a_broadcast_passes_over_clients_that_do_not_read() {
     let server = Running::new(server().await);
     let mut reading = server.connect().await;
     let _silent = server.connect().await;
@@ -324,7 +327,7 @@ async fn all_connections_can_be_closed_while_the_server_goes_on() {
     let policy = CloseCode::POLICY_VIOLATION;
     server.connections.close_all(CloseFrame::new(policy, "out").unwrap());
     for client in clients {
-        assert_eq!(farewell(client).await, (1008, "out".to_owned()));
+        assert_eq!(close_of(client).await, (1008, "out".to_owned()));
     }
     server.connect().await;
 }
@@ -349,15 +352,15 @@ async fn a_set_of_ones_own_takes_connections_of_any_kind() {
 
 /// Its Close was its last word, so there is nothing more to hear.
 #[tokio::test]
-async fn a_client_that_was_told_goodbye_leaves_its_place_though_it_holds_its_end_open() {
+async fn a_client_that_was_sent_a_close_frees_its_permit_though_it_holds_its_end_open() {
     let config = Config::default().close_timeout(FOREVER);
     let server = Running::new(server().await.config(config));
     let mut client = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(read_head(&mut client, HANDSHAKE).await.status, 101);
     client.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.unwrap();
-    let mut farewell = Vec::new();
-    client.read_to_end(&mut farewell).await.unwrap();
-    assert_eq!(farewell, [0x88, 0]);
+    let mut close = Vec::new();
+    client.read_to_end(&mut close).await.unwrap();
+    assert_eq!(close, [0x88, 0]);
     while !server.connections.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -368,17 +371,17 @@ async fn a_client_that_was_told_goodbye_leaves_its_place_though_it_holds_its_end
 async fn a_server_that_stops_says_1001_or_what_it_is_told_to_say() {
     let server_a = Running::new(server().await);
     let client = server_a.connect().await;
-    let (farewell_a, ()) = tokio::join!(farewell(client), server_a.stop());
-    assert_eq!(farewell_a, (1001, String::new()));
+    let (close_a, ()) = tokio::join!(close_of(client), server_a.stop());
+    assert_eq!(close_a, (1001, String::new()));
     let restart = CloseFrame::new(CloseCode::SERVICE_RESTART, "back soon").unwrap();
     let server_b = Running::new(server().await.shutdown_close(restart));
     let client = server_b.connect().await;
-    let (farewell_b, ()) = tokio::join!(farewell(client), server_b.stop());
-    assert_eq!(farewell_b, (1012, "back soon".to_owned()));
+    let (close_b, ()) = tokio::join!(close_of(client), server_b.stop());
+    assert_eq!(close_b, (1012, "back soon".to_owned()));
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_is_connected_to_stops_at_once() {
+async fn a_server_without_connections_stops_at_once() {
     let server = Running::new(server().await.shutdown_timeout(FOREVER));
     let mut gone = server.connect().await;
     gone.close(CloseCode::NORMAL).await;
@@ -410,12 +413,12 @@ async fn what_was_sent_before_the_server_stops_arrives() {
     for _ in 50..100 {
         client.recv().await.unwrap().unwrap();
     }
-    assert_eq!(farewell(client).await.0, 1001);
+    assert_eq!(close_of(client).await.0, 1001);
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn who_does_not_answer_the_close_is_cut_at_the_deadline() {
+async fn a_client_that_does_not_answer_the_close_is_cut_at_the_deadline() {
     let config = Config::default().close_timeout(FOREVER);
     let server = server().await.config(config).shutdown_timeout(Duration::from_millis(50));
     let server = Running::new(server);

@@ -67,7 +67,8 @@ async fn latency_is_that_of_the_last_ping_that_was_answered() {
 async fn latency_is_also_that_of_keepalive_pings_whatever_comes_before_the_pong() {
     for link in LINKS {
         let interval = Duration::from_millis(50);
-        let config = Config::default().keepalive(Keepalive { interval, timeout: common::PATIENCE });
+        let config = Config::default()
+            .keepalive(Keepalive::default().interval(interval).timeout(common::PATIENCE));
         let (mut client, mut raw) = client_and_raw(link, config).await;
         let peer = async {
             assert_eq!(raw.expect_frame().await, (PING, "".into()));

@@ -1,6 +1,6 @@
 //! Large messages as streams, sent and received, without holding them whole.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -362,7 +362,7 @@ async fn a_message_that_waited_already_is_given_as_a_stream_too() {
 }
 
 #[tokio::test]
-async fn a_message_too_large_to_be_whole_waits_for_who_wants_it_as_a_stream() {
+async fn a_message_too_large_to_be_whole_waits_to_be_read_as_a_stream() {
     for link in LINKS {
         let config = Config::default().max_message_size(1000).max_streamed_size(MIB);
         let (mut server, mut raw) = server_and_raw(link, config).await;
@@ -411,10 +411,10 @@ async fn write_until_stuck(raw: &mut Raw, bytes: &[u8]) -> usize {
 async fn what_is_received_and_not_read_is_bounded_and_the_sender_waits() {
     let (mut server, mut raw) = server_and_raw(Link::Memory, streams()).await;
     let frame = raw.frame(BINARY, &film(8 * MIB));
-    // Nobody has asked for it: nothing but buffers is filled.
+    // It was not asked for: nothing but buffers is filled.
     let mut taken = write_until_stuck(&mut raw, &frame).await;
     assert!(taken < 128 << 10, "{taken} bytes were taken");
-    // Somebody reads it, but slowly.
+    // It is read, but slowly.
     let mut message = soon(server.recv_stream()).await.unwrap().unwrap();
     message.read_exact(&mut [0; 1000]).await.unwrap();
     taken += write_until_stuck(&mut raw, &frame[taken..]).await;
@@ -504,7 +504,7 @@ async fn a_message_may_be_answered_when_it_was_read() {
 }
 
 #[tokio::test]
-async fn what_is_skipped_needs_nobody_to_read_it() {
+async fn what_is_skipped_need_not_be_read() {
     for link in LINKS {
         let (mut server, mut raw) = server_and_raw(link, streams()).await;
         let ponged = tokio::spawn(async move {

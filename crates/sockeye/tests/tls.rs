@@ -1,4 +1,4 @@
-//! `wss://`: who is trusted, who is not, and what a peer sees of it.
+//! `wss://`: which certificates are trusted, which are not, and what a peer sees of it.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "a failing helper is to fail its test")]
@@ -15,14 +15,17 @@ use rustls::{
 };
 use sockeye::{
     Client, CloseCode, CloseFrame, ConnectError, Incoming, Server, WebSocket,
-    reconnect::{Down, Verdict},
+    reconnect::{Decision, Down},
     tls::{ClientTls, ServerTls, TlsError},
     web::{self, StreamOptions, WebSocketStream},
+};
+use sockeye_testing::{
+    handshake::{Head, accept_for, response},
+    pass,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::Instant,
 };
 use tokio_rustls::TlsConnector;
 
@@ -57,8 +60,9 @@ async fn refusal(url: &str, tls: ClientTls) -> String {
     }
 }
 
+/// Rules: W122, W14, W18.
 #[tokio::test]
-async fn w122_w014_w018_client_and_server_speak_wss() {
+async fn client_and_server_speak_wss() {
     let authority = Authority::new();
     let port = serve(authority.identity("localhost").server()).await;
     let url = format!("wss://localhost:{port}/");
@@ -78,8 +82,9 @@ async fn a_certificate_for_an_ip_address_serves_that_address() {
     assert_echo(&mut connect(&url, authority.trusted()).await.unwrap(), "hello").await;
 }
 
+/// Rule: W15.
 #[tokio::test]
-async fn w015_certificates_that_prove_nothing_are_refused() {
+async fn certificates_that_prove_nothing_are_refused() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let cases = [
         (authority.identity("other.example"), "localhost", "not valid for name"),
@@ -97,7 +102,7 @@ async fn w015_certificates_that_prove_nothing_are_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_trusted_itself_is_good_for_its_name_and_its_time() {
+async fn a_certificate_that_is_trusted_itself_is_valid_for_its_name_and_its_time() {
     let identity = Identity::of_openssl("localhost", 4000);
     let port = serve(identity.server()).await;
     let url = format!("wss://localhost:{port}/");
@@ -134,7 +139,7 @@ async fn a_certificate_that_is_trusted_itself_is_good_for_its_name_and_its_time(
 }
 
 #[tokio::test]
-async fn who_is_not_trusted_is_not_tried_again_but_a_broken_handshake_is() {
+async fn a_server_that_is_not_trusted_is_not_tried_again_but_a_broken_handshake_is() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let untrusted = serve(stranger.identity("localhost").server()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -144,16 +149,16 @@ async fn who_is_not_trusted_is_not_tried_again_but_a_broken_handshake_is() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
-    for (port, verdict) in [(untrusted, Verdict::Final), (garbage, Verdict::Retry)] {
+    for (port, decision) in [(untrusted, Decision::Final), (garbage, Decision::Retry)] {
         let url = format!("wss://localhost:{port}/");
         let error = connect(&url, authority.trusted()).await.unwrap_err();
         assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
-        assert_eq!(Down::NotOpened(error).verdict(), verdict);
+        assert_eq!(Down::NotOpened(error).decision(), decision);
     }
 }
 
 #[tokio::test]
-async fn a_page_trusts_whom_it_is_told_to() {
+async fn a_page_trusts_the_authorities_that_it_is_given() {
     let authority = Authority::new();
     let url = format!("wss://localhost:{}/", serve(authority.identity("localhost").server()).await);
     let page = web::WebSocket::builder().no_proxy();
@@ -181,11 +186,11 @@ async fn by_default_the_systems_authorities_are_trusted_and_no_others() {
     let port = serve(authority.identity("localhost").server()).await;
     let url = format!("wss://localhost:{port}/");
     let Err(ConnectError::Tls { error, .. }) = sockeye::connect(&url).await else { panic!() };
-    // A system without any authorities trusts nobody either.
+    // A system without any authorities trusts no server either.
     let said = error.to_string();
     assert!(said.contains("UnknownIssuer") || said.contains("no certificate authority"), "{said}");
     let error = connect(&url, ClientTls::new().without_system_roots()).await.unwrap_err();
-    assert!(error.to_string().contains("no TLS with localhost"), "{error}");
+    assert!(error.to_string().contains("the TLS handshake with localhost failed"), "{error}");
 }
 
 /// The name and the protocol that a client's greeting led to, as a server sees them.
@@ -204,8 +209,9 @@ async fn greeting(host: &str, authority: &Authority) -> (Option<String>, Option<
     tokio::join!(accepting, connect(&url, authority.trusted())).0
 }
 
+/// Rule: W17.
 #[tokio::test]
-async fn w017_the_host_is_sent_as_sni_and_http_1_1_as_alpn() {
+async fn the_host_is_sent_as_sni_and_http_1_1_as_alpn() {
     let authority = Authority::new();
     let (name, protocol) = greeting("localhost", &authority).await;
     assert_eq!(name.as_deref(), Some("localhost"));
@@ -257,14 +263,9 @@ async fn a_new_certificate_is_served_to_new_connections_and_old_ones_stay() {
 
     let renewed = new.identity("localhost");
     std::fs::write(file.path(), format!("{}{}", renewed.certificate, renewed.key)).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut second = loop {
-        match connect(&url, new.trusted()).await {
-            Ok(socket) => break socket,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    // The files are looked at every 2 s.
+    pass(Duration::from_secs(2)).await;
+    let mut second = connect(&url, new.trusted()).await.unwrap();
     assert_echo(&mut second, "new").await;
     assert_echo(&mut first, "old").await;
 }
@@ -295,17 +296,8 @@ async fn the_end_is_announced_with_close_notify_on_both_sides() {
 
 /// Answers a handshake as RFC 6455 §1.3 does it.
 async fn answer_by_hand(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-    let accept = sockeye_proto::handshake::accept_key(key);
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
+    let head = Head::read_async(stream).await.unwrap();
+    let answer = response(&accept_for(head.header("sec-websocket-key").unwrap()));
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
@@ -377,4 +369,19 @@ async fn handshake(port: u16, client: &TlsConnector) -> HandshakeKind {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     stream.get_ref().1.handshake_kind().unwrap()
+}
+
+/// For a program that looks at the handshake itself.
+#[tokio::test]
+async fn the_transport_below_tls_and_the_settings_of_rustls_make_the_same_connection() {
+    let authority = Authority::new();
+    let port = serve(authority.identity("localhost").server()).await;
+    let client = Client::new(format!("wss://localhost:{port}/")).unwrap();
+    let config = authority.trusted().to_config().await.unwrap();
+    let transport = client.raw_transport().await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let secured = TlsConnector::from(config).connect(name, transport).await.unwrap();
+    assert!(secured.get_ref().1.peer_certificates().is_some());
+    let mut socket = client.open_over(secured).await.unwrap().socket;
+    assert_echo(&mut socket, "by hand").await;
 }

@@ -1,6 +1,6 @@
 //! The tower service that upgrades, inside axum and inside plain hyper.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod http;
 
@@ -53,8 +53,9 @@ async fn a_service_opens_a_websocket_as_it_was_told_to() {
     }
 }
 
+/// Rules: W41, W43, W52.
 #[tokio::test]
-async fn w041_w043_w052_a_service_refuses_what_a_server_of_ones_own_refuses() {
+async fn a_service_refuses_what_a_server_of_ones_own_refuses() {
     assert_refuses_all(serve_in_axum(UpgradeService::new(echo)).await).await;
 }
 

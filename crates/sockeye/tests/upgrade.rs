@@ -1,12 +1,12 @@
 //! WebSockets inside a program that speaks HTTP with hyper.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod http;
 
 use std::{convert::Infallible, net::SocketAddr};
 
-use ::http::{HeaderName, HeaderValue, Request, Response, header::ORIGIN};
+use ::http::{HeaderValue, Request, Response, header::ORIGIN};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use sockeye::{Client, CloseCode, Config, Refusal, Upgrade, WebSocket, connect};
@@ -30,10 +30,8 @@ async fn answer(mut request: Request<Incoming>) -> Response<String> {
     };
     match request.uri().path() {
         "/must" => upgrade.subprotocol("v1").on_upgrade(echo),
-        "/header" => {
-            let name = HeaderName::from_static("x-room");
-            upgrade.header(name, HeaderValue::from_static("lobby")).on_upgrade(echo)
-        }
+        "/header" => upgrade.header("x-room", "lobby").on_upgrade(echo),
+        "/wrong-header" => upgrade.header("x-room", "lob\nby").on_upgrade(echo),
         "/by-hand" => by_hand(upgrade).unwrap_or_else(Refusal::into),
         _ => upgrade.config(Config::default().max_message_size(10)).on_upgrade(echo),
     }
@@ -83,12 +81,20 @@ async fn a_websocket_opens_on_a_request_of_hyper() {
 }
 
 #[tokio::test]
-async fn w041_w043_w052_hyper_refuses_what_a_server_of_ones_own_refuses() {
+async fn an_invalid_header_is_not_sent() {
+    let handshake = HANDSHAKE.replacen("/chat", "/wrong-header", 1);
+    assert_eq!(exchange(server().await, &handshake).await.status, 500);
+}
+
+/// Rules: W41, W43, W52.
+#[tokio::test]
+async fn hyper_refuses_what_a_server_of_ones_own_refuses() {
     assert_refuses_all(server().await).await;
 }
 
+/// Rule: W46.
 #[tokio::test]
-async fn w046_a_subprotocol_that_was_not_offered_is_not_agreed_on() {
+async fn a_subprotocol_that_was_not_offered_is_not_agreed_on() {
     let handshake = HANDSHAKE.replacen("/chat", "/must", 1);
     assert_eq!(exchange(server().await, &handshake).await.status, 500);
 }

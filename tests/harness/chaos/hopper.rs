@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use super::Stage;
 use super::transport::{self, Event, Position, Transport};
-use crate::PATIENCE;
+use super::{PERSEVERANCE, Stage};
 
 /// What one reader saw, in the order in which it came.
 #[derive(Debug, Default)]
@@ -40,7 +39,7 @@ pub(super) fn read(stage: &Stage, mut random: StdRng) -> Seen {
     let mut seen = Seen::default();
     let mut last: Option<Position> = None;
     let mut progress = Instant::now();
-    while progress.elapsed() < PATIENCE {
+    while progress.elapsed() < PERSEVERANCE {
         let choice = random.random_range(0..Transport::ALL.len());
         let transport = Transport::ALL[choice];
         seen.stretches[choice] += 1;

@@ -1,17 +1,17 @@
 //! Chaos: messages are published while clients hop between the transports, are cut off at
-//! random, and the server is killed; then a [`checker`] compares what everybody saw.
+//! random, and servers are killed, stopped and cut off; then a [`checker`] compares what all of them saw.
 //!
-//! The server keeps its channels on disk. Nobody here forgives: publishers repeat what was not
+//! The server keeps its channels on disk, or three in a cluster. Publishers repeat what was not
 //! acknowledged under the same key, readers go on after the last position they saw, and count
 //! every message that is missing, comes twice or comes late.
 
 mod checker;
+mod ground;
 mod hopper;
 mod publisher;
 mod transport;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
@@ -21,10 +21,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 pub use checker::Verdict;
+pub use ground::{Fault, Ground};
 
-use crate::PATIENCE;
 use crate::chaos::checker::Checker;
-use crate::program::Sockeye;
 
 /// What a run does.
 #[derive(Clone, Debug)]
@@ -33,14 +32,26 @@ pub struct Plan {
     pub seed: u64,
     /// How many messages are published in all.
     pub messages: u64,
-    /// How often the server is killed with SIGKILL and started again.
-    pub kills: u64,
     /// How many publish at the same time, each in its own order.
     pub publishers: u64,
     /// How many read, hopping from transport to transport.
     pub hoppers: u64,
-    /// Where the server keeps its channels: an empty directory.
-    pub data: PathBuf,
+    /// What it runs on, and what happens to that.
+    pub ground: Ground,
+}
+
+impl Plan {
+    /// The short form, which each test run has.
+    #[must_use]
+    pub fn short(ground: Ground) -> Self {
+        Self { seed: rand::random(), messages: 3_000, publishers: 8, hoppers: 4, ground }
+    }
+
+    /// The full size, which `cargo xtask chaos` has if it is not told another.
+    #[must_use]
+    pub fn full(ground: Ground) -> Self {
+        Self { seed: rand::random(), messages: 100_000, publishers: 32, hoppers: 8, ground }
+    }
 }
 
 /// What a run has shown.
@@ -48,15 +59,17 @@ pub struct Plan {
 pub struct Report {
     plan: Plan,
     took: Duration,
-    /// What everybody saw, compared.
+    /// What has happened to the servers, in its order.
+    faults: Vec<String>,
+    /// What all readers saw, compared.
     pub verdict: Verdict,
 }
 
 /// What the threads of a run share.
 #[derive(Debug)]
 struct Stage {
-    /// The URL of the server that runs now; another after each restart.
-    url: Mutex<String>,
+    /// The URLs of the servers that run now; others after each restart.
+    urls: Mutex<Vec<String>>,
     acknowledged: Mutex<u64>,
     /// Told of every acknowledgement.
     progress: Condvar,
@@ -65,8 +78,14 @@ struct Stage {
 }
 
 impl Stage {
+    /// The URL of one of the servers.
     fn url(&self) -> String {
-        self.url.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let urls = self.urls.lock().unwrap_or_else(PoisonError::into_inner);
+        urls[rand::random_range(0..urls.len())].clone()
+    }
+
+    fn set_urls(&self, urls: Vec<String>) {
+        *self.urls.lock().unwrap_or_else(PoisonError::into_inner) = urls;
     }
 
     fn one_more(&self) {
@@ -74,37 +93,35 @@ impl Stage {
         self.progress.notify_all();
     }
 
-    /// Waits until so many messages are acknowledged, or nothing has happened for long.
-    fn wait_for(&self, due: u64) {
-        let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
-        while *acknowledged < due {
-            let waited = self.progress.wait_timeout(acknowledged, PATIENCE);
-            let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            // Publishers that have given up say so themselves.
-            if timeout.timed_out() {
-                return;
-            }
-            acknowledged = guard;
-        }
+    /// Waits until `due` messages are acknowledged, or this time is over: then false.
+    fn wait_for(&self, due: u64, time: Duration) -> bool {
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.progress.wait_timeout_while(acknowledged, time, |now| *now < due);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
+
+/// How long publishers and readers go on without any progress: longer than anything is away.
+const PERSEVERANCE: Duration = Duration::from_secs(120);
+/// How often something is disturbed between the faults.
+const DISTURBANCE: Duration = Duration::from_secs(2);
 
 /// The channel all of it happens on.
 const CHANNEL: &str = "chaos";
 
 /// Publishes, hops, kills and checks, and returns when every reader has reached the end, or has
-/// made no progress for [`PATIENCE`].
+/// made no progress for long.
 #[must_use]
 pub fn run(plan: &Plan) -> Report {
     let began = Instant::now();
-    let mut server = start(plan);
+    let mut running = ground::start(plan);
     let stage = Stage {
-        url: Mutex::new(server.http("")),
+        urls: Mutex::new(running.urls()),
         acknowledged: Mutex::new(0),
         progress: Condvar::new(),
         published: AtomicBool::new(false),
     };
-    let checker = thread::scope(|threads| {
+    let (checker, faults) = thread::scope(|threads| {
         let publishers: Vec<_> = (0..plan.publishers)
             .map(|number| {
                 let messages = share(plan, number);
@@ -119,7 +136,7 @@ pub fn run(plan: &Plan) -> Report {
                 threads.spawn(move || hopper::read(stage, random))
             })
             .collect();
-        kill_and_restart(plan, &stage, &mut server);
+        let faults = make_faults(plan, &stage, &mut running);
         let mut checker = Checker::default();
         for publisher in publishers {
             checker.published(publisher.join().expect("a publisher does not panic"));
@@ -128,18 +145,16 @@ pub fn run(plan: &Plan) -> Report {
         for hopper in hoppers {
             checker.read(hopper.join().expect("a reader does not panic"));
         }
-        checker
+        (checker, faults)
     });
-    server.assert_sound();
+    running.assert_sound();
     let history = hopper::history(&stage);
-    Report { plan: plan.clone(), took: began.elapsed(), verdict: checker.verdict(&history) }
-}
-
-/// The server on its directory, with room for the whole run in the history.
-fn start(plan: &Plan) -> Sockeye {
-    let data = plan.data.to_str().expect("a path in UTF-8");
-    let count = (plan.messages + 1).to_string();
-    Sockeye::serve(&["--data", data, "--history-count", &count, "--history-bytes", "1G"])
+    Report {
+        plan: plan.clone(),
+        took: began.elapsed(),
+        faults,
+        verdict: checker.verdict(&history, running.is_dense()),
+    }
 }
 
 /// How many of the messages the publisher with this number publishes.
@@ -147,34 +162,40 @@ fn share(plan: &Plan, number: u64) -> u64 {
     plan.messages / plan.publishers + u64::from(number < plan.messages % plan.publishers)
 }
 
-/// Kills the server whenever another part of the messages is acknowledged, at a moment that
-/// nobody has chosen.
-fn kill_and_restart(plan: &Plan, stage: &Stage, server: &mut Sockeye) {
+/// Lets something go wrong whenever another part of the messages is acknowledged, at a moment that was
+/// not chosen by hand.
+fn make_faults(plan: &Plan, stage: &Stage, running: &mut ground::Running) -> Vec<String> {
     let mut random = StdRng::seed_from_u64(plan.seed);
-    for kill in 1..=plan.kills {
-        let due = plan.messages * kill / (plan.kills + 1);
+    let count = running.faults();
+    let mut made = Vec::new();
+    for number in 0..count {
+        let due = plan.messages * (number as u64 + 1) / (count as u64 + 1);
         let jitter = Duration::from_millis(random.random_range(0..20));
-        stage.wait_for(due);
+        let begun = Instant::now();
+        // Publishers that have given up say so themselves.
+        while !stage.wait_for(due, DISTURBANCE) && begun.elapsed() < PERSEVERANCE {
+            running.disturb();
+        }
         thread::sleep(jitter);
-        server.kill();
-        *server = start(plan);
-        *stage.url.lock().unwrap_or_else(PoisonError::into_inner) = server.http("");
+        let begun = Instant::now();
+        let fault = running.suffer(plan, number, &mut random);
+        made.push(format!("{fault} ({:.1} s)", begun.elapsed().as_secs_f64()));
+        stage.set_urls(running.urls());
     }
+    made
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, took, verdict } = self;
+        let Self { plan, took, faults, verdict } = self;
+        let Plan { seed, messages, publishers, hoppers, ground } = plan;
         writeln!(
             f,
-            "seed {}: {} messages by {} publishers to {} hopping readers, {} kills, {:.1} s",
-            plan.seed,
-            plan.messages,
-            plan.publishers,
-            plan.hoppers,
-            plan.kills,
+            "seed {seed}: {messages} messages by {publishers} publishers to {hoppers} hopping readers, \
+             {ground}, {:.1} s",
             took.as_secs_f64()
         )?;
+        faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
         write!(f, "{verdict}")
     }
 }

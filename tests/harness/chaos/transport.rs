@@ -2,15 +2,15 @@
 //! the server's.
 
 use std::fmt;
-use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::CHANNEL;
-use crate::frame::{Frame, PING, PONG, TEXT, masked};
-use crate::peer::KEY;
+use sockeye_testing::frame::{Frame, PING, PONG, TEXT, masked};
+use sockeye_testing::handshake::{Head, request_with};
 
 /// A position in a channel's log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,14 +112,14 @@ fn websocket(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> 
     let host = url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(SILENCE))?;
-    let request = format!(
-        "GET /c/{CHANNEL}?after={after} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
-         Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n"
-    );
+    let path = format!("/c/{CHANNEL}?after={after}");
+    let request = request_with(&path, "Sec-WebSocket-Protocol: sockeye.v1\r\n");
     stream.write_all(request.as_bytes())?;
     let mut reader = BufReader::new(stream);
-    expect_upgrade(&mut reader)?;
+    let head = Head::read(&mut reader)?;
+    if head.status() != 101 {
+        return Err(io::Error::other(head.first_line));
+    }
     loop {
         let frame = match Frame::read(&mut reader) {
             Ok(frame) => frame,
@@ -139,17 +139,6 @@ fn websocket(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> 
             _ => return Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
-}
-
-fn expect_upgrade(reader: &mut BufReader<impl Read>) -> io::Result<()> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let is_open = head.starts_with("HTTP/1.1 101");
-    is_open.then_some(()).ok_or_else(|| io::Error::other(format!("no WebSocket: {head}")))
 }
 
 /// A message or a gap from its JSON, the same on every transport.

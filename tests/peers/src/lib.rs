@@ -1,6 +1,6 @@
 //! The clients and servers that others have made and the tests run against Sockeye, as a table: from
 //! it `cargo xtask test` knows what to install, `tests/interop/peers.rs` what to run, and
-//! `cargo xtask interop` writes `docs/works-with.md`.
+//! `cargo xtask interop` writes `docs/channels/works-with.md`.
 
 mod page;
 mod table;

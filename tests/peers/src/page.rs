@@ -1,4 +1,4 @@
-//! `docs/works-with.md`.
+//! `docs/channels/works-with.md`.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ const INTRODUCTION: &str = "\
 
 <!-- Written by `cargo xtask interop --write`. -->
 
-Clients and servers that nobody here wrote, each run against `sockeye serve`, `sockeye echo` and `sockeye connect` by the tests
-([tests/interop](../tests/interop), one small program per library in `clients/`). A library that is not here may work as well: Sockeye speaks
-[the standards](conformance.md). The version is the one that was tried. Debian's Chromium and Firefox ESR are tried by [tests/browser](../tests/browser),
+Clients and servers of other projects, each run against `sockeye serve`, `sockeye echo` and `sockeye connect` by the tests
+([tests/interop](../../tests/interop), one small program per library in `clients/`). A library that is not here may work as well: Sockeye speaks
+[the standards](../internals/conformance.md). The version is the one that was tried. Debian's Chromium and Firefox ESR are tried by [tests/browser](../../tests/browser),
 with their own `WebSocket`, `EventSource` and `fetch`.
 
 - **echo**: text, bytes and 1 MiB come back from `sockeye echo`, and the close is clean; *compressed* where the library offers it and it was used.
@@ -24,8 +24,8 @@ with their own `WebSocket`, `EventSource` and `fetch`.
 ## Rust
 
 tokio-tungstenite, from crates.io: its client on `sockeye echo` and on a channel of `sockeye serve`, our client on its server, over TCP and
-over TLS, in all sizes of frames ([tests/interop/tungstenite.rs](../tests/interop/tungstenite.rs)). It has no compression. How to change from it:
-[from tokio-tungstenite](from-tokio-tungstenite.md).
+over TLS, in all sizes of frames ([tests/interop/tungstenite.rs](../../tests/interop/tungstenite.rs)). It has no compression. How to change from it:
+[from tokio-tungstenite](../library/from-tokio-tungstenite.md).
 ";
 
 /// The page, with the version that was tried of each.
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_page_shows_the_table() {
-        let found = include_str!("../../../docs/works-with.md");
-        assert!(fresh(found), "`cargo xtask interop --write` makes docs/works-with.md");
+        let found = include_str!("../../../docs/channels/works-with.md");
+        assert!(fresh(found), "`cargo xtask interop --write` makes docs/channels/works-with.md");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
 
-use self::report::Verdicts;
+use self::report::CaseResults;
 use crate::shell;
 
 /// What the suite needs of a server: long messages, many fragments, no pings that it did not ask for.
@@ -32,12 +32,12 @@ const QUICK_SIZES: [u32; 4] = [1, 5, 8, 11];
 /// What `cargo xtask autobahn` is told.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Some of the sizes in 12.* and 13.* only: two minutes; writes no `docs/autobahn.md`
+    /// Some of the sizes in 12.* and 13.* only: two minutes; writes no `docs/internals/autobahn.md`
     #[arg(long)]
     quick: bool,
 }
 
-/// Runs both roles, prints the verdicts, and writes them down if every case was run. Fails if one is
+/// Runs both roles, prints the results, and writes them down if every case was run. Fails if one is
 /// not as it should be.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = shell::target()?.join("autobahn");
@@ -52,8 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let versions = install::versions(&suite)?;
         report::write(&table, &versions, &format!("sockeye {ECHO}"))?;
     }
-    for (role, verdicts) in [("server", &server), ("client", &client)] {
-        ensure!(verdicts.bad().is_empty(), "the {role} fails: {}", verdicts.bad().join(", "));
+    for (role, results) in [("server", &server), ("client", &client)] {
+        ensure!(results.bad().is_empty(), "the {role} fails: {}", results.bad().join(", "));
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ fn quick_cases() -> Vec<String> {
 }
 
 /// Autobahn's client on our server.
-fn test_server(suite: &Path, built: &Path, cases: &[String], folder: &Path) -> Result<Verdicts> {
+fn test_server(suite: &Path, built: &Path, cases: &[String], folder: &Path) -> Result<CaseResults> {
     prepare(folder)?;
     let mut command = Command::new(built.join("sockeye"));
     command.args(ECHO.split_whitespace()).stdout(Stdio::piped());
@@ -97,7 +97,7 @@ fn test_server(suite: &Path, built: &Path, cases: &[String], folder: &Path) -> R
 }
 
 /// Our client on Autobahn's server.
-fn test_client(suite: &Path, built: &Path, cases: &[String], folder: &Path) -> Result<Verdicts> {
+fn test_client(suite: &Path, built: &Path, cases: &[String], folder: &Path) -> Result<CaseResults> {
     prepare(folder)?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let url = format!("ws://{address}");

@@ -1,4 +1,4 @@
-//! What the suite found: read, put into a table, written into `docs/autobahn.md`.
+//! What the suite found: read, put into a table, written into `docs/internals/autobahn.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,22 +29,22 @@ const GROUPS: [(u32, &str); 11] = [
 const INFORMATIONAL: [&str; 3] = ["7.1.6", "7.13.1", "7.13.2"];
 
 /// A case's number, and whether it went as it should.
-pub(super) struct Verdicts(BTreeMap<Vec<u32>, Verdict>);
+pub(super) struct CaseResults(BTreeMap<Vec<u32>, CaseResult>);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Verdict {
+enum CaseResult {
     Ok,
     Informational,
     /// What the suite says of the exchange, and of the close.
     Bad(String),
 }
 
-impl Verdicts {
+impl CaseResults {
     /// The cases that did not go as they should, with the suite's words.
     pub(super) fn bad(&self) -> Vec<String> {
-        let bad = self.0.iter().filter_map(|(case, verdict)| match verdict {
-            Verdict::Bad(words) => Some(format!("{} ({words})", number(case))),
-            Verdict::Ok | Verdict::Informational => None,
+        let bad = self.0.iter().filter_map(|(case, result)| match result {
+            CaseResult::Bad(words) => Some(format!("{} ({words})", number(case))),
+            CaseResult::Ok | CaseResult::Informational => None,
         });
         bad.collect()
     }
@@ -52,49 +52,49 @@ impl Verdicts {
     /// How many cases of a group there are, how many are OK, and which are informational.
     fn group(&self, group: u32) -> (usize, usize, Vec<String>) {
         let cases = || self.0.iter().filter(move |(case, _)| case.first() == Some(&group));
-        let informational = cases().filter(|(_, verdict)| **verdict == Verdict::Informational);
-        let ok = cases().filter(|(_, verdict)| **verdict == Verdict::Ok).count();
+        let informational = cases().filter(|(_, result)| **result == CaseResult::Informational);
+        let ok = cases().filter(|(_, result)| **result == CaseResult::Ok).count();
         (cases().count(), ok, informational.map(|(case, _)| number(case)).collect())
     }
 }
 
 /// Reads a report. The suite stops early, and says nothing of it in the report, when the peer does
 /// not accept connections any more: how many cases there should be is in its log.
-pub(super) fn read(folder: &Path, log: &Path) -> Result<Verdicts> {
+pub(super) fn read(folder: &Path, log: &Path) -> Result<CaseResults> {
     let index = fs::read_to_string(folder.join("index.json")).context("there is no report")?;
     let index: Value = serde_json::from_str(&index)?;
     let cases = index["sockeye"].as_object().context("the report is not about sockeye")?;
-    let mut verdicts = BTreeMap::new();
+    let mut results = BTreeMap::new();
     for (case, found) in cases {
         let key = case.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-        verdicts.insert(key, verdict(case, found));
+        results.insert(key, result(case, found));
     }
     let log = fs::read_to_string(log)?;
     let planned = log.split("will run ").nth(1).and_then(|rest| rest.split(' ').next());
     let planned: usize =
         planned.context("the log does not tell how many cases there are")?.parse()?;
-    ensure!(verdicts.len() == planned, "{} of {planned} cases were run", verdicts.len());
-    Ok(Verdicts(verdicts))
+    ensure!(results.len() == planned, "{} of {planned} cases were run", results.len());
+    Ok(CaseResults(results))
 }
 
-fn verdict(case: &str, found: &Value) -> Verdict {
+fn result(case: &str, found: &Value) -> CaseResult {
     let words = ["behavior", "behaviorClose"].map(|key| found[key].as_str().unwrap_or("nothing"));
     if words == ["OK", "OK"] {
-        return Verdict::Ok;
+        return CaseResult::Ok;
     }
     let informational = words.iter().all(|word| ["OK", "INFORMATIONAL"].contains(word));
     if informational && INFORMATIONAL.contains(&case) {
-        return Verdict::Informational;
+        return CaseResult::Informational;
     }
-    Verdict::Bad(words.join(", close: "))
+    CaseResult::Bad(words.join(", close: "))
 }
 
 fn number(case: &[u32]) -> String {
     case.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
 }
 
-/// The verdicts of both roles by group, as a table in Markdown.
-pub(super) fn table(server: &Verdicts, client: &Verdicts) -> String {
+/// The results of both roles by group, as a table in Markdown.
+pub(super) fn table(server: &CaseResults, client: &CaseResults) -> String {
     let mut table = String::from(
         "| | Group | Cases | Server: OK | Client: OK | Informational |\n\
          |---:|---|---:|---:|---:|---|\n",
@@ -121,7 +121,7 @@ pub(super) fn table(server: &Verdicts, client: &Verdicts) -> String {
     table
 }
 
-/// Writes `docs/autobahn.md`.
+/// Writes `docs/internals/autobahn.md`.
 pub(super) fn write(table: &str, versions: &str, server: &str) -> Result<()> {
     let date = shell::output(&mut shell::command("date", ["--utc", "+%F"]))?;
     let version = env!("CARGO_PKG_VERSION");
@@ -138,5 +138,6 @@ pub(super) fn write(table: &str, versions: &str, server: &str) -> Result<()> {
          several outcomes of the informational cases: data after a Close (7.1.6), and close codes\n\
          that RFC 6455 leaves undefined (7.13). Invalid UTF-8 is noticed in mid-frame (6.4).\n"
     );
-    fs::write(shell::root().join("docs/autobahn.md"), page).context("cannot write docs/autobahn.md")
+    fs::write(shell::root().join("docs/internals/autobahn.md"), page)
+        .context("cannot write docs/internals/autobahn.md")
 }

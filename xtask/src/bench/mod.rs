@@ -4,8 +4,9 @@
 //! server's process takes for a message, which a slow load hardly touches; rounds are
 //! interleaved, so that what else the machine does meets all alike; medians are compared.
 
-mod brokers;
+pub(crate) mod brokers;
 mod cases;
+mod cluster;
 mod measure;
 mod report;
 mod servers;
@@ -28,7 +29,7 @@ use crate::{page, shell};
 /// What `cargo xtask bench` is told.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The cases to measure; all of them when none is named
+    /// The cases to measure; all of them but `cluster` when none is named
     #[arg(value_name = "CASE", value_parser = names())]
     cases: Vec<String>,
     /// How often each server is measured; the median counts
@@ -47,7 +48,7 @@ pub(crate) struct Options {
     /// Say which cases there are, with their servers, and measure nothing
     #[arg(long)]
     list: bool,
-    /// Also write the tables into docs/performance.md
+    /// Also write the tables into docs/internals/performance.md
     #[arg(long)]
     write: bool,
 }
@@ -56,6 +57,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
         return list();
+    }
+    if options.cases.iter().any(|name| name == cluster::NAME) {
+        return cluster::run(options);
     }
     shell::run(&mut shell::cargo(["build", "--release", "--package", "sockeye-cli"]))?;
     if CASES.iter().any(|case| options.wants(case.name)) {
@@ -85,12 +89,14 @@ fn list() -> Result<()> {
     for (name, title) in brokers::titles() {
         writeln!(out, "{name:17} {title}")?;
     }
+    writeln!(out, "{:17} {}", cluster::NAME, cluster::TITLE)?;
     Ok(())
 }
 
 /// The names of all cases that can be asked for.
 fn names() -> clap::builder::PossibleValuesParser {
-    CASES.iter().map(|case| case.name).chain(brokers::names()).collect::<Vec<_>>().into()
+    let names = CASES.iter().map(|case| case.name).chain(brokers::names());
+    names.chain([cluster::NAME]).collect::<Vec<_>>().into()
 }
 
 /// The names of all servers, as the tables have them.
@@ -119,7 +125,7 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// All servers of a case, in turns. Who fails has a dash in the table, and the others go on.
+/// All servers of a case, in turns. One that fails has a dash in the table, and the others go on.
 fn table(case: &'static Case, options: &Options) -> Table {
     let (rounds, seconds) = options.length();
     let mut table = Table::new(case);

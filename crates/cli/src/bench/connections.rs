@@ -22,6 +22,10 @@ const AT_ONCE: usize = 256;
 
 /// Open connections and hold them
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sockeye bench connections ws://127.0.0.1:9001 --connections 10000 --pid $(pgrep -x sockeye)
+  sockeye bench connections ws://127.0.0.1:9001 --messages 1,16 --size 1k --pid 4711
+  sockeye bench connections ws://127.0.0.1:8080/c/chat --duration 60s --json")]
 pub(super) struct Connections {
     /// How many connections to open
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive)]
@@ -40,10 +44,10 @@ pub(super) struct Connections {
 }
 
 /// What the threads have in common.
-struct Shared {
+struct Course {
     payload: Messages,
     watched: Option<Watched>,
-    opened: Mutex<Opened>,
+    opened: Mutex<AllOpen>,
     /// Where the threads wait for each other between one round of messages and the next.
     between: Barrier,
     /// What the server's process holds after each round of messages, in bytes.
@@ -51,7 +55,7 @@ struct Shared {
 }
 
 /// How it was when the last connection was open.
-struct Opened {
+struct AllOpen {
     at: Instant,
     usage: Option<Usage>,
 }
@@ -62,19 +66,19 @@ impl Connections {
         let watched = self.common.watched()?;
         let before = watched.as_ref().map(Watched::read).transpose()?;
         let begun = Instant::now();
-        let shared = Shared {
+        let course = Course {
             payload: self.payload.messages()?,
             watched,
-            opened: Mutex::new(Opened { at: begun, usage: before }),
+            opened: Mutex::new(AllOpen { at: begun, usage: before }),
             between: Barrier::new(threads),
             memory: Mutex::default(),
         };
         let outcome =
-            run::run(threads, self.common.window(), shared.watched.as_ref(), |thread, start| {
-                self.hold(thread, threads, start, &shared)
+            run::run(threads, self.common.window(), course.watched.as_ref(), |thread, start| {
+                self.hold(thread, threads, start, &course)
             })?;
-        let opened = shared.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let memory = shared.memory.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let opened = course.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let memory = course.memory.into_inner().unwrap_or_else(PoisonError::into_inner);
         let count = self.connections as f64;
         let mut report = Report::new(format!("connections: {} held", self.connections));
         report.figure("opened", count / (opened.at - begun).as_secs_f64(), "connections/s");
@@ -104,7 +108,7 @@ impl Connections {
         thread: usize,
         threads: usize,
         start: Start,
-        shared: &Shared,
+        course: &Course,
     ) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
         let mut held = Vec::new();
@@ -113,7 +117,7 @@ impl Connections {
             held.push(self.common.target.open(number).await?.split());
             tally.note(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
-        shared.note_opened()?;
+        course.note_opened()?;
         let times = start.all_open().await?;
         tokio::time::sleep_until(times.until.into()).await;
         let lost = held.iter().filter(|(reader, _)| reader.closed().is_some()).count();
@@ -123,26 +127,26 @@ impl Connections {
         };
         for &count in &self.messages {
             if all_well.is_ok() {
-                all_well = exchange(&mut held, &shared.payload, count).await;
+                all_well = exchange(&mut held, &course.payload, count).await;
             }
-            // Who has failed comes too: the others wait for everybody.
-            let is_leader = shared.between.wait().await.is_leader();
+            // A thread that has failed comes too: the others wait for all of them.
+            let is_leader = course.between.wait().await.is_leader();
             if is_leader {
                 tokio::time::sleep(self.common.duration).await;
-                shared.note_memory();
+                course.note_memory();
             }
-            shared.between.wait().await;
+            course.between.wait().await;
         }
         all_well.map(|()| tally)
     }
 }
 
-impl Shared {
+impl Course {
     /// Notes how it is now: the last thread's word stands.
     fn note_opened(&self) -> anyhow::Result<()> {
         let usage = self.watched.as_ref().map(Watched::read).transpose()?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        *opened = Opened { at: Instant::now(), usage };
+        *opened = AllOpen { at: Instant::now(), usage };
         Ok(())
     }
 
@@ -154,7 +158,7 @@ impl Shared {
     }
 }
 
-/// Every connection sends so many messages at once, and gets them back.
+/// Every connection sends that many messages at once, and gets them back.
 async fn exchange(
     held: &mut [(Reader, Writer)],
     messages: &Messages,

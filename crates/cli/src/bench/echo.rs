@@ -19,6 +19,10 @@ use super::run::{self, Start, Tally, Times};
 
 /// Send messages to a server that sends them back
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sockeye bench echo ws://127.0.0.1:9001 --connections 200 --size 125 --pid $(pgrep -x sockeye)
+  sockeye bench echo ws://127.0.0.1:9001 --rate 20000 --duration 30s --html echo.html
+  sockeye bench echo ws://127.0.0.1:9001 --in-flight 16 --json")]
 pub(super) struct Echo {
     /// How many connections to open
     #[arg(long, value_name = "N", default_value_t = 32)]
@@ -28,7 +32,7 @@ pub(super) struct Echo {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, conflicts_with = "rate")]
     in_flight: usize,
 
-    /// Send so many messages a second, over all connections, whether the server keeps up or not
+    /// Send this many messages a second, over all connections, whether the server keeps up or not
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
 

@@ -88,7 +88,7 @@ impl Bench {
             Load::Connections(load) => (load.common.clone(), load.run()?),
             Load::Handshakes(load) => (load.common.clone(), load.run()?),
         };
-        common.publish(&report)
+        common.print(&report)
     }
 }
 
@@ -105,7 +105,7 @@ impl Common {
         self.pid.map(Watched::new).transpose()
     }
 
-    fn publish(&self, report: &Report) -> anyhow::Result<()> {
+    fn print(&self, report: &Report) -> anyhow::Result<()> {
         if let Some(path) = &self.html {
             std::fs::write(path, html::page(report))
                 .with_context(|| format!("cannot write {}", path.display()))?;

@@ -65,7 +65,7 @@ impl Payload {
 }
 
 impl Messages {
-    /// What a connection sends after so many others.
+    /// What a connection sends after that many others.
     pub(super) fn after(&self, others: usize) -> &Message {
         &self.0[others % self.0.len()]
     }

@@ -25,7 +25,7 @@ pub(super) struct Window {
 pub(super) struct Tally {
     /// Latencies, in nanoseconds.
     pub(super) latencies: Histogram<u64>,
-    /// Latencies of the last of all who should have a message, in nanoseconds, where there are many.
+    /// Latencies to the last of all subscribers, in nanoseconds, where there are many.
     pub(super) to_last: Histogram<u64>,
     /// Bytes of payload that came.
     pub(super) bytes: u64,
@@ -115,7 +115,7 @@ impl Tally {
 
     /// Notes a latency in nanoseconds.
     pub(super) fn note(&mut self, nanos: u64) {
-        // It grows to hold whatever fits into 64 bits; it fails only when it can not grow.
+        // It grows to hold whatever fits into 64 bits; it fails only when it cannot grow.
         let _ = self.latencies.record(nanos);
     }
 
@@ -167,7 +167,7 @@ where
                 let start = Start { ready: ready.clone(), times: times.clone() };
                 scope.spawn(move || {
                     let tally = local(load(number, start));
-                    // Before the start this stops all; later nobody listens.
+                    // Before the start this stops all; later no thread listens.
                     let _ = failed.send(tally.is_ok());
                     tally
                 })
@@ -181,7 +181,7 @@ where
         } else {
             Ok(None)
         };
-        // Who waits for the start waits no more.
+        // Threads that wait for the start wait no longer.
         drop(begin);
         let tallies: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         sum(tallies.into_iter().map(|tally| tally.expect("a thread of the load does not panic")))

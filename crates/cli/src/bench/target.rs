@@ -19,19 +19,19 @@ use url::{Host, Position};
 
 use super::fanout::Resource;
 use crate::compression::Compression;
-use crate::connect::url;
-use crate::way::Way;
+use crate::request::url;
+use crate::route::Route;
 
 /// How many connections come from one loopback address.
 const PER_ADDRESS: usize = 1000;
 
 /// A connection to the server, whatever it leads through.
-pub(super) type Stream = Pin<Box<dyn Connection>>;
+pub(super) type Stream = Pin<Box<dyn Duplex>>;
 
 /// What reads and writes.
-pub(super) trait Connection: AsyncRead + AsyncWrite {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite {}
 
-impl<T: AsyncRead + AsyncWrite> Connection for T {}
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Target {
@@ -52,7 +52,7 @@ pub(super) struct Target {
     subprotocol: Option<String>,
 
     #[command(flatten)]
-    way: Way,
+    route: Route,
 
     #[arg(skip)]
     received: Arc<AtomicU64>,
@@ -137,7 +137,7 @@ impl Target {
         // The load is ours: the server's size limits are what counts, not this side's.
         let config = Config::default().max_message_size(1 << 30).keepalive(None);
         let client = Client::new(&self.url)?.config(config).deflate(self.compression().config());
-        let client = self.way.apply(client)?;
+        let client = self.route.apply(client)?;
         Ok(match &self.subprotocol {
             Some(name) => client.subprotocol(name),
             None => client,

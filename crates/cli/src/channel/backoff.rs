@@ -10,8 +10,8 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// How long to wait before the next attempt: what the server asks for, and a random time up to a
-    /// bound that doubles with each failure, so that those who were cut off together do not come
-    /// back together.
+    /// bound that doubles with each failure, so that clients that were cut off together do not
+    /// reconnect together.
     pub(crate) fn delay(&mut self, worked: bool, retry: Duration) -> Duration {
         self.failures = if worked { 0 } else { self.failures + 1 };
         sockeye::reconnect::Backoff::default().delay(self.failures.saturating_add(1), retry)

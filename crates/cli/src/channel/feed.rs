@@ -1,9 +1,15 @@
 //! What a transport brings, and what it is brought to.
 
+use std::time::Duration;
+
 use super::{
     Failure,
     message::{Gap, Message},
 };
+
+/// A stream brings something every 15 seconds. After three times as long its server is gone, or something
+/// in between holds it back.
+pub(crate) const SILENCE: Duration = Duration::from_secs(45);
 
 /// Something that came.
 #[derive(Debug)]
@@ -16,7 +22,7 @@ pub(crate) enum News {
     Message(Message),
 }
 
-/// Who takes what comes.
+/// What takes what comes.
 pub(crate) trait Sink {
     /// Takes it, or says that nothing more is wanted.
     fn take(&mut self, news: News) -> Result<(), Failure>;

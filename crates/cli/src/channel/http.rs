@@ -7,20 +7,29 @@ use ::http::{
     header::{HOST, LOCATION, RETRY_AFTER},
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
+    ext::on_informational,
 };
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use sockeye_proto::handshake::{HeadLimits, MAX_INTERIM};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
 use url::Position;
 
 use super::{Channel, Failure};
 use crate::explain::{self, Problem};
 
-/// The largest answer that is taken in whole.
-const MAX_ANSWER: usize = 256 << 20;
+/// The longest answer that has no messages: a position, or why there is none.
+pub(crate) const MAX_ANSWER: usize = 8 << 10;
+
+/// How much is read from the network at once.
+const READ_BUFFER: usize = 64 << 10;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -37,7 +46,14 @@ pub(crate) struct Question<'q> {
 #[derive(Debug)]
 pub(crate) struct Http<'c> {
     channel: &'c Channel,
-    open: Option<SendRequest<Full<Bytes>>>,
+    open: Option<Open>,
+}
+
+/// The connection, which ends when this is dropped.
+#[derive(Debug)]
+struct Open {
+    sender: SendRequest<Full<Bytes>>,
+    _driver: AbortOnDropHandle<Result<(), hyper::Error>>,
 }
 
 impl<'q> Question<'q> {
@@ -52,7 +68,17 @@ impl<'c> Http<'c> {
         Self { channel, open: None }
     }
 
-    /// Asks, and gives the answer if it is a good one.
+    /// Asks, and gives the whole answer, of that many bytes at most, if it is a success.
+    pub(crate) async fn ask_whole(
+        &mut self,
+        question: &Question<'_>,
+        max: usize,
+    ) -> Result<Bytes, Failure> {
+        let response = self.ask(question).await?;
+        self.channel.in_time(body(response, max)).await
+    }
+
+    /// Asks, and gives the head of the answer if it is a success. What follows is still to come.
     pub(crate) async fn ask(
         &mut self,
         question: &Question<'_>,
@@ -68,35 +94,44 @@ impl<'c> Http<'c> {
 
     async fn send(&mut self, question: &Question<'_>) -> Result<Response<Incoming>, Failure> {
         if let Some(mut open) = self.open.take()
-            && open.ready().await.is_ok()
-            && let Ok(response) = open.send_request(self.request(question)?).await
+            && open.sender.ready().await.is_ok()
+            && let Ok(response) = open.send(self.request(question)?).await?
         {
             self.open = Some(open);
             return Ok(response);
         }
         // A server may have closed a connection that lay idle; on a new one that is no excuse.
         let mut open = self.connect().await?;
-        let response = open.send_request(self.request(question)?).await;
+        let response = open.send(self.request(question)?).await?;
         let response = response.map_err(|error| self.no_answer(&error))?;
         self.open = Some(open);
         Ok(response)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    async fn connect(&self) -> Result<Open, Failure> {
         let client = self.channel.client(&[]).map_err(Failure::Unreachable)?;
         let transport = client.transport().await;
         let transport = transport.map_err(|error| {
-            Failure::Unreachable(explain::connect_error(error, &self.channel.way))
+            Failure::Unreachable(explain::connect_error(error, &self.channel.route))
         })?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(transport)).await.map_err(Failure::broken)?;
-        // How it ends, those learn who wait for an answer.
-        tokio::spawn(connection);
-        Ok(sender)
+        let head = HeadLimits::default();
+        let handshake = http1::Builder::new()
+            .max_headers(head.fields)
+            .max_header_size(head.bytes)
+            .max_buf_size(READ_BUFFER)
+            .handshake(TokioIo::new(transport))
+            .await;
+        let (sender, connection) = handshake.map_err(Failure::broken)?;
+        // How it ends, the request that waits for an answer is told.
+        let driver = AbortOnDropHandle::new(tokio::spawn(connection));
+        Ok(Open { sender, _driver: driver })
     }
 
     /// What it means that nothing came that is an answer.
     fn no_answer(&self, error: &hyper::Error) -> Failure {
+        if error.is_parse_too_large() {
+            return Failure::broken("the head of the answer is too large");
+        }
         if !error.is_parse() {
             return Failure::broken(error);
         }
@@ -125,20 +160,48 @@ impl<'c> Http<'c> {
     }
 }
 
-/// The whole answer.
-pub(crate) async fn body(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    Ok(body.map_err(Failure::broken)?.to_bytes())
+impl Open {
+    /// Sends a request and waits for the head of its answer.
+    async fn send(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Result<Response<Incoming>, hyper::Error>, Failure> {
+        // Each interim answer (RFC 9110 §15.2) takes a place; the first without one is one too many.
+        let (places, _taken) = mpsc::channel(MAX_INTERIM.into());
+        let (exceeded, mut excess) = mpsc::channel(1);
+        on_informational(&mut request, move |_| {
+            if let Err(TrySendError::Full(())) = places.try_send(()) {
+                let _ = exceeded.try_send(());
+            }
+        });
+        tokio::select! {
+            biased;
+            Some(()) = excess.recv() => Err(Failure::broken(format!(
+                "the server sends more than {MAX_INTERIM} interim answers"
+            ))),
+            response = self.sender.send_request(request) => Ok(response),
+        }
+    }
 }
 
-/// What an answer that is no good one means.
+/// The whole answer.
+async fn body(response: Response<Incoming>, max: usize) -> Result<Bytes, Failure> {
+    let body = Limited::new(response.into_body(), max).collect().await;
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => Failure::broken(format!("the answer has more than {max} bytes")),
+        false => Failure::broken(error),
+    });
+    Ok(body?.to_bytes())
+}
+
+/// What an answer that is not a success means.
 async fn refusal(response: Response<Incoming>, channel: &Channel) -> Failure {
     let (status, retry) = (response.status(), retry_after(response.headers()));
     let to = match response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
         Some(to) => format!(", and sends to {}", String::from_utf8_lossy(to.as_bytes())),
         None => String::new(),
     };
-    let problem = match body(response).await {
+    let problem = match channel.in_time(body(response, MAX_ANSWER)).await {
         Ok(body) => Problem::in_body(&body),
         Err(_) => None,
     };
@@ -164,5 +227,5 @@ fn retry_after(headers: &HeaderMap) -> Duration {
 
 /// What was answered is not what was asked for.
 pub(crate) fn nonsense(error: impl Display) -> Failure {
-    Failure::broken(format!("this is no channel of sockeye's: {error}"))
+    Failure::broken(format!("this is not a channel of sockeye's: {error}"))
 }

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 
 /// A message. JSON stays as it was published.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Message {
+    #[serde(deserialize_with = "position")]
     pub(crate) at: String,
     ts: u64,
     #[serde(default, deserialize_with = "even_null", skip_serializing_if = "Option::is_none")]
@@ -22,9 +23,30 @@ pub(crate) struct Message {
 /// Messages that are missing.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Gap {
+    #[serde(deserialize_with = "position")]
     pub(crate) after: String,
+    #[serde(deserialize_with = "position")]
     pub(crate) next: String,
+    #[serde(deserialize_with = "position")]
     pub(crate) why: String,
+}
+
+/// The longest position or other word of the server's: what it goes on from is sent back to it.
+pub(crate) const MAX_WORD: usize = 255;
+
+/// A position, of a length that one may have.
+pub(crate) fn position<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Error> {
+    maybe_position(json)?.ok_or_else(|| D::Error::custom("a position is missing"))
+}
+
+/// The same where there may be none.
+pub(crate) fn maybe_position<'de, D: Deserializer<'de>>(
+    json: D,
+) -> Result<Option<String>, D::Error> {
+    match Option::<String>::deserialize(json)? {
+        Some(word) if word.len() > MAX_WORD => Err(D::Error::custom("a position is too long")),
+        word => Ok(word),
+    }
 }
 
 /// `null` is data, too.
@@ -33,6 +55,11 @@ fn even_null<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>
 }
 
 impl Message {
+    /// Whether it was published as bytes, and not as text or JSON.
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.b64.is_some()
+    }
+
     /// Writes the payload: text and bytes as they are, JSON in one line.
     pub(crate) fn write_payload(&self, mut out: impl Write) -> io::Result<()> {
         if let Some(base64) = &self.b64 {

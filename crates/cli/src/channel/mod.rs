@@ -2,36 +2,38 @@
 
 pub(crate) mod backoff;
 pub(crate) mod feed;
+pub(crate) mod follow;
 pub(crate) mod http;
 pub(crate) mod message;
+pub(crate) mod ndjson;
 pub(crate) mod poll;
 pub(crate) mod sse;
+pub(crate) mod transport;
 pub(crate) mod websocket;
 
 use std::{convert::Infallible, fmt, time::Duration};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
-use anyhow::Context;
-use base64::{Engine, engine::general_purpose::STANDARD};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sockeye::{Address, AddressError, Client};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::{
-    connect::header,
     output::OutputError,
-    units::{Time, deadline},
-    way::Way,
+    request::{authorization, header},
+    route::Route,
+    units::{Size, Time, deadline, some_size},
 };
 
-/// Where the channel is, and who asks.
+/// Where the channel is, and the credentials to send.
 #[derive(Debug, Args)]
 pub(crate) struct ChannelArgs {
     /// The channel: http://HOST[:PORT]/c/NAME, or https, ws, wss
     #[arg(value_parser = address)]
     url: Address,
 
-    /// Show this access token
+    /// Send this access token
     #[arg(long, value_name = "TOKEN", env = "SOCKEYE_TOKEN", hide_env_values = true)]
     token: Option<String>,
 
@@ -43,47 +45,20 @@ pub(crate) struct ChannelArgs {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// How long connecting may take
+    /// How long connecting may take, with the head of the answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = deadline)]
     connect_timeout: Time,
 
+    /// How long the rest of an answer may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = deadline)]
+    answer_timeout: Time,
+
+    /// The largest message to accept, as the server encodes it
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = some_size)]
+    max_message: Size,
+
     #[command(flatten)]
-    way: Way,
-}
-
-/// How to read or write a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Transport {
-    /// A WebSocket that speaks sockeye.v1
-    Ws,
-    /// Server-Sent Events
-    Sse,
-    /// Requests that wait for messages
-    Longpoll,
-    /// Requests in an interval
-    Poll,
-}
-
-impl Transport {
-    /// As it is written.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ws => "ws",
-            Self::Sse => "sse",
-            Self::Longpoll => "longpoll",
-            Self::Poll => "poll",
-        }
-    }
-
-    /// As it is explained.
-    pub(crate) fn description(self) -> &'static str {
-        match self {
-            Self::Ws => "WebSocket (ws)",
-            Self::Sse => "Server-Sent Events (sse)",
-            Self::Longpoll => "long polling (longpoll)",
-            Self::Poll => "polling (poll)",
-        }
-    }
+    route: Route,
 }
 
 /// A channel with all that requests to it have in common.
@@ -93,8 +68,13 @@ pub(crate) struct Channel {
     /// The zone of an IPv6 address, which is no part of the URL.
     zone: Option<String>,
     headers: HeaderMap,
+    /// How long connecting may take, with the head of the answer.
     timeout: Duration,
-    way: Way,
+    /// How long the rest of an answer may take.
+    answer_timeout: Duration,
+    /// The largest message, in bytes as they are received.
+    max_message: usize,
+    route: Route,
 }
 
 /// Why nothing more comes.
@@ -130,10 +110,20 @@ impl Failure {
     pub(crate) fn broken(why: impl ToString) -> Self {
         Self::Broken { why: why.to_string(), retry: Duration::ZERO }
     }
+
+    /// As the error that the program ends with.
+    pub(crate) fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Unreachable(error) => error,
+            Self::Refused(why) | Self::Broken { why, .. } => anyhow::anyhow!(why),
+            Self::Output(error) => error.into(),
+            Self::Enough => anyhow::anyhow!("nothing more is wanted"),
+        }
+    }
 }
 
 /// The URL of a channel.
-fn address(text: &str) -> Result<Address, String> {
+pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse().map_err(|error| match error {
         AddressError::Scheme(_) => match text.split_once("://") {
             Some((scheme, _)) => format!(
@@ -152,32 +142,51 @@ impl ChannelArgs {
         if let Some(credentials) = self.credentials()? {
             headers.insert(AUTHORIZATION, credentials);
         }
-        let channel = Channel {
-            url: self.url.url().clone(),
-            zone: self.url.zone().map(str::to_owned),
-            headers,
-            timeout: self.connect_timeout.0,
-            way: self.way.clone(),
-        };
-        // What is wrong with the certificates, say, is wrong from the start.
-        channel.client(&[])?;
-        Ok(channel)
+        let mut channel = Channel::new(&self.url, self.route.clone(), headers)
+            .connect_timeout(self.connect_timeout.0)
+            .max_message(self.max_message.in_memory());
+        channel.answer_timeout = self.answer_timeout.0;
+        channel.checked()
     }
 
     fn credentials(&self) -> anyhow::Result<Option<HeaderValue>> {
-        let credentials = match (&self.token, &self.user) {
-            (Some(token), _) => format!("Bearer {token}"),
-            (None, Some(user)) => format!("Basic {}", STANDARD.encode(user)),
-            (None, None) => return Ok(self.url.authorization()),
-        };
-        let mut value = HeaderValue::from_str(&credentials)
-            .context("a token has visible characters and nothing else")?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        let given = authorization(self.token.as_deref(), self.user.as_deref())?;
+        Ok(given.or_else(|| self.url.authorization()))
     }
 }
 
 impl Channel {
+    /// The channel at that address, with the limits that are the defaults of the flags.
+    pub(crate) fn new(address: &Address, route: Route, headers: HeaderMap) -> Self {
+        Self {
+            url: address.url().clone(),
+            zone: address.zone().map(str::to_owned),
+            headers,
+            timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            max_message: 16 << 20,
+            route,
+        }
+    }
+
+    /// Sets how long connecting may take.
+    pub(crate) fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the largest message to accept, in bytes.
+    pub(crate) fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The channel, unless its certificates, say, are wrong from the start.
+    pub(crate) fn checked(self) -> anyhow::Result<Self> {
+        self.client(&[])?;
+        Ok(self)
+    }
+
     /// The channel's URL, with these parameters set.
     fn url(&self, parameters: &[(&str, &str)]) -> Url {
         let mut url = self.url.clone();
@@ -189,14 +198,14 @@ impl Channel {
         url
     }
 
-    /// Where it is, as one writes it down: without a password.
+    /// Where it is, for people to read: without a password.
     pub(crate) fn name(&self) -> String {
         let mut url = self.url.clone();
         let _ = (url.set_username(""), url.set_password(None));
         self.zoned(&url).replacen("ws", "http", 1)
     }
 
-    /// Says that there is no channel of Sockeye's, and for what reason.
+    /// Says that this is not a channel of Sockeye's, and why.
     pub(crate) fn is_none_for(&self, why: impl fmt::Display) -> String {
         let name = self.name();
         match self.url.path().starts_with("/c/") {
@@ -205,7 +214,7 @@ impl Channel {
         }
     }
 
-    /// Where a channel is, for a URL that is none of one.
+    /// Where a channel is, for a URL that is not one of a channel.
     fn hint(&self) -> String {
         if self.url.path().starts_with("/c/") {
             return String::new();
@@ -214,6 +223,17 @@ impl Channel {
         url.set_path("/c/NAME");
         url.set_query(None);
         format!("; a channel of Sockeye's is at {}", Self { url, ..self.clone() }.name())
+    }
+
+    /// Waits for the rest of an answer, as long as it may take.
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let limit = self.answer_timeout;
+        let late =
+            |_| Failure::broken(format!("the server takes more than {} to answer", Time(limit)));
+        timeout(limit, answer).await.map_err(late)?
     }
 
     /// A URL with the zone of its address.
@@ -227,7 +247,7 @@ impl Channel {
     /// What opens a WebSocket there, or connects as for one.
     fn client(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Client> {
         let client = Client::new(self.zoned(&self.url(parameters)))?.timeout(self.timeout);
-        let client = self.way.apply(client)?;
+        let client = self.route.apply(client)?;
         let headers = self.headers.iter();
         Ok(headers.fold(client, |client, (name, value)| client.header(name.clone(), value.clone())))
     }

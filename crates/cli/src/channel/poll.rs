@@ -4,22 +4,29 @@ use std::time::Duration;
 
 use ::http::{Method, header::ETAG};
 use serde::Deserialize;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Channel, Ended, Failure,
     feed::{News, Sink},
-    http::{Http, Question, body, nonsense},
-    message::{Gap, Message},
+    http::{Http, Question, nonsense},
+    message::{Gap, Message, position},
 };
 
 /// How long a request waits for messages, in seconds.
 const WAIT: u64 = 25;
 /// Messages in one answer at most.
 const LIMIT: &str = "1000";
+/// How much longer an answer may be than the longest message: the server puts 1 MiB of payload into one,
+/// which may grow sixfold in JSON, and has something to say of each message.
+const PAGE: usize = 8 << 20;
+/// How long it takes at least from one question to the next while the server answers with nothing,
+/// although it is asked to wait.
+const EARLY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Deserialize)]
 struct Page {
+    #[serde(deserialize_with = "position")]
     at: String,
     messages: Vec<Message>,
     gap: Option<Gap>,
@@ -50,7 +57,7 @@ async fn read(
     let mut after = after.to_owned();
     if after == "now" {
         // What comes between two requests that both begin at "now" would be missed.
-        after = position(&mut http).await?;
+        after = newest(&mut http).await?;
         sink.take(News::Open)?;
         sink.take(News::At(after.clone()))?;
     }
@@ -61,7 +68,9 @@ async fn read(
         parameters.push(if interval.is_none() { ("wait", &wait) } else { ("presence", "1") });
         let mut question = Question::new(Method::GET, parameters);
         question.patience = Duration::from_secs(WAIT);
-        let answer = body(http.ask(&question).await?).await?;
+        let asked = Instant::now();
+        let max = channel.max_message.saturating_add(PAGE);
+        let answer = http.ask_whole(&question, max).await?;
         let page: Page = serde_json::from_slice(&answer).map_err(nonsense)?;
         sink.take(News::Open)?;
         let is_empty = page.messages.is_empty();
@@ -73,18 +82,20 @@ async fn read(
         }
         after = page.at;
         sink.take(News::At(after.clone()))?;
-        if let (Some(interval), true) = (interval, is_empty) {
-            sleep(interval).await;
+        match interval {
+            _ if !is_empty => {}
+            Some(interval) => sleep(interval).await,
+            None => sleep_until(asked + EARLY).await,
         }
     }
 }
 
 /// Where the channel is.
-async fn position(http: &mut Http<'_>) -> Result<String, Failure> {
+pub(crate) async fn newest(http: &mut Http<'_>) -> Result<String, Failure> {
     let answer = http.ask(&Question::new(Method::HEAD, Vec::new())).await?;
     let etag = answer.headers().get(ETAG).and_then(|etag| etag.to_str().ok());
     match etag {
         Some(etag) => Ok(etag.trim_start_matches("W/").trim_matches('"').to_owned()),
-        None => Err(Failure::broken("this is no channel of sockeye's: it has no position")),
+        None => Err(Failure::broken("this is not a channel of sockeye's: it has no position")),
     }
 }

@@ -11,16 +11,10 @@ use tokio::time::timeout;
 
 use super::{
     Channel, Ended, Failure,
-    feed::{News, Sink},
+    feed::{News, SILENCE, Sink},
     http::{Http, Question, nonsense},
+    message::MAX_WORD,
 };
-
-/// The server says something every 15 seconds. Who is silent for three times as long is gone, or
-/// somebody between holds back what it says.
-const SILENCE: Duration = Duration::from_secs(45);
-
-/// The longest event.
-const MAX_EVENT: usize = 256 << 20;
 
 /// Reads from there on, until something ends it.
 pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink) -> Ended {
@@ -34,9 +28,9 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
     if !kind.starts_with(b"text/event-stream") {
         return Err(Failure::broken("the server answers with something else than events"));
     }
-    let (mut body, mut events) = (answer.into_body(), Events::default());
+    let (mut body, mut events) = (answer.into_body(), Events::new(channel.max_message));
     loop {
-        // The first thing comes at once, unless somebody holds it back.
+        // The first thing comes at once, unless a proxy holds it back.
         let silence = if events.has_begun { SILENCE } else { channel.timeout };
         let piece = timeout(silence, body.frame()).await;
         let piece = piece.map_err(|_| Failure::broken("nothing is heard of the server"))?;
@@ -46,9 +40,7 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
         let piece = piece.map_err(|error| broken(error.to_string()))?;
         let Ok(bytes) = piece.into_data() else { continue };
         sink.take(News::Open)?;
-        for event in events.read(&bytes)? {
-            sink.take(event.news()?)?;
-        }
+        events.read(&bytes, |event| sink.take(event.news()?))?;
     }
 }
 
@@ -75,20 +67,32 @@ impl Event {
 /// The stream, read as its pieces come.
 #[derive(Debug, Default)]
 struct Events {
+    /// The longest event.
+    max: usize,
     has_begun: bool,
     /// The line that has begun.
     line: Vec<u8>,
     /// Whether the last line ended with a carriage return, so that a line feed still belongs to it.
     after_return: bool,
     event: Event,
+    /// Whether the id came with this event, and not with one before.
+    has_new_id: bool,
     /// How long to wait before coming back.
     retry: Duration,
 }
 
 impl Events {
-    fn read(&mut self, piece: &[u8]) -> Result<Vec<Event>, Failure> {
+    fn new(max: usize) -> Self {
+        Self { max, ..Self::default() }
+    }
+
+    /// Gives the events that this piece completes.
+    fn read(
+        &mut self,
+        piece: &[u8],
+        mut take: impl FnMut(Event) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         self.has_begun = true;
-        let mut events = Vec::new();
         for &byte in piece {
             let is_rest_of_end = byte == b'\n' && self.after_return;
             self.after_return = byte == b'\r';
@@ -96,14 +100,21 @@ impl Events {
                 _ if is_rest_of_end => {}
                 b'\r' | b'\n' => {
                     let line = std::mem::take(&mut self.line);
-                    events.extend(self.end_line(&String::from_utf8_lossy(&line)));
+                    if let Some(event) = self.end_line(&String::from_utf8_lossy(&line)) {
+                        take(event)?;
+                    }
                 }
                 byte => self.line.push(byte),
             }
         }
-        match self.line.len() + self.event.data.as_ref().map_or(0, String::len) > MAX_EVENT {
-            true => Err(Failure::broken("an event is too large")),
-            false => Ok(events),
+        let Event { id, name, data } = &self.event;
+        let length = self.line.len() + name.len() + data.as_ref().map_or(0, String::len);
+        if length > self.max {
+            return Err(Failure::broken(format!("an event has more than {} bytes", self.max)));
+        }
+        match id.len() {
+            ..=MAX_WORD => Ok(()),
+            _ => Err(Failure::broken("the id of an event is too long")),
         }
     }
 
@@ -112,16 +123,23 @@ impl Events {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
             self.event.id.clone_from(&event.id);
-            let has_news = event.data.is_some() || !event.id.is_empty();
-            return has_news.then_some(event);
+            // An id holds on; alone it is news once.
+            let is_new_id = std::mem::take(&mut self.has_new_id);
+            return (event.data.is_some() || is_new_id).then_some(event);
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "id" => value.clone_into(&mut self.event.id),
+            "id" => {
+                value.clone_into(&mut self.event.id);
+                self.has_new_id = true;
+            }
             "event" => value.clone_into(&mut self.event.name),
             "data" => match &mut self.event.data {
-                Some(data) => *data = format!("{data}\n{value}"),
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
                 empty => *empty = Some(value.to_owned()),
             },
             "retry" => self.retry = value.parse().map_or(self.retry, Duration::from_millis),
@@ -147,12 +165,15 @@ mod tests {
         for end in ["\n", "\r\n", "\r"] {
             let stream = stream.replace('\n', end);
             for size in 1..stream.len() {
-                let mut events = Events::default();
-                let pieces = stream.as_bytes().chunks(size);
-                let mut read: Vec<_> =
-                    pieces.flat_map(|piece| events.read(piece).unwrap()).collect();
-                // An id is told again with each empty line; that changes nothing.
-                read.dedup();
+                let (mut events, mut read) = (Events::new(64), Vec::new());
+                for piece in stream.as_bytes().chunks(size) {
+                    events
+                        .read(piece, |event| {
+                            read.push(event);
+                            Ok(())
+                        })
+                        .unwrap();
+                }
                 assert_eq!(
                     read,
                     [

@@ -17,7 +17,7 @@ use clap::{Args, Command, error::ErrorKind, parser::ValueSource};
 use self::file::File;
 pub(crate) use self::show::{show, values};
 
-/// The file that is read when nobody names one, if it is there.
+/// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "sockeye.toml";
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct Config {
     print_config: bool,
 }
 
-/// The arguments with those options of the file that nobody else speaks of.
+/// The arguments with those options of the file that are set neither by flags nor by the environment.
 ///
 /// # Errors
 ///

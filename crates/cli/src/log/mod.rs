@@ -27,7 +27,7 @@ use crate::{
     units::{Size, some_size},
 };
 
-/// What is logged when nobody says: what an operator should look at.
+/// What is logged without --log: what an operator should look at.
 const DEFAULT: &str = "warn";
 
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ impl Log {
     /// Begins to log, panics too.
     pub(crate) fn begin(&self) -> anyhow::Result<Logging> {
         let filter = self.filter()?;
-        // A descriptor of its own: nobody waits for a lock that is held while stderr takes nothing.
+        // A descriptor of its own: no other writer waits for a lock that is held while stderr takes nothing.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let form = match self.log_format {
             Format::Json => Form::Json,
@@ -119,6 +119,7 @@ impl Log {
     }
 
     /// Counts the lines that are lost.
+    #[cfg(feature = "prometheus")]
     pub(crate) fn lost(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lost)
     }
@@ -127,12 +128,12 @@ impl Log {
     pub(crate) fn filter(&self) -> anyhow::Result<EnvFilter> {
         let parse = |directives: &str| EnvFilter::builder().parse(quieted(directives));
         if let Some(directives) = &self.log {
-            // A word that is no level would be taken for a target, and nothing else be logged.
+            // A word that is not a level would be taken for a target, and nothing else be logged.
             let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
             let mut words = directives.split(',').filter(|word| !word.contains(['=', '[']));
             if let Some(word) = words.find(|word| !is_level(word)) {
                 bail!(
-                    "--log {directives}: {word:?} is no level: write error, warn, info, debug, \
+                    "--log {directives}: {word:?} is not a level: write error, warn, info, debug, \
                      trace, or TARGET=LEVEL"
                 );
             }

@@ -1,6 +1,6 @@
 //! Writes the log: a buffer of bounded size, and a thread of its own that empties it into stderr.
 //!
-//! Whoever logs puts a line into the buffer and goes on, whatever stderr does. When stderr takes
+//! A task that logs puts a line into the buffer and goes on, whatever stderr does. When stderr takes
 //! nothing, because its reader stands still or is gone, the buffer fills up, further lines are lost,
 //! and each is counted.
 //!
@@ -29,17 +29,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Puts lines into the buffer. Clones share it. Each `write` is one line, and succeeds.
 #[derive(Debug, Clone)]
 pub(super) struct LogWriter {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     form: Form,
 }
 
 /// Waits a moment, when dropped, for the lines that were logged before.
 #[derive(Debug)]
 #[must_use = "dropping it waits for the log's last lines"]
-pub(super) struct LogGuard(Arc<Shared>);
+pub(super) struct LogGuard(Arc<Queue>);
 
 #[derive(Debug)]
-struct Shared {
+struct Queue {
     buffer: Mutex<Buffer>,
     changed: Condvar,
     /// The most bytes that wait; as many again may be in the hands of the thread.
@@ -66,17 +66,17 @@ impl LogWriter {
         capacity: usize,
         lost: Arc<AtomicU64>,
     ) -> io::Result<(Self, LogGuard)> {
-        let shared =
-            Arc::new(Shared { buffer: Mutex::default(), changed: Condvar::new(), capacity, lost });
-        let of_thread = Arc::clone(&shared);
+        let queue =
+            Arc::new(Queue { buffer: Mutex::default(), changed: Condvar::new(), capacity, lost });
+        let of_thread = Arc::clone(&queue);
         thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_to(out))?;
-        Ok((Self { shared: Arc::clone(&shared), form }, LogGuard(shared)))
+        Ok((Self { queue: Arc::clone(&queue), form }, LogGuard(queue)))
     }
 }
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.shared.push(&clean(line, self.form));
+        self.queue.push(&clean(line, self.form));
         Ok(line.len())
     }
 
@@ -85,7 +85,7 @@ impl Write for LogWriter {
     }
 }
 
-impl Shared {
+impl Queue {
     fn push(&self, line: &[u8]) {
         let mut buffer = self.lock();
         if buffer.bytes.len() + line.len() > self.capacity {

@@ -16,6 +16,12 @@ pub(super) fn greeting(server: &Server, token: Option<&str>) -> String {
     listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
 }
 
+/// Where the server listens, in a line.
+pub(super) fn serving(server: &Server) -> String {
+    let addresses: Vec<_> = server.local_addrs().iter().map(ToString::to_string).collect();
+    format!("serving on {}", addresses.join(" and "))
+}
+
 /// The command that makes a token for this key, which was read from this file.
 pub(super) fn make_token(key: &AuthKey, file: &Path, audience: Option<&str>) -> String {
     let file = match key.algorithm() {
@@ -31,14 +37,18 @@ fn hints(address: &LocalAddress) -> String {
     match address {
         LocalAddress::Tcp(_) | LocalAddress::Tls(_) => format!(
             "
-  chat       {http}/ in two windows of a browser
-  publish    curl -d 'hello' {http}/c/chat
+{chat}  publish    curl -d 'hello' {http}/c/chat
   read       curl {http}/c/chat
   listen     sockeye subscribe {http}/c/chat
   in a page  new WebSocket(\"{ws}/c/chat\")
 ",
             http = url("http", address),
             ws = url("ws", address),
+            chat = match cfg!(feature = "console") {
+                true =>
+                    format!("  chat       {}/ in two windows of a browser\n", url("http", address)),
+                false => String::new(),
+            },
         ),
         LocalAddress::Unix(path) => format!(
             "

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use clap::{ArgAction, CommandFactory as _, FromArgMatches as _};
 use sockeye_server::ServerOptions;
+use sockeye_testing::assert_documented;
 
 use super::Serve;
 use crate::Cli;
 
 /// Fields that are no flag of their own, and why.
-const NO_FLAGS: [(&str, &str); 2] =
-    [("tls", "made of --tls-cert and --tls-key"), ("log_lines_lost", "counted, not told")];
+const NO_FLAGS: [(&str, &str); 3] = [
+    ("backplane", "made of --cluster"),
+    ("tls", "made of --tls-cert and --tls-key"),
+    ("log_lines_lost", "counted, not told"),
+];
 
 /// Flags whose default is not that of the library, and why.
 const OTHER_DEFAULTS: [(&str, &str); 2] = [
@@ -96,6 +100,24 @@ fn the_defaults_of_the_flags_are_those_of_the_library() {
 }
 
 #[test]
+#[cfg(not(feature = "fjall"))]
+fn a_program_without_the_store_names_the_feature_that_has_it() {
+    let refused = options(&["--data", "somewhere"]).unwrap_err();
+    assert!(refused.contains("built without the feature `fjall`"), "{refused}");
+    let mut help = Vec::new();
+    let command = Cli::command();
+    command.find_subcommand("serve").unwrap().clone().write_long_help(&mut help).unwrap();
+    assert!(!String::from_utf8(help).unwrap().contains("--data <"));
+}
+
+#[test]
+#[cfg(not(feature = "cluster"))]
+fn a_program_without_the_cluster_names_the_feature_that_has_it() {
+    let refused = options(&["--cluster", "nats://127.0.0.1:4222"]).unwrap_err();
+    assert!(refused.contains("built without the feature `cluster`"), "{refused}");
+}
+
+#[test]
 fn deadlines_are_neither_nothing_nor_for_ever() {
     for flag in ["head", "body", "auth", "write", "pong"].map(|name| format!("--{name}-timeout")) {
         for value in ["0s", "25h", "10", "soon"] {
@@ -122,16 +144,9 @@ fn a_bound_that_leaves_no_room_is_refused() {
     }
 }
 
-/// A page of the documentation, without its line breaks.
-fn page(name: &str) -> String {
-    let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[test]
 fn the_table_of_options_has_every_flag_with_its_default() {
-    let (page, command) = (page("operations.md"), Cli::command());
+    let command = Cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     let own = ["help", "config", "print-config"];
     for flag in serve.get_arguments().filter(|flag| !own.contains(&flag.get_long().unwrap())) {
@@ -146,7 +161,7 @@ fn the_table_of_options_has_every_flag_with_its_default() {
             }
             _ => name,
         };
-        assert!(page.contains(&row), "docs/operations.md has no row {row}");
+        assert_documented("operate/operations.md", &row);
     }
 }
 
@@ -172,26 +187,32 @@ fn the_documentation_says_the_numbers_of_the_code() {
         _ => &write,
     };
     let sentences = [
-        ("limits-and-security.md", format!("| {head} | `--head-timeout`")),
-        ("limits-and-security.md", format!("| {body} | `--body-timeout`")),
-        ("limits-and-security.md", format!("| {write} | `--write-timeout`")),
-        ("limits-and-security.md", format!("| {} | `--auth-timeout`", said(auth))),
-        ("limits-and-security.md", format!("| {bad} | `--max-bad-tokens-per-address`")),
-        ("limits-and-security.md", format!("| {handshakes} | `--max-handshakes`")),
-        ("limits-and-security.md", format!("| {message} KiB | `--max-message`")),
-        ("operations.md", format!("Longer than --drain ({drain})")),
-        ("operations.md", format!("four fifths of `--drain` ({drain})")),
-        ("behind-a-proxy.md", format!("streams say something every {heartbeat}")),
-        ("behind-a-proxy.md", format!("WebSockets every {}", said(ping))),
-        ("choosing-a-transport.md", format!("comes every {heartbeat} (`--heartbeat`)")),
-        ("choosing-a-transport.md", format!("for {in_words} is cut off")),
-        ("slow-readers.md", format!("taken nothing for {in_words}")),
-        ("slow-readers.md", format!("may take {} to answer a ping", pong.replace('5', "five"))),
-        ("protocol-v1.md", format!("after {} seconds (`--ping-interval`)", ping.as_secs())),
-        ("protocol-v1.md", format!("comes in {pong} (`--pong-timeout`")),
-        ("protocol-v1.md", format!("it may take {} seconds", auth.as_secs())),
+        ("operate/limits.md", format!("| {head} | `--head-timeout`")),
+        ("operate/limits.md", format!("| {body} | `--body-timeout`")),
+        ("operate/limits.md", format!("| {write} | `--write-timeout`")),
+        ("operate/limits.md", format!("| {} | `--auth-timeout`", said(auth))),
+        ("operate/limits.md", format!("| {bad} | `--max-bad-tokens-per-address`")),
+        ("operate/limits.md", format!("| {handshakes} | `--max-handshakes`")),
+        ("operate/limits.md", format!("| {message} KiB | `--max-message`")),
+        ("../packaging/systemd/sockeye.service", format!("Longer than --drain ({drain})")),
+        ("operate/operations.md", format!("four fifths of `--drain` ({drain})")),
+        ("operate/behind-a-proxy.md", format!("streams say something every {heartbeat}")),
+        ("operate/behind-a-proxy.md", format!("WebSockets every {}", said(ping))),
+        ("channels/choosing-a-transport.md", format!("comes every {heartbeat} (`--heartbeat`)")),
+        ("channels/choosing-a-transport.md", format!("for {in_words} is cut off")),
+        ("channels/slow-readers.md", format!("taken nothing for {in_words}")),
+        (
+            "channels/slow-readers.md",
+            format!("may take {} to answer a ping", pong.replace('5', "five")),
+        ),
+        (
+            "channels/protocol-v1.md",
+            format!("after {} seconds (`--ping-interval`)", ping.as_secs()),
+        ),
+        ("channels/protocol-v1.md", format!("comes in {pong} (`--pong-timeout`")),
+        ("channels/protocol-v1.md", format!("it may take {} seconds", auth.as_secs())),
     ];
     for (name, sentence) in sentences {
-        assert!(page(name).contains(&sentence), "docs/{name} does not say: {sentence}");
+        assert_documented(name, &sentence);
     }
 }

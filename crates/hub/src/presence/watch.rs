@@ -1,53 +1,56 @@
-//! Watching who comes and goes.
+//! Watching the members that join and leave.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{Member, Presence};
-use crate::{ChannelName, Hub};
+use super::{Member, Presence, PresenceRegistry};
+use crate::ChannelName;
 
-/// Changes kept for those who watch. Who falls behind by more is told the state instead.
+/// Changes kept for watches. One that falls behind by more is told the state instead.
 const KEPT: usize = 256;
 
-/// Members in [`Change::Anew`] at most.
+/// Members in [`PresenceChange::Anew`] at most.
 const ANEW: usize = 100;
 
-/// What one who watches is told.
+/// What a watch reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum PresenceChange {
     /// A member has come: by its first connection or poll.
     Join(Member),
     /// A member has left: its last connection is gone, and it does not poll any more.
     Leave(Member),
-    /// There were more changes than are kept for one who does not listen: this is what they came
+    /// There were more changes than are kept for a slow watch: this is what they came
     /// to, the first 100 members of it. What was known before does not count any more; where there
-    /// are [more](Presence::next), [`Hub::presence_page`] gives them.
+    /// are [more](Presence::next), [`Hub::presence_page`](crate::Hub::presence_page) gives them.
     Anew(Presence),
 }
 
-/// Tells who joins a channel and leaves it. Members only: of those without an id nobody knows
-/// whether the one who comes is the one who left.
+/// Reports the members that join a channel and leave it. Members only: of clients without an id it is not known
+/// whether a join and a leave are of the same one.
 ///
 /// Like a [`Reader`](crate::Reader) it has no queue but a place in a short log of changes that all
-/// who watch the channel share. Waiting is cancel-safe.
+/// watches of the channel share. Waiting is cancel-safe.
 ///
-/// To know who is there from the beginning, watch first and ask for the
-/// [`presence`](Hub::presence) then: who joins in between is told twice, and nobody is missed.
+/// With a backplane that connects hubs it tells of members at all nodes, each once. Those at a node
+/// that has gone, or is cut off, leave within seconds, and join again when it is back.
+///
+/// To know the members from the beginning, watch first and ask for the
+/// [`presence`](crate::Hub::presence_of_all) then: a member that joins in between is told twice, and none is missed.
 #[derive(Debug)]
 pub struct Watch {
-    hub: Hub,
+    presence: Arc<PresenceRegistry>,
     channel: ChannelName,
     /// The number of the change to be told next.
     next: u64,
     grown: Arc<Notify>,
 }
 
-/// The last changes in a room, as long as somebody watches.
+/// The last changes in a set, as long as it is watched.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    kept: VecDeque<Change>,
+    kept: VecDeque<PresenceChange>,
     /// How many there were in all.
     count: u64,
     watchers: usize,
@@ -55,7 +58,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn push(&mut self, change: Change) {
+    pub(super) fn push(&mut self, change: PresenceChange) {
         if self.kept.len() == KEPT {
             self.kept.pop_front();
         }
@@ -65,7 +68,7 @@ impl Changes {
     }
 
     /// The change with that number; an error if it is not kept any more.
-    fn at(&self, number: u64) -> Result<Option<&Change>, ()> {
+    fn at(&self, number: u64) -> Result<Option<&PresenceChange>, ()> {
         let first = self.count - self.kept.len() as u64;
         let index = number.checked_sub(first).ok_or(())?;
         Ok(self.kept.get(index as usize))
@@ -73,17 +76,25 @@ impl Changes {
 }
 
 impl Watch {
-    pub(super) fn new(hub: Hub, channel: ChannelName) -> Self {
-        let (next, grown) = hub.rooms().enter(&channel, |room, _| {
+    pub(crate) fn new(presence: &Arc<PresenceRegistry>, channel: &ChannelName) -> Self {
+        let (next, grown) = presence.enter(channel, |room, _| {
+            if let Some(peers) = presence.peers.get()
+                && room.changes.is_none()
+            {
+                peers.follow(channel, room);
+            }
             let changes = room.changes.get_or_insert_default();
             changes.watchers += 1;
             (changes.count, Arc::clone(&changes.grown))
         });
-        Self { hub, channel, next, grown }
+        if let Some(peers) = presence.peers.get() {
+            peers.ask_due();
+        }
+        Self { presence: Arc::clone(presence), channel: channel.clone(), next, grown }
     }
 
     /// The next change, as soon as there is one.
-    pub async fn next(&mut self) -> Change {
+    pub async fn next(&mut self) -> PresenceChange {
         let grown = Arc::clone(&self.grown);
         loop {
             // It counts from here on, so a change between the look and the wait wakes it.
@@ -96,12 +107,12 @@ impl Watch {
     }
 
     /// The next change, if there is one now.
-    pub fn try_next(&mut self) -> Option<Change> {
-        let (change, next) = self.hub.rooms().enter(&self.channel, |room, _| {
+    pub fn try_next(&mut self) -> Option<PresenceChange> {
+        let (change, next) = self.presence.enter(&self.channel, |room, _| {
             let changes = room.changes.as_ref()?;
             match changes.at(self.next) {
                 Ok(change) => change.map(|change| (change.clone(), self.next + 1)),
-                Err(()) => Some((Change::Anew(room.page(None, ANEW)), changes.count)),
+                Err(()) => Some((PresenceChange::Anew(room.view(ANEW)), changes.count)),
             }
         })?;
         self.next = next;
@@ -116,11 +127,14 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.hub.rooms().enter(&self.channel, |room, _| {
+        self.presence.enter(&self.channel, |room, _| {
             if let Some(changes) = &mut room.changes {
                 changes.watchers -= 1;
                 if changes.watchers == 0 {
                     room.changes = None;
+                    if let Some(peers) = self.presence.peers.get() {
+                        peers.unfollow(&self.channel, room);
+                    }
                 }
             }
         });

@@ -9,10 +9,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Nobody but its owner uses a directory.
+/// Only its owner uses a directory.
 #[cfg(unix)]
 const DIR: u32 = 0o700;
-/// Nobody but its owner reads or writes a file.
+/// Only its owner reads or writes a file.
 #[cfg(unix)]
 const FILE: u32 = 0o600;
 
@@ -73,7 +73,7 @@ pub(super) fn secure(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Who comes to a directory is up to its access control list.
+/// Access to a directory is up to its access control list.
 #[cfg(not(unix))]
 pub(super) fn secure(_dir: &Path) -> io::Result<()> {
     Ok(())

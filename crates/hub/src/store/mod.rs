@@ -3,13 +3,21 @@
 //! A store is used from threads of its own: everything here may block. One thread writes, many
 //! read; no channel is written while it is loaded.
 
-mod aside;
-mod disk;
+#[cfg(feature = "fjall")]
+mod compaction;
+#[cfg(feature = "fjall")]
 mod files;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(feature = "fjall")]
 pub(crate) mod journal;
+#[cfg(feature = "fjall")]
+mod quarantine;
+#[cfg(feature = "fjall")]
 mod recovery;
+#[cfg(feature = "fjall")]
 mod rows;
-mod tidy;
+#[cfg(feature = "fjall")]
 mod write_counter;
 
 use std::fmt;
@@ -19,11 +27,13 @@ use std::sync::Arc;
 
 use crate::{ChannelName, Entry, Epoch, EventName, IdempotencyKey, Payload};
 
-pub(crate) use disk::Disk;
+#[cfg(feature = "fjall")]
+pub(crate) use self::fjall::Disk;
+pub use crate::log::Head;
 
 /// Keeps channels, so that a hub that is opened again goes on with them.
 ///
-/// [`Hub::open`](crate::Hub::open) has one of its own, on disk; with another, use
+/// `Hub::open`, of the feature `fjall`, has one of its own, on disk; with another, use
 /// [`Hub::with_store`](crate::Hub::with_store).
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The epoch of the positions. It stays as long as the store loses nothing, and is new when it
@@ -41,7 +51,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if it can not be read.
+    /// [`StoreError`] if it cannot be read.
     fn load(&self, channel: &ChannelName) -> Result<Option<Saved>, StoreError>;
 
     /// Writes all of this or nothing. When it returns, it is kept whatever happens to the program
@@ -59,7 +69,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if they can not be read.
+    /// [`StoreError`] if they cannot be read.
     fn list(&self, after: Option<&ChannelName>, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
     /// Tells `each` of every channel that it keeps: its name, the account that it is charged to, if
@@ -68,7 +78,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if they can not be read.
+    /// [`StoreError`] if they cannot be read.
     fn owners(
         &self,
         each: &mut dyn FnMut(ChannelName, Option<&str>, u64),
@@ -113,23 +123,6 @@ pub enum Change {
     },
     /// Keep nothing of it any more. Its last offset goes into the [floor](Store::floor).
     Remove(ChannelName),
-}
-
-/// Where a log stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// The offset just before the oldest entry kept.
-    pub start: u64,
-    /// The offset of the newest entry there ever was.
-    pub last: u64,
-    /// The timestamp of that.
-    pub last_ts: u64,
-    /// Entries up to this offset were deleted on purpose.
-    pub forgotten: u64,
-    /// What the entries kept are charged for, in bytes.
-    pub bytes: u64,
-    /// Keys of entries up to this offset are not remembered any more.
-    pub keys_start: u64,
 }
 
 /// What is kept of a channel.
@@ -188,12 +181,15 @@ pub enum StoreError {
     /// The disk failed, or what is on it is not what was written.
     #[error("the disk failed")]
     Failed,
-    /// The disk failed, and whether it kept what it was told can not be known.
+    /// The disk failed, and whether it kept what it was told cannot be known.
     #[error("the disk failed, and what was last written may be there or not")]
     Unknown,
     /// A write has been under way for more than 10 s.
     #[error("the disk has not finished a write for more than 10 s")]
     Stalled,
+    /// The cluster cannot be reached, has no quorum, or does not answer.
+    #[error("the cluster cannot be reached, or has no quorum")]
+    Unavailable,
     /// The thread that writes has ended. It works again after a restart.
     #[error("the thread that writes to the disk has ended")]
     Stopped,
@@ -209,7 +205,7 @@ pub enum OpenError {
     /// It was written by a version of the program that this one does not know.
     #[error("{} was written by another version of this program", .0.display())]
     Version(PathBuf),
-    /// The directory can not be read or written.
+    /// The directory cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {
         /// The directory.

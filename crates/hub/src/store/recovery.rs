@@ -2,7 +2,7 @@
 //! it.
 //!
 //! `fjall` refuses a whole store for one bad batch in a journal or for a missing lock file, and deletes
-//! tables that it believes nobody refers to. Here a journal is cut behind its last whole batch, and what
+//! tables that it believes unused. Here a journal is cut behind its last whole batch, and what
 //! can be made again is made again. Everything that is taken away is set aside first. Each step can be
 //! interrupted, and is done again by the next start.
 
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::aside::{Aside, last_byte};
 use super::files;
 use super::journal::{self, End};
+use super::quarantine::{Quarantine, last_byte};
 
 /// The beginning of the version marker, and all of it.
 const VERSION: (&[u8], &[u8]) = (b"FJL", b"FJL\x03");
@@ -44,9 +44,9 @@ pub(super) fn recover(path: &Path, known: Known) -> Result<(), fjall::Error> {
     if !path.is_dir() {
         return Ok(());
     }
-    // Nobody cuts a journal that is being written.
+    // A journal that is being written is not cut.
     let _lock = lock(&path.join("lock"))?;
-    let mut recovery = Recovery { store: path, aside: Aside::beside(path)?, known };
+    let mut recovery = Recovery { store: path, aside: Quarantine::beside(path)?, known };
     let has_batches = recovery.journals()?;
     recovery.tables(has_batches)?;
     files::sync_dir(path)?;
@@ -72,7 +72,7 @@ fn lock(path: &Path) -> Result<File, fjall::Error> {
 
 struct Recovery<'a> {
     store: &'a Path,
-    aside: Aside,
+    aside: Quarantine,
     known: Known,
 }
 

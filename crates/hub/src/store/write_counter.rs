@@ -30,7 +30,7 @@ impl WriteCounter {
         }
     }
 
-    /// Notes that so many writes are acknowledged. Only the thread that writes does so.
+    /// Notes that that many writes are acknowledged. Only the thread that writes does so.
     pub(super) fn record(&self, writes: u64) {
         let mut file = &self.0;
         let written = file.rewind().and_then(|()| file.write_all(&writes.to_be_bytes()));

@@ -96,7 +96,7 @@ async fn take(reader: &mut Reader, manner: Manner) -> Vec<Item> {
 
 /// Runs publishers and readers of every manner, and gives what was acknowledged and what was seen.
 async fn run(history_count: usize) -> (BTreeMap<u64, String>, Vec<Seen>) {
-    let hub = Hub::new(Options { history_count, ..Options::default() });
+    let hub = Hub::new(Options::default().history_count(history_count));
     let channel = name("chat");
     let (mut readers, mut publishers) = (JoinSet::new(), JoinSet::new());
     for manner in MANNERS.into_iter().cycle().take(4 * MANNERS.len()) {
@@ -177,7 +177,7 @@ fn no_position_is_given_twice_while_channels_are_let_go_of() {
     let ticks = AtomicU64::new(0);
     let clock = Clock::new(move || ticks.fetch_add(10, Relaxed));
     let history_age = Duration::from_millis(5);
-    let hub = Hub::new(Options { max_channels: 4, history_age, clock, ..Options::default() });
+    let hub = Hub::new(Options::default().max_channels(4).history_age(history_age).clock(clock));
     let channels = ["a", "b", "c"].map(name);
     let done = Arc::new(AtomicBool::new(false));
     let given = std::thread::scope(|scope| {

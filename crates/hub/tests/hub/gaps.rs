@@ -7,11 +7,11 @@ use sockeye_hub::{Budget, Gap, Options, Start, Why};
 use crate::{Rig, entry, foreign, gap, name, text, texts};
 
 #[test]
-fn one_who_comes_back_in_time_is_told_no_gap() {
+fn a_reader_that_resumes_in_time_gets_no_gap() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     rig.count_to(&chat, 5);
-    // Entry 2 is gone, but who stands behind it has read it.
+    // Entry 2 is gone, but a reader that stands behind it has read it.
     let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(2)));
     assert_eq!(reader.lag().gap, None);
     assert_eq!(text(&entry(reader.try_next())), "3");
@@ -35,8 +35,8 @@ fn trimmed_while_the_reader_was_away_is_expired() {
 }
 
 #[test]
-fn too_old_by_now_is_expired_for_one_who_comes_back() {
-    let rig = Rig::new(Options { history_age: Duration::from_secs(10), ..Options::default() });
+fn a_reader_that_resumes_after_messages_grew_too_old_gets_expired() {
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(10)));
     let chat = name("chat");
     rig.count_to(&chat, 2);
     rig.pass(10_001);
@@ -73,7 +73,7 @@ fn a_slow_reader_of_pages_gets_the_gap_before_what_follows_it() {
 
 #[test]
 fn a_reader_that_has_read_all_is_not_slow_when_the_history_ages() {
-    let rig = Rig::new(Options { history_age: Duration::from_secs(10), ..Options::default() });
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(10)));
     let chat = name("chat");
     let mut reader = rig.hub.subscribe(&chat, Start::Now);
     rig.say(&chat, "hello");
@@ -110,7 +110,7 @@ fn a_position_of_this_epoch_that_is_not_there_yet_is_reset() {
 }
 
 #[test]
-fn a_channel_nobody_published_on_resets_one_who_was_further() {
+fn an_unpublished_channel_resets_a_reader_that_was_further() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     let page = rig.hub.read(&chat, Start::After(rig.at(7)), 10);
@@ -142,7 +142,7 @@ fn forgetting_tells_every_open_reader_reset_once() {
 }
 
 #[test]
-fn forgetting_resets_those_who_come_back_and_missed_something() {
+fn forgetting_resets_readers_that_resume_and_missed_something() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     rig.count_to(&chat, 3);
@@ -157,7 +157,7 @@ fn forgetting_resets_those_who_come_back_and_missed_something() {
 }
 
 #[test]
-fn a_gap_not_told_yet_is_told_again_to_one_who_resumes() {
+fn a_gap_not_delivered_yet_is_delivered_again_on_resuming() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     rig.count_to(&chat, 5);
@@ -170,7 +170,7 @@ fn a_gap_not_told_yet_is_told_again_to_one_who_resumes() {
 }
 
 #[test]
-fn what_is_lost_before_a_gap_is_told_makes_one_gap() {
+fn losses_before_a_gap_is_delivered_make_one_gap() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     rig.count_to(&chat, 5);

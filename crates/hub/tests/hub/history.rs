@@ -48,7 +48,7 @@ fn a_payload_takes_its_own_memory_and_not_the_buffer_it_was_read_into() {
     rig.hub.publish(&chat, Publication::bytes(&buffer[..3])).wait().unwrap();
     let entry = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
     rig.hub.forget(&chat).wait().unwrap();
-    // Nobody else holds the entry now, so its payload shows how much memory it has.
+    // Nothing else holds the entry now, so its payload shows how much memory it has.
     let Payload::Bytes(payload) = Arc::into_inner(entry).unwrap().payload else { panic!() };
     let memory = payload.try_into_mut().unwrap();
     assert_eq!((&memory[..], memory.capacity()), (&b"xxx"[..], 3));
@@ -74,7 +74,7 @@ const YEAR: u64 = 365 * 24 * 3_600_000;
 
 #[test]
 fn time_in_a_channel_follows_a_clock_that_was_a_year_ahead() {
-    let rig = Rig::new(Options { history_age: Duration::from_secs(60), ..Options::default() });
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(60)));
     let (chat, idle) = (name("chat"), name("idle"));
     let noon = rig.time();
     rig.say(&chat, "early");
@@ -89,7 +89,7 @@ fn time_in_a_channel_follows_a_clock_that_was_a_year_ahead() {
     let times: Vec<u64> = page.entries.iter().map(|entry| entry.ts).collect();
     assert_eq!(times, [noon + YEAR, noon + YEAR, noon + 1_000], "the early one was a year old");
 
-    // What the clock said does not count for its age, nor for who asks for the last so many seconds.
+    // What the clock said does not count for its age, nor for a reader that asks for the last seconds.
     rig.pass(30_000);
     rig.say(&chat, "half a minute later");
     let since = |secs| rig.hub.read(&chat, Start::Since(Duration::from_secs(secs)), 10).entries;
@@ -104,7 +104,7 @@ fn time_in_a_channel_follows_a_clock_that_was_a_year_ahead() {
 
 #[test]
 fn a_clock_may_be_corrected_often() {
-    let rig = Rig::new(Options { history_age: Duration::from_secs(60), ..Options::default() });
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(60)));
     let chat = name("chat");
     let noon = rig.time();
     for round in 0..20 {
@@ -132,7 +132,7 @@ fn a_history_is_bounded_by_count() {
 fn a_history_is_bounded_by_bytes() {
     // Three entries of 36 bytes fill it exactly.
     let history_bytes = 3 * (36 + ENTRY_OVERHEAD);
-    let rig = Rig::new(Options { history_bytes, ..Options::default() });
+    let rig = Rig::new(Options::default().history_bytes(history_bytes));
     let chat = name("chat");
     let payload = "x".repeat(36);
     rig.repeat(&chat, &payload, 3);
@@ -155,7 +155,7 @@ fn the_name_of_an_event_is_charged_too() {
 
 #[test]
 fn a_history_is_bounded_by_age() {
-    let rig = Rig::new(Options { history_age: Duration::from_secs(10), ..Options::default() });
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(10)));
     let chat = name("chat");
     rig.say(&chat, "old");
     rig.pass(5_000);
@@ -170,8 +170,8 @@ fn a_history_is_bounded_by_age() {
 }
 
 #[test]
-fn a_sweep_drops_what_is_too_old_in_channels_nobody_uses() {
-    let rig = Rig::new(Options { history_age: Duration::from_secs(10), ..Options::default() });
+fn a_sweep_drops_what_is_too_old_in_unused_channels() {
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(10)));
     for number in 0..200 {
         rig.say(&name(&format!("room-{number}")), "hello");
     }
@@ -182,8 +182,8 @@ fn a_sweep_drops_what_is_too_old_in_channels_nobody_uses() {
 }
 
 #[test]
-fn a_message_larger_than_a_history_is_refused_and_reaches_nobody() {
-    let rig = Rig::new(Options { history_bytes: 100, ..Options::default() });
+fn a_message_larger_than_a_history_is_refused_and_reaches_no_reader() {
+    let rig = Rig::new(Options::default().history_bytes(100));
     let chat = name("chat");
     let refused = rig.hub.publish(&chat, Publication::text(&"x".repeat(37))).wait();
     assert_eq!(refused, Err(PublishError::TooLarge { charge: 101, limit: 100 }));
@@ -192,7 +192,7 @@ fn a_message_larger_than_a_history_is_refused_and_reaches_nobody() {
 }
 
 #[test]
-fn a_history_of_nothing_keeps_the_newest_for_those_who_listen() {
+fn a_history_of_nothing_keeps_the_newest_for_open_readers() {
     let rig = Rig::keeping(0);
     let chat = name("chat");
     let mut reader = rig.hub.subscribe(&chat, Start::Now);
@@ -223,7 +223,7 @@ fn every_start_begins_where_it_says() {
     for (after, expected) in cases {
         let page = rig.hub.read(&chat, after.parse().unwrap(), 10);
         assert_eq!(texts(&page.entries), expected, "{after}");
-        assert_eq!(page.gap, None, "{after}: one who stood nowhere misses nothing");
+        assert_eq!(page.gap, None, "{after}: a reader without a position misses nothing");
         assert_eq!(page.at, rig.at(6), "{after}");
     }
     let page = rig.hub.read(&chat, Start::After(rig.at(4)), 10);

@@ -67,7 +67,7 @@ fn written(mut bytes: &[u8]) -> usize {
 }
 
 pub(crate) fn open(dir: &Path) -> Hub {
-    Hub::open(Options { data: Some(dir.to_owned()), ..Options::default() }).unwrap()
+    Hub::open(Options::default().data(dir.to_owned())).unwrap()
 }
 
 pub(crate) fn say(hub: &Hub, text: &str) -> u64 {

@@ -1,5 +1,5 @@
 //! A hub that keeps its channels and is ended and opened at any moment against one in memory that
-//! never is: nobody can tell them apart.
+//! never is: they cannot be told apart.
 
 use std::time::Duration;
 
@@ -227,11 +227,7 @@ proptest! {
     fn one_that_is_kept_and_one_that_never_ends_say_the_same(
         ops in prop::collection::vec(op(), 1..80),
     ) {
-        let options = Options {
-            history_count: 6,
-            history_age: Duration::from_secs(600),
-            ..Options::default()
-        };
+        let options = Options::default().history_count(6).history_age(Duration::from_secs(600));
         let mut lasting = World { rig: Rig::new(options.clone()), readers: Vec::new() };
         let mut kept = World { rig: Kept::new(options), readers: Vec::new() };
         let epoch = kept.rig.rig.hub.epoch();

@@ -28,7 +28,7 @@ fn a_repetition_gets_the_first_position_for_five_minutes() {
 
 #[test]
 fn a_key_outlives_its_entry() {
-    let rig = Rig::new(Options { history_count: 1, max_channels: 1, ..Options::default() });
+    let rig = Rig::new(Options::default().history_count(1).max_channels(1));
     let chat = name("chat");
     let first = rig.hub.publish(&chat, said("one", "", "k1")).wait();
     rig.count_to(&chat, 5);
@@ -56,7 +56,7 @@ fn keys_of_two_publishers_never_meet() {
 
 #[test]
 fn where_memory_is_full_a_new_key_is_refused_and_no_old_one_forgotten() {
-    let rig = Rig::new(Options { max_bytes: 1000, ..Options::default() });
+    let rig = Rig::new(Options::default().max_bytes(1000));
     let chat = name("chat");
     let mut taken = 0;
     let refusal = loop {

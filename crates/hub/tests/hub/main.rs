@@ -1,13 +1,19 @@
-//! What those who use a hub see.
+//! What a program that uses a hub sees.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, helpers included")]
 
+mod cluster;
+mod cluster_bounds;
+mod cluster_presence;
 mod concurrent;
 mod fair;
 mod faults;
 mod gaps;
 mod history;
+#[cfg(feature = "fjall")]
 mod image;
+#[cfg(feature = "fjall")]
 mod journal;
+#[cfg(feature = "fjall")]
 mod kept_model;
 mod keys;
 mod memory;
@@ -16,9 +22,12 @@ mod policies;
 mod presence;
 mod presence_model;
 mod readers;
+#[cfg(feature = "fjall")]
 mod recovery;
+#[cfg(feature = "fjall")]
 mod restart;
 mod sweep;
+#[cfg(feature = "fjall")]
 mod torn;
 
 use std::sync::Arc;
@@ -37,20 +46,25 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(options: Options) -> Self {
-        Self::open(Options { data: None, ..options }, None)
+        Self::with(Hub::new, options, None)
     }
 
     /// A hub with what is in its directory, at that time.
+    #[cfg(feature = "fjall")]
     pub(crate) fn open(options: Options, time: Option<u64>) -> Self {
+        Self::with(|options| Hub::open(options).unwrap(), options, time)
+    }
+
+    fn with(hub: impl FnOnce(Options) -> Hub, options: Options, time: Option<u64>) -> Self {
         let time = Arc::new(AtomicU64::new(time.unwrap_or(1_760_000_000_000)));
         let hands = Arc::clone(&time);
         let clock = Clock::new(move || hands.load(Relaxed));
-        Self { hub: Hub::open(Options { clock, ..options }).unwrap(), time }
+        Self { hub: hub(options.clock(clock)), time }
     }
 
-    /// A hub whose channels keep so many entries.
+    /// A hub whose channels keep that many entries.
     pub(crate) fn keeping(history_count: usize) -> Self {
-        Self::new(Options { history_count, ..Options::default() })
+        Self::new(Options::default().history_count(history_count))
     }
 
     pub(crate) fn set_time(&self, millis: u64) {
@@ -61,7 +75,7 @@ impl Rig {
         self.time.load(Relaxed)
     }
 
-    /// Lets so many milliseconds pass.
+    /// Lets that many milliseconds pass.
     pub(crate) fn pass(&self, millis: u64) {
         self.set_time(self.time() + millis);
     }
@@ -71,14 +85,14 @@ impl Rig {
         self.hub.publish(channel, Publication::text(text)).wait().unwrap()
     }
 
-    /// Publishes so many texts, `1`, `2` and so on, on the channel.
+    /// Publishes that many texts, `1`, `2` and so on, on the channel.
     pub(crate) fn count_to(&self, channel: &ChannelName, count: usize) {
         for number in 1..=count {
             self.say(channel, &number.to_string());
         }
     }
 
-    /// Publishes the text so many times on the channel.
+    /// Publishes the text that many times on the channel.
     pub(crate) fn repeat(&self, channel: &ChannelName, text: &str, count: usize) {
         for _ in 0..count {
             self.say(channel, text);

@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_hub::{
-    Budget, ENTRY_OVERHEAD, Entry, FORM_OVERHEAD, Options, Page, Publication, Room, Start, Why,
+    Budget, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, Options, Page, Publication, Room,
+    RunForm, Start, Why,
 };
 
 use crate::{Rig, entry, full, gap, name};
 
-/// Options with room for so many channels, whose entries live for a second.
+static ONE: EntryForm = EntryForm::new();
+static TWO: EntryForm = EntryForm::new();
+static OF_RUN: RunForm = RunForm::new();
+
+/// Options with room for that many channels, whose entries live for a second.
 fn channels(max_channels: u64) -> Options {
-    Options { max_channels, history_age: Duration::from_secs(1), ..Options::default() }
+    Options::default().max_channels(max_channels).history_age(Duration::from_secs(1))
 }
 
 #[test]
@@ -33,7 +38,7 @@ fn asking_about_a_channel_leaves_nothing_behind() {
 
 #[test]
 fn a_refused_publication_leaves_nothing_behind() {
-    let rig = Rig::new(Options { max_channels: 0, ..Options::default() });
+    let rig = Rig::new(Options::default().max_channels(0));
     let refused = rig.hub.publish(&name("chat"), Publication::text("hello")).wait();
     assert_eq!(refused, Err(full(Room::Channels)));
     assert_eq!(rig.hub.figures(), Default::default());
@@ -64,7 +69,7 @@ fn figures_tell_what_the_hub_holds() {
 }
 
 #[test]
-fn only_so_many_channels_are_kept() {
+fn channels_are_kept_up_to_their_limit() {
     let rig = Rig::new(channels(3));
     for channel in ["a", "b", "c"] {
         rig.say(&name(channel), "hello");
@@ -129,7 +134,7 @@ fn no_position_means_two_entries_even_when_channels_are_let_go_of() {
 #[test]
 fn when_the_hub_is_full_a_channel_makes_room_in_its_own_history() {
     let size = 36 + ENTRY_OVERHEAD;
-    let rig = Rig::new(Options { max_bytes: 3 * size, ..Options::default() });
+    let rig = Rig::new(Options::default().max_bytes(3 * size));
     let (chat, news, payload) = (name("chat"), name("news"), "x".repeat(36));
     rig.say(&chat, &payload);
     rig.say(&chat, &payload);
@@ -157,11 +162,14 @@ fn a_wire_form_is_made_once_and_shared() {
         made.fetch_add(1, Relaxed);
         Bytes::from_static(form.as_bytes())
     };
+    let [zero, seven, last] = [const { EntryForm::new() }; 3];
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for (slot, form) in [(0, "zero"), (7, "seven"), (255, "last"), (0, "zero")] {
-                    assert_eq!(hello.form(slot, || make(form)), form);
+                for (key, form) in
+                    [(&zero, "zero"), (&seven, "seven"), (&last, "last"), (&zero, "zero")]
+                {
+                    assert_eq!(hello.form(key, || make(form)), form);
                 }
             });
         }
@@ -175,8 +183,8 @@ fn wire_forms_are_counted_as_long_as_their_entry_lives() {
     let chat = name("chat");
     rig.say(&chat, "hello");
     let hello = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
-    hello.form(0, || Bytes::from_static(b"ten bytes!"));
-    hello.form(1, || Bytes::from_static(b"two"));
+    hello.form(&ONE, || Bytes::from_static(b"ten bytes!"));
+    hello.form(&TWO, || Bytes::from_static(b"two"));
     assert_eq!(rig.hub.figures().form_bytes, 13 + 2 * FORM_OVERHEAD);
     rig.say(&chat, "pushes the first out of the log");
     let held = 13 + 2 * FORM_OVERHEAD;
@@ -188,12 +196,12 @@ fn wire_forms_are_counted_as_long_as_their_entry_lives() {
 #[test]
 fn wire_forms_neither_shorten_a_history_nor_refuse_a_publication() {
     let size = 36 + ENTRY_OVERHEAD;
-    let options = Options { history_bytes: 2 * size, max_bytes: 4 * size, ..Options::default() };
+    let options = Options::default().history_bytes(2 * size).max_bytes(4 * size);
     let rig = Rig::new(options);
     let (chat, payload) = (name("chat"), "x".repeat(36));
     rig.say(&chat, &payload);
     let entry = rig.hub.read(&chat, Start::Earliest, 1).entries[0].clone();
-    entry.form(0, || Bytes::from(vec![0; 2 * size as usize]));
+    entry.form(&ONE, || Bytes::from(vec![0; 2 * size as usize]));
     rig.say(&chat, &payload);
     assert_eq!(rig.hub.read(&chat, Start::Earliest, 10).entries.len(), 2);
     for channel in ["news", "sport"] {
@@ -206,7 +214,7 @@ fn wire_forms_neither_shorten_a_history_nor_refuse_a_publication() {
 /// The form of the entry, and whether it was made for this.
 fn made(entry: &Entry) -> bool {
     let mut is_made = false;
-    entry.form(0, || {
+    entry.form(&ONE, || {
         is_made = true;
         Bytes::from_static(b"ten bytes!")
     });
@@ -238,7 +246,7 @@ fn forms_are_kept_of_new_entries_only() {
 #[test]
 fn when_the_forms_fill_their_room_further_ones_are_not_kept() {
     let charge = 10 + FORM_OVERHEAD;
-    let options = Options { max_form_bytes: Some(2 * charge), ..Options::default() };
+    let options = Options::default().max_form_bytes(2 * charge);
     let rig = Rig::new(options);
     let chat = name("chat");
     rig.repeat(&chat, "hello", 4);
@@ -268,7 +276,7 @@ fn a_reader_of_history_keeps_nothing_of_what_it_takes_at_once() {
     let mut reader = rig.hub.subscribe(&chat, Start::Earliest);
     let mut pages = 0;
     while let Some(page) = reader.try_next_page(Budget::entries(30)) {
-        let form = || page.entries.form(0, |entries| crate::texts(entries).concat().into());
+        let form = || page.entries.form(&OF_RUN, |entries| crate::texts(entries).concat().into());
         assert_eq!(form(), form());
         pages += 1;
         let last = if pages == 4 { page.entries.len() as u64 * 5 + FORM_OVERHEAD } else { 0 };
@@ -283,7 +291,7 @@ fn a_reader_of_history_keeps_nothing_of_what_it_takes_at_once() {
 fn a_page_is_bounded_by_what_it_takes_on_the_wire() {
     let rig = Rig::keeping(100);
     let chat = name("chat");
-    let budget = Budget { entries: 100, bytes: 64 << 10 };
+    let budget = Budget::entries(100).bytes(64 << 10);
     let page = |payload: &str| {
         rig.hub.forget(&chat).wait().unwrap();
         rig.repeat(&chat, payload, 100);
@@ -299,7 +307,7 @@ fn a_page_is_bounded_by_what_it_takes_on_the_wire() {
 }
 
 #[test]
-fn what_is_made_of_a_run_is_made_once_for_all_who_take_it() {
+fn a_form_of_a_run_is_made_once_for_all_its_readers() {
     let rig = Rig::keeping(10);
     let chat = name("chat");
     let mut readers: Vec<_> = (0..3).map(|_| rig.hub.subscribe(&chat, Start::Now)).collect();
@@ -310,7 +318,7 @@ fn what_is_made_of_a_run_is_made_once_for_all_who_take_it() {
     }
     let made = AtomicUsize::new(0);
     let texts = |page: Page| {
-        page.entries.form(0, |entries| {
+        page.entries.form(&OF_RUN, |entries| {
             made.fetch_add(1, Relaxed);
             crate::texts(entries).concat().into()
         })
@@ -336,7 +344,7 @@ fn what_was_made_of_a_run_does_not_outlive_the_next_entry_or_sweep() {
     let mut take = |text| {
         rig.say(&chat, text);
         let page = reader.try_next_page(Budget::default()).unwrap();
-        page.entries.form(0, |_| Bytes::from_static(b"ten bytes!"));
+        page.entries.form(&OF_RUN, |_| Bytes::from_static(b"ten bytes!"));
     };
     take("one");
     assert_eq!(rig.hub.figures().form_bytes, 10 + FORM_OVERHEAD, "for the next reader");

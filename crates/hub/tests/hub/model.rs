@@ -19,8 +19,8 @@ enum Op {
     Pass(u64),
     Sweep,
     Forget(usize),
-    Read { channel: usize, start: Place, limit: usize },
-    Subscribe { channel: usize, start: Place },
+    Read { channel: usize, start: Origin, limit: usize },
+    Subscribe { channel: usize, start: Origin },
     Next(prop::sample::Index),
     NextPage(prop::sample::Index, usize),
     Resume(prop::sample::Index),
@@ -28,20 +28,20 @@ enum Op {
 
 /// A start whose position is not bound to an epoch yet.
 #[derive(Clone, Debug)]
-enum Place {
+enum Origin {
     Ours(u64),
     Of(Start),
 }
 
-fn place() -> impl Strategy<Value = Place> {
+fn place() -> impl Strategy<Value = Origin> {
     prop_oneof![
-        3 => (0_u64..15).prop_map(Place::Ours),
-        1 => Just(Place::Of(Start::After(foreign()))),
-        1 => Just(Place::Of(Start::Foreign)),
-        1 => Just(Place::Of(Start::Earliest)),
-        1 => Just(Place::Of(Start::Now)),
-        1 => (0_u64..8).prop_map(|count| Place::Of(Start::Last(count))),
-        1 => (0_u64..50).prop_map(|span| Place::Of(Start::Since(Duration::from_millis(span)))),
+        3 => (0_u64..15).prop_map(Origin::Ours),
+        1 => Just(Origin::Of(Start::After(foreign()))),
+        1 => Just(Origin::Of(Start::Foreign)),
+        1 => Just(Origin::Of(Start::Earliest)),
+        1 => Just(Origin::Of(Start::Now)),
+        1 => (0_u64..8).prop_map(|count| Origin::Of(Start::Last(count))),
+        1 => (0_u64..50).prop_map(|span| Origin::Of(Start::Since(Duration::from_millis(span)))),
     ]
 }
 
@@ -66,9 +66,9 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Default)]
 struct Log {
     all: Vec<(String, u64)>,
-    /// So many of the first are gone.
+    /// How many of the first are gone.
     gone: usize,
-    /// So many of the first were forgotten on purpose.
+    /// How many of the first were forgotten on purpose.
     forgotten: usize,
     forgets: usize,
 }
@@ -161,12 +161,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let rig = Rig::new(Options {
-            history_count: COUNT,
-            history_bytes: BYTES,
-            history_age: Duration::from_millis(AGE),
-            ..Options::default()
-        });
+        let rig = Rig::new(
+            Options::default()
+                .history_count(COUNT)
+                .history_bytes(BYTES)
+                .history_age(Duration::from_millis(AGE)),
+        );
         Self { rig, logs: Default::default(), readers: Vec::new() }
     }
 
@@ -194,7 +194,7 @@ impl World {
                 self.next_page(reader.index(self.readers.len()), limit);
             }
             Op::Resume(reader) if !self.readers.is_empty() => {
-                // Whoever leaves and comes back to where it stood goes on there.
+                // A reader that leaves and comes back to where it stood goes on there.
                 let (reader, cursor) = self.readers.swap_remove(reader.index(self.readers.len()));
                 assert_eq!(reader.position(), cursor.stood);
                 self.subscribe(cursor.channel, Start::After(reader.position()));
@@ -203,10 +203,10 @@ impl World {
         }
     }
 
-    fn start(&self, place: Place) -> Start {
+    fn start(&self, place: Origin) -> Start {
         match place {
-            Place::Ours(offset) => Start::After(self.rig.at(offset)),
-            Place::Of(start) => start,
+            Origin::Ours(offset) => Start::After(self.rig.at(offset)),
+            Origin::Of(start) => start,
         }
     }
 

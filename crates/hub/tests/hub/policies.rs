@@ -8,11 +8,7 @@ use crate::{Rig, entry, gap, name, text, texts};
 
 /// A hub that keeps three entries of a channel, under this rule.
 fn rig(rule: &str) -> Rig {
-    Rig::new(Options {
-        history_count: 3,
-        policies: vec![rule.parse().unwrap()],
-        ..Options::default()
-    })
+    Rig::new(Options::default().history_count(3).policies(vec![rule.parse().unwrap()]))
 }
 
 fn rest(reader: &mut Reader) -> Vec<String> {
@@ -21,7 +17,7 @@ fn rest(reader: &mut Reader) -> Vec<String> {
 }
 
 #[test]
-fn a_slow_reader_of_latest_skips_to_the_newest_and_is_told() {
+fn a_slow_reader_of_latest_gets_a_gap_and_the_newest() {
     let (rig, load) = (rig("load:*=latest"), name("load:cpu"));
     let mut reader = rig.hub.subscribe(&load, Start::Now);
     rig.count_to(&load, 9);
@@ -41,7 +37,7 @@ fn a_reader_of_latest_that_keeps_up_gets_everything() {
 }
 
 #[test]
-fn one_who_comes_back_to_latest_too_late_gets_the_newest() {
+fn a_reader_that_resumes_latest_too_late_gets_the_newest() {
     let (rig, load) = (rig("load:*=latest"), name("load:cpu"));
     rig.count_to(&load, 9);
     let expired = Gap { after: rig.at(2), next: rig.at(8), why: Why::Expired };
@@ -69,11 +65,11 @@ fn a_deleted_history_skips_nothing_of_what_came_after() {
 
 #[test]
 fn with_nothing_left_to_skip_to_latest_goes_on_at_the_end() {
-    let rig = Rig::new(Options {
-        history_age: Duration::from_secs(1),
-        policies: vec!["*=latest".parse().unwrap()],
-        ..Options::default()
-    });
+    let rig = Rig::new(
+        Options::default()
+            .history_age(Duration::from_secs(1))
+            .policies(vec!["*=latest".parse().unwrap()]),
+    );
     let load = name("load");
     rig.count_to(&load, 3);
     rig.pass(2000);
@@ -83,7 +79,7 @@ fn with_nothing_left_to_skip_to_latest_goes_on_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_of_close_is_told_the_gap_and_given_nothing_more() {
+async fn a_slow_reader_of_close_gets_the_gap_and_nothing_more() {
     let (rig, orders) = (rig("orders=close"), name("orders"));
     for pages in [false, true] {
         let mut reader = rig.hub.subscribe(&orders, Start::Now);
@@ -110,7 +106,7 @@ async fn a_slow_reader_of_close_is_told_the_gap_and_given_nothing_more() {
 }
 
 #[test]
-fn who_was_cut_off_and_comes_back_is_let_in() {
+fn a_reader_that_was_cut_off_can_subscribe_again() {
     let (rig, orders) = (rig("orders=close"), name("orders"));
     rig.count_to(&orders, 5);
     let mut reader = rig.hub.subscribe(&orders, Start::After(rig.at(1)));

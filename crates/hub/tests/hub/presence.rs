@@ -1,8 +1,8 @@
-//! Presence: who is there, who is told of it, and what is left behind: nothing.
+//! Presence: the members, what watches are told, and that nothing is left behind.
 
 use std::time::Duration;
 
-use sockeye_hub::{Change, ChannelName, Hub, Member, Options, Presence, Watch};
+use sockeye_hub::{ChannelName, Hub, Member, Options, Presence, PresenceChange, Watch};
 use tokio::task::JoinSet;
 
 use crate::{Rig, name};
@@ -10,7 +10,7 @@ use crate::{Rig, name};
 const MINUTE: Duration = Duration::from_mins(1);
 
 impl Rig {
-    /// How many are there, and the ids of those who have one.
+    /// How many are there, and the ids of those that have one.
     fn present(&self, channel: &ChannelName) -> (u64, Vec<String>) {
         let Presence { count, members, .. } = self.hub.presence(channel);
         (count, members.into_iter().map(|member| member.id.to_string()).collect())
@@ -29,12 +29,12 @@ fn member(id: &str, since: u64) -> Member {
     Member { id: id.into(), since }
 }
 
-fn all(watch: &mut Watch) -> Vec<Change> {
+fn all(watch: &mut Watch) -> Vec<PresenceChange> {
     std::iter::from_fn(|| watch.try_next()).collect()
 }
 
 #[test]
-fn who_holds_a_lease_is_there_until_it_is_dropped() {
+fn a_member_is_present_until_its_lease_is_dropped() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let ann = rig.hub.join(&chat, Some("ann"));
     let since = rig.time();
@@ -61,15 +61,15 @@ fn one_with_two_connections_is_one_member_joins_once_and_leaves_once() {
     rig.pass(1000);
     let second = rig.hub.join(&chat, Some("ann"));
     assert_eq!(rig.present(&chat), (1, ids(&["ann"])));
-    assert_eq!(all(&mut watch), [Change::Join(member("ann", since))]);
+    assert_eq!(all(&mut watch), [PresenceChange::Join(member("ann", since))]);
     drop(first);
     assert_eq!(all(&mut watch), []);
     drop(second);
-    assert_eq!(all(&mut watch), [Change::Leave(member("ann", since))]);
+    assert_eq!(all(&mut watch), [PresenceChange::Leave(member("ann", since))]);
 }
 
 #[test]
-fn who_polls_is_there_until_its_time_is_over() {
+fn a_polling_member_is_present_until_its_lease_expires() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     rig.hub.renew(&chat, "192.0.2.1", Some("ann"), MINUTE);
     rig.hub.renew(&chat, "192.0.2.1", None, MINUTE);
@@ -79,14 +79,14 @@ fn who_polls_is_there_until_its_time_is_over() {
     rig.hub.renew(&chat, "192.0.2.2", None, MINUTE);
     assert_eq!(rig.present(&chat), (3, ids(&["ann"])), "not a moment too early");
     rig.pass(1);
-    assert_eq!(rig.present(&chat), (1, vec![]), "who came again stays");
+    assert_eq!(rig.present(&chat), (1, vec![]), "one that renews it stays");
     rig.pass(59_999);
     rig.hub.sweep();
     rig.nothing_is_left();
 }
 
 #[test]
-fn one_who_goes_from_a_connection_to_polling_never_leaves() {
+fn a_member_that_changes_from_a_connection_to_polling_never_leaves() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let since = rig.time();
     let lease = rig.hub.join(&chat, Some("ann"));
@@ -101,7 +101,7 @@ fn one_who_goes_from_a_connection_to_polling_never_leaves() {
     assert_eq!(rig.hub.presence(&chat).members, [member("ann", since)]);
     assert_eq!(all(&mut watch), []);
     drop(lease);
-    assert_eq!(all(&mut watch), [Change::Leave(member("ann", since))]);
+    assert_eq!(all(&mut watch), [PresenceChange::Leave(member("ann", since))]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_short_poll_does_not_cut_short_what_a_long_one_was_promised() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_keeps_nobody_there_for_hours() {
+fn a_clock_that_is_set_back_does_not_prolong_presence() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     rig.hub.renew(&chat, "", Some("ann"), MINUTE);
     rig.set_time(rig.time() - 3_600_000);
@@ -131,7 +131,7 @@ fn a_clock_that_is_set_back_keeps_nobody_there_for_hours() {
 }
 
 #[test]
-fn who_polls_no_more_has_left_for_those_who_watch_at_the_next_sweep() {
+fn watchers_see_a_member_that_stopped_polling_leave_at_the_next_sweep() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let mut watch = rig.hub.watch(&chat);
     let since = rig.time();
@@ -139,31 +139,41 @@ fn who_polls_no_more_has_left_for_those_who_watch_at_the_next_sweep() {
     rig.pass(60_000);
     rig.hub.sweep();
     let (ann, left) = (member("ann", since), all(&mut watch));
-    assert_eq!(left, [Change::Join(ann.clone()), Change::Leave(ann)]);
-    // One who comes back after his time, unseen by any sweep, was away all the same.
+    assert_eq!(left, [PresenceChange::Join(ann.clone()), PresenceChange::Leave(ann)]);
+    // A client that comes back after its time, unseen by any sweep, was away all the same.
     rig.hub.renew(&chat, "", Some("ann"), MINUTE);
     rig.pass(60_000);
     let _lease = rig.hub.join(&chat, Some("ann"));
     let told: Vec<_> = all(&mut watch);
-    assert!(matches!(told[..], [Change::Join(_), Change::Leave(_), Change::Join(_)]), "{told:?}");
+    assert!(
+        matches!(
+            told[..],
+            [PresenceChange::Join(_), PresenceChange::Leave(_), PresenceChange::Join(_)]
+        ),
+        "{told:?}"
+    );
 }
 
 #[test]
-fn one_who_watches_too_slowly_is_told_the_state_instead() {
+fn a_watcher_that_is_too_slow_gets_the_state_instead() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let mut watch = rig.hub.watch(&chat);
     for _ in 0..10_000 {
         drop(rig.hub.join(&chat, Some("ann")));
     }
     let _bob = rig.hub.join(&chat, Some("bob"));
-    assert_eq!(all(&mut watch), [Change::Anew(rig.hub.presence(&chat))]);
+    assert_eq!(all(&mut watch), [PresenceChange::Anew(rig.hub.presence(&chat))]);
     let eve = rig.hub.join(&chat, Some("eve"));
-    assert_eq!(all(&mut watch), [Change::Join(member("eve", rig.time()))], "and then goes on");
+    assert_eq!(
+        all(&mut watch),
+        [PresenceChange::Join(member("eve", rig.time()))],
+        "and then goes on"
+    );
     drop((eve, watch));
 }
 
 #[tokio::test]
-async fn one_who_waits_is_woken_and_those_without_an_id_wake_nobody() {
+async fn members_with_an_id_wake_watchers_and_those_without_do_not() {
     let hub = Hub::default();
     let chat = name("chat");
     let mut watching = JoinSet::new();
@@ -175,7 +185,10 @@ async fn one_who_waits_is_woken_and_those_without_an_id_wake_nobody() {
     let _nameless = hub.join(&chat, None);
     let _ann = hub.join(&chat, Some("ann"));
     for change in watching.join_all().await {
-        assert!(matches!(&change, Change::Join(member) if &*member.id == "ann"), "{change:?}");
+        assert!(
+            matches!(&change, PresenceChange::Join(member) if &*member.id == "ann"),
+            "{change:?}"
+        );
     }
 }
 
@@ -192,7 +205,7 @@ fn to_watch_is_not_to_be_there_and_leaves_nothing_behind() {
 
 #[test]
 fn past_the_bounds_connections_are_only_counted_and_polls_are_not() {
-    let options = Options { max_members: 2, ..Options::default() };
+    let options = Options::default().max_members(2);
     let (rig, chat) = (Rig::new(options), name("chat"));
     let leases = ["a", "b", "c"].map(|id| rig.hub.join(&chat, Some(id)));
     rig.hub.renew(&chat, "192.0.2.1", None, MINUTE);
@@ -200,7 +213,7 @@ fn past_the_bounds_connections_are_only_counted_and_polls_are_not() {
     rig.hub.renew(&chat, "192.0.2.1", Some("a"), MINUTE);
     assert_eq!(rig.present(&chat), (3, ids(&["a", "b"])));
     drop(leases);
-    assert_eq!(rig.present(&chat), (1, ids(&["a"])), "he polls, too");
+    assert_eq!(rig.present(&chat), (1, ids(&["a"])), "it polls, too");
     rig.pass(60_000);
     rig.hub.sweep();
     rig.nothing_is_left();
@@ -217,7 +230,7 @@ fn an_id_that_is_too_long_is_only_counted() {
 
 #[test]
 fn polls_on_ever_new_channels_take_no_more_memory_than_they_may() {
-    let options = Options { max_presence_bytes: 100_000, ..Options::default() };
+    let options = Options::default().max_presence_bytes(100_000);
     let rig = Rig::new(options);
     for number in 0..10_000 {
         rig.hub.renew(&name(&format!("channel-{number}")), "192.0.2.1", Some("ann"), MINUTE);
@@ -230,7 +243,7 @@ fn polls_on_ever_new_channels_take_no_more_memory_than_they_may() {
 }
 
 #[test]
-fn presence_of_a_crowd_on_many_threads_adds_up() {
+fn presence_of_many_members_on_many_threads_adds_up() {
     let hub = Hub::default();
     let chat = name("chat");
     std::thread::scope(|scope| {
@@ -289,7 +302,7 @@ fn pages_together_are_the_whole_whatever_their_size() {
 }
 
 #[test]
-fn pages_tell_each_who_stays_once_while_others_come_and_go() {
+fn pages_list_each_member_that_stays_once_while_others_come_and_go() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let staying: Vec<_> = (0..100).map(|n| format!("stays-{n:02}")).collect();
     let _leases: Vec<_> = staying.iter().map(|id| rig.hub.join(&chat, Some(id))).collect();
@@ -297,7 +310,7 @@ fn pages_tell_each_who_stays_once_while_others_come_and_go() {
     let mut round = 0;
     let told = paged(&rig.hub, &chat, 7, || {
         round += 1;
-        // They fall before, between and after those who stay; every third one leaves again.
+        // They fall before, between and after those that stay; every third one leaves again.
         for at in 0..10 {
             others.push(rig.hub.join(&chat, Some(&format!("stays-{at}{round}-other"))));
         }
@@ -315,13 +328,13 @@ fn pages_tell_each_who_stays_once_while_others_come_and_go() {
 }
 
 #[test]
-fn one_who_watches_a_crowd_too_slowly_is_told_its_first_page() {
+fn a_watcher_of_many_members_that_is_too_slow_gets_the_first_page() {
     let (rig, chat) = (Rig::keeping(1), name("chat"));
     let mut watch = rig.hub.watch(&chat);
     let _leases: Vec<_> =
         (0..1000).map(|n| rig.hub.join(&chat, Some(&format!("{n:03}")))).collect();
     let told = all(&mut watch);
-    let [Change::Anew(presence)] = &told[..] else { panic!("{told:?}") };
+    let [PresenceChange::Anew(presence)] = &told[..] else { panic!("{told:?}") };
     assert_eq!((presence.count, presence.members.len()), (1000, 100));
     assert_eq!(presence.next.as_deref(), Some("099"));
 }

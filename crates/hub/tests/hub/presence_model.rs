@@ -1,4 +1,4 @@
-//! Presence against a model that looks at everybody each time it is asked.
+//! Presence against a model that looks at every member each time it is asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Who is there by leases and by renewals, which are `(at, ttl)`.
+/// The members by leases and by renewals, which are `(at, ttl)`.
 #[derive(Default)]
 struct Model {
     leases: Vec<Option<u8>>,
@@ -44,7 +44,7 @@ struct Model {
 }
 
 impl Model {
-    /// Nobody comes back whose time was over once.
+    /// A member whose time was over once does not come back.
     fn expire(&mut self, now: u64) {
         let holds = |(at, ttl): &(u64, u64)| at.abs_diff(now) < *ttl;
         self.members.retain(|_, renewal| holds(renewal));
@@ -94,7 +94,7 @@ fn take(rig: &Rig, chat: &ChannelName, model: &mut Model, leases: &mut Vec<Lease
 
 proptest! {
     #[test]
-    fn whose_time_is_over_is_gone_at_once_and_nobody_else(
+    fn only_members_whose_lease_expired_are_gone_at_once(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let (rig, chat) = (Rig::keeping(1), name("chat"));

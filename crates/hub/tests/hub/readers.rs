@@ -51,7 +51,7 @@ fn readers_share_one_entry() {
 }
 
 #[test]
-fn one_who_waits_until_there_is_something_to_read_has_taken_nothing() {
+fn waiting_for_something_to_read_takes_nothing() {
     let rig = Rig::keeping(2);
     let (chat, alarm) = (name("chat"), Arc::<Alarm>::default());
     let mut reader = rig.hub.subscribe(&chat, Start::Now);
@@ -140,7 +140,7 @@ fn a_page_is_within_its_budget() {
     rig.say(&chat, &"y".repeat(10_000));
     let mut reader = rig.hub.subscribe(&chat, Start::Earliest);
     let mut take = |entries, bytes| {
-        let page = reader.try_next_page(Budget { entries, bytes });
+        let page = reader.try_next_page(Budget::entries(entries).bytes(bytes));
         page.map_or(0, |page| page.entries.len())
     };
     let size = rig.hub.read(&chat, Start::Earliest, 1).entries[0].encoded_len();

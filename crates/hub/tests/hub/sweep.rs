@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
-use sockeye_hub::{Budget, ENTRY_OVERHEAD, IdempotencyKey, Options, Publication, Start};
+use sockeye_hub::{Budget, ENTRY_OVERHEAD, EntryForm, IdempotencyKey, Options, Publication, Start};
 
 use crate::{Rig, name};
+
+static FORM: EntryForm = EntryForm::new();
 
 /// The most that one slice may drop.
 const WORK: u64 = 512;
@@ -25,8 +27,8 @@ fn slices(rig: &Rig, mut look: impl FnMut()) -> usize {
 
 #[test]
 fn a_slice_drops_a_part_of_a_long_history() {
-    let options = Options { history_count: 100_000, ..Options::default() };
-    let rig = Rig::new(Options { history_age: Duration::from_secs(1), ..options });
+    let options = Options::default().history_count(100_000);
+    let rig = Rig::new(options.history_age(Duration::from_secs(1)));
     let chat = name("chat");
     rig.repeat(&chat, "hello", 20_000);
     rig.pass(1_001);
@@ -41,13 +43,13 @@ fn a_slice_drops_a_part_of_a_long_history() {
 
 #[test]
 fn a_slice_drops_a_part_of_the_forms() {
-    let options = Options { history_count: 100_000, ..Options::default() };
+    let options = Options::default().history_count(100_000);
     let rig = Rig::new(options);
     let chat = name("chat");
     rig.repeat(&chat, "hello", 5_000);
     let mut reader = rig.hub.subscribe(&chat, Start::Earliest);
     while let Some(page) = reader.try_next_page(Budget::default()) {
-        page.entries.iter().for_each(|entry| drop(entry.form(0, Bytes::new)));
+        page.entries.iter().for_each(|entry| drop(entry.form(&FORM, Bytes::new)));
     }
     rig.hub.sweep();
     let mut before = rig.hub.figures().form_bytes;
@@ -72,7 +74,7 @@ pub(crate) fn cpu_time() -> Duration {
 #[test]
 fn a_sweep_of_a_hundred_thousand_channels_is_made_of_many_small_slices() {
     const CHANNELS: u64 = 100_000;
-    let rig = Rig::new(Options { history_age: Duration::from_secs(1), ..Options::default() });
+    let rig = Rig::new(Options::default().history_age(Duration::from_secs(1)));
     for number in 0..CHANNELS {
         rig.say(&name(&format!("room-{number}")), "hello");
     }
@@ -112,9 +114,9 @@ const KEYS: usize = HUGE / 10;
 /// Prints the time of this thread, in CPU time: run it with `--release -- --nocapture`. What it asserts is
 /// what there is afterwards.
 #[test]
-fn to_delete_a_huge_history_takes_no_time_of_whoever_does_it() {
-    let options = Options { history_count: HUGE, history_bytes: 1 << 30, ..Options::default() };
-    let rig = Rig::new(Options { max_bytes: 1 << 32, ..options });
+fn deleting_a_huge_history_takes_no_time_of_its_caller() {
+    let options = Options::default().history_count(HUGE).history_bytes(1 << 30);
+    let rig = Rig::new(options.max_bytes(1 << 32));
     let chat = name("chat");
     rig.repeat(&chat, "hello", HUGE);
     let key = IdempotencyKey::new("ann", "key").unwrap();
@@ -137,7 +139,7 @@ fn to_delete_a_huge_history_takes_no_time_of_whoever_does_it() {
 
 #[test]
 fn keys_that_expire_at_once_are_forgotten_a_few_at_a_time() {
-    let rig = Rig::new(Options { history_count: 1, ..Options::default() });
+    let rig = Rig::new(Options::default().history_count(1));
     let chat = name("chat");
     for number in 0..KEYS {
         let key = IdempotencyKey::new("ann", &format!("key-{number}")).unwrap();
@@ -170,14 +172,15 @@ fn keys_that_expire_at_once_are_forgotten_a_few_at_a_time() {
 
 /// Loading is done by a thread that may wait; a sweep meanwhile does not wait for it.
 #[test]
+#[cfg(feature = "fjall")]
 fn a_huge_history_is_loaded_beside_everything_else() {
     let dir = tempfile::tempdir().unwrap();
-    let options = || Options {
-        data: Some(dir.path().to_owned()),
-        history_count: HUGE,
-        history_bytes: 1 << 30,
-        max_bytes: 1 << 32,
-        ..Options::default()
+    let options = || {
+        Options::default()
+            .data(dir.path().to_owned())
+            .history_count(HUGE)
+            .history_bytes(1 << 30)
+            .max_bytes(1 << 32)
     };
     let chat = name("chat");
     {

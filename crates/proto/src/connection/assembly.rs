@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use crate::{
     config::Config,
-    deflate::{Inbound, Inflation, Room},
+    deflate::{Inbound, Inflation, OutputLimits},
     error::{Failure, Limit, Violation},
     message::{MessageKind, Part},
     utf8::Utf8Validator,
@@ -39,7 +39,7 @@ impl Bounds {
 pub(super) struct Assembly {
     pub(super) kind: MessageKind,
     pub(super) is_compressed: bool,
-    /// What has come and was not given yet.
+    /// What has arrived and was not given yet.
     pub(super) payload: BytesMut,
     /// How much was given in parts.
     pub(super) given: usize,
@@ -81,7 +81,7 @@ impl Assembly {
         (self.surcharge > max_length.max(MIN_CHARGE_LIMIT)).then_some(Limit::MessageSize { max })
     }
 
-    /// What has come, if anything has, as a part that is not the last.
+    /// What has arrived, if anything has, as a part that is not the last.
     pub(super) fn take_part(&mut self) -> Option<Part> {
         if self.payload.is_empty() {
             return None;
@@ -94,28 +94,28 @@ impl Assembly {
         Some(Part { kind: self.kind, payload, last: false })
     }
 
-    /// Inflates what has come as far as there is room and, if the message `ends` with it, what was
+    /// Inflates what has arrived as far as there is room and, if the message `ends` with it, what was
     /// still missing. Gives how much of it was used.
     pub(super) fn inflate(
         &mut self,
         compressed: &[u8],
         ends: bool,
         inbound: &mut Inbound,
-        room: Room,
+        limits: OutputLimits,
         utf8: &mut Utf8Validator,
     ) -> Result<usize, Failure> {
         let kind = self.kind;
         let mut check = |fresh: &[u8]| Ok(check_text(kind, fresh, utf8)?);
         let Some(inflation) = &mut self.inflation else { return Ok(compressed.len()) };
-        let left = inflation.feed(compressed, &mut self.payload, inbound, room, &mut check)?;
+        let left = inflation.feed(compressed, &mut self.payload, inbound, limits, &mut check)?;
         let ends = ends && left == 0 && !inflation.has_more();
         if ends && let Some(inflation) = self.inflation.take() {
-            inflation.finish(&mut self.payload, inbound, room, check)?;
+            inflation.finish(&mut self.payload, inbound, limits, check)?;
         }
         Ok(compressed.len() - left)
     }
 
-    /// Whether more may come out of what has come in.
+    /// Whether more may come out of what has arrived in.
     pub(super) fn has_more(&self) -> bool {
         self.inflation.as_ref().is_some_and(Inflation::has_more)
     }

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use super::{Connection, Ending, Event, Receiver, State};
 use crate::{
-    close::{CloseFrame, CloseSignal, Closed, Peer},
+    close::CloseFrame,
+    closed::{CloseSignal, Closed, Peer},
     error::Failure,
     frame::{MAX_CONTROL_PAYLOAD, Opcode},
 };
@@ -15,7 +16,7 @@ use crate::{
 const MAX_HOLD: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Whether the peer's Close has come and is not answered yet: see [`hold_close`](Self::hold_close).
+    /// Whether the peer's Close has arrived and is not answered yet: see [`hold_close`](Self::hold_close).
     pub fn has_held_close(&self) -> bool {
         self.close_held
     }

@@ -6,6 +6,7 @@ mod ending;
 mod outbox;
 mod parts;
 mod receiver;
+mod send;
 mod spare;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ use self::{
     times::Times,
 };
 use crate::{
-    close::{CloseFrame, Closed, Peer},
+    close::CloseFrame,
+    closed::{Closed, Peer},
     config::Config,
     deflate::Deflation,
     error::{Deadline, Failure, Misuse},
@@ -61,7 +63,7 @@ pub enum Event {
     Closed(Closed),
 }
 
-/// How far a connection has come.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Messages may be sent and received.
@@ -74,7 +76,7 @@ pub enum State {
 
 /// What to do with the transport once everything to transmit is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
+pub enum TransportState {
     /// Leave it open, go on reading.
     Open,
     /// End the writing side (TCP `shutdown`, TLS `close_notify`) and go on reading, to throw away
@@ -110,7 +112,7 @@ impl Role {
 /// Its methods are of four kinds:
 ///
 /// 1. **Getters**, such as [`state`](Self::state) and [`closed`](Self::closed).
-/// 2. **Inputs.** Append the bytes received to a buffer of yours; call
+/// 2. **Inputs.** Append the bytes received to your own buffer; call
 ///    [`handle_eof`](Self::handle_eof) when the transport has ended and
 ///    [`handle_timeout`](Self::handle_timeout) when the deadline has passed.
 /// 3. **Commands**: [`send`](Self::send), [`ping`](Self::ping), [`close`](Self::close) and their kin.
@@ -137,7 +139,7 @@ pub struct Connection {
 
     // Receiving.
     receiver: Receiver,
-    /// How many bytes the input buffer had when we last looked, to tell when more have come.
+    /// How many bytes the input buffer had at the last call, to tell when more have arrived.
     input_seen: usize,
     times: Times,
 
@@ -156,7 +158,7 @@ pub struct Connection {
     over: bool,
     /// Whether a ping was ever sent: its pong may come whenever the peer likes.
     pinged: bool,
-    /// Whether the peer has said its last.
+    /// Whether the peer sends nothing more.
     heard_out: bool,
     /// Whether a Close of the peer's is to be held, and whether one is.
     holds_close: bool,
@@ -166,7 +168,7 @@ pub struct Connection {
 /// What there is to know once the closing handshake has begun, or the connection has failed.
 struct Ending {
     closed: Closed,
-    /// When the peer must have answered our Close, and have ended the transport.
+    /// When the peer must have answered the Close, and have ended the transport.
     deadline: Option<Duration>,
     /// Whether the application was told.
     reported: bool,
@@ -174,7 +176,7 @@ struct Ending {
 
 /// Getters.
 impl Connection {
-    /// How far the connection has come.
+    /// The state of the connection.
     pub fn state(&self) -> State {
         self.state
     }
@@ -206,9 +208,9 @@ impl Connection {
         self.state != State::Closed && !self.receiver.is_inside_message()
     }
 
-    /// Whether the peer has said its last: its Close has come with nothing behind it, and no ping was
+    /// Whether the peer sends nothing more: its Close has arrived with nothing after it, and no ping was
     /// sent whose pong could follow. Where [`transport`](Self::transport) then says
-    /// [`Transport::HalfClose`], one that has nothing unread can be closed at once: nothing will come
+    /// [`TransportState::HalfClose`], one that has nothing unread can be closed at once: nothing will come
     /// that would reset it.
     pub fn is_heard_out(&self) -> bool {
         self.heard_out
@@ -219,7 +221,7 @@ impl Connection {
         self.outbox.len()
     }
 
-    /// The round-trip time of the last keepalive ping whose pong has come; `None` before the first.
+    /// The round-trip time of the last keepalive ping that was answered; `None` before the first.
     ///
     /// A pong counts from when it is found in the input. In whole microseconds.
     pub fn keepalive_latency(&self) -> Option<Duration> {
@@ -326,7 +328,7 @@ impl Connection {
         self.send_control(Opcode::Ping, &payload)
     }
 
-    /// Sends a pong that nobody asked for, with up to 125 bytes of payload. Pings are answered
+    /// Sends an unsolicited pong, with up to 125 bytes of payload. Pings are answered
     /// without it.
     pub fn pong(&mut self, payload: Bytes) -> Result<(), Misuse> {
         self.send_control(Opcode::Pong, &payload)
@@ -356,7 +358,7 @@ impl Connection {
 /// Limits that change while the connection is open.
 impl Connection {
     /// Sets other limits and deadlines, from the next frame on: narrow ones for a peer that has not
-    /// said who it is, say, and wider ones for one that has. A message that is being received is
+    /// authenticated, and wider ones for one that has. A message that is being received is
     /// measured by them, too.
     pub fn set_config(&mut self, config: impl Into<Arc<Config>>) {
         self.config = config.into();
@@ -426,27 +428,27 @@ impl Connection {
         &mut self.outbox
     }
 
-    /// What to do with the transport once there is nothing to transmit. [`Transport::Close`] holds
+    /// What to do with the transport once there is nothing to transmit. [`TransportState::Close`] holds
     /// at once, whatever is still queued.
-    pub fn transport(&self) -> Transport {
+    pub fn transport(&self) -> TransportState {
         if self.over {
-            return Transport::Close;
+            return TransportState::Close;
         }
-        if self.outbox.is_empty() { self.transport_afterwards() } else { Transport::Open }
+        if self.outbox.is_empty() { self.transport_afterwards() } else { TransportState::Open }
     }
 
     /// What is to be done with the transport once what is queued is transmitted, if nothing is queued
     /// after it. So the last bytes can go out in one packet with the transport's end.
-    pub fn transport_afterwards(&self) -> Transport {
+    pub fn transport_afterwards(&self) -> TransportState {
         if self.state != State::Closed {
-            return Transport::Open;
+            return TransportState::Open;
         }
         if self.eof {
-            return Transport::Close;
+            return TransportState::Close;
         }
         // After a clean close it is the server that ends the TCP connection first (RFC 6455 §7.1.1).
         let clean = self.closed().is_some_and(Closed::is_clean);
-        if clean && self.is_client() { Transport::Open } else { Transport::HalfClose }
+        if clean && self.is_client() { TransportState::Open } else { TransportState::HalfClose }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` if nothing is awaited.

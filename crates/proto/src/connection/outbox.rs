@@ -105,7 +105,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a header, and makes room for so many bytes behind it.
+    /// Adds a header, and makes room for that many bytes after it.
     fn push_header(&mut self, header: &Header, room: usize) {
         self.reserve(HEADER_ROOM + room);
         let (bytes, size) = header.encode();
@@ -164,7 +164,7 @@ impl Segments {
     }
 }
 
-/// Masks a payload: in place if nobody else holds it, in a copy otherwise.
+/// Masks a payload: in place if it is not shared, in a copy otherwise.
 fn masked(payload: Bytes, key: [u8; 4]) -> Bytes {
     let mut payload = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     apply_mask(&mut payload, key, 0);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_payload_that_nobody_shares_is_masked_in_place() {
+    fn a_large_payload_that_is_not_shared_is_masked_in_place() {
         let mut outbox = Outbox::default();
         let payload = Bytes::from(vec![5; 100_000]);
         let address = payload.as_ptr();

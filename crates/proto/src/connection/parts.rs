@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Connection, State};
 use crate::{
-    close::Peer,
+    closed::Peer,
     error::{Failure, Limit},
 };
 

@@ -14,7 +14,7 @@ use super::assembly::{Assembly, Bounds, check_text};
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
-    deflate::{Inbound, Inflation, Room},
+    deflate::{Inbound, Inflation, OutputLimits},
     error::{Failure, Limit, Violation},
     frame::{Header, Opcode, Rules},
     mask::apply_mask,
@@ -37,7 +37,8 @@ pub(super) enum Received {
 
 #[derive(Default)]
 pub(super) struct Receiver {
-    /// The frame whose header was read and that is not done with. One that came whole never gets here.
+    /// The frame whose header was read and whose payload is incomplete. A frame that arrives whole is never
+    /// stored here.
     frame: Option<Box<Frame>>,
     /// The message that is not complete, unless it is one frame that is received in place.
     message: Option<Box<Assembly>>,
@@ -61,7 +62,7 @@ impl Frame {
         self.header.length as usize // that it fits was checked when the frame began
     }
 
-    /// Unmasks what has come of the payload. Gives how much of it lies in the input, and what of that
+    /// Unmasks what has arrived of the payload. Gives how much of it lies in the input, and what of that
     /// is new.
     fn unmask<'a>(&self, input: &'a mut [u8]) -> (usize, &'a [u8]) {
         let arrived = (self.length() - self.taken).min(input.len());
@@ -211,7 +212,7 @@ impl Receiver {
         }))
     }
 
-    /// Takes what has come of a frame.
+    /// Takes what has arrived of a frame.
     fn take(
         &mut self,
         frame: &mut Frame,
@@ -253,8 +254,8 @@ impl Receiver {
                 // One byte more than a whole message may have tells that it has to come in parts.
                 let whole = config.max_message_size.saturating_add(1);
                 let pause_at = if gives_parts { PART } else { whole };
-                let room = Room { pause_at, most: limit - message.given, limit };
-                take_compressed(message, frame, input, inbound, room, &mut self.utf8)?;
+                let limits = OutputLimits { pause_at, most: limit - message.given, limit };
+                take_compressed(message, frame, input, inbound, limits, &mut self.utf8)?;
             }
             _ => take_plain(message, frame, input, gives_parts, &mut self.utf8)?,
         }
@@ -315,7 +316,7 @@ impl Receiver {
     }
 }
 
-/// Takes what has come of a frame: as the next part, or to the end of what was gathered.
+/// Takes what has arrived of a frame: as the next part, or to the end of what was gathered.
 fn take_plain(
     message: &mut Assembly,
     frame: &mut Frame,
@@ -342,12 +343,12 @@ fn take_compressed(
     frame: &mut Frame,
     input: &mut BytesMut,
     inbound: &mut Inbound,
-    room: Room,
+    limits: OutputLimits,
     utf8: &mut Utf8Validator,
 ) -> Result<(), Failure> {
     let (arrived, _) = frame.unmask(input);
     let ends = frame.header.fin && frame.taken + arrived == frame.length();
-    let taken = message.inflate(&input[..arrived], ends, inbound, room, utf8)?;
+    let taken = message.inflate(&input[..arrived], ends, inbound, limits, utf8)?;
     input.advance(taken);
     frame.taken += taken;
     frame.ready = arrived - taken;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use core::cell::Cell;
 
-/// A buffer that has grown beyond this is freed. So many bytes are what a read of small messages
+/// A buffer that has grown beyond this is freed. This many bytes are what a read of small messages
 /// comes to when each is answered.
 const MOST: usize = 32 << 10;
 
@@ -18,14 +18,14 @@ thread_local! {
 
 /// An empty buffer, with or without memory.
 pub(super) fn take() -> Vec<u8> {
-    // While the thread ends there is none.
+    // There is none while the thread ends.
     #[cfg(feature = "std")]
     return SPARE.try_with(Cell::take).unwrap_or_default();
     #[cfg(not(feature = "std"))]
     Vec::new()
 }
 
-/// Takes back a buffer whose contents are not needed any more.
+/// Returns a buffer whose contents are no longer needed.
 pub(super) fn give_back(mut buffer: Vec<u8>) {
     if buffer.capacity() <= MOST {
         buffer.clear();

@@ -3,36 +3,12 @@
 use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use sockeye_testing::frame::{header, masked};
 
 use super::*;
 
-/// The key that does not change a payload.
-const NO_MASK: [u8; 4] = [0; 4];
-
 fn server(config: Config) -> Connection {
     Connection::server(config, Duration::ZERO)
-}
-
-/// A client's frame; `first` is its first byte.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    [&header(first, payload.len() as u64), payload].concat()
-}
-
-fn header(first: u8, length: u64) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match length {
-        0..=125 => bytes.push(0x80 | length as u8),
-        126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&NO_MASK);
-    bytes
 }
 
 /// Feeds the bytes and writes what is to be transmitted; gives the last event.
@@ -60,10 +36,10 @@ fn an_idle_connection_is_small_and_holds_no_buffer() {
 
     let mut connection = server(Config::default());
     assert_eq!(held(&connection), 0);
-    exchange(&mut connection, &frame(0x81, &[b'x'; 10_000]));
-    exchange(&mut connection, &frame(0x02, &[b'x'; 10_000]));
-    exchange(&mut connection, &frame(0x80, &[b'x'; 10_000]));
-    exchange(&mut connection, &frame(0x89, &[b'x'; 100]));
+    exchange(&mut connection, &masked(0x81, &[b'x'; 10_000]));
+    exchange(&mut connection, &masked(0x02, &[b'x'; 10_000]));
+    exchange(&mut connection, &masked(0x80, &[b'x'; 10_000]));
+    exchange(&mut connection, &masked(0x89, &[b'x'; 100]));
     connection.send(Message::from("small")).unwrap();
     connection.send(Message::from(vec![0; 100_000])).unwrap();
     assert!(held(&connection) > 100_000);
@@ -71,11 +47,12 @@ fn an_idle_connection_is_small_and_holds_no_buffer() {
     assert_eq!(held(&connection), 0);
 }
 
+/// Rule: N3.
 #[test]
-fn n3_memory_grows_with_what_arrived_not_with_what_is_announced() {
+fn memory_grows_with_what_arrived_not_with_what_is_announced() {
     for length in [1 << 20, 1 << 40, 1 << 62] {
         let mut connection = server(Config::default().max_message_size(usize::MAX));
-        exchange(&mut connection, &frame(0x02, b"first"));
+        exchange(&mut connection, &masked(0x02, b"first"));
         exchange(&mut connection, &header(0x80, length));
         let mut arrived = 5;
         for _ in 0..100 {
@@ -87,12 +64,13 @@ fn n3_memory_grows_with_what_arrived_not_with_what_is_announced() {
     }
 }
 
+/// Rule: N2.
 #[test]
-fn n2_many_small_fragments_hold_little_more_than_their_bytes() {
+fn many_small_fragments_hold_little_more_than_their_bytes() {
     let mut connection = server(Config::default());
-    exchange(&mut connection, &frame(0x02, b"x"));
+    exchange(&mut connection, &masked(0x02, b"x"));
     for _ in 1..1000 {
-        exchange(&mut connection, &frame(0x00, b"x"));
+        exchange(&mut connection, &masked(0x00, b"x"));
     }
     assert!(connection.receiver.capacity() <= 2 * 1000 + 64);
 }
@@ -101,15 +79,15 @@ fn n2_many_small_fragments_hold_little_more_than_their_bytes() {
 fn the_end_frees_the_message_that_was_begun() {
     let now = Duration::ZERO;
     let fail: [fn(&mut Connection); 5] = [
-        |connection| drop(exchange(connection, &frame(0x83, b""))),
-        |connection| drop(exchange(connection, &frame(0x88, b""))),
+        |connection| drop(exchange(connection, &masked(0x83, b""))),
+        |connection| drop(exchange(connection, &masked(0x88, b""))),
         |connection| connection.handle_eof(Duration::ZERO),
         |connection| connection.abort(Duration::ZERO),
         |connection| connection.handle_timeout(Duration::ZERO + Duration::from_secs(60)),
     ];
     for fail in fail {
         let mut connection = Connection::server(Config::default(), now);
-        exchange(&mut connection, &frame(0x02, &[7; 10_000]));
+        exchange(&mut connection, &masked(0x02, &[7; 10_000]));
         assert!(connection.receiver.is_inside_message());
         fail(&mut connection);
         assert_eq!(connection.state(), State::Closed);
@@ -118,10 +96,11 @@ fn the_end_frees_the_message_that_was_begun() {
     }
 }
 
+/// Rule: N7.
 #[test]
-fn n7_of_a_flood_of_pings_one_pong_is_queued_and_one_is_kept() {
+fn of_a_flood_of_pings_one_pong_is_queued_and_one_is_kept() {
     let mut connection = server(Config::default());
-    let mut input = BytesMut::from(&frame(0x89, &[b'!'; 125]).repeat(1000)[..]);
+    let mut input = BytesMut::from(&masked(0x89, &[b'!'; 125]).repeat(1000)[..]);
     while connection.poll_event(&mut input, Duration::ZERO).is_some() {}
     assert_eq!(connection.outbox.len(), 2 + 125);
     assert!(connection.outbox.capacity() <= 512);

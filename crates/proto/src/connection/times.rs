@@ -14,7 +14,7 @@ pub(super) struct Times {
     message_began: Option<Moment>,
     /// When the last keepalive ping was sent.
     pinged: Option<Moment>,
-    /// Whether nothing at all has come since that ping.
+    /// Whether nothing at all has arrived since that ping.
     is_silent: bool,
     /// Whether that ping's own pong has not come, whatever else has.
     awaits_pong: bool,
@@ -41,13 +41,13 @@ impl Times {
         }
     }
 
-    /// Bytes have come.
+    /// Bytes have arrived.
     pub(super) fn received(&mut self, now: Duration) {
         self.last_received = now.into();
         self.is_silent = false;
     }
 
-    /// Nobody was listening until now.
+    /// Nothing was read until now.
     pub(super) fn paused(&mut self, now: Duration) {
         self.received(now);
         self.message_began = self.message_began.map(|_| Moment::from(now));
@@ -59,12 +59,12 @@ impl Times {
         (self.is_silent, self.awaits_pong) = (true, true);
     }
 
-    /// Whether nothing at all has come since the last keepalive ping.
+    /// Whether nothing at all has arrived since the last keepalive ping.
     pub(super) fn is_silent(&self) -> bool {
         self.is_silent
     }
 
-    /// The pong of a keepalive ping has come, if one was sent.
+    /// The pong of a keepalive ping has arrived, if one was sent.
     pub(super) fn ponged(&mut self, now: Duration) {
         if let Some(pinged) = self.pinged
             && mem::take(&mut self.awaits_pong)

@@ -45,7 +45,7 @@ impl Account {
 }
 
 impl DeflateBudget {
-    /// A budget of its own, of so many bytes. With 0, no client may keep its context.
+    /// A budget of this many bytes. With 0, no client may keep its context.
     pub fn new(bytes: usize) -> Self {
         Self { own: Some(Arc::new(Account::new(bytes))) }
     }

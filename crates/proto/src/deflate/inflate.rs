@@ -18,7 +18,7 @@ use crate::error::{Failure, Limit, Violation};
 /// What is put behind a message: the [`TAIL`] that was not sent, and an empty last block. A stream
 /// that ends just there was complete.
 const END: [u8; 9] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff, 0xff];
-/// How many times a message may go on behind a block that said it was the last (RFC 7692 §7.2.3.4).
+/// How many times a message may go on after a block marked as the last (RFC 7692 §7.2.3.4).
 /// Senders that write such blocks do it at the end of a message; each costs a copy of the window.
 const MAX_RESTARTS: usize = 32;
 
@@ -50,9 +50,9 @@ impl Inbound {
 /// A message being inflated.
 pub(crate) struct Inflation {
     inflater: Inflate,
-    /// Whether any byte of it has come.
+    /// Whether any byte of it has arrived.
     begun: bool,
-    /// Whether its last block said that it was the last.
+    /// Whether its last block was marked as the last.
     ended: bool,
     /// Whether more may come out though nothing goes in.
     has_more: bool,
@@ -63,7 +63,7 @@ pub(crate) struct Inflation {
 
 /// How much may come out.
 #[derive(Clone, Copy)]
-pub(crate) struct Room {
+pub(crate) struct OutputLimits {
     /// At this length of the output inflating pauses; what is left of the input stays.
     pub(crate) pause_at: usize,
     /// The most that the output may have; more is the end.
@@ -90,16 +90,16 @@ impl Inflation {
         mut input: &[u8],
         output: &mut BytesMut,
         inbound: &Inbound,
-        room: Room,
+        limits: OutputLimits,
         mut check: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
         let mut scratch = pool::scratch();
-        while output.len() < room.pause_at && (self.has_more || !input.is_empty()) {
+        while output.len() < limits.pause_at && (self.has_more || !input.is_empty()) {
             if self.ended {
                 self.restart(output, inbound)?;
             }
             self.begun = true;
-            input = self.inflate(input, output, &mut scratch, room, &mut check)?;
+            input = self.inflate(input, output, &mut scratch, limits, &mut check)?;
         }
         pool::keep_scratch(scratch);
         Ok(input.len())
@@ -121,7 +121,7 @@ impl Inflation {
         mut self,
         output: &mut BytesMut,
         inbound: &mut Inbound,
-        room: Room,
+        limits: OutputLimits,
         mut check: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         // A message without a byte is against the letter of RFC 7692 §7.2.3.6, but some senders mean
@@ -129,8 +129,8 @@ impl Inflation {
         if self.begun && !self.ended {
             let mut scratch = pool::scratch();
             // A few bytes at the most, and never the last of many: no pause.
-            let room = Room { pause_at: usize::MAX, ..room };
-            let rest = self.inflate(&END, output, &mut scratch, room, &mut check)?;
+            let limits = OutputLimits { pause_at: usize::MAX, ..limits };
+            let rest = self.inflate(&END, output, &mut scratch, limits, &mut check)?;
             pool::keep_scratch(scratch);
             if !self.ended || !rest.is_empty() {
                 return Err(Violation::Compression.into());
@@ -149,20 +149,20 @@ impl Inflation {
         mut input: &'a [u8],
         output: &mut BytesMut,
         scratch: &mut [u8],
-        room: Room,
+        limits: OutputLimits,
         check: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<&'a [u8], Failure> {
         loop {
             // One byte more than allowed tells that there is more than allowed.
-            let space = (room.most - output.len()).saturating_add(1);
-            let space = scratch.len().min(space).min(room.pause_at - output.len());
+            let space = (limits.most - output.len()).saturating_add(1);
+            let space = scratch.len().min(space).min(limits.pause_at - output.len());
             let (read, written) = (self.inflater.total_in(), self.inflater.total_out());
             let status =
                 self.inflater.decompress(input, &mut scratch[..space], InflateFlush::SyncFlush);
             input = &input[(self.inflater.total_in() - read) as usize..];
             let fresh = &scratch[..(self.inflater.total_out() - written) as usize];
-            if fresh.len() > room.most - output.len() {
-                return Err(Limit::MessageSize { max: room.limit }.into());
+            if fresh.len() > limits.most - output.len() {
+                return Err(Limit::MessageSize { max: limits.limit }.into());
             }
             // What came out before it failed is looked at first: which error is named must not depend
             // on how the input was cut.
@@ -174,7 +174,7 @@ impl Inflation {
                 self.ended = true;
                 return Ok(input);
             }
-            if self.has_more && output.len() >= room.pause_at {
+            if self.has_more && output.len() >= limits.pause_at {
                 return Ok(input);
             }
             if fresh.len() < space {
@@ -187,7 +187,7 @@ impl Inflation {
         }
     }
 
-    /// Goes on behind a block that said it was the last, with the same window.
+    /// Goes on after a block marked as the last, with the same window.
     fn restart(&mut self, output: &BytesMut, inbound: &Inbound) -> Result<(), Failure> {
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {

@@ -18,7 +18,7 @@
 //!
 //! # What it risks
 //!
-//! Who can mix data of his own with a secret in one compressed message, or with context takeover in
+//! An attacker who can inject data next to a secret in one compressed message, or with context takeover in
 //! one connection, and sees the length of what is sent, can guess the secret (CRIME, RFC 7692 §8).
 //! Send such messages with [`Connection::send_with`](crate::Connection::send_with), uncompressed.
 //!
@@ -37,7 +37,7 @@ mod tests;
 
 use alloc::sync::Arc;
 
-pub(crate) use self::inflate::{Inbound, Inflation, Room};
+pub(crate) use self::inflate::{Inbound, Inflation, OutputLimits};
 #[cfg(feature = "std")]
 pub use self::prepared::Prepared;
 pub use self::{

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use super::{budget::Reservation, config::DeflateConfig};
-use crate::handshake::Extension;
+use crate::extensions::Extension;
 
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
@@ -60,7 +60,7 @@ impl fmt::Display for WindowBits {
     }
 }
 
-/// What is said of the client's window (RFC 7692 §7.1.2.2).
+/// The parameter of the client's window (RFC 7692 §7.1.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientWindow {
     /// Nothing: the server may not limit it.
@@ -74,6 +74,7 @@ pub enum ClientWindow {
 
 /// One offer of permessage-deflate (RFC 7692 §7.1); the default is one without parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DeflateOffer {
     /// Asks that each message of the server start from an empty window.
     pub server_no_context_takeover: bool,
@@ -86,6 +87,30 @@ pub struct DeflateOffer {
 }
 
 impl DeflateOffer {
+    /// Sets [`server_no_context_takeover`](Self::server_no_context_takeover).
+    pub fn server_no_context_takeover(mut self, asked: bool) -> Self {
+        self.server_no_context_takeover = asked;
+        self
+    }
+
+    /// Sets [`client_no_context_takeover`](Self::client_no_context_takeover).
+    pub fn client_no_context_takeover(mut self, promised: bool) -> Self {
+        self.client_no_context_takeover = promised;
+        self
+    }
+
+    /// Sets [`server_max_window_bits`](Self::server_max_window_bits).
+    pub fn server_max_window_bits(mut self, bits: impl Into<Option<WindowBits>>) -> Self {
+        self.server_max_window_bits = bits.into();
+        self
+    }
+
+    /// Sets [`client_max_window_bits`](Self::client_max_window_bits).
+    pub fn client_max_window_bits(mut self, window: ClientWindow) -> Self {
+        self.client_max_window_bits = window;
+        self
+    }
+
     /// Reads the parameters of an offer or a response; `None` if one is unknown, stands twice or has
     /// a value that it may not have (RFC 7692 §7.1).
     fn parse(extension: &Extension) -> Option<Self> {
@@ -229,7 +254,7 @@ impl DeflateAgreement {
         let reservation =
             is_charged.then(|| config.takeover_budget.reserve(window.bytes())).flatten();
         response.client_no_context_takeover |= is_charged && reservation.is_none();
-        // A server may forget without having said so, and Netty 4.1.48 fails if it says so unasked.
+        // A server may drop its context without announcing it, and Netty 4.1.48 fails if it announces it unasked.
         let server = response.server();
         let server = Direction { takeover: server.takeover && config.server_takeover, ..server };
         Some(Self::new(response, (server, response.client()), config, reservation))

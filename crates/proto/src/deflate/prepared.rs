@@ -39,10 +39,10 @@ const RSV1: u8 = 0x40;
 /// ```
 #[derive(Clone)]
 pub struct Prepared {
-    shared: Arc<Shared>,
+    encodings: Arc<Encodings>,
 }
 
-struct Shared {
+struct Encodings {
     message: Message,
     level: u8,
     plain: OnceLock<Bytes>,
@@ -60,7 +60,7 @@ impl Prepared {
     pub fn with_level(message: impl Into<Message>, level: u8) -> Self {
         let message = message.into();
         let (plain, compressed) = (OnceLock::new(), OnceLock::new());
-        Self { shared: Arc::new(Shared { message, level, plain, compressed }) }
+        Self { encodings: Arc::new(Encodings { message, level, plain, compressed }) }
     }
 
     /// A message that was prepared before, and whose [`shortest`](Self::shortest) frame was kept
@@ -70,22 +70,24 @@ impl Prepared {
         let is_compressed = frame.first().is_some_and(|first| first & RSV1 != 0);
         let compressed = is_compressed.then(|| frame.clone());
         // Both are empty, being new.
-        let _ = prepared.shared.compressed.set(compressed);
+        let _ = prepared.encodings.compressed.set(compressed);
         if !is_compressed {
-            let _ = prepared.shared.plain.set(frame);
+            let _ = prepared.encodings.plain.set(frame);
         }
         prepared
     }
 
     /// The message.
     pub fn message(&self) -> &Message {
-        &self.shared.message
+        &self.encodings.message
     }
 
     /// The message as an unmasked frame.
     pub fn plain(&self) -> &Bytes {
-        let shared = &self.shared;
-        shared.plain.get_or_init(|| frame(&shared.message, shared.message.as_bytes(), false))
+        let encodings = &self.encodings;
+        encodings
+            .plain
+            .get_or_init(|| frame(&encodings.message, encodings.message.as_bytes(), false))
     }
 
     /// The message as an unmasked frame compressed from an empty window; `None` if that would not be
@@ -93,19 +95,19 @@ impl Prepared {
     ///
     /// It may refer back as far as its own beginning, up to 32 KiB.
     pub fn compressed(&self) -> Option<&Bytes> {
-        let shared = &self.shared;
+        let encodings = &self.encodings;
         let compress = || {
-            let payload = shared.message.as_bytes();
+            let payload = encodings.message.as_bytes();
             let blocks = Blocks::for_length(payload.len());
-            let setting = Setting { window: WindowBits::MAX, level: shared.level, blocks };
+            let setting = Setting { window: WindowBits::MAX, level: encodings.level, blocks };
             let mut scratch = pool::scratch();
             let length = compress_alone(setting, payload, &mut scratch);
-            let frame =
-                (length < payload.len()).then(|| frame(&shared.message, &scratch[..length], true));
+            let frame = (length < payload.len())
+                .then(|| frame(&encodings.message, &scratch[..length], true));
             pool::keep_scratch(scratch);
             frame
         };
-        shared.compressed.get_or_init(compress).as_ref()
+        encodings.compressed.get_or_init(compress).as_ref()
     }
 
     /// The frame for connections that compress: compressed, or plain where that is no longer.
@@ -135,6 +137,6 @@ impl From<Message> for Prepared {
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Prepared").field(&self.shared.message).finish()
+        f.debug_tuple("Prepared").field(&self.encodings.message).finish()
     }
 }

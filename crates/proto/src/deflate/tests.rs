@@ -146,14 +146,15 @@ fn furthest(messages: &[Vec<u8>], window: WindowBits, level: u8, takeover: bool)
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Rules: D13, D14, D15.
     #[test]
-    fn d13_d14_d15_no_window_is_ever_exceeded(
+    fn no_window_is_ever_exceeded(
         words in proptest::collection::vec(0u8..40, 100..600),
         bits in 8u8..=15,
         level in 1u8..=9,
         takeover: bool,
     ) {
-        // Words come again from near and far: there is always something to refer back to.
+        // Words try again from near and far: there is always something to refer back to.
         let text: Vec<u8> = words.iter().flat_map(|n| format!("salmon-{n},").into_bytes()).collect();
         let messages: Vec<_> = text.chunks(700).map(<[u8]>::to_vec).collect();
         let window = WindowBits::try_from(bits).unwrap();
@@ -161,8 +162,9 @@ proptest! {
     }
 }
 
+/// Rule: D15.
 #[test]
-fn d15_a_window_of_256_bytes_is_used_and_kept_to() {
+fn a_window_of_256_bytes_is_used_and_kept_to() {
     // Every 250 bytes and every 257 bytes the same: only the first may be referred to.
     for (distance, refers) in [(200, true), (250, true), (257, false), (300, false), (500, false)] {
         let word: Vec<u8> =

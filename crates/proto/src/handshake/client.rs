@@ -31,7 +31,7 @@ pub struct ClientRequest {
     pub target: PathAndQuery,
     /// The subprotocols to offer, the preferred one first.
     pub subprotocols: Vec<String>,
-    /// Headers of one's own, such as `Origin`, `Authorization` or `Cookie`.
+    /// Additional headers, such as `Origin`, `Authorization` or `Cookie`.
     pub headers: HeaderMap,
     /// How large the response's head may be.
     pub limits: HeadLimits,
@@ -208,8 +208,9 @@ impl Offered {
         &self,
         headers: &HeaderMap,
     ) -> Result<Option<DeflateAgreement>, ResponseError> {
-        let extensions = Extension::of_headers(headers)
-            .map_err(|_| ResponseError::Extension("something that is no extension".to_owned()))?;
+        let extensions = Extension::of_headers(headers).map_err(|_| {
+            ResponseError::Extension("something that is not an extension".to_owned())
+        })?;
         let mut agreed = None;
         for extension in extensions {
             // Two would share RSV1 (RFC 7692 §5): there can be one at most.
@@ -241,19 +242,19 @@ impl Offered {
 /// The response does not open a WebSocket.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
-    /// `Sec-WebSocket-Accept` is missing or does not answer our key: no WebSocket server, or a cache.
-    #[error("its Sec-WebSocket-Accept does not answer our key")]
+    /// `Sec-WebSocket-Accept` is missing or does not match the key: not a WebSocket server, or a cache.
+    #[error("its Sec-WebSocket-Accept does not match the key")]
     Accept,
     /// `Connection` has no `Upgrade`.
     #[error("its Connection header has no Upgrade")]
     Connection,
-    /// An extension that was not offered, or not so, or a list that is none.
+    /// An extension that was not offered, or not with these parameters, or an invalid list.
     #[error("it agrees to {0:?}, which was not offered")]
     Extension(String),
     /// Not HTTP, or too long.
     #[error(transparent)]
     Head(#[from] MalformedHead),
-    /// Another status than 101, or over HTTP/2 than 2xx. The response's body follows in the input; whoever
+    /// Another status than 101, or over HTTP/2 than 2xx. The response's body follows in the input; a caller that
     /// reads the beginning of it puts it here, to be shown.
     #[error(
         "its status is {}, not {}{}",

@@ -7,10 +7,10 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
 };
 
-/// How many interim responses are skipped before a final one.
-const MAX_INTERIM: u8 = 16;
+/// How many interim responses, such as 103, are skipped before a final one (RFC 9110 §15.2).
+pub const MAX_INTERIM: u8 = 16;
 
-/// For so many header fields there is room without an allocation.
+/// The number of header fields that fit without an allocation.
 const USUAL_FIELDS: usize = 100;
 
 /// Room for a header field.
@@ -18,6 +18,7 @@ type Field<'h> = MaybeUninit<httparse::Header<'h>>;
 
 /// How large the head of a request or response may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeadLimits {
     /// The whole head, in bytes. Default 16 KiB.
     pub bytes: usize,
@@ -33,7 +34,27 @@ impl Default for HeadLimits {
     }
 }
 
-/// What was received is no HTTP/1.1 head, or passes a limit.
+impl HeadLimits {
+    /// Sets [`bytes`](Self::bytes).
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Sets [`line`](Self::line), in bytes.
+    pub fn line(mut self, bytes: usize) -> Self {
+        self.line = bytes;
+        self
+    }
+
+    /// Sets [`fields`](Self::fields).
+    pub fn fields(mut self, fields: usize) -> Self {
+        self.fields = fields;
+        self
+    }
+}
+
+/// The input is not an HTTP/1.1 head, or passes a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedHead {
     /// More header fields than allowed.
@@ -82,8 +103,8 @@ impl HeadReader {
         self.poll(input, Self::parse_request)
     }
 
-    /// The same for a response that is none of the interim ones, or one too many of those (RFC 9110
-    /// §15.2). 101 is final: what follows is no HTTP.
+    /// The same for a response that is not interim, or exceeds the number of interim ones (RFC 9110
+    /// §15.2). 101 is final: what follows is not HTTP.
     pub(crate) fn poll_final_response(
         &mut self,
         input: &mut BytesMut,
@@ -156,7 +177,7 @@ impl HeadReader {
             head,
             self.room(&mut usual, &mut more),
         );
-        // A target with a space in it looks like another version, and is none.
+        // A target with a space in it looks like another version.
         if result == Err(httparse::Error::Version) && !names_version(head) {
             return Err(MalformedHead::Syntax("its first line is malformed"));
         }
@@ -187,7 +208,7 @@ impl HeadReader {
         self.require_complete(result)?;
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
-            .map_err(|_| MalformedHead::Syntax("the status is no status code"))?;
+            .map_err(|_| MalformedHead::Syntax("the status is not a status code"))?;
         *response.version_mut() = version(parsed.version);
         *response.headers_mut() = self.header_map(parsed.headers)?;
         Ok(response)

@@ -13,14 +13,12 @@
 mod client;
 #[cfg(feature = "std")]
 mod extended_connect;
-mod extensions;
 #[cfg(feature = "std")]
 mod fields;
 #[cfg(feature = "std")]
 mod head;
 #[cfg(feature = "std")]
 mod server;
-mod token;
 
 use alloc::string::String;
 
@@ -33,10 +31,10 @@ pub(crate) use self::head::HeadReader;
 pub use self::{
     client::{Accepted, ClientHandshake, ClientRequest, InvalidRequest, ResponseError},
     extended_connect::ExtendedConnect,
-    head::{HeadLimits, MalformedHead, encode_response},
+    head::{HeadLimits, MAX_INTERIM, MalformedHead, encode_response},
     server::{AnswerError, Offer, Refusal, ServerHandshake},
 };
-pub use self::{
+pub use crate::{
     extensions::{Extension, InvalidExtensions},
     token::is_token,
 };

@@ -152,7 +152,7 @@ impl Offer {
         agreement
     }
 
-    /// The answer that opens the WebSocket, with the subprotocol chosen and headers of one's own.
+    /// The answer that opens the WebSocket, with the subprotocol chosen and additional headers.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ pub enum AnswerError {
 fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
     if matches!(request.version(), Version::HTTP_2 | Version::HTTP_3) {
         return Err(match *request.method() {
-            Method::CONNECT => Refusal::new(StatusCode::NOT_IMPLEMENTED, "this is no proxy"),
+            Method::CONNECT => Refusal::new(StatusCode::NOT_IMPLEMENTED, "this is not a proxy"),
             _ => connect_required(),
         }
         .without_upgrade());
@@ -314,7 +314,7 @@ impl Refusal {
         self
     }
 
-    /// For HTTP/2 and HTTP/3, whose streams end by themselves and know no upgrade (RFC 9113 §8.2.2).
+    /// For HTTP/2 and HTTP/3, whose streams end by themselves and have no upgrade (RFC 9113 §8.2.2).
     fn without_upgrade(mut self) -> Self {
         let headers = self.response.headers_mut();
         headers.remove(CONNECTION);

@@ -93,8 +93,9 @@ mod tests {
         ask("h:80", None).poll_response(&mut BytesMut::from(text))
     }
 
+    /// Rule: X2.
     #[test]
-    fn x02_the_request_names_the_target_twice_and_nothing_of_a_websocket() {
+    fn the_request_names_the_target_twice_and_nothing_of_a_websocket() {
         let request = ask("[::1]:9001", None);
         let expected = concat!(
             "CONNECT [::1]:9001 HTTP/1.1\r\nHost: [::1]:9001\r\nUser-Agent: sockeye/",
@@ -104,8 +105,9 @@ mod tests {
         assert_eq!(request.request(), expected);
     }
 
+    /// Rule: X2.
     #[test]
-    fn x02_credentials_are_sent_as_basic_authentication() {
+    fn credentials_are_sent_as_basic_authentication() {
         let credentials = Credentials { user: b"ann".to_vec(), password: b"a:b".to_vec() };
         let request = ask("h:80", Some(&credentials));
         let text = String::from_utf8(request.request().to_vec()).unwrap();
@@ -114,8 +116,9 @@ mod tests {
         assert!(!format!("{credentials:?}").contains("password"));
     }
 
+    /// Rule: X3.
     #[test]
-    fn x03_any_2xx_opens_the_tunnel_and_what_follows_belongs_to_it() {
+    fn any_2xx_opens_the_tunnel_and_what_follows_belongs_to_it() {
         for status in [200, 201, 204, 299] {
             let text = format!("HTTP/1.1 {status} x\r\nContent-Length: 4\r\n\r\nabcd");
             for cut in 0..text.len() - 4 {
@@ -130,8 +133,9 @@ mod tests {
         assert!(answer("HTTP/1.0 200 ok\r\n\r\n").unwrap().is_some());
     }
 
+    /// Rule: X4.
     #[test]
-    fn x04_every_other_status_is_told() {
+    fn every_other_status_is_told() {
         let error = answer("HTTP/1.1 407 x\r\nProxy-Authenticate: Basic\r\n\r\n").unwrap_err();
         assert!(matches!(error, HttpConnectError::Authentication(_)));
         let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ok\r\n\r\n";
@@ -142,8 +146,9 @@ mod tests {
         }
     }
 
+    /// Rule: X5.
     #[test]
-    fn x05_a_head_without_end_is_refused() {
+    fn a_head_without_end_is_refused() {
         let text = format!("HTTP/1.1 200 x\r\n{}", "a: b\r\n".repeat(4 << 10));
         assert!(matches!(answer(&text), Err(HttpConnectError::Head(MalformedHead::Size(_)))));
         assert!(matches!(answer("SSH-2.0-x\r\n\r\n"), Err(HttpConnectError::Head(_))));

@@ -47,7 +47,7 @@ enum Step {
     /// Nothing: we speak first.
     Nothing,
     Method,
-    Verdict,
+    AuthenticationReply,
     Reply,
 }
 
@@ -72,7 +72,7 @@ impl Socks5 {
         Ok(Self { target, port, credentials, waits_for: Step::Nothing })
     }
 
-    /// Takes in what has come and puts out what is to be sent; `true` once the connection is open:
+    /// Takes in what has arrived and puts out what is to be sent; `true` once the connection is open:
     /// what is left in `input` then comes from the target.
     ///
     /// Call it first with an empty input, then after appending more bytes. An error is final.
@@ -95,7 +95,7 @@ impl Socks5 {
                     let Some([version, method]) = take(input) else { return Ok(false) };
                     self.answer_method(version, method, output)?
                 }
-                Step::Verdict => {
+                Step::AuthenticationReply => {
                     // The version of the sub-negotiation, then 0 for success (RFC 1929 §2).
                     let Some([_, status]) = take(input) else { return Ok(false) };
                     if status != 0 {
@@ -134,7 +134,7 @@ impl Socks5 {
                 output.put_u8(1);
                 put_short(user, output);
                 put_short(password, output);
-                Ok(Step::Verdict)
+                Ok(Step::AuthenticationReply)
             }
             _ => Err(Socks5Error::Method),
         }
@@ -198,11 +198,11 @@ fn put_short(bytes: &[u8], output: &mut BytesMut) {
     output.put_slice(bytes);
 }
 
-/// What was asked for cannot be said in SOCKS5.
+/// What was asked for cannot be expressed in SOCKS5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSocks5 {
     /// A name or password that is empty or too long (RFC 1929 §2).
-    #[error("name and password for a SOCKS5 proxy must have 1 to 255 bytes")]
+    #[error("a name and a password for a SOCKS5 proxy must have 1 to 255 bytes")]
     Credentials,
     /// A host's name that is empty or too long (RFC 1928 §5).
     #[error("the name of a host must have 1 to 255 bytes for a SOCKS5 proxy")]
@@ -213,13 +213,13 @@ pub enum InvalidSocks5 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Socks5Error {
     /// An address of a type that SOCKS5 does not have.
-    #[error("it tells an address of the unknown type {0}")]
+    #[error("its answer has an address of the unknown type {0}")]
     AddressType(u8),
     /// It does not know this name with this password.
     #[error("it does not accept name and password")]
     Credentials,
     /// It wants to be spoken to in another way: with name and password, if there were none.
-    #[error("it wants another authentication than was offered")]
+    #[error("it requires another authentication method than was offered")]
     Method,
     /// It was asked and does not connect.
     #[error("{0}")]
@@ -261,7 +261,7 @@ mod tests {
         Some(Credentials { user: b"ann".to_vec(), password: b"pass".to_vec() })
     }
 
-    /// What is said to a proxy that says this, and how it ends.
+    /// What is sent to a proxy that sends this, and the outcome.
     fn talk(mut socks: Socks5, proxy: &[u8]) -> (Vec<u8>, Result<bool, Socks5Error>, BytesMut) {
         let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
         let mut result = socks.poll(&mut input, &mut output);
@@ -276,8 +276,9 @@ mod tests {
         (output.to_vec(), result, input)
     }
 
+    /// Rule: X9.
     #[test]
-    fn x09_without_credentials_only_the_method_without_is_offered() {
+    fn without_credentials_only_the_method_without_is_offered() {
         let (said, ..) = talk(Socks5::new(name(), 80, None).unwrap(), b"");
         assert_eq!(said, [5, 1, 0]);
         let (said, ..) = talk(Socks5::new(name(), 80, known()).unwrap(), b"");
@@ -290,8 +291,9 @@ mod tests {
         assert_eq!(result, Err(Socks5Error::Version(b'H')));
     }
 
+    /// Rule: X10.
     #[test]
-    fn x10_name_and_password_are_given_when_asked_for() {
+    fn name_and_password_are_given_when_asked_for() {
         let (said, ..) = talk(Socks5::new(name(), 80, known()).unwrap(), &[5, 2]);
         assert_eq!(said[4..], *b"\x01\x03ann\x04pass");
         let (_, result, _) = talk(Socks5::new(name(), 80, known()).unwrap(), &[5, 2, 1, 1]);
@@ -303,8 +305,9 @@ mod tests {
         }
     }
 
+    /// Rule: X11.
     #[test]
-    fn x11_the_target_is_a_name_or_an_address() {
+    fn the_target_is_a_name_or_an_address() {
         let cases = [
             (name(), &b"\x05\x01\x00\x03\x09h.example\x00\x50"[..]),
             (Socks5Target::Ip([127, 0, 0, 1].into()), b"\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50"),
@@ -321,8 +324,9 @@ mod tests {
         assert_eq!(Socks5::new(long, 80, None).unwrap_err(), InvalidSocks5::Name);
     }
 
+    /// Rule: X12.
     #[test]
-    fn x12_each_reply_is_told_apart() {
+    fn each_reply_is_told_apart() {
         let texts: Vec<String> = (1..=9)
             .map(|code| {
                 let socks = Socks5::new(name(), 80, None).unwrap();
@@ -336,8 +340,9 @@ mod tests {
         }
     }
 
+    /// Rule: X13.
     #[test]
-    fn x13_the_reply_is_read_to_its_last_byte_whatever_address_it_has() {
+    fn the_reply_is_read_to_its_last_byte_whatever_address_it_has() {
         for address in [&b"\x01aaaa"[..], b"\x04aaaaaaaaaaaaaaaa", b"\x03\x00", b"\x03\x05aaaaa"] {
             let proxy = [&[5, 0, 5, 0, 0], address, &[0, 80], b"first bytes"].concat();
             let (_, result, left) = talk(Socks5::new(name(), 80, None).unwrap(), &proxy);

@@ -13,8 +13,9 @@ fn limited(budget: &DeflateBudget) -> DeflateConfig {
     DeflateConfig::default().takeover_budget(budget.clone())
 }
 
+/// Rule: D12.
 #[test]
-fn d12_clients_keep_their_context_until_the_budget_is_used_up_and_again_when_others_have_left() {
+fn clients_keep_their_context_until_the_budget_is_used_up_and_again_when_others_have_left() {
     let budget = DeflateBudget::new(2 * (32 << 10) + 1);
     let config = limited(&budget);
     let open = || accept("permessage-deflate", &config).unwrap();
@@ -66,8 +67,9 @@ fn by_default_all_connections_of_the_process_share_64_mib() {
     assert!(budget.reserved() >= 32 << 10);
 }
 
+/// Rule: D12.
 #[test]
-fn d12_a_second_message_that_refers_to_the_first_is_read() {
+fn a_second_message_that_refers_to_the_first_is_read() {
     let config = limited(&DeflateBudget::new(32 << 10));
     let (agreed, _) = accept("permessage-deflate", &config).unwrap();
     let keeping = DeflateConfig::default().client_takeover(true).threshold(0);

@@ -6,8 +6,10 @@ use sockeye_proto::{
     Violation,
 };
 
+use sockeye_testing::frame::unmasked;
+
 use crate::support::{
-    Pair, TAKEOVER, accept, bits, client, client_with, deflated, failed, frame, json, received,
+    Pair, TAKEOVER, accept, bits, client, client_with, deflated, failed, json, received,
     received_in, text, transmitted,
 };
 
@@ -21,8 +23,9 @@ fn server() -> Connection {
     Connection::server(Config::default(), std::time::Duration::ZERO).with_deflate(agreed)
 }
 
+/// Rules: D18, D21.
 #[test]
-fn d18_d21_a_message_is_sent_as_the_rfc_shows_it() {
+fn a_message_is_sent_as_the_rfc_shows_it() {
     let mut server = server();
     server.send("Hello".into()).unwrap();
     assert_eq!(transmitted(&mut server), b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00");
@@ -31,8 +34,9 @@ fn d18_d21_a_message_is_sent_as_the_rfc_shows_it() {
     assert_eq!(transmitted(&mut server), b"\xc1\x05\xf2\x00\x11\x00\x00");
 }
 
+/// Rule: D24.
 #[test]
-fn d24_a_message_of_the_rfc_is_understood() {
+fn a_message_of_the_rfc_is_understood() {
     let mut client = client();
     let hello = [text("Hello")];
     // RFC 7692 §7.2.3.1: one block; the same in fragments.
@@ -54,8 +58,9 @@ fn d24_a_message_of_the_rfc_is_understood() {
     assert_eq!(received(&mut client, b"\xc1\x05\xf2\x00\x11\x00\x00"), hello);
 }
 
+/// Rules: D12, D25.
 #[test]
-fn d12_d25_without_takeover_a_message_starts_from_an_empty_window() {
+fn without_takeover_a_message_starts_from_an_empty_window() {
     let config = DeflateConfig::default().threshold(0);
     let mut pair = Pair::new(&config);
     let message = json(1);
@@ -70,8 +75,9 @@ fn d12_d25_without_takeover_a_message_starts_from_an_empty_window() {
     assert_eq!(failed(&events), Some((Violation::Compression.into(), 1007)));
 }
 
+/// Rule: D12.
 #[test]
-fn d12_with_takeover_the_same_message_again_is_next_to_nothing() {
+fn with_takeover_the_same_message_again_is_next_to_nothing() {
     let mut pair = Pair::new(&takeover());
     let message = json(1);
     let (first, _) = pair.down(message.as_str());
@@ -84,8 +90,9 @@ fn d12_with_takeover_the_same_message_again_is_next_to_nothing() {
     assert!(second * 10 < first, "{second} after {first}");
 }
 
+/// Rule: D11.
 #[test]
-fn d11_a_sender_may_forget_at_any_time() {
+fn a_sender_may_forget_at_any_time() {
     let mut pair = Pair::new(&takeover());
     let message = json(1);
     let (first, _) = pair.down(message.as_str());
@@ -94,8 +101,9 @@ fn d11_a_sender_may_forget_at_any_time() {
     assert_eq!((second, events), (first, vec![text(&message)]));
 }
 
+/// Rules: D19, D21.
 #[test]
-fn d19_d21_fragments_are_one_stream_with_rsv1_on_the_first() {
+fn fragments_are_one_stream_with_rsv1_on_the_first() {
     for config in [takeover(), DeflateConfig::default()] {
         let mut pair = Pair::new(&config);
         let message = json(1);
@@ -121,33 +129,37 @@ fn d19_d21_fragments_are_one_stream_with_rsv1_on_the_first() {
     }
 }
 
+/// Rule: D20.
 #[test]
-fn d20_blocks_may_follow_one_that_says_it_is_the_last() {
+fn blocks_may_follow_one_that_says_it_is_the_last() {
     let mut client = client();
     // "Hello" in a last block, then "Hello" in one that refers back to it, twice over.
     let payload =
         [&b"\xf3\x48\xcd\xc9\xc9\x07\x00"[..], b"\xf3\x00\x11\x00", b"\xf2\x00\x11\x00\x00"];
     for size in 1..5 {
-        let frame = frame(0xc1, &payload.concat());
+        let frame = unmasked(0xc1, &payload.concat());
         assert_eq!(received_in(&mut client, &frame, size), [text("HelloHelloHello")]);
     }
     // In every fragment.
-    let fragments = [frame(0x41, payload[0]), frame(0x00, payload[1]), frame(0x80, payload[2])];
+    let fragments =
+        [unmasked(0x41, payload[0]), unmasked(0x00, payload[1]), unmasked(0x80, payload[2])];
     assert_eq!(received(&mut client, &fragments.concat()), [text("HelloHelloHello")]);
     // A sender that forgot the byte behind it is understood too.
-    assert_eq!(received(&mut client, &frame(0xc1, payload[0])), [text("Hello")]);
+    assert_eq!(received(&mut client, &unmasked(0xc1, payload[0])), [text("Hello")]);
 }
 
+/// Rule: D22.
 #[test]
-fn d22_rsv1_may_not_stand_on_a_continuation_or_a_control_frame() {
+fn rsv1_may_not_stand_on_a_continuation_or_a_control_frame() {
     for bytes in [&b"\x41\x03\xf2\x48\xcd\xc0\x04\xc9\xc9\x07\x00"[..], b"\xc9\x00", b"\xc8\x00"] {
         let failure = failed(&received(&mut client(), bytes));
         assert_eq!(failure, Some((Violation::ReservedBits(0b100).into(), 1002)));
     }
 }
 
+/// Rule: D23.
 #[test]
-fn d23_uncompressed_messages_do_not_touch_the_window() {
+fn uncompressed_messages_do_not_touch_the_window() {
     let mut pair = Pair::new(&takeover());
     let message = json(1);
     pair.down(message.as_str());
@@ -165,8 +177,9 @@ fn d23_uncompressed_messages_do_not_touch_the_window() {
     assert_eq!(received(&mut client, b"\xc1\x05\xf2\x00\x11\x00\x00"), [text("Hello")]);
 }
 
+/// Rules: D25, D26.
 #[test]
-fn d25_d26_the_agreed_windows_carry_messages_of_any_size() {
+fn the_agreed_windows_carry_messages_of_any_size() {
     for window in 8..=15 {
         for takeover in [false, true] {
             let config = DeflateConfig::default()
@@ -184,8 +197,9 @@ fn d25_d26_the_agreed_windows_carry_messages_of_any_size() {
     }
 }
 
+/// Rule: D27.
 #[test]
-fn d27_an_empty_message_may_come_compressed() {
+fn an_empty_message_may_come_compressed() {
     let mut client = client();
     assert_eq!(received(&mut client, b"\xc1\x01\x00"), [text("")]);
     let mut server = server();
@@ -197,8 +211,9 @@ fn d27_an_empty_message_may_come_compressed() {
     }
 }
 
+/// Rule: D30.
 #[test]
-fn d30_fragments_go_uncompressed_unless_asked_for() {
+fn fragments_go_uncompressed_unless_asked_for() {
     let mut pair = Pair::new(&DeflateConfig::default());
     pair.server.send_fragment(MessageKind::Text, json(1).into(), Fragment::More).unwrap();
     pair.server.send_fragment(MessageKind::Text, json(2).into(), Fragment::Last).unwrap();
@@ -207,8 +222,9 @@ fn d30_fragments_go_uncompressed_unless_asked_for() {
     assert_eq!(received(&mut pair.client, &wire), [text(&(json(1) + &json(2)))]);
 }
 
+/// Rule: D31.
 #[test]
-fn d31_control_frames_are_never_compressed() {
+fn control_frames_are_never_compressed() {
     let mut pair = Pair::new(&takeover());
     let payload = bytes::Bytes::from(vec![b'a'; 125]);
     pair.server.ping(payload.clone()).unwrap();
@@ -217,13 +233,14 @@ fn d31_control_frames_are_never_compressed() {
     assert_eq!((wire[0], wire[127], wire.len()), (0x89, 0x8a, 254));
 }
 
+/// Rule: D32.
 #[test]
-fn d32_a_message_can_be_kept_out_of_compression() {
+fn a_message_can_be_kept_out_of_compression() {
     let mut pair = Pair::new(&DeflateConfig::default());
     let secret = json(1);
     pair.server.send_with(secret.as_str().into(), Compression::Off).unwrap();
     let wire = transmitted(&mut pair.server);
-    assert_eq!(wire, frame(0x81, secret.as_bytes()));
+    assert_eq!(wire, unmasked(0x81, secret.as_bytes()));
 }
 
 #[test]
@@ -288,7 +305,7 @@ proptest! {
         frames in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..5),
         size in 1usize..300,
     ) {
-        let bytes: Vec<u8> = frames.iter().flat_map(|payload| frame(0xc2, payload)).collect();
+        let bytes: Vec<u8> = frames.iter().flat_map(|payload| unmasked(0xc2, payload)).collect();
         let whole = received(&mut client(), &bytes);
         let in_pieces = received_in(&mut client(), &bytes, size);
         prop_assert_eq!(&whole, &in_pieces);

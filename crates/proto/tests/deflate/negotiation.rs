@@ -6,7 +6,9 @@ use sockeye_proto::{
     ClientWindow, Config, Connection, DeflateConfig, DeflateOffer, handshake::ResponseError,
 };
 
-use crate::support::{accept, bits, deflated, failed, frame, offer, received, text, transmitted};
+use sockeye_testing::frame::unmasked;
+
+use crate::support::{accept, bits, deflated, failed, offer, received, text, transmitted};
 
 /// A configuration that leaves everything to the other end.
 fn lenient() -> DeflateConfig {
@@ -21,8 +23,9 @@ fn is_accepted(config: &DeflateConfig, response: &str) -> bool {
     offer(config, response).1.is_ok()
 }
 
+/// Rule: D1.
 #[test]
-fn d01_a_client_asks_for_no_takeover_by_default() {
+fn a_client_asks_for_no_takeover_by_default() {
     let (offered, agreed) = offer(&DeflateConfig::default(), "");
     assert_eq!(
         offered,
@@ -33,13 +36,11 @@ fn d01_a_client_asks_for_no_takeover_by_default() {
     assert_eq!(agreed.unwrap(), None);
 }
 
+/// Rule: D1.
 #[test]
-fn d01_a_client_makes_several_offers_in_its_order() {
-    let small = DeflateOffer {
-        server_no_context_takeover: true,
-        server_max_window_bits: Some(bits(10)),
-        ..DeflateOffer::default()
-    };
+fn a_client_makes_several_offers_in_its_order() {
+    let small =
+        DeflateOffer::default().server_no_context_takeover(true).server_max_window_bits(bits(10));
     let config = lenient().offer(small).offer(DeflateOffer::default());
     let (offered, agreed) = offer(&config, "permessage-deflate");
     assert_eq!(
@@ -51,23 +52,26 @@ fn d01_a_client_makes_several_offers_in_its_order() {
     assert_eq!(agreed.unwrap().unwrap().server_max_window_bits(), bits(15));
 }
 
+/// Rule: D2.
 #[test]
-fn d02_a_server_accepts_the_first_offer_that_it_can() {
+fn a_server_accepts_the_first_offer_that_it_can() {
     let offers = "permessage-deflate; server_max_window_bits=16, x-other; a, \
                   permessage-deflate; server_max_window_bits=12, permessage-deflate";
     let answer = answer(offers, &lenient()).unwrap();
     assert_eq!(answer, "permessage-deflate; server_max_window_bits=12");
 }
 
+/// Rules: D3, D8.
 #[test]
-fn d03_d08_what_was_not_offered_is_not_agreed_to() {
+fn what_was_not_offered_is_not_agreed_to() {
     assert_eq!(answer("x-webkit-deflate-frame, permessage-bzip2", &lenient()), None);
     assert!(!is_accepted(&lenient(), "permessage-bzip2"));
     assert!(!is_accepted(&lenient(), "permessage-deflate-frame"));
 }
 
+/// Rules: D5, D6, D7.
 #[test]
-fn d05_d06_d07_an_answer_with_two_extensions_fails() {
+fn an_answer_with_two_extensions_fails() {
     assert!(is_accepted(&lenient(), "permessage-deflate"));
     assert!(!is_accepted(&lenient(), "permessage-deflate, permessage-deflate"));
     assert!(!is_accepted(&lenient(), "permessage-deflate, x-other"));
@@ -90,8 +94,9 @@ const DEFECTS: [&str; 14] = [
     "client_max_window_bits=256",
 ];
 
+/// Rule: D9.
 #[test]
-fn d09_an_offer_with_a_defect_is_declined_and_the_next_taken() {
+fn an_offer_with_a_defect_is_declined_and_the_next_taken() {
     for defect in DEFECTS {
         let offers = format!("permessage-deflate; {defect}");
         assert_eq!(answer(&offers, &lenient()), None, "{defect}");
@@ -100,16 +105,18 @@ fn d09_an_offer_with_a_defect_is_declined_and_the_next_taken() {
     }
 }
 
+/// Rule: D10.
 #[test]
-fn d10_an_answer_with_a_defect_fails() {
+fn an_answer_with_a_defect_fails() {
     for defect in DEFECTS.into_iter().chain(["client_max_window_bits"]) {
         let (_, result) = offer(&lenient(), &format!("permessage-deflate; {defect}"));
         assert!(matches!(result, Err(ResponseError::Extension(_))), "{defect}");
     }
 }
 
+/// Rule: D11.
 #[test]
-fn d11_the_server_goes_without_takeover_when_asked_and_by_default() {
+fn the_server_goes_without_takeover_when_asked_and_by_default() {
     let asked = "permessage-deflate; server_no_context_takeover";
     assert_eq!(answer(asked, &lenient()).unwrap(), asked);
     assert_eq!(
@@ -120,14 +127,15 @@ fn d11_the_server_goes_without_takeover_when_asked_and_by_default() {
     let (agreed, _) = accept("permessage-deflate", &DeflateConfig::default()).unwrap();
     assert!(agreed.server_no_context_takeover() && agreed.takes_prepared_frames());
     // A client that asked for it cannot do with less; one that did not takes it.
-    let asking = DeflateConfig::default()
-        .offer(DeflateOffer { server_no_context_takeover: true, ..DeflateOffer::default() });
+    let asking =
+        DeflateConfig::default().offer(DeflateOffer::default().server_no_context_takeover(true));
     assert!(!is_accepted(&asking, "permessage-deflate"));
     assert!(is_accepted(&lenient(), asked));
 }
 
+/// Rule: D1.
 #[test]
-fn d01_a_client_offers_servers_that_answer_no_parameters_a_plain_one() {
+fn a_client_offers_servers_that_answer_no_parameters_a_plain_one() {
     // What Tornado and Mojolicious answer to any offer.
     let (_, agreed) = offer(&DeflateConfig::default(), "permessage-deflate");
     let agreed = agreed.unwrap().unwrap();
@@ -143,8 +151,9 @@ fn d01_a_client_offers_servers_that_answer_no_parameters_a_plain_one() {
     assert_eq!(offer(&lenient(), "").0, "permessage-deflate; client_max_window_bits");
 }
 
+/// Rule: D12.
 #[test]
-fn d12_the_client_goes_without_takeover_when_told_or_when_it_said_so() {
+fn the_client_goes_without_takeover_when_told_or_when_it_said_so() {
     let hint = "permessage-deflate; client_no_context_takeover";
     assert_eq!(answer(hint, &lenient()).unwrap(), hint);
     let (_, told) = offer(&lenient(), hint);
@@ -154,8 +163,9 @@ fn d12_the_client_goes_without_takeover_when_told_or_when_it_said_so() {
     assert!(not_repeated.unwrap().unwrap().client_no_context_takeover());
 }
 
+/// Rule: D13.
 #[test]
-fn d13_the_servers_window_is_what_was_asked_or_smaller() {
+fn the_servers_window_is_what_was_asked_or_smaller() {
     let config = lenient().server_window_bits(bits(11));
     for (asked, answered) in [("=15", 11), ("=11", 11), ("=9", 9), ("=8", 8)] {
         let offers = format!("permessage-deflate; server_max_window_bits{asked}");
@@ -176,8 +186,9 @@ fn d13_the_servers_window_is_what_was_asked_or_smaller() {
     assert!(!is_accepted(&asking, "permessage-deflate"));
 }
 
+/// Rule: D14.
 #[test]
-fn d14_the_clients_window_is_limited_only_where_the_client_allows_it() {
+fn the_clients_window_is_limited_only_where_the_client_allows_it() {
     let small = lenient().client_window_bits(bits(10));
     for (offered, answered) in [
         ("client_max_window_bits", "; client_max_window_bits=10"),
@@ -197,7 +208,7 @@ fn d14_the_clients_window_is_limited_only_where_the_client_allows_it() {
     assert!(!is_accepted(&fixed, "permessage-deflate; client_max_window_bits=9"));
     // What a client says of its own window holds even if the server allows more.
     let window = ClientWindow::AtMost(bits(9));
-    let offering = DeflateOffer { client_max_window_bits: window, ..DeflateOffer::default() };
+    let offering = DeflateOffer::default().client_max_window_bits(window);
     let own = lenient().offer(offering);
     for answer in ["permessage-deflate", "permessage-deflate; client_max_window_bits=15"] {
         let (_, agreed) = offer(&own, answer);
@@ -205,27 +216,30 @@ fn d14_the_clients_window_is_limited_only_where_the_client_allows_it() {
     }
 }
 
+/// Rule: D16.
 #[test]
-fn d16_without_a_limit_the_window_is_32_kib() {
+fn without_a_limit_the_window_is_32_kib() {
     let (agreed, _) = accept("permessage-deflate", &lenient()).unwrap();
     assert_eq!(agreed.server_max_window_bits().bytes(), 32 << 10);
     assert_eq!(agreed.client_max_window_bits().bytes(), 32 << 10);
 }
 
+/// Rule: D17.
 #[test]
-fn d17_a_quoted_value_is_as_good() {
+fn a_quoted_value_is_as_good() {
     let offers = r#"permessage-deflate; server_max_window_bits="10""#;
     let answered = answer(offers, &lenient()).unwrap();
     assert_eq!(answered, "permessage-deflate; server_max_window_bits=10");
 }
 
+/// Rule: W57.
 #[test]
-fn w057_nothing_is_compressed_that_was_not_agreed_on() {
+fn nothing_is_compressed_that_was_not_agreed_on() {
     let mut server = Connection::server(Config::default(), Duration::ZERO);
     server.send("a".repeat(1000).into()).unwrap();
     assert_eq!(transmitted(&mut server)[0], 0x81);
     let mut client = Connection::client(Config::default(), Box::new(|| [0; 4]), Duration::ZERO);
-    let events = received(&mut client, &frame(0xc1, &deflated(b"Hello")));
+    let events = received(&mut client, &unmasked(0xc1, &deflated(b"Hello")));
     assert_eq!(failed(&events).unwrap().1, 1002);
     assert!(!events.contains(&text("Hello")));
 }

@@ -2,9 +2,9 @@
 
 use sockeye_proto::{Config, Connection, DeflateConfig, Event, Limit, MessageKind, Violation};
 
-use crate::support::{
-    Pair, client_with, deflated, failed, frame, json, received_in, text, transmitted,
-};
+use sockeye_testing::frame::unmasked;
+
+use crate::support::{Pair, client_with, deflated, failed, json, received_in, text, transmitted};
 
 /// What a part of a compressed message has at the most: 64 KiB and one step of inflating.
 const MOST: usize = 80 << 10;
@@ -34,10 +34,11 @@ fn client() -> Connection {
     client_with(&deflate, config())
 }
 
+/// Rule: D28.
 #[test]
-fn d28_what_a_few_bytes_inflate_to_comes_in_parts_of_bounded_size() {
+fn what_a_few_bytes_inflate_to_comes_in_parts_of_bounded_size() {
     let message = vec![0; 20 << 20];
-    let bytes = frame(0xc2, &deflated(&message));
+    let bytes = unmasked(0xc2, &deflated(&message));
     assert!(bytes.len() < 30_000);
     for size in [bytes.len(), 1000] {
         let (got, count) = in_parts(&mut client(), &bytes, size);
@@ -57,7 +58,7 @@ fn parts_of_any_message_make_the_message_however_it_is_cut() {
             let mut chunks = compressed.chunks(size).enumerate();
             chunks.by_ref().fold(Vec::new(), |mut bytes, (i, chunk)| {
                 let first = if i == 0 { 0x42 } else { 0x00 } | if i == last { 0x80 } else { 0 };
-                bytes.extend(frame(first, chunk));
+                bytes.extend(unmasked(first, chunk));
                 bytes
             })
         };
@@ -71,8 +72,9 @@ fn parts_of_any_message_make_the_message_however_it_is_cut() {
     }
 }
 
+/// Rule: D20.
 #[test]
-fn d20_a_message_in_parts_goes_on_behind_a_block_that_said_it_was_the_last() {
+fn a_message_in_parts_goes_on_behind_a_block_that_said_it_was_the_last() {
     let beginning = json(1).repeat(100);
     let mut deflate = zlib_rs::Deflate::new(9, false, 15);
     let mut payload = vec![0; beginning.len()];
@@ -95,7 +97,7 @@ fn d20_a_message_in_parts_goes_on_behind_a_block_that_said_it_was_the_last() {
         [beginning.as_bytes(), &beginning.as_bytes()[beginning.len() - 32_768..][1000..1200]]
             .concat();
     for size in [1, 100, payload.len()] {
-        let (got, _) = in_parts(&mut client(), &frame(0xc1, &payload), size);
+        let (got, _) = in_parts(&mut client(), &unmasked(0xc1, &payload), size);
         assert!(got == expected, "{size}");
     }
 }
@@ -117,7 +119,7 @@ fn what_was_received_in_parts_is_referred_back_to_by_the_next_message() {
 fn a_message_that_inflates_beyond_the_limit_of_whole_ones_waits_until_parts_are_asked_for() {
     for length in [100_001, 1_000_000] {
         let message: Vec<u8> = (0..length).map(|i: u32| (i % 251) as u8).collect();
-        let bytes = frame(0xc2, &deflated(&message));
+        let bytes = unmasked(0xc2, &deflated(&message));
         for size in [10, bytes.len()] {
             let mut client = client();
             let mut input = bytes::BytesMut::new();
@@ -140,15 +142,16 @@ fn a_message_that_inflates_beyond_the_limit_of_whole_ones_waits_until_parts_are_
     }
 }
 
+/// Rule: D28.
 #[test]
-fn d28_parts_of_a_compressed_message_have_their_limit_too() {
+fn parts_of_a_compressed_message_have_their_limit_too() {
     let max = 300_000;
     let deflate = DeflateConfig::default().server_takeover(true).threshold(0);
     for (length, passes) in [(max, true), (max + 1, false)] {
         let config = Config::default().max_message_size(1000).max_streamed_size(max);
         let mut client = client_with(&deflate, config);
         client.receive_parts(true);
-        let events = received_in(&mut client, &frame(0xc2, &deflated(&vec![7; length])), 100);
+        let events = received_in(&mut client, &unmasked(0xc2, &deflated(&vec![7; length])), 100);
         match failed(&events) {
             None => assert!(passes),
             failure => {
@@ -159,14 +162,15 @@ fn d28_parts_of_a_compressed_message_have_their_limit_too() {
     }
 }
 
+/// Rule: D29.
 #[test]
-fn d29_what_is_no_deflate_data_fails_in_parts_too() {
+fn what_is_no_deflate_data_fails_in_parts_too() {
     let cut = &deflated(&[7; 1 << 20])[..100];
     let trailing = [&deflated(b"Hello")[..], b"\x07\x07"].concat();
     for payload in [cut, b"\x06", &trailing] {
         let mut client = client();
         client.receive_parts(true);
-        let events = received_in(&mut client, &frame(0xc1, payload), 1000);
+        let events = received_in(&mut client, &unmasked(0xc1, payload), 1000);
         assert_eq!(failed(&events), Some((Violation::Compression.into(), 1007)));
     }
 }

@@ -140,24 +140,6 @@ pub(crate) fn text(text: &str) -> Event {
     Event::Message(Message::from(text))
 }
 
-/// An unmasked frame.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ ..126 => frame.push(length as u8),
-        length @ ..65_536 => {
-            frame.push(126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(payload);
-    frame
-}
-
 /// The payload of a compressed message, made by the codec itself at level 9.
 pub(crate) fn deflated(message: &[u8]) -> Vec<u8> {
     let mut deflate = zlib_rs::Deflate::new(9, false, 15);

@@ -5,15 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use sockeye_proto::{
     CloseCode, CloseFrame, CloseSignal, Config, Deadline, Failure, Fragment, Message, MessageKind,
-    Misuse, Peer, State, Transport, Violation,
+    Misuse, Peer, State, TransportState, Violation,
 };
 
 use crate::harness::{
-    BOTH, CUTS, Cut, End, Frame, Pair, Role, both_every_cut, close_body, every_cut, text, wire,
+    BOTH, CUTS, Cut, End, Frame, Pair, Role, both_every_cut, close_payload, every_cut, text, wire,
 };
 
 fn close(code: u16, reason: &str) -> Frame {
-    (0x88, close_body(code, reason))
+    (0x88, close_payload(code, reason))
 }
 
 fn close_frame(code: CloseCode, reason: &str) -> CloseSignal {
@@ -21,17 +21,18 @@ fn close_frame(code: CloseCode, reason: &str) -> CloseSignal {
 }
 
 /// After a clean close the server ends the TCP connection first, the client waits for that (W85).
-fn transport_after_clean(end: &End) -> Transport {
+fn transport_after_clean(end: &End) -> TransportState {
     match end.role {
-        Role::Client => Transport::Open,
-        Role::Server => Transport::HalfClose,
+        Role::Client => TransportState::Open,
+        Role::Server => TransportState::HalfClose,
     }
 }
 
+/// Rules: W83, W84, W85.
 #[test]
-fn w083_w084_w085_a_close_received_is_answered_with_its_code() {
+fn a_close_received_is_answered_with_its_code() {
     both_every_cut(|end| {
-        end.feed_frame(0x88, &close_body(4321, "bye"));
+        end.feed_frame(0x88, &close_payload(4321, "bye"));
         assert_eq!(end.frames(), [close(4321, "bye")]);
         let closed = end.closed();
         assert_eq!(closed.initiator, Peer::Remote);
@@ -42,7 +43,7 @@ fn w083_w084_w085_a_close_received_is_answered_with_its_code() {
 
         assert_eq!(end.connection.transport(), transport_after_clean(end));
         end.eof();
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
         assert_eq!(end.closed(), closed);
     });
 }
@@ -51,7 +52,7 @@ fn w083_w084_w085_a_close_received_is_answered_with_its_code() {
 fn what_is_sent_while_a_close_is_held_comes_before_its_answer() {
     every_cut(Role::Server, |end| {
         end.connection.hold_close(true);
-        end.feed_frame(0x88, &close_body(4321, "bye"));
+        end.feed_frame(0x88, &close_payload(4321, "bye"));
         assert!(end.connection.has_held_close());
         assert_eq!((end.events(), end.frames()), (vec![], vec![]));
         // What comes behind a Close is nothing.
@@ -62,7 +63,7 @@ fn what_is_sent_while_a_close_is_held_comes_before_its_answer() {
         assert_eq!(end.frames(), [(0x81, b"first".to_vec()), close(4321, "bye")]);
         let closed = end.closed();
         assert_eq!((closed.initiator, closed.is_clean()), (Peer::Remote, true));
-        assert_eq!(end.connection.transport(), Transport::HalfClose);
+        assert_eq!(end.connection.transport(), TransportState::HalfClose);
     });
 }
 
@@ -70,21 +71,21 @@ fn what_is_sent_while_a_close_is_held_comes_before_its_answer() {
 fn a_held_close_is_answered_by_a_close_of_ones_own_and_after_a_second() {
     every_cut(Role::Server, |end| {
         end.connection.hold_close(true);
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         end.close(4000, "mine");
         assert_eq!(end.frames(), [close(4000, "mine")]);
         assert_eq!((end.closed().initiator, end.closed().is_clean()), (Peer::Remote, true));
     });
     every_cut(Role::Server, |end| {
         end.connection.hold_close(true);
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         // Its direction may have ended with it.
         end.eof();
         assert_eq!(end.deadline(), Some(Duration::from_secs(1)));
         end.wait(Duration::from_secs(1));
         assert_eq!(end.frames(), [close(1000, "")]);
         assert!(end.closed().is_clean());
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
     });
 }
 
@@ -92,14 +93,14 @@ fn a_held_close_is_answered_by_a_close_of_ones_own_and_after_a_second() {
 fn a_peer_that_has_closed_is_heard_out_unless_something_came_or_may_come_behind_it() {
     every_cut(Role::Server, |end| {
         assert!(!end.connection.is_heard_out());
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         assert!(end.connection.is_heard_out());
     });
     every_cut(Role::Server, |end| {
         end.connection.ping(Bytes::new()).unwrap();
         // It answers a ping of before; ours it may not have seen yet.
         end.feed_frame(0x8A, b"");
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         assert!(!end.connection.is_heard_out());
     });
     let mut end = End::new(Role::Server, Config::default(), Cut::Whole);
@@ -110,34 +111,36 @@ fn a_peer_that_has_closed_is_heard_out_unless_something_came_or_may_come_behind_
 #[test]
 fn what_the_transport_comes_to_is_known_before_the_last_is_written() {
     both_every_cut(|end| {
-        assert_eq!(end.connection.transport_afterwards(), Transport::Open);
+        assert_eq!(end.connection.transport_afterwards(), TransportState::Open);
         end.writable = false;
-        end.feed_frame(0x88, &close_body(1000, ""));
-        assert_eq!(end.connection.transport(), Transport::Open);
+        end.feed_frame(0x88, &close_payload(1000, ""));
+        assert_eq!(end.connection.transport(), TransportState::Open);
         assert_eq!(end.connection.transport_afterwards(), transport_after_clean(end));
     });
 }
 
+/// Rules: W83, N13.
 #[test]
-fn w083_n13_the_answer_needs_nothing_of_the_application() {
+fn the_answer_needs_nothing_of_the_application() {
     both_every_cut(|end| {
         end.feed_frame(0x01, b"begun");
-        end.feed_frame(0x88, &close_body(1001, ""));
+        end.feed_frame(0x88, &close_payload(1001, ""));
         assert_eq!(end.frames(), [close(1001, "")]);
         assert!(end.closed().is_clean());
     });
 }
 
+/// Rules: W84, W85, W102.
 #[test]
-fn w084_w085_w102_closing_is_clean_once_the_peer_has_answered() {
+fn closing_is_clean_once_the_peer_has_answered() {
     both_every_cut(|end| {
         end.close(1000, "done");
         assert_eq!(end.frames(), [close(1000, "done")]);
         assert_eq!(end.connection.state(), State::Closing);
         assert_eq!(end.connection.closed(), None);
-        assert_eq!(end.connection.transport(), Transport::Open);
+        assert_eq!(end.connection.transport(), TransportState::Open);
 
-        end.feed_frame(0x88, &close_body(1000, "fine"));
+        end.feed_frame(0x88, &close_payload(1000, "fine"));
         let closed = end.closed();
         assert_eq!(closed.initiator, Peer::Local);
         assert!(closed.is_clean());
@@ -149,8 +152,9 @@ fn w084_w085_w102_closing_is_clean_once_the_peer_has_answered() {
     });
 }
 
+/// Rules: W80, W109.
 #[test]
-fn w080_w109_an_empty_close_is_1005_to_the_application_and_empty_on_the_wire() {
+fn an_empty_close_is_1005_to_the_application_and_empty_on_the_wire() {
     both_every_cut(|end| {
         end.feed_frame(0x88, b"");
         assert_eq!(end.frames(), [(0x88, vec![])]);
@@ -169,8 +173,9 @@ fn w080_w109_an_empty_close_is_1005_to_the_application_and_empty_on_the_wire() {
     });
 }
 
+/// Rule: W84.
 #[test]
-fn w084_two_ends_that_close_at_once_both_close_cleanly() {
+fn two_ends_that_close_at_once_both_close_cleanly() {
     for cut in CUTS {
         let mut pair = Pair::new(&Config::default(), cut);
         pair.client.close(1000, "client");
@@ -181,13 +186,14 @@ fn w084_two_ends_that_close_at_once_both_close_cleanly() {
             assert!(closed.is_clean());
             assert_eq!(closed.initiator, Peer::Local);
             assert_eq!(closed.reason(), received);
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport(), TransportState::Close);
         }
     }
 }
 
+/// Rules: W84, W85.
 #[test]
-fn w084_w085_either_end_may_begin_and_both_agree_who_it_was() {
+fn either_end_may_begin_and_both_agree_which_it_was() {
     for cut in CUTS {
         for role in BOTH {
             let mut pair = Pair::new(&Config::default(), cut);
@@ -199,45 +205,49 @@ fn w084_w085_either_end_may_begin_and_both_agree_who_it_was() {
             assert_ne!(client.initiator, server.initiator);
             assert_eq!(client.initiator == Peer::Local, role == Role::Client);
             assert_eq!((client.code(), server.code()), (3000, 3000));
-            assert_eq!(pair.client.connection.transport(), Transport::Close);
-            assert_eq!(pair.server.connection.transport(), Transport::Close);
+            assert_eq!(pair.client.connection.transport(), TransportState::Close);
+            assert_eq!(pair.server.connection.transport(), TransportState::Close);
         }
     }
 }
 
+/// Rule: W80.
 #[test]
-fn w080_a_close_of_one_byte_is_refused() {
+fn a_close_of_one_byte_is_refused() {
     both_every_cut(|end| {
         end.feed_frame(0x88, &[3]);
         end.expect_failure(Violation::CloseBody, 1002);
     });
 }
 
+/// Rules: W109, W110, W111.
 #[test]
-fn w109_w110_w111_codes_that_may_not_be_sent_are_refused() {
+fn codes_that_may_not_be_sent_are_refused() {
     let bad = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535];
     for code in bad {
         both_every_cut(|end| {
-            end.feed_frame(0x88, &close_body(code, ""));
+            end.feed_frame(0x88, &close_payload(code, ""));
             end.expect_failure(Violation::CloseCode(code), 1002);
         });
         assert!(CloseCode::try_from(code).is_err());
     }
 }
 
+/// Rule: W83.
 #[test]
-fn w083_every_code_that_may_be_sent_is_taken_and_given_back() {
+fn every_code_that_may_be_sent_is_taken_and_given_back() {
     for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
         both_every_cut(|end| {
-            end.feed_frame(0x88, &close_body(code, ""));
+            end.feed_frame(0x88, &close_payload(code, ""));
             assert_eq!(end.frames(), [close(code, "")]);
             assert_eq!(end.closed().code(), code);
         });
     }
 }
 
+/// Rule: W87.
 #[test]
-fn w087_a_reason_that_is_not_utf8_is_refused() {
+fn a_reason_that_is_not_utf8_is_refused() {
     for reason in [&b"\xff"[..], b"caf\xc3", b"\xed\xa0\x80"] {
         both_every_cut(|end| {
             end.feed_frame(0x88, &[&[0x03, 0xe8], reason].concat());
@@ -246,19 +256,21 @@ fn w087_a_reason_that_is_not_utf8_is_refused() {
     }
 }
 
+/// Rule: W80.
 #[test]
-fn w080_a_reason_may_fill_the_frame() {
+fn a_reason_may_fill_the_frame() {
     let reason = "é".repeat(61) + "!";
     both_every_cut(|end| {
         end.close(1000, &reason);
         assert_eq!(end.frames(), [close(1000, &reason)]);
-        end.feed_frame(0x88, &close_body(1000, &reason));
+        end.feed_frame(0x88, &close_payload(1000, &reason));
         assert_eq!(end.closed().reason(), reason);
     });
 }
 
+/// Rules: W82, W90, W91.
 #[test]
-fn w082_w090_w091_nothing_is_sent_after_close() {
+fn nothing_is_sent_after_close() {
     both_every_cut(|end| {
         end.connection.send_fragment(MessageKind::Text, Bytes::new(), Fragment::More).unwrap();
         end.close(1000, "");
@@ -268,7 +280,7 @@ fn w082_w090_w091_nothing_is_sent_after_close() {
             end.connection.send_fragment(MessageKind::Text, Bytes::new(), Fragment::Last);
         assert_eq!(fragment, Err(Misuse::Closing));
         end.close(4000, "again");
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         assert_eq!(end.connection.send(Message::from("late")), Err(Misuse::Closing));
         end.close(4000, "again");
         assert_eq!(end.frames(), []);
@@ -276,8 +288,9 @@ fn w082_w090_w091_nothing_is_sent_after_close() {
     });
 }
 
+/// Rule: W82.
 #[test]
-fn w082_what_was_queued_before_close_is_sent_before_it() {
+fn what_was_queued_before_close_is_sent_before_it() {
     both_every_cut(|end| {
         end.writable = false;
         end.send("small");
@@ -293,7 +306,7 @@ fn w082_what_was_queued_before_close_is_sent_before_it() {
         end.send("queued");
         end.feed_frame(0x88, b"");
         // The transport is not to be ended before all of it is out.
-        assert_eq!(end.connection.transport(), Transport::Open);
+        assert_eq!(end.connection.transport(), TransportState::Open);
         end.writable = true;
         end.settle();
         assert_eq!(end.frames(), [(0x81, b"queued".to_vec()), (0x88, vec![])]);
@@ -301,8 +314,9 @@ fn w082_what_was_queued_before_close_is_sent_before_it() {
     });
 }
 
+/// Rule: W97.
 #[test]
-fn w097_messages_are_received_until_the_peer_closes() {
+fn messages_are_received_until_the_peer_closes() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.feed_frame(0x81, b"one ");
@@ -310,15 +324,16 @@ fn w097_messages_are_received_until_the_peer_closes() {
         end.feed_frame(0x80, b"o");
         assert_eq!(end.events(), [text("one "), text("two")]);
         let peer = end.role.peer();
-        let close = wire(peer, 0x88, &close_body(1000, ""));
+        let close = wire(peer, 0x88, &close_payload(1000, ""));
         end.feed(&[close, wire(peer, 0x81, b"three")].concat());
         assert_eq!(end.events().len(), 1);
         assert!(end.closed().is_clean());
     });
 }
 
+/// Rule: W107.
 #[test]
-fn w107_a_lost_transport_is_1006() {
+fn a_lost_transport_is_1006() {
     let whole = wire(Role::Server, 0x01, b"begun");
     for length in 0..=whole.len() {
         both_every_cut(|end| {
@@ -331,14 +346,15 @@ fn w107_a_lost_transport_is_1006() {
             assert_eq!(closed.code(), 1006);
             assert!(closed.sent.is_absent() && closed.received.is_absent());
             assert_eq!(end.frames(), []);
-            assert_eq!(end.connection.transport(), Transport::Close);
+            assert_eq!(end.connection.transport(), TransportState::Close);
             assert_eq!(end.deadline(), None);
         });
     }
 }
 
+/// Rule: W107.
 #[test]
-fn w107_a_transport_lost_before_our_close_is_answered_is_1006() {
+fn a_transport_lost_before_our_close_is_answered_is_1006() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.eof();
@@ -348,27 +364,29 @@ fn w107_a_transport_lost_before_our_close_is_answered_is_1006() {
         assert!(!closed.is_clean());
         assert_eq!(closed.code(), 1006);
         assert_eq!(closed.sent, CloseSignal::Frame(CloseCode::NORMAL.into()));
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
     });
 }
 
+/// Rule: W84.
 #[test]
-fn w084_an_answer_that_waits_is_written_though_the_peer_has_ended_its_side() {
+fn an_answer_that_waits_is_written_though_the_peer_has_ended_its_side() {
     both_every_cut(|end| {
         end.writable = false;
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         end.eof();
-        assert_eq!(end.connection.transport(), Transport::Open);
+        assert_eq!(end.connection.transport(), TransportState::Open);
         end.writable = true;
         end.settle();
         assert_eq!(end.frames(), [close(1000, "")]);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
         assert!(end.closed().is_clean());
     });
 }
 
+/// Rules: WS5, W103, W106.
 #[test]
-fn ws5_w103_w106_failing_after_close_was_sent_sends_no_second_one() {
+fn failing_after_close_was_sent_sends_no_second_one() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.frames();
@@ -382,43 +400,46 @@ fn ws5_w103_w106_failing_after_close_was_sent_sends_no_second_one() {
         assert_eq!(closed.initiator, Peer::Local);
         assert_eq!(closed.sent, CloseSignal::Frame(CloseCode::NORMAL.into()));
         assert_eq!(closed.code(), 1006);
-        assert_eq!(end.connection.transport(), Transport::HalfClose);
+        assert_eq!(end.connection.transport(), TransportState::HalfClose);
     });
 }
 
+/// Rule: WS4.
 #[test]
-fn ws4_after_failing_the_transport_is_half_closed_once_all_is_written_then_closed() {
+fn after_failing_the_transport_is_half_closed_once_all_is_written_then_closed() {
     both_every_cut(|end| {
         end.writable = false;
         end.send("queued");
         end.feed_frame(0x83, b"");
-        assert_eq!(end.connection.transport(), Transport::Open);
+        assert_eq!(end.connection.transport(), TransportState::Open);
         end.writable = true;
         end.settle();
         assert_eq!(end.frames().len(), 2);
-        assert_eq!(end.connection.transport(), Transport::HalfClose);
+        assert_eq!(end.connection.transport(), TransportState::HalfClose);
         end.wait(Duration::from_secs(5));
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
         assert_eq!(end.deadline(), None);
     });
 }
 
+/// Rules: N6, W85.
 #[test]
-fn n6_w085_a_client_waits_for_the_end_of_the_transport_but_not_for_ever() {
+fn a_client_waits_for_the_end_of_the_transport_but_not_for_ever() {
     every_cut(Role::Client, |end| {
         end.close(1000, "");
         end.wait(Duration::from_secs(2));
-        end.feed_frame(0x88, &close_body(1000, ""));
-        assert_eq!(end.connection.transport(), Transport::Open);
+        end.feed_frame(0x88, &close_payload(1000, ""));
+        assert_eq!(end.connection.transport(), TransportState::Open);
         assert_eq!(end.deadline(), Some(Duration::from_secs(3)));
         end.wait(Duration::from_secs(3));
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
         assert!(end.closed().is_clean());
     });
 }
 
+/// Rule: N6.
 #[test]
-fn n6_a_close_that_is_not_answered_is_given_up() {
+fn a_close_that_is_not_answered_is_given_up() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.wait(Duration::from_secs(5));
@@ -426,17 +447,18 @@ fn n6_a_close_that_is_not_answered_is_given_up() {
         assert_eq!(closed.failure, Some(Deadline::Close.into()));
         assert_eq!(closed.initiator, Peer::Local);
         assert_eq!(closed.code(), 1006);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
     });
 }
 
+/// Rule: W104.
 #[test]
-fn w104_an_abort_ends_it_at_once_with_nothing_more_sent() {
+fn an_abort_ends_it_at_once_with_nothing_more_sent() {
     both_every_cut(|end| {
         end.writable = false;
         end.send("queued");
         end.connection.abort(end.now);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
         end.settle();
         let closed = end.closed();
         assert_eq!(closed.failure, Some(Failure::Aborted));
@@ -444,18 +466,19 @@ fn w104_an_abort_ends_it_at_once_with_nothing_more_sent() {
         assert_eq!(end.connection.poll_timeout(), None);
     });
     both_every_cut(|end| {
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         end.connection.abort(end.now);
         end.settle();
         assert!(end.closed().is_clean());
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
     });
 }
 
+/// Rule: WS5.
 #[test]
-fn ws5_every_reason_to_fail_fits_into_a_close_frame() {
+fn every_reason_to_fail_fits_into_a_close_frame() {
     both_every_cut(|end| {
-        end.feed_frame(0x88, &close_body(2999, ""));
+        end.feed_frame(0x88, &close_payload(2999, ""));
         let (_, body) = end.frames().remove(0);
         assert!(body.len() <= 125);
         let reason = String::from_utf8(body[2..].to_vec()).unwrap();
@@ -469,7 +492,7 @@ fn a_closed_connection_reads_well() {
         End::new(Role::Server, Config::default(), CUTS[0]),
         End::new(Role::Server, Config::default(), CUTS[0]),
     );
-    end.feed_frame(0x88, &close_body(1001, "moving"));
+    end.feed_frame(0x88, &close_payload(1001, "moving"));
     assert_eq!(end.closed().to_string(), "closed by the peer with 1001 (moving)");
     lost.eof();
     let told = "failed: the connection was lost without a closing handshake";

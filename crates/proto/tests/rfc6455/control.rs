@@ -4,15 +4,16 @@ use bytes::Bytes;
 use sockeye_proto::{CloseCode, Config, Event, Misuse, State, Violation};
 
 use crate::harness::{
-    BOTH, CUTS, Cut, End, Frame, Pair, both_every_cut, close_body, text, wire, wire_header,
+    BOTH, CUTS, Cut, End, Frame, Pair, both_every_cut, close_payload, text, wire, wire_header,
 };
 
 fn pong(payload: &[u8]) -> Frame {
     (0x8a, payload.to_vec())
 }
 
+/// Rules: W69, W79.
 #[test]
-fn w069_w079_fragmented_control_frames_are_refused() {
+fn fragmented_control_frames_are_refused() {
     for opcode in [0x08, 0x09, 0x0a] {
         both_every_cut(|end| {
             end.feed_frame(opcode, b"");
@@ -21,8 +22,9 @@ fn w069_w079_fragmented_control_frames_are_refused() {
     }
 }
 
+/// Rules: W69, W79.
 #[test]
-fn w069_w079_long_control_frames_are_refused_before_their_payload() {
+fn long_control_frames_are_refused_before_their_payload() {
     for first in [0x88, 0x89, 0x8a] {
         for length in [126, 65536] {
             both_every_cut(|end| {
@@ -34,8 +36,9 @@ fn w069_w079_long_control_frames_are_refused_before_their_payload() {
     }
 }
 
+/// Rule: W86.
 #[test]
-fn w086_a_ping_is_answered_with_its_payload() {
+fn a_ping_is_answered_with_its_payload() {
     for size in [0, 1, 124, 125] {
         both_every_cut(|end| {
             let payload: Vec<u8> = (0..size).map(|i| 255 - i as u8).collect();
@@ -46,8 +49,9 @@ fn w086_a_ping_is_answered_with_its_payload() {
     }
 }
 
+/// Rule: W86.
 #[test]
-fn w086_a_ping_between_messages_is_answered_at_once() {
+fn a_ping_between_messages_is_answered_at_once() {
     both_every_cut(|end| {
         end.feed_frame(0x81, b"a");
         end.feed_frame(0x89, b"?");
@@ -57,8 +61,9 @@ fn w086_a_ping_between_messages_is_answered_at_once() {
     });
 }
 
+/// Rule: W86.
 #[test]
-fn w086_a_pong_is_on_its_way_though_nobody_asks_for_the_event_after_the_ping() {
+fn a_pong_is_on_its_way_though_the_event_after_the_ping_is_not_polled() {
     for role in BOTH {
         let mut end = End::new(role, Config::default(), Cut::Whole);
         let bytes = [wire(role.peer(), 0x89, b"?"), wire(role.peer(), 0x81, b"text")].concat();
@@ -69,8 +74,9 @@ fn w086_a_pong_is_on_its_way_though_nobody_asks_for_the_event_after_the_ping() {
     }
 }
 
+/// Rules: N7, W86.
 #[test]
-fn n7_w086_while_nothing_can_be_written_only_the_latest_ping_is_answered() {
+fn while_nothing_can_be_written_only_the_latest_ping_is_answered() {
     both_every_cut(|end| {
         end.writable = false;
         for payload in [b"1", b"2", b"3", b"4"] {
@@ -85,8 +91,9 @@ fn n7_w086_while_nothing_can_be_written_only_the_latest_ping_is_answered() {
     });
 }
 
+/// Rules: N2, N7.
 #[test]
-fn n2_n7_a_flood_of_pings_does_not_fill_the_queue() {
+fn a_flood_of_pings_does_not_fill_the_queue() {
     for role in BOTH {
         let end = &mut End::new(role, Config::default(), Cut::Whole);
         end.writable = false;
@@ -98,8 +105,9 @@ fn n2_n7_a_flood_of_pings_does_not_fill_the_queue() {
     }
 }
 
+/// Rule: W86.
 #[test]
-fn w086_a_pong_waits_behind_what_was_queued_before() {
+fn a_pong_waits_behind_what_was_queued_before() {
     both_every_cut(|end| {
         end.writable = false;
         end.send("first");
@@ -112,8 +120,9 @@ fn w086_a_pong_waits_behind_what_was_queued_before() {
     });
 }
 
+/// Rule: W86.
 #[test]
-fn w086_a_pong_that_nobody_asked_for_is_reported_and_not_answered() {
+fn an_unsolicited_pong_is_reported_and_not_answered() {
     both_every_cut(|end| {
         end.feed_frame(0x8a, b"unasked");
         assert_eq!(end.events(), [Event::Pong("unasked".into())]);
@@ -122,21 +131,23 @@ fn w086_a_pong_that_nobody_asked_for_is_reported_and_not_answered() {
     });
 }
 
+/// Rules: W86, W91.
 #[test]
-fn w086_w091_pings_are_answered_until_the_peer_has_closed() {
+fn pings_are_answered_until_the_peer_has_closed() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.frames();
         end.feed_frame(0x89, b"still here?");
         assert_eq!(end.frames(), [pong(b"still here?")]);
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         end.feed_frame(0x89, b"and now?");
         assert_eq!(end.frames(), []);
     });
 }
 
+/// Rule: W86.
 #[test]
-fn w086_a_ping_not_answered_when_the_peer_closes_stays_so() {
+fn a_ping_not_answered_when_the_peer_closes_stays_so() {
     both_every_cut(|end| {
         end.writable = false;
         end.feed_frame(0x89, b"1");
@@ -148,8 +159,9 @@ fn w086_a_ping_not_answered_when_the_peer_closes_stays_so() {
     });
 }
 
+/// Rule: W79.
 #[test]
-fn w079_a_ping_of_ours_is_answered_by_the_other_end_and_has_room_for_125_bytes() {
+fn a_ping_of_ours_is_answered_by_the_other_end_and_has_room_for_125_bytes() {
     for cut in CUTS {
         let mut pair = Pair::new(&Config::default(), cut);
         let payload = Bytes::from(vec![b'p'; 125]);
@@ -168,8 +180,9 @@ fn w079_a_ping_of_ours_is_answered_by_the_other_end_and_has_room_for_125_bytes()
     }
 }
 
+/// Rules: W82, W91.
 #[test]
-fn w082_w091_no_ping_or_pong_can_be_sent_after_close() {
+fn no_ping_or_pong_can_be_sent_after_close() {
     both_every_cut(|end| {
         end.connection.close(Some(CloseCode::GOING_AWAY.into()), end.now);
         assert_eq!(end.connection.ping(Bytes::new()), Err(Misuse::Closing));

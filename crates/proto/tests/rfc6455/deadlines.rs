@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sockeye_proto::{Config, Deadline, Event, Keepalive, State, Transport};
+use sockeye_proto::{Config, Deadline, Event, Keepalive, State, TransportState};
 
 use crate::harness::{
-    BOTH, Frame, Role, both_every_cut, close_body, every_cut_with, text, wire, wire_header,
+    BOTH, Frame, Role, both_every_cut, close_payload, every_cut_with, text, wire, wire_header,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,8 +19,9 @@ fn without_keepalive() -> Config {
     Config::default().keepalive(None)
 }
 
+/// Rule: N5.
 #[test]
-fn n5_a_silent_peer_is_pinged_after_the_interval_and_given_up_after_the_timeout() {
+fn a_silent_peer_is_pinged_after_the_interval_and_given_up_after_the_timeout() {
     both_every_cut(|end| {
         assert_eq!(end.deadline(), Some(25 * SECOND));
         end.wait(25 * SECOND - MOMENT);
@@ -35,8 +36,9 @@ fn n5_a_silent_peer_is_pinged_after_the_interval_and_given_up_after_the_timeout(
     });
 }
 
+/// Rule: N5.
 #[test]
-fn n5_whatever_comes_after_the_ping_keeps_the_connection() {
+fn whatever_comes_after_the_ping_keeps_the_connection() {
     for first in [0x8a, 0x81, 0x89] {
         both_every_cut(|end| {
             end.wait(25 * SECOND + 19 * SECOND);
@@ -51,8 +53,9 @@ fn n5_whatever_comes_after_the_ping_keeps_the_connection() {
     }
 }
 
+/// Rule: N5.
 #[test]
-fn n5_a_part_of_a_frame_is_a_sign_of_life_too() {
+fn a_part_of_a_frame_is_a_sign_of_life_too() {
     both_every_cut(|end| {
         end.wait(30 * SECOND);
         end.feed(&wire_header(end.role.peer(), 0x82, 1000));
@@ -70,30 +73,32 @@ fn the_round_trip_of_a_keepalive_ping_is_measured_to_its_own_pong() {
         assert_eq!(end.frames(), [ping()]);
         end.wait(SECOND);
         end.feed_frame(0x81, b"something else");
-        end.feed_frame(0x8a, b"of somebody else");
+        end.feed_frame(0x8a, b"of another ping");
         assert_eq!(end.connection.keepalive_latency(), None);
         end.wait(2 * SECOND);
         end.feed_frame(0x8a, b"");
         assert_eq!(end.connection.keepalive_latency(), Some(3 * SECOND));
-        // A pong that nobody asked for measures nothing.
+        // A pong that was not asked for measures nothing.
         end.wait(SECOND);
         end.feed_frame(0x8a, b"");
         assert_eq!(end.connection.keepalive_latency(), Some(3 * SECOND));
     });
 }
 
+/// Rule: N5.
 #[test]
-fn n5_what_we_send_is_no_sign_of_the_peers_life() {
+fn what_we_send_is_no_sign_of_the_peers_life() {
     both_every_cut(|end| {
         end.wait(20 * SECOND);
-        end.send("anybody?");
+        end.send("hello?");
         assert_eq!(end.deadline(), Some(5 * SECOND));
     });
 }
 
+/// Rule: N5.
 #[test]
-fn n5_the_interval_and_the_timeout_are_the_configured_ones() {
-    let keepalive = Keepalive { interval: 3 * SECOND, timeout: 2 * SECOND };
+fn the_interval_and_the_timeout_are_the_configured_ones() {
+    let keepalive = Keepalive::default().interval(3 * SECOND).timeout(2 * SECOND);
     for role in BOTH {
         every_cut_with(role, Config::default().keepalive(keepalive), |end| {
             end.wait(3 * SECOND);
@@ -109,8 +114,9 @@ fn n5_the_interval_and_the_timeout_are_the_configured_ones() {
     }
 }
 
+/// Rule: N5.
 #[test]
-fn n5_a_closing_connection_is_not_pinged() {
+fn a_closing_connection_is_not_pinged() {
     both_every_cut(|end| {
         end.close(1000, "");
         end.frames();
@@ -121,8 +127,9 @@ fn n5_a_closing_connection_is_not_pinged() {
     });
 }
 
+/// Rule: N6.
 #[test]
-fn n6_nothing_extends_the_close_deadline() {
+fn nothing_extends_the_close_deadline() {
     both_every_cut(|end| {
         end.close(1000, "");
         for _ in 0..4 {
@@ -134,12 +141,13 @@ fn n6_nothing_extends_the_close_deadline() {
         assert_eq!(end.deadline(), Some(SECOND));
         end.wait(SECOND);
         assert_eq!(end.closed().failure, Some(Deadline::Close.into()));
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
     });
 }
 
+/// Rule: N6.
 #[test]
-fn n6_the_close_timeout_is_the_configured_one_whoever_closes() {
+fn the_close_timeout_is_the_configured_one_whichever_end_closes() {
     let config = Config::default().close_timeout(7 * SECOND);
     for role in BOTH {
         for begin in [true, false] {
@@ -147,13 +155,13 @@ fn n6_the_close_timeout_is_the_configured_one_whoever_closes() {
                 if begin {
                     end.close(1000, "");
                 } else {
-                    end.feed_frame(0x88, &close_body(1000, ""));
+                    end.feed_frame(0x88, &close_payload(1000, ""));
                 }
                 assert_eq!(end.deadline(), Some(7 * SECOND));
                 end.wait(7 * SECOND - MOMENT);
-                assert_ne!(end.connection.transport(), Transport::Close);
+                assert_ne!(end.connection.transport(), TransportState::Close);
                 end.wait(MOMENT);
-                assert_eq!(end.connection.transport(), Transport::Close);
+                assert_eq!(end.connection.transport(), TransportState::Close);
                 assert_eq!(end.deadline(), None);
                 assert_eq!(end.closed().is_clean(), !begin);
             });
@@ -161,18 +169,20 @@ fn n6_the_close_timeout_is_the_configured_one_whoever_closes() {
     }
 }
 
+/// Rule: N6.
 #[test]
-fn n6_the_close_deadline_holds_also_while_our_close_cannot_be_written() {
+fn the_close_deadline_holds_also_while_our_close_cannot_be_written() {
     both_every_cut(|end| {
         end.writable = false;
-        end.feed_frame(0x88, &close_body(1000, ""));
+        end.feed_frame(0x88, &close_payload(1000, ""));
         end.wait(5 * SECOND);
-        assert_eq!(end.connection.transport(), Transport::Close);
+        assert_eq!(end.connection.transport(), TransportState::Close);
     });
 }
 
+/// Rule: N4.
 #[test]
-fn n4_a_message_that_does_not_end_is_given_up() {
+fn a_message_that_does_not_end_is_given_up() {
     for role in BOTH {
         every_cut_with(role, without_keepalive(), |end| {
             let frame = wire(role.peer(), 0x82, &[7; 1000]);
@@ -190,8 +200,9 @@ fn n4_a_message_that_does_not_end_is_given_up() {
     }
 }
 
+/// Rule: N4.
 #[test]
-fn n4_neither_fragments_nor_pings_extend_a_message() {
+fn neither_fragments_nor_pings_extend_a_message() {
     for role in BOTH {
         every_cut_with(role, without_keepalive(), |end| {
             end.feed_frame(0x01, b"");
@@ -207,8 +218,9 @@ fn n4_neither_fragments_nor_pings_extend_a_message() {
     }
 }
 
+/// Rule: N4.
 #[test]
-fn n4_each_message_has_its_own_time() {
+fn each_message_has_its_own_time() {
     for role in BOTH {
         every_cut_with(role, without_keepalive(), |end| {
             let whole = wire(role.peer(), 0x81, b"text");
@@ -230,8 +242,9 @@ fn n4_each_message_has_its_own_time() {
     }
 }
 
+/// Rule: N4.
 #[test]
-fn n4_a_control_frame_that_does_not_end_is_given_up_too() {
+fn a_control_frame_that_does_not_end_is_given_up_too() {
     for role in BOTH {
         every_cut_with(role, without_keepalive(), |end| {
             let whole = wire(role.peer(), 0x89, b"slow");
@@ -247,8 +260,9 @@ fn n4_a_control_frame_that_does_not_end_is_given_up_too() {
     }
 }
 
+/// Rule: N4.
 #[test]
-fn n4_the_message_timeout_is_the_configured_one() {
+fn the_message_timeout_is_the_configured_one() {
     for role in BOTH {
         every_cut_with(role, without_keepalive().message_timeout(SECOND), |end| {
             end.feed_frame(0x01, b"");
@@ -264,7 +278,7 @@ fn n4_the_message_timeout_is_the_configured_one() {
 
 #[test]
 fn a_deadline_too_far_away_never_comes() {
-    let keepalive = Keepalive { interval: Duration::MAX, timeout: Duration::MAX };
+    let keepalive = Keepalive::default().interval(Duration::MAX).timeout(Duration::MAX);
     let config = Config::default()
         .keepalive(keepalive)
         .message_timeout(Duration::MAX)

@@ -5,8 +5,9 @@ use sockeye_proto::{Event, Fragment, Message, MessageKind, Misuse, Violation};
 
 use crate::harness::{Cut, End, Pair, binary, both_every_cut, text};
 
+/// Rules: W70, W73, W78.
 #[test]
-fn w070_w073_w078_fragments_are_joined_in_order_and_whole_messages_go_on_between() {
+fn fragments_are_joined_in_order_and_whole_messages_go_on_between() {
     both_every_cut(|end| {
         end.feed_frame(0x81, b"one");
         end.feed_frame(0x01, b"t");
@@ -19,8 +20,9 @@ fn w070_w073_w078_fragments_are_joined_in_order_and_whole_messages_go_on_between
     });
 }
 
+/// Rule: W73.
 #[test]
-fn w073_fragments_may_be_empty() {
+fn fragments_may_be_empty() {
     both_every_cut(|end| {
         for payloads in [["", "", ""], ["a", "", ""], ["", "a", ""], ["", "", "a"]] {
             end.feed_frame(0x01, payloads[0].as_bytes());
@@ -31,8 +33,9 @@ fn w073_fragments_may_be_empty() {
     });
 }
 
+/// Rule: W72.
 #[test]
-fn w072_control_frames_come_through_inside_a_fragmented_message() {
+fn control_frames_come_through_inside_a_fragmented_message() {
     both_every_cut(|end| {
         end.feed_frame(0x01, b"a");
         end.feed_frame(0x89, b"ping");
@@ -45,8 +48,9 @@ fn w072_control_frames_come_through_inside_a_fragmented_message() {
     });
 }
 
+/// Rule: W71.
 #[test]
-fn w071_a_message_inside_another_is_refused() {
+fn a_message_inside_another_is_refused() {
     for begun in [0x01, 0x02] {
         for first in [0x81, 0x82, 0x01, 0x02] {
             both_every_cut(|end| {
@@ -58,8 +62,9 @@ fn w071_a_message_inside_another_is_refused() {
     }
 }
 
+/// Rule: W71.
 #[test]
-fn w071_a_continuation_without_a_message_is_refused() {
+fn a_continuation_without_a_message_is_refused() {
     for first in [0x00, 0x80] {
         both_every_cut(|end| {
             end.feed_frame(first, b"of what?");
@@ -80,8 +85,9 @@ fn fragment(end: &mut End, kind: MessageKind, payload: &'static str, fragment: F
     end.settle();
 }
 
+/// Rules: W89, W92, W93, W94, W96.
 #[test]
-fn w089_w092_w093_w094_w096_the_first_frame_has_the_opcode_and_the_last_has_fin() {
+fn the_first_frame_has_the_opcode_and_the_last_has_fin() {
     both_every_cut(|end| {
         for (kind, first) in [(MessageKind::Text, 0x01), (MessageKind::Binary, 0x02)] {
             fragment(end, kind, "a", Fragment::More);
@@ -95,8 +101,9 @@ fn w089_w092_w093_w094_w096_the_first_frame_has_the_opcode_and_the_last_has_fin(
     });
 }
 
+/// Rules: W71, W78.
 #[test]
-fn w071_w078_the_application_cannot_mix_messages() {
+fn the_application_cannot_mix_messages() {
     both_every_cut(|end| {
         fragment(end, MessageKind::Text, "a", Fragment::More);
         let other = end.connection.send_fragment(MessageKind::Binary, Bytes::new(), Fragment::Last);
@@ -112,8 +119,9 @@ fn w071_w078_the_application_cannot_mix_messages() {
     });
 }
 
+/// Rule: W72.
 #[test]
-fn w072_control_frames_go_out_inside_a_fragmented_message() {
+fn control_frames_go_out_inside_a_fragmented_message() {
     both_every_cut(|end| {
         fragment(end, MessageKind::Text, "a", Fragment::More);
         end.connection.ping(Bytes::from_static(b"?")).unwrap();
@@ -125,8 +133,9 @@ fn w072_control_frames_go_out_inside_a_fragmented_message() {
     });
 }
 
+/// Rules: W70, W73.
 #[test]
-fn w070_w073_fragments_of_one_end_are_one_message_at_the_other() {
+fn fragments_of_one_end_are_one_message_at_the_other() {
     for cut in crate::harness::CUTS {
         let mut pair = Pair::new(&sockeye_proto::Config::default(), cut);
         // A character may lie across fragments.
@@ -148,8 +157,9 @@ fn w070_w073_fragments_of_one_end_are_one_message_at_the_other() {
     }
 }
 
+/// Rule: W100.
 #[test]
-fn w100_a_message_may_be_cut_into_frames_of_one_byte() {
+fn a_message_may_be_cut_into_frames_of_one_byte() {
     let end = &mut End::new(crate::harness::Role::Server, Default::default(), Cut::Random(9));
     let message: String = "naïve ☃ 🐟".repeat(10);
     let (last, rest) = message.as_bytes().split_last().unwrap();

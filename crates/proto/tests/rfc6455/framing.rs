@@ -8,8 +8,9 @@ use crate::harness::{
     read_frames, text, wire, wire_header,
 };
 
+/// Rule: W54.
 #[test]
-fn w054_a_server_closes_on_an_unmasked_frame() {
+fn a_server_closes_on_an_unmasked_frame() {
     for first in [0x81, 0x82, 0x01, 0x88, 0x89, 0x8a] {
         every_cut(Role::Server, |end| {
             end.feed(&wire(Role::Server, first, b""));
@@ -18,8 +19,9 @@ fn w054_a_server_closes_on_an_unmasked_frame() {
     }
 }
 
+/// Rule: W56.
 #[test]
-fn w056_a_client_closes_on_a_masked_frame() {
+fn a_client_closes_on_a_masked_frame() {
     for first in [0x81, 0x82, 0x01, 0x88, 0x89, 0x8a] {
         every_cut(Role::Client, |end| {
             end.feed(&wire(Role::Client, first, b""));
@@ -53,8 +55,9 @@ fn send_everything(end: &mut End) -> Vec<Frame> {
     ]
 }
 
+/// Rules: W53, W66, W67, W95.
 #[test]
-fn w053_w066_w067_w095_a_client_masks_every_frame_with_a_fresh_key() {
+fn a_client_masks_every_frame_with_a_fresh_key() {
     every_cut(Role::Client, |end| {
         let expected = send_everything(end);
         let (frames, keys): (Vec<_>, Vec<_>) =
@@ -65,16 +68,18 @@ fn w053_w066_w067_w095_a_client_masks_every_frame_with_a_fresh_key() {
     });
 }
 
+/// Rule: W55.
 #[test]
-fn w055_a_server_masks_nothing() {
+fn a_server_masks_nothing() {
     every_cut(Role::Server, |end| {
         let expected = send_everything(end);
         assert_eq!(end.frames(), expected);
     });
 }
 
+/// Rule: W95.
 #[test]
-fn w095_a_payload_that_others_hold_too_is_masked_in_a_copy() {
+fn a_payload_that_others_hold_too_is_masked_in_a_copy() {
     let shared = Bytes::from(vec![7; 70_000]);
     every_cut(Role::Client, |end| {
         end.send(shared.clone());
@@ -83,8 +88,9 @@ fn w095_a_payload_that_others_hold_too_is_masked_in_a_copy() {
     assert!(shared.iter().all(|&byte| byte == 7));
 }
 
+/// Rules: W95, W101.
 #[test]
-fn w095_w101_the_examples_of_the_rfc_read_as_it_says() {
+fn the_examples_of_the_rfc_read_as_it_says() {
     every_cut(Role::Client, |end| {
         end.feed(&[0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
         end.feed(&[0x01, 0x03, 0x48, 0x65, 0x6c]);
@@ -103,8 +109,9 @@ fn w095_w101_the_examples_of_the_rfc_read_as_it_says() {
     });
 }
 
+/// Rules: W57, W58, W63, W64, W65, W119.
 #[test]
-fn w057_w058_w063_w064_w065_w119_reserved_bits_without_an_extension_are_refused() {
+fn reserved_bits_without_an_extension_are_refused() {
     for rsv in 1..=7u8 {
         for opcode in [0x0, 0x1, 0x2, 0x8, 0x9, 0xa] {
             both_every_cut(|end| {
@@ -115,8 +122,9 @@ fn w057_w058_w063_w064_w065_w119_reserved_bits_without_an_extension_are_refused(
     }
 }
 
+/// Rule: W59.
 #[test]
-fn w059_unknown_opcodes_are_refused() {
+fn unknown_opcodes_are_refused() {
     for opcode in (0x3..=0x7).chain(0xb..=0xf) {
         for fin in [0x00, 0x80] {
             both_every_cut(|end| {
@@ -127,8 +135,9 @@ fn w059_unknown_opcodes_are_refused() {
     }
 }
 
+/// Rule: W60.
 #[test]
-fn w060_a_length_with_its_highest_bit_set_is_refused() {
+fn a_length_with_its_highest_bit_set_is_refused() {
     both_every_cut(|end| {
         end.feed(&wire_header(end.role.peer(), 0x82, 1 << 63));
         end.expect_failure(Violation::LengthTooBig, 1002);
@@ -148,8 +157,9 @@ fn long_form(role: Role, form: u8, length: u64) -> Vec<u8> {
     bytes
 }
 
+/// Rule: W61.
 #[test]
-fn w061_a_length_not_in_its_shortest_form_is_refused() {
+fn a_length_not_in_its_shortest_form_is_refused() {
     for (form, length) in [(126, 0), (126, 125), (127, 0), (127, 126), (127, 65535)] {
         both_every_cut(|end| {
             end.feed(&long_form(end.role.peer(), form, length));
@@ -158,8 +168,9 @@ fn w061_a_length_not_in_its_shortest_form_is_refused() {
     }
 }
 
+/// Rule: W61.
 #[test]
-fn w061_a_length_not_in_its_shortest_form_can_be_let_through() {
+fn a_length_not_in_its_shortest_form_can_be_let_through() {
     let config = Config::default().accept_long_lengths(true);
     for (form, length) in [(126, 0), (126, 125), (127, 0), (127, 126), (127, 65535)] {
         for role in BOTH {
@@ -171,8 +182,9 @@ fn w061_a_length_not_in_its_shortest_form_can_be_let_through() {
     }
 }
 
+/// Rules: W60, W61, W100.
 #[test]
-fn w060_w061_w100_every_form_of_length_is_received_and_sent() {
+fn every_form_of_length_is_received_and_sent() {
     for size in [0, 1, 124, 125, 126, 127, 4095, 4096, 65534, 65535, 65536, 65537] {
         both_every_cut(|end| {
             let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
@@ -184,8 +196,9 @@ fn w060_w061_w100_every_form_of_length_is_received_and_sent() {
     }
 }
 
+/// Rule: W123.
 #[test]
-fn w123_a_frame_is_judged_by_the_first_byte_that_is_wrong() {
+fn a_frame_is_judged_by_the_first_byte_that_is_wrong() {
     for (bytes, violation) in [
         (&[0x83][..], Violation::UnknownOpcode(3)),
         // The opcode comes before the reserved bits, these before the mask …
@@ -204,8 +217,9 @@ fn w123_a_frame_is_judged_by_the_first_byte_that_is_wrong() {
     }
 }
 
+/// Rule: W105.
 #[test]
-fn w105_what_follows_a_violation_in_the_same_read_is_not_processed() {
+fn what_follows_a_violation_in_the_same_read_is_not_processed() {
     both_every_cut(|end| {
         let peer = end.role.peer();
         let valid = wire(peer, 0x81, b"before");

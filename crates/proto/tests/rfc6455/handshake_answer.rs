@@ -25,8 +25,9 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// Rule: W50.
 #[test]
-fn w050_the_answer_is_101_with_upgrade_connection_and_accept() {
+fn the_answer_is_101_with_upgrade_connection_and_accept() {
     let response = offer("chat").accept(None, HeaderMap::new()).unwrap();
     let mut bytes: Vec<String> =
         text(&encode_response(&response.map(|()| ""))).split("\r\n").map(str::to_owned).collect();
@@ -41,8 +42,9 @@ fn w050_the_answer_is_101_with_upgrade_connection_and_accept() {
     assert_eq!(bytes, expected);
 }
 
+/// Rules: W46, W47, W131.
 #[test]
-fn w046_w047_w131_the_subprotocol_is_one_of_those_offered_or_is_not_there() {
+fn the_subprotocol_is_one_of_those_offered_or_is_not_there() {
     let offer = offer("chat, superchat");
     let response = offer.accept(Some("superchat"), HeaderMap::new()).unwrap();
     let chosen: Vec<_> = response.headers().get_all("sec-websocket-protocol").iter().collect();
@@ -55,8 +57,9 @@ fn w046_w047_w131_the_subprotocol_is_one_of_those_offered_or_is_not_there() {
     }
 }
 
+/// Rules: W48, W49, W113, W119.
 #[test]
-fn w048_w049_w113_w119_extensions_are_those_of_the_clients_list_that_the_server_wants() {
+fn extensions_are_those_of_the_clients_list_that_the_server_wants() {
     let extensions = |offered: &'static str, wanted: bool| {
         let request = Request::get("/")
             .header("Host", "a")
@@ -74,15 +77,16 @@ fn w048_w049_w113_w119_extensions_are_those_of_the_clients_list_that_the_server_
         assert_eq!(agreed.is_some(), field.is_some(), "{offered}");
         field.map(|field| text(field.as_bytes()))
     };
-    // Offered and not wanted, wanted and not offered, one that nobody here knows.
+    // Offered and not wanted, wanted and not offered, one that is unknown here.
     assert_eq!(extensions("permessage-deflate", false), None);
     assert_eq!(extensions("x-other", true), None);
     let agreed = extensions("x-other; a=1, permessage-deflate", true).unwrap();
     assert!(agreed.starts_with("permessage-deflate") && !agreed.contains("x-other"), "{agreed}");
 }
 
+/// Rule: W50.
 #[test]
-fn w050_the_applications_headers_go_with_it_but_not_those_of_the_handshake() {
+fn the_applications_headers_go_with_it_but_not_those_of_the_handshake() {
     let offer = offer("chat");
     let mut headers = HeaderMap::new();
     headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1"));
@@ -107,8 +111,9 @@ fn w050_the_applications_headers_go_with_it_but_not_those_of_the_handshake() {
     }
 }
 
+/// Rules: W43, W45, WS2.
 #[test]
-fn w043_w045_ws2_the_application_may_refuse_with_any_status_of_failure() {
+fn the_application_may_refuse_with_any_status_of_failure() {
     for status in [401, 403, 404, 408, 429, 500, 503, 307] {
         let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), "no");
         assert_eq!(refusal.status().as_u16(), status);
@@ -130,24 +135,27 @@ fn w043_w045_ws2_the_application_may_refuse_with_any_status_of_failure() {
     assert!(bytes.ends_with("\r\n\r\ncome back\n"), "{bytes}");
 }
 
+/// Rule: W43.
 #[test]
-fn w043_a_refusal_cannot_look_like_consent() {
+fn a_refusal_cannot_look_like_consent() {
     for status in [100, 101, 200, 204] {
         let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), "no");
         assert_eq!(refusal.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }
 
+/// Rule: W43.
 #[test]
-fn w043_a_refusal_is_an_http_response_for_programs_that_speak_http_already() {
+fn a_refusal_is_an_http_response_for_programs_that_speak_http_already() {
     let response: Response<String> = Refusal::new(StatusCode::FORBIDDEN, "not from there").into();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(response.body(), "not from there\n");
     assert_eq!(response.headers()["connection"], "close");
 }
 
+/// Rule: N8.
 #[test]
-fn n8_no_header_can_be_injected_into_an_answer() {
+fn no_header_can_be_injected_into_an_answer() {
     for value in ["a\r\nX: y", "a\nX: y", "a\rb", "a\0b"] {
         assert!(HeaderValue::from_str(value).is_err());
     }

@@ -1,5 +1,5 @@
 //! One end of a connection, or two of them: bytes go in cut in every way, time is explicit, and all
-//! that comes out is recorded, decoded by a reader of frames that shares no code with the crate.
+//! that comes out is recorded, decoded by the tests' own reader of frames.
 
 use std::{
     sync::{
@@ -11,25 +11,12 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use sockeye_proto::{
-    Closed, Config, Connection, Event, Failure, MaskSource, Message, Part, State, Transport,
+    Closed, Config, Connection, Event, Failure, MaskSource, Message, Part, State, TransportState,
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Client,
-    Server,
-}
+use sockeye_testing::frame;
+pub(crate) use sockeye_testing::{Role, frame::close_payload};
 
 pub(crate) const BOTH: [Role; 2] = [Role::Client, Role::Server];
-
-impl Role {
-    pub(crate) fn peer(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
 
 /// How bytes that are fed are cut into pieces.
 #[derive(Debug, Clone, Copy)]
@@ -255,17 +242,17 @@ impl End {
         assert_eq!(body[..2], code.to_be_bytes(), "{}", String::from_utf8_lossy(&body[2..]));
         assert!(std::str::from_utf8(&body[2..]).is_ok_and(|reason| !reason.is_empty()));
         assert_eq!(closed.sent.frame().map(|frame| frame.code().as_u16()), Some(code));
-        assert_eq!(self.connection.transport(), Transport::HalfClose);
+        assert_eq!(self.connection.transport(), TransportState::HalfClose);
 
         self.events();
         self.feed_frame(0x81, b"too late");
         self.feed_frame(0x89, b"too late");
-        self.feed_frame(0x88, &close_body(1000, "too late"));
+        self.feed_frame(0x88, &close_payload(1000, "too late"));
         assert_eq!((self.events(), self.sent()), (vec![], vec![]));
         assert!(self.input.is_empty(), "what comes after the end is thrown away");
         self.eof();
         assert_eq!((self.events(), self.sent()), (vec![], vec![]));
-        assert_eq!(self.connection.transport(), Transport::Close);
+        assert_eq!(self.connection.transport(), TransportState::Close);
     }
 }
 
@@ -282,71 +269,25 @@ pub(crate) fn key(n: u32) -> [u8; 4] {
 
 /// A frame on the wire, as `role` sends it: in the shortest form, a client's with a mask.
 pub(crate) fn wire(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = wire_header(role, first, payload.len() as u64);
-    let masked = payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key);
-    match role {
-        Role::Client => bytes.extend(masked),
-        Role::Server => bytes.extend_from_slice(payload),
-    }
-    bytes
+    frame::Frame::sent_by(role, first, payload).encode()
 }
 
 /// The header of a frame that announces `length` bytes.
 pub(crate) fn wire_header(role: Role, first: u8, length: u64) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match length {
-        0..=125 => bytes.push(length as u8),
-        126..=0xffff => {
-            bytes.push(126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(127);
-            bytes.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    if role == Role::Client {
-        bytes[1] |= 0x80;
-        bytes.extend_from_slice(&MASK);
-    }
-    bytes
+    frame::Frame::sent_by(role, first, []).announce(length).header()
 }
 
-/// The key of RFC 6455's own example.
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-/// Reads whole frames that `role` sent; each with its masking key, which it has if `role` is a
-/// client and only then.
+/// Reads whole frames that `role` sent, each with its masking key; there is nothing wrong with any of
+/// them.
 #[track_caller]
-pub(crate) fn read_frames(mut bytes: &[u8], role: Role) -> Vec<(Frame, Option<[u8; 4]>)> {
-    let mut frames = Vec::new();
-    while !bytes.is_empty() {
-        let (first, second) = (bytes.get_u8(), bytes.get_u8());
-        let length = match second & 0x7f {
-            126 => u64::from(bytes.get_u16()),
-            127 => bytes.get_u64(),
-            short => short.into(),
-        };
-        let shortest = match length {
-            0..=125 => length as u8,
-            126..=0xffff => 126,
-            _ => 127,
-        };
-        assert_eq!(second & 0x7f, shortest, "a length is not in its shortest form");
-        assert_eq!(second & 0x80 != 0, role == Role::Client, "a mask where none belongs, or none");
-        let key = (role == Role::Client).then(|| bytes.get_u32().to_be_bytes());
-        let mut payload = bytes.copy_to_bytes(length as usize).to_vec();
-        if let Some(key) = key {
-            payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-        }
-        frames.push(((first, payload), key));
-    }
+pub(crate) fn read_frames(bytes: &[u8], role: Role) -> Vec<(Frame, Option<[u8; 4]>)> {
+    let frames = frame::Frame::parse_all(bytes).into_iter();
     frames
-}
-
-/// The body of a Close frame.
-pub(crate) fn close_body(code: u16, reason: &str) -> Vec<u8> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat()
+        .map(|frame| {
+            assert!(frame.mistakes(role).is_empty(), "{:?}: {frame}", frame.mistakes(role));
+            ((frame.first, frame.payload), frame.mask)
+        })
+        .collect()
 }
 
 /// A text message received.
@@ -386,14 +327,14 @@ impl Pair {
     pub(crate) fn drive(&mut self) {
         loop {
             while self.step() {}
-            let ended = |end: &End| end.connection.transport() != Transport::Open;
+            let ended = |end: &End| end.connection.transport() != TransportState::Open;
             let (client_ended, server_ended) = (ended(&self.client), ended(&self.server));
             let mut eof = false;
-            if client_ended && self.server.connection.transport() != Transport::Close {
+            if client_ended && self.server.connection.transport() != TransportState::Close {
                 self.server.eof();
                 eof = true;
             }
-            if server_ended && self.client.connection.transport() != Transport::Close {
+            if server_ended && self.client.connection.transport() != TransportState::Close {
                 self.client.eof();
                 eof = true;
             }

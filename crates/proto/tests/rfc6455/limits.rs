@@ -6,8 +6,9 @@ use crate::harness::{
     BOTH, Cut, End, binary, both_every_cut, every_cut_with, read_frames, wire, wire_header,
 };
 
+/// Rules: W121, N2.
 #[test]
-fn w121_n2_a_message_may_be_as_large_as_the_limit() {
+fn a_message_may_be_as_large_as_the_limit() {
     for max in [0, 1, 125, 126, 1000, 65536] {
         for role in BOTH {
             every_cut_with(role, Config::default().max_message_size(max), |end| {
@@ -21,8 +22,9 @@ fn w121_n2_a_message_may_be_as_large_as_the_limit() {
     }
 }
 
+/// Rules: W121, WS7.
 #[test]
-fn w121_ws7_a_larger_one_fails_by_its_header_before_any_payload() {
+fn a_larger_one_fails_by_its_header_before_any_payload() {
     for max in [0, 1, 125, 126, 1000, 65536] {
         for role in BOTH {
             every_cut_with(role, Config::default().max_message_size(max), |end| {
@@ -33,8 +35,9 @@ fn w121_ws7_a_larger_one_fails_by_its_header_before_any_payload() {
     }
 }
 
+/// Rule: W121.
 #[test]
-fn w121_fragments_that_add_up_to_more_fail_by_the_header_that_does() {
+fn fragments_that_add_up_to_more_fail_by_the_header_that_does() {
     let max = 1000;
     for role in BOTH {
         every_cut_with(role, Config::default().max_message_size(max), |end| {
@@ -48,8 +51,9 @@ fn w121_fragments_that_add_up_to_more_fail_by_the_header_that_does() {
     }
 }
 
+/// Rule: W121.
 #[test]
-fn w121_the_default_limit_is_a_mebibyte() {
+fn the_default_limit_is_a_mebibyte() {
     both_every_cut(|end| {
         end.feed(&wire_header(end.role.peer(), 0x82, 1 << 20));
         assert_eq!(end.events(), []);
@@ -61,8 +65,9 @@ fn w121_the_default_limit_is_a_mebibyte() {
     });
 }
 
+/// Rules: W121, N3.
 #[test]
-fn w121_n3_a_length_beyond_all_memory_is_only_a_number() {
+fn a_length_beyond_all_memory_is_only_a_number() {
     for length in [1 << 32, 1 << 62, (1 << 63) - 1] {
         both_every_cut(|end| {
             end.feed(&wire_header(end.role.peer(), 0x82, length));
@@ -81,8 +86,9 @@ fn w121_n3_a_length_beyond_all_memory_is_only_a_number() {
     }
 }
 
+/// Rule: W121.
 #[test]
-fn w121_lengths_that_overflow_when_added_are_too_big() {
+fn lengths_that_overflow_when_added_are_too_big() {
     let max = usize::MAX;
     for role in BOTH {
         every_cut_with(role, Config::default().max_message_size(max), |end| {
@@ -105,8 +111,9 @@ fn feed_fragments(end: &mut End, count: usize, size: usize) {
     end.feed(&bytes);
 }
 
+/// Rule: N2.
 #[test]
-fn n2_a_message_may_have_as_many_fragments_as_the_limit_and_no_more() {
+fn a_message_may_have_as_many_fragments_as_the_limit_and_no_more() {
     for size in [0, 1] {
         both_every_cut(|end| {
             feed_fragments(end, 1024, size);
@@ -119,8 +126,9 @@ fn n2_a_message_may_have_as_many_fragments_as_the_limit_and_no_more() {
     }
 }
 
+/// Rule: N2.
 #[test]
-fn n2_a_limit_of_one_fragment_is_a_limit_of_two_frames_less_one() {
+fn a_limit_of_one_fragment_is_a_limit_of_two_frames_less_one() {
     for role in BOTH {
         every_cut_with(role, Config::default().max_fragments(1), |end| {
             end.feed_frame(0x82, b"whole");
@@ -132,8 +140,9 @@ fn n2_a_limit_of_one_fragment_is_a_limit_of_two_frames_less_one() {
     }
 }
 
+/// Rule: N2.
 #[test]
-fn n2_each_fragment_is_charged_64_bytes_at_least() {
+fn each_fragment_is_charged_64_bytes_at_least() {
     // 128 KiB pay for 2048 fragments of nothing, and not for one more.
     let max = 128 << 10;
     let config = Config::default().max_message_size(max).max_fragments(usize::MAX);
@@ -150,8 +159,9 @@ fn n2_each_fragment_is_charged_64_bytes_at_least() {
     }
 }
 
+/// Rule: N2.
 #[test]
-fn n2_a_message_of_just_the_limit_may_end_with_an_empty_fragment() {
+fn a_message_of_just_the_limit_may_end_with_an_empty_fragment() {
     let max = 128 << 10;
     for role in BOTH {
         every_cut_with(role, Config::default().max_message_size(max), |end| {
@@ -166,8 +176,9 @@ fn n2_a_message_of_just_the_limit_may_end_with_an_empty_fragment() {
     }
 }
 
+/// Rule: N2.
 #[test]
-fn n2_where_messages_are_small_fragments_may_still_cost_64_kib() {
+fn where_messages_are_small_fragments_may_still_cost_64_kib() {
     let config = Config::default().max_message_size(10).max_fragments(usize::MAX);
     for role in BOTH {
         every_cut_with(role, config.clone(), |end| {
@@ -179,8 +190,9 @@ fn n2_where_messages_are_small_fragments_may_still_cost_64_kib() {
     }
 }
 
+/// Rule: W121.
 #[test]
-fn w121_limits_bind_what_is_received_not_what_is_sent() {
+fn limits_bind_what_is_received_not_what_is_sent() {
     for role in BOTH {
         let config = Config::default().max_message_size(1).max_fragments(1);
         let end = &mut End::new(role, config, Cut::Whole);

@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use sockeye_proto::{
-    CloseCode, CloseFrame, Config, Event, Fragment, Message, MessageKind, Peer, State, Transport,
+    CloseCode, CloseFrame, Config, Event, Fragment, Message, MessageKind, Peer, State,
+    TransportState,
 };
 
-use crate::harness::{BOTH, CUTS, Cut, End, Pair, Role, close_body, read_frames, wire};
+use crate::harness::{BOTH, CUTS, Cut, End, Pair, Role, close_payload, read_frames, wire};
 
 /// What an application may do.
 #[derive(Debug, Clone)]
@@ -147,12 +148,13 @@ proptest! {
             prop_assert!(closed.is_clean());
             prop_assert_eq!((closed.code(), closed.reason()), (code, reason.as_str()));
             prop_assert_eq!(closed.initiator, initiator);
-            prop_assert_eq!(end.connection.transport(), Transport::Close);
+            prop_assert_eq!(end.connection.transport(), TransportState::Close);
         }
     }
 
+    /// Rule: W123.
     #[test]
-    fn w123_any_bytes_give_events_or_one_end_however_they_are_cut(
+    fn any_bytes_give_events_or_one_end_however_they_are_cut(
         bytes in vec(any::<u8>(), 0..300),
         seed: u64,
     ) {
@@ -161,8 +163,9 @@ proptest! {
         }
     }
 
+    /// Rule: W123.
     #[test]
-    fn w123_frames_in_any_order_give_events_or_one_end_however_they_are_cut(
+    fn frames_in_any_order_give_events_or_one_end_however_they_are_cut(
         frames in vec(
             (
                 prop_oneof![
@@ -183,11 +186,12 @@ proptest! {
         }
     }
 
+    /// Rules: W109, W110, W111.
     #[test]
-    fn w109_w110_w111_any_close_body_is_answered_with_its_own_code_or_with_the_one_it_earns(
+    fn any_close_body_is_answered_with_its_own_code_or_with_the_one_it_earns(
         body in prop_oneof![
             vec(any::<u8>(), 0..=125),
-            (any::<u16>(), "\\PC{0,30}").prop_map(|(code, reason)| close_body(code, &reason)),
+            (any::<u16>(), "\\PC{0,30}").prop_map(|(code, reason)| close_payload(code, &reason)),
         ],
     ) {
         let body = &body[..body.len().min(125)];
@@ -221,7 +225,7 @@ fn judge_everywhere(role: Role, bytes: &[u8], seed: u64) -> Result<(), TestCaseE
     let traces: Vec<_> = traces.collect();
     prop_assert_eq!(&traces[0], &traces[1]);
     prop_assert_eq!(&traces[0], &traces[2]);
-    prop_assert_eq!(traces[0].2, (State::Closed, Transport::Close));
+    prop_assert_eq!(traces[0].2, (State::Closed, TransportState::Close));
     // Pings were answered, in order, up to a Close at most; nothing else was sent.
     let pings = traces[0].0.iter().filter_map(|event| match event {
         Event::Ping(payload) => Some(payload.clone()),

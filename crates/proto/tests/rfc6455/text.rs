@@ -26,8 +26,9 @@ const INVALID: [(&[u8], usize); 14] = [
     (b"\xff", 0),
 ];
 
+/// Rule: W87.
 #[test]
-fn w087_valid_text_is_received_wherever_frames_and_reads_cut_its_characters() {
+fn valid_text_is_received_wherever_frames_and_reads_cut_its_characters() {
     for cut in 0..=SAMPLE.len() {
         both_every_cut(|end| {
             let (first, second) = SAMPLE.as_bytes().split_at(cut);
@@ -41,8 +42,9 @@ fn w087_valid_text_is_received_wherever_frames_and_reads_cut_its_characters() {
     }
 }
 
+/// Rules: W87, W112.
 #[test]
-fn w087_w112_invalid_text_fails_at_its_first_wrong_byte_inside_a_frame_still_arriving() {
+fn invalid_text_fails_at_its_first_wrong_byte_inside_a_frame_still_arriving() {
     for (bytes, good) in INVALID {
         both_every_cut(|end| {
             let peer = end.role.peer();
@@ -58,8 +60,9 @@ fn w087_w112_invalid_text_fails_at_its_first_wrong_byte_inside_a_frame_still_arr
     }
 }
 
+/// Rule: W87.
 #[test]
-fn w087_invalid_text_is_noticed_in_every_fragment() {
+fn invalid_text_is_noticed_in_every_fragment() {
     for (bytes, _) in INVALID {
         for fragment in 0..3 {
             both_every_cut(|end| {
@@ -75,8 +78,9 @@ fn w087_invalid_text_is_noticed_in_every_fragment() {
     }
 }
 
+/// Rule: W87.
 #[test]
-fn w087_a_character_may_not_go_wrong_across_a_fragment() {
+fn a_character_may_not_go_wrong_across_a_fragment() {
     both_every_cut(|end| {
         end.feed_frame(0x01, b"\xf0\x9f");
         assert_eq!(end.events(), []);
@@ -85,8 +89,9 @@ fn w087_a_character_may_not_go_wrong_across_a_fragment() {
     });
 }
 
+/// Rule: W87.
 #[test]
-fn w087_text_may_not_end_inside_a_character() {
+fn text_may_not_end_inside_a_character() {
     for tail in [&b"\xc3"[..], b"\xe2\x98", b"\xf0\x9f\x90"] {
         both_every_cut(|end| {
             end.feed_frame(0x81, &[b"text ", tail].concat());
@@ -100,8 +105,9 @@ fn w087_text_may_not_end_inside_a_character() {
     }
 }
 
+/// Rule: W87.
 #[test]
-fn w087_what_one_text_leaves_open_is_not_the_next_ones_beginning() {
+fn what_one_text_leaves_open_is_not_the_next_ones_beginning() {
     both_every_cut(|end| {
         end.feed_frame(0x81, "é".as_bytes());
         end.feed_frame(0x81, b"");
@@ -110,8 +116,9 @@ fn w087_what_one_text_leaves_open_is_not_the_next_ones_beginning() {
     });
 }
 
+/// Rule: W87.
 #[test]
-fn w087_binary_messages_may_have_any_bytes() {
+fn binary_messages_may_have_any_bytes() {
     both_every_cut(|end| {
         for (bytes, _) in INVALID {
             end.feed_frame(0x82, bytes);

@@ -1,7 +1,7 @@
-//! Accounts: to whom the room is charged that a caller's messages take, so that nobody takes it all.
+//! Accounts: what a caller's messages are charged to, so that no caller uses up all storage.
 //!
 //! An account is what a caller cannot choose: the token's `sub`, else the token, else the address. A
-//! name that a caller gives itself (`?as=`) is none.
+//! name that a caller gives itself (`?as=`) is not an account.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
+use sockeye::internals::Network;
 
-use super::{Caller, Claims, Standing};
-use crate::throttle::Network;
+use super::{Caller, Claims, Identity};
 
 /// A network in eight bytes, for it is kept with every connection: the /64 of an IPv6 address, or an
-/// IPv4 address behind four bytes that begin a multicast address (`ff…`), which nobody sends from.
+/// IPv4 address behind four bytes that begin a multicast address (`ff…`), which is never a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PackedNetwork(u64);
 
@@ -38,8 +38,8 @@ impl PackedNetwork {
     }
 }
 
-/// The name of a token's account: `subject ann`, or `token` and a hash of what it says. The hash is
-/// of what is signed: whoever spells the signature differently has the same account.
+/// The name of a token's account: `subject ann`, or `token` and a hash of the token. The hash covers
+/// what is signed: another spelling of the signature gives the same account.
 pub(super) fn of_token(claims: &Claims, token: &str) -> Box<str> {
     if let Some(sub) = &claims.sub {
         return format!("subject {sub}").into();
@@ -50,21 +50,22 @@ pub(super) fn of_token(claims: &Claims, token: &str) -> Box<str> {
 }
 
 impl Caller {
-    /// The account that pays for what the caller publishes, in words that the caller may be told.
+    /// The account that the caller's publications are charged to, in words that the caller may read.
     pub(crate) fn account(&self) -> Cow<'_, str> {
         match &self.0 {
-            Standing::Anybody(_, network) => network.name().into(),
-            Standing::Bearer(pass) => Cow::Borrowed(&pass.account),
-            Standing::Stranger => PackedNetwork::of(None).name().into(),
+            Identity::Unchecked(_, network) => network.name().into(),
+            Identity::Bearer(session) => Cow::Borrowed(&session.account),
+            Identity::Anonymous => PackedNetwork::of(None).name().into(),
         }
     }
 
-    /// The publisher to whom idempotency keys belong: the token's `sub`, else the token; where there
-    /// are no tokens, the name the caller gives itself, or one that all others share.
+    /// The publisher that idempotency keys belong to: the token's `sub`, else the token; where there
+    /// are no tokens, the name that the caller gives itself, or one that all others share.
     pub(crate) fn publisher(&self) -> &str {
         match &self.0 {
-            // A `sub` that reads the same is no danger: nobody knows the hash of a token without it.
-            Standing::Bearer(pass) => pass.claims.sub.as_deref().unwrap_or(&pass.account),
+            // A `sub` that looks the same is harmless: the hash of a token is unknown without the
+            // token.
+            Identity::Bearer(session) => session.claims.sub.as_deref().unwrap_or(&session.account),
             _ => self.id().unwrap_or_default(),
         }
     }
@@ -91,10 +92,10 @@ mod tests {
 
     #[test]
     fn tokens_without_a_subject_are_told_apart_by_what_they_say() {
-        let nobody = Claims::default();
+        let unnamed = Claims::default();
         let ann = Claims { sub: Some("ann".to_owned()), ..Claims::default() };
         assert_eq!(&*of_token(&ann, "a.b.c"), "subject ann");
-        assert_eq!(of_token(&nobody, "a.b.c"), of_token(&nobody, "a.b.d"));
-        assert_ne!(of_token(&nobody, "a.b.c"), of_token(&nobody, "a.x.c"));
+        assert_eq!(of_token(&unnamed, "a.b.c"), of_token(&unnamed, "a.b.d"));
+        assert_ne!(of_token(&unnamed, "a.b.c"), of_token(&unnamed, "a.x.c"));
     }
 }

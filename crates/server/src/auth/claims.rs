@@ -1,4 +1,4 @@
-//! What a token says: who its bearer is, what he may do, and when (RFC 7519 §4.1).
+//! The claims of a token: its bearer, what the bearer may do, and when (RFC 7519 §4.1).
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,12 +16,12 @@ const GRACE: Duration = Duration::from_mins(1);
 /// The longest `sub`, in bytes.
 const MAX_SUB: usize = 255;
 
-/// The claims of a token. Others may be there and mean nothing.
+/// The claims of a token. Other claims are ignored.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Claims {
-    /// `sub`: the bearer, as presence shows him. 1 to 255 bytes without control
-    /// characters, line separators and controls of the direction of text; without it he is nobody in particular.
+    /// `sub`: the bearer, as presence shows it. 1 to 255 bytes without control characters, line
+    /// separators and controls of the direction of text; without it the bearer has no name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,
     /// `exp`: when the token ends, exactly.
@@ -32,7 +32,7 @@ pub struct Claims {
     /// `iat`: when it was issued; later than now, give or take 60 s, it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<NumericDate>,
-    /// `aud`: for whom it was issued.
+    /// `aud`: the audience it was issued for.
     #[serde(default, skip_serializing_if = "Audience::is_empty")]
     pub aud: Audience,
     /// `channels`: what the bearer may do. Without it, nothing.
@@ -57,7 +57,7 @@ impl Claims {
         if self.sub.as_deref().is_some_and(|sub| !is_subject(sub)) {
             return Err(TokenError::Subject);
         }
-        // Who does not find himself in `aud` must refuse the token (RFC 7519 §4.1.3).
+        // A recipient that is not in `aud` must refuse the token (RFC 7519 §4.1.3).
         let is_for_us = match audience {
             Some(name) => self.aud.0.iter().any(|other| other == name),
             None => self.aud.is_empty(),
@@ -77,7 +77,7 @@ pub struct NumericDate(pub Duration);
 impl NumericDate {
     /// The time by the system's clock.
     pub fn now() -> Self {
-        // A clock before 1970 is wrong, and then every token has still to begin.
+        // A clock before 1970 is wrong, and then no token is valid yet.
         Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }

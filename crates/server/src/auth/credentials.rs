@@ -1,4 +1,4 @@
-//! Where a request shows who makes it.
+//! Where a request has its token or ticket.
 
 use std::sync::Arc;
 
@@ -6,14 +6,15 @@ use axum::extract::Request;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
 use super::name::is_shown_as_it_is;
-use crate::problem::{Code, Problem};
-use crate::{query, websocket};
+use crate::http::problem::{Code, Problem};
+use crate::http::query;
+use crate::http::upgrade::is_handshake;
 
-/// What an offered subprotocol that carries a token begins with. It is never agreed to, so it is
-/// never echoed.
+/// The prefix of an offered subprotocol that carries a token. It is never agreed to, so it is never
+/// echoed.
 const SUBPROTOCOL: &str = "bearer.";
 
-/// What a request shows.
+/// What a request is authenticated by.
 #[derive(Debug)]
 pub(super) enum Credential<'r> {
     Token(&'r str),
@@ -21,7 +22,7 @@ pub(super) enum Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// The one thing that is shown. Two are refused (RFC 6750 §2): nobody can say which one counts.
+    /// The one credential. Two are refused (RFC 6750 §2): it would be ambiguous which one counts.
     pub(super) fn of(request: &'r Request) -> Result<Option<Self>, Problem> {
         let ticket = query::parameter(request.uri(), "ticket")?.map(Self::Ticket);
         let tokens = in_header(request).chain(in_subprotocols(request)).map(Self::Token);
@@ -35,7 +36,7 @@ impl<'r> Credential<'r> {
     }
 }
 
-/// `Authorization: Bearer TOKEN` (RFC 6750 §2.1). Other schemes show nothing that counts here.
+/// `Authorization: Bearer TOKEN` (RFC 6750 §2.1). Other schemes are ignored.
 fn in_header(request: &Request) -> impl Iterator<Item = &str> {
     let lines = request.headers().get_all(AUTHORIZATION).iter();
     lines.filter_map(|line| {
@@ -44,16 +45,16 @@ fn in_header(request: &Request) -> impl Iterator<Item = &str> {
     })
 }
 
-/// An offered subprotocol `bearer.TOKEN`, the one header that a page can give a WebSocket.
+/// An offered subprotocol `bearer.TOKEN`, in the one header of a handshake that a page can set.
 fn in_subprotocols(request: &Request) -> impl Iterator<Item = &str> {
-    let handshake = websocket::is_handshake(request).then_some(request);
+    let handshake = is_handshake(request).then_some(request);
     let lines =
         handshake.into_iter().flat_map(|request| request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
     let offers = lines.flat_map(|line| line.to_str()).flat_map(|line| line.split(','));
     offers.filter_map(|offer| offer.trim().strip_prefix(SUBPROTOCOL))
 }
 
-/// `?as=NAME`, the name that a caller gives himself where there are no tokens: 1 to 64 characters that
+/// `?as=NAME`, the name that a caller gives itself where there are no tokens: 1 to 64 characters that
 /// are [shown as they are](is_shown_as_it_is), and not blank at either end.
 pub(super) fn name(request: &Request) -> Result<Option<Arc<str>>, Problem> {
     let Some(name) = query::parameter(request.uri(), "as")? else { return Ok(None) };

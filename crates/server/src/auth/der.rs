@@ -1,5 +1,5 @@
-//! The little of DER that is needed to see which kind of public key a file holds
-//! (RFC 5280 §4.1: `SubjectPublicKeyInfo`; RFC 8017 §A.1.1: `RSAPublicKey`).
+//! As much of DER as tells which kind of public key a file has (RFC 5280 §4.1: `SubjectPublicKeyInfo`;
+//! RFC 8017 §A.1.1: `RSAPublicKey`).
 
 use super::key::Algorithm;
 
@@ -46,7 +46,7 @@ fn modulus_bits(key: &[u8]) -> Option<usize> {
     Some(modulus.len() * 8 - modulus.first()?.leading_zeros() as usize)
 }
 
-/// What is in the element with this tag that the bytes begin with, and what follows it.
+/// The content of the element with this tag at the beginning of the bytes, and the bytes after it.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (&length, rest) = rest.split_first()?;

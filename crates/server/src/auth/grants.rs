@@ -1,7 +1,7 @@
 //! What a token grants: rights, on channels that a pattern names.
 //!
-//! Nothing is granted that is not written down, and nothing is ever taken away by another line:
-//! the rights on a channel are those of all patterns that match it, together.
+//! Only what is written down is granted, and no line takes anything away: the rights on a channel are
+//! those of all patterns that match it, together.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use sockeye_hub::{ChannelName, Pattern};
 /// What can be done with a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// `presence`: seeing who is there.
+    /// `presence`: seeing the members.
     Presence,
     /// `read`: messages, now and from the history, and the position.
     Read,
@@ -49,7 +49,7 @@ impl FromStr for Right {
     }
 }
 
-/// The text is none of `read`, `write` and `presence`.
+/// The text is not `read`, `write` or `presence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a right is `read`, `write` or `presence`")]
 pub struct BadRight;

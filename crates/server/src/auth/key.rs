@@ -1,8 +1,7 @@
-//! The key that tokens are checked with: a shared secret, or the public half of a key pair.
+//! The key that verifies tokens: a shared secret, or the public half of a key pair.
 //!
-//! The key alone says which algorithm a token must be signed by. What a token says of itself is
-//! compared with that and never followed, so neither `none` nor a public key taken for a secret
-//! gets anybody in (RFC 8725 §3.1).
+//! The key alone determines the algorithm of signatures. The `alg` of a token is compared with it and
+//! never followed, so neither `none` nor a public key used as a secret is accepted (RFC 8725 §3.1).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use super::der;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// HMAC with SHA-256: a secret of at least 32 bytes, shared with whoever issues tokens.
+    /// HMAC with SHA-256: a secret of at least 32 bytes, shared with the issuer of tokens.
     Hs256,
     /// RSASSA-PKCS1-v1_5 with SHA-256: an RSA key of 2048 to 8192 bits.
     Rs256,
@@ -45,7 +44,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A key that tokens are checked with. Its `Debug` form does not tell a secret.
+/// A key that verifies tokens. Its `Debug` form does not show a secret.
 #[derive(Clone, Debug)]
 pub struct AuthKey {
     kind: Kind,
@@ -71,13 +70,13 @@ impl AuthKey {
         Self::from_bytes(&read(path.as_ref())?)
     }
 
-    /// The key in these bytes: a public key in PEM (`BEGIN PUBLIC KEY`: RSA, P-256 or Ed25519), or
-    /// else a secret for HMAC. A line break at the end of a secret that is text is no part of it.
+    /// The key in these bytes: a public key in PEM (`BEGIN PUBLIC KEY`: RSA, P-256 or Ed25519), or else
+    /// a secret for HMAC. A line break at the end of a secret that is text does not belong to it.
     ///
     /// # Errors
     ///
-    /// When a secret is shorter than [`MIN_SECRET`](Self::MIN_SECRET), or what is PEM is no public
-    /// key of those kinds. What is PEM is never taken for a secret.
+    /// When a secret is shorter than [`MIN_SECRET`](Self::MIN_SECRET), or PEM does not hold a public
+    /// key of those kinds. PEM is never used as a secret.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         match sections(bytes)? {
             None => secret(bytes).map(Self::secret),
@@ -93,15 +92,15 @@ impl AuthKey {
         }
     }
 
-    /// The same key for tokens that name this audience in `aud`. A key without an audience takes
-    /// tokens without `aud` only: one that was issued for somebody else is not meant for us.
+    /// The same key for tokens that name this audience in `aud`. A key without an audience accepts only
+    /// tokens without `aud`: one issued for another audience must be refused.
     #[must_use]
     pub fn for_audience(mut self, name: impl Into<String>) -> Self {
         self.audience = Some(name.into());
         self
     }
 
-    /// What tokens must be signed by to be accepted.
+    /// The algorithm of tokens that it accepts.
     pub fn algorithm(&self) -> Algorithm {
         match &self.kind {
             Kind::Secret(_) => Algorithm::Hs256,
@@ -109,10 +108,10 @@ impl AuthKey {
         }
     }
 
-    /// Whether it takes the same tokens.
+    /// Whether it accepts the same tokens.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         let same_key = match (&self.kind, &other.kind) {
-            // `ring` compares no keys, and two of them do not give the same code by chance.
+            // `ring` cannot compare keys; two keys do not give the same code by chance.
             (Kind::Secret(one), Kind::Secret(other)) => {
                 hmac::verify(other, b"same", hmac::sign(one, b"same").as_ref()).is_ok()
             }
@@ -144,8 +143,7 @@ impl AuthKey {
         self.audience.as_deref()
     }
 
-    /// Whether whoever made `signature` over `message` had the key. A secret is compared in
-    /// constant time.
+    /// Whether `signature` over `message` was made with the key. A secret is compared in constant time.
     pub(super) fn is_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.kind {
             Kind::Secret(key) => hmac::verify(key, message, signature).is_ok(),
@@ -154,7 +152,7 @@ impl AuthKey {
     }
 }
 
-/// Why something is no key to check or to sign tokens with.
+/// Why a key cannot verify or sign tokens.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -184,9 +182,9 @@ pub enum KeyError {
         /// Its length in bytes.
         length: usize,
     },
-    /// PEM that is broken, or holds something else than one key of a kind that is supported.
+    /// PEM that is malformed, or holds something else than one key of a supported kind.
     #[error(
-        "it is no key that can be used: give a secret of 32 bytes or more, or in PEM an RSA key of \
+        "it cannot be used as a key: give a secret of 32 bytes or more, or in PEM an RSA key of \
          2048 to 8192 bits, a P-256 or an Ed25519 key (private ones as `BEGIN PRIVATE KEY`, which \
          `openssl pkcs8 -topk8 -nodes` makes of others)"
     )]
@@ -219,9 +217,9 @@ fn is_utf16(bytes: &[u8]) -> bool {
             || bytes.starts_with(b"\xfe\xff") && has_zeros(2))
 }
 
-/// The first section of a PEM file, `None` of a file that is none. A file of which any line begins
-/// as PEM does is PEM, however broken: a key pair that were taken for a secret would be one that
-/// everybody knows.
+/// The first section of a PEM file, `None` of a file that is not PEM. A file with any line that begins
+/// as PEM does is PEM, however malformed: a public key used as a secret would be a secret that
+/// is known to all.
 pub(super) fn sections(bytes: &[u8]) -> Result<Option<(SectionKind, Vec<u8>)>, KeyError> {
     const MARK: &[u8] = b"-----BEGIN";
     if !bytes.windows(MARK.len()).any(|window| window == MARK) {

@@ -3,7 +3,7 @@
 /// Whether a name has no character that changes how the text around it is shown: none that controls a
 /// terminal, breaks a line, or turns the direction of text (Unicode `Bidi_Control`, UAX #9).
 ///
-/// Such a name, or a line of a log with it, would be read as something else than it is.
+/// A name with such characters, or a log line with it, would be read as something else than it is.
 pub(super) fn is_shown_as_it_is(name: &str) -> bool {
     !name.chars().any(|char| char.is_control() || breaks_line(char) || is_bidi_control(char))
 }

@@ -1,4 +1,4 @@
-//! The key that tokens are made with: a shared secret, or the private half of a key pair.
+//! The key that signs tokens: a shared secret, or the private half of a key pair.
 
 use std::fmt;
 use std::path::Path;
@@ -16,7 +16,7 @@ use rustls_pki_types::pem::SectionKind;
 use super::claims::Claims;
 use super::key::{Algorithm, AuthKey, KeyError, read, secret, sections};
 
-/// A key that makes tokens. Its `Debug` form tells the algorithm alone.
+/// A key that signs tokens. Its `Debug` form shows the algorithm alone.
 pub struct SigningKey(Kind);
 
 enum Kind {
@@ -54,7 +54,7 @@ impl SigningKey {
         }
     }
 
-    /// What its tokens are signed by.
+    /// The algorithm of its tokens.
     pub fn algorithm(&self) -> Algorithm {
         match &self.0 {
             Kind::Secret(_) => Algorithm::Hs256,
@@ -64,7 +64,7 @@ impl SigningKey {
         }
     }
 
-    /// The key that checks what this one signs.
+    /// The key that verifies what this one signs.
     pub fn auth_key(&self) -> AuthKey {
         let public = |key: &[u8]| AuthKey::public(self.algorithm(), key);
         let key = match &self.0 {
@@ -80,7 +80,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// When the system has no random bytes.
+    /// When the operating system provides no random bytes.
     pub fn sign(&self, claims: &Claims) -> Result<String, SignError> {
         let header = format!("{{\"alg\":\"{}\",\"typ\":\"JWT\"}}", self.algorithm());
         let claims = serde_json::to_vec(claims).map_err(|_| SignError)?;
@@ -109,7 +109,7 @@ impl SigningKey {
     }
 }
 
-/// A token could not be signed: the system has no random bytes.
+/// A token could not be signed: the operating system provides no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the token could not be signed")]
 pub struct SignError;
@@ -120,7 +120,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The one kind of key that takes these bytes (PKCS #8, RFC 5208). OpenSSL writes Ed25519 keys
+/// The one kind of key that accepts these bytes (PKCS #8, RFC 5208). OpenSSL writes Ed25519 keys
 /// without their public half, so that half cannot be compared.
 fn private(der: &[u8]) -> Option<SigningKey> {
     let p256 = || {

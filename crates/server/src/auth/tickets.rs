@@ -1,12 +1,15 @@
-//! Tickets: what a page shows in a URL instead of its token, where it cannot send headers
+//! Tickets: what a page puts in a URL instead of its token, where it cannot send headers
 //! (`EventSource`, plain WebSockets).
 //!
-//! A ticket is good once, within a minute, for pages of the origin that asked for it; so it does
-//! no harm in a log. An `EventSource` asks for its URL again when it is cut off: a ticket that has
-//! opened events is good for that, with a `Last-Event-ID` at or after the position at which its
-//! stream began, as long as the stream is open and for [`RESUMES_FOR`] after it ended. A stream that
-//! the client has lost may still seem open here, and what was sent on it may not have arrived; so
-//! neither the end of the stream nor what was sent last is asked for.
+//! A ticket is valid once, within a minute, for pages of the origin that asked for it; so it is
+//! harmless in a log. An `EventSource` requests its URL again after an interruption: a ticket that has
+//! opened events is valid for that, with a `Last-Event-ID` at or after the position at which its stream
+//! began, while the stream is open and for [`RESUMES_FOR`] after it ended. A stream that the client has
+//! lost may still seem open here, and what was sent on it may not have arrived; so neither the end of
+//! the stream nor the last position sent is required.
+//!
+//! These are valid on the server that issued them; in a cluster there are
+//! [shared ones](super::shared_tickets).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,61 +24,62 @@ use ring::{digest, error};
 use sockeye_hub::Position;
 use tokio::time::Instant;
 
-use super::Pass;
-use crate::headers::LAST_EVENT_ID;
-use crate::{listen, websocket};
+use super::{OpenedStream, Session};
+use crate::http::headers::LAST_EVENT_ID;
+use crate::http::representation::Representation;
+use crate::http::upgrade::is_handshake;
 
-/// How long a ticket waits to be used.
-pub(super) const GOOD_FOR: Duration = Duration::from_mins(1);
+/// How long a ticket is valid before it is used.
+pub(crate) const GOOD_FOR: Duration = Duration::from_mins(1);
 
-/// How long after its stream has ended a ticket resumes it.
+/// How long after the end of its stream a ticket resumes it.
 pub(super) const RESUMES_FOR: Duration = Duration::from_mins(5);
 
-/// Tickets of one token at once; a further one takes the place of a used one, or is refused, so that
-/// nobody pushes out the tickets of others.
-const OF_ONE_TOKEN: usize = 64;
+/// Unused tickets of one token; a further one replaces a used one, or is refused, so that no token
+/// evicts the tickets of others.
+pub(super) const OF_ONE_TOKEN: usize = 64;
 
-/// Memory for all tickets together, in bytes. Past it used tickets go; when there are none, an account
-/// below an equal share takes the room of the one that holds most, and others are refused.
+/// Memory for all tickets together, in bytes. Past it used tickets are dropped; when there are none, an
+/// account below an equal share evicts those of the account that holds most, and others are refused.
 const BUDGET: usize = 64 << 20;
 
-/// How much of it an account gives up at once, at most.
+/// How much of it is evicted from an account at once, at most.
 const GIVEN_UP_AT_ONCE: usize = BUDGET / 64;
 
-/// How often tickets are looked for that can make room, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often all tickets are searched for ones to drop, at most.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a token with tickets takes in memory beside its own length, and what each ticket takes.
+/// Memory of a token with tickets beside its own length, and of each ticket.
 const COST_OF_TOKEN: usize = 512;
 const COST_OF_TICKET: usize = 128;
 
-/// The half of a ticket that finds the token it came from.
-type Shelf = [u8; 16];
-/// The half that nobody guesses: 144 random bits.
+/// The half of a ticket that finds its token.
+type TokenKey = [u8; 16];
+/// The half that cannot be guessed: 144 random bits.
 type Secret = [u8; 18];
-/// The same as it is kept and compared: how long that takes tells nothing of the secret.
+/// The hash that is stored and compared: the time of a comparison tells nothing about the secret.
 type Hash = [u8; 32];
 
-const LENGTH: usize = size_of::<Shelf>() + size_of::<Secret>();
+pub(super) const LENGTH: usize = size_of::<TokenKey>() + size_of::<Secret>();
 
 /// The tickets of one server.
 #[derive(Debug, Default)]
-pub(super) struct Tickets(Mutex<Shelves>);
+pub(super) struct Tickets(Mutex<TicketTable>);
 
 #[derive(Debug, Default)]
-struct Shelves {
-    of_token: HashMap<Shelf, Holder>,
+struct TicketTable {
+    of_token: HashMap<TokenKey, TicketOwner>,
     cost: usize,
     /// The same for each account that has tickets.
     of_account: HashMap<Box<str>, usize>,
-    /// When tickets were last looked for that could make room.
+    /// When tickets were last searched for ones to drop.
     looked: Option<Instant>,
 }
 
-/// A token that tickets came from.
+/// A token that tickets were issued for.
 #[derive(Debug)]
-struct Holder {
-    pass: Arc<Pass>,
+struct TicketOwner {
+    session: Arc<Session>,
     tickets: VecDeque<Ticket>,
     cost: usize,
 }
@@ -85,7 +89,7 @@ struct Ticket {
     hash: Hash,
     origin: Option<HeaderValue>,
     given: Instant,
-    /// The stream that it has opened, once it has.
+    /// The stream that it has opened, if it was used.
     used: Option<Arc<Use>>,
 }
 
@@ -103,35 +107,35 @@ struct Use {
 #[derive(Debug)]
 pub(super) struct TicketStream(Arc<Use>);
 
-/// There are as many unused tickets as there may be; after this time one of them will have expired.
+/// The limit of unused tickets is reached; after this time one of them will have expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany(pub(super) Duration);
 
 impl Tickets {
-    /// A ticket for the bearer of this token, to be shown by pages of the origin; by anybody, if
-    /// what asked was no page.
+    /// A ticket for the bearer of this token, valid for pages of the origin; for any client, if the
+    /// request came from no page.
     pub(super) fn issue(
         &self,
         token: &str,
-        pass: Arc<Pass>,
+        session: Arc<Session>,
         origin: Option<HeaderValue>,
     ) -> Result<Result<String, TooMany>, error::Unspecified> {
         let mut secret = Secret::default();
         SystemRandom::new().fill(&mut secret)?;
-        let shelf = shelf(token);
+        let token_key = token_key(token);
         let ticket = Ticket { hash: hash(&secret), origin, given: Instant::now(), used: None };
-        let put = self.shelves().put(shelf, COST_OF_TOKEN + token.len(), pass, ticket);
-        Ok(put.map(|()| URL_SAFE_NO_PAD.encode([&shelf[..], &secret[..]].concat())))
+        let put = self.table().put(token_key, COST_OF_TOKEN + token.len(), session, ticket);
+        Ok(put.map(|()| URL_SAFE_NO_PAD.encode([&token_key[..], &secret[..]].concat())))
     }
 
-    /// What the ticket gives to this request, if it is good for it. Then it is used.
-    pub(super) fn redeem(&self, ticket: &str, request: &Request) -> Option<Arc<Pass>> {
-        let (shelf, hash) = parse(ticket)?;
-        let mut shelves = self.shelves();
-        let holder = shelves.of_token.get_mut(&shelf)?;
-        let index = holder.tickets.iter().position(|ticket| ticket.hash == hash)?;
-        let ticket = &mut holder.tickets[index];
-        if holder.pass.has_ended() || !ticket.is_for(request) {
+    /// What the ticket grants to this request, if it is valid for it. Then it is used.
+    pub(super) fn redeem(&self, ticket: &str, request: &Request) -> Option<Arc<Session>> {
+        let (token_key, hash) = parse(ticket)?;
+        let mut table = self.table();
+        let owner = table.of_token.get_mut(&token_key)?;
+        let index = owner.tickets.iter().position(|ticket| ticket.hash == hash)?;
+        let ticket = &mut owner.tickets[index];
+        if owner.session.has_ended() || !ticket.is_for(request) {
             return None;
         }
         let is_stream = opens_events(request);
@@ -141,76 +145,76 @@ impl Tickets {
             _ => {}
         }
         if !is_stream {
-            holder.tickets.remove(index);
-            return Some(Arc::clone(&holder.pass));
+            owner.tickets.remove(index);
+            return Some(Arc::clone(&owner.session));
         }
         let used = ticket.used.get_or_insert_with(|| Arc::new(Use::of(request)));
-        Some(Arc::new(holder.pass.with_stream(TicketStream::new(used))))
+        Some(Arc::new(owner.session.with_stream(OpenedStream::Own(TicketStream::new(used)))))
     }
 
-    /// What they take in memory, in bytes.
+    /// Their memory, in bytes.
     pub(super) fn cost(&self) -> usize {
-        self.shelves().cost
+        self.table().cost
     }
 
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+    fn table(&self) -> MutexGuard<'_, TicketTable> {
         // Each change is complete before anything in it can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelves {
+impl TicketTable {
     fn put(
         &mut self,
-        shelf: Shelf,
+        token_key: TokenKey,
         cost: usize,
-        pass: Arc<Pass>,
+        session: Arc<Session>,
         ticket: Ticket,
     ) -> Result<(), TooMany> {
         if self.cost + cost + COST_OF_TICKET > BUDGET {
-            // Looking through all of them for each refusal would cost a flood nothing, and others much.
+            // To search all of them for each refusal would cost a flood nothing, and others much.
             if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
                 self.make_room();
             }
             if self.cost + cost + COST_OF_TICKET > BUDGET
-                && !self.take_from_largest(&pass.account, cost + COST_OF_TICKET)
+                && !self.take_from_largest(&session.account, cost + COST_OF_TICKET)
             {
                 return Err(TooMany(LOOK_EVERY));
             }
         }
-        let account = pass.account.clone();
-        let holder = self.of_token.entry(shelf).or_insert_with(|| Holder {
-            pass,
+        let account = session.account.clone();
+        let owner = self.of_token.entry(token_key).or_insert_with(|| TicketOwner {
+            session,
             tickets: VecDeque::new(),
             cost: 0,
         });
-        holder.tickets.retain(Ticket::is_wanted);
-        if holder.tickets.len() == OF_ONE_TOKEN {
-            // That of a stream that has ended before that of one that is open.
-            let ended = holder.tickets.iter().position(|ticket| ticket.has_ended());
-            let used = || holder.tickets.iter().position(|ticket| ticket.used.is_some());
+        owner.tickets.retain(Ticket::is_wanted);
+        if owner.tickets.len() == OF_ONE_TOKEN {
+            // The ticket of a stream that has ended before that of one that is open.
+            let ended = owner.tickets.iter().position(|ticket| ticket.has_ended());
+            let used = || owner.tickets.iter().position(|ticket| ticket.used.is_some());
             let Some(index) = ended.or_else(used) else {
-                let oldest = holder.tickets.front().map_or(GOOD_FOR, |first| first.given.elapsed());
+                let oldest = owner.tickets.front().map_or(GOOD_FOR, |first| first.given.elapsed());
                 return Err(TooMany(GOOD_FOR.saturating_sub(oldest)));
             };
-            holder.tickets.remove(index);
+            owner.tickets.remove(index);
         }
-        holder.tickets.push_back(ticket);
-        let cost = cost + holder.tickets.len() * COST_OF_TICKET;
-        let before = std::mem::replace(&mut holder.cost, cost);
+        owner.tickets.push_back(ticket);
+        let cost = cost + owner.tickets.len() * COST_OF_TICKET;
+        let before = std::mem::replace(&mut owner.cost, cost);
         self.cost = self.cost - before + cost;
         let of_account = self.of_account.entry(account).or_default();
         *of_account = *of_account - before + cost;
         Ok(())
     }
 
-    /// Takes tickets from the account that holds most, oldest first, for one that holds less than an
-    /// equal share. Whether there is room then.
+    /// Drops tickets of the account that holds most, oldest first, for an account that holds less than
+    /// an equal share. Returns whether there is room then.
     fn take_from_largest(&mut self, gaining: &str, needed: usize) -> bool {
         let held = self.of_account.get(gaining).copied().unwrap_or_default();
         let accounts = self.of_account.len() + usize::from(held == 0);
         let share = BUDGET / accounts;
-        // A flood that has its share is refused without looking at the others.
+        // A flood that has its share is refused without a look at the others.
         if held + needed > share {
             return false;
         }
@@ -222,25 +226,27 @@ impl Shelves {
         if *cost < goal + held {
             return false;
         }
-        let mut tokens: Vec<(Option<Instant>, Shelf)> = self
+        let mut tokens: Vec<(Option<Instant>, TokenKey)> = self
             .of_token
             .iter()
-            .filter(|(_, holder)| holder.pass.account == largest)
-            .map(|(shelf, holder)| (holder.tickets.front().map(|oldest| oldest.given), *shelf))
+            .filter(|(_, owner)| owner.session.account == largest)
+            .map(|(token_key, owner)| {
+                (owner.tickets.front().map(|oldest| oldest.given), *token_key)
+            })
             .collect();
         tokens.sort_unstable();
         let mut freed = 0;
-        for (_, shelf) in tokens {
+        for (_, token_key) in tokens {
             if freed >= goal {
                 break;
             }
-            freed += self.of_token.remove(&shelf).map_or(0, |holder| holder.cost);
+            freed += self.of_token.remove(&token_key).map_or(0, |owner| owner.cost);
         }
         self.count();
         self.cost + needed <= BUDGET
     }
 
-    /// Drops what nobody can use any more, then used tickets, until there is some room again.
+    /// Drops expired tickets, then used ones, until there is some room again.
     fn make_room(&mut self) {
         self.looked = Some(Instant::now());
         self.keep(Ticket::is_wanted);
@@ -252,28 +258,28 @@ impl Shelves {
     }
 
     fn keep(&mut self, keeps: impl Fn(&Ticket) -> bool) {
-        self.of_token.retain(|_, holder| {
-            let before = holder.tickets.len();
-            holder.tickets.retain(&keeps);
-            holder.cost -= (before - holder.tickets.len()) * COST_OF_TICKET;
-            !holder.tickets.is_empty() && !holder.pass.has_ended()
+        self.of_token.retain(|_, owner| {
+            let before = owner.tickets.len();
+            owner.tickets.retain(&keeps);
+            owner.cost -= (before - owner.tickets.len()) * COST_OF_TICKET;
+            !owner.tickets.is_empty() && !owner.session.has_ended()
         });
         self.count();
     }
 
-    /// Adds up what is held.
+    /// Recounts what is held.
     fn count(&mut self) {
         self.of_account.clear();
-        for holder in self.of_token.values() {
-            *self.of_account.entry(holder.pass.account.clone()).or_default() += holder.cost;
+        for owner in self.of_token.values() {
+            *self.of_account.entry(owner.session.account.clone()).or_default() += owner.cost;
         }
         self.cost = self.of_account.values().sum();
     }
 }
 
 impl Ticket {
-    /// Whether the request comes from where the ticket was given to. A browser that sends no
-    /// `Origin` does not let a foreign page read the answer, and a program can send any.
+    /// Whether the request comes from where the ticket was given to. A browser that sends no `Origin`
+    /// does not let a foreign page read the response, and a program can send any.
     fn is_for(&self, request: &Request) -> bool {
         match (&self.origin, request.headers().get(http::header::ORIGIN)) {
             (Some(given), Some(sent)) => given == sent,
@@ -288,7 +294,7 @@ impl Ticket {
         }
     }
 
-    /// Whether it was used, and nothing is open that it opened.
+    /// Whether it was used, and nothing that it opened is open.
     fn has_ended(&self) -> bool {
         self.used.as_ref().is_some_and(|used| used.open().0 == 0)
     }
@@ -309,7 +315,7 @@ impl Use {
         open > 0 || ended.elapsed() < RESUMES_FOR
     }
 
-    /// Whether the request goes on where the stream was, and reaches back no further than that did.
+    /// Whether the request resumes the stream, and reaches back no further than its beginning.
     fn resumes(&self, request: &Request) -> bool {
         let id = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
         let (Some(from), Some(Ok(id))) = (self.from.get(), id.map(str::parse::<Position>)) else {
@@ -326,9 +332,9 @@ impl TicketStream {
         Self(Arc::clone(used))
     }
 
-    /// The stream begins there.
+    /// Records where the stream begins.
     pub(super) fn begins(&self, from: Position) {
-        // A stream that resumes begins where the first one was.
+        // A stream that resumes keeps the beginning of the first one.
         let _ = self.0.from.set(from);
     }
 }
@@ -340,11 +346,11 @@ impl Drop for TicketStream {
     }
 }
 
-/// Where the tickets of this token are. It says nothing of the token that anybody could use.
-fn shelf(token: &str) -> Shelf {
-    let mut shelf = Shelf::default();
-    shelf.copy_from_slice(&hash(token.as_bytes())[..size_of::<Shelf>()]);
-    shelf
+/// The key under which the tickets of this token are. It reveals nothing usable of the token.
+pub(super) fn token_key(token: &str) -> TokenKey {
+    let mut token_key = TokenKey::default();
+    token_key.copy_from_slice(&hash(token.as_bytes())[..size_of::<TokenKey>()]);
+    token_key
 }
 
 fn hash(bytes: &[u8]) -> Hash {
@@ -353,18 +359,18 @@ fn hash(bytes: &[u8]) -> Hash {
     hash
 }
 
-fn parse(ticket: &str) -> Option<(Shelf, Hash)> {
+fn parse(ticket: &str) -> Option<(TokenKey, Hash)> {
     let mut bytes = [0; LENGTH];
     let length = URL_SAFE_NO_PAD.decode_slice(ticket, &mut bytes).ok()?;
-    let (shelf, secret) = bytes.split_at(size_of::<Shelf>());
-    (length == LENGTH).then_some((shelf.try_into().ok()?, hash(secret)))
+    let (token_key, secret) = bytes.split_at(size_of::<TokenKey>());
+    (length == LENGTH).then_some((token_key.try_into().ok()?, hash(secret)))
 }
 
 /// Whether the request is one that an `EventSource` repeats.
-fn opens_events(request: &Request) -> bool {
+pub(super) fn opens_events(request: &Request) -> bool {
     request.method() == Method::GET
-        && !websocket::is_handshake(request)
-        && listen::is_for_events(request)
+        && !is_handshake(request)
+        && Representation::of(request).is_ok_and(|form| form == Some(Representation::Events))
 }
 
 #[cfg(test)]
@@ -378,17 +384,17 @@ mod tests {
     const EVENTS: (&str, &str) = ("accept", "text/event-stream");
     const RESUMES: (&str, &str) = ("last-event-id", "k3f9.1");
 
-    fn pass(seconds: u64) -> Arc<Pass> {
+    fn session(seconds: u64) -> Arc<Session> {
         let now = NumericDate::now();
         let exp = NumericDate(now.0 + Duration::from_secs(seconds));
-        Arc::new(Pass::new(Claims { exp: Some(exp), ..Claims::default() }, "t", now))
+        Arc::new(Session::new(Claims { exp: Some(exp), ..Claims::default() }, "t", now))
     }
 
-    fn pass_of(sub: &str) -> Arc<Pass> {
+    fn session_of(sub: &str) -> Arc<Session> {
         let now = NumericDate::now();
         let exp = NumericDate(now.0 + Duration::from_secs(3600));
         let claims = Claims { exp: Some(exp), sub: Some(sub.to_owned()), ..Claims::default() };
-        Arc::new(Pass::new(claims, sub, now))
+        Arc::new(Session::new(claims, sub, now))
     }
 
     fn get(path: &str, headers: &[(&str, &str)]) -> Request {
@@ -399,7 +405,7 @@ mod tests {
     }
 
     fn issue(tickets: &Tickets, token: &str) -> String {
-        tickets.issue(token, pass(3600), None).unwrap().unwrap()
+        tickets.issue(token, session(3600), None).unwrap().unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -416,21 +422,25 @@ mod tests {
         position.parse().unwrap()
     }
 
-    /// Opens events with the ticket, from that position on.
-    fn open(tickets: &Tickets, ticket: &str, from: &str) -> Arc<Pass> {
-        let pass = tickets.redeem(ticket, &get("/c/chat", &[EVENTS])).unwrap();
-        pass.stream.as_ref().unwrap().begins(at(from));
-        pass
+    fn begins(session: &Session, from: &str) {
+        session.stream.as_ref().unwrap().begins(at(from));
     }
 
-    fn resume(tickets: &Tickets, ticket: &str, id: &str) -> Option<Arc<Pass>> {
+    /// Opens events with the ticket, from that position on.
+    fn open(tickets: &Tickets, ticket: &str, from: &str) -> Arc<Session> {
+        let session = tickets.redeem(ticket, &get("/c/chat", &[EVENTS])).unwrap();
+        begins(&session, from);
+        session
+    }
+
+    fn resume(tickets: &Tickets, ticket: &str, id: &str) -> Option<Arc<Session>> {
         tickets.redeem(ticket, &get("/c/chat", &[EVENTS, ("last-event-id", id)]))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_ticket_resumes_its_stream_while_that_is_open_and_for_minutes_after() {
         let tickets = Tickets::default();
-        let ticket = tickets.issue("t", pass(7200), None).unwrap().unwrap();
+        let ticket = tickets.issue("t", session(7200), None).unwrap().unwrap();
         let first = open(&tickets, &ticket, "k3f9.7");
         advance(Duration::from_secs(3600)).await;
         let second = resume(&tickets, &ticket, "k3f9.9").unwrap();
@@ -446,7 +456,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_ticket_resumes_no_longer_than_its_token_is_good() {
         let tickets = Tickets::default();
-        let ticket = tickets.issue("t", pass(7200), None).unwrap().unwrap();
+        let ticket = tickets.issue("t", session(7200), None).unwrap().unwrap();
         let _open = open(&tickets, &ticket, "k3f9.7");
         advance(Duration::from_secs(7199)).await;
         assert!(resume(&tickets, &ticket, "k3f9.8").is_some());
@@ -462,8 +472,8 @@ mod tests {
         for id in ["k3f9.6", "k3f9.0", "abcd.9", "earliest", "now", "-5", "10m", ""] {
             assert!(resume(&tickets, &ticket, id).is_none(), "{id}");
         }
-        // Nor does the first position of a later stream count.
-        resume(&tickets, &ticket, "k3f9.9").unwrap().stream.as_ref().unwrap().begins(at("k3f9.1"));
+        // The first position of a later stream does not count either.
+        begins(&resume(&tickets, &ticket, "k3f9.9").unwrap(), "k3f9.1");
         assert!(resume(&tickets, &ticket, "k3f9.6").is_none());
         assert!(resume(&tickets, &ticket, "k3f9.7").is_some());
     }
@@ -474,7 +484,7 @@ mod tests {
         let other = issue(&tickets, "other");
         let all: Vec<_> = (0..OF_ONE_TOKEN).map(|_| issue(&tickets, "greedy")).collect();
         advance(Duration::from_secs(10)).await;
-        let refused = tickets.issue("greedy", pass(3600), None).unwrap();
+        let refused = tickets.issue("greedy", session(3600), None).unwrap();
         assert_eq!(refused, Err(TooMany(Duration::from_secs(50))));
         let _open = open(&tickets, &all[3], "k3f9.7");
         drop(open(&tickets, &all[5], "k3f9.7"));
@@ -483,7 +493,7 @@ mod tests {
         assert!(resume(&tickets, &all[3], "k3f9.7").is_some());
         issue(&tickets, "greedy");
         assert!(resume(&tickets, &all[3], "k3f9.7").is_none());
-        assert!(tickets.issue("greedy", pass(3600), None).unwrap().is_err());
+        assert!(tickets.issue("greedy", session(3600), None).unwrap().is_err());
         let unused = |index: &usize| ![3, 5].contains(index);
         for index in (0..OF_ONE_TOKEN).filter(unused) {
             assert!(tickets.redeem(&all[index], &get("/c/chat", &[])).is_some(), "{index}");
@@ -501,18 +511,18 @@ mod tests {
         let mut refused = 0;
         for number in 0..BUDGET / 8000 * 2 {
             let token = format!("{number}{pad}");
-            refused += usize::from(tickets.issue(&token, pass(3600), None).unwrap().is_err());
-            assert!(tickets.shelves().cost <= BUDGET);
+            refused += usize::from(tickets.issue(&token, session(3600), None).unwrap().is_err());
+            assert!(tickets.table().cost <= BUDGET);
         }
         assert!(refused > BUDGET / 8000 / 2, "{refused}");
         assert!(resume(&tickets, &used, "k3f9.7").is_none(), "used ones go first");
         assert!(tickets.redeem(&first, &get("/c/chat", &[])).is_some(), "no unused one went");
 
-        // What has run out makes room.
+        // Expired tickets make room.
         advance(GOOD_FOR).await;
         let good = issue(&tickets, "good");
-        tickets.shelves().make_room();
-        assert_eq!(tickets.shelves().of_token.len(), 1);
+        tickets.table().make_room();
+        assert_eq!(tickets.table().of_token.len(), 1);
         assert!(tickets.redeem(&good, &get("/c/chat", &[])).is_some());
     }
 
@@ -522,7 +532,7 @@ mod tests {
         let pad = "x".repeat(8000);
         let issued = |sub: &str, number: usize| {
             let token = format!("{sub}{number}{pad}");
-            let ticket = tickets.issue(&token, pass_of(sub), None).unwrap();
+            let ticket = tickets.issue(&token, session_of(sub), None).unwrap();
             assert!(tickets.cost() <= BUDGET);
             ticket.ok()
         };
@@ -534,7 +544,7 @@ mod tests {
         assert!(newer > BUDGET / 10_000, "one account alone has nearly all: {newer}");
         assert!(issued("flood", usize::MAX).is_none(), "it has all that there is");
         let new: Vec<_> = (0..100).map(|number| issued("new", number).expect("room")).collect();
-        // The flood finds room only that it gave up itself.
+        // A flooding account finds only the room that it has freed itself.
         for number in 0..1000 {
             let _ = issued("flood", BUDGET + number);
         }

@@ -1,7 +1,7 @@
-//! A token and whether it is good: a JSON Web Token in its compact form (RFC 7515 §3.1, RFC 7519).
+//! Verifying a token: a JSON Web Token in its compact form (RFC 7515 §3.1, RFC 7519).
 //!
-//! The order is that of trust: the size, then the form, then the algorithm, then the signature;
-//! the claims are not even parsed before they are known to come from whoever has the key.
+//! Checks are in the order of trust: the size, the form, the algorithm, the signature; the claims are
+//! not even parsed before the signature is verified.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,13 +15,13 @@ use super::key::{Algorithm, AuthKey};
 pub(crate) const MAX_TOKEN: usize = 8 * 1024;
 
 impl AuthKey {
-    /// The claims of the token, if it is good at this time: of at most 8 KiB, signed with this key by
-    /// this key's algorithm, with an `exp` that is to come, `nbf` and `iat` that are not (give or
-    /// take 60 s), and meant for the audience that was [set](Self::for_audience), or for none.
+    /// The claims of the token, if it is valid at this time: at most 8 KiB, signed with this key by
+    /// this key's algorithm, with an `exp` in the future, `nbf` and `iat` that are not (within 60 s),
+    /// and for the audience that was [set](Self::for_audience), or for none.
     ///
     /// # Errors
     ///
-    /// The first of these that it is not.
+    /// The first of these checks that fails.
     pub fn verify(&self, token: &str, now: NumericDate) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::TooLong);
@@ -32,7 +32,7 @@ impl AuthKey {
         if header.alg != self.algorithm().name() {
             return Err(TokenError::Algorithm(self.algorithm()));
         }
-        // What must be understood is not understood here (RFC 7515 §4.1.11).
+        // Extensions that must be understood are not supported (RFC 7515 §4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
@@ -46,8 +46,8 @@ impl AuthKey {
     }
 }
 
-/// What of a token's header counts. Where its key is to be had (`jku`, `x5u`, `jwk`, `kid`) does not:
-/// there is one key, and it is here.
+/// The members of a token's header that count. Where its key could be fetched (`jku`, `x5u`, `jwk`,
+/// `kid`) does not: there is one key, and it is here.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -59,7 +59,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }
 
-/// A JSON object. A list, which serde would fill a struct from as well, is none.
+/// A JSON object. An array, which serde would accept for a struct as well, is an error.
 fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     match json.trim_ascii_start().first() {
         Some(b'{') => serde_json::from_slice(json),
@@ -67,29 +67,29 @@ fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     }
 }
 
-/// Why a token is not good.
+/// Why a token is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// It is signed by another algorithm than the key's, or by none.
     #[error("the token is not signed with {0}, the algorithm of this server's key")]
     Algorithm(Algorithm),
-    /// Its `aud` names others.
+    /// Its `aud` does not name this audience.
     #[error("the token is for another audience")]
     Audience,
-    /// The claims are not what they should be; the text says which and how.
-    #[error("the token's claims can not be used: {0}")]
+    /// The claims are malformed; the text says which and how.
+    #[error("the token's claims are invalid: {0}")]
     Claims(String),
-    /// Its header says that something must be understood (`crit`), and it is not.
+    /// Its header has extensions that must be understood (`crit`), and they are not.
     #[error("the token has extensions that this server does not know")]
     Critical,
-    /// It was good until `exp`.
+    /// It was valid until `exp`.
     #[error("the token has expired")]
     Expired,
-    /// It is no JSON Web Token.
-    #[error("the token is no JSON Web Token")]
+    /// It is not a JSON Web Token.
+    #[error("the token is not a JSON Web Token")]
     Malformed,
-    /// It would never end.
+    /// It would never expire.
     #[error("the token has no `exp`")]
     NoExpiry,
     /// Its `nbf` or `iat` is more than 60 s from now.
@@ -105,7 +105,7 @@ pub enum TokenError {
          separators and controls of the direction of text"
     )]
     Subject,
-    /// It has more than 8 KiB.
+    /// It is longer than 8 KiB.
     #[error("the token is longer than 8 KiB")]
     TooLong,
 }

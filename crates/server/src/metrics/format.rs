@@ -1,9 +1,9 @@
-//! The two text formats of metrics: OpenMetrics 1.0, and Prometheus' own, 0.0.4, which is older and what
-//! every collector reads.
+//! The two text formats of metrics: OpenMetrics 1.0, and that of Prometheus, 0.0.4, which is older and
+//! understood by every collector.
 
 use http::HeaderMap;
 
-use crate::accept::preferred;
+use crate::http::accept::preferred;
 
 /// A format that a collector asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ const PLAIN: &str = "text/plain";
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 impl Format {
-    /// OpenMetrics for a client that asks for it and likes nothing else better.
+    /// OpenMetrics for a client that asks for it and prefers nothing else.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         match preferred(headers, &[PLAIN, OPEN_METRICS]) {
             Some(OPEN_METRICS) => Self::OpenMetrics,
@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    /// What is OpenMetrics, in this format.
+    /// Converts OpenMetrics to this format.
     pub(super) fn of_open_metrics(self, text: String) -> String {
         match self {
             Self::OpenMetrics => text,
@@ -43,14 +43,14 @@ impl Format {
     }
 }
 
-/// OpenMetrics in Prometheus' format. Samples are the same in both. A metric has here the name of its
-/// samples, and there one without their suffix; and here are no units.
+/// Converts OpenMetrics to the format of Prometheus. Samples are the same. A metric has the name of its
+/// samples here, and one without their suffix there; there are no units here.
 fn prometheus(text: &str) -> String {
     let (mut plain, mut help) = (String::with_capacity(text.len()), "");
     for line in text.lines() {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
-            // Its type, which comes next, says what the name is here.
+            // The type, which comes next, determines the name.
             (Some("#"), Some("HELP"), _, Some(text)) => help = text,
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let (suffix, kind) = match kind {

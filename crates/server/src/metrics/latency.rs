@@ -1,5 +1,5 @@
-//! How long messages take from publishing to the connections that wait for them: a histogram that
-//! is counted without a lock, for it is counted once for each message and reader.
+//! The histogram of delivery times, from publishing to the connections that wait. It is counted without
+//! a lock, once for each message and reader.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use sockeye_hub::Entry;
 
-/// Upper bounds in milliseconds, in which messages have their times. The last bucket has none.
+/// Upper bounds in milliseconds, the unit of messages' times. The last bucket has none.
 const BOUNDS: [u64; 14] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, u64::MAX];
 
@@ -25,8 +25,8 @@ struct Counts {
 }
 
 impl Latency {
-    /// Counts entries that are handed over now. Those that were there before the reader began to
-    /// wait say nothing of how fast the server is.
+    /// Counts entries that are handed over now. Those that were there before the reader began to wait
+    /// tell nothing about the server's latency.
     pub(super) fn observe(&self, entries: &[Arc<Entry>], waiting_since: u64, now: u64) {
         // All threads count here: each bucket is touched once, however many entries fall into it.
         let (mut counts, mut sum) = ([0; BOUNDS.len()], 0);

@@ -1,5 +1,5 @@
-//! What the operating system says of this process, under the names that Prometheus' own clients give it.
-//! Nothing where it does not say it as Linux does.
+//! What the operating system reports of this process, under the names that Prometheus' own clients use.
+//! Empty where it is not reported as on Linux.
 
 use std::sync::atomic::AtomicU64;
 
@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The levels at the time of the last look.
+/// The levels as they were read last.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     cpu: Counter<f64, AtomicU64>,
@@ -25,22 +25,22 @@ impl Process {
             return process;
         }
         let registry = registry.sub_registry_with_prefix("process");
-        let help = "Processor time of the process, user and system";
+        let help = "CPU time of the process, user and system";
         registry.register_with_unit("cpu", help, Unit::Seconds, process.cpu.clone());
         let (resident, virtual_memory) = (process.resident.clone(), process.virtual_memory.clone());
-        let help = "Memory that the process has in RAM";
+        let help = "Resident memory of the process";
         registry.register_with_unit("resident_memory", help, Unit::Bytes, resident);
         let help = "Address space of the process";
         registry.register_with_unit("virtual_memory", help, Unit::Bytes, virtual_memory);
         registry.register("open_fds", "File descriptors in use", process.open_fds.clone());
-        let help = "File descriptors that may be in use (RLIMIT_NOFILE)";
+        let help = "Limit of file descriptors (RLIMIT_NOFILE)";
         registry.register("max_fds", help, process.max_fds.clone());
-        let help = "When the process began, since the Unix epoch";
+        let help = "Start time of the process since the Unix epoch";
         registry.register_with_unit("start_time", help, Unit::Seconds, process.start.clone());
         process
     }
 
-    /// Sets all of them to what they are now; those that cannot be read stay as they were.
+    /// Reads all of them; those that cannot be read stay as they were.
     #[cfg(target_os = "linux")]
     pub(super) fn look(&self) {
         use std::sync::atomic::Ordering::Relaxed;

@@ -1,23 +1,26 @@
-//! Connections that are slow to say who they are, or say nothing: they keep nobody waiting.
+//! Connections that send their request slowly, or nothing: they do not block others.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use rustls::pki_types::ServerName;
-use sockeye_server::{Listen, Server, ServerOptions};
+use sockeye_server::ServerOptions;
+use sockeye_testing::http2::{PREFACE, SETTINGS};
+use sockeye_testing::others_run;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::client::{SOON, TestServer, read_to_end};
+use crate::connection_limits::stay;
 use crate::tls::certified;
+use crate::unix::UnixServer;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GET: &[u8] = b"GET /c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 /// An empty frame of SETTINGS (RFC 9113 §6.5).
-const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// A server with TLS, and a client that trusts it.
 async fn secure(change: impl FnOnce(&mut ServerOptions)) -> (TestServer, TlsConnector) {
@@ -44,20 +47,21 @@ async fn get_by_tls(server: &TestServer, tls: &TlsConnector) -> String {
     get(timeout(SOON, tls.connect(name, stream)).await.unwrap().unwrap()).await
 }
 
-/// Whether the peer is spoken to in HTTP/2: the first frame is SETTINGS.
+/// Whether the server speaks HTTP/2: the first frame is SETTINGS.
 async fn speaks_http2(mut stream: impl AsyncRead + AsyncWrite + Unpin, pieces: &[&[u8]]) -> bool {
     for piece in pieces {
         stream.write_all(piece).await.unwrap();
         stream.flush().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // So that the pieces come one by one; where they come together, the answer is the same.
+        others_run().await;
     }
     let mut frame = [0; 9];
     timeout(SOON, stream.read_exact(&mut frame)).await.unwrap().unwrap();
-    frame[3] == SETTINGS[3]
+    frame[3] == SETTINGS
 }
 
 #[tokio::test]
-async fn a_newcomer_takes_the_place_of_the_oldest_silent_connection() {
+async fn a_new_connection_takes_the_place_of_the_oldest_silent_one() {
     let server = TestServer::with(|options| options.max_connections = Some(4)).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
@@ -71,7 +75,7 @@ async fn a_newcomer_takes_the_place_of_the_oldest_silent_connection() {
     assert!(get(silent.pop().unwrap()).await.starts_with("HTTP/1.1 200 "));
 }
 
-/// What has arrived on an evicted connection changes nothing: its place is another's.
+/// What has arrived on an evicted connection changes nothing: its permit is gone.
 #[tokio::test]
 async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
     let server = TestServer::with(|options| options.max_connections = Some(8)).await;
@@ -79,7 +83,7 @@ async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
     let mut clients = Vec::new();
     for _ in 0..200 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        // One that was refused already is told so below.
+        // One that was refused already is counted below.
         let _ = stream.write_all(head).await;
         clients.push(stream);
     }
@@ -91,30 +95,24 @@ async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
         refused += usize::from(answered.is_ok() && first == *b"HTTP/1.1 503");
     }
     assert!((1..=8).contains(&served), "{served}");
-    // A request that is still on its way when its connection ends is not answered.
+    // A request that arrives while its connection ends gets no response.
     assert!(served + refused >= 190, "{served} served, {refused} told");
-    let metrics = server.operate("/metrics").await;
-    let open = metrics.text().lines().find(|line| line.starts_with("sockeye_open_connections "));
-    assert_eq!(open, Some(&*format!("sockeye_open_connections {served}")));
+    assert_eq!(server.metric("sockeye_open_connections").await, served as f64);
 }
 
 #[tokio::test]
-async fn a_half_head_keeps_its_place_for_a_second_and_then_makes_room() {
+async fn a_half_head_keeps_its_permit_for_a_second_and_is_then_evicted() {
     let server = TestServer::with(|options| options.max_connections = Some(1)).await;
     let mut half = TcpStream::connect(server.address).await.unwrap();
     half.write_all(b"GET /c/chat HTTP/1.1\r\n").await.unwrap();
-    let let_in = async {
-        while server.get("/c/chat").await.status != StatusCode::OK {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let let_in = server.has_room();
     timeout(Duration::from_secs(9), let_in).await.expect("before the head's own deadline");
     let told = read_to_end(half).await;
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
 }
 
 #[tokio::test]
-async fn by_tls_silent_connections_keep_nobody_waiting() {
+async fn by_tls_silent_connections_delay_no_other() {
     // More than there may be handshakes, and no place may be waited for.
     let (server, tls) = secure(|options| {
         options.max_handshakes = 2;
@@ -125,7 +123,7 @@ async fn by_tls_silent_connections_keep_nobody_waiting() {
     for _ in 0..300 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
-    // A part of a first message is nothing to work on, either.
+    // A part of a first message is no work either.
     for stream in &mut silent[..150] {
         stream.write_all(&[0x16, 3, 1]).await.unwrap();
     }
@@ -135,7 +133,7 @@ async fn by_tls_silent_connections_keep_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_stalls_makes_room_for_one_that_waits() {
+async fn a_stalled_handshake_is_evicted_for_one_that_waits() {
     let (server, tls) = secure(|options| {
         options.max_handshakes = 1;
         options.head_timeout = SOON * 10;
@@ -154,7 +152,7 @@ async fn a_handshake_that_stalls_makes_room_for_one_that_waits() {
 }
 
 #[tokio::test]
-async fn by_tls_a_newcomer_takes_the_place_of_the_oldest_silent_connection() {
+async fn by_tls_a_new_connection_takes_the_place_of_the_oldest_silent_one() {
     let (server, tls) = secure(|options| options.max_connections = Some(3)).await;
     let mut silent = Vec::new();
     for _ in 0..3 {
@@ -170,43 +168,36 @@ async fn a_preface_of_http2_may_come_in_pieces() {
     for cut in [1, 3, 14, 23] {
         let (first, second) = PREFACE.split_at(cut);
         let stream = TcpStream::connect(server.address).await.unwrap();
-        assert!(speaks_http2(stream, &[first, second, &SETTINGS]).await, "{cut}");
+        assert!(speaks_http2(stream, &[first, second, &EMPTY_SETTINGS]).await, "{cut}");
     }
-    // What begins like it is something else.
+    // What only begins like it is something else.
     let stream = TcpStream::connect(server.address).await.unwrap();
     assert!(!speaks_http2(stream, &[b"P", b"URGE / HTTP/1.1\r\nHost: localhost\r\n\r\n"]).await);
 }
 
 #[tokio::test]
-async fn an_http2_connection_without_a_request_makes_room() {
+async fn an_http2_connection_without_a_request_is_evicted() {
     let server = TestServer::with(|options| options.max_connections = Some(1)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(PREFACE).await.unwrap();
-    stream.write_all(&SETTINGS).await.unwrap();
+    stream.write_all(&EMPTY_SETTINGS).await.unwrap();
     stream.readable().await.unwrap();
-    let let_in = async {
-        while server.get("/c/chat").await.status != StatusCode::OK {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let let_in = server.has_room();
     timeout(Duration::from_secs(9), let_in).await.expect("before the idle connection's end");
 }
 
-/// Whoever is behind a proxy that comes by a Unix socket has an address, if that proxy is trusted.
+/// A client behind a proxy on a Unix socket has an address, if that proxy is trusted.
 #[tokio::test]
-async fn a_trusted_proxy_on_a_unix_socket_says_who_asks() {
+async fn a_trusted_proxy_on_a_unix_socket_gives_the_clients_address() {
     for (trusted, statuses) in [(true, ["200", "429", "200"]), (false, ["200", "429", "429"])] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sockeye.sock");
-        let mut options = ServerOptions::default();
-        options.listen = vec![Listen::Unix(path.clone())];
-        options.max_connections_per_address = Some(1);
-        options.trust_proxy = trusted.then(|| "unix".parse().unwrap()).into_iter().collect();
-        let server = Server::bind(options).await.unwrap();
-        tokio::spawn(server.run());
+        let server = UnixServer::with(|options| {
+            options.max_connections_per_address = Some(1);
+            options.trust_proxy = trusted.then(|| "unix".parse().unwrap()).into_iter().collect();
+        })
+        .await;
         let mut open = Vec::new();
         for (address, status) in ["192.0.2.1", "192.0.2.1", "192.0.2.2"].into_iter().zip(statuses) {
-            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let mut stream = server.connect().await;
             let head = format!(
                 "GET /c/chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
                  X-Forwarded-For: {address}\r\n\r\n"
@@ -223,32 +214,24 @@ async fn a_trusted_proxy_on_a_unix_socket_says_who_asks() {
 
 #[tokio::test]
 async fn a_unix_socket_has_the_same_limits_and_protocols() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("sockeye.sock");
-    let mut options = ServerOptions::default();
-    options.listen = vec![Listen::Unix(path.clone())];
-    options.max_connections = Some(3);
-    let server = Server::bind(options).await.unwrap();
-    tokio::spawn(server.run());
+    let server = UnixServer::with(|options| options.max_connections = Some(3)).await;
     let mut silent = Vec::new();
     for _ in 0..3 {
-        silent.push(UnixStream::connect(&path).await.unwrap());
+        silent.push(server.connect().await);
     }
-    let http2 = UnixStream::connect(&path).await.unwrap();
-    assert!(speaks_http2(http2, &[PREFACE, &SETTINGS]).await);
-    assert!(get(UnixStream::connect(&path).await.unwrap()).await.starts_with("HTTP/1.1 200 "));
+    let http2 = server.connect().await;
+    assert!(speaks_http2(http2, &[PREFACE, &EMPTY_SETTINGS]).await);
+    assert!(get(server.connect().await).await.starts_with("HTTP/1.1 200 "));
     let mut rest = Vec::new();
     timeout(SOON, silent.remove(0).read_to_end(&mut rest)).await.unwrap().unwrap();
     assert!(rest.is_empty(), "it made room");
 }
 
-/// The answer comes before the end of the request; closing at once would reset the connection.
+/// The response comes before the end of the request; closing at once would reset the connection.
 #[tokio::test]
 async fn a_refused_client_reads_why_though_it_is_still_sending() {
     let server = TestServer::with(|options| options.max_connections = Some(1)).await;
-    let mut one = TcpStream::connect(server.address).await.unwrap();
-    one.write_all(b"HEAD /c/chat HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    one.readable().await.unwrap();
+    let _one = stay(&server).await;
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n";

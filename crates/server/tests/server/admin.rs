@@ -1,15 +1,14 @@
-//! What operators are told: whether the server lives and takes clients, what it counts, and who is
-//! connected.
-
-use std::time::Duration;
+//! The resources for operators: whether the server is alive and ready, its metrics, and its
+//! connections.
 
 use http::header::HOST;
 use http::{Request, StatusCode};
 use serde_json::Value;
 use sockeye_server::{BindError, Listen, Server, ServerOptions};
+use sockeye_testing::eventually_async;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::client::{Answer, SOON, TestServer, send};
 
@@ -24,30 +23,27 @@ impl TestServer {
 
     /// Waits until a metric has this value.
     pub(crate) async fn until_metric(&self, name: &str, value: f64) {
-        let reached = async {
-            while self.metric(name).await != value {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(SOON, reached).await.unwrap_or_else(|_| panic!("{name} comes to {value}"));
+        eventually_async(format!("{name} comes to {value}"), async || {
+            let now = self.metric(name).await;
+            if now == value { Ok(()) } else { Err(now) }
+        })
+        .await;
     }
 
-    /// Waits until those are connected, and gives what is told of them.
+    /// Waits until there are `count` connections, and gives what is listed of them.
     async fn connections(&self, count: usize) -> Vec<Value> {
-        let told = async {
-            loop {
-                let connections = self.operate("/connections").await.json();
-                if connections["count"] == count {
-                    break connections["connections"].as_array().unwrap().clone();
-                }
-                sleep(Duration::from_millis(5)).await;
+        eventually_async(format!("{count} connections"), async || {
+            let listed = self.operate("/connections").await.json();
+            match &listed["connections"] {
+                Value::Array(connections) if listed["count"] == count => Ok(connections.clone()),
+                _ => Err(listed),
             }
-        };
-        timeout(SOON, told).await.expect("so many are connected")
+        })
+        .await
     }
 }
 
-/// A request whose answer is not read.
+/// A request whose response is not read.
 async fn request(server: &TestServer, path: &str, accept: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let host = server.address;
@@ -70,14 +66,16 @@ async fn it_lives_and_is_ready() {
         assert_eq!(server.operate(path).await.status, StatusCode::OK, "{path}");
     }
     server.operate("/nowhere").await.assert_problem(404, "not_found");
-    // Clients find nothing of it.
+    // It is part of no cluster.
+    server.operate("/cluster").await.assert_problem(404, "not_found");
+    // The address of clients does not have them.
     server.get("/metrics").await.assert_problem(404, "not_found");
 }
 
 #[tokio::test]
 async fn it_is_not_ready_as_soon_as_it_stops_and_lives_until_it_has() {
     let server = TestServer::start().await;
-    // Who has begun a request and does not finish it holds the server.
+    // A request without its end keeps the drain waiting.
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -88,12 +86,10 @@ async fn it_is_not_ready_as_soon_as_it_stops_and_lives_until_it_has() {
         let request = Request::builder().uri(path).header(HOST, admin.to_string());
         send(admin, request, Default::default()).await
     };
-    let told = async {
-        while ask("/readyz").await.status != StatusCode::SERVICE_UNAVAILABLE {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(SOON, told).await.expect("it is not ready");
+    eventually_async("it is not ready", async || {
+        ask("/readyz").await.status == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
     assert_eq!(ask("/healthz").await.status, StatusCode::OK);
     assert!(ask("/metrics").await.text().contains("\nsockeye_draining 1\n"));
     stream.write_all(b"x").await.unwrap();
@@ -149,11 +145,11 @@ async fn metrics_count_what_is_published_and_refused() {
 #[tokio::test]
 async fn every_metric_has_a_help_text_and_no_label_that_clients_choose() {
     let server = TestServer::start().await;
-    server.publish("/c/nobody-shall-see-this", "hello").await;
-    server.get("/c/nobody-shall-see-this?as=nor-this").await;
+    server.publish("/c/not-to-be-shown", "hello").await;
+    server.get("/c/not-to-be-shown?as=nor-this").await;
     let answer = server.operate("/metrics").await;
     let text = answer.text();
-    assert!(!text.contains("nobody") && !text.contains("nor-this"), "{text}");
+    assert!(!text.contains("not-to-be-shown") && !text.contains("nor-this"), "{text}");
     let named = |kind: &str| -> Vec<&str> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(kind));
         lines.map(|line| line.split(' ').next().unwrap()).collect()
@@ -198,7 +194,7 @@ async fn metrics_count_listeners_and_what_they_are_given_by_transport() {
 }
 
 #[tokio::test]
-async fn metrics_count_what_was_missing_and_for_whom() {
+async fn metrics_count_what_was_missing_by_transport() {
     let server = TestServer::with(|options| options.history_count = 1).await;
     let first = server.publish("/c/chat", "1").await;
     for text in ["2", "3"] {
@@ -242,17 +238,15 @@ async fn a_reader_that_does_not_read_shows_how_far_it_is_behind() {
     server.connections(1).await;
     let channel = "chat".parse().unwrap();
     let text = "x".repeat(60_000);
-    // More than the sockets take.
+    // More than the sockets buffer.
     for _ in 0..200 {
         let publication = sockeye_hub::Publication::text(&text);
         server.hub.publish(&channel, publication).await.unwrap();
     }
-    let lag = async {
-        while server.metric("sockeye_reader_lag_messages").await < 10.0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(SOON, lag).await.expect("it lags");
+    eventually_async("the reader lags", async || {
+        server.metric("sockeye_reader_lag_messages").await >= 10.0
+    })
+    .await;
     assert_eq!(server.metric("sockeye_readers_lagging").await, 1.0);
     let shown = &server.connections(1).await[0];
     assert!(shown["channels"][0]["lag"].as_u64().unwrap() >= 10, "{shown}");

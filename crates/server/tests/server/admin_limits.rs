@@ -1,20 +1,20 @@
-//! What whoever reaches the address for operators can make the server hold: little, and not for long.
+//! What a client of the address for operators can make the server hold: little, and not for long.
 
-use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::Value;
+use sockeye_testing::pass;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::client::{SOON, TestServer, read_to_end};
 
-/// As many connections as the address has, where the limit of open files is not low.
+/// The limit of connections to the address, where the limit of open files is not low.
 const CONNECTIONS: usize = 64;
 
-/// A server with much to tell operators: 40 connections of `sockeye.v1` with 128 subscriptions each.
+/// A server with long lists for operators: 40 connections of `sockeye.v1` with 128 subscriptions each.
 async fn server(write_timeout: Duration) -> (TestServer, Vec<sockeye::WebSocket>) {
     let server = TestServer::with(|options| options.write_timeout = write_timeout).await;
     let url = format!("ws://{}/connect", server.address);
@@ -33,7 +33,7 @@ async fn server(write_timeout: Duration) -> (TestServer, Vec<sockeye::WebSocket>
     (server, open)
 }
 
-/// Sends a request to the operators' address by a client with little room for the answer.
+/// Sends a request to the operators' address by a client with a small receive buffer.
 async fn ask_and_stall(server: &TestServer, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -43,7 +43,7 @@ async fn ask_and_stall(server: &TestServer, path: &str) -> TcpStream {
     stream
 }
 
-/// The status of an answer, if there is one.
+/// The status of a response, if there is one.
 async fn status(stream: &mut TcpStream) -> Option<u16> {
     let mut line = [0; 12];
     timeout(SOON, stream.read_exact(&mut line)).await.expect("an answer or an end").ok()?;
@@ -75,22 +75,14 @@ async fn a_page_of_connections_is_short_and_the_pages_together_are_all() {
 
 #[tokio::test]
 async fn an_operator_that_reads_nothing_is_cut_off() {
-    let (server, _open) = server(Duration::from_millis(100)).await;
+    const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
+    let (server, _open) = server(WRITE_TIMEOUT).await;
     let mut stuck = ask_and_stall(&server, "/connections").await;
-    // Nothing is read until the server has nothing open on its address.
-    let let_go = async {
-        loop {
-            let mut line = [0; 1];
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            match stuck.peek(&mut line).await {
-                Ok(_) => break,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
-            }
-        }
-    };
-    timeout(SOON, let_go).await.unwrap();
+    // The response has begun, and nothing of it is read.
+    timeout(SOON, stuck.peek(&mut [0])).await.unwrap().unwrap();
+    pass(2 * WRITE_TIMEOUT).await;
     let mut answer = Vec::new();
-    // What has arrived, and then the end: an answer that is not whole.
+    // What has arrived, and then the end: an incomplete response.
     let _ = timeout(SOON, stuck.read_to_end(&mut answer)).await.expect("it ends");
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
     let length = String::from_utf8_lossy(&answer)
@@ -100,20 +92,20 @@ async fn an_operator_that_reads_nothing_is_cut_off() {
 }
 
 #[tokio::test]
-async fn operators_have_so_many_connections_and_silent_ones_make_room() {
+async fn operators_have_a_limit_of_connections_and_silent_ones_make_room() {
     let (server, _open) = server(SOON).await;
     let mut silent = Vec::new();
     for _ in 0..2 * CONNECTIONS {
         silent.push(TcpStream::connect(server.admin()).await.unwrap());
     }
     assert_eq!(server.operate("/healthz").await.status, StatusCode::OK);
-    // The oldest have made room.
+    // The oldest were evicted.
     for stream in silent.drain(..CONNECTIONS) {
         assert_eq!(read_to_end(stream).await, "");
     }
     drop(silent);
 
-    // Those that are being answered do not.
+    // Those that are being answered were not.
     let mut stuck = Vec::new();
     let mut refused = 0;
     for _ in 0..CONNECTIONS + 10 {

@@ -13,27 +13,35 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use sockeye_hub::Hub;
 use sockeye_server::{Listen, Server, ServerOptions};
+use sockeye_tests::cut::Forwarder;
+use sockeye_tests::nats;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+mod cluster;
+
 /// Nothing in these tests takes this long unless it hangs.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// How long a server waits for those who do not leave, if a test does not say otherwise.
+/// How long a server drains, if a test does not say otherwise.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 
 /// A server on a free port of loopback. It stops with the test.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
-    /// Where operators ask.
+    /// The address for operators.
     admin: SocketAddr,
-    /// The channels from inside, where a test needs thousands of messages that nobody posts.
+    /// The hub, where a test needs thousands of messages without requests; that of the first node.
     pub(crate) hub: Hub,
+    /// The hubs of all nodes, if it is a cluster.
+    nodes: Vec<Hub>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<std::io::Result<()>>,
+    /// With a cluster, what gives each connection to the next node.
+    balancer: Option<Forwarder>,
 }
 
 impl TestServer {
@@ -48,6 +56,14 @@ impl TestServer {
         options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
         assert_eq!(options.drain, DRAIN, "the default");
         change(&mut options);
+        #[cfg(feature = "fjall")]
+        let on_disk = options.data.is_some();
+        #[cfg(not(feature = "fjall"))]
+        let on_disk = false;
+        let is_alone = on_disk || options.backplane.is_some();
+        if let Some(urls) = nats::given().filter(|_| !is_alone) {
+            return cluster::start(&urls, options).await;
+        }
         let server = Server::bind(options).await.unwrap();
         let address = server.local_addrs()[0].tcp().unwrap();
         let admin = server.admin_addr().unwrap().tcp().unwrap();
@@ -56,16 +72,33 @@ impl TestServer {
         let running = tokio::spawn(server.run_until(async {
             let _ = stopped.await;
         }));
-        Self { address, admin, hub, stop, running }
+        let nodes = vec![hub.clone()];
+        Self { address, admin, hub, nodes, stop, running, balancer: None }
     }
 
-    /// Tells the server to stop and waits until it has.
+    /// Whether it is a cluster: offsets then rise with holes, and a channel without messages is where
+    /// its shard is.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.balancer.is_some()
+    }
+
+    /// How many nodes it is.
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// How many read channels just now.
+    pub(crate) fn readers(&self) -> u64 {
+        self.nodes.iter().map(|hub| hub.figures().readers).sum()
+    }
+
+    /// Stops the server and waits until it has stopped.
     pub(crate) async fn stop(self) {
         let running = self.begin_to_stop();
         timeout(SOON, running).await.expect("the server stops").unwrap().unwrap();
     }
 
-    /// Tells the server to stop.
+    /// Stops the server.
     pub(crate) fn begin_to_stop(self) -> JoinHandle<std::io::Result<()>> {
         self.stop.send(()).unwrap();
         self.running
@@ -87,14 +120,14 @@ impl TestServer {
         self.send(self.request(Method::POST, path).header(CONTENT_TYPE, kind), body).await
     }
 
-    /// Publishes a text and gives its position.
+    /// Publishes a text and returns its position.
     pub(crate) async fn publish(&self, path: &str, text: &str) -> String {
         let answer = self.post(path, "text/plain", text.to_owned()).await;
         assert_eq!(answer.status, StatusCode::CREATED);
         answer.json()["at"].as_str().unwrap().to_owned()
     }
 
-    /// Asks as an operator.
+    /// Sends a request to the operators' address.
     pub(crate) async fn operate(&self, path: &str) -> Answer {
         let request = Request::builder().uri(path).header(HOST, self.admin.to_string());
         send(self.admin, request, Bytes::new()).await
@@ -115,7 +148,7 @@ impl TestServer {
         send(self.address, request, body.into()).await
     }
 
-    /// Sends bytes as they are and gives what comes back until the server ends the connection.
+    /// Sends bytes as they are and returns what comes back until the server closes the connection.
     pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes.as_ref()).await.unwrap();
@@ -137,16 +170,16 @@ pub(crate) async fn send(address: SocketAddr, request: Builder, body: Bytes) -> 
     timeout(SOON, answer).await.expect("the server answers")
 }
 
-/// What comes until the other side ends the connection.
+/// What comes until the other side closes the connection.
 pub(crate) async fn read_to_end(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset after the answer is an end, too.
+    // A reset after the response is an end, too.
     let read = async { while stream.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {} };
     timeout(SOON, read).await.expect("the server ends the connection");
     String::from_utf8(answer).unwrap()
 }
 
-/// What the server answered.
+/// A response of the server.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -169,7 +202,7 @@ impl Answer {
         lines.collect::<Vec<_>>().join(", ")
     }
 
-    /// Asserts that this is a problem with this status and code, told the way RFC 9457 has it.
+    /// Asserts that this is a problem with this status and code, in the form of RFC 9457.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         let problem = self.json();

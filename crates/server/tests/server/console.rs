@@ -28,7 +28,7 @@ async fn the_page_and_every_file_it_names_are_there() {
             "js" => "text/javascript; charset=utf-8",
             "css" => "text/css; charset=utf-8",
             "svg" => "image/svg+xml",
-            other => panic!("a file of a kind nobody expects: {other}"),
+            other => panic!("a file of an unexpected kind: {other}"),
         };
         assert_eq!(file.header("content-type"), kind, "{name}");
     }
@@ -43,7 +43,7 @@ async fn the_page_runs_nothing_but_its_own_files() {
         assert!(policy.contains(rule), "{policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
-    // The policy forbids what stands in the page itself, so nothing may stand there.
+    // The policy forbids inline content, so there may be none.
     for inline in ["<script>", "<style", " style=\"", " onclick="] {
         assert!(!page.text().contains(inline), "the page has {inline}");
     }
@@ -59,7 +59,7 @@ async fn ask(server: &TestServer, path: &str, header: (&str, &str)) -> Answer {
 }
 
 #[tokio::test]
-async fn a_browser_that_has_a_file_is_told_so() {
+async fn a_browser_that_has_a_file_gets_304() {
     let server = TestServer::start().await;
     for path in ["/", "/sockeye.js", "/sockeye.classic.js", "/console.js", "/console.css"] {
         for coding in ["identity", "gzip", "br"] {
@@ -120,7 +120,7 @@ async fn a_url_with_the_version_is_kept_for_ever() {
         assert_eq!(file.status, StatusCode::OK, "{other}");
         assert_eq!(file.header("cache-control"), "no-cache", "{other}");
     }
-    // What a kept file imports is kept too, under the same name as everywhere.
+    // The imports of a kept file are kept too, under the same name as everywhere.
     let console = server.get(&format!("/console.js?v={version}")).await;
     let imports: Vec<_> = console.text().split("from './").skip(1).collect();
     assert!(!imports.is_empty());

@@ -1,5 +1,5 @@
-//! The channels inside a program of axum's: the guard against guessed tokens works there too, or there
-//! are no channels.
+//! The channels inside an axum program: the limit of guessed tokens works there too, or there are no
+//! channels.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -38,7 +38,7 @@ async fn program(channels: &Channels, tells_addresses: bool) -> SocketAddr {
     address
 }
 
-/// The status of an answer to a request with this token.
+/// The status of the response to a request with this token.
 async fn show(address: SocketAddr, token: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
@@ -49,7 +49,7 @@ async fn show(address: SocketAddr, token: &str) -> String {
     read_to_end(stream).await[9..12].to_owned()
 }
 
-/// The code that a token earns which is shown on a connection of `sockeye.v1`.
+/// The error code of a token on a connection of `sockeye.v1`.
 async fn show_later(address: SocketAddr, token: &str) -> String {
     let url = format!("ws://{address}/live/connect");
     let client = Client::new(&url).unwrap().subprotocol("sockeye.v1").connect();
@@ -65,7 +65,7 @@ async fn show_later(address: SocketAddr, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn guesses_are_slowed_down_by_whichever_way_the_address_is_told() {
+async fn guesses_are_slowed_down_wherever_the_address_comes_from() {
     let here = |_: &axum::extract::Request| Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     for addresses in [ClientAddresses::ConnectInfo, ClientAddresses::hook(here)] {
         let channels = Channels::new(&options(), addresses).unwrap();
@@ -81,7 +81,7 @@ async fn guesses_are_slowed_down_by_whichever_way_the_address_is_told() {
             seen.push(show_later(address, &format!("{good}x")).await);
         }
         assert!(seen.contains(&"too_many".to_owned()), "{seen:?}");
-        assert_eq!(show(address, &good).await, "200", "good ones still count");
+        assert_eq!(show(address, &good).await, "200", "valid ones are accepted");
     }
 }
 
@@ -105,7 +105,7 @@ async fn where_nothing_tells_addresses_an_option_that_needs_them_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_request_without_the_address_that_was_promised_is_not_answered() {
+async fn a_request_without_a_required_address_fails() {
     for addresses in [ClientAddresses::ConnectInfo, ClientAddresses::hook(|_| None)] {
         let channels = Channels::new(&options(), addresses).unwrap();
         let address = program(&channels, false).await;

@@ -1,4 +1,4 @@
-//! What is wrong is said in a way that programs and people understand.
+//! Errors are understandable for programs and people.
 
 use http::{Method, StatusCode};
 
@@ -58,9 +58,11 @@ async fn methods_that_a_resource_has_not() {
         let answer = server.send(server.request(method.clone(), "/c/chat"), "").await;
         answer.assert_problem(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), "GET, HEAD, POST, DELETE, OPTIONS");
-        let answer = server.send(server.request(method, "/"), "").await;
-        answer.assert_problem(405, "method_not_allowed");
-        assert_eq!(answer.header("allow"), "GET, HEAD");
+        if cfg!(feature = "console") {
+            let answer = server.send(server.request(method, "/"), "").await;
+            answer.assert_problem(405, "method_not_allowed");
+            assert_eq!(answer.header("allow"), "GET, HEAD");
+        }
     }
     let options = server.send(server.request(Method::OPTIONS, "/c/chat"), "").await;
     assert_eq!(options.status, StatusCode::NO_CONTENT);

@@ -27,7 +27,7 @@ impl EventSource {
         let stream = stream.strip_prefix('\u{feff}').unwrap_or(stream);
         let stream = stream.replace("\r\n", "\n").replace('\r', "\n");
         let mut lines: Vec<&str> = stream.split('\n').collect();
-        // What has no end yet is no line.
+        // A line without its end is not a line yet.
         lines.pop();
         lines.into_iter().for_each(|line| source.line(line));
         source
@@ -60,7 +60,8 @@ impl EventSource {
     fn dispatch(&mut self) {
         self.last_id = self.id_buffer.clone();
         let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
-        // An event without data is none; one with empty data has the line break of its one line.
+        // An event without data is not dispatched; one with empty data has the line break of its one
+        // line.
         if data.pop().is_none() {
             return;
         }

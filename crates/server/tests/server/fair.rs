@@ -1,4 +1,4 @@
-//! Nobody takes all the room, over whatever transport, and keys belong to their publisher.
+//! No publisher uses up all storage, over whatever transport, and keys belong to their publisher.
 
 use http::{Method, header};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::auth::{HEADER, key, now, sign};
 use crate::client::{Answer, SOON, TestServer};
 use crate::v1::V1;
 
-/// A server with room for few channels, which asks for tokens.
+/// A server with a low limit of channels, and with tokens.
 async fn server(max_channels: u64) -> TestServer {
     TestServer::with(|options| {
         options.auth_key = Some(key());
@@ -18,7 +18,7 @@ async fn server(max_channels: u64) -> TestServer {
     .await
 }
 
-/// A token for everything; whose, say the claims.
+/// A token for everything, with this subject.
 fn token(claims: &str) -> String {
     let exp = now() + 3600.0;
     sign(HEADER, format!(r#"{{{claims}"exp":{exp},"channels":{{"*":["read","write"]}}}}"#))
@@ -53,7 +53,7 @@ async fn fill(server: &TestServer, token: &str) {
 }
 
 #[tokio::test]
-async fn one_subject_leaves_room_for_another_and_is_told_whose_is_used_up() {
+async fn one_subject_leaves_room_for_another_and_the_problem_names_whose_is_used_up() {
     let server = server(8).await;
     let (flood, ann) = (of("flood"), of("ann"));
     fill(&server, &flood).await;
@@ -83,8 +83,8 @@ async fn sockeye_v1_and_plain_websockets_pay_like_http() {
     let mut v1 = V1::with(client(&server, "/connect", &of("flood"))).await;
     let code = v1.refused(json!({"op": "pub", "ch": "m:new", "data": "x"})).await;
     assert_eq!(code, "insufficient_storage");
-    // Nor by a name that it gives itself.
-    assert_eq!(post(&server, "/c/m:new?as=somebody", &of("flood"), None).await.status, 507);
+    // Nor by a name that the client gives itself.
+    assert_eq!(post(&server, "/c/m:new?as=another", &of("flood"), None).await.status, 507);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Clients that shut their end of the connection down when they have sent their request, as `nc -N` and
-//! some HTTP libraries do (RFC 9112 §9.6): they wait for the answer. And clients that are gone.
+//! Clients that shut down their sending side after their request, as `nc -N` and some HTTP libraries do
+//! (RFC 9112 §9.6): they wait for the response. And clients that are gone.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::tls::Secure;
 
 const POST: &str = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Sends the request, shuts the client's end down and gives all that comes.
+/// Sends the request, shuts down the sending side and returns all that comes.
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -57,7 +57,7 @@ async fn every_kind_of_request_is_answered() {
         ("GET /c/chat HTTP/1.1\r\nHost: localhost\r\n\r\n", "\"data\":\"kept\""),
         ("GET /c/chat HTTP/1.0\r\n\r\n", "\"data\":\"kept\""),
         ("GET /c/chat?wait=60&after=-1 HTTP/1.1\r\nHost: localhost\r\n\r\n", "\"data\":\"kept\""),
-        // It takes what there is.
+        // The client gets what there is.
         ("GET /c/chat?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n", "\"messages\":[]"),
         (
             "GET /c/chat?after=-1 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n",
@@ -84,7 +84,7 @@ async fn operators_are_answered() {
     }
 }
 
-/// Whoever waits and is gone is noticed at once, whatever its request says of the connection.
+/// A waiting client that is gone is noticed at once, whatever its request says of the connection.
 #[tokio::test]
 async fn a_client_that_vanishes_while_it_waits_is_noticed() {
     let server = TestServer::start().await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::response::Parts;
 use http::{Method, Request, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
@@ -17,6 +18,10 @@ use rustls::pki_types::ServerName;
 use sockeye::{Client, Message, WebSocket};
 use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
+use sockeye_testing::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame as RawFrame, GOAWAY, HEADERS, PING, PREFACE,
+    RST_STREAM, SETTINGS, block, frame,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,23 +31,13 @@ use tokio_rustls::client::TlsStream;
 use crate::client::{SOON, TestServer};
 use crate::tls::certified;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
-/// A server behind TLS, and a client's trust in it.
+/// A server behind TLS, and its certificate for the client.
 struct Secure {
     server: TestServer,
     trust: TlsConnector,
@@ -93,7 +88,7 @@ impl Secure {
         timeout(SOON, trying).await.expect("a WebSocket")
     }
 
-    /// The body of an answer that goes on, however short the time for its request is.
+    /// The body of a stream, however short the time for its request is.
     async fn listen(&self, path: &str) -> Incoming {
         let trying = async {
             loop {
@@ -112,15 +107,20 @@ impl Secure {
 
     /// Sends one request on a connection of its own.
     async fn send(&self, request: Request<Content>) -> (StatusCode, String) {
+        let (head, body) = self.send_for_head(request).await;
+        (head.status, body)
+    }
+
+    async fn send_for_head(&self, request: Request<Content>) -> (Parts, String) {
         let io = TokioIo::new(self.reach().await);
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
         let answer = async {
             let response = sender.send_request(request).await.unwrap();
             assert_eq!(response.version(), Version::HTTP_2);
-            let status = response.status();
-            let body = response.into_body().collect().await.unwrap().to_bytes();
-            (status, String::from_utf8(body.to_vec()).unwrap())
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            (head, String::from_utf8(body.to_vec()).unwrap())
         };
         timeout(SOON, answer).await.expect("the server answers")
     }
@@ -136,7 +136,7 @@ impl Secure {
     }
 }
 
-/// The content of a request: whole, or a beginning after which nothing comes.
+/// The body of a request: whole, or a beginning after which nothing comes.
 type Content = Either<Full<Bytes>, StreamBody<Pieces>>;
 type Pieces = stream::BoxStream<'static, Result<Frame<Bytes>, std::convert::Infallible>>;
 
@@ -146,6 +146,27 @@ fn whole(content: &'static str) -> Content {
 
 async fn receive(socket: &mut WebSocket) -> Message {
     timeout(SOON, socket.recv()).await.expect("in time").expect("a message").expect("a message")
+}
+
+/// As over HTTP/1.1, where hyper sees to it.
+#[tokio::test]
+#[cfg(feature = "console")]
+async fn a_response_to_head_and_one_that_is_not_modified_have_no_body() {
+    let secure = Secure::start().await;
+    let ask = async |method, etag: &str| {
+        let request = secure.request(method, "/sockeye.js").header(IF_NONE_MATCH, etag);
+        secure.send_for_head(request.body(whole("")).unwrap()).await
+    };
+    let (got, body) = ask(Method::GET, "\"other\"").await;
+    let (head, none) = ask(Method::HEAD, "\"other\"").await;
+    assert_eq!((head.status, none.len()), (StatusCode::OK, 0));
+    assert_eq!(head.headers[CONTENT_LENGTH], body.len().to_string());
+    assert_eq!(head.headers[ETAG], got.headers[ETAG]);
+    for method in [Method::GET, Method::HEAD] {
+        let (known, none) = ask(method, got.headers[ETAG].to_str().unwrap()).await;
+        assert_eq!((known.status, none.len()), (StatusCode::NOT_MODIFIED, 0));
+        assert!(!known.headers.contains_key(CONTENT_LENGTH), "{known:?}");
+    }
 }
 
 #[tokio::test]
@@ -195,7 +216,7 @@ async fn without_tls_a_client_may_begin_with_http_2() {
 }
 
 #[tokio::test]
-async fn a_connect_that_is_no_websocket_is_refused() {
+async fn a_connect_that_is_not_a_websocket_is_refused() {
     let secure = Secure::start().await;
     let connect = Request::builder().method(Method::CONNECT).uri("localhost:80");
     let (status, _) = secure.send(connect.body(whole("")).unwrap()).await;
@@ -203,7 +224,7 @@ async fn a_connect_that_is_no_websocket_is_refused() {
 }
 
 #[tokio::test]
-async fn websockets_share_a_connection_and_are_sent_away_in_a_drain() {
+async fn websockets_share_a_connection_and_are_closed_in_a_drain() {
     let secure = Secure::start().await;
     let connection = sockeye::http2::Connection::over(secure.reach().await).await.unwrap();
     let mut one = connection.open(secure.client("/c/chat")).await.unwrap().socket;
@@ -221,14 +242,14 @@ async fn websockets_share_a_connection_and_are_sent_away_in_a_drain() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_says_goaway_and_answers_what_is_under_way() {
+async fn a_server_that_stops_sends_goaway_and_answers_requests_in_progress() {
     let secure = Secure::start().await;
     let mut client = RawClient::over(secure.reach().await).await;
     client.send(&frame(HEADERS, END_HEADERS, 1, &head("/c/chat"))).await;
-    // Its answer shows that the server has seen what came before.
+    // Its response shows that the server has seen what came before.
     client.is_answered().await;
     let stopped = secure.server.begin_to_stop();
-    assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), 0);
+    assert_eq!(client.next_of(GOAWAY).await.expect("a GOAWAY").code(), 0);
     client.send(&frame(DATA, END_STREAM, 1, b"last words")).await;
     client.next_of(HEADERS).await.expect("the answer to the publication");
     drop(client);
@@ -303,7 +324,7 @@ async fn a_head_that_trickles_runs_out_of_time() {
     let mut client = RawClient::over(secure.reach().await).await;
     client.send(&frame(HEADERS, 0, 1, &head("/c/chat"))).await;
     assert!(client.next_of(RST_STREAM).await.is_none(), "the connection ends");
-    // Nor does a client that says nothing at all stay.
+    // A client that sends nothing at all does not stay either.
     let mut silent = secure.reach().await;
     let mut rest = Vec::new();
     let _ = timeout(SOON, silent.read_to_end(&mut rest)).await.expect("the connection ends");
@@ -331,7 +352,7 @@ async fn rapid_resets_end_the_connection() {
         flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
     }
     client.send(&flood).await;
-    assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), ENHANCE_YOUR_CALM);
+    assert_eq!(client.next_of(GOAWAY).await.expect("a GOAWAY").code(), ENHANCE_YOUR_CALM);
 }
 
 #[tokio::test]
@@ -345,7 +366,7 @@ async fn streams_that_force_the_server_to_reset_them_end_the_connection() {
         flood.extend(frame(8, 0, stream, &0x7fff_ffff_u32.to_be_bytes()));
     }
     client.send(&flood).await;
-    assert_eq!(client.next_of(GOAWAY).await.expect("a farewell").code(), ENHANCE_YOUR_CALM);
+    assert_eq!(client.next_of(GOAWAY).await.expect("a GOAWAY").code(), ENHANCE_YOUR_CALM);
 }
 
 #[tokio::test]
@@ -353,9 +374,9 @@ async fn a_flood_of_continuations_ends_the_connection() {
     let secure = Secure::start().await;
     let mut client = RawClient::over(secure.reach().await).await;
     client.send(&frame(HEADERS, 0, 1, &head("/c/chat"))).await;
-    let more = frame(CONTINUATION, 0, 1, &field("x-y", &"z".repeat(100)));
+    let more = frame(CONTINUATION, 0, 1, &block(&[("x-y", &"z".repeat(100))]));
     client.send(&more.repeat(2000)).await;
-    let code = client.next_of(GOAWAY).await.expect("a farewell").code();
+    let code = client.next_of(GOAWAY).await.expect("a GOAWAY").code();
     assert!([ENHANCE_YOUR_CALM, PROTOCOL_ERROR].contains(&code), "{code}");
 }
 
@@ -365,7 +386,7 @@ async fn empty_data_frames_without_end_end_the_connection() {
     let mut client = RawClient::over(secure.reach().await).await;
     client.send(&frame(HEADERS, END_HEADERS, 1, &head("/c/chat"))).await;
     let nothing = frame(DATA, 0, 1, &[]).repeat(1000);
-    // The server stops reading, or answers: what it does not do is to take them for ever.
+    // The server stops reading, or closes: it does not accept them for ever.
     let flood = async { while client.write(&nothing).await {} };
     timeout(SOON, flood).await.expect("the server ends the connection");
 }
@@ -386,33 +407,6 @@ async fn there_are_200_streams_and_no_more() {
     assert_eq!((refused.stream, refused.code()), (401, REFUSED_STREAM));
 }
 
-/// A frame as it came.
-pub(crate) struct Received {
-    kind: u8,
-    pub(crate) stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Received {
-    /// The error code of RST_STREAM, or of GOAWAY.
-    pub(crate) fn code(&self) -> u32 {
-        let code = if self.kind == GOAWAY { &self.payload[4..8] } else { &self.payload[..4] };
-        u32::from_be_bytes(code.try_into().unwrap())
-    }
-
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.payload
-    }
-
-    fn settings(&self) -> Vec<(u16, u32)> {
-        let setting = |bytes: &[u8]| {
-            let value = u32::from_be_bytes(bytes[2..6].try_into().unwrap());
-            (u16::from_be_bytes([bytes[0], bytes[1]]), value)
-        };
-        self.payload.chunks(6).map(setting).collect()
-    }
-}
-
 /// A client that writes frames as no library would.
 pub(crate) struct RawClient<S>(S);
 
@@ -424,7 +418,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     /// One with these settings.
     pub(crate) async fn with(stream: S, settings: &[(u16, u32)]) -> Self {
         let mut client = Self(stream);
-        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        client.send(PREFACE).await;
         let settings: Vec<u8> = settings
             .iter()
             .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat())
@@ -439,18 +433,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         self.next_of(PING).await.expect("an answer");
     }
 
-    /// A server that has ended the connection has seen enough.
+    /// A server that has closed the connection has seen enough.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.write(bytes).await;
     }
 
-    /// Whether the server still takes something.
+    /// Whether the server still reads.
     async fn write(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok()
     }
 
     /// The next frame of this kind; `None` when the server has ended the connection.
-    pub(crate) async fn next_of(&mut self, kind: u8) -> Option<Received> {
+    pub(crate) async fn next_of(&mut self, kind: u8) -> Option<RawFrame> {
         loop {
             let received = timeout(SOON, self.next()).await.expect("a frame, or the end")?;
             if received.kind == kind {
@@ -459,40 +453,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         }
     }
 
-    async fn next(&mut self) -> Option<Received> {
-        let mut head = [0; 9];
-        self.0.read_exact(&mut head).await.ok()?;
-        let [a, b, c, kind, _flags, stream @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        self.0.read_exact(&mut payload).await.ok()?;
-        Some(Received { kind, stream: u32::from_be_bytes(stream), payload })
+    async fn next(&mut self) -> Option<RawFrame> {
+        RawFrame::read_async(&mut self.0).await.ok()
     }
-}
-
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 /// The head of a publication whose body is still to come; literal fields (RFC 7541 §6.2.2).
 fn head(path: &str) -> Vec<u8> {
     let fields =
         [(":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "localhost")];
-    self::fields(&fields)
-}
-
-pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
-    fields.iter().flat_map(|(name, value)| field(name, value)).collect()
-}
-
-fn field(name: &str, value: &str) -> Vec<u8> {
-    let mut field = vec![0];
-    for text in [name, value] {
-        field.push(u8::try_from(text.len()).unwrap());
-        field.extend(text.as_bytes());
-    }
-    field
+    block(&fields)
 }

@@ -1,4 +1,4 @@
-//! Nothing that is published can write anything but its own data into a stream.
+//! A published message can write nothing but its own data into a stream.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use crate::client::TestServer;
 use crate::event_source::EventSource;
 
-/// What the attacks of the advisories look like: each would forge a field, an event or a line if
-/// it came through as it is.
+/// Attacks of known advisories: each would forge a field, an event or a line if it came through
+/// unchanged.
 const ATTACKS: [&str; 16] = [
     "x\n\nevent: forged\ndata: y",
     "x\r\revent: forged\rdata: y",
@@ -30,7 +30,7 @@ const ATTACKS: [&str; 16] = [
     "{\"at\":\"9.9\"}\n{\"gap\":{}}",
 ];
 
-/// The text as a page gets it: line breaks are all the same to an event stream.
+/// The text as a page gets it: all line breaks are the same to an event stream.
 fn with_plain_breaks(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
@@ -132,9 +132,9 @@ async fn json_with_line_breaks_is_one_value() {
 }
 
 #[tokio::test]
-async fn a_name_that_could_forge_a_field_is_no_name() {
+async fn a_name_that_could_forge_a_field_is_invalid() {
     let server = TestServer::start().await;
-    // As it goes over the wire: no client library lets such headers through.
+    // As raw bytes: no client library lets such headers through.
     for name in ["a\rid: 9", "a\0b", "a b", "ü", "message", "gap", "binary"] {
         let request = format!(
             "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nSockeye-Event: {name}\r\n\
@@ -147,14 +147,14 @@ async fn a_name_that_could_forge_a_field_is_no_name() {
 }
 
 #[tokio::test]
-async fn an_id_that_could_forge_a_field_is_no_position() {
+async fn an_id_that_could_forge_a_field_is_not_a_position() {
     let server = TestServer::start().await;
     let at = server.publish("/c/chat", "kept").await;
     let (epoch, _) = at.split_once('.').unwrap();
     for id in ["1.1%0Aid:%209", "1.1%0D", "1.1%00", "%0A1.1"] {
         server.get(&format!("/c/chat?after={id}")).await.assert_problem(400, "bad_position");
         for name in ["last_event_id", "lastEventId"] {
-            // A gap, in which nothing of the id comes back.
+            // A gap, which repeats nothing of the id.
             let mut stream = server.events(&format!("/c/chat?{name}={id}")).await;
             let events = stream.until_events(2).await;
             let gap: Value = serde_json::from_str(&events[0].data).unwrap();

@@ -1,4 +1,4 @@
-//! Where the server stops taking.
+//! Limits of what the server reads.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn a_body_without_a_length_is_cut_at_the_limit() {
     let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
     let fits = server.send_raw(format!("{head}5\r\nhello\r\n5\r\nthere\r\n0\r\n\r\n")).await;
     assert!(fits.starts_with("HTTP/1.1 201 "), "{fits}");
-    // No end of the body is ever sent: the answer does not wait for it.
+    // The end of the body is never sent: the response does not wait for it.
     let endless = server.send_raw(format!("{head}5\r\nhello\r\n6\r\nthere!\r\n")).await;
     assert!(endless.starts_with("HTTP/1.1 413 "), "{endless}");
 }

@@ -1,4 +1,4 @@
-//! JSON lines on `/c/{channel}`.
+//! NDJSON on `/c/{channel}`.
 
 use std::time::Duration;
 

@@ -1,6 +1,4 @@
-//! An answer that goes on: what a test does with a stream.
-
-use std::time::Duration;
+//! Reading a stream in a test.
 
 use bytes::Bytes;
 use http::request::Builder;
@@ -9,6 +7,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use sockeye_testing::eventually_async;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -30,12 +29,12 @@ impl TestServer {
         self.listen(request.header("Cache-Control", "no-cache").header("Pragma", "no-cache")).await
     }
 
-    /// Opens JSON lines.
+    /// Opens NDJSON.
     pub(crate) async fn lines(&self, path: &str) -> Listening {
         self.listen(self.request(Method::GET, path).header("Accept", "application/x-ndjson")).await
     }
 
-    /// Sends the request on a connection of its own and gives the answer as soon as it begins.
+    /// Sends the request on a connection of its own and returns the response as soon as it begins.
     pub(crate) async fn listen(&self, request: Builder) -> Listening {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -46,14 +45,13 @@ impl TestServer {
         Listening { status: head.status, headers: head.headers, text: String::new(), body }
     }
 
-    /// Waits until so many readers are left.
+    /// Waits until the hub has this many readers.
     pub(crate) async fn has_readers(&self, count: u64) {
-        let left = async {
-            while self.hub.figures().readers != count {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(SOON, left).await.expect("readers come and go");
+        eventually_async(format!("{count} readers"), async || {
+            let readers = self.readers();
+            if readers == count { Ok(()) } else { Err(readers) }
+        })
+        .await;
     }
 }
 
@@ -63,11 +61,11 @@ impl Listening {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Reads until `wanted` has come; gives all that came.
+    /// Reads until `wanted` has come; returns all that came.
     pub(crate) async fn until(&mut self, wanted: &str) -> &str {
         let mut seen = 0;
         self.until_that(|text| {
-            // What was looked at is not looked at again: some streams are long.
+            // What was searched is not searched again: some streams are long.
             let begin = text.floor_char_boundary(seen - wanted.len().min(seen));
             seen = text.len();
             text[begin..].contains(wanted)
@@ -75,7 +73,7 @@ impl Listening {
         .await
     }
 
-    /// Reads until there are so many events; gives all that came.
+    /// Reads until there are `count` events; gives all that came.
     pub(crate) async fn until_events(&mut self, count: usize) -> Vec<Event> {
         self.until_that(|text| EventSource::read(text).events.len() >= count).await;
         EventSource::read(&self.text).events
@@ -84,13 +82,13 @@ impl Listening {
     async fn until_that(&mut self, mut is_enough: impl FnMut(&str) -> bool) -> &str {
         while !is_enough(&self.text) {
             let frame = timeout(SOON, self.body.frame()).await.expect("something comes");
-            let data = frame.expect("the stream goes on").unwrap().into_data().unwrap();
+            let data = frame.expect("the stream continues").unwrap().into_data().unwrap();
             self.text.push_str(str::from_utf8(&data).unwrap());
         }
         &self.text
     }
 
-    /// Reads to the end; gives all that came.
+    /// Reads to the end; returns all that came.
     pub(crate) async fn rest(mut self) -> String {
         let rest = timeout(SOON, self.body.collect()).await.expect("the stream ends").unwrap();
         self.text.push_str(str::from_utf8(&rest.to_bytes()).unwrap());

@@ -16,7 +16,7 @@ fn texts(poll: &Answer) -> Vec<String> {
     messages.iter().map(|message| message["data"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Polls, and publishes as soon as the poll is parked.
+/// Polls, and publishes as soon as the poll waits.
 async fn poll_and_publish(server: &TestServer, path: &str, text: &str) -> (Answer, String) {
     tokio::join!(server.get(path), async {
         server.has_readers(1).await;
@@ -139,7 +139,7 @@ async fn a_client_that_leaves_frees_its_place() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_answers_what_is_parked() {
+async fn a_server_that_stops_answers_long_polls() {
     let server = TestServer::start().await;
     let at = server.publish("/c/chat", "1").await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -1,19 +1,25 @@
 //! The server as its clients see it: real requests to a real listener on loopback.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "prometheus")]
 mod acceptance;
+#[cfg(feature = "prometheus")]
 mod admin;
 mod admin_limits;
 mod auth;
 mod client;
+mod connection_limits;
+#[cfg(feature = "console")]
 mod console;
-mod crowd;
 mod embedded;
 mod errors;
 mod event_source;
 mod events;
+#[cfg(feature = "prometheus")]
 mod fair;
+mod features;
+#[cfg(feature = "fjall")]
 mod half_closed;
 mod http1;
 mod http2;
@@ -22,6 +28,8 @@ mod limits;
 mod lines;
 mod listening;
 mod long_poll;
+#[cfg(feature = "prometheus")]
+mod making_room;
 mod origin;
 mod poll;
 mod presence;
@@ -29,8 +37,12 @@ mod proxied;
 mod publish;
 mod refusal;
 mod serve;
+#[cfg(feature = "prometheus")]
 mod stalled;
 mod tls;
+#[cfg(feature = "prometheus")]
+mod unix;
+#[cfg(feature = "prometheus")]
 mod unread;
 mod v1;
 mod websocket;

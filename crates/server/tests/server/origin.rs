@@ -140,7 +140,7 @@ async fn names_below_a_domain_apps_and_extensions_can_be_allowed() {
     }
 }
 
-/// `null` names nobody, so nobody's cookies are taken with it.
+/// `null` identifies no origin, so it never gets credentials.
 #[tokio::test]
 async fn pages_without_an_origin_can_be_allowed_without_credentials() {
     let server = that_allows(&["null"]).await;
@@ -168,7 +168,7 @@ async fn a_refusal_says_what_to_type() {
         answer.assert_problem(403, "bad_origin");
         assert!(answer.text().contains(advice), "{}", answer.text());
     }
-    // What an operator may paste into a shell is never more than a word.
+    // What an operator may paste into a shell is one word.
     for origin in ["http://a;reboot", "http://$(reboot)", "http://a`b`", "http://*.example.org"] {
         let answer = ask(&server, Method::GET, "localhost:8080", Some(origin)).await;
         answer.assert_problem(403, "bad_origin");
@@ -191,7 +191,7 @@ async fn a_page_that_rebinds_its_name_to_loopback_stays_out() {
             ask(&server, Method::POST, host, origin).await.assert_problem(403, "bad_origin");
         }
     }
-    // A request target with a name in it overrules `Host` (RFC 9112 §3.2.2).
+    // A request target with a host overrides `Host` (RFC 9112 §3.2.2).
     let request =
         "GET http://evil.example/c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert!(server.send_raw(request).await.contains("bad_origin"));
@@ -307,8 +307,9 @@ async fn a_page_that_may_come_may_use_what_it_gets() {
     }
 }
 
-/// Requests that a page makes without asking first, and that carry no `Origin` (W3C Fetch Metadata).
+/// Requests that a page sends without a preflight, and that carry no `Origin` (W3C Fetch Metadata).
 #[tokio::test]
+#[cfg(feature = "console")]
 async fn no_foreign_page_embeds_what_is_here() {
     let server = TestServer::start().await;
     let fetched = async |path: &str, site: &str, mode: &str| {
@@ -327,7 +328,7 @@ async fn no_foreign_page_embeds_what_is_here() {
     }
 }
 
-/// A form needs no preflight: the browser sends it, and only looks at the answer afterwards.
+/// A form needs no preflight: the browser sends it, and only looks at the response afterwards.
 #[tokio::test]
 async fn a_foreign_form_publishes_nothing() {
     let server = TestServer::start().await;

@@ -44,16 +44,16 @@ async fn a_message_says_where_when_and_what() {
 }
 
 #[tokio::test]
-async fn a_channel_that_nobody_used_is_empty_and_has_a_position() {
+async fn an_unused_channel_is_empty_and_has_a_position() {
     let server = TestServer::start().await;
-    let poll = server.get("/c/nobody-was-here").await;
+    let poll = server.get("/c/never-used").await;
     assert_eq!(poll.json()["messages"], json!([]));
-    assert!(poll.json()["at"].as_str().unwrap().ends_with(".0"));
+    assert!(server.is_cluster() || poll.json()["at"].as_str().unwrap().ends_with(".0"));
     assert_eq!(poll.json().get("gap"), None);
 }
 
 #[tokio::test]
-async fn reading_goes_on_after_the_position_given() {
+async fn reading_continues_after_the_given_position() {
     let server = TestServer::start().await;
     let positions = publish_numbers(&server, 5).await;
     let mut after = "earliest".to_owned();
@@ -108,7 +108,7 @@ async fn a_poll_gives_the_last_hundred_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn a_trimmed_history_is_told_as_a_gap() {
+async fn a_trimmed_history_is_a_gap() {
     let server = TestServer::with(|options| options.history_count = 2).await;
     let positions = publish_numbers(&server, 5).await;
     let poll = server.get(&format!("/c/chat?after={}", positions[0])).await;
@@ -166,7 +166,8 @@ async fn a_gap_is_never_hidden_behind_304() {
 #[tokio::test]
 async fn head_is_the_position_to_subscribe_after() {
     let server = TestServer::start().await;
-    assert!(server.head("/c/chat").await.header("etag").ends_with(".0\""));
+    let empty = server.head("/c/chat").await.header("etag");
+    assert!(server.is_cluster() || empty.ends_with(".0\""), "{empty}");
     let at = server.publish("/c/chat", "before the page was rendered").await;
     let head = server.head("/c/chat").await;
     assert_eq!((head.status, head.text()), (StatusCode::OK, ""));
@@ -178,7 +179,7 @@ async fn head_is_the_position_to_subscribe_after() {
 }
 
 #[tokio::test]
-async fn delete_forgets_the_history_and_goes_on() {
+async fn delete_deletes_the_history_and_keeps_the_channel() {
     let server = TestServer::start().await;
     let positions = publish_numbers(&server, 3).await;
     let deleted = server.delete("/c/chat").await;
@@ -189,8 +190,10 @@ async fn delete_forgets_the_history_and_goes_on() {
 
     let next = server.publish("/c/chat", "4").await;
     let (epoch, offset) = next.split_once('.').unwrap();
-    assert_eq!(offset, "4");
-    assert!(positions[0].starts_with(epoch));
+    let (last_epoch, last) = positions[2].split_once('.').unwrap();
+    assert_eq!(epoch, last_epoch);
+    assert!(offset.parse::<u64>().unwrap() > last.parse().unwrap(), "{last} {offset}");
+    assert!(server.is_cluster() || offset == "4", "{offset}");
     assert_eq!(server.delete("/c/never-used").await.status, StatusCode::NO_CONTENT);
 }
 
@@ -246,7 +249,7 @@ async fn a_page_is_bounded_by_what_is_sent_and_has_the_newest() {
             let len = poll.body.len();
             assert!((1..=(1 << 20)).contains(&len), "{len} bytes");
         }
-        // Without a place to begin at, the newest are asked for.
+        // Without a start, the newest are returned.
         let (newest, head) = (server.get("/c/chat").await, server.head("/c/chat").await);
         assert_eq!(newest.header("etag"), head.header("etag"));
     }

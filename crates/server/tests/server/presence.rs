@@ -1,21 +1,21 @@
-//! `GET /c/{channel}/presence`: who listens.
+//! `GET /c/{channel}/presence`: the members of a channel.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use sockeye::{Client, CloseCode, WebSocket};
-use tokio::time::{sleep, timeout};
+use sockeye_testing::eventually_async;
 use url::form_urlencoded;
 
-use crate::client::{SOON, TestServer};
+use crate::client::TestServer;
 use crate::v1::V1;
 
 async fn connect(server: &TestServer, path: &str) -> WebSocket {
     sockeye::connect(format!("ws://{}{path}", server.address)).await.unwrap()
 }
 
-/// What the resource says, with every `since` taken out.
+/// The response, with every `since` taken out.
 async fn presence(server: &TestServer) -> Value {
     let mut presence = server.get("/c/chat/presence").await.json();
     for member in presence["members"].as_array_mut().unwrap() {
@@ -24,18 +24,17 @@ async fn presence(server: &TestServer) -> Value {
     presence
 }
 
-/// Waits until the resource says this.
+/// Waits for this response.
 async fn until(server: &TestServer, expected: Value) {
-    let told = async {
-        while presence(server).await != expected {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(SOON, told).await.expect("presence comes to what is expected");
+    eventually_async(format!("presence is {expected}"), async || {
+        let presence = presence(server).await;
+        if presence == expected { Ok(()) } else { Err(presence) }
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn who_listens_by_websocket_is_there_until_it_leaves() {
+async fn a_websocket_is_present_until_it_closes() {
     let server = TestServer::start().await;
     assert_eq!(presence(&server).await, json!({"count": 0, "members": []}));
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
@@ -59,7 +58,7 @@ async fn who_listens_by_websocket_is_there_until_it_leaves() {
 }
 
 #[tokio::test]
-async fn who_polls_is_there_like_one_who_is_connected() {
+async fn a_polling_member_is_present_like_a_connected_one() {
     let server = TestServer::start().await;
     for _ in 0..2 {
         server.get("/c/chat?as=ann&presence=1").await;
@@ -67,7 +66,7 @@ async fn who_polls_is_there_like_one_who_is_connected() {
     }
     let members = json!([{"id": "ann"}]);
     assert_eq!(presence(&server).await, json!({"count": 2, "members": members}));
-    // The same one, by another transport.
+    // The same client, by another transport.
     let _ann = connect(&server, "/c/chat?as=ann").await;
     assert_eq!(presence(&server).await, json!({"count": 2, "members": members}));
 }
@@ -118,7 +117,7 @@ async fn paged(server: &TestServer, limit: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_crowd_is_told_in_the_same_pages_by_http_and_sockeye_v1() {
+async fn many_members_come_in_the_same_pages_by_http_and_sockeye_v1() {
     let server = TestServer::start().await;
     let channel = "chat".parse().unwrap();
     let join = |n| server.hub.join(&channel, Some(&format!("mem\"ber & {n:03}")));
@@ -165,9 +164,9 @@ async fn a_page_that_is_asked_for_wrongly_is_refused() {
     }
 }
 
-/// A page is bounded in bytes, too, whatever ids the program that embeds the hub gives.
+/// A page is bounded in bytes, too, whatever ids the program that embeds the hub uses.
 #[tokio::test]
-async fn a_page_of_long_ids_ends_early_and_says_where_to_go_on() {
+async fn a_page_of_long_ids_ends_early_and_says_where_to_continue() {
     let server = TestServer::start().await;
     let channel = "chat".parse().unwrap();
     let id = |n| format!("{n:03}{}", "\u{1}".repeat(252));
@@ -180,7 +179,7 @@ async fn a_page_of_long_ids_ends_early_and_says_where_to_go_on() {
     assert_eq!(paged(&server, 1000).await.len(), 250);
 }
 
-/// Nobody gives itself a name that is shown as another, on any transport.
+/// No client gives itself a name that is shown as another, on any transport.
 #[tokio::test]
 async fn a_name_that_turns_the_direction_of_text_is_refused() {
     let server = TestServer::start().await;

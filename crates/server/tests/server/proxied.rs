@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 use sockeye_server::{BindError, Server, ServerOptions};
+use sockeye_testing::http2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use crate::client::{Answer, SOON, TestServer, read_to_end};
 use crate::tls::Secure;
 
-/// What a proxy with an address of loopback writes.
+/// What a proxy at a loopback address writes.
 fn behind_a_proxy(options: &mut ServerOptions) {
     options.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
 }
@@ -20,7 +21,7 @@ fn announced(options: &mut ServerOptions) {
     options.proxy_protocol = true;
 }
 
-/// The address from which somebody listens.
+/// The address of a subscription.
 async fn listener(server: &TestServer) -> Value {
     server.has_readers(1).await;
     server.operate("/connections").await.json()["connections"][0]["address"].clone()
@@ -83,8 +84,8 @@ async fn pages_of_the_origin_that_a_proxy_serves_are_the_servers_own() {
     }
 }
 
-/// The name that the request itself has may still be no other than loopback's: a page that has found a
-/// name for this machine can write any header.
+/// The host of the request itself may still be loopback's alone: a page that has found a name for this
+/// machine can write any header.
 #[tokio::test]
 async fn what_a_proxy_says_opens_no_other_name() {
     let server = TestServer::with(behind_a_proxy).await;
@@ -108,7 +109,7 @@ fn headers() -> [Vec<u8>; 3] {
 }
 
 #[tokio::test]
-async fn a_proxy_says_who_connects_before_the_first_byte() {
+async fn a_proxy_gives_the_clients_address_before_the_first_byte() {
     let server = TestServer::with(announced).await;
     for header in headers() {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -118,15 +119,15 @@ async fn a_proxy_says_who_connects_before_the_first_byte() {
         server.has_readers(0).await;
         // In pieces, and with the preface of HTTP/2 behind it.
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-        for byte in header.iter().chain(preface) {
+        let preface = [http2::PREFACE, &http2::frame(http2::SETTINGS, 0, 0, b"")].concat();
+        for byte in header.iter().chain(&preface) {
             stream.write_all(&[*byte]).await.unwrap();
         }
         let mut frame = [0; 9];
         timeout(SOON, stream.read_exact(&mut frame)).await.unwrap().unwrap();
-        assert_eq!(frame[3], 4, "SETTINGS");
+        assert_eq!(frame[3], http2::SETTINGS);
     }
-    // The proxy itself, which looks whether the server lives.
+    // The proxy itself, which checks whether the server is alive.
     let stream = TcpStream::connect(server.address).await.unwrap();
     let mut stream = stream;
     stream.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
@@ -184,7 +185,7 @@ async fn a_proxy_that_does_not_say_it_is_not_served() {
         send(&mut stream, begin.as_bytes(), "/c/chat").await;
         assert_eq!(read_to_end(stream).await, "");
     }
-    // Others begin with their request; what they say is not believed.
+    // Others begin with their request; their headers are not trusted.
     let server = TestServer::with(|options| {
         options.trust_proxy = vec!["192.0.2.1".parse().unwrap()];
         options.proxy_protocol = true;
@@ -217,7 +218,7 @@ async fn clients_behind_a_proxy_have_their_own_limit() {
     assert_eq!(ask("203.0.113.10").await.1, "HTTP/1.1 200");
 }
 
-/// Each stream of HTTP/2 that goes on for long counts for the client that the proxy has named.
+/// Each long-lived HTTP/2 stream counts for the client that the proxy has named.
 #[tokio::test]
 async fn a_client_behind_a_proxy_has_its_limit_on_http_2_too() {
     let server = TestServer::with(|options| {
@@ -237,7 +238,7 @@ async fn a_client_behind_a_proxy_has_its_limit_on_http_2_too() {
     assert!(refused.to_string().contains("429"), "{refused}");
 }
 
-/// The place of a connection is taken as long as what a proxy opened on it goes on.
+/// The permit of a connection is used as long as what a proxy opened on it is open.
 #[tokio::test]
 async fn a_websocket_behind_a_proxy_keeps_the_place_of_its_connection() {
     let server = TestServer::with(|options| {

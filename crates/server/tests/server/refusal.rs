@@ -1,5 +1,5 @@
-//! A refusal arrives, though the client is still sending: the connection is closed in stages
-//! (RFC 9112 §9.6). To close it at once would reset it, and the client might never see its answer.
+//! A refusal arrives although the client is still sending: the connection is closed in stages (RFC 9112
+//! §9.6). To close it at once would reset it, and the client might never see its response.
 
 use sockeye_server::ServerOptions;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -9,13 +9,13 @@ use tokio::time::timeout;
 use crate::client::{SOON, TestServer};
 use crate::tls::Secure;
 
-/// What a client uploads that learns only then what became of it.
+/// The upload of a client that reads its response only afterwards.
 const UPLOAD: usize = 5 << 20;
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
-/// A request's line and headers but for its body's, and the status of the answer.
+/// A request's line and headers except those of its body, and the status of the response.
 const REFUSED: [(&str, u16); 10] = [
     ("POST /c/chat HTTP/1.1\r\nHost: localhost\r\n", 413),
     ("POST /c/chat HTTP/1.0\r\nHost: localhost\r\n", 413),
@@ -29,8 +29,8 @@ const REFUSED: [(&str, u16); 10] = [
     ("GET /c/chat HTTP/1.0\r\nHost: localhost\r\nupgrade", 505),
 ];
 
-/// Sends all of it, reads only then, and gives what came before the end of the connection, which is no
-/// reset.
+/// Sends all of it, reads only then, and returns what came before the end of the connection, which is
+/// not a reset.
 async fn upload(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     head: &str,
@@ -94,13 +94,13 @@ async fn refusals_arrive_on_a_unix_socket_and_for_operators() {
     let (begin, body) = (head("PUT /c/chat HTTP/1.1\r\nHost: localhost\r\n"), vec![b'x'; UPLOAD]);
     let stream = UnixStream::connect(&path).await.unwrap();
     assert_status(&upload(stream, &begin, &body).await, 405, "unix");
-    let begin = head("POST /metrics HTTP/1.1\r\nHost: localhost\r\n");
+    let begin = head("POST /healthz HTTP/1.1\r\nHost: localhost\r\n");
     let stream = TcpStream::connect(server.admin()).await.unwrap();
     assert_status(&upload(stream, &begin, &body).await, 405, "admin");
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_told_to_whoever_sends_it() {
+async fn a_head_that_is_too_large_is_answered_with_431() {
     let server = TestServer::start().await;
     let get = "GET /c/chat HTTP/1.1\r\nHost: localhost\r\n";
     let field = format!("X-Note: {}", "a".repeat(UPLOAD));
@@ -127,8 +127,10 @@ async fn clients_beyond_a_limit_are_told_so() {
     for (limit, status) in limits {
         let server = TestServer::with(limit).await;
         let mut first = connect(&server).await;
-        let get = "GET /c/chat HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        first.write_all(get.repeat(3).as_bytes()).await.unwrap();
+        let get = "GET /c/chat HTTP/1.1\r\nHost: localhost\r\n";
+        // With the stream of events it keeps its permit.
+        let all = format!("{get}\r\n{get}\r\n{get}Accept: text/event-stream\r\n\r\n");
+        first.write_all(all.as_bytes()).await.unwrap();
         first.readable().await.unwrap();
         for _ in 0..3 {
             let answer = upload(connect(&server).await, &begin, &body).await;
@@ -138,7 +140,7 @@ async fn clients_beyond_a_limit_are_told_so() {
 }
 
 #[tokio::test]
-async fn an_upload_without_a_token_is_told_so() {
+async fn an_upload_without_a_token_gets_its_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     std::fs::write(&file, [7; 32]).unwrap();

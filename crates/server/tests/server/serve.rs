@@ -1,10 +1,11 @@
-//! Where the server listens, how it stops, and how it lives inside another program.
+//! Where the server listens, how it stops, and the channels inside another program.
 
 use std::time::{Duration, Instant};
 
 use sockeye_server::{
     BindError, Channels, ClientAddresses, Listen, LocalAddress, Server, ServerOptions,
 };
+use sockeye_testing::eventually_async;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -56,7 +57,7 @@ async fn the_real_addresses_are_told() {
 async fn a_unix_socket_serves_and_is_gone_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sockeye.sock");
-    // Somebody died here and left his file.
+    // A server died here and left its file.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let server = bind(&format!("unix:{}", path.display()), false).await.unwrap();
     assert_eq!(server.local_addrs(), [LocalAddress::Unix(path.clone())]);
@@ -80,7 +81,7 @@ async fn a_unix_socket_serves_and_is_gone_afterwards() {
 }
 
 #[tokio::test]
-async fn it_stops_at_once_when_nobody_is_connected() {
+async fn it_stops_at_once_without_connections() {
     let server = TestServer::start().await;
     server.publish("/c/chat", "hello").await;
     let address = server.address;
@@ -103,7 +104,7 @@ async fn connections_that_idle_do_not_hold_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_under_way_is_answered() {
+async fn a_request_in_progress_is_answered() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
@@ -128,8 +129,9 @@ async fn a_client_that_never_finishes_is_cut_off() {
     assert!(!read_to_end(stream).await.contains("201"));
 }
 
-/// The console's page and all that it names, as a browser finds them.
+/// The console's page and all files that it names, as a browser finds them.
 #[tokio::test]
+#[cfg(feature = "console")]
 async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
     let channels = Channels::new(&ServerOptions::default(), ClientAddresses::Unknown).unwrap();
     let inner = axum::Router::new().nest("/live", channels.router());
@@ -202,7 +204,30 @@ async fn the_channels_live_inside_another_program() {
     let position = channels.hub().position(&"chat".parse().unwrap());
     assert!(posted.ends_with(&format!("{{\"at\":\"{position}\"}}")), "{posted}");
 
-    // The program stops: who comes now is sent elsewhere.
+    // What waits in the server's own way gets the true response here, too.
+    let waiting = ask("GET /live/c/chat?wait=30", "");
+    let publishing = async {
+        eventually_async("a long poll waits", async || match channels.hub().figures().readers {
+            1 => Ok(()),
+            readers => Err(readers),
+        })
+        .await;
+        ask("POST /live/c/chat", "").await
+    };
+    let (polled, posted) = tokio::join!(waiting, publishing);
+    let at = posted.rsplit('"').nth(1).unwrap();
+    assert!(polled.starts_with("HTTP/1.1 200 ") && polled.contains(at), "{polled}");
+    assert!(
+        polled.to_ascii_lowercase().contains("\r\npreference-applied: wait=30\r\n"),
+        "{polled}"
+    );
+    let head = ask("HEAD /live/c/chat", "").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains(at), "{head}");
+    assert!(!head.to_ascii_lowercase().contains("content-length"), "no length is known: {head}");
+    let missing = ask("HEAD /live/c/chat%ff", "").await;
+    assert!(missing.starts_with("HTTP/1.1 400 ") && missing.ends_with("\r\n\r\n"), "{missing}");
+
+    // The program stops: new requests are refused.
     assert_eq!(channels.drain(SOON).await, 0);
     let refused = ask("GET /live/c/chat", "Upgrade: websocket\r\n").await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");

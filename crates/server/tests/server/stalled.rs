@@ -1,21 +1,21 @@
-//! Clients that stop to read: what becomes of them, and that they hold nothing for ever.
+//! Clients that stop reading: when they are closed, and that they hold nothing for ever.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use sockeye_hub::Publication;
 use sockeye_server::{Policy, PolicyRule};
+use sockeye_testing::eventually_async;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::client::{SOON, TestServer, read_to_end};
+use crate::client::{TestServer, read_to_end};
 use crate::event_source::EventSource;
 
-/// More than the kernel takes for a client that does not read, on both sides together.
+/// More than the kernel buffers for a client that does not read, on both sides together.
 const FLOOD: usize = 20 << 20;
 
-/// Publishes more than a connection takes.
+/// Publishes more than a connection buffers.
 async fn flood(server: &TestServer) {
     let (channel, text) = ("chat".parse().unwrap(), "x".repeat(60 << 10));
     for _ in 0..FLOOD / text.len() {
@@ -29,20 +29,17 @@ impl TestServer {
     pub(crate) async fn has_ended(&self, transport: &str, reason: &str) {
         let labels = format!("{{transport=\"{transport}\",reason=\"{reason}\"}} 1");
         let line = format!("sockeye_connections_closed_total{labels}");
-        let told = async {
-            while !self.operate("/metrics").await.text().lines().any(|found| found == line) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if timeout(SOON, told).await.is_err() {
+        eventually_async(&line, async || {
             let metrics = self.operate("/metrics").await;
             let ended = metrics.text().lines().filter(|line| line.contains("closed_total{"));
-            panic!("{line}, not {:?}", ended.collect::<Vec<_>>());
-        }
+            let ended: Vec<_> = ended.map(str::to_owned).collect();
+            if ended.contains(&line) { Ok(()) } else { Err(ended) }
+        })
+        .await;
     }
 }
 
-/// A client that asks for this and then reads nothing.
+/// A client that sends this request and then reads nothing.
 async fn ask_and_stall(server: &TestServer, path: &str, accept: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n");
@@ -52,7 +49,7 @@ async fn ask_and_stall(server: &TestServer, path: &str, accept: &str) -> TcpStre
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_is_cut_off() {
+async fn an_unread_stream_is_cut_off() {
     let server = TestServer::with(|options| {
         options.write_timeout = Duration::from_millis(50);
         options.history_count = 10_000;
@@ -70,10 +67,10 @@ async fn a_stream_that_nobody_reads_is_cut_off() {
     }
 }
 
-/// The kernel gives up a client of a WebSocket.
+/// The kernel closes the WebSocket of such a client.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_websocket_that_nobody_reads_is_cut_off() {
+async fn an_unread_websocket_is_cut_off() {
     let server = TestServer::with(|options| {
         options.write_timeout = Duration::from_millis(200);
         options.history_count = 10_000;
@@ -97,7 +94,7 @@ async fn a_websocket_that_nobody_reads_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_page_that_nobody_reads_holds_no_connection() {
+async fn an_unread_page_holds_no_connection() {
     let server = TestServer::with(|options| {
         options.write_timeout = Duration::from_millis(50);
         options.history_bytes = 1 << 30;
@@ -106,7 +103,7 @@ async fn a_page_that_nobody_reads_holds_no_connection() {
     flood(&server).await;
     let client = ask_and_stall(&server, "/c/chat?limit=1000", "application/json").await;
     client.readable().await.unwrap();
-    // A drain waits for those who are still being answered, for longer than this test does.
+    // A drain waits for responses in progress, for longer than this test does.
     server.stop().await;
 }
 
@@ -123,15 +120,15 @@ async fn a_stream_that_reads_on_misses_nothing_that_is_kept() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_too_slow_is_told_and_goes_on() {
+async fn a_stream_that_was_too_slow_gets_a_gap_and_goes_on() {
     let server = TestServer::with(|options| options.history_count = 3).await;
     let mut stream = server.events("/c/chat").await;
     stream.until("\n\n").await;
     flood(&server).await;
     server.publish("/c/chat", "the last").await;
     stream.until("the last").await;
-    // How often the client was given room for a moment is up to the kernel: each time there is a gap,
-    // and the gaps and the messages together are the whole channel.
+    // How often the client has room for a moment is up to the kernel: each time there is a gap, and the
+    // gaps and the messages together are the whole channel.
     let (mut gaps, mut last) = (0, 0);
     for event in EventSource::read(&stream.text).events {
         let mut after = last;

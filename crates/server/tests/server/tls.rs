@@ -86,7 +86,7 @@ async fn over_tls_a_page_of_the_https_origin_is_the_servers_own() {
 }
 
 #[tokio::test]
-async fn one_who_never_finishes_his_handshake_does_not_keep_the_only_place() {
+async fn an_unfinished_handshake_does_not_keep_the_only_place() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let server = TestServer::with(|options| {
@@ -102,7 +102,7 @@ async fn one_who_never_finishes_his_handshake_does_not_keep_the_only_place() {
     assert!(timeout(SOON, open).await.expect("it is its turn").is_ok());
 }
 
-/// A browser that was told so remembers it for the name, and for every port of it.
+/// A browser remembers it for the name, and for every port of it.
 #[tokio::test]
 async fn names_of_the_server_are_for_tls_alone_and_loopback_is_not_one() {
     let (tls, trust) = certified("chat.example");

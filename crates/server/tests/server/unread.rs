@@ -1,23 +1,21 @@
-//! What streams of one HTTP/2 connection may take from others: one that is not read is given up by
-//! itself, and each that goes on for long has a place of its own.
+//! Streams of one HTTP/2 connection do not hold up others: one that is not read is reset by itself, and
+//! each long-lived one has a permit of its own.
 
 use std::time::Duration;
 
 use sockeye::Client;
 use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
+use sockeye_testing::http2::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::{SOON, TestServer};
-use crate::http2::{RST_STREAM, RawClient, fields, frame};
+use crate::http2::RawClient;
 
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 const CANCEL: u32 = 8;
 
-/// A server with more on its channel than any window has room for, and a short deadline.
+/// A server with more on its channel than any window holds, and a short deadline.
 async fn server() -> TestServer {
     let server = TestServer::with(|options| {
         options.write_timeout = Duration::from_millis(100);
@@ -39,7 +37,7 @@ async fn connect(server: &TestServer, window: u32) -> RawClient<TcpStream> {
 }
 
 fn get(path: &str, accept: &str) -> Vec<u8> {
-    let head = fields(&[
+    let head = block(&[
         (":method", "GET"),
         (":scheme", "http"),
         (":path", path),
@@ -50,7 +48,7 @@ fn get(path: &str, accept: &str) -> Vec<u8> {
 }
 
 fn websocket(path: &str, subprotocol: &str) -> Vec<u8> {
-    let head = fields(&[
+    let head = block(&[
         (":method", "CONNECT"),
         (":protocol", "websocket"),
         (":scheme", "http"),
@@ -73,7 +71,7 @@ impl TestServer {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_is_reset_and_its_connection_stays() {
+async fn an_unread_stream_is_reset_and_its_connection_stays() {
     let server = server().await;
     let requests = [
         get("/c/chat?after=earliest", "text/event-stream"),
@@ -99,10 +97,10 @@ async fn a_stream_that_nobody_reads_is_reset_and_its_connection_stays() {
     assert_eq!(given_up, 2 * requests.len());
 }
 
-/// A few small frames wait where no write has to, and hold little. The ping that follows them is not
-/// answered in time.
+/// A few small frames wait where no write has to, and hold little. The ping after them is not answered
+/// in time.
 #[tokio::test]
-async fn a_websocket_whose_few_small_messages_nobody_takes_is_reset() {
+async fn a_websocket_whose_few_small_messages_stay_unread_is_reset() {
     for (pieces, window) in [(1, 0), (2, 0), (3, 0), (3, 2), (3, 4)] {
         for subprotocol in ["plain", "sockeye.v1"] {
             let server = TestServer::with(|options| {
@@ -129,7 +127,7 @@ async fn a_websocket_whose_few_small_messages_nobody_takes_is_reset() {
     }
 }
 
-/// By whatever way, and all at the same moment: what is made passes the bound by one page at most.
+/// By every transport, and all at the same moment: the limit is exceeded by one page at most.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_streams_together_hold_no_more_than_they_may() {
     const ROOM: usize = 1 << 20;
@@ -138,7 +136,7 @@ async fn all_streams_together_hold_no_more_than_they_may() {
         options.max_commands = Some(10_000);
     })
     .await;
-    // As it is sent each takes 360 KiB.
+    // Encoded each takes 360 KiB.
     let text = "\u{1}".repeat(60 << 10);
     for _ in 0..20 {
         server.hub.publish(&"chat".parse().unwrap(), Publication::text(&text)).await.unwrap();
@@ -182,7 +180,7 @@ async fn all_streams_together_hold_no_more_than_they_may() {
 
 /// A client that reads gets everything, however little its streams may hold.
 #[tokio::test]
-async fn streams_that_are_read_go_on_in_the_smallest_room() {
+async fn streams_that_are_read_continue_within_the_smallest_budget() {
     let server = TestServer::with(|options| options.max_http2_buffer = 1).await;
     let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let v1 = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
@@ -205,7 +203,7 @@ async fn streams_that_are_read_go_on_in_the_smallest_room() {
         }
     });
     timeout(SOON, futures_util::future::join_all(read)).await.expect("all is read");
-    // A command is answered, though all hold something at times.
+    // A command is answered, though all streams hold something at times.
     open[1].send(r#"{"op":"read","after":"earliest","id":7}"#).await.unwrap();
     let answered = async {
         while !open[1].recv().await.unwrap().unwrap().as_text().unwrap().contains("\"id\":7") {}
@@ -214,7 +212,7 @@ async fn streams_that_are_read_go_on_in_the_smallest_room() {
 }
 
 #[tokio::test]
-async fn streams_that_go_on_for_long_count_as_connections_do() {
+async fn long_lived_streams_count_as_connections_do() {
     let places = |server: bool| {
         move |options: &mut ServerOptions| match server {
             true => options.max_connections = Some(3),
@@ -270,7 +268,7 @@ async fn behind_a_proxy_streams_have_places_too() {
     assert!(error.to_string().contains("503"), "{error}");
 }
 
-/// Frames that cost a client nothing: the server ends the connection, or has dealt with them all.
+/// Frames that cost a client nothing: the server closes the connection, or has handled them all.
 #[tokio::test]
 async fn floods_of_small_frames_pile_up_nothing() {
     let server = TestServer::start().await;
@@ -290,7 +288,7 @@ async fn floods_of_small_frames_pile_up_nothing() {
         client.send(&frame(6, 0, 0, b"the last")).await;
         let ended = async {
             while let Some(pong) = client.next_of(6).await {
-                if pong.payload() == b"the last" {
+                if pong.payload == b"the last" {
                     return;
                 }
             }

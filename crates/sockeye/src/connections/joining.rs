@@ -19,7 +19,7 @@ pub(crate) struct Joining {
     cut: CancellationToken,
 }
 
-/// Runs handlers where the set waits for them and can end them.
+/// Has the set wait for handlers, and end them.
 pub(crate) struct Handlers {
     tracker: TaskTracker,
     cut: CancellationToken,
@@ -29,16 +29,16 @@ impl<T: Send + 'static> Connections<T> {
     /// What a connection needs to join this set once it is open.
     pub(crate) fn joining(&self, data: T) -> Joining {
         let set = self.clone();
-        // What can be sent can then be shared as well, and so can the upgrade.
+        // What can be sent can then be inner as well, and so can the upgrade.
         let data = Mutex::new(data);
         let join = move |socket: &WebSocket| {
             set.insert_with(socket, data.into_inner().unwrap_or_else(PoisonError::into_inner));
         };
         Joining {
             join: Box::new(join),
-            handlers: self.shared.handlers.clone(),
-            closing: self.shared.closing.clone(),
-            cut: self.shared.cut.clone(),
+            handlers: self.inner.handlers.clone(),
+            closing: self.inner.closing.clone(),
+            cut: self.inner.cut.clone(),
         }
     }
 }
@@ -59,11 +59,15 @@ impl Joining {
 }
 
 impl Handlers {
-    pub(crate) fn spawn(self, work: impl Future<Output = ()> + Send + 'static) {
+    /// A handler that the set waits for, and ends if it has to.
+    pub(crate) fn track(
+        self,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let Self { tracker, cut } = self;
-        tracker.spawn(async move {
+        tracker.track_future(async move {
             cut.run_until_cancelled(work).await;
-        });
+        })
     }
 }
 

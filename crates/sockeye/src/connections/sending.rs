@@ -5,7 +5,7 @@ use sockeye_proto::{Failure, Message, Prepared};
 use super::Connections;
 use crate::{
     ConnectionId, Error, TrySendError, Writer,
-    socket::{Member, Sent},
+    socket::{ConnectionRef, Sent},
 };
 
 /// After how many connections a broadcast lets other tasks run.
@@ -44,7 +44,7 @@ impl<T> Connections<T> {
         self.broadcast_if(message, |id, _| id != except).await
     }
 
-    /// Sends a message on each connection for which `wants` says yes. That is asked while the set is
+    /// Sends a message on each connection for which `wants` is true. That is asked while the set is
     /// locked, before anything is sent.
     pub async fn broadcast_if(
         &self,
@@ -77,7 +77,7 @@ impl<T> Connections<T> {
     }
 }
 
-async fn send(members: Vec<Member>, message: &Prepared) -> Broadcast {
+async fn send(members: Vec<ConnectionRef>, message: &Prepared) -> Broadcast {
     let mut broadcast = Broadcast::default();
     for (number, member) in members.into_iter().enumerate() {
         if number % AT_ONCE == AT_ONCE - 1 {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::PendingConnections;
 
@@ -54,7 +54,7 @@ impl Acceptor {
         Self { pending, spare: open_spare() }
     }
 
-    /// The next connection. Cancel-safe.
+    /// The next connection. Dropping this may end one that has just come.
     ///
     /// # Errors
     ///
@@ -73,33 +73,53 @@ impl Acceptor {
                     sleep(PAUSE).await;
                 }
                 Concern::Descriptors => {
-                    incomings.cannot_accept(&error);
                     // What has arrived on those that were accepted last is looked at first.
                     sleep(LOOK).await;
-                    if self.pending.evict_oldest() {
-                        sleep(EVICTION).await;
-                    } else if !self.refuse_next(incomings).await {
-                        sleep(PAUSE).await;
+                    if let Some(connection) = self.accept_with_spare(incomings, &error).await {
+                        return Ok(connection);
                     }
                 }
             }
         }
     }
 
-    /// Accepts one connection with the spare descriptor and refuses it. `false` if that failed.
-    async fn refuse_next<I: Incomings>(&mut self, incomings: &I) -> bool {
-        if self.spare.take().is_none() {
+    /// Accepts with the spare descriptor, and ends another connection for that one or refuses it. `None`
+    /// if it was refused, and also if none waits: accept(2) of Linux takes a descriptor before it looks,
+    /// and ending a connection then would end the one that was accepted last.
+    async fn accept_with_spare<I: Incomings>(
+        &mut self,
+        incomings: &I,
+        error: &io::Error,
+    ) -> Option<I::Connection> {
+        if self.spare.take().or_else(open_spare).is_none() {
+            incomings.cannot_accept(error);
+            // One that was ended before may close meanwhile.
+            sleep(PAUSE).await;
             self.spare = open_spare();
-            return false;
+            if self.spare.is_none() && self.pending.evict_oldest() {
+                sleep(EVICTION).await;
+            }
+            return None;
         }
-        // Ready at once: a connection waits in the queue, or has gone.
         let accepted = poll_fn(|cx| match incomings.poll_accept(cx) {
             Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
             Poll::Pending => Poll::Ready(None),
         });
-        let refused = accepted.await.map(|connection| incomings.refuse(connection)).is_some();
+        if let Some(connection) = accepted.await {
+            incomings.cannot_accept(error);
+            if self.pending.evict_oldest() {
+                // Its descriptor is the next spare one, as soon as it is closed.
+                let deadline = Instant::now() + PAUSE;
+                while self.spare.is_none() && Instant::now() < deadline {
+                    sleep(EVICTION).await;
+                    self.spare = open_spare();
+                }
+                return Some(connection);
+            }
+            incomings.refuse(connection);
+        }
         self.spare = open_spare();
-        refused
+        None
     }
 }
 
@@ -206,13 +226,17 @@ mod tests {
     /// Accepts what the script says, by number, and remembers what was refused.
     #[derive(Default)]
     struct Script {
-        results: RefCell<VecDeque<Result<u32, Errno>>>,
+        results: RefCell<VecDeque<Poll<Result<u32, Errno>>>>,
         refused: RefCell<Vec<u32>>,
     }
 
     impl Script {
         fn new(results: impl IntoIterator<Item = Result<u32, Errno>>) -> Self {
-            Self { results: RefCell::new(results.into_iter().collect()), ..Self::default() }
+            Self::of_polls(results.into_iter().map(Poll::Ready))
+        }
+
+        fn of_polls(polls: impl IntoIterator<Item = Poll<Result<u32, Errno>>>) -> Self {
+            Self { results: RefCell::new(polls.into_iter().collect()), ..Self::default() }
         }
     }
 
@@ -221,7 +245,7 @@ mod tests {
 
         fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<u32>> {
             let next = self.results.borrow_mut().pop_front().expect("the script goes on");
-            Poll::Ready(next.map_err(io::Error::from))
+            next.map(|accepted| accepted.map_err(io::Error::from))
         }
 
         fn cannot_accept(&self, _: &io::Error) {}
@@ -235,7 +259,7 @@ mod tests {
     async fn an_error_of_one_connection_is_passed_over_at_once() {
         let errors = [Errno::CONNABORTED, Errno::PERM, Errno::NETDOWN, Errno::PROTO, Errno::INTR];
         let script = Script::new(errors.map(Err).into_iter().chain([Ok(1)]));
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let accepted = Acceptor::new(PendingConnections::default()).accept(&script).await;
         assert_eq!((accepted.unwrap(), begun.elapsed()), (1, Duration::ZERO));
     }
@@ -243,7 +267,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_broken_listener_is_an_error_and_scarce_memory_a_pause() {
         let script = Script::new([Err(Errno::NOBUFS), Err(Errno::NOMEM), Err(Errno::BADF)]);
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let failed = Acceptor::new(PendingConnections::default()).accept(&script).await;
         assert_eq!(Errno::from_io_error(&failed.unwrap_err()), Some(Errno::BADF));
         assert_eq!(begun.elapsed(), PAUSE * 2);
@@ -260,6 +284,18 @@ mod tests {
         let script = Script::new([Err(Errno::MFILE), Ok(2), Err(Errno::NFILE), Ok(3), Ok(4)]);
         assert_eq!(acceptor.accept(&script).await.unwrap(), 4);
         assert_eq!(*script.refused.borrow(), [2, 3]);
+        assert!(acceptor.spare.is_some());
+    }
+    /// Linux says so whether a connection waits or not.
+    #[tokio::test(start_paused = true)]
+    async fn without_descriptors_and_newcomers_no_connection_ends() {
+        let pending = PendingConnections::default();
+        let _silent = pending.register();
+        let mut acceptor = Acceptor::new(pending.clone());
+        let none_waits = [Poll::Ready(Err(Errno::MFILE)), Poll::Pending];
+        let script = Script::of_polls(none_waits.into_iter().chain([Poll::Ready(Ok(1))]));
+        assert_eq!(acceptor.accept(&script).await.unwrap(), 1);
+        assert_eq!((pending.len(), pending.evicted()), (1, 0));
         assert!(acceptor.spare.is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! How many handshakes run at once, and which of them ends when another needs its place.
+//! How many handshakes run at once, and which of them ends when another needs its permit.
 
 use std::{future::Future, io, time::Duration};
 
@@ -7,57 +7,57 @@ use tokio::{
     time::sleep,
 };
 
-/// How long a handshake keeps its place though others wait for one.
+/// How long a handshake keeps its permit though others wait for one.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Places for handshakes.
+/// Permits for handshakes.
 ///
-/// A place is taken when there is something to work on, so a silent connection has none. Where places
-/// are scarce the handshake that has had its place for longest, and for a second at least, ends for
+/// A permit is taken when there is something to work on, so a silent connection has none. Where permits
+/// are scarce the handshake that has had its permit for longest, and for a second at least, ends for
 /// each connection that waits.
 #[derive(Debug)]
 pub struct Handshakes {
-    places: Semaphore,
-    /// As many permits as there are connections that wait for a place; a handshake that takes one ends.
+    permits: Semaphore,
+    /// As many permits as there are connections that wait for a permit; a handshake that takes one ends.
     wanted: Semaphore,
 }
 
-/// A place for one handshake.
+/// A permit for one handshake.
 #[derive(Debug)]
-pub struct Place<'h> {
+pub struct HandshakePermit<'h> {
     handshakes: &'h Handshakes,
     _permit: Option<SemaphorePermit<'h>>,
 }
 
 impl Handshakes {
-    /// Of so many places, one at least.
-    pub fn new(places: usize) -> Self {
-        let places = Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS));
-        Self { places, wanted: Semaphore::new(0) }
+    /// With that many permits, at least one.
+    pub fn new(permits: usize) -> Self {
+        let permits = Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS));
+        Self { permits, wanted: Semaphore::new(0) }
     }
 
-    /// Waits for a place.
-    pub async fn place(&self) -> Place<'_> {
-        if let Ok(permit) = self.places.try_acquire() {
-            return Place { handshakes: self, _permit: Some(permit) };
+    /// Waits for a permit.
+    pub async fn acquire(&self) -> HandshakePermit<'_> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            return HandshakePermit { handshakes: self, _permit: Some(permit) };
         }
-        let _want = Want::new(&self.wanted);
+        let _want = Waiter::new(&self.wanted);
         // Never closed, so there is always a permit.
-        Place { handshakes: self, _permit: self.places.acquire().await.ok() }
+        HandshakePermit { handshakes: self, _permit: self.permits.acquire().await.ok() }
     }
 }
 
-impl Place<'_> {
-    /// Runs a handshake in this place, which is free afterwards.
+impl HandshakePermit<'_> {
+    /// Runs a handshake by this permit, which is free afterwards.
     ///
     /// # Errors
     ///
-    /// Those of the handshake; [`io::ErrorKind::TimedOut`] if another one needs the place.
+    /// Those of the handshake; [`io::ErrorKind::TimedOut`] if another one needs the permit.
     pub async fn run<T>(self, handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         let yields = async {
             sleep(GRACE).await;
-            if let Ok(want) = self.handshakes.wanted.acquire().await {
-                want.forget();
+            if let Ok(waiter) = self.handshakes.wanted.acquire().await {
+                waiter.forget();
             }
         };
         tokio::select! {
@@ -65,27 +65,27 @@ impl Place<'_> {
             biased;
             done = handshake => done,
             () = yields => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "another handshake needs the place"))
+                Err(io::Error::new(io::ErrorKind::TimedOut, "another handshake needs its permit"))
             }
         }
     }
 }
 
-/// A connection that waits for a place.
-struct Want<'h>(&'h Semaphore);
+/// A connection that waits for a permit.
+struct Waiter<'h>(&'h Semaphore);
 
-impl<'h> Want<'h> {
+impl<'h> Waiter<'h> {
     fn new(wanted: &'h Semaphore) -> Self {
         wanted.add_permits(1);
         Self(wanted)
     }
 }
 
-impl Drop for Want<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         // There is none if a handshake has ended for it.
-        if let Ok(want) = self.0.try_acquire() {
-            want.forget();
+        if let Ok(waiter) = self.0.try_acquire() {
+            waiter.forget();
         }
     }
 }
@@ -103,15 +103,15 @@ mod tests {
         let handshakes = Arc::new(Handshakes::new(2));
         let stalled = [(); 2].map(|()| {
             let handshakes = Arc::clone(&handshakes);
-            tokio::spawn(
-                async move { handshakes.place().await.run(pending::<io::Result<()>>()).await },
-            )
+            tokio::spawn(async move {
+                handshakes.acquire().await.run(pending::<io::Result<()>>()).await
+            })
         });
         tokio::task::yield_now().await;
         let begun = Instant::now();
-        let place = handshakes.place().await;
+        let permit = handshakes.acquire().await;
         assert_eq!(begun.elapsed(), GRACE);
-        assert!(place.run(async { Ok(()) }).await.is_ok());
+        assert!(permit.run(async { Ok(()) }).await.is_ok());
         advance(GRACE * 10).await;
         let [first, second] = stalled;
         assert_eq!(first.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -121,12 +121,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_handshake_keeps_its_place_while_nobody_waits() {
+    async fn a_slow_handshake_keeps_its_place_while_none_waits() {
         let handshakes = Handshakes::new(1);
         let slow = async {
             sleep(GRACE * 9).await;
             Ok(())
         };
-        assert!(handshakes.place().await.run(slow).await.is_ok());
+        assert!(handshakes.acquire().await.run(slow).await.is_ok());
     }
 }

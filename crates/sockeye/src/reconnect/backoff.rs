@@ -50,7 +50,7 @@ impl Backoff {
         self
     }
 
-    /// How long to wait after so many failures in a row, the last one counted: at least as long as the
+    /// How long to wait after that many failures in a row, the last one counted: at least as long as the
     /// server asked for.
     pub fn delay(&self, failures: u32, hint: Duration) -> Duration {
         let doubled = self.base.saturating_mul(1 << failures.saturating_sub(1).min(30));
@@ -68,8 +68,9 @@ mod tests {
         delays.max().unwrap_or_default()
     }
 
+    /// Rule: WS6.
     #[test]
-    fn ws6_delays_are_random_below_a_bound_that_doubles_up_to_the_cap() {
+    fn delays_are_random_below_a_bound_that_doubles_up_to_the_cap() {
         for (failures, bound) in
             [(1, 0.5), (2, 1.0), (3, 2.0), (6, 16.0), (7, 20.0), (u32::MAX, 20.0)]
         {
@@ -79,8 +80,9 @@ mod tests {
         }
     }
 
+    /// Rule: WS6.
     #[test]
-    fn ws6_what_the_server_asks_for_comes_before_the_random_part() {
+    fn what_the_server_asks_for_comes_before_the_random_part() {
         let delay = Backoff::default().delay(1, Duration::from_secs(30));
         assert!((30.0..=30.5).contains(&delay.as_secs_f64()), "{delay:?}");
         let delay = Backoff::default().delay(1, Duration::from_secs(1_000_000));

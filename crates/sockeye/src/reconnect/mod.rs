@@ -23,11 +23,11 @@
 //! a [`Handle`] sends and closes from other tasks.
 //!
 //! What was sent on a connection that then broke may have arrived or not, and what was sent by others
-//! meanwhile is missed: a protocol of one's own on top has to number its messages, or do without.
+//! meanwhile is missed: a protocol on top of it has to number its messages to find gaps.
 
 mod backoff;
 mod handle;
-mod verdict;
+mod policy;
 
 use std::{
     collections::VecDeque,
@@ -50,7 +50,7 @@ use self::handle::Link;
 pub use self::{
     backoff::Backoff,
     handle::Handle,
-    verdict::{Down, Verdict},
+    policy::{Decision, Down},
 };
 use crate::{Client, ConnectError, Error, WebSocket};
 
@@ -58,11 +58,11 @@ use crate::{Client, ConnectError, Error, WebSocket};
 ///
 /// It is a [`Stream`] of [`Event`]s; [`next_event`](Self::next_event) is the same as an `async` method.
 /// It has no task of its own: it connects while it is polled for events, or sends. Its methods are
-/// cancel-safe: what one has begun, the next goes on with.
+/// cancel-safe: the next call continues what this one began.
 pub struct ReconnectingClient {
     connect: Box<dyn FnMut() -> Connecting + Send>,
     on_open: Option<OnOpen>,
-    verdict: Box<dyn FnMut(&Down) -> Verdict + Send>,
+    decide: Box<dyn FnMut(&Down) -> Decision + Send>,
     backoff: Backoff,
     /// Failures in a row, short connections counted.
     failures: u32,
@@ -107,7 +107,7 @@ pub enum Event {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// There is no connection, and no more will be made.
-    #[error("the client has given up: there is no connection")]
+    #[error("the client has stopped reconnecting")]
     Ended(Message),
     /// There is no open connection at the moment.
     #[error("there is no open connection at the moment")]
@@ -139,7 +139,7 @@ impl Client {
 }
 
 impl ReconnectingClient {
-    /// A client that connects with a function of one's own: for a transport of one's own, or to ask
+    /// A client that connects with your own function: over your own transport, or to ask
     /// for a fresh token each time.
     ///
     /// ```no_run
@@ -159,7 +159,7 @@ impl ReconnectingClient {
         Self {
             connect: Box::new(move || Box::pin(connect())),
             on_open: None,
-            verdict: Box::new(Down::verdict),
+            decide: Box::new(Down::decision),
             backoff: Backoff::default(),
             failures: 0,
             stage: Stage::Next(Duration::ZERO),
@@ -207,20 +207,20 @@ impl ReconnectingClient {
         self
     }
 
-    /// Sets which failures are final. Default: [`Down::verdict`].
+    /// Sets which failures are final. Default: [`Down::decision`].
     ///
     /// ```no_run
-    /// use sockeye::{Client, reconnect::{Down, Verdict}};
+    /// use sockeye::{Client, reconnect::{Down, Decision}};
     ///
     /// let client = Client::new("ws://127.0.0.1:9001/")?.reconnecting().decide(|down| match down {
     ///     // This server's way to say that the token has expired.
-    ///     Down::Closed(closed) if closed.code() == 4001 => Verdict::Final,
-    ///     other => other.verdict(),
+    ///     Down::Closed(closed) if closed.code() == 4001 => Decision::Final,
+    ///     other => other.decision(),
     /// });
     /// # Ok::<(), sockeye::AddressError>(())
     /// ```
-    pub fn decide(mut self, verdict: impl FnMut(&Down) -> Verdict + Send + 'static) -> Self {
-        self.verdict = Box::new(verdict);
+    pub fn decide(mut self, decide: impl FnMut(&Down) -> Decision + Send + 'static) -> Self {
+        self.decide = Box::new(decide);
         self
     }
 
@@ -385,13 +385,13 @@ impl ReconnectingClient {
         self.link.send_replace(Link::Down);
         self.failures = self.failures.saturating_add(1);
         let delay = |hint| Stage::Next(self.backoff.delay(self.failures, hint));
-        self.stage = match (self.verdict)(&down) {
-            Verdict::Final => {
+        self.stage = match (self.decide)(&down) {
+            Decision::Final => {
                 self.link.send_replace(Link::Ended(None));
                 Stage::Ended
             }
-            Verdict::Retry => delay(Duration::ZERO),
-            Verdict::RetryAfter(hint) => delay(hint),
+            Decision::Retry => delay(Duration::ZERO),
+            Decision::RetryAfter(hint) => delay(hint),
         };
         Event::Down(down)
     }

@@ -1,4 +1,4 @@
-//! From an accepted connection to a request in order, or to its refusal.
+//! From an accepted connection to a valid request, or to its refusal.
 
 use std::{io, sync::Arc};
 
@@ -10,43 +10,44 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Incoming, PeerAddr, Settings, limits::Slot, pending::Pending};
+use super::{Incoming, PeerAddr, Settings, pending::Pending};
 use crate::{
     AcceptError,
-    origin::{Page, log_refusal},
-    socket::Io,
+    net::{self, Permit},
+    request::{log_refusal, origin::Page},
+    socket::ByteStream,
 };
 
-/// How much of a request is read at once: most come whole.
+/// How much of a request is read at once: most arrive whole.
 const HEAD_SIZE: usize = 1024;
 
-/// What a client has shown of itself in its TLS handshake.
+/// The certificates of the client, if it sent any.
 #[cfg(feature = "tls")]
 pub(super) type Certificates = Option<Arc<[rustls::pki_types::CertificateDer<'static>]>>;
-/// Nothing, without TLS.
+/// None without TLS.
 #[cfg(not(feature = "tls"))]
 pub(super) type Certificates = Option<std::convert::Infallible>;
 
-/// What is spoken on a connection.
-pub(super) enum Spoken {
-    Http1(Io, Certificates),
+/// The protocol of a connection.
+pub(super) enum Negotiated {
+    Http1(ByteStream, Certificates),
     #[cfg(all(feature = "http2", feature = "tls"))]
-    Http2(Io, Certificates),
+    Http2(ByteStream, Certificates),
 }
 
-/// A connection on which the client has begun.
+/// A connection on which the client has sent its first bytes.
 pub(super) enum Begun {
-    Plain(Io),
-    /// Boxed, so that connections without TLS have no room for it.
+    Plain(ByteStream),
+    /// Boxed, so that connections without TLS do not reserve space for it.
     #[cfg(feature = "tls")]
-    Tls(Box<crate::tls::TlsHandshake<Io>>),
+    Tls(Box<crate::tls::TlsHandshake<ByteStream>>),
 }
 
-/// Reads the first message of TLS, if that is what is served here. `None` if it is none: there is
-/// then no way to answer anything.
+/// Reads the first TLS message, if the server has TLS. `None` if it is not one: no answer is possible
+/// then.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
 pub(super) async fn begin(
-    io: Io,
+    io: ByteStream,
     peer: PeerAddr,
     settings: &Settings,
     deadline: Instant,
@@ -70,16 +71,16 @@ pub(super) async fn begin(
     Some(Begun::Plain(io))
 }
 
-/// Does the rest of the handshake of TLS, if there is one. `None` if that fails.
+/// Completes the TLS handshake, if there is one. `None` if it fails.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
 pub(super) async fn secure(
     begun: Begun,
     peer: PeerAddr,
     settings: &Settings,
     deadline: Instant,
-) -> Option<Spoken> {
+) -> Option<Negotiated> {
     match begun {
-        Begun::Plain(io) => Some(Spoken::Http1(io, Certificates::default())),
+        Begun::Plain(io) => Some(Negotiated::Http1(io, Certificates::default())),
         #[cfg(feature = "tls")]
         Begun::Tls(handshake) => {
             let finishing = Box::pin(handshake.finish());
@@ -92,11 +93,11 @@ pub(super) async fn secure(
                 #[cfg(feature = "http2")]
                 Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
                     let certificates = certificates(&stream);
-                    Some(Spoken::Http2(Io::boxed(stream), certificates))
+                    Some(Negotiated::Http2(ByteStream::boxed(stream), certificates))
                 }
                 Ok(stream) => {
                     let certificates = certificates(&stream);
-                    Some(Spoken::Http1(Io::boxed(stream), certificates))
+                    Some(Negotiated::Http1(ByteStream::boxed(stream), certificates))
                 }
                 Err(error) => {
                     tracing::debug!(%peer, "the TLS handshake failed: {error}");
@@ -112,13 +113,14 @@ fn certificates<T>(stream: &tokio_rustls::server::TlsStream<T>) -> Certificates 
     stream.get_ref().1.peer_certificates().map(Arc::from)
 }
 
-/// Reads and checks the one request of a connection of HTTP/1.1. An error if it was refused, or never
-/// came.
+/// Reads and checks the request of an HTTP/1.1 connection. An error if it was refused, or did not
+/// arrive. The connection lingers as `connection` after a refusal.
 pub(super) async fn receive(
-    mut io: Io,
+    mut io: ByteStream,
     (peer, certificates): (PeerAddr, Certificates),
     settings: Arc<Settings>,
     deadline: Instant,
+    connection: &net::Pending,
 ) -> Result<Incoming, AcceptError> {
     let mut input = BytesMut::new();
     let request = tokio::select! {
@@ -137,29 +139,29 @@ pub(super) async fn receive(
         let Some(request) = request else { return Ok(None) };
         let offered = Offer::from_request(&request);
         let admitted = offered.and_then(|offer| Ok((offer, admit(&request, peer, &settings)?)));
-        let (offer, slot) =
+        let (offer, permit) =
             admitted.inspect_err(|refusal| log_refusal(&request, Some(&peer), refusal))?;
-        Ok(Some((request, offer, slot)))
+        Ok(Some((request, offer, permit)))
     });
     let pending = Pending::Http1(io, input);
     match checked {
         Ok(None) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        Ok(Some((request, offer, slot))) => {
-            Ok(Incoming::new(pending, request, offer, (peer, certificates), slot, settings))
+        Ok(Some((request, offer, permit))) => {
+            Ok(Incoming::new(pending, request, offer, (peer, certificates), permit, settings))
         }
         Err(refusal) => {
-            Box::pin(pending.refuse(&refusal)).await;
+            Box::pin(pending.refuse(&refusal, connection)).await;
             Err(AcceptError::Refused(refusal))
         }
     }
 }
 
-/// A place for one more client, if its page may connect.
+/// A permit for one more client, if its origin is allowed.
 pub(super) fn admit(
     request: &Request<()>,
     peer: PeerAddr,
     settings: &Settings,
-) -> Result<Slot, Refusal> {
+) -> Result<Permit, Refusal> {
     settings.origins.check(Page::of(request).as_ref())?;
     settings.limits.admit(peer.ip())
 }
@@ -169,9 +171,9 @@ pub(super) fn stopping(settings: &Settings) -> Refusal {
     settings.limits.unavailable("the server is stopping")
 }
 
-/// The request; `None` if the client goes away before it is whole.
+/// The request; `None` if the client closes before it is complete.
 async fn read(
-    io: &mut Io,
+    io: &mut ByteStream,
     input: &mut BytesMut,
     settings: &Settings,
 ) -> Result<Option<Request<()>>, Refusal> {

@@ -1,16 +1,16 @@
-//! A connection of HTTP/2 (RFC 8441): each WebSocket on it is a client of its own.
+//! A connection of HTTP/2 (RFC 8441): each WebSocket on it counts as a client.
 
 use std::{
     fmt::Display,
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::Context,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use h2::{
-    RecvStream,
+    Reason, RecvStream,
     ext::Protocol,
     server::{Connection, SendResponse},
 };
@@ -31,63 +31,60 @@ use super::{
     run::text,
 };
 use crate::{
-    http2::server_builder,
-    origin::log_refusal,
-    socket::{Io, poll_handler},
+    net::{self, http2::server_builder},
+    request::log_refusal,
+    socket::{ByteStream, poll_handler},
 };
 
-/// Serves what comes on a connection until it ends; what is handled is handled to its end. When the
-/// server stops, or the connection is idle, it is told to go (GOAWAY), and what goes on then is
-/// finished.
+/// Serves the requests of a connection until it ends, and waits for their handlers. When the server stops,
+/// or the connection is idle, it sends GOAWAY and completes the streams that are open. While none is open
+/// the connection may be evicted for another.
 pub(super) async fn serve<H, F, E>(
-    io: Io,
+    io: ByteStream,
     (peer, certificates): (PeerAddr, Certificates),
     settings: Arc<Settings>,
     handler: Arc<H>,
-    deadline: Instant,
+    (deadline, pending): (Instant, net::Pending),
 ) where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
     E: Display + Send + 'static,
 {
     let handshake = server_builder(settings.head_limits.bytes).handshake(io);
-    let Ok(Ok(mut connection)) = timeout_at(deadline, handshake).await else { return };
+    let handshake = pending.or_evicted(timeout_at(deadline, handshake)).await;
+    let Some(Ok(Ok(mut connection))) = handshake else { return };
+    let in_use = Arc::new(());
     let mut handlers = JoinSet::new();
     let mut ticks = interval_at(deadline, settings.handshake_timeout);
-    let mut idle = Idle::NeverAsked;
-    let mut is_stopping = false;
+    let (mut idle, mut is_stopping) = (Idle::NeverAsked, false);
     loop {
         tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, answer))) => {
-                    idle = Idle::No;
-                    if let Some(incoming) = receive(request, answer, (peer, certificates.clone()), &settings) {
-                        let handler = handler.clone();
-                        handlers.spawn(async move {
-                            let mut work = pin!(Some(handler(incoming)));
-                            let poll = |cx: &mut Context<'_>| {
-                                poll_handler(work.as_mut(), cx, &peer, text)
-                            };
-                            if let Some(refusing) = poll_fn(poll).await {
-                                refusing.await;
-                            }
-                        });
+            accepted = accept(&mut connection, &pending, &in_use) => match accepted {
+                Some(Ok((request, mut answer))) => {
+                    if !pending.settle() {
+                        // The client may send it again on another connection (RFC 9113 §8.7).
+                        answer.send_reset(Reason::REFUSED_STREAM);
+                        continue;
                     }
+                    idle = Idle::No;
+                    let from = (peer, certificates.clone());
+                    let incoming = receive(request, answer, from, &settings, &in_use);
+                    handlers.extend(incoming.map(|it| handle(it, handler.clone(), peer)));
                 }
                 Some(Err(error)) => {
-                    tracing::debug!(%peer, "an HTTP/2 connection broke: {error}");
+                    tracing::debug!(%peer, "an HTTP/2 connection failed: {error}");
                     break;
                 }
                 None => break,
             },
-            // Tasks that have ended are let go of.
+            // Frees the tasks that have ended.
             Some(_) = handlers.join_next() => {}
             () = settings.connections.closing().cancelled(), if !is_stopping => {
                 is_stopping = true;
                 connection.graceful_shutdown();
             }
             _ = ticks.tick() => {
-                idle = idle.next(&connection);
+                idle = idle.next(is_used(&connection, &in_use));
                 match idle {
                     Idle::TooLong => connection.graceful_shutdown(),
                     Idle::NotGone => break,
@@ -96,25 +93,74 @@ pub(super) async fn serve<H, F, E>(
             }
         }
     }
+    if !pending.settle() {
+        evict(&mut connection).await;
+    }
     drop(connection);
     while handlers.join_next().await.is_some() {}
 }
 
-/// How long nothing has gone on, counted in handshake timeouts.
+/// Tells the client which requests have had no answer, if it reads at once.
+async fn evict(connection: &mut Connection<ByteStream, Bytes>) {
+    connection.abrupt_shutdown(Reason::NO_ERROR);
+    poll_fn(|cx| Poll::Ready(connection.poll_closed(cx).is_ready())).await;
+}
+
+/// Runs the handler of one request to its end, and answers if it has refused the request.
+async fn handle<H, F, E>(incoming: Incoming, handler: Arc<H>, peer: PeerAddr)
+where
+    H: Fn(Incoming) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    let mut work = pin!(Some(handler(incoming)));
+    let poll = |cx: &mut Context<'_>| poll_handler(work.as_mut(), cx, &peer, text);
+    if let Some(refusing) = poll_fn(poll).await {
+        refusing.await;
+    }
+}
+
+/// The next request; `None` when the connection is to end, by the client or for another connection.
+async fn accept(
+    connection: &mut Connection<ByteStream, Bytes>,
+    pending: &net::Pending,
+    in_use: &Arc<()>,
+) -> Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>> {
+    poll_fn(|cx| {
+        let accepted = connection.poll_accept(cx);
+        if accepted.is_pending() {
+            let evicted = match is_used(connection, in_use) {
+                true => pending.poll_evicted(cx),
+                false => pending.poll_idle(false, cx),
+            };
+            return evicted.map(|()| None);
+        }
+        accepted
+    })
+    .await
+}
+
+/// Whether there is a request that was not answered, or a WebSocket. A stream whose refusal the client does
+/// not read is neither: it would keep the connection for as long as the client likes.
+fn is_used(connection: &Connection<ByteStream, Bytes>, in_use: &Arc<()>) -> bool {
+    connection.has_streams() && Arc::strong_count(in_use) > 1
+}
+
+/// How long no stream was in use, counted in handshake timeouts.
 #[derive(Clone, Copy)]
 enum Idle {
     No,
     Perhaps,
     TooLong,
-    /// It was told to go, or never asked for anything.
+    /// GOAWAY was sent, or the client never opened a stream.
     NotGone,
     NeverAsked,
 }
 
 impl Idle {
-    fn next(self, connection: &Connection<Io, Bytes>) -> Self {
+    fn next(self, is_used: bool) -> Self {
         match self {
-            _ if connection.has_streams() => Self::No,
+            _ if is_used => Self::No,
             Self::No => Self::Perhaps,
             Self::Perhaps => Self::TooLong,
             Self::TooLong | Self::NotGone | Self::NeverAsked => Self::NotGone,
@@ -128,6 +174,7 @@ fn receive(
     answer: SendResponse<Bytes>,
     (peer, certificates): (PeerAddr, Certificates),
     settings: &Arc<Settings>,
+    in_use: &Arc<()>,
 ) -> Option<Incoming> {
     let (head, receive) = request.into_parts();
     let request = Request::from_parts(head, ());
@@ -141,14 +188,15 @@ fn receive(
         None => Offer::from_request(&request),
     };
     match offer.and_then(|offer| Ok((admit(&request, peer, settings)?, offer))) {
-        Ok((slot, offer)) => {
-            let pending = Pending::Http2(answer, receive, settings.http2_write_timeout);
+        Ok((permit, offer)) => {
+            let limit = settings.http2_write_timeout;
+            let pending = Pending::Http2(in_use.clone(), answer, receive, limit);
             Some(Incoming::new(
                 pending,
                 request,
                 offer,
                 (peer, certificates),
-                slot,
+                permit,
                 settings.clone(),
             ))
         }
@@ -160,8 +208,7 @@ fn receive(
     }
 }
 
-/// Sends the answer and ends the stream. The headers that are about a connection have no place here
-/// (RFC 9113 §8.2.2).
+/// Sends the answer and ends the stream. Connection headers are not allowed here (RFC 9113 §8.2.2).
 pub(super) fn refuse(mut answer: SendResponse<Bytes>, refusal: &Refusal) {
     let (mut head, text) = Response::<String>::from(refusal.clone()).into_parts();
     head.headers.remove(CONNECTION);

@@ -1,4 +1,4 @@
-//! A client that waits for its answer.
+//! A request for a WebSocket that the handler has to answer.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -12,20 +12,21 @@ use sockeye_proto::{
 use super::{
     PeerAddr, Settings,
     handshake::{Certificates, stopping},
-    limits::Slot,
     pending::Pending,
 };
 use crate::{
     AcceptError, WebSocket,
-    socket::{Agreed, Io, Shared, leave_request, note_peer_left},
+    net::{self, Permit},
+    request::{Headers, first_offered},
+    socket::{Agreed, ByteStream, Shared, defer_refusal, note_peer_left},
 };
 
-/// A client that asks for a WebSocket: look at the request, then accept or refuse.
+/// A request for a WebSocket: look at it, then accept or refuse.
 ///
-/// Dropped without an answer, the connection is closed; by a handler that fails, it is refused with 500.
+/// Dropping it without an answer closes the connection; if a handler drops it and fails, the answer is 500.
 ///
 /// ```no_run
-/// use http::{HeaderName, HeaderValue, StatusCode};
+/// use http::StatusCode;
 /// use sockeye::{AcceptError, Incoming};
 ///
 /// async fn handle(incoming: Incoming) -> Result<(), AcceptError> {
@@ -33,10 +34,9 @@ use crate::{
 ///         incoming.refuse(StatusCode::NOT_FOUND, "only /chat is here").await;
 ///         return Ok(());
 ///     }
-///     let room = HeaderName::from_static("x-room");
 ///     let socket = incoming
 ///         .subprotocol_of(["chat.v2", "chat.v1"])
-///         .header(room, HeaderValue::from_static("lobby"))
+///         .header("x-room", "lobby")
 ///         .accept()
 ///         .await?;
 ///     println!("speaks {:?}", socket.subprotocol());
@@ -54,11 +54,11 @@ struct Waiting {
     peer: PeerAddr,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has any"))]
     certificates: Certificates,
-    slot: Slot,
+    permit: Permit,
     config: Arc<Config>,
     deflate: Option<DeflateConfig>,
     subprotocol: Option<String>,
-    headers: HeaderMap,
+    headers: Headers,
     settings: Arc<Settings>,
 }
 
@@ -68,25 +68,25 @@ impl Incoming {
         request: Request<()>,
         offer: Offer,
         (peer, certificates): (PeerAddr, Certificates),
-        slot: Slot,
+        permit: Permit,
         settings: Arc<Settings>,
     ) -> Self {
         Self(Box::new(Waiting {
-            pending: Unanswered(Some(pending)),
+            pending: Unanswered(Some((pending, settings.pending.register_served()))),
             request,
             offer,
             peer,
             certificates,
-            slot,
+            permit,
             config: settings.config.clone(),
             deflate: settings.deflate.clone(),
             subprotocol: None,
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             settings,
         }))
     }
 
-    /// The request as it came.
+    /// The request as it was received.
     pub fn request(&self) -> &Request<()> {
         &self.0.request
     }
@@ -142,8 +142,13 @@ impl Incoming {
         self
     }
 
-    /// Adds a header to the answer.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    /// Adds a header to the answer. With an invalid one [`accept`](Self::accept) fails, with
+    /// [`AcceptError::Header`].
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: Into<http::Error>>,
+        V: TryInto<HeaderValue, Error: Into<http::Error>>,
+    {
         self.0.headers.append(name, value);
         self
     }
@@ -164,8 +169,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// When the client went away, the server stops (the client is told so with 503), the subprotocol
-    /// chosen was not offered, or a header is one of the handshake's own (with 500).
+    /// When the client has closed, the server stops (the answer is then 503), the subprotocol
+    /// chosen was not offered, or a header is invalid or one of the handshake's own (with 500).
     pub async fn accept(self) -> Result<WebSocket, AcceptError> {
         // Boxed, so that the handler's task does not keep room for it.
         Box::pin(self.0.accept()).await
@@ -177,28 +182,33 @@ impl Incoming {
         self.refuse_with(Refusal::new(status, text)).await;
     }
 
-    /// Answers with a refusal of one's own, and closes the connection, or the stream of HTTP/2.
+    /// Answers with this refusal, and closes the connection, or the stream of HTTP/2.
     pub async fn refuse_with(self, refusal: Refusal) {
-        self.0.pending.refuse(&refusal).await;
+        let Waiting { pending, permit, .. } = *self.0;
+        // Another client may come while this one is read to its end.
+        drop(permit);
+        pending.refuse(&refusal).await;
     }
 }
 
 impl Waiting {
     async fn accept(self: Box<Self>) -> Result<WebSocket, AcceptError> {
-        let Self { pending, mut offer, peer, slot, config, headers, settings, .. } = *self;
+        let Self { pending, mut offer, peer, permit, config, headers, settings, .. } = *self;
         if settings.connections.closing().is_cancelled() {
+            drop(permit);
             pending.refuse(&stopping(&settings)).await;
             note_peer_left();
             return Err(AcceptError::Stopping);
         }
         let deflate = self.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
         let subprotocol = self.subprotocol;
-        let response = match offer.accept(subprotocol.as_deref(), headers) {
+        let response = match headers.accept(&offer, subprotocol.as_deref()) {
             Ok(response) => response,
             Err(wrong) => {
+                drop(permit);
                 let text = format!("cannot accept: {wrong}");
                 pending.refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)).await;
-                return Err(wrong.into());
+                return Err(wrong);
             }
         };
         let accepted = pending.accept(response).await;
@@ -206,48 +216,39 @@ impl Waiting {
         let connection = Connection::server(config, Duration::ZERO);
         let agreed = Agreed { subprotocol, deflate, peer: Some(peer) };
         let socket = WebSocket::new(Shared::new(io, connection, input, agreed));
-        settings.connections.insert_and_keep(&socket, (), slot);
+        settings.connections.insert_and_keep(&socket, (), permit);
         Ok(socket)
     }
 }
 
-/// A request until it is answered.
+/// A request until it is answered, and its connection's entry among the pending ones.
 #[derive(Debug)]
-struct Unanswered(Option<Pending>);
+struct Unanswered(Option<(Pending, net::Pending)>);
 
 impl Unanswered {
-    async fn accept(mut self, response: Response<()>) -> io::Result<(Io, BytesMut)> {
+    async fn accept(mut self, response: Response<()>) -> io::Result<(ByteStream, BytesMut)> {
         match self.0.take() {
-            Some(pending) => pending.accept(response).await,
+            Some((pending, _)) => pending.accept(response).await,
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     async fn refuse(mut self, refusal: &Refusal) {
-        if let Some(pending) = self.0.take() {
-            pending.refuse(refusal).await;
+        if let Some((pending, connection)) = self.0.take() {
+            pending.refuse(refusal, &connection).await;
         }
     }
 }
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        if let Some(pending) = self.0.take() {
-            leave_request(|| Box::pin(async move { pending.refuse(&broken()).await }));
+        if let Some((pending, connection)) = self.0.take() {
+            defer_refusal(|| Box::pin(async move { pending.refuse(&broken(), &connection).await }));
         }
     }
 }
 
-/// The first of a server's subprotocols that a client offers.
-pub(crate) fn first_offered<'a>(
-    offer: &Offer,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    let mut names = names.into_iter();
-    names.find(|name| offer.subprotocols().any(|offered| offered == *name)).map(str::to_owned)
-}
-
-/// The answer of a handler that has failed before it gave one.
+/// The answer for a handler that has failed before it answered.
 fn broken() -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to answer")
 }

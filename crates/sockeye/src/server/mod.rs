@@ -1,13 +1,12 @@
 //! A WebSocket server for a program of its own: bind, accept, handle, and stop in order.
 
+mod accepting;
 mod handshake;
 #[cfg(all(feature = "http2", feature = "tls"))]
 mod http2;
 mod incoming;
 mod limits;
-mod listener;
 mod pending;
-mod refuse;
 mod run;
 mod stream;
 mod tasks;
@@ -25,13 +24,12 @@ use std::{
 use sockeye_proto::{CloseCode, CloseFrame, Config, DeflateConfig, handshake::HeadLimits};
 use tokio::net::ToSocketAddrs;
 
-#[cfg(feature = "upgrade")]
-pub(crate) use self::incoming::first_offered;
-#[cfg(feature = "upgrade")]
-pub(crate) use self::refuse::come_again;
-pub use self::{incoming::Incoming, listener::Listener, stream::accept};
+pub use self::{incoming::Incoming, stream::accept};
 use self::{limits::Limits, run::run_until};
-use crate::{Connections, Origins, PeerAddr};
+use crate::{
+    Connections, Listener, Origins, PeerAddr,
+    net::{PendingConnections, defaults},
+};
 
 /// A server that speaks nothing but WebSocket.
 ///
@@ -54,7 +52,7 @@ use crate::{Connections, Origins, PeerAddr};
 /// ```
 ///
 /// Clients are refused as HTTP has it, with a line of text and `Connection: close`: a request that is
-/// no WebSocket handshake with 400, 405, 426 or 505; one that is too large with 414 or 431; one that
+/// not a WebSocket handshake with 400, 405, 426 or 505; one that is too large with 414 or 431; one that
 /// takes too long with 408; a foreign page with 403; beyond the [limits](Self::max_connections) with
 /// 429 or 503, and 503 too while the server stops.
 #[derive(Debug)]
@@ -78,6 +76,8 @@ struct Settings {
     http2_write_timeout: Duration,
     limits: Limits,
     connections: Connections,
+    /// The connections that end when their descriptors are needed.
+    pending: PendingConnections,
     #[cfg(feature = "tls")]
     tls: Option<crate::tls::ServerTls>,
 }
@@ -89,12 +89,13 @@ impl Default for Settings {
             deflate: None,
             head_limits: HeadLimits::default(),
             origins: Origins::default(),
-            handshake_timeout: Duration::from_secs(10),
-            max_handshakes: 1024,
+            handshake_timeout: defaults::HANDSHAKE_TIMEOUT,
+            max_handshakes: defaults::MAX_HANDSHAKES,
             #[cfg(all(feature = "http2", feature = "tls"))]
-            http2_write_timeout: crate::http2::WRITE_TIMEOUT,
+            http2_write_timeout: defaults::WRITE_TIMEOUT,
             limits: Limits::default(),
             connections: Connections::new(),
+            pending: PendingConnections::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -126,13 +127,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the path cannot be written, or somebody listens there.
+    /// When the path cannot be written, or another process listens there.
     #[cfg(unix)]
     pub async fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self::from_listener(Listener::bind_unix(path).await?))
     }
 
-    /// Serves what a listener of one's own accepts.
+    /// Serves the connections of an existing listener.
     pub fn from_listener(listener: impl Into<Listener>) -> Self {
         Self {
             listeners: vec![listener.into()],
@@ -154,8 +155,8 @@ impl Server {
     ///
     /// When there is none, or the system does not tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let unsupported = Err(io::ErrorKind::Unsupported.into());
-        self.listeners.iter().find_map(Listener::local_addr).unwrap_or(unsupported)
+        let listener = self.listeners.iter().find_map(Listener::tcp);
+        listener.ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
 
     /// The set of the connections that it has accepted, here and while it runs.
@@ -213,7 +214,8 @@ impl Server {
     /// at least one. Default 1024. A client takes such a place when it has sent something (over TLS: its
     /// first message); further ones wait, and while one does, a handshake that has taken a second may
     /// be cut off for it. Connections are accepted whether there is a place or not; when there is
-    /// no file descriptor for one, the oldest that is silent ends.
+    /// no file descriptor for one, the oldest that is silent ends; if none is, the one that has waited
+    /// longest without an open stream (HTTP/2), or since its refusal.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.settings.max_handshakes = handshakes.max(1);
         self
@@ -227,21 +229,22 @@ impl Server {
         self
     }
 
-    /// Sets how many clients there may be whose request was passed to the handler; those that still
-    /// come are refused with 503 and `Retry-After`. Default: as many as the system has descriptors for.
+    /// Sets how many clients there may be whose request was passed to the handler, which has not refused
+    /// it; those that still come are refused with 503 and `Retry-After`. Default: as many as the system
+    /// has descriptors for.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.settings.limits.all = Some(connections);
+        self.settings.limits.set_max(connections);
         self
     }
 
     /// The same for each IP address, or /64 network of IPv6, with 429. Default: no limit. Behind a
     /// proxy all clients have the proxy's address.
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
-        self.settings.limits.per_ip = Some(connections);
+        self.settings.limits.set_max_per_ip(connections);
         self
     }
 
-    /// Sets when clients that are refused for a limit should come again, in whole seconds. Default 5 s.
+    /// Sets when clients that are refused for a limit should try again, in whole seconds. Default 5 s.
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.settings.limits.retry_after = delay;
         self

@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::handshake::Certificates;
 use super::{
     Incoming, Listener, PeerAddr, Server, Settings,
-    handshake::{Spoken, begin, receive, secure},
-    listener::{Accepted, Accepting},
+    accepting::Accepting,
+    handshake::{Negotiated, begin, receive, secure},
     tasks::Tasks,
 };
 use crate::{
     Connections,
-    net::{Acceptor, Handshakes, Incomings, Pending, PendingConnections},
-    socket::{Io, poll_handler},
+    net::{Accepted, Acceptor, Handshakes, Incomings, Pending},
+    socket::{ByteStream, poll_handler},
 };
 
 /// How long to wait when a listener is broken.
@@ -63,8 +63,7 @@ async fn serve<H, F, E>(
     E: Display + Send + 'static,
 {
     let handshakes = Arc::new(Handshakes::new(settings.max_handshakes));
-    let pending = PendingConnections::default();
-    let mut acceptor = Acceptor::new(pending.clone());
+    let mut acceptor = Acceptor::new(settings.pending.clone());
     let (is_secure, warned) = (settings.is_secure(), Mutex::default());
     for first in (0..listeners.len()).cycle() {
         let accepting = Accepting { listeners: &listeners, first, is_secure, warned: &warned };
@@ -78,9 +77,11 @@ async fn serve<H, F, E>(
             }
         };
         let peer = accepted.peer();
-        let opening = Opening { settings: settings.clone(), handshakes: handshakes.clone() };
+        let opening =
+            ConnectionOpener { settings: settings.clone(), handshakes: handshakes.clone() };
         // Boxed, so that the task shrinks to its handler when the handshake is done.
-        let opening = Box::pin(open(accepted, opening, handler.clone(), pending.register()));
+        let pending = settings.pending.register();
+        let opening = Box::pin(open(accepted, opening, handler.clone(), pending));
         tasks.spawn(async move {
             // No `if let`: it would keep room for what it was given, and for what is awaited.
             let Some(handling) = opening.await else { return };
@@ -101,11 +102,11 @@ pub(super) fn text<E: Display>(result: Result<(), E>) -> Result<(), String> {
 /// Sees an accepted connection to its request; gives what handles that. `None` if it was refused, or
 /// never came; or if this was a connection of HTTP/2, and all that came on it is over.
 ///
-/// A silent connection holds nothing, and has no place among the handshakes. It ends when its
+/// A silent connection holds nothing, and has no permit for a handshake. It ends when its
 /// descriptor is needed.
 async fn open<H, F, E>(
     accepted: Accepted,
-    opening: Opening,
+    opening: ConnectionOpener,
     handler: Arc<H>,
     pending: Pending,
 ) -> Option<F>
@@ -126,71 +127,73 @@ where
     pending.or_evicted(speaks).await?;
     pending.begin();
     // Boxed, so that a silent connection has no room for it.
-    let opened = Box::pin(opening.see_to(accepted.into_io(), peer, &pending, deadline)).await?;
-    if !pending.settle() {
-        return None;
-    }
-    drop(pending);
+    let opened = Box::pin(opening.open(accepted.into_io(), peer, &pending, deadline)).await?;
     match opened {
-        Opened::Http1(incoming) => Some(handler(incoming)),
+        OpenedConnection::Http1(incoming) => pending.settle().then(|| handler(incoming)),
         #[cfg(all(feature = "http2", feature = "tls"))]
-        Opened::Http2(io, certificates, deadline) => {
+        OpenedConnection::Http2(io, certificates, deadline) => {
             let (settings, peer) = (opening.settings, (peer, certificates));
-            Box::pin(super::http2::serve(io, peer, settings, handler, deadline)).await;
+            let serving = super::http2::serve(io, peer, settings, handler, (deadline, pending));
+            Box::pin(serving).await;
             None
         }
     }
 }
 
 /// What a connection becomes.
-enum Opened {
+enum OpenedConnection {
     Http1(Incoming),
     #[cfg(all(feature = "http2", feature = "tls"))]
-    Http2(Io, Certificates, Instant),
+    Http2(ByteStream, Certificates, Instant),
 }
 
 /// What sees a connection to its request.
-struct Opening {
+struct ConnectionOpener {
     settings: Arc<Settings>,
     handshakes: Arc<Handshakes>,
 }
 
-impl Opening {
-    /// In a place among the handshakes as soon as there is something to work on. The time that it
-    /// waits for the place is not the client's.
-    async fn see_to(
+impl ConnectionOpener {
+    /// With a permit for the handshake as soon as there is something to work on. The time that it
+    /// waits for the permit is not the client's.
+    async fn open(
         &self,
-        io: Io,
+        io: ByteStream,
         peer: PeerAddr,
         pending: &Pending,
         deadline: Instant,
-    ) -> Option<Opened> {
+    ) -> Option<OpenedConnection> {
         let settings = &self.settings;
         // Each step is boxed, so that none has room for those after it.
         let begun = Box::pin(begin(io, peer, settings, deadline));
         let begun = pending.or_evicted(begun).await??;
         let asked = Instant::now();
-        let place = timeout(settings.handshake_timeout, self.handshakes.place());
-        let place = pending.safe(place).await.ok()?;
+        let permit = timeout(settings.handshake_timeout, self.handshakes.acquire());
+        let permit = pending.safe(permit).await.ok()?;
         let deadline = deadline + asked.elapsed();
         let opens = async {
             let opened = match secure(begun, peer, settings, deadline).await? {
-                Spoken::Http1(io, certificates) => {
+                Negotiated::Http1(io, certificates) => {
                     let peer = (peer, certificates);
-                    Opened::Http1(receive(io, peer, settings.clone(), deadline).await.ok()?)
+                    let settings = settings.clone();
+                    OpenedConnection::Http1(
+                        receive(io, peer, settings, deadline, pending).await.ok()?,
+                    )
                 }
                 #[cfg(all(feature = "http2", feature = "tls"))]
-                Spoken::Http2(io, certificates) => Opened::Http2(io, certificates, deadline),
+                Negotiated::Http2(io, certificates) => {
+                    OpenedConnection::Http2(io, certificates, deadline)
+                }
             };
             Some(opened)
         };
-        pending.or_evicted(place.run(Box::pin(async { Ok(opens.await) }))).await?.ok()?
+        pending.or_evicted(permit.run(Box::pin(async { Ok(opens.await) }))).await?.ok()?
     }
 }
 
 /// Closes all connections and waits for them and their handlers; ends what is left after `within`.
-async fn stop(connections: &Connections, tasks: &Tasks, farewell: CloseFrame, within: Duration) {
-    connections.begin_shutdown(farewell);
+async fn stop(connections: &Connections, tasks: &Tasks, close_frame: CloseFrame, within: Duration) {
+    connections.begin_shutdown(close_frame);
     let ended = async {
         tasks.ended().await;
         connections.emptied().await;

@@ -11,9 +11,9 @@ use super::{
     Incoming, PeerAddr, Settings,
     handshake::{Certificates, receive},
 };
-use crate::{AcceptError, Origins, WebSocket, socket::Io};
+use crate::{AcceptError, Origins, WebSocket, socket::ByteStream};
 
-/// Answers a client that asks for a WebSocket on this stream: on TLS of one's own, on vsock, on a link
+/// Answers a request for a WebSocket on this stream: over a TLS library of your choice, vsock, a link
 /// in memory.
 ///
 /// ```
@@ -74,6 +74,7 @@ impl Incoming {
         let settings = Arc::new(Settings { origins, ..Settings::default() });
         let deadline = Instant::now() + settings.handshake_timeout;
         let peer = (PeerAddr::Other, Certificates::default());
-        receive(Io::boxed(stream), peer, settings, deadline).await
+        let pending = settings.pending.register();
+        receive(ByteStream::boxed(stream), peer, settings, deadline, &pending).await
     }
 }

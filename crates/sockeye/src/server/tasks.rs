@@ -1,5 +1,5 @@
-//! The tasks of a server's connections: each as small as can be, and all known, so that their end can
-//! be awaited, and they be aborted if it does not come.
+//! The tasks of a server's connections: as small as possible, and registered, so that a server that stops
+//! can await their end and abort those that do not end.
 
 use std::{
     future::Future,
@@ -8,21 +8,20 @@ use std::{
     task::{Context, Poll},
 };
 
+use slab::Slab;
 use tokio::{sync::Notify, task::AbortHandle};
 
-use crate::places::Places;
-
-/// The tasks that have not ended. They go on if nobody waits for them any more.
+/// The tasks that have not ended. Dropping this does not end them.
 #[derive(Default)]
 pub(super) struct Tasks {
-    shared: Arc<Shared>,
+    register: Arc<Register>,
 }
 
 #[derive(Default)]
-struct Shared {
-    /// How to abort each, as soon as that is known.
-    running: Mutex<Places<Option<AbortHandle>>>,
-    /// Told when the last one ends.
+struct Register {
+    /// The handle of each task; `None` until the runtime has given it.
+    running: Mutex<Slab<Option<AbortHandle>>>,
+    /// Notified when the last one ends.
     ended: Notify,
 }
 
@@ -30,24 +29,25 @@ impl Tasks {
     /// Spawns a task that does some work.
     #[expect(clippy::needless_pass_by_ref_mut, reason = "one at a time")]
     pub(super) fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        let number = self.shared.running().insert(None);
-        let place = Place { tasks: self.shared.clone(), number };
-        let abort = tokio::spawn(Task { work: Box::pin(work), _place: place }).abort_handle();
-        // Unless it has ended by now: places are taken here only, so nobody else has got that one.
-        if let Some(handle) = self.shared.running().get_mut(number) {
+        let number = self.register.running().insert(None);
+        let registered = Registered { register: self.register.clone(), number };
+        let abort =
+            tokio::spawn(Task { work: Box::pin(work), _registered: registered }).abort_handle();
+        // It may have ended by now. Numbers are given out here only, so this one is not another's yet.
+        if let Some(handle) = self.register.running().get_mut(number) {
             *handle = Some(abort);
         }
     }
 
-    /// How many there are.
+    /// The number of tasks.
     pub(super) fn len(&self) -> usize {
-        self.shared.running().len()
+        self.register.running().len()
     }
 
-    /// Ready when there is none.
+    /// Completes when no task is left.
     pub(super) async fn ended(&self) {
         loop {
-            let ended = self.shared.ended.notified();
+            let ended = self.register.ended.notified();
             if self.len() == 0 {
                 return;
             }
@@ -55,24 +55,25 @@ impl Tasks {
         }
     }
 
-    /// Has each end as soon as the runtime comes to it.
+    /// Aborts every task: each ends at its next poll.
     pub(super) fn abort_all(&self) {
-        let handles: Vec<_> = self.shared.running().iter().flatten().cloned().collect();
+        let handles: Vec<_> =
+            self.register.running().iter().filter_map(|(_, handle)| handle.clone()).collect();
         handles.iter().for_each(AbortHandle::abort);
     }
 }
 
-impl Shared {
-    fn running(&self) -> MutexGuard<'_, Places<Option<AbortHandle>>> {
+impl Register {
+    fn running(&self) -> MutexGuard<'_, Slab<Option<AbortHandle>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A task. With no more than 24 bytes, tokio's part of it takes 128; the next step is 256. So the
-/// work is in a box.
+/// A task. With at most 24 bytes, tokio's allocation for it takes 128; the next size is 256. So the work
+/// is boxed.
 struct Task<W> {
     work: Pin<Box<W>>,
-    _place: Place,
+    _registered: Registered,
 }
 
 impl<W: Future> Future for Task<W> {
@@ -83,20 +84,55 @@ impl<W: Future> Future for Task<W> {
     }
 }
 
-/// A task's place among those that run, until it has ended.
-struct Place {
-    tasks: Arc<Shared>,
-    number: u32,
+/// A task's entry in the register; removed when the task ends.
+struct Registered {
+    register: Arc<Register>,
+    number: usize,
 }
 
-impl Drop for Place {
+impl Drop for Registered {
     fn drop(&mut self) {
         let (_removed, left) = {
-            let mut running = self.tasks.running();
-            (running.remove(self.number), running.len())
+            let mut running = self.register.running();
+            let removed = running.try_remove(self.number);
+            if running.is_empty() {
+                // Frees what many connections have taken.
+                *running = Slab::new();
+            }
+            (removed, running.len())
         };
         if left == 0 {
-            self.tasks.ended.notify_waiters();
+            self.register.ended.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_memory_is_kept_for_tasks_that_have_ended() {
+        let mut tasks = Tasks::default();
+        (0..1000).for_each(|_| tasks.spawn(std::future::ready(())));
+        assert_eq!(tasks.len(), 1000);
+        tasks.ended().await;
+        assert_eq!((tasks.len(), tasks.register.running().capacity()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_number_of_a_task_that_has_ended_is_given_to_the_next() {
+        let mut tasks = Tasks::default();
+        (0..3).for_each(|_| tasks.spawn(std::future::pending()));
+        let handle = tasks.register.running()[1].clone();
+        handle.expect("the runtime has given it").abort();
+        while tasks.len() > 2 {
+            tokio::task::yield_now().await;
+        }
+        (0..2).for_each(|_| tasks.spawn(std::future::pending()));
+        let numbers: Vec<_> = tasks.register.running().iter().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [0, 1, 2, 3]);
+        tasks.abort_all();
+        tasks.ended().await;
     }
 }

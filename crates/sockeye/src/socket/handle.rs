@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc};
 
 use sockeye_proto::{Closed, Failure};
 
-use super::shared::Shared;
+use super::core::shared::Shared;
 
 /// A counted reference: the last one to go closes the connection.
 #[derive(Debug)]

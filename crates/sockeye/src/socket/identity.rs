@@ -1,24 +1,15 @@
 //! Which connection a handle is of, and where its peer is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::{reader::Reader, weak_writer::WeakWriter, websocket::WebSocket, writer::Writer};
-use crate::PeerAddr;
-
-/// Which connection this is: its own as long as the program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(u64);
-
-impl ConnectionId {
-    /// One that no connection has had before.
-    pub(super) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
+use super::{
+    core::{connection_id::ConnectionId, peer_addr::PeerAddr},
+    reader::Reader,
+    weak_writer::WeakWriter,
+    websocket::WebSocket,
+    writer::Writer,
+};
 
 impl WebSocket {
-    /// Which connection this is, for [`Connections`](crate::Connections) and registers of yours.
+    /// Which connection this is, for [`Connections`](crate::Connections) and your own registers.
     pub fn id(&self) -> ConnectionId {
         self.writer.id()
     }

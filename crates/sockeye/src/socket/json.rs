@@ -25,7 +25,7 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] when the value cannot be said in JSON; then as [`send`](Self::send).
+    /// [`Error::Json`] when the value is not representable in JSON; then as [`send`](Self::send).
     pub async fn send_json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.writer.send_json(value).await
     }

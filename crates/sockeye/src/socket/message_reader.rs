@@ -15,9 +15,9 @@ use sockeye_proto::{MessageKind, Part};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use super::{
+    core::shared::Shared,
+    core::state::SocketState,
     reader::{Reader, Waiting},
-    shared::Shared,
-    state::State,
 };
 use crate::Error;
 
@@ -30,11 +30,11 @@ use crate::Error;
 ///
 /// At most some 192 KiB of it are held, however large it is and however slowly it is read: the sender
 /// waits. All methods are cancel-safe. Dropped in the middle it costs nothing but time: what is left of
-/// the message is thrown away as it arrives, and the next one comes.
+/// the message is discarded as it arrives, and the next one follows.
 pub struct MessageReader<'a> {
     rest: Rest,
-    /// Nobody else reads meanwhile. What is dropped with this does not need it any more, so that the
-    /// socket may be used as soon as this is not.
+    /// No other reader exists meanwhile. The destructor does not need the borrow, so that the socket can be
+    /// used as soon as this is unused.
     reader: PhantomData<&'a mut Reader>,
 }
 
@@ -66,7 +66,7 @@ impl MessageReader<'_> {
         let rest = &mut self.rest;
         while rest.wants_part() {
             let mut waiting = Waiting::new(&rest.shared);
-            let next = poll_fn(|cx| waiting.poll(cx, State::poll_part)).await;
+            let next = poll_fn(|cx| waiting.poll(cx, SocketState::poll_part)).await;
             drop(waiting);
             if let Err(error) = rest.go_on(next) {
                 return Some(Err(error));
@@ -78,7 +78,7 @@ impl MessageReader<'_> {
 }
 
 impl Rest {
-    /// Whether all that has come was read, and more is to come.
+    /// Whether all that has arrived was read, and more is to come.
     fn wants_part(&self) -> bool {
         self.part.payload.is_empty() && !self.part.last
     }
@@ -102,7 +102,7 @@ impl AsyncBufRead for MessageReader<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let rest = &mut self.get_mut().rest;
         while rest.wants_part() {
-            let next = ready!(rest.shared.poll_receive(cx, State::poll_part));
+            let next = ready!(rest.shared.poll_receive(cx, SocketState::poll_part));
             rest.go_on(next)?;
         }
         Poll::Ready(Ok(&rest.part.payload))

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use sockeye_proto::{Compression, Fragment, InvalidUtf8, MessageKind, Utf8Validator};
 use tokio::io::AsyncWrite;
 
-use super::{handle::Handle, state::State, websocket::WebSocket};
+use super::{core::state::SocketState, handle::Handle, websocket::WebSocket};
 use crate::Error;
 
 /// How many bytes of payload a fragment has, unless it is flushed or the last.
@@ -40,7 +40,7 @@ pub struct MessageWriter<'a> {
     buffer: BytesMut,
     utf8: Utf8Validator,
     stage: Stage,
-    /// The socket, if it is known that nobody else sends on it.
+    /// The socket, if this is its only sender.
     socket: PhantomData<&'a mut WebSocket>,
 }
 
@@ -53,7 +53,7 @@ enum Stage {
 }
 
 impl MessageWriter<'_> {
-    /// Has the connection's turn.
+    /// It may send; other messages wait.
     pub(super) fn new(handle: Handle, kind: MessageKind, compression: Compression) -> Self {
         let (buffer, utf8) = (BytesMut::new(), Utf8Validator::default());
         Self { handle, kind, compression, buffer, utf8, stage: Stage::Nothing, socket: PhantomData }
@@ -90,14 +90,14 @@ impl MessageWriter<'_> {
     /// Sends what has gathered as a fragment, when there is room for it.
     fn poll_fragment(&mut self, cx: &Context<'_>, fragment: Fragment) -> Poll<Result<(), Error>> {
         let Self { handle, kind, compression, buffer, stage, .. } = self;
-        let queue = |state: &mut State| match state.closed_to_sending() {
+        let queue = |state: &mut SocketState| match state.closed_to_sending() {
             Some(error) => Err(error),
             None => {
                 let payload = std::mem::take(buffer).freeze();
                 state.queue_fragment(*kind, payload, fragment, *compression)
             }
         };
-        ready!(handle.shared.poll_queue(cx, State::has_room_between, queue))?;
+        ready!(handle.shared.poll_queue(cx, SocketState::has_room_between, queue))?;
         match fragment {
             Fragment::More => *stage = Stage::Begun,
             Fragment::Last => {

@@ -1,9 +1,10 @@
 //! An open WebSocket on tokio: the handles that an application holds, and what is behind them.
 //!
 //! All handles of a connection share one [`Shared`]: the transport, the protocol's state machine and
-//! the tasks that wait. Whoever polls a handle moves the bytes, in his own task: there is no task per
-//! connection between the socket and the application. While nobody polls, the runtime's
-//! [caretaker](caretaker) answers pings and closes, writes what was queued, and watches deadlines.
+//! the tasks that wait. The task that polls a handle moves the bytes: there is no task per
+//! connection between the transport and the application. While no task polls, the runtime's
+//! [background driver](core::background) answers pings and closes, writes what is queued, and watches
+//! deadlines.
 
 // First, so that the reference begins with their own methods.
 mod reader;
@@ -11,35 +12,34 @@ mod weak_writer;
 mod websocket;
 mod writer;
 
-mod arrival;
-mod buffers;
-mod caretaker;
+mod connection_ref;
+pub(crate) mod core;
 mod handle;
-mod handled;
 mod identity;
-mod input;
-mod io;
 #[cfg(feature = "json")]
 mod json;
-mod member;
 mod message_reader;
 mod message_writer;
-mod outgoing;
-mod pings;
-mod shared;
-mod state;
 #[cfg(test)]
 mod tests;
 mod upgraded;
-mod wheel;
 
 pub(crate) use self::{
-    handled::{leave_request, note_peer_left, poll_handler},
-    io::Io,
-    member::{Companion, Member, Sent},
-    shared::{Agreed, Shared},
+    connection_ref::{ConnectionRef, Sent},
+    core::{
+        attachment::Attachment,
+        handlers::{defer_refusal, note_peer_left, poll_handler},
+        shared::{Agreed, Shared},
+        transport::ByteStream,
+    },
 };
 pub use self::{
-    identity::ConnectionId, message_reader::MessageReader, message_writer::MessageWriter,
-    reader::Reader, upgraded::Role, weak_writer::WeakWriter, websocket::WebSocket, writer::Writer,
+    core::{connection_id::ConnectionId, peer_addr::PeerAddr},
+    message_reader::MessageReader,
+    message_writer::MessageWriter,
+    reader::Reader,
+    upgraded::Role,
+    weak_writer::WeakWriter,
+    websocket::WebSocket,
+    writer::Writer,
 };

@@ -10,7 +10,9 @@ use std::{
 use futures_core::Stream;
 use sockeye_proto::{Closed, Message};
 
-use super::{handle::Handle, message_reader::MessageReader, shared::Shared, state::State};
+use super::{
+    core::shared::Shared, core::state::SocketState, handle::Handle, message_reader::MessageReader,
+};
 use crate::Error;
 
 /// The half of a [`WebSocket`](super::WebSocket) that receives.
@@ -26,26 +28,26 @@ impl Reader {
 
     /// The next message; as [`WebSocket::recv`](super::WebSocket::recv).
     pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
-        // No `async`: that would keep room for the same things once more at each level.
+        // Not `async`: each level would hold the same state once more.
         let mut waiting = Waiting::new(&self.handle.shared);
-        poll_fn(move |cx| waiting.poll(cx, State::poll_message))
+        poll_fn(move |cx| waiting.poll(cx, SocketState::poll_message))
     }
 
     /// The next message as a stream; as [`WebSocket::recv_stream`](super::WebSocket::recv_stream).
     pub async fn recv_stream(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
         let mut waiting = Waiting::new(&self.handle.shared);
-        let first = poll_fn(|cx| waiting.poll(cx, State::poll_first_part)).await?;
+        let first = poll_fn(|cx| waiting.poll(cx, SocketState::poll_first_part)).await?;
         drop(waiting);
         let shared = &self.handle.shared;
         Some(first.map(|(number, first)| MessageReader::new(shared.clone(), number, first)))
     }
 
-    /// Waits for the end, and tells how it came about; as [`WebSocket::ended`](super::WebSocket::ended).
+    /// Waits for the end, and returns how the connection ended; as [`WebSocket::ended`](super::WebSocket::ended).
     pub async fn ended(&self) -> Closed {
         self.handle.ended().await
     }
 
-    /// Ends the connection at once, without a word; as [`WebSocket::abort`](super::WebSocket::abort).
+    /// Ends the connection at once, without a Close; as [`WebSocket::abort`](super::WebSocket::abort).
     pub fn abort(&self) {
         self.handle.shared.abort();
     }
@@ -55,7 +57,7 @@ impl Reader {
         self.handle.shared.is_ending()
     }
 
-    /// From now on [`recv`](Self::recv) gives `None` when the client's Close has come, which is not
+    /// From now on [`recv`](Self::recv) gives `None` when the client's Close has arrived, which is not
     /// answered yet: what is still to be sent to the client reaches it (RFC 6455 §5.5.1). It is answered
     /// by [`close`](crate::Writer::close), when the reader is dropped, or after a second.
     ///
@@ -71,7 +73,7 @@ impl Reader {
     }
 }
 
-/// One who waits for a message. If he gives up, the caretaker listens in his place.
+/// A wait for a message. If it is dropped, the background driver reads in its place.
 pub(super) struct Waiting<'a> {
     shared: &'a Arc<Shared>,
     pending: bool,
@@ -85,7 +87,7 @@ impl<'a> Waiting<'a> {
     pub(super) fn poll<T>(
         &mut self,
         cx: &Context<'_>,
-        poll: impl FnOnce(&mut State, &mut Context<'_>) -> Poll<T>,
+        poll: impl FnOnce(&mut SocketState, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let result = self.shared.poll_receive(cx, poll);
         self.pending = result.is_pending();
@@ -105,7 +107,7 @@ impl Stream for Reader {
     type Item = Result<Message, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.handle.shared.poll_receive(cx, State::poll_message)
+        self.handle.shared.poll_receive(cx, SocketState::poll_message)
     }
 }
 

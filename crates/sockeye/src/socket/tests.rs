@@ -10,11 +10,12 @@ use std::{
 use bytes::BytesMut;
 use futures_sink::Sink;
 use sockeye_proto::{Config, Connection, Message};
+use sockeye_testing::eventually_async;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::{Agreed, Io, Shared, WebSocket};
+use super::{Agreed, ByteStream, Shared, WebSocket};
 
-fn open(io: Io, config: Config) -> (WebSocket, Weak<Shared>) {
+fn open(io: ByteStream, config: Config) -> (WebSocket, Weak<Shared>) {
     let connection = Connection::client(config, Box::new(|| [0; 4]), Duration::ZERO);
     let agreed = Agreed { subprotocol: None, deflate: None, peer: None };
     let shared = Shared::new(io, connection, BytesMut::new(), agreed);
@@ -22,23 +23,14 @@ fn open(io: Io, config: Config) -> (WebSocket, Weak<Shared>) {
     (WebSocket::new(shared), weak)
 }
 
-async fn until(mut done: impl FnMut() -> bool) {
-    let waiting = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it takes too long");
-}
-
 /// A link in memory keeps the wakers of both ends until one of them does something.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_whose_peer_does_nothing_is_freed_when_it_is_dropped() {
     let config = Config::default().close_timeout(Duration::from_millis(20));
     let (near, mut far) = duplex(1 << 10);
-    let (socket, shared) = open(Io::boxed(near), config);
+    let (socket, shared) = open(ByteStream::boxed(near), config);
     drop(socket);
-    until(|| shared.strong_count() == 0).await;
+    eventually_async("it is freed", async || shared.strong_count() == 0).await;
     // The peer was there all the time, and finds the Close and the end.
     let mut rest = Vec::new();
     far.read_to_end(&mut rest).await.unwrap();
@@ -46,23 +38,24 @@ async fn a_connection_whose_peer_does_nothing_is_freed_when_it_is_dropped() {
 }
 
 /// One that waited to write stays known to such a link until the peer reads, but holds nothing.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_peer_did_not_take_is_freed_with_the_transport() {
     let config = Config::default().close_timeout(Duration::from_millis(20));
     let (near, mut far) = duplex(1 << 10);
-    let (mut socket, shared) = open(Io::boxed(near), config);
+    let (mut socket, shared) = open(ByteStream::boxed(near), config);
     socket.send(vec![0; 200_000]).await.unwrap();
     drop(socket);
-    until(|| shared.upgrade().is_none_or(|shared| shared.queued() == 0)).await;
+    let is_empty = || shared.upgrade().is_none_or(|shared| shared.queued() == 0);
+    eventually_async("nothing is queued", async || is_empty()).await;
     far.read_to_end(&mut Vec::new()).await.unwrap();
-    until(|| shared.strong_count() == 0).await;
+    eventually_async("it is freed", async || shared.strong_count() == 0).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn flushing_what_the_peer_did_not_take_is_an_error() {
     let config = Config::default().close_timeout(Duration::from_millis(20));
     let (near, far) = duplex(1 << 10);
-    let (socket, _) = open(Io::boxed(near), config);
+    let (socket, _) = open(ByteStream::boxed(near), config);
     let (_reader, mut writer) = socket.split();
     writer.send(vec![0; 200_000]).await.unwrap();
     writer.start_close(None);
@@ -72,10 +65,10 @@ async fn flushing_what_the_peer_did_not_take_is_an_error() {
 }
 
 /// The messages that wait keep the connection from its end: the sender is told all the same.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn sending_on_a_broken_link_is_an_error_though_messages_wait() {
     let (near, mut far) = duplex(1 << 10);
-    let (mut socket, _) = open(Io::boxed(near), Config::default());
+    let (mut socket, _) = open(ByteStream::boxed(near), Config::default());
     far.write_all(&[0x82, 1, 7].repeat(100)).await.unwrap();
     drop(far);
     let sending = async {

@@ -1,4 +1,4 @@
-//! WebSockets without a handshake of ours: over a stream that somebody else has upgraded, and in memory.
+//! WebSockets without a handshake: over a stream that another library has upgraded, and in memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use sockeye_proto::{Config, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 
 use super::{
-    io::Io,
-    shared::{Agreed, Shared},
+    core::shared::{Agreed, Shared},
+    core::transport::ByteStream,
     websocket::WebSocket,
 };
 use crate::random;
@@ -48,7 +48,7 @@ impl WebSocket {
     /// handshake, give it back first:
     /// `tokio::io::join(already_read.chain(reading_half), writing_half)`.
     ///
-    /// A stream that nobody has done the handshake on goes to [`accept`](crate::accept) or
+    /// A stream without a handshake goes to [`accept`](crate::accept) or
     /// [`Client::open_over`](crate::Client::open_over); a request of hyper's to
     /// [`Upgrade`](crate::Upgrade).
     ///
@@ -65,7 +65,7 @@ impl WebSocket {
             Role::Server => Connection::server(config, now),
         };
         let agreed = Agreed { subprotocol: None, deflate: None, peer: None };
-        Self::new(Shared::new(Io::boxed(stream), connection, BytesMut::new(), agreed))
+        Self::new(Shared::new(ByteStream::boxed(stream), connection, BytesMut::new(), agreed))
     }
 
     /// Both ends of a connection in memory, the client's first: for tests of what speaks over a

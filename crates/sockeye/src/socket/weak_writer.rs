@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{handle::Handle, shared::Shared, writer::Writer};
+use super::{core::shared::Shared, handle::Handle, writer::Writer};
 
-/// A [`Writer`] that does not keep its connection open: for a register of who is there.
+/// A [`Writer`] that does not keep its connection open: for a register of connections.
 ///
 /// ```
 /// use sockeye::{Config, WebSocket};

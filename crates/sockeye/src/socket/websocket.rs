@@ -16,8 +16,8 @@ use sockeye_proto::{
 };
 
 use super::{
-    handle::Handle, message_reader::MessageReader, message_writer::MessageWriter, reader::Reader,
-    shared::Shared, writer::Writer,
+    core::shared::Shared, handle::Handle, message_reader::MessageReader,
+    message_writer::MessageWriter, reader::Reader, writer::Writer,
 };
 use crate::{Error, TrySendError};
 
@@ -25,7 +25,7 @@ use crate::{Error, TrySendError};
 ///
 /// It is a [`Stream`] of messages received and a [`Sink`] of messages to send; [`recv`](Self::recv)
 /// and [`send`](Self::send) are the same in plain `async` methods. Pings are answered, Close is
-/// answered and silent peers are found out whether the application reads or not.
+/// answered and silent peers are detected whether the application reads or not.
 ///
 /// All methods are cancel-safe: a future that is dropped before it is ready has taken nothing from
 /// the connection and sent nothing on it, except that a Close once begun goes on.
@@ -59,7 +59,7 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// Once, when the connection has failed rather than been closed; then comes `None`.
+    /// Once, when the connection has failed rather than been closed; then `None` follows.
     pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
         self.reader.recv()
     }
@@ -78,9 +78,9 @@ impl WebSocket {
 
     /// Closes the connection, after everything that was sent before, and waits for the peer's Close:
     /// at most for [`close_timeout`](sockeye_proto::Config::close_timeout). Messages that still come
-    /// are thrown away. How the connection ended is never an error.
+    /// are discarded. The end of the connection is never an error.
     ///
-    /// The Close says a code, a code and a reason, or nothing at all (RFC 6455 §5.5.1):
+    /// The Close has a code, a code and a reason, or an empty payload (RFC 6455 §5.5.1):
     ///
     /// ```no_run
     /// use sockeye::{CloseCode, CloseFrame, WebSocket};
@@ -105,7 +105,7 @@ impl WebSocket {
         (self.reader, self.writer)
     }
 
-    /// Waits for the end of the connection, without beginning it, and tells how it came about.
+    /// Waits for the end of the connection, without closing it, and returns how it ended.
     ///
     /// Messages that come meanwhile wait for [`recv`](Self::recv). They are not many: after 16, or 64
     /// KiB, nothing more is read, and of a peer that is not read the end shows late or never. So wait
@@ -142,7 +142,7 @@ impl WebSocket {
         self.writer.start_close(frame);
     }
 
-    /// Ends the connection at once and without a word: no Close is sent, and nothing that is still
+    /// Ends the connection at once: no Close is sent, and nothing that is still
     /// queued. The peer sees its transport end (1006); here `recv` gives an error, then `None`.
     pub fn abort(&self) {
         self.writer.abort();
@@ -312,7 +312,7 @@ impl WebSocket {
     }
 
     /// Sets other limits and deadlines, from the next frame on: a server may take little from a peer that
-    /// has not said who it is, and more later.
+    /// has not authenticated yet, and more later.
     pub fn set_config(&self, config: impl Into<Arc<Config>>) {
         self.reader.handle.shared.set_config(config.into());
     }

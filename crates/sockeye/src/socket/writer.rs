@@ -15,7 +15,9 @@ use sockeye_proto::{
     MessageKind, Prepared,
 };
 
-use super::{handle::Handle, message_writer::MessageWriter, shared::Shared, state::State};
+use super::{
+    core::shared::Shared, core::state::SocketState, handle::Handle, message_writer::MessageWriter,
+};
 use crate::{Error, TrySendError};
 
 /// The half of a [`WebSocket`](super::WebSocket) that sends. Clones send on the same connection; each message goes out
@@ -51,10 +53,10 @@ impl Writer {
         message: impl Into<Message>,
         compression: Compression,
     ) -> impl Future<Output = Result<(), Error>> {
-        // No `async`: that would keep room for the message once more at each level.
+        // Not `async`: each level would hold the message once more.
         let mut message = Some(message.into());
         poll_fn(move |cx| {
-            self.handle.shared.poll_queue(cx, State::has_room, |state| match message.take() {
+            self.handle.shared.poll_queue(cx, SocketState::has_room, |state| match message.take() {
                 Some(message) => state.queue(message, compression),
                 None => Ok(()),
             })
@@ -74,13 +76,13 @@ impl Writer {
         kind: MessageKind,
         compression: Compression,
     ) -> Result<MessageWriter<'static>, Error> {
-        self.queue(State::has_room, State::begin_stream).await?;
+        self.queue(SocketState::has_room, SocketState::begin_stream).await?;
         Ok(MessageWriter::new(self.handle.clone(), kind, compression))
     }
 
     /// Sends a message that was prepared for many connections; as [`WebSocket::send_prepared`](super::WebSocket::send_prepared).
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
-        self.queue(State::has_room, |state| state.queue_prepared(prepared)).await
+        self.queue(SocketState::has_room, |state| state.queue_prepared(prepared)).await
     }
 
     /// Queues a prepared message for a batch, as `feed` of the [`Sink`] does with any other: it waits
@@ -137,7 +139,7 @@ impl Writer {
 
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).
     pub async fn ping(&self) -> Result<Duration, Error> {
-        let pong = self.queue(State::has_room_between, State::ping).await?;
+        let pong = self.queue(SocketState::has_room_between, SocketState::ping).await?;
         pong.await.map_err(|_| self.handle.shared.send_error())
     }
 
@@ -148,7 +150,7 @@ impl Writer {
 
     /// Closes the connection, after everything that was sent before, and waits for the end: at most for
     /// [`close_timeout`](sockeye_proto::Config::close_timeout), and that long if the [`Reader`](super::Reader) is
-    /// kept but not read. What the Close says is as for [`WebSocket::close`](super::WebSocket::close).
+    /// kept but not read. The content of the Close is as for [`WebSocket::close`](super::WebSocket::close).
     pub async fn close(&self, frame: impl Into<Option<CloseFrame>>) -> Closed {
         self.start_close(frame);
         self.ended().await
@@ -160,12 +162,12 @@ impl Writer {
         self.handle.shared.close(frame.into());
     }
 
-    /// Ends the connection at once, without a word; as [`WebSocket::abort`](super::WebSocket::abort).
+    /// Ends the connection at once, without a Close; as [`WebSocket::abort`](super::WebSocket::abort).
     pub fn abort(&self) {
         self.handle.shared.abort();
     }
 
-    /// Waits for the end, and tells how it came about; as [`WebSocket::ended`](super::WebSocket::ended).
+    /// Waits for the end, and returns how the connection ended; as [`WebSocket::ended`](super::WebSocket::ended).
     pub async fn ended(&self) -> Closed {
         self.handle.ended().await
     }
@@ -199,8 +201,8 @@ impl Writer {
 impl Writer {
     async fn queue<T>(
         &self,
-        has_room: fn(&State) -> bool,
-        mut queue: impl FnMut(&mut State) -> Result<T, Error>,
+        has_room: fn(&SocketState) -> bool,
+        mut queue: impl FnMut(&mut SocketState) -> Result<T, Error>,
     ) -> Result<T, Error> {
         poll_fn(|cx| self.handle.shared.poll_queue(cx, has_room, &mut queue)).await
     }

@@ -1,4 +1,4 @@
-//! The client's side of TLS: whom to trust, and who to be.
+//! The client's side of TLS: the authorities to trust, and the client certificate.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{TlsError, pem, pinned::TrustPinned, provider, unverified::AcceptAnything};
 
-/// How a client makes sure that it speaks to the right server, and what it says of itself.
+/// How a client authenticates servers, and itself.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,7 +60,7 @@ impl ClientTls {
         Self { settings: Settings::default(), built: BUILT.clone() }
     }
 
-    /// Does as a configuration of rustls says. Its ALPN names are replaced by those of the
+    /// Uses a configuration of rustls. Its ALPN names are replaced by those of the
     /// protocols that a WebSocket can be opened with.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self { settings: Settings::default(), built: Arc::new(OnceLock::from(config)) }
@@ -124,7 +124,7 @@ impl ClientTls {
 
     /// Accepts any certificate of the server.
     ///
-    /// Danger: anybody between this program and the server can then read and change everything. To
+    /// Danger: an attacker between this program and the server can then read and change everything. To
     /// reach a server with a certificate of your own making, trust that with
     /// [`root_file`](Self::root_file) instead.
     pub fn danger_accept_invalid_certificates(self) -> Self {
@@ -157,12 +157,17 @@ impl ClientTls {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let mut config = ClientConfig::clone(&*self.config().await?);
+        let mut config = ClientConfig::clone(&*self.to_config().await?);
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
-    async fn config(&self) -> io::Result<Arc<ClientConfig>> {
+    /// What rustls makes of these settings, for a program that does the TLS handshake itself. It has no ALPN names.
+    ///
+    /// # Errors
+    ///
+    /// When the system's authorities cannot be read, or rustls does not take the settings.
+    pub async fn to_config(&self) -> io::Result<Arc<ClientConfig>> {
         if let Some(config) = self.built.get() {
             return Ok(config.clone());
         }
@@ -186,7 +191,7 @@ impl Settings {
             .with_safe_default_protocol_versions()?;
         let builder = builder.dangerous();
         let builder = if self.accept_anything {
-            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything::new()))
+            builder.with_custom_certificate_verifier(Arc::new(AcceptAnything(provider())))
         } else {
             let (roots, certificates) = self.roots()?;
             let verifier = TrustPinned::new(roots, certificates)?;

@@ -13,14 +13,14 @@ pub enum TlsError {
     File {
         /// Which one.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// No certificate where one was to be, in PEM.
-    #[error("there is no certificate in PEM in it")]
+    #[error("it has no certificate in PEM format")]
     NoCertificate,
     /// No private key where one was to be, in PEM and not encrypted.
-    #[error("there is no private key in PEM in it, or none that is not encrypted")]
+    #[error("it has no unencrypted private key in PEM format")]
     NoKey,
     /// Not PEM.
     #[error("it is not PEM: {0}")]

@@ -74,7 +74,7 @@ impl Message {
     }
 }
 
-/// Reads until there are so many bytes. Nothing is held but what has arrived.
+/// Reads until there are that many bytes. Memory grows with what has arrived only.
 async fn read_to(
     io: &mut (impl AsyncRead + Unpin),
     arrived: &mut Vec<u8>,

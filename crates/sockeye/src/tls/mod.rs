@@ -11,7 +11,7 @@ mod pem;
 mod pinned;
 mod reload;
 mod server;
-mod unverified;
+pub(crate) mod unverified;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! `openssl req -x509` makes a certificate that signs itself and says that it is an authority's
 //! (`CA:TRUE`), which webpki does not take for a server's. OpenSSL and curl do when they were told to
-//! trust it: whoever holds its key could sign any other certificate, so that nothing is lost by it.
+//! trust it: the holder of its key could sign any other certificate, so that nothing is lost by it.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ impl ServerCertVerifier for TrustPinned {
     }
 }
 
-/// Whether the certificate is good but for who has signed it. webpki looks at its time before these.
+/// Whether the certificate is valid apart from its issuer. webpki checks its time before these.
 fn lacks_only_an_issuer(error: &Error) -> bool {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,

@@ -16,7 +16,7 @@ use rustls::{
 use super::{TlsError, pem, provider};
 use crate::clock;
 
-/// How often the files are looked at, at most: when somebody connects.
+/// How often the files are checked at most: a check comes with a connection.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The certificate in two files.
@@ -52,7 +52,7 @@ impl Reloaded {
     }
 
     /// The certificate as it is now. Reading two small files when they have changed holds the
-    /// caller up for less than his handshake's arithmetic.
+    /// caller up for less than the handshake's arithmetic.
     fn current(&self, now: Instant) -> Arc<CertifiedKey> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(current.checked) >= CHECK_INTERVAL {

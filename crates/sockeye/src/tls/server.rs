@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{StartHandshake, server::TlsStream};
 
 use super::{TlsError, hello, pem, provider, reload::Reloaded};
-use crate::client::HTTP_11;
+use crate::net::alpn::HTTP_11;
 
 /// What a server needs to serve `wss://`: a certificate and its private key.
 ///
@@ -56,7 +56,7 @@ impl ServerTls {
         Ok(Self { files: Some(files.clone()), ..Self::resolving(files)? })
     }
 
-    /// Reads the files of [`from_files`](Self::from_files) now, without waiting until somebody connects
+    /// Reads the files of [`from_files`](Self::from_files) now, without waiting for the first connection
     /// and they look changed. It does nothing for what was made otherwise. Clones share the files.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl ServerTls {
         Self::resolving(Arc::new(SingleCertAndKey::from(certified)))
     }
 
-    /// Does as a configuration of rustls says, for example to ask clients for certificates. How sessions
+    /// Uses a configuration of rustls, for example to ask clients for certificates. How sessions
     /// are resumed is up to it: by default rustls remembers 256 of them. Its ALPN
     /// names are kept, if there are any; `http/1.1` should be among them.
     pub fn from_config(mut config: ServerConfig) -> Self {
@@ -99,7 +99,7 @@ impl ServerTls {
     #[cfg(feature = "http2")]
     pub fn http2(mut self) -> Self {
         if !self.has_own_alpn {
-            let names = vec![crate::http2::HTTP_2.to_vec(), HTTP_11.to_vec()];
+            let names = vec![crate::net::alpn::HTTP_2.to_vec(), HTTP_11.to_vec()];
             Arc::make_mut(&mut self.config).alpn_protocols = names;
         }
         self
@@ -108,7 +108,7 @@ impl ServerTls {
     /// Whether this connection's client and the server agreed on HTTP/2.
     #[cfg(feature = "http2")]
     pub fn negotiated_http2<T>(stream: &TlsStream<T>) -> bool {
-        stream.get_ref().1.alpn_protocol() == Some(crate::http2::HTTP_2)
+        stream.get_ref().1.alpn_protocol() == Some(crate::net::alpn::HTTP_2)
     }
 
     fn resolving(resolver: Arc<dyn ResolvesServerCert>) -> Result<Self, TlsError> {

@@ -9,19 +9,12 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::provider;
-
 /// Believes every certificate. The handshake's signature is still checked against it.
 #[derive(Debug)]
-pub(super) struct AcceptAnything {
-    provider: Arc<CryptoProvider>,
-}
-
-impl AcceptAnything {
-    pub(super) fn new() -> Self {
-        Self { provider: provider() }
-    }
-}
+pub struct AcceptAnything(
+    /// What checks the signature.
+    pub Arc<CryptoProvider>,
+);
 
 impl ServerCertVerifier for AcceptAnything {
     fn verify_server_cert(
@@ -41,7 +34,7 @@ impl ServerCertVerifier for AcceptAnything {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
+        let algorithms = &self.0.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -51,11 +44,11 @@ impl ServerCertVerifier for AcceptAnything {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
+        let algorithms = &self.0.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -6,6 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{COOKIE, ORIGIN},
 };
+use sockeye_proto::{Config, DeflateConfig};
 use url::Url;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     mixed,
     opening::{Opening, check_protocols, parse_url},
 };
-use crate::{Address, Config, DeflateConfig, Proxy, Turns, reach::Way};
+use crate::{Address, ConnectQueue, Proxy, client::route::Route};
 
 /// How long opening may take: browsers are patient.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,10 +41,10 @@ pub struct Builder {
     cookies: Cookies,
     config: Config,
     timeout: Duration,
-    turns: Option<Turns>,
+    connect_queue: Option<ConnectQueue>,
     deflate: Option<DeflateConfig>,
     max_buffered: u64,
-    way: Way,
+    route: Route,
     #[cfg(feature = "http2")]
     http2: Vec<crate::http2::Connection>,
     #[cfg(feature = "tls")]
@@ -58,10 +59,10 @@ impl Default for Builder {
             cookies: Cookies::default(),
             config: Config::default(),
             timeout: OPEN_TIMEOUT,
-            turns: Some(Turns::process_wide()),
+            connect_queue: Some(ConnectQueue::process_wide()),
             deflate: Some(page_offer()),
             max_buffered: MAX_BUFFERED,
-            way: Way::Environment,
+            route: Route::Environment,
             #[cfg(feature = "http2")]
             http2: Vec::new(),
             #[cfg(feature = "tls")]
@@ -154,10 +155,10 @@ impl Builder {
         self
     }
 
-    /// Sets with whom a socket takes turns to connect; `None` to wait for nobody (against RFC 6455
-    /// §4.1). Default [`Turns::process_wide`].
-    pub fn turns(mut self, turns: impl Into<Option<Turns>>) -> Self {
-        self.turns = turns.into();
+    /// Sets the queue that limits sockets to one connection attempt at a time per server; `None` for no
+    /// limit (against RFC 6455 §4.1). Default [`ConnectQueue::process_wide`].
+    pub fn connect_queue(mut self, queue: impl Into<Option<ConnectQueue>>) -> Self {
+        self.connect_queue = queue.into();
         self
     }
 
@@ -168,8 +169,8 @@ impl Builder {
         self
     }
 
-    /// Sets whom to trust with `wss:` URLs, and who to be; as [`Client::tls`](crate::Client::tls).
-    /// Default: the authorities that the system trusts, and nobody.
+    /// Sets the certificate authorities to trust for `wss:` URLs, and the client certificate; as
+    /// [`Client::tls`](crate::Client::tls).
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::tls::ClientTls) -> Self {
         self.tls = tls;
@@ -179,20 +180,20 @@ impl Builder {
     /// Goes through this proxy. Default: the one that the environment asks for; see
     /// [`Client::proxy`](crate::Client::proxy).
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.way = Way::Proxy(Box::new(proxy));
+        self.route = Route::Proxy(Box::new(proxy));
         self
     }
 
-    /// Goes straight to the server, whatever the environment says.
+    /// Connects directly to the server, whatever the environment says.
     pub fn no_proxy(mut self) -> Self {
-        self.way = Way::Straight;
+        self.route = Route::Direct;
         self
     }
 
     /// Opens sockets on this HTTP/2 connection (RFC 8441), as a browser does with one that it has to the
     /// origin: those to the scheme, host and port that it was connected to, as long as it lasts. All
     /// others have connections of their own, with HTTP/1.1. May be called for several connections; one
-    /// [over](crate::http2::Connection::over) a transport of one's own serves every address. Default none.
+    /// [over](crate::http2::Connection::over) an existing transport serves every address. Default none.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -222,7 +223,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `SyntaxError` when the URL or a subprotocol is none.
+    /// `SyntaxError` when the URL or a subprotocol is invalid.
     ///
     /// # Panics
     ///
@@ -236,7 +237,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `SyntaxError` when the URL or a subprotocol is none.
+    /// `SyntaxError` when the URL or a subprotocol is invalid.
     ///
     /// # Panics
     ///
@@ -276,9 +277,9 @@ impl Builder {
             cookies: self.cookies.clone(),
             config: self.config.clone(),
             timeout: self.timeout,
-            turns: self.turns.clone(),
+            connect_queue: self.connect_queue.clone(),
             deflate: self.deflate.clone(),
-            way: self.way.clone(),
+            route: self.route.clone(),
             #[cfg(feature = "http2")]
             http2: self.http2.clone(),
             #[cfg(feature = "tls")]

@@ -10,7 +10,7 @@ use crate::{ConnectError, Error};
 #[non_exhaustive]
 pub enum Cause {
     /// `close` was called before the connection was open.
-    #[error("it was closed before it was open")]
+    #[error("it was closed before it opened")]
     Abandoned,
     /// A blob to be sent could not be read.
     #[error("a blob cannot be read: {0}")]
@@ -24,11 +24,11 @@ pub enum Cause {
     /// The open connection failed.
     #[error(transparent)]
     Failed(#[from] Error),
-    /// More was sent than may wait: so many bytes.
-    #[error("{0} bytes waited to be sent, more than may")]
+    /// More was sent than may be buffered: this many bytes.
+    #[error("{0} bytes are buffered, more than the limit")]
     Full(u64),
     /// The page is encrypted and the socket is not (Mixed Content §4.3).
-    #[error("a page of https: opens no WebSocket of ws:, save to this machine")]
+    #[error("a page loaded over https: cannot open a ws: WebSocket, except to this machine")]
     MixedContent,
     /// Subprotocols were asked for, and the server chose none.
     #[error("the server chose none of the subprotocols that were asked for")]

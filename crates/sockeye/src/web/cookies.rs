@@ -6,8 +6,9 @@ use http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, SET_COOKIE},
 };
+use sockeye_proto::handshake::ResponseError;
 
-use crate::{Address, ConnectError, Opened, ResponseError};
+use crate::{Address, ConnectError, Opened};
 
 /// Where cookies are kept, for [`Builder::cookie_jar`](super::Builder::cookie_jar). Which ones belong to
 /// a URL, and for how long, is up to it: crates such as `cookie_store` know the rules.

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
+use sockeye_proto::{Message, Text};
 
 use super::Blob;
-use crate::{Message, Text};
-
 /// The data of a message.
 #[derive(Debug, Clone)]
 pub enum Data {

@@ -61,7 +61,7 @@ impl Event {
         self.is_trusted
     }
 
-    /// Whether its default can be prevented: that of an event of one's own, if that says so.
+    /// Whether its default can be prevented: only a synthetic event that says so.
     pub fn cancelable(&self) -> bool {
         self.init.cancelable
     }
@@ -171,7 +171,7 @@ impl<'a> CloseEvent<'a> {
         event.as_close().unwrap_or(Self { event, init: &NONE })
     }
 
-    /// Whether both sides said goodbye before the connection ended.
+    /// Whether the closing handshake was complete before the connection ended.
     pub fn was_clean(&self) -> bool {
         self.init.was_clean
     }
@@ -195,7 +195,7 @@ impl Deref for CloseEvent<'_> {
     }
 }
 
-/// An event of one's own, for [`WebSocket::dispatch_event`].
+/// A synthetic event, for [`WebSocket::dispatch_event`].
 #[derive(Debug, Clone)]
 pub struct EventInit {
     name: Cow<'static, str>,
@@ -261,11 +261,32 @@ impl EventInit {
 
 /// The fields of a [`CloseEvent`]; by default not clean, 0 and empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CloseEventInit {
-    /// Whether both sides said goodbye.
+    /// Whether the closing handshake was complete.
     pub was_clean: bool,
     /// The code.
     pub code: u16,
     /// The reason.
     pub reason: String,
+}
+
+impl CloseEventInit {
+    /// Sets [`was_clean`](Self::was_clean).
+    pub fn was_clean(mut self, was_clean: bool) -> Self {
+        self.was_clean = was_clean;
+        self
+    }
+
+    /// Sets [`code`](Self::code).
+    pub fn code(mut self, code: u16) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Sets [`reason`](Self::reason).
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = reason.into();
+        self
+    }
 }

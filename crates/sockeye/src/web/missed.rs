@@ -9,7 +9,7 @@ use super::EventInit;
 const MAX_EVENTS: usize = 16;
 const MAX_BYTES: u64 = 64 << 10;
 
-/// The events that nobody was told of, in order.
+/// The events that had no listener, in order.
 #[derive(Default)]
 pub(super) struct Missed {
     events: VecDeque<EventInit>,
@@ -17,9 +17,9 @@ pub(super) struct Missed {
 }
 
 impl Missed {
-    /// Whether there is one of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.events.iter().any(|event| event.name() == name)
+    /// Whether there is one whose name is wanted.
+    pub(super) fn has(&self, is_wanted: impl Fn(&str) -> bool) -> bool {
+        self.events.iter().any(|event| is_wanted(event.name()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -31,9 +31,14 @@ impl Missed {
         let bytes = self.bytes + event.message_size();
         let fits = bytes <= MAX_BYTES && self.events.len() < MAX_EVENTS;
         if fits || !event.is_message() {
-            self.bytes = bytes;
-            self.events.push_back(event);
+            self.append(event);
         }
+    }
+
+    /// Keeps an event, however many there are: one that is going to be told soon.
+    pub(super) fn append(&mut self, event: EventInit) {
+        self.bytes += event.message_size();
+        self.events.push_back(event);
     }
 
     /// Takes the first event whose name is wanted.
@@ -55,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_nobody_listens_for_are_kept_up_to_a_limit_and_other_events_always() {
+    fn messages_without_a_listener_are_kept_up_to_a_limit_and_other_events_always() {
         let mut missed = Missed::default();
         missed.keep(EventInit::new("open"));
         (0..100).for_each(|_| missed.keep(message(1)));

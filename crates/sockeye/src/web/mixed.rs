@@ -23,8 +23,9 @@ fn is_this_machine(host: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Rule: A18.
     #[test]
-    fn a18_an_encrypted_page_opens_nothing_else_save_to_this_machine() {
+    fn an_encrypted_page_opens_nothing_else_save_to_this_machine() {
         let is_allowed = |page: Option<&str>, url: &str| {
             let page = page.map(|page| page.parse().unwrap());
             is_allowed(page.as_ref(), &url.parse().unwrap())

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
+use sockeye_proto::{Config, DeflateConfig};
 use url::Url;
 
 use super::{Cause, DomException, cookies::Cookies, ports};
 use crate::{
-    Address, Client, Config, ConnectError, DeflateConfig, Turns, WebSocket, client, reach::Way,
+    Address, Client, ConnectError, ConnectQueue, WebSocket,
+    client::{self, route::Route},
 };
 
 /// The subprotocols that a constructor takes: none, `()`; one, `"chat"`; or a list,
@@ -91,9 +93,9 @@ pub(super) struct Opening {
     pub(super) is_allowed: bool,
     pub(super) config: Config,
     pub(super) timeout: Duration,
-    pub(super) turns: Option<Turns>,
+    pub(super) connect_queue: Option<ConnectQueue>,
     pub(super) deflate: Option<DeflateConfig>,
-    pub(super) way: Way,
+    pub(super) route: Route,
     #[cfg(feature = "http2")]
     pub(super) http2: Vec<crate::http2::Connection>,
     #[cfg(feature = "tls")]
@@ -101,7 +103,7 @@ pub(super) struct Opening {
 }
 
 /// An open connection with what was agreed on.
-pub(super) struct Opened {
+pub(super) struct OpenSocket {
     pub(super) socket: WebSocket,
     pub(super) extensions: String,
     pub(super) protocol: String,
@@ -110,7 +112,7 @@ pub(super) struct Opened {
 
 impl Opening {
     /// Opens the connection, when it is its turn. Dropped, it gives the attempt up.
-    pub(super) async fn run(mut self) -> Result<Opened, Cause> {
+    pub(super) async fn run(mut self) -> Result<OpenSocket, Cause> {
         let port = self.address.port();
         if ports::is_blocked(port) {
             return Err(Cause::BlockedPort(port));
@@ -128,7 +130,7 @@ impl Opening {
             return Err(Cause::NoProtocol);
         }
         let extensions = socket.extensions();
-        Ok(Opened { socket, extensions, protocol, response })
+        Ok(OpenSocket { socket, extensions, protocol, response })
     }
 
     /// Opens it on an HTTP/2 connection that leads there, or on one of its own.
@@ -148,8 +150,8 @@ impl Opening {
             .config(self.config.clone())
             .timeout(self.timeout)
             .deflate(self.deflate.clone())
-            .way(self.way.clone())
-            .turns(self.turns.clone());
+            .route(self.route.clone())
+            .connect_queue(self.connect_queue.clone());
         #[cfg(feature = "tls")]
         {
             client = client.tls(self.tls.clone());

@@ -20,8 +20,9 @@ const BLOCKED: [u16; 83] = [
 mod tests {
     use super::*;
 
+    /// Rule: A17.
     #[test]
-    fn a17_the_ports_of_other_protocols_are_blocked() {
+    fn the_ports_of_other_protocols_are_blocked() {
         assert!(BLOCKED.is_sorted());
         for port in [0, 1, 22, 25, 6667, 10080] {
             assert!(is_blocked(port), "{port}");

@@ -6,22 +6,21 @@ use std::{
 };
 
 use http::Response;
+use sockeye_proto::{CloseCode, CloseFrame};
 
 use super::{
     BinaryType, Builder, Cause, CloseEvent, Data, DomException, Event, EventInit, EventListener,
     ListenerId, ListenerOptions, MessageEvent, Protocols, ReadyState, listener::Callback,
     opening::Opening, state::Inner, task, turn::Turn,
 };
-use crate::{CloseCode, CloseFrame};
-
 /// A WebSocket as browsers have it. Clones are the same socket.
 ///
 /// Events are told on a task of the socket's own, one after the other, never inside of the method that
 /// caused them. Listeners must not block; they may call everything here, and spawn tasks.
 ///
 /// Dropping the last clone closes the connection without a code, after everything that was sent, and
-/// no listener hears of it. (A page's socket would live on as long as somebody listens: in Rust, who
-/// wants that keeps it.)
+/// no listener is called. (A page's socket would live as long as it has listeners: in Rust, the program
+/// keeps it.)
 #[derive(Clone)]
 pub struct WebSocket(Arc<Handle>);
 
@@ -43,12 +42,12 @@ impl WebSocket {
     /// Nothing happens until the task that calls this awaits something: there is time to add listeners,
     /// as on a page. On a thread that runs no tasks (the one that blocks on `main` beside a
     /// multi-threaded runtime, or one of `spawn_blocking`) it is not known when that is: there, an event
-    /// that nobody listens for is told to the first listener that is added for it, however late. Of
-    /// messages, 16 or 64 KiB wait so.
+    /// without a listener is dispatched to the first listener that is added for it, however late. Of
+    /// messages, at most 16 or 64 KiB are kept.
     ///
     /// # Errors
     ///
-    /// `SyntaxError` when the URL or a subprotocol is none, the URL has a fragment, or a subprotocol
+    /// `SyntaxError` when the URL or a subprotocol is invalid, the URL has a fragment, or a subprotocol
     /// occurs twice. Then nothing is sent.
     ///
     /// # Panics
@@ -111,7 +110,7 @@ impl WebSocket {
         self.inner().url.as_str()
     }
 
-    /// How far the socket has come.
+    /// The state of the socket.
     pub fn ready_state(&self) -> ReadyState {
         self.inner().state().ready_state
     }
@@ -178,7 +177,7 @@ impl WebSocket {
     }
 
     /// Closes the connection, after everything that was sent; if it is not open yet, gives it up.
-    /// The code is 1000 or one of one's own from 3000 to 4999; without a code and a reason, the Close
+    /// The code is 1000 or an application's own, from 3000 to 4999; without a code and a reason, the Close
     /// frame is empty. Calling it again does nothing.
     ///
     /// ```no_run
@@ -202,23 +201,23 @@ impl WebSocket {
 
 /// Events.
 impl WebSocket {
-    /// Sets who is told that the connection is open.
+    /// Sets the handler of `open`: the connection is open.
     pub fn set_onopen(&self, handler: impl Fn(&Event) + Send + Sync + 'static) {
         self.set_handler("open", Arc::new(handler));
     }
 
-    /// Sets who is told of each message.
+    /// Sets the handler of `message`: one for each message.
     pub fn set_onmessage(&self, handler: impl Fn(MessageEvent<'_>) + Send + Sync + 'static) {
         let handler = move |event: &Event| handler(MessageEvent::of(event));
         self.set_handler("message", Arc::new(handler));
     }
 
-    /// Sets who is told that the connection failed; `close` comes right after it.
+    /// Sets the handler of `error`: the connection failed. `close` follows.
     pub fn set_onerror(&self, handler: impl Fn(&Event) + Send + Sync + 'static) {
         self.set_handler("error", Arc::new(handler));
     }
 
-    /// Sets who is told that the connection is closed: always the last event.
+    /// Sets the handler of `close`: the connection is closed. Always the last event.
     pub fn set_onclose(&self, handler: impl Fn(CloseEvent<'_>) + Send + Sync + 'static) {
         let handler = move |event: &Event| handler(CloseEvent::of(event));
         self.set_handler("close", Arc::new(handler));
@@ -292,7 +291,7 @@ impl WebSocket {
         self.inner().events.remove(listener);
     }
 
-    /// Tells the listeners of an event of one's own, at once. It changes nothing about the socket. False
+    /// Dispatches a synthetic event to the listeners, at once. It does not change the socket. False
     /// if a listener has [prevented](Event::prevent_default) its default.
     pub fn dispatch_event(&self, event: EventInit) -> bool {
         self.dispatch(event, false)
@@ -346,12 +345,19 @@ impl fmt::Debug for WebSocket {
 pub(super) struct WeakSocket(Weak<Handle>);
 
 impl WeakSocket {
-    /// Tells the listeners, unless nobody has the socket any more; keeps an event that nobody listens
-    /// for, where such events are kept.
+    /// Calls the listeners, unless the socket is dropped; keeps an event that has no listener
+    /// if such events are kept.
     pub(super) fn dispatch(&self, event: EventInit) {
         if let Some(handle) = self.0.upgrade()
             && let Some(event) = handle.inner.events.keep_if_missed(event)
         {
+            WebSocket(handle).dispatch(event, true);
+        }
+    }
+
+    /// Calls the listeners for an event that was kept, unless the socket is dropped.
+    pub(super) fn dispatch_missed(&self, event: EventInit) {
+        if let Some(handle) = self.0.upgrade() {
             WebSocket(handle).dispatch(event, true);
         }
     }

@@ -7,11 +7,10 @@ use std::{
 };
 
 use http::Response;
+use sockeye_proto::CloseFrame;
 
 use super::{BinaryType, Cause, Data, target::EventTarget};
-use crate::CloseFrame;
-
-/// How far a socket has come. `as u16` gives the number that scripts see.
+/// The state of a socket. `as u16` gives the number that scripts see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum ReadyState {
@@ -29,10 +28,10 @@ pub enum ReadyState {
 pub(super) struct Inner {
     pub(super) url: url::Url,
     pub(super) events: EventTarget,
-    state: Mutex<State>,
+    state: Mutex<WebState>,
 }
 
-pub(super) struct State {
+pub(super) struct WebState {
     pub(super) ready_state: ReadyState,
     pub(super) extensions: String,
     pub(super) protocol: String,
@@ -57,7 +56,7 @@ pub(super) enum Outgoing {
 
 impl Inner {
     pub(super) fn new(url: url::Url, max_buffered: u64) -> Self {
-        let state = State {
+        let state = WebState {
             ready_state: ReadyState::Connecting,
             extensions: String::new(),
             protocol: String::new(),
@@ -73,13 +72,13 @@ impl Inner {
         Self { url, events: EventTarget::default(), state: Mutex::new(state) }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, WebState> {
         // Nothing that can panic happens under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WebState {
     /// Queues data, which counts as buffered from now on, also when it will never be sent.
     pub(super) fn send(&mut self, data: Data) {
         self.buffered = self.buffered.saturating_add(data.size());

@@ -14,15 +14,16 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::Response;
+use sockeye_proto::{CloseFrame, Closed, Failure, Message};
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Builder, Cause, DomException, Protocols,
-    opening::{Opened as Connected, parse_url},
+    opening::{OpenSocket as Connected, parse_url},
     socket::check_close,
 };
-use crate::{CloseFrame, Closed, Error, Failure, Message, Reader, Writer};
+use crate::{Error, Reader, Writer};
 
 /// A WebSocket as a pair of streams: reading waits for messages, writing waits for the network, and
 /// not reading makes the server wait.
@@ -123,7 +124,7 @@ impl StreamOptions {
         self
     }
 
-    /// Sets what a page would have: its address, origin, cookies, limits, whom it trusts, its proxy.
+    /// Sets what a page would have: its address, origin, cookies, limits, trusted authorities, its proxy.
     pub fn builder(mut self, builder: Builder) -> Self {
         self.builder = builder;
         self
@@ -131,7 +132,7 @@ impl StreamOptions {
 }
 
 impl WebSocketStream {
-    /// Begins to open a connection, and returns at once: [`opened`](Self::opened) says what comes of it.
+    /// Begins to open a connection, and returns at once: [`opened`](Self::opened) gives the outcome.
     ///
     /// # Errors
     ///
@@ -210,7 +211,7 @@ impl WebSocketStream {
         Ok(())
     }
 
-    /// Waits for the end: what the server said if it was a clean one. Messages must be read, or the
+    /// Waits for the end, and returns the server's code and reason if it was clean. Messages must be read, or the
     /// reader dropped, or the end is never seen behind them.
     ///
     /// # Errors
@@ -368,7 +369,7 @@ impl StreamWriter {
     }
 }
 
-/// A write under way: while there is one, or one was lost, no end is a clean one.
+/// A write in progress: while there is one, or after one was lost, the end is not clean.
 struct Unwritten<'a> {
     count: &'a AtomicUsize,
     lost: bool,
@@ -428,7 +429,7 @@ pub struct WebSocketError {
 }
 
 impl WebSocketError {
-    /// An error of one's own, for [`StreamWriter::abort`] and [`StreamReader::cancel`]. A reason without
+    /// An application's error, for [`StreamWriter::abort`] and [`StreamReader::cancel`]. A reason without
     /// a code goes with 1000.
     ///
     /// # Errors

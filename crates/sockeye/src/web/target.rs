@@ -1,4 +1,4 @@
-//! Who is told what, and in which order: the DOM's `EventTarget`, and HTML's event handlers.
+//! The dispatch of events, and its order: the DOM's `EventTarget`, and HTML's event handlers.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,7 +24,7 @@ pub(super) struct EventTarget {
 struct Listeners {
     list: Vec<Arc<Listener>>,
     added: u64,
-    /// The events that nobody has listened for, where they are kept.
+    /// The events that had no listener, if those are kept.
     missed: Option<Missed>,
 }
 
@@ -97,23 +97,28 @@ impl EventTarget {
         drop(removed);
     }
 
-    /// From now on, an event that nobody listens for is kept for its first listener.
+    /// From now on, an event without a listener is kept for the first listener of its name.
     pub(super) fn keep_missed(&self) {
         self.listeners().missed = Some(Missed::default());
     }
 
-    /// Keeps an event if nobody listens for it and such events are kept, or if others of its name are
-    /// still to be told; otherwise gives it back.
+    /// Keeps an event if it has no listener and such events are kept, or if others that came before it
+    /// have a listener now and are still to be told; otherwise gives it back.
     pub(super) fn keep_if_missed(&self, event: EventInit) -> Option<EventInit> {
         let mut listeners = self.listeners();
+        let Some(mut missed) = listeners.missed.take() else { return Some(event) };
         let is_heard = listeners.has(event.name());
-        match &mut listeners.missed {
-            Some(missed) if !is_heard || missed.has(event.name()) => {
-                missed.keep(event);
-                None
-            }
-            _ => Some(event),
-        }
+        let back = if !is_heard {
+            missed.keep(event);
+            None
+        } else if missed.has(|name| listeners.has(name)) {
+            missed.append(event);
+            None
+        } else {
+            Some(event)
+        };
+        listeners.missed = Some(missed);
+        back
     }
 
     /// Takes the first event that was kept and has a listener now.
@@ -125,7 +130,7 @@ impl EventTarget {
         event
     }
 
-    /// Whether there are events that nobody has listened for.
+    /// Whether events without a listener are kept.
     pub(super) fn has_missed(&self) -> bool {
         self.listeners().missed.as_ref().is_some_and(|missed| !missed.is_empty())
     }
@@ -226,5 +231,54 @@ impl Listener {
 
     fn callback(&self) -> MutexGuard<'_, Callback> {
         self.callback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::Data;
+
+    fn message() -> EventInit {
+        EventInit::message("message", Data::from(vec![0; 1]), String::new())
+    }
+
+    fn listen(target: &EventTarget, name: &str) {
+        target.add(name, Arc::new(|_| {}), ListenerOptions::default());
+    }
+
+    /// Listeners may be added in another thread, between any two calls of the task.
+    #[test]
+    fn an_event_is_told_behind_those_that_were_missed_before_it() {
+        let target = EventTarget::default();
+        target.keep_missed();
+        assert!(target.keep_if_missed(EventInit::new("open")).is_none());
+        assert!(target.take_missed().is_none());
+        listen(&target, "open");
+        listen(&target, "message");
+        assert!(target.keep_if_missed(message()).is_none(), "open was not told yet");
+        let names: Vec<String> = std::iter::from_fn(|| target.take_missed())
+            .map(|event| event.name().to_owned())
+            .collect();
+        assert_eq!(names, ["open", "message"]);
+        assert!(target.keep_if_missed(message()).is_some(), "nothing is to be told before it");
+    }
+
+    #[test]
+    fn an_event_that_has_a_listener_is_not_dropped_for_those_that_were_missed() {
+        let target = EventTarget::default();
+        target.keep_missed();
+        (0..100).for_each(|_| assert!(target.keep_if_missed(message()).is_none()));
+        listen(&target, "message");
+        assert!(
+            target
+                .keep_if_missed(EventInit::message("message", Data::from("last"), String::new()))
+                .is_none()
+        );
+        let told = std::iter::from_fn(|| target.take_missed()).last().unwrap();
+        assert_eq!(told.message_size(), 4);
+        // One without a listener holds up no other.
+        assert!(target.keep_if_missed(EventInit::new("error")).is_none());
+        assert!(target.keep_if_missed(message()).is_some());
     }
 }

@@ -11,18 +11,18 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
-use sockeye_proto::Fragment;
+use sockeye_proto::{Closed, Fragment, Message, MessageKind};
 use tokio::task::coop::consume_budget;
 
 use super::{
     Cause, CloseEventInit, Data, EventInit, ReadyState,
     blob::{Contents, FileReader},
-    opening::{Opened, Opening},
+    opening::{OpenSocket, Opening},
     socket::WeakSocket,
     state::{Inner, Outgoing},
     turn::Turn,
 };
-use crate::{Closed, Message, MessageKind, Reader, Writer};
+use crate::{Reader, Writer};
 
 /// Attends a socket from its constructor to its `close` event.
 pub(super) async fn run(
@@ -35,7 +35,7 @@ pub(super) async fn run(
         turn.over().await;
     }
     let opened = open(&inner, opening).await.and_then(|opened| {
-        let Opened { socket: connection, extensions, protocol, response } = opened;
+        let OpenSocket { socket: connection, extensions, protocol, response } = opened;
         let mut state = inner.state();
         if state.ready_state != ReadyState::Connecting {
             connection.split().1.abort();
@@ -63,7 +63,7 @@ pub(super) async fn run(
     tell_missed(&inner, &socket).await;
 }
 
-/// Tells the events that nobody listened for, as soon as somebody does.
+/// Dispatches the events that had no listener, as soon as there is one.
 async fn tell_missed(inner: &Inner, socket: &WeakSocket) {
     let next = |cx: &mut Context<'_>| {
         // Parked first: a listener that is added after this wakes the task.
@@ -74,12 +74,12 @@ async fn tell_missed(inner: &Inner, socket: &WeakSocket) {
         }
     };
     while let Some(event) = poll_fn(next).await {
-        socket.dispatch(event);
+        socket.dispatch_missed(event);
     }
 }
 
 /// Opens the connection, unless it is closed meanwhile.
-async fn open(inner: &Inner, opening: Opening) -> Result<Opened, Cause> {
+async fn open(inner: &Inner, opening: Opening) -> Result<OpenSocket, Cause> {
     let mut opening = pin!(opening.run());
     poll_fn(|cx| {
         let mut state = inner.state();
@@ -128,7 +128,7 @@ enum Step {
     Closing,
     Ended,
     Message(Message),
-    /// An event that nobody listened for when it came, and somebody does now.
+    /// An event that had no listener when it was fired, and has one now.
     Missed(EventInit),
 }
 
@@ -140,7 +140,7 @@ impl Traffic<'_> {
                 Step::Closing => self.inner.state().close(None),
                 Step::Ended => return self.reader.closed(),
                 Step::Message(message) => self.deliver(message, socket),
-                Step::Missed(event) => socket.dispatch(event),
+                Step::Missed(event) => socket.dispatch_missed(event),
             }
             consume_budget().await;
         }
@@ -193,7 +193,7 @@ impl Traffic<'_> {
         self.count_transmitted();
     }
 
-    /// Hands over one message, or a piece of one; false if there is none.
+    /// Sends one message, or a piece of one; false if there is none.
     fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let _ = ready!(Pin::new(&mut self.writer).poll_ready(cx));
         if let Some(file) = &mut self.file {

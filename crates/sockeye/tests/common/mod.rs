@@ -1,6 +1,6 @@
 //! Two ends of a connection, over TCP and in memory, and a peer made by hand.
 #![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 use std::{
     convert::Infallible,
@@ -12,15 +12,21 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::{body::Incoming as Body, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use sockeye::{AcceptError, Client, Config, Incoming, Server, Upgrade, WebSocket};
-use sockeye_proto::handshake::{HeadLimits, Offer, ServerHandshake, encode_response};
+pub(crate) use sockeye_testing::{
+    PATIENCE,
+    frame::{BINARY, CLOSE, PING, PONG, TEXT},
+};
+use sockeye_testing::{
+    frame::Frame,
+    handshake::{Head, accept_for, request, response},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::{TcpListener, TcpStream},
@@ -28,16 +34,8 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a test waits for what has to come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How much the link in memory takes before its reader has to read.
 pub(crate) const MEMORY_LINK: usize = 16 << 10;
-
-pub(crate) const TEXT: u8 = 0x81;
-pub(crate) const BINARY: u8 = 0x82;
-pub(crate) const CLOSE: u8 = 0x88;
-pub(crate) const PING: u8 = 0x89;
-pub(crate) const PONG: u8 = 0x8A;
 
 /// What the two ends are connected by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +91,8 @@ pub(crate) async fn server_and_raw(link: Link, config: Config) -> (WebSocket, Ra
         }
     };
     raw.masks = true;
-    raw.write(
-        b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    )
-    .await;
-    assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+    raw.write(request("/").as_bytes()).await;
+    assert_eq!(Head::read_async(&mut raw.stream).await.unwrap().status(), 101);
     (accepted.recv().await.unwrap(), raw)
 }
 
@@ -171,16 +165,9 @@ impl Raw {
 
     pub(crate) async fn accept(stream: impl Stream + 'static) -> Self {
         let mut raw = Self::new(stream);
-        let mut handshake = ServerHandshake::new(HeadLimits::default());
-        let request = loop {
-            raw.stream.read_buf(&mut raw.input).await.unwrap();
-            if let Some(request) = handshake.poll_request(&mut raw.input).unwrap() {
-                break request;
-            }
-        };
-        let offer = Offer::from_request(&request).unwrap();
-        let response = offer.accept(None, http::HeaderMap::new()).unwrap();
-        raw.write(&encode_response(&response.map(|()| ""))).await;
+        let request = Head::read_async(&mut raw.stream).await.unwrap();
+        let accept = accept_for(request.header("sec-websocket-key").unwrap());
+        raw.write(response(&accept).as_bytes()).await;
         raw
     }
 
@@ -195,42 +182,21 @@ impl Raw {
 
     /// A frame of this end. The masking key is all zeros, so that the payload stays legible.
     pub(crate) fn frame(&self, first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = u8::from(self.masks) << 7;
-        let mut frame = match payload.len() {
-            0..=125 => vec![first, mask | payload.len() as u8],
-            126..=0xFFFF => {
-                [&[first, mask | 126], &(payload.len() as u16).to_be_bytes()[..]].concat()
-            }
-            _ => [&[first, mask | 127], &(payload.len() as u64).to_be_bytes()[..]].concat(),
-        };
-        frame.extend_from_slice(if self.masks { &[0; 4] } else { &[] });
-        frame.extend_from_slice(payload);
-        frame
-    }
-
-    /// The head of an HTTP message.
-    async fn head(&mut self) -> String {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.extend_from_slice(&self.take(1).await.expect("the head"));
-        }
-        String::from_utf8(head).unwrap()
+        let frame = Frame::unmasked(first, payload);
+        if self.masks { frame.mask([0; 4]).encode() } else { frame.encode() }
     }
 
     /// The next frame: its first byte and its payload; `None` at the end.
     pub(crate) async fn frame_read(&mut self) -> Option<(u8, Bytes)> {
-        let header = self.take(2).await?;
-        let length = match header[1] & 0x7F {
-            126 => u64::from(u16::from_be_bytes(self.take(2).await?[..].try_into().unwrap())),
-            127 => u64::from_be_bytes(self.take(8).await?[..].try_into().unwrap()),
-            short => short.into(),
-        };
-        let key = if header[1] & 0x80 == 0 { Bytes::new() } else { self.take(4).await? };
-        let mut payload = BytesMut::from(&self.take(length as usize).await?[..]);
-        if !key.is_empty() {
-            payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+        loop {
+            if let Some((frame, count)) = Frame::parse(&self.input) {
+                self.input.advance(count);
+                return Some((frame.first, frame.payload.into()));
+            }
+            if !matches!(self.stream.read_buf(&mut self.input).await, Ok(1..)) {
+                return None;
+            }
         }
-        Some((header[0], payload.freeze()))
     }
 
     /// The next frame, which has to come.
@@ -241,15 +207,6 @@ impl Raw {
     /// The other end ends the connection, whatever it sends before.
     pub(crate) async fn expect_end(&mut self) {
         while soon(self.frame_read()).await.is_some() {}
-    }
-
-    async fn take(&mut self, count: usize) -> Option<Bytes> {
-        while self.input.len() < count {
-            if !matches!(self.stream.read_buf(&mut self.input).await, Ok(1..)) {
-                return None;
-            }
-        }
-        Some(self.input.split_to(count).freeze())
     }
 }
 

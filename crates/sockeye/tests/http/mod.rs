@@ -18,21 +18,21 @@ pub(crate) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
 
-/// What makes a handshake one to be refused: a rule, a part of it with what stands there instead,
+/// What makes a handshake one to be refused: its name, a part of it with what stands there instead,
 /// and the answer.
 pub(crate) const REFUSED: &[(&str, &str, &str, u16)] = &[
-    ("w020 a post", "GET /", "POST /", 405),
-    ("w023 no upgrade", "Upgrade: websocket\r\n", "", 426),
-    ("w024 no connection", "Connection: Upgrade\r\n", "", 400),
-    ("w025 no key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
-    ("w026 a short key", "dGhlIHNhbXBsZSBub25jZQ==", "AAAA", 400),
-    ("w029 no version", "Sec-WebSocket-Version: 13\r\n", "", 400),
-    ("w031 a subprotocol twice", "\r\n\r\n", "\r\nSec-WebSocket-Protocol: a, a\r\n\r\n", 400),
-    ("w044 w052 another version", "Version: 13", "Version: 8", 426),
-    ("w115 a malformed extension", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: a;;\r\n\r\n", 400),
-    ("w128 two keys", "\r\n\r\n", "\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", 400),
-    ("ws2 a foreign page", "\r\n\r\n", "\r\nOrigin: http://evil.example\r\n\r\n", 403),
-    ("ws2 an opaque page", "\r\n\r\n", "\r\nOrigin: null\r\n\r\n", 403),
+    ("a post", "GET /", "POST /", 405),
+    ("no upgrade", "Upgrade: websocket\r\n", "", 426),
+    ("no connection", "Connection: Upgrade\r\n", "", 400),
+    ("no key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 400),
+    ("a short key", "dGhlIHNhbXBsZSBub25jZQ==", "AAAA", 400),
+    ("no version", "Sec-WebSocket-Version: 13\r\n", "", 400),
+    ("a subprotocol twice", "\r\n\r\n", "\r\nSec-WebSocket-Protocol: a, a\r\n\r\n", 400),
+    ("another version", "Version: 13", "Version: 8", 426),
+    ("a malformed extension", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: a;;\r\n\r\n", 400),
+    ("two keys", "\r\n\r\n", "\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", 400),
+    ("a foreign page", "\r\n\r\n", "\r\nOrigin: http://evil.example\r\n\r\n", 403),
+    ("an opaque page", "\r\n\r\n", "\r\nOrigin: null\r\n\r\n", 403),
 ];
 
 /// An answer: its status, its header lines without the `Date`, and its body.

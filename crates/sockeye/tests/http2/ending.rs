@@ -9,8 +9,9 @@ use crate::{
     raw::{CANCEL, DATA, END_STREAM, REQUEST, RST_STREAM, RawPeer},
 };
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_the_closing_handshake_ends_the_stream_on_both_sides() {
+async fn the_closing_handshake_ends_the_stream_on_both_sides() {
     let mut server = Server::start().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     peer.send_request(1, &REQUEST).await;
@@ -33,8 +34,9 @@ async fn h09_the_closing_handshake_ends_the_stream_on_both_sides() {
     assert!(socket.closed().unwrap().is_clean());
 }
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_the_end_of_the_stream_without_close_is_a_lost_connection() {
+async fn the_end_of_the_stream_without_close_is_a_lost_connection() {
     let mut server = Server::start().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     peer.send_request(1, &REQUEST).await;
@@ -45,8 +47,9 @@ async fn h09_the_end_of_the_stream_without_close_is_a_lost_connection() {
     assert!(!socket.closed().unwrap().is_clean());
 }
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_a_reset_stream_is_a_lost_connection() {
+async fn a_reset_stream_is_a_lost_connection() {
     let mut server = Server::start().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     peer.send_request(1, &REQUEST).await;
@@ -56,8 +59,9 @@ async fn h09_a_reset_stream_is_a_lost_connection() {
     assert_eq!(socket.closed().unwrap().failure, Some(Failure::Lost));
 }
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_a_server_that_resets_is_a_lost_connection_for_the_client() {
+async fn a_server_that_resets_is_a_lost_connection_for_the_client() {
     let (mut client, mut stream) = raw_h2_server().await;
     stream.send_reset(h2::Reason::CANCEL);
     let error = client.recv().await.unwrap().unwrap_err();
@@ -66,8 +70,9 @@ async fn h09_a_server_that_resets_is_a_lost_connection_for_the_client() {
     assert_eq!(client.closed().unwrap().failure, Some(Failure::Lost));
 }
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_a_server_that_ends_the_stream_without_close_is_a_lost_connection() {
+async fn a_server_that_ends_the_stream_without_close_is_a_lost_connection() {
     let (mut client, mut stream) = raw_h2_server().await;
     stream.send_data(bytes::Bytes::new(), true).unwrap();
     let error = client.recv().await.unwrap().unwrap_err();
@@ -101,8 +106,9 @@ async fn raw_h2_server() -> (sockeye::WebSocket, h2::SendStream<bytes::Bytes>) {
     (socket, stream)
 }
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_a_client_that_gives_up_resets_the_stream_with_cancel() {
+async fn a_client_that_gives_up_resets_the_stream_with_cancel() {
     let (mut client, mut stream) = raw_h2_server().await;
     // The server answers no Close: the deadline passes.
     let closing = client.close(CloseCode::NORMAL);
@@ -112,8 +118,9 @@ async fn h09_a_client_that_gives_up_resets_the_stream_with_cancel() {
     assert_eq!(reset.unwrap(), h2::Reason::CANCEL);
 }
 
+/// Rule: H9.
 #[tokio::test]
-async fn h09_a_server_that_gives_up_ends_the_stream() {
+async fn a_server_that_gives_up_ends_the_stream() {
     let mut server = Server::start().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     peer.send_request(1, &REQUEST).await;

@@ -13,8 +13,9 @@ use crate::{
     },
 };
 
+/// Rules: H5, H7, H8.
 #[tokio::test]
-async fn h05_h07_h08_a_websocket_over_http_2_does_what_any_websocket_does() {
+async fn a_websocket_over_http_2_does_what_any_websocket_does() {
     let mut server = Server::start().await;
     let connection = server.connect().await;
     let client = server.client().subprotocol("superchat").subprotocol("chat");
@@ -52,8 +53,9 @@ async fn h05_h07_h08_a_websocket_over_http_2_does_what_any_websocket_does() {
     assert_eq!(closed.received.frame().unwrap().reason(), "bye");
 }
 
+/// Rule: H7.
 #[tokio::test]
-async fn h07_compression_is_agreed_on_over_http_2_too() {
+async fn compression_is_agreed_on_over_http_2_too() {
     let mut server = Server::start().await;
     server.echo();
     let connection = server.connect().await;
@@ -65,8 +67,9 @@ async fn h07_compression_is_agreed_on_over_http_2_too() {
     assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some(text.as_str()));
 }
 
+/// Rules: H1, H2.
 #[tokio::test]
-async fn h01_h02_the_server_sets_the_setting_once_to_1() {
+async fn the_server_sets_the_setting_once_to_1() {
     let server = Server::start().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     peer.send_request(1, &REQUEST).await;
@@ -102,29 +105,33 @@ async fn connect_to_server_with(settings: &'static [(u16, u32)]) -> ConnectError
     error
 }
 
+/// Rule: H1.
 #[tokio::test]
-async fn h01_any_value_but_0_and_1_is_an_error() {
+async fn any_value_but_0_and_1_is_an_error() {
     let error = connect_to_server_with(&[(ENABLE_CONNECT_PROTOCOL, 2)]).await;
     assert!(matches!(error, ConnectError::Io(_)), "{error}");
 }
 
+/// Rule: H3.
 #[tokio::test]
-async fn h03_a_client_does_not_ask_without_the_setting() {
+async fn a_client_does_not_ask_without_the_setting() {
     for settings in [&[][..], &[(ENABLE_CONNECT_PROTOCOL, 0)]] {
         let error = connect_to_server_with(settings).await;
         assert!(matches!(error, ConnectError::NoExtendedConnect), "{error}");
     }
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_without_the_setting_the_client_says_so_and_http_1_1_can_be_tried() {
+async fn without_the_setting_the_client_says_so_and_http_1_1_can_be_tried() {
     let server = Server::without_extended_connect().await;
     let error = http2::Connection::connect(&server.client()).await.unwrap_err();
     assert!(matches!(error, ConnectError::NoExtendedConnect), "{error}");
 }
 
+/// Rule: H4.
 #[tokio::test]
-async fn h04_the_setting_of_a_client_has_no_effect() {
+async fn the_setting_of_a_client_has_no_effect() {
     let server = Server::start().await;
     for value in [0, 1] {
         let mut peer = RawPeer::client(server.address, &[(ENABLE_CONNECT_PROTOCOL, value)]).await;
@@ -134,8 +141,9 @@ async fn h04_the_setting_of_a_client_has_no_effect() {
     }
 }
 
+/// Rule: H12.
 #[tokio::test]
-async fn h12_without_the_setting_a_protocol_is_malformed() {
+async fn without_the_setting_a_protocol_is_malformed() {
     let server = Server::without_extended_connect().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     peer.send_request(1, &REQUEST).await;
@@ -143,8 +151,9 @@ async fn h12_without_the_setting_a_protocol_is_malformed() {
     assert_eq!((answer.kind, answer.code()), (RST_STREAM, PROTOCOL_ERROR));
 }
 
+/// Rules: H5, H6.
 #[tokio::test]
-async fn h05_h06_malformed_requests_end_their_stream_only() {
+async fn malformed_requests_end_their_stream_only() {
     let server = Server::start().await;
     let mut peer = RawPeer::client(server.address, &[]).await;
     let malformed = [
@@ -177,8 +186,9 @@ async fn h05_h06_malformed_requests_end_their_stream_only() {
     assert_eq!((answer.kind, answer.payload[0]), (HEADERS, STATUS_200));
 }
 
+/// Rule: H11.
 #[tokio::test]
-async fn h11_another_protocol_is_answered_with_501() {
+async fn another_protocol_is_answered_with_501() {
     let server = Server::start().await;
     let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
@@ -190,8 +200,9 @@ async fn h11_another_protocol_is_answered_with_501() {
     assert_eq!(response.await.unwrap().status(), 501);
 }
 
+/// Rule: H8.
 #[tokio::test]
-async fn h08_a_refusal_has_its_status() {
+async fn a_refusal_has_its_status() {
     let server = Server::start().await;
     let connection = server.connect().await;
     let client = Client::new(format!("ws://{}/nowhere", server.address)).unwrap();
@@ -202,8 +213,9 @@ async fn h08_a_refusal_has_its_status() {
     connection.open(server.client()).await.unwrap();
 }
 
+/// Rule: H13.
 #[tokio::test]
-async fn h13_a_proxy_is_passed_with_a_classic_connect_first() {
+async fn a_proxy_is_passed_with_a_classic_connect_first() {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, copy_bidirectional};
 
     let mut server = Server::start().await;

@@ -1,21 +1,14 @@
 //! A peer that writes HTTP/2 frame by frame, and so can do what no library does.
 
+use sockeye_testing::http2::PREFACE;
+pub(crate) use sockeye_testing::http2::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, RST_STREAM,
+    SETTINGS, block, frame,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
-
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const CONTINUATION: u8 = 9;
-
-pub(crate) const END_STREAM: u8 = 1;
-pub(crate) const ACK: u8 = 1;
-pub(crate) const END_HEADERS: u8 = 4;
 
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
 pub(crate) const REFUSED_STREAM: u32 = 7;
@@ -27,31 +20,6 @@ pub(crate) const STATUS_200: u8 = 0x88;
 pub(crate) const STATUS_400: u8 = 0x8c;
 
 pub(crate) const ENABLE_CONNECT_PROTOCOL: u16 = 8;
-
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
-}
-
-impl Frame {
-    /// The error code of RST_STREAM, or of GOAWAY.
-    pub(crate) fn code(&self) -> u32 {
-        let code = if self.kind == GOAWAY { &self.payload[4..8] } else { &self.payload[..4] };
-        u32::from_be_bytes(code.try_into().unwrap())
-    }
-
-    /// The settings, each with its value.
-    pub(crate) fn settings(&self) -> Vec<(u16, u32)> {
-        let setting = |bytes: &[u8]| {
-            let id = u16::from_be_bytes([bytes[0], bytes[1]]);
-            (id, u32::from_be_bytes(bytes[2..6].try_into().unwrap()))
-        };
-        self.payload.chunks(6).map(setting).collect()
-    }
-}
 
 pub(crate) struct RawPeer<S = TcpStream> {
     stream: S,
@@ -67,7 +35,7 @@ impl RawPeer {
 impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     /// A client: sends the preface and its settings.
     pub(crate) async fn client_over(mut stream: S, settings: &[(u16, u32)]) -> Self {
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        stream.write_all(PREFACE).await.unwrap();
         let mut peer = Self { stream };
         peer.send_settings(settings).await;
         peer
@@ -77,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     pub(crate) async fn server(mut stream: S, settings: &[(u16, u32)]) -> Self {
         let mut preface = [0; 24];
         stream.read_exact(&mut preface).await.unwrap();
-        assert_eq!(&preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        assert_eq!(preface, PREFACE);
         let mut peer = Self { stream };
         peer.send_settings(settings).await;
         peer
@@ -109,15 +77,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
 
     /// The next frame; `None` when the peer has closed the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head).await.ok()?;
-        let [a, b, c, kind, flags, stream @ ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        self.stream.read_exact(&mut payload).await.ok()?;
-        if kind == SETTINGS && flags & ACK == 0 {
+        let frame = Frame::read_async(&mut self.stream).await.ok()?;
+        if frame.kind == SETTINGS && frame.flags & ACK == 0 {
             self.send(SETTINGS, ACK, 0, &[]).await;
         }
-        Some(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
+        Some(frame)
     }
 
     /// As a server: answers pings, and requests with 200 up to the one on stream `last`.
@@ -145,27 +109,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
             }
         }
     }
-}
-
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    frame.extend_from_slice(&[kind, flags]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// Literal fields, none indexed (RFC 7541 §6.2.2).
-pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).unwrap());
-            block.extend_from_slice(text.as_bytes());
-        }
-    }
-    block
 }
 
 /// The head of a request that opens a WebSocket.

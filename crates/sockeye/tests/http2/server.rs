@@ -1,4 +1,4 @@
-//! `Server` with TLS: HTTP/2 for those who want it, each WebSocket a client of its own.
+//! `Server` with TLS: HTTP/2 for clients that choose it, each WebSocket a client of its own.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -222,7 +222,7 @@ async fn refusals_end_their_stream_only() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_websocket_is_refused() {
+async fn a_request_that_is_not_a_websocket_is_refused() {
     let running = Running::start().await;
     let (sender, _) = running.speak().await.unwrap();
     for method in [Method::GET, Method::POST] {
@@ -273,13 +273,13 @@ async fn a_connection_that_is_not_used_ends_and_one_that_is_stays() {
 }
 
 /// Sends these frames, and gives the error with which the server ends the connection.
-async fn farewell(frames: &[u8]) -> u32 {
+async fn code_of_goaway(frames: &[u8]) -> u32 {
     let running = Running::start().await;
     let mut client = RawPeer::client_over(running.reach().await.unwrap(), &[]).await;
     client.send_raw(frames).await;
     loop {
-        let received = timeout(SOON, client.next()).await.expect("a farewell");
-        match received.expect("a farewell before the end") {
+        let received = timeout(SOON, client.next()).await.expect("a GOAWAY");
+        match received.expect("a GOAWAY before the end") {
             frame if frame.kind == GOAWAY => return frame.code(),
             _ => {}
         }
@@ -292,17 +292,17 @@ async fn floods_end_the_connection() {
     let resets = (1..200).step_by(2).flat_map(|stream| {
         [open(stream), frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes())].concat()
     });
-    assert_eq!(farewell(&resets.collect::<Vec<_>>()).await, ENHANCE_YOUR_CALM);
+    assert_eq!(code_of_goaway(&resets.collect::<Vec<_>>()).await, ENHANCE_YOUR_CALM);
 
     // A window of more than 2³¹−1 bytes is an error of that stream (RFC 9113 §6.9.1).
     let forced = (1..600).step_by(2).flat_map(|stream| {
         [open(stream), frame(8, 0, stream, &0x7fff_ffff_u32.to_be_bytes())].concat()
     });
-    assert_eq!(farewell(&forced.collect::<Vec<_>>()).await, ENHANCE_YOUR_CALM);
+    assert_eq!(code_of_goaway(&forced.collect::<Vec<_>>()).await, ENHANCE_YOUR_CALM);
 
     let more = frame(CONTINUATION, 0, 1, &block(&[("x-y", &"z".repeat(100))])).repeat(2000);
     let endless = [frame(HEADERS, 0, 1, &block(&REQUEST)), more].concat();
-    let code = farewell(&endless).await;
+    let code = code_of_goaway(&endless).await;
     assert!([ENHANCE_YOUR_CALM, PROTOCOL_ERROR].contains(&code), "{code}");
 }
 
@@ -335,6 +335,20 @@ async fn a_head_that_trickles_runs_out_of_time() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_the_client_does_not_read_does_not_keep_the_connection() {
+    let limit = Duration::from_millis(50);
+    let running = Running::with(|server| server.handshake_timeout(limit)).await;
+    let stream = patiently(async || running.reach().await.ok()).await;
+    // Its streams have no window for the text of a refusal.
+    let mut client = RawPeer::client_over(stream, &[(4, 0)]).await;
+    let mut request = REQUEST;
+    request[3] = (":path", "/elsewhere");
+    request[4] = (":authority", "localhost");
+    client.send_request(1, &request).await;
+    while timeout(SOON, client.next()).await.expect("the connection ends").is_some() {}
+}
+
+#[tokio::test]
 async fn a_stream_that_the_client_does_not_read_is_reset() {
     let limit = Duration::from_millis(100);
     let running = Running::with(|server| server.http2_write_timeout(limit)).await;
@@ -361,8 +375,9 @@ async fn a_stream_that_the_client_does_not_read_is_reset() {
     assert_eq!(client.next_of(3).await.kind, HEADERS);
 }
 
+/// Rule: H7.
 #[tokio::test]
-async fn h07_the_websockets_of_a_connection_share_the_budget_of_compression() {
+async fn the_websockets_of_a_connection_share_the_budget_of_compression() {
     let budget = DeflateBudget::new(64 << 10);
     let config = DeflateConfig::default().takeover_budget(budget.clone());
     let running = Running::with(|server| server.deflate(config)).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sockeye::{Client, CloseCode, ConnectError, Error, Failure, Message, http2};
+use sockeye::{Client, CloseCode, ConnectError, Error, Failure, Message, WebSocket, http2};
 use tokio::{net::TcpListener, runtime::Handle, time::timeout};
 
 use crate::{
@@ -11,8 +11,9 @@ use crate::{
     raw::{ENABLE_CONNECT_PROTOCOL, RawPeer},
 };
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_a_hundred_websockets_share_one_tcp_connection() {
+async fn a_hundred_websockets_share_one_tcp_connection() {
     let mut server = Server::start().await;
     server.echo();
     let connection = server.connect().await;
@@ -37,8 +38,9 @@ async fn h14_a_hundred_websockets_share_one_tcp_connection() {
     assert_eq!(server.connections(), 1);
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_a_server_that_does_not_read_holds_up_one_stream_only() {
+async fn a_server_that_does_not_read_holds_up_one_stream_only() {
     let mut server = Server::start().await;
     let connection = server.connect().await;
     let mut unread = Vec::new();
@@ -55,8 +57,9 @@ async fn h14_a_server_that_does_not_read_holds_up_one_stream_only() {
     }
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_a_client_that_does_not_read_holds_up_one_stream_only() {
+async fn a_client_that_does_not_read_holds_up_one_stream_only() {
     let mut server = Server::start().await;
     let connection = server.connect().await;
     let mut unread = Vec::new();
@@ -74,8 +77,8 @@ async fn h14_a_client_that_does_not_read_holds_up_one_stream_only() {
 
 const PIECE: usize = 32 << 10;
 
-/// Sends until the other side would have to read.
-async fn fill(socket: &mut sockeye::WebSocket) {
+/// Sends until the other side has to read: nothing else says that the buffers of the system are full.
+async fn fill(socket: &mut WebSocket) {
     let mut sent = 0;
     while timeout(Duration::from_millis(200), socket.send(vec![1; PIECE])).await.is_ok() {
         sent += PIECE;
@@ -84,14 +87,14 @@ async fn fill(socket: &mut sockeye::WebSocket) {
 }
 
 /// Reads what was sent until an end mark comes through.
-async fn drain(from: &mut sockeye::WebSocket, to: &mut sockeye::WebSocket) {
+async fn drain(from: &mut WebSocket, to: &mut WebSocket) {
     let mark = from.send("end");
     let read = async { while to.recv().await.unwrap().unwrap().as_text().is_none() {} };
     let (sent, ()) = tokio::join!(mark, read);
     sent.unwrap();
 }
 
-async fn assert_talk(mut a: sockeye::WebSocket, mut b: sockeye::WebSocket) {
+async fn assert_talk(mut a: WebSocket, mut b: WebSocket) {
     for message in [Message::from("hello"), Message::from(vec![9; 1 << 20])] {
         let (sent, received) = tokio::join!(a.send(message.clone()), b.recv());
         sent.unwrap();
@@ -102,15 +105,17 @@ async fn assert_talk(mut a: sockeye::WebSocket, mut b: sockeye::WebSocket) {
     }
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_streams_that_come_and_go_leave_nothing_behind() {
+async fn streams_that_come_and_go_leave_nothing_behind() {
     let mut server = Server::start().await;
     server.echo();
     let connection = server.connect().await;
-    // The caretaker, and what else is started once.
-    drop(connection.open(server.client()).await.unwrap());
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    let baseline = settled(&tasks).await;
+    // With one stream open, and what is started once.
+    let socket = talk(&connection, &server).await;
+    let baseline = tasks();
+    drop(socket);
     for i in 0..500 {
         if i % 2 == 0 {
             drop(connection.open(server.client()).await.unwrap());
@@ -120,33 +125,28 @@ async fn h14_streams_that_come_and_go_leave_nothing_behind() {
             let _ = timeout(Duration::from_micros(50), opening).await;
         }
     }
-    timeout(Duration::from_secs(20), async {
+    // With one open again, there are no more than before.
+    let _socket = talk(&connection, &server).await;
+    let settled = async {
         while tasks() > baseline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::task::yield_now().await;
         }
-    })
-    .await
-    .unwrap_or_else(|_| panic!("{} tasks where {baseline} were", tasks()));
-    let mut socket = connection.open(server.client()).await.unwrap().socket;
-    socket.send("still here").await.unwrap();
-    assert!(socket.recv().await.unwrap().is_ok());
+    };
+    let settled = timeout(Duration::from_secs(20), settled).await;
+    settled.unwrap_or_else(|_| panic!("{} tasks where {baseline} were", tasks()));
     assert_eq!(server.connections(), 1);
 }
 
-/// The number when it changes no more.
-async fn settled(count: &impl Fn() -> usize) -> usize {
-    let mut last = count();
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        match count() {
-            same if same == last => return same,
-            other => last = other,
-        }
-    }
+/// Opens a WebSocket, on which the server answers.
+async fn talk(connection: &http2::Connection, server: &Server) -> WebSocket {
+    let mut socket = connection.open(server.client()).await.unwrap().socket;
+    socket.send("here").await.unwrap();
+    assert!(socket.recv().await.unwrap().is_ok());
+    socket
 }
 
 #[tokio::test]
-async fn the_connection_ends_with_the_last_who_holds_it() {
+async fn the_connection_ends_with_its_last_handle() {
     let mut server = Server::start().await;
     let connection = server.connect().await;
     let (mut client, mut socket) = server.pair(&connection).await;
@@ -161,7 +161,7 @@ async fn the_connection_ends_with_the_last_who_holds_it() {
     timeout(Duration::from_secs(5), async {
         // The client's task for the connection and the server's.
         while tasks() > before - 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     })
     .await

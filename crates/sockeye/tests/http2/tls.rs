@@ -83,8 +83,9 @@ async fn assert_echo(connection: &Connection, client: Client) {
     assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some("hello"));
 }
 
+/// Rules: H5, H14.
 #[tokio::test]
-async fn h05_h14_over_tls_http_2_is_negotiated() {
+async fn over_tls_http_2_is_negotiated() {
     let client = serve(&[b"h2", b"http/1.1"], true).await;
     for connection in [Connection::connect(&client).await, Connection::negotiate(&client).await] {
         let connection = connection.unwrap();
@@ -96,8 +97,9 @@ async fn h05_h14_over_tls_http_2_is_negotiated() {
     assert!(request.contains(":scheme: https\r\n"), "{request}");
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_without_http_2_or_the_setting_the_client_falls_back_to_http_1_1() {
+async fn without_http_2_or_the_setting_the_client_falls_back_to_http_1_1() {
     let servers: [(&[&[u8]], bool); 3] =
         [(&[b"http/1.1"], true), (&[b"h2", b"http/1.1"], false), (&[], true)];
     for (protocols, extended_connect) in servers {
@@ -110,8 +112,9 @@ async fn h14_without_http_2_or_the_setting_the_client_falls_back_to_http_1_1() {
     }
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_without_tls_nothing_is_negotiated_and_http_1_1_spoken() {
+async fn without_tls_nothing_is_negotiated_and_http_1_1_spoken() {
     let server = sockeye::Server::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", server.local_addr().unwrap());
     tokio::spawn(server.run(|incoming: sockeye::Incoming| async {

@@ -33,8 +33,9 @@ async fn open(page: &Builder, url: &str) -> (WebSocket, u16) {
     (socket, status)
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_the_sockets_of_a_page_share_the_connection_to_their_origin() {
+async fn the_sockets_of_a_page_share_the_connection_to_their_origin() {
     let mut server = Server::start().await;
     let url = format!("ws://{}/chat", server.address);
     let page = WebSocket::builder().http2(server.connect().await);
@@ -55,8 +56,9 @@ async fn h14_the_sockets_of_a_page_share_the_connection_to_their_origin() {
     assert_eq!(server.connections(), 1);
 }
 
+/// Rule: H14.
 #[tokio::test]
-async fn h14_sockets_to_another_origin_have_connections_of_their_own() {
+async fn sockets_to_another_origin_have_connections_of_their_own() {
     let server = Server::start().await;
     let other = sockeye::Server::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", other.local_addr().unwrap());
@@ -74,8 +76,10 @@ async fn h14_sockets_to_another_origin_have_connections_of_their_own() {
 }
 
 /// The first connection is served with HTTP/2 until it is told to go away, the others with HTTP/1.1.
+///
+/// Rule: H14.
 #[tokio::test]
-async fn h14_when_the_connection_goes_away_sockets_have_their_own_again() {
+async fn when_the_connection_goes_away_sockets_have_their_own_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/chat", listener.local_addr().unwrap());
     let (go_away, told) = oneshot::channel::<()>();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sockeye::{CloseCode, CloseFrame, Config, web::WebSocket};
-use tokio::{io::AsyncWriteExt, time::Instant};
+use sockeye_testing::others_run;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     Events, Told, answer, clean, echo, failed, read_frame, script, serve, soon, switch,
@@ -20,8 +21,9 @@ fn name(socket: &WebSocket, code: impl Into<Option<u16>>, reason: &str) -> &'sta
     socket.close(code, reason).unwrap_err().name()
 }
 
+/// Rules: A61, A62.
 #[tokio::test]
-async fn a61_a62_only_1000_and_3000_to_4999_may_be_given() {
+async fn only_1000_and_3000_to_4999_may_be_given() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     for code in [0, 1, 500, 999, 1001, 1002, 1005, 1006, 1011, 1015, 2999, 5000, u16::MAX] {
         assert_eq!(name(&socket, code, ""), "InvalidAccessError", "{code}");
@@ -30,8 +32,9 @@ async fn a61_a62_only_1000_and_3000_to_4999_may_be_given() {
     assert_eq!(socket.ready_state(), WebSocket::CONNECTING);
 }
 
+/// Rule: A63.
 #[tokio::test]
-async fn a63_a_reason_of_more_than_123_bytes_is_a_syntax_error() {
+async fn a_reason_of_more_than_123_bytes_is_a_syntax_error() {
     let (socket, mut events) = opened(&echo().await).await;
     assert_eq!(name(&socket, 1000, &"x".repeat(124)), "SyntaxError");
     assert_eq!(name(&socket, 1000, &"é".repeat(62)), "SyntaxError");
@@ -41,8 +44,9 @@ async fn a63_a_reason_of_more_than_123_bytes_is_a_syntax_error() {
     assert_eq!(events.next().await, clean(1000, &longest));
 }
 
+/// Rule: A64.
 #[tokio::test]
-async fn a64_the_code_is_judged_before_the_reason_and_both_before_the_state() {
+async fn the_code_is_judged_before_the_reason_and_both_before_the_state() {
     let (socket, mut events) = opened(&echo().await).await;
     assert_eq!(name(&socket, 1001, &"x".repeat(124)), "InvalidAccessError");
     socket.close(1000, "").unwrap();
@@ -52,8 +56,9 @@ async fn a64_the_code_is_judged_before_the_reason_and_both_before_the_state() {
     assert_eq!(name(&socket, 1000, &"x".repeat(124)), "SyntaxError");
 }
 
+/// Rule: A66.
 #[tokio::test]
-async fn a66_closing_again_does_nothing() {
+async fn closing_again_does_nothing() {
     let (socket, mut events) = opened(&echo().await).await;
     socket.set_onclose(|event| event.target().close(3001, "in onclose").unwrap());
     for code in [3000, 3001, 3002] {
@@ -64,8 +69,9 @@ async fn a66_closing_again_does_nothing() {
     assert_eq!(socket.ready_state(), WebSocket::CLOSED);
 }
 
+/// Rule: A67.
 #[tokio::test]
-async fn a67_closing_while_connecting_fails_later_and_never_inside_of_close() {
+async fn closing_while_connecting_fails_later_and_never_inside_of_close() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let mut events = Events::of(&socket);
     socket.close(None, "").unwrap();
@@ -74,8 +80,9 @@ async fn a67_closing_while_connecting_fails_later_and_never_inside_of_close() {
     assert_eq!(events.all().await, [Told::Error, failed()]);
 }
 
+/// Rule: A67.
 #[tokio::test]
-async fn a67_closing_gives_up_a_handshake_under_way() {
+async fn closing_gives_up_a_handshake_under_way() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let (gone, seen_gone) = tokio::sync::oneshot::channel();
     let url = script(|stream, _| async move {
@@ -92,8 +99,9 @@ async fn a67_closing_gives_up_a_handshake_under_way() {
     assert_eq!(soon(seen_gone).await.unwrap(), b"", "no Close frame was sent");
 }
 
+/// Rules: A65, A68.
 #[tokio::test]
-async fn a65_a68_the_close_frame_has_what_was_given() {
+async fn the_close_frame_has_what_was_given() {
     for (code, reason, body) in [
         (None, "", &b""[..]),
         (Some(1000), "", b"\x03\xe8"),
@@ -115,8 +123,9 @@ async fn a65_a68_the_close_frame_has_what_was_given() {
     }
 }
 
+/// Rule: A69.
 #[tokio::test]
-async fn a69_a_bom_in_the_reason_is_kept() {
+async fn a_bom_in_the_reason_is_kept() {
     let url = script(|stream, head| async move {
         let close = b"\x88\x06\x03\xe8\xef\xbb\xbfx";
         answer(stream, &[&switch(&head, "")[..], close].concat()).await;
@@ -126,26 +135,37 @@ async fn a69_a_bom_in_the_reason_is_kept() {
     assert_eq!(events.next().await, clean(1000, "\u{FEFF}x"));
 }
 
+/// Rule: A70.
 #[tokio::test]
-async fn a70_close_is_told_when_the_server_has_answered_and_ended_the_connection() {
-    const DELAY: Duration = Duration::from_millis(300);
-    let url = script(|mut stream, head| async move {
+async fn close_is_told_when_the_server_has_answered_and_ended_the_connection() {
+    let (sender, mut steps) = tokio::sync::mpsc::channel(1);
+    let url = script(move |mut stream, head| async move {
         stream.write_all(&switch(&head, "")).await.unwrap();
         read_frame(&mut stream).await;
-        tokio::time::sleep(DELAY).await;
+        // It goes on when the test has looked.
+        sender.send("the Close has come").await.unwrap();
+        sender.reserve().await.unwrap();
         stream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
-        tokio::time::sleep(DELAY).await;
+        sender.send("it is answered").await.unwrap();
+        sender.reserve().await.unwrap();
     })
     .await;
     let (socket, mut events) = opened(&url).await;
-    let begin = Instant::now();
     socket.close(1000, "").unwrap();
+    for step in ["the Close has come", "it is answered"] {
+        while steps.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        others_run().await;
+        assert_eq!(events.so_far(), [], "{step}");
+        assert_eq!(steps.recv().await, Some(step));
+    }
     assert_eq!(events.next().await, clean(1000, ""));
-    assert!(begin.elapsed() >= 2 * DELAY, "{:?}", begin.elapsed());
 }
 
+/// Rule: A71.
 #[tokio::test]
-async fn a71_a_close_of_the_server_is_answered_and_clean() {
+async fn a_close_of_the_server_is_answered_and_clean() {
     for (code, reason) in [(1000, ""), (1001, "going"), (3005, "é"), (1012, "restart")] {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let url = serve(move |incoming| {
@@ -165,8 +185,9 @@ async fn a71_a_close_of_the_server_is_answered_and_clean() {
     }
 }
 
+/// Rule: A71.
 #[tokio::test]
-async fn a71_a_close_without_a_body_is_1005() {
+async fn a_close_without_a_body_is_1005() {
     let url = script(|stream, head| async move {
         let sent = answer(stream, &[&switch(&head, "")[..], b"\x88\x00"].concat()).await;
         assert_eq!(sent.len(), 6, "an empty Close is answered with an empty one");
@@ -178,8 +199,9 @@ async fn a71_a_close_without_a_body_is_1005() {
     assert_eq!(Events::of(&socket).all().await, [Told::Open, clean(1005, "")]);
 }
 
+/// Rule: A39.
 #[tokio::test]
-async fn a39_the_table_of_failures_is_1006_and_not_clean() {
+async fn the_table_of_failures_is_1006_and_not_clean() {
     for (bytes, why) in [
         (&b""[..], "lost without a Close"),
         (b"\x81\x02\xc3\x28", "text that is not UTF-8"),
@@ -205,8 +227,9 @@ async fn a39_the_table_of_failures_is_1006_and_not_clean() {
     }
 }
 
+/// Rule: A39.
 #[tokio::test]
-async fn a39_a_close_that_is_never_answered_is_a_failure() {
+async fn a_close_that_is_never_answered_is_a_failure() {
     let url = script(|mut stream, head| async move {
         stream.write_all(&switch(&head, "")).await.unwrap();
         std::future::pending::<()>().await;

@@ -8,8 +8,9 @@ fn error(result: Result<WebSocket, DomException>) -> &'static str {
     result.map(|socket| socket.url().to_owned()).expect_err("no exception").name()
 }
 
+/// Rules: A3, A6, A7.
 #[tokio::test]
-async fn a03_a06_a07_what_is_no_url_of_a_websocket_is_a_syntax_error() {
+async fn what_is_not_a_url_of_a_websocket_is_a_syntax_error() {
     for url in [
         "ws://foo bar.com/",
         "ws://",
@@ -26,8 +27,9 @@ async fn a03_a06_a07_what_is_no_url_of_a_websocket_is_a_syntax_error() {
     }
 }
 
+/// Rule: A4.
 #[tokio::test]
-async fn a04_relative_urls_are_relative_to_the_page() {
+async fn relative_urls_are_relative_to_the_page() {
     let page = WebSocket::builder().base_url("https://h.example/a/b?q").unwrap();
     for (url, resolved) in [
         ("test", "wss://h.example/a/test"),
@@ -44,14 +46,16 @@ async fn a04_relative_urls_are_relative_to_the_page() {
     assert_eq!(error.name(), "SyntaxError");
 }
 
+/// Rule: A5.
 #[tokio::test]
-async fn a05_http_urls_become_websocket_urls() {
+async fn http_urls_become_websocket_urls() {
     assert_eq!(WebSocket::new("http://h.example/a", ()).unwrap().url(), "ws://h.example/a");
     assert_eq!(WebSocket::new("https://h.example", ()).unwrap().url(), "wss://h.example/");
 }
 
+/// Rules: A8, A9, A16.
 #[tokio::test]
-async fn a08_a09_a16_the_url_is_in_its_normal_form() {
+async fn the_url_is_in_its_normal_form() {
     for (url, normal) in [
         ("WS://H.Example/", "ws://h.example/"),
         ("ws:h.example", "ws://h.example/"),
@@ -66,8 +70,9 @@ async fn a08_a09_a16_the_url_is_in_its_normal_form() {
     }
 }
 
+/// Rule: A10.
 #[tokio::test]
-async fn a10_one_protocol_is_a_list_of_one() {
+async fn one_protocol_is_a_list_of_one() {
     for list in [vec!["chat"], vec!["superchat", "chat"]] {
         let url = echo().await;
         let socket = WebSocket::new(&url, &list[..]).unwrap();
@@ -80,8 +85,9 @@ async fn a10_one_protocol_is_a_list_of_one() {
     assert_eq!(socket.protocol(), "chat");
 }
 
+/// Rule: A11.
 #[tokio::test]
-async fn a11_protocols_are_tokens() {
+async fn protocols_are_tokens() {
     let mut bad = vec![String::new(), "foobar, foobar".to_owned(), "日本".to_owned()];
     bad.extend((0..=0x20u8).chain(0x7f..=0xff).map(|byte| format!("a{}b", char::from(byte))));
     bad.extend("()<>@,;:\\\"/[]?={}".chars().map(|separator| format!("a{separator}b")));
@@ -95,15 +101,17 @@ async fn a11_protocols_are_tokens() {
     assert!(WebSocket::new("ws://h.example", "!#$%&'*+-.09AZ^_`az|~").is_ok());
 }
 
+/// Rule: A12.
 #[tokio::test]
-async fn a12_protocols_occur_once_whatever_their_case() {
+async fn protocols_occur_once_whatever_their_case() {
     for list in [["echo", "echo"], ["echo", "eCho"]] {
         assert_eq!(error(WebSocket::new("ws://h.example", list)), "SyntaxError");
     }
 }
 
+/// Rule: A14.
 #[tokio::test]
-async fn a14_the_url_is_checked_first_and_nothing_is_sent_after_an_exception() {
+async fn the_url_is_checked_first_and_nothing_is_sent_after_an_exception() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let both = WebSocket::new("ws://h/#f", "a b").unwrap_err();
@@ -113,8 +121,9 @@ async fn a14_the_url_is_checked_first_and_nothing_is_sent_after_an_exception() {
     assert!(accepted.await.is_err(), "it connected");
 }
 
+/// Rule: A15.
 #[tokio::test]
-async fn a15_a_new_socket_is_connecting_and_empty() {
+async fn a_new_socket_is_connecting_and_empty() {
     let socket = WebSocket::new(&echo().await, "chat").unwrap();
     assert_eq!(socket.ready_state(), ReadyState::Connecting);
     assert_eq!((socket.buffered_amount(), socket.binary_type()), (0, BinaryType::Blob));
@@ -122,8 +131,9 @@ async fn a15_a_new_socket_is_connecting_and_empty() {
     assert!(socket.last_error().is_none());
 }
 
+/// Rule: A17.
 #[tokio::test]
-async fn a17_a_blocked_port_is_an_error_event_and_no_exception() {
+async fn a_blocked_port_is_an_error_event_and_no_exception() {
     for port in [0, 1, 25, 6667, 10080] {
         let socket = WebSocket::new(&format!("ws://127.0.0.1:{port}/"), ()).unwrap();
         assert_eq!(Events::of(&socket).all().await, [Told::Error, failed()]);
@@ -135,8 +145,9 @@ async fn a17_a_blocked_port_is_an_error_event_and_no_exception() {
     }
 }
 
+/// Rules: A19, A20, A21.
 #[tokio::test]
-async fn a19_a20_a21_the_request_is_that_of_a_page() {
+async fn the_request_is_that_of_a_page() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let url = script(|stream, head| async {
         sender.send(head).unwrap();

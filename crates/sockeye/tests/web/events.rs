@@ -1,4 +1,4 @@
-//! A31–A45: which events are told, to whom, in which order.
+//! A31–A45: which events are dispatched, to which listeners, in which order.
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,6 +9,7 @@ use sockeye::{
     CloseSignal, Config, Keepalive, Message,
     web::{BinaryType, CloseEventInit, EventInit, EventListener, ListenerOptions, WebSocket},
 };
+use sockeye_testing::pass;
 use tokio::{sync::mpsc::unbounded_channel, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +29,9 @@ impl Notes {
     }
 }
 
+/// Rule: A31.
 #[tokio::test]
-async fn a31_at_open_everything_is_set() {
+async fn at_open_everything_is_set() {
     let url = echo().await;
     let socket = WebSocket::new(&url, "chat").unwrap();
     let (sender, mut receiver) = unbounded_channel();
@@ -41,8 +43,9 @@ async fn a31_at_open_everything_is_set() {
     assert_eq!(seen, (WebSocket::OPEN, "chat".to_owned(), String::new()));
 }
 
+/// Rule: A31.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a31_listeners_given_to_the_constructor_miss_nothing_on_any_runtime() {
+async fn listeners_given_to_the_constructor_miss_nothing_on_any_runtime() {
     for _ in 0..100 {
         let mut events = None;
         let socket = WebSocket::new_with("ws://127.0.0.1:1/", (), |socket| {
@@ -54,8 +57,9 @@ async fn a31_listeners_given_to_the_constructor_miss_nothing_on_any_runtime() {
     }
 }
 
+/// Rules: A32, A33.
 #[tokio::test]
-async fn a32_a33_events_have_their_classes_and_the_socket_as_target() {
+async fn events_have_their_classes_and_the_socket_as_target() {
     let url = serve(|incoming| async move {
         incoming.accept().await?.send("hello").await?;
         Ok(())
@@ -84,8 +88,9 @@ async fn a32_a33_events_have_their_classes_and_the_socket_as_target() {
     }
 }
 
+/// Rule: A34.
 #[tokio::test]
-async fn a34_there_are_no_handlers_until_they_are_set() {
+async fn there_are_no_handlers_until_they_are_set() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     for name in ["open", "message", "error", "close"] {
         assert!(!socket.has_handler(name), "{name}");
@@ -100,8 +105,9 @@ async fn a34_there_are_no_handlers_until_they_are_set() {
     assert_eq!(notes.take(), [""; 0]);
 }
 
+/// Rule: A35.
 #[tokio::test]
-async fn a35_a_handler_has_the_place_of_its_first_setting() {
+async fn a_handler_has_the_place_of_its_first_setting() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let notes = Notes::default();
     let note = |text: &'static str| {
@@ -117,8 +123,9 @@ async fn a35_a_handler_has_the_place_of_its_first_setting() {
     assert_eq!(notes.take(), ["first", "new handler", "second", "third"]);
 }
 
+/// Rule: A36.
 #[tokio::test]
-async fn a36_synthetic_events_are_told_at_once_and_listeners_can_be_removed() {
+async fn synthetic_events_are_told_at_once_and_listeners_can_be_removed() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let notes = Notes::default();
     let noting = notes.clone();
@@ -143,8 +150,9 @@ async fn a36_synthetic_events_are_told_at_once_and_listeners_can_be_removed() {
     assert_eq!(socket.ready_state(), WebSocket::CONNECTING);
 }
 
+/// Rule: A36.
 #[tokio::test]
-async fn a36_an_event_can_be_kept_from_later_listeners_but_a_panic_keeps_it_from_nobody() {
+async fn an_event_can_be_kept_from_later_listeners_but_a_panic_keeps_it_from_none() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let notes = Notes::default();
     socket.add_event_listener("open", |_| panic!("this listener is meant to panic"));
@@ -160,8 +168,10 @@ async fn a36_an_event_can_be_kept_from_later_listeners_but_a_panic_keeps_it_from
 }
 
 /// HTML, "event handlers": the class of the event does not matter.
+///
+/// Rules: A34, A36.
 #[tokio::test]
-async fn a34_a36_a_handler_is_called_for_every_event_of_its_name() {
+async fn a_handler_is_called_for_every_event_of_its_name() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let notes = Notes::default();
     let noting = notes.clone();
@@ -186,8 +196,9 @@ async fn a34_a36_a_handler_is_called_for_every_event_of_its_name() {
     assert_eq!(notes.take(), expected);
 }
 
+/// Rules: A33, A36.
 #[tokio::test]
-async fn a33_a36_an_event_tells_who_made_it_and_when() {
+async fn an_event_has_its_origin_and_its_time() {
     let before = Instant::now().into_std();
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let (sender, mut receiver) = unbounded_channel();
@@ -206,8 +217,9 @@ async fn a33_a36_an_event_tells_who_made_it_and_when() {
     assert!(socket.dispatch_event(EventInit::new("unheard").cancelable()));
 }
 
+/// Rule: A36.
 #[tokio::test]
-async fn a36_listeners_have_options_and_the_same_one_counts_once() {
+async fn listeners_have_options_and_the_same_one_counts_once() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let notes = Notes::default();
     let listener = |note: &'static str| {
@@ -234,8 +246,10 @@ async fn a36_listeners_have_options_and_the_same_one_counts_once() {
 }
 
 /// A listener may remove others by their signal while it is told.
+///
+/// Rule: A36.
 #[tokio::test]
-async fn a36_a_signal_cancelled_by_a_listener_concerns_those_behind_it() {
+async fn a_signal_cancelled_by_a_listener_concerns_those_behind_it() {
     let socket = WebSocket::new(&echo().await, ()).unwrap();
     let notes = Notes::default();
     let (signal, noting) = (CancellationToken::new(), notes.clone());
@@ -247,8 +261,9 @@ async fn a36_a_signal_cancelled_by_a_listener_concerns_those_behind_it() {
     assert_eq!(notes.take(), [""; 0]);
 }
 
+/// Rule: A37.
 #[tokio::test]
-async fn a37_binary_messages_arrive_as_the_socket_wants_them_at_that_time() {
+async fn binary_messages_arrive_as_the_socket_wants_them_at_that_time() {
     let url = serve(|incoming| async move {
         let mut socket = incoming.accept().await?;
         for message in ["one".into(), Message::binary("two"), Message::binary("three")] {
@@ -275,8 +290,9 @@ async fn a37_binary_messages_arrive_as_the_socket_wants_them_at_that_time() {
     assert_eq!(format!("{}/", origin.lock().unwrap()), url);
 }
 
+/// Rule: A38.
 #[tokio::test]
-async fn a38_a_close_received_makes_the_socket_closing() {
+async fn a_close_received_makes_the_socket_closing() {
     let (go, gone) = tokio::sync::oneshot::channel::<()>();
     let url = script(|mut stream, head| async move {
         use tokio::io::AsyncWriteExt;
@@ -302,8 +318,9 @@ async fn a38_a_close_received_makes_the_socket_closing() {
     assert_eq!(socket.ready_state(), WebSocket::CLOSED);
 }
 
+/// Rule: A39.
 #[tokio::test]
-async fn a39_error_comes_before_close_and_both_see_a_closed_socket() {
+async fn error_comes_before_close_and_both_see_a_closed_socket() {
     let url = script(|stream, head| async move {
         // A reserved opcode.
         answer(stream, &[&switch(&head, "")[..], b"\x83\x00"].concat()).await;
@@ -321,8 +338,9 @@ async fn a39_error_comes_before_close_and_both_see_a_closed_socket() {
     assert_eq!(*states.lock().unwrap(), [WebSocket::CLOSED; 2]);
 }
 
+/// Rule: A40.
 #[tokio::test]
-async fn a40_no_message_is_told_after_close_was_called() {
+async fn no_message_is_told_after_close_was_called() {
     let url = serve(|incoming| async move {
         let mut socket = incoming.accept().await?;
         for i in 0..100 {
@@ -338,8 +356,9 @@ async fn a40_no_message_is_told_after_close_was_called() {
     assert_eq!(events, [Told::Open, Told::Text("0".to_owned()), clean(1000, "")]);
 }
 
+/// Rule: A41.
 #[tokio::test]
-async fn a41_events_tell_nothing_of_the_cause() {
+async fn events_tell_nothing_of_the_cause() {
     let refused = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("ws://{}/", listener.local_addr().unwrap())
@@ -359,30 +378,32 @@ async fn a41_events_tell_nothing_of_the_cause() {
     assert_eq!(causes.len(), 4, "beside the events, each has its own: {causes:?}");
 }
 
+/// Rule: A42.
 #[test]
-fn a42_the_constants_are_those_of_the_standard() {
+fn the_constants_are_those_of_the_standard() {
     let states = [WebSocket::CONNECTING, WebSocket::OPEN, WebSocket::CLOSING, WebSocket::CLOSED];
     assert_eq!(states.map(|state| state as u16), [0, 1, 2, 3]);
 }
 
+/// Rule: A45.
 #[tokio::test]
-async fn a45_an_idle_connection_stays_open_and_usable() {
+async fn an_idle_connection_stays_open_and_usable() {
     let keepalive =
-        Keepalive { interval: Duration::from_millis(20), timeout: Duration::from_secs(5) };
+        Keepalive::default().interval(Duration::from_millis(20)).timeout(Duration::from_secs(5));
     let url = echo().await;
     let builder = WebSocket::builder().config(Config::default().keepalive(keepalive));
     let socket = builder.open(&url, ()).unwrap();
     let mut events = Events::of(&socket);
     assert_eq!(events.next().await, Told::Open);
     // Fifteen intervals without a word of ours.
-    tokio::time::sleep(15 * keepalive.interval).await;
+    pass(15 * keepalive.interval).await;
     assert_eq!(events.so_far(), []);
     socket.send("still here").unwrap();
     assert_eq!(events.next().await, Told::Text("still here".to_owned()));
 }
 
 #[tokio::test]
-async fn a_dropped_socket_closes_without_a_code_after_what_was_sent_and_tells_nobody() {
+async fn a_dropped_socket_closes_without_a_code_after_what_was_sent_and_dispatches_nothing() {
     let (url, mut received) = crate::support::recorder().await;
     let socket = WebSocket::new(&url, ()).unwrap();
     let mut events = Events::of(&socket);

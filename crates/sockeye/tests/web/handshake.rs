@@ -1,19 +1,17 @@
-//! A13, A18, A19, A22–A30, A44: what the server answers, and who may connect when.
+//! A13, A18, A19, A22–A30, A44: what the server answers, and when a client may connect.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use http::HeaderValue;
 use sockeye::{
-    Turns,
+    ConnectQueue,
     web::{Cause, CookieJar, StreamOptions, WebSocket, WebSocketError, WebSocketStream},
 };
-use tokio::{sync::oneshot, time::sleep};
+use sockeye_testing::others_run;
+use tokio::sync::oneshot;
 
 use crate::support::{Events, Told, answer, clean, echo, failed, header, script, serve, switch};
 
@@ -38,14 +36,17 @@ async fn assert_fails(protocols: &[&str], make: impl FnOnce(&str) -> Vec<u8> + S
     assert!(!cause.is_empty());
 }
 
+/// Rule: A13.
 #[tokio::test]
-async fn a13_protocols_are_matched_with_their_case() {
+async fn protocols_are_matched_with_their_case() {
     assert_fails(&["FOOBAR"], |head| switch(head, "Sec-WebSocket-Protocol: foobar\r\n")).await;
 }
 
 /// Mixed Content §4.3: no exception, but a connection that fails.
+///
+/// Rule: A18.
 #[tokio::test]
-async fn a18_an_encrypted_page_opens_no_other_socket_save_to_this_machine() {
+async fn an_encrypted_page_opens_no_other_socket_save_to_this_machine() {
     let page = WebSocket::builder().base_url("https://page.example/").unwrap();
     for url in ["ws://page.example/", "http://page.example/"] {
         let socket = page.open(url, ()).unwrap();
@@ -85,8 +86,9 @@ impl CookieJar for Jar {
     }
 }
 
+/// Rule: A19.
 #[tokio::test]
-async fn a19_cookies_that_an_answer_sets_go_with_the_next_request() {
+async fn cookies_that_an_answer_sets_go_with_the_next_request() {
     let jar = Arc::new(Jar::default());
     let page = WebSocket::builder().cookie_jar(jar.clone()).cookie("own=1".parse().unwrap());
     let refused =
@@ -112,8 +114,9 @@ async fn a19_cookies_that_an_answer_sets_go_with_the_next_request() {
     assert_eq!(socket.response().unwrap().headers()["x-region"], "north");
 }
 
+/// Rule: A22.
 #[tokio::test]
-async fn a22_any_other_status_fails_and_no_redirect_is_followed() {
+async fn any_other_status_fails_and_no_redirect_is_followed() {
     for status in ["200 OK", "404 Not Found", "500 Oh", "401 Unauthorized"] {
         assert_fails(&[], move |_| {
             format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes()
@@ -131,8 +134,9 @@ async fn a22_any_other_status_fails_and_no_redirect_is_followed() {
     }
 }
 
+/// Rule: A23.
 #[tokio::test]
-async fn a23_a_protocol_that_was_asked_for_must_be_chosen() {
+async fn a_protocol_that_was_asked_for_must_be_chosen() {
     let (events, cause) = outcome(&["chat"], |head| switch(head, "")).await;
     assert_eq!(events, [Told::Error, failed()]);
     assert!(cause.contains("chose none"), "{cause}");
@@ -140,27 +144,31 @@ async fn a23_a_protocol_that_was_asked_for_must_be_chosen() {
     assert_fails(&["chat", "b"], |head| switch(head, "Sec-WebSocket-Protocol: chat, b\r\n")).await;
 }
 
+/// Rule: A24.
 #[tokio::test]
-async fn a24_a_protocol_that_was_not_asked_for_fails() {
+async fn a_protocol_that_was_not_asked_for_fails() {
     assert_fails(&[], |head| switch(head, "Sec-WebSocket-Protocol: chat\r\n")).await;
 }
 
+/// Rule: A25.
 #[tokio::test]
-async fn a25_a_wrong_accept_fails() {
+async fn a_wrong_accept_fails() {
     let wrong = |_: &str| switch("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "");
     let (events, cause) = outcome(&[], wrong).await;
     assert_eq!(events, [Told::Error, failed()]);
     assert!(cause.contains("Sec-WebSocket-Accept"), "{cause}");
 }
 
+/// Rule: A26.
 #[tokio::test]
-async fn a26_garbage_fails_once() {
+async fn garbage_fails_once() {
     assert_fails(&[], |_| b"garbage\r\n\r\nmore garbage".to_vec()).await;
     assert_fails(&[], |_| b"\x00\x01\x02\x03\xff\r\n\r\n".to_vec()).await;
 }
 
+/// Rule: A27.
 #[tokio::test]
-async fn a27_open_comes_before_a_close_in_the_same_segment() {
+async fn open_comes_before_a_close_in_the_same_segment() {
     let url = script(|stream, head| async move {
         let mut bytes = switch(&head, "");
         bytes.extend_from_slice(b"\x88\x06\x03\xe9PASS");
@@ -173,8 +181,9 @@ async fn a27_open_comes_before_a_close_in_the_same_segment() {
     assert_eq!(events, [Told::Open, clean(1001, "PASS")]);
 }
 
+/// Rule: A28.
 #[tokio::test]
-async fn a28_one_socket_at_a_time_connects_to_a_server() {
+async fn one_socket_at_a_time_connects_to_a_server() {
     let connecting = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let (counter, peak) = (connecting.clone(), most.clone());
@@ -182,7 +191,7 @@ async fn a28_one_socket_at_a_time_connects_to_a_server() {
         let (counter, peak) = (counter.clone(), peak.clone());
         async move {
             peak.fetch_max(counter.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            sleep(Duration::from_millis(50)).await;
+            others_run().await;
             counter.fetch_sub(1, Ordering::SeqCst);
             let mut socket = incoming.accept().await?;
             while socket.recv().await.is_some() {}
@@ -190,8 +199,8 @@ async fn a28_one_socket_at_a_time_connects_to_a_server() {
         }
     })
     .await;
-    let open = async |turns: Option<Turns>| {
-        let builder = WebSocket::builder().turns(turns);
+    let open = async |queue: Option<ConnectQueue>| {
+        let builder = WebSocket::builder().connect_queue(queue);
         let sockets: Vec<_> = (0..4).map(|_| builder.open(&url, ()).unwrap()).collect();
         let mut events: Vec<_> = sockets.iter().map(Events::of).collect();
         for events in &mut events {
@@ -199,13 +208,14 @@ async fn a28_one_socket_at_a_time_connects_to_a_server() {
         }
         most.swap(0, Ordering::SeqCst)
     };
-    assert_eq!(open(Some(Turns::new())).await, 1);
-    assert_eq!(open(Some(Turns::process_wide())).await, 1);
+    assert_eq!(open(Some(ConnectQueue::new())).await, 1);
+    assert_eq!(open(Some(ConnectQueue::process_wide())).await, 1);
     assert!(open(None).await > 1, "without turns they do not wait");
 }
 
+/// Rule: A28.
 #[tokio::test]
-async fn a28_a_socket_that_fails_gives_its_turn_to_the_next() {
+async fn a_socket_that_fails_gives_its_turn_to_the_next() {
     let url = echo().await;
     let first = WebSocket::new(&url, ()).unwrap();
     let second = WebSocket::new(&url, ()).unwrap();
@@ -214,8 +224,9 @@ async fn a28_a_socket_that_fails_gives_its_turn_to_the_next() {
     assert_eq!(events.next().await, Told::Open);
 }
 
+/// Rule: A29.
 #[tokio::test]
-async fn a29_25_sockets_hear_each_event_once() {
+async fn each_of_25_sockets_hears_each_event_once() {
     let url = serve(|incoming| async move {
         let mut socket = incoming.accept().await?;
         socket.send("hello").await?;
@@ -231,8 +242,9 @@ async fn a29_25_sockets_hear_each_event_once() {
     }
 }
 
+/// Rule: A30.
 #[tokio::test]
-async fn a30_no_extensions_are_an_empty_string() {
+async fn no_extensions_are_an_empty_string() {
     let url = script(|stream, head| async move {
         answer(stream, &switch(&head, "")).await;
     })
@@ -242,8 +254,9 @@ async fn a30_no_extensions_are_an_empty_string() {
     assert_eq!(socket.extensions(), "");
 }
 
+/// Rule: A44.
 #[tokio::test]
-async fn a44_a_host_that_does_not_exist_is_an_error_event() {
+async fn a_host_that_does_not_exist_is_an_error_event() {
     let socket = WebSocket::new("ws://example.invalid/", ()).unwrap();
     assert_eq!(Events::of(&socket).all().await, [Told::Error, failed()]);
 }

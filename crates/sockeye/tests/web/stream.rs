@@ -7,6 +7,7 @@ use sockeye::{
     CloseCode, CloseFrame, Message,
     web::{CloseInfo, StreamError, StreamOpened, StreamOptions, WebSocketError, WebSocketStream},
 };
+use sockeye_testing::others_run;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -20,8 +21,9 @@ async fn open(url: &str) -> StreamOpened {
     soon(WebSocketStream::connect(url, StreamOptions::default())).await.unwrap()
 }
 
+/// Rule: S1.
 #[tokio::test]
-async fn s01_what_the_constructor_refuses() {
+async fn what_the_constructor_refuses() {
     for url in ["invalid:", "ws://h/#f"] {
         let error = WebSocketStream::connect(url, StreamOptions::default()).await.unwrap_err();
         assert!(
@@ -34,8 +36,9 @@ async fn s01_what_the_constructor_refuses() {
     assert!(matches!(&error, StreamError::Exception(e) if e.name() == "SyntaxError"), "{error}");
 }
 
+/// Rule: S2.
 #[tokio::test]
-async fn s02_a_token_cancelled_before_makes_no_connection() {
+async fn a_token_cancelled_before_makes_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let token = CancellationToken::new();
@@ -43,11 +46,13 @@ async fn s02_a_token_cancelled_before_makes_no_connection() {
     let options = StreamOptions::default().signal(token);
     let error = soon(WebSocketStream::connect(&url, options)).await.unwrap_err();
     assert!(matches!(error, StreamError::Aborted), "{error}");
-    assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err());
+    others_run().await;
+    assert!(listener.accept().now_or_never().is_none(), "it has connected");
 }
 
+/// Rule: S3.
 #[tokio::test]
-async fn s03_a_token_cancelled_meanwhile_gives_up_and_later_means_nothing() {
+async fn a_token_cancelled_meanwhile_gives_up_and_later_means_nothing() {
     let token = CancellationToken::new();
     let canceller = token.clone();
     let url = script(|stream, _| async move {
@@ -68,8 +73,9 @@ async fn s03_a_token_cancelled_meanwhile_gives_up_and_later_means_nothing() {
     assert_eq!(message.as_text(), Some("still open"));
 }
 
+/// Rule: S3.
 #[tokio::test]
-async fn s03_opened_and_closed_tell_that_it_was_aborted() {
+async fn opened_and_closed_tell_that_it_was_aborted() {
     let (url, _server) = silent().await;
     for before in [true, false] {
         let token = CancellationToken::new();
@@ -84,8 +90,9 @@ async fn s03_opened_and_closed_tell_that_it_was_aborted() {
     }
 }
 
+/// Rule: S4.
 #[tokio::test]
-async fn s04_there_is_one_reader_and_one_writer() {
+async fn there_is_one_reader_and_one_writer() {
     let url = echo().await;
     let socket = WebSocketStream::new(&url, StreamOptions::default()).unwrap();
     assert_eq!(socket.url(), url);
@@ -98,8 +105,9 @@ async fn s04_there_is_one_reader_and_one_writer() {
     assert_eq!(soon(reader.read()).await.unwrap().unwrap().as_text(), Some("hello"));
 }
 
+/// Rules: S5, S9.
 #[tokio::test]
-async fn s05_s09_closed_while_it_is_opened_it_fails() {
+async fn closed_while_it_is_opened_it_fails() {
     let (url, server) = silent().await;
     let socket = WebSocketStream::new(&url, StreamOptions::default()).unwrap();
     assert_eq!(socket.url(), url);
@@ -119,8 +127,9 @@ async fn s05_s09_closed_while_it_is_opened_it_fails() {
     assert!(!request.ends_with(b"\x88\x80"), "there is nothing to close yet");
 }
 
+/// Rule: S5.
 #[tokio::test]
-async fn s05_a_connection_that_fails_rejects_both() {
+async fn a_connection_that_fails_rejects_both() {
     let socket = WebSocketStream::new("ws://127.0.0.1:1/", StreamOptions::default()).unwrap();
     for error in
         [soon(socket.opened()).await.unwrap_err(), soon(socket.closed()).await.unwrap_err()]
@@ -130,8 +139,9 @@ async fn s05_a_connection_that_fails_rejects_both() {
     }
 }
 
+/// Rule: S15.
 #[tokio::test]
-async fn s15_dropped_while_it_is_opened_it_is_given_up() {
+async fn dropped_while_it_is_opened_it_is_given_up() {
     let (url, server) = silent().await;
     let socket = WebSocketStream::new(&url, StreamOptions::default()).unwrap();
     let (mut stream, _) = soon(server.accept()).await.unwrap();
@@ -145,16 +155,18 @@ async fn silent() -> (String, TcpListener) {
     (format!("ws://{}/", listener.local_addr().unwrap()), listener)
 }
 
+/// Rule: S4.
 #[tokio::test]
-async fn s04_opened_has_what_was_agreed_on() {
+async fn opened_has_what_was_agreed_on() {
     let options = StreamOptions::default().protocols("chat");
     let opened = WebSocketStream::connect(&echo().await, options).await.unwrap();
     assert_eq!((opened.protocol.as_str(), opened.extensions.as_str()), ("chat", ""));
     assert_eq!(open(&echo().await).await.protocol, "");
 }
 
+/// Rule: S5.
 #[tokio::test]
-async fn s05_a_failed_connection_is_a_websocket_error() {
+async fn a_failed_connection_is_a_websocket_error() {
     let url = script(|stream, _| async {
         answer(stream, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
     })
@@ -165,8 +177,9 @@ async fn s05_a_failed_connection_is_a_websocket_error() {
     assert!(error.cause().is_some());
 }
 
+/// Rule: S6.
 #[tokio::test]
-async fn s06_a_reader_that_does_not_read_makes_the_server_wait() {
+async fn a_reader_that_does_not_read_makes_the_server_wait() {
     let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
     let url = serve(move |incoming| {
         let sender = sender.clone();
@@ -182,7 +195,7 @@ async fn s06_a_reader_that_does_not_read_makes_the_server_wait() {
     })
     .await;
     let StreamOpened { mut reader, .. } = open(&url).await;
-    // The last one cannot be sent before something is read.
+    // The last one cannot be sent before something is read, however long that takes.
     let all = async { while sent.recv().await != Some(31) {} };
     tokio::pin!(all);
     assert!(timeout(Duration::from_millis(200), &mut all).await.is_err());
@@ -194,8 +207,9 @@ async fn s06_a_reader_that_does_not_read_makes_the_server_wait() {
     assert_eq!(count, 32);
 }
 
+/// Rule: S7.
 #[tokio::test]
-async fn s07_a_write_waits_for_the_network() {
+async fn a_write_waits_for_the_network() {
     let (go, wait) = tokio::sync::oneshot::channel::<()>();
     let url = script(|mut stream, head| async move {
         stream.write_all(&switch(&head, "")).await.unwrap();
@@ -207,14 +221,16 @@ async fn s07_a_write_waits_for_the_network() {
     writer.write("small").await.unwrap();
     let large = writer.write(vec![0; 32 << 20]);
     tokio::pin!(large);
+    // A real pause: the buffers of the system take what they can meanwhile.
     assert!(timeout(Duration::from_millis(200), &mut large).await.is_err());
     go.send(()).unwrap();
     soon(large).await.unwrap();
     drop((socket, reader));
 }
 
+/// Rule: S9.
 #[tokio::test]
-async fn s09_close_judges_its_arguments() {
+async fn close_judges_its_arguments() {
     let StreamOpened { socket, .. } = open(&echo().await).await;
     for code in [0, 999, 1001, 1005, 2999, 5000] {
         let error = socket.close(CloseInfo::new(code, "")).unwrap_err();
@@ -224,8 +240,9 @@ async fn s09_close_judges_its_arguments() {
     assert_eq!(error.name(), "SyntaxError");
 }
 
+/// Rules: S9, S10.
 #[tokio::test]
-async fn s09_s10_closed_is_what_the_server_answered() {
+async fn closed_is_what_the_server_answered() {
     for (info, answered) in [
         (CloseInfo::default(), CloseInfo::new(1005, "")),
         (CloseInfo::new(1000, ""), CloseInfo::new(1000, "")),
@@ -238,8 +255,9 @@ async fn s09_s10_closed_is_what_the_server_answered() {
     }
 }
 
+/// Rule: S10.
 #[tokio::test]
-async fn s10_an_unclean_end_is_a_websocket_error() {
+async fn an_unclean_end_is_a_websocket_error() {
     let url = script(|stream, head| async move {
         let mut stream = stream;
         stream.write_all(&switch(&head, "")).await.unwrap();
@@ -253,8 +271,9 @@ async fn s10_an_unclean_end_is_a_websocket_error() {
     assert!(soon(reader.read()).await.is_none());
 }
 
+/// Rule: S11.
 #[tokio::test]
-async fn s11_closing_the_writer_closes_the_connection_and_waits_for_the_end() {
+async fn closing_the_writer_closes_the_connection_and_waits_for_the_end() {
     let (url, mut received) = recorder().await;
     let StreamOpened { mut writer, socket, .. } = open(&url).await;
     writer.write("last").await.unwrap();
@@ -265,8 +284,9 @@ async fn s11_closing_the_writer_closes_the_connection_and_waits_for_the_end() {
     assert_eq!(soon(socket.closed()).await.unwrap().close_code, Some(1005));
 }
 
+/// Rule: S11.
 #[tokio::test]
-async fn s11_aborting_and_cancelling_use_the_code_of_a_websocket_error() {
+async fn aborting_and_cancelling_use_the_code_of_a_websocket_error() {
     let error = WebSocketError::new("enough", CloseInfo::new(3456, "set")).unwrap();
     let StreamOpened { writer, socket, .. } = open(&echo().await).await;
     writer.abort(Some(&error));
@@ -279,8 +299,9 @@ async fn s11_aborting_and_cancelling_use_the_code_of_a_websocket_error() {
     assert_eq!(soon(socket.closed()).await.unwrap(), CloseInfo::new(1005, ""));
 }
 
+/// Rule: S12.
 #[tokio::test]
-async fn s12_what_the_server_closes_with_is_told_unless_something_was_unwritten() {
+async fn what_the_server_closes_with_is_told_unless_something_was_unwritten() {
     let url = serve(|incoming| async move {
         let frame = CloseFrame::new(CloseCode::try_from(3000)?, "bye é")?;
         incoming.accept().await?.close(frame).await;
@@ -292,10 +313,11 @@ async fn s12_what_the_server_closes_with_is_told_unless_something_was_unwritten(
 
     let url = script(|mut stream, head| async move {
         stream.write_all(&switch(&head, "")).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Of the message it reads the first byte, and then no more.
+        stream.read_u8().await.unwrap();
         stream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
-        // It reads nothing and goes.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.shutdown().await.unwrap();
+        std::future::pending::<()>().await;
     })
     .await;
     let StreamOpened { socket, mut writer, reader, .. } = open(&url).await;
@@ -305,8 +327,9 @@ async fn s12_what_the_server_closes_with_is_told_unless_something_was_unwritten(
     drop(reader);
 }
 
+/// Rule: S13.
 #[tokio::test]
-async fn s13_writing_after_the_end_is_an_invalid_state_error() {
+async fn writing_after_the_end_is_an_invalid_state_error() {
     let StreamOpened { socket, mut writer, .. } = open(&echo().await).await;
     socket.close(CloseInfo::default()).unwrap();
     soon(socket.closed()).await.unwrap();
@@ -315,8 +338,9 @@ async fn s13_writing_after_the_end_is_an_invalid_state_error() {
     assert_eq!(error.name(), "InvalidStateError");
 }
 
+/// Rule: S14.
 #[test]
-fn s14_a_websocket_error_judges_its_arguments() {
+fn a_websocket_error_judges_its_arguments() {
     let make = |code: Option<u16>, reason: &str| {
         WebSocketError::new("words", CloseInfo::new(code, reason))
     };
@@ -331,8 +355,9 @@ fn s14_a_websocket_error_judges_its_arguments() {
     assert_eq!(make(None, &"é".repeat(62)).unwrap_err().name(), "SyntaxError");
 }
 
+/// Rule: S15.
 #[tokio::test]
-async fn s15_dropping_everything_closes_the_connection() {
+async fn dropping_everything_closes_the_connection() {
     let (url, mut received) = recorder().await;
     let mut opened = open(&url).await;
     opened.writer.write("last").await.unwrap();

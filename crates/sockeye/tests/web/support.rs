@@ -1,10 +1,16 @@
 //! Servers that behave, servers that follow a script, and a listener that remembers.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use sockeye::{
     Incoming, Message, Server,
     web::{Data, Event, WebSocket},
+};
+use sockeye_testing::{
+    PATIENCE,
+    frame::Frame,
+    handshake::{accept_for, response_with},
+    others_run,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,9 +20,6 @@ use tokio::{
 };
 
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("it takes too long")
@@ -79,12 +82,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 /// The answer that opens the WebSocket, with more header lines.
 pub(crate) fn switch(request: &str, lines: &str) -> Vec<u8> {
     let key = header(request, "Sec-WebSocket-Key").unwrap();
-    let accept = sockeye_proto::handshake::accept_key(&key);
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n{lines}\r\n"
-    )
-    .into_bytes()
+    response_with(&accept_for(&key), lines).into_bytes()
 }
 
 pub(crate) fn header(head: &str, name: &str) -> Option<String> {
@@ -103,16 +101,11 @@ pub(crate) async fn answer(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
     rest
 }
 
-/// The payload of a client's first frame, of up to 125 bytes, with its first byte.
+/// The first byte and the payload of a client's next frame.
 pub(crate) async fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 6];
-    stream.read_exact(&mut head).await.unwrap();
-    let mut payload = vec![0; usize::from(head[1] & 0x7f)];
-    stream.read_exact(&mut payload).await.unwrap();
-    for (i, byte) in payload.iter_mut().enumerate() {
-        *byte ^= head[2 + i % 4];
-    }
-    (head[0], payload)
+    let frame = Frame::read_async(stream).await.unwrap();
+    assert!(frame.mask.is_some(), "a client masks: {frame}");
+    (frame.first, frame.payload)
 }
 
 /// An event, as remembered.
@@ -164,7 +157,7 @@ impl Events {
         while !matches!(all.last(), Some(Told::Close { .. })) {
             all.push(self.next().await);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        others_run().await;
         all.extend(self.so_far());
         all
     }

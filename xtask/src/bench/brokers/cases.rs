@@ -19,7 +19,7 @@ struct Case {
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// All brokers, with so many messages in flight.
+    /// All brokers, with that many messages in flight.
     InFlight(&'static str),
     /// All brokers, at half of what each sustains.
     HalfLoad,

@@ -5,3 +5,4 @@ mod servers;
 mod table;
 
 pub(super) use self::cases::{install, names, run, servers, titles};
+pub(crate) use self::servers::{Broker, Running};

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker by its name in the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broker {
+pub(crate) enum Broker {
     Sockeye,
     Nchan,
     Nats,
@@ -29,7 +29,7 @@ pub(super) const BROKERS: [Broker; 4] =
     [Broker::Sockeye, Broker::Nchan, Broker::Nats, Broker::Mosquitto];
 
 /// A broker that runs. Stopped when dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     folder: PathBuf,
     port: u16,
@@ -48,7 +48,7 @@ impl Broker {
     }
 
     /// Starts it on the first processor, and waits until it listens.
-    pub(super) fn start(self) -> Result<Running> {
+    pub(crate) fn start(self) -> Result<Running> {
         let (port, other) = (free_port()?, free_port()?);
         let folder = shell::target()?.join(format!("brokers-{port}"));
         fs::create_dir_all(&folder)?;
@@ -170,6 +170,11 @@ http {{
 }
 
 impl Running {
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Waits until somebody answers on its port.
     fn wait(&mut self) -> Result<()> {
         let begun = Instant::now();
@@ -177,7 +182,7 @@ impl Running {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended with {status}");
             }
-            ensure!(begun.elapsed() < PATIENCE, "nobody answers");
+            ensure!(begun.elapsed() < PATIENCE, "there is no answer");
             sleep(Duration::from_millis(20));
         }
         Ok(())

@@ -25,6 +25,7 @@ pub(in crate::bench) struct Resource {
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) is_events: bool,
+    pub(super) is_lines: bool,
     /// The entity tag, without its quotes.
     pub(super) etag: Option<String>,
     pub(super) body: Body,
@@ -33,9 +34,9 @@ pub(super) struct Head {
 /// What is still to come of a body (RFC 9112 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
-    /// So many bytes.
+    /// That many bytes.
     Length(usize),
-    /// Chunks; so many bytes of the present one, with the two that end it.
+    /// Chunks; that many bytes are left of the present one, with the two that end it.
     Chunks(usize),
     /// All until the connection ends.
     Endless,
@@ -60,7 +61,7 @@ impl Resource {
 pub(super) fn head(input: &mut BytesMut) -> anyhow::Result<Option<Head>> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
-    let Status::Complete(length) = response.parse(input).context("the answer is no HTTP/1.1")?
+    let Status::Complete(length) = response.parse(input).context("the answer is not HTTP/1.1")?
     else {
         if input.len() > MAX_HEAD {
             bail!("the answer has a head of more than {MAX_HEAD} bytes");
@@ -68,16 +69,18 @@ pub(super) fn head(input: &mut BytesMut) -> anyhow::Result<Option<Head>> {
         return Ok(None);
     };
     let status = response.code.unwrap_or_default();
-    let mut head = Head { status, is_events: false, etag: None, body: Body::Endless };
+    let (is_events, is_lines) = (false, false);
+    let mut head = Head { status, is_events, is_lines, etag: None, body: Body::Endless };
     for field in response.headers.iter() {
         let value = str::from_utf8(field.value).unwrap_or_default().trim();
         let is = |name: &http::HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
         if is(&CONTENT_LENGTH) && head.body == Body::Endless {
-            head.body = Body::Length(value.parse().context("the answer's length is no number")?);
+            head.body = Body::Length(value.parse().context("the answer's length is not a number")?);
         } else if is(&TRANSFER_ENCODING) && value.eq_ignore_ascii_case("chunked") {
             head.body = Body::Chunks(0);
         } else if is(&CONTENT_TYPE) {
             head.is_events = value.starts_with("text/event-stream");
+            head.is_lines = value.starts_with("application/x-ndjson");
         } else if is(&ETAG) {
             head.etag = Some(value.trim_start_matches("W/").trim_matches('"').to_owned());
         }
@@ -136,7 +139,7 @@ impl Body {
 }
 
 /// The length of the next chunk, once its line is there; the last one is taken whole. Trailers are
-/// for nobody here (RFC 9112 §7.1).
+/// not for the load (RFC 9112 §7.1).
 fn chunk(input: &mut BytesMut) -> anyhow::Result<Option<usize>> {
     let Some(end) = input.windows(2).position(|window| window == b"\r\n") else {
         if input.len() > MAX_LINE {
@@ -146,7 +149,7 @@ fn chunk(input: &mut BytesMut) -> anyhow::Result<Option<usize>> {
     };
     let line = str::from_utf8(&input[..end]).unwrap_or_default();
     let digits = line.split(';').next().unwrap_or_default().trim();
-    let length = usize::from_str_radix(digits, 16).context("a chunk's length is no number")?;
+    let length = usize::from_str_radix(digits, 16).context("a chunk's length is not a number")?;
     let head = end + 2;
     if length > 0 {
         input.advance(head);

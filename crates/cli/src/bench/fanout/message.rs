@@ -46,8 +46,8 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_is_no_stamp() {
-        for other in ["", "hello", "0123456789abcdef012", "what somebody else has published"] {
+    fn other_texts_are_not_a_stamp() {
+        for other in ["", "hello", "0123456789abcdef012", "what another program has published"] {
             assert_eq!(Stamp::of(other.as_bytes()), None, "{other}");
         }
     }

@@ -1,20 +1,21 @@
-//! `sockeye bench fanout`: some publish, many hear it, and how long that takes to each of them and
-//! to the last.
+//! `sockeye bench fanout`: some clients publish, many receive it, and how long that takes to each of them
+//! and to the last.
 //!
-//! Each subscriber is a connection and no more: [`line`] reads into a buffer that all connections of
+//! Each subscriber is a connection and no more: [`load_client`] reads into a buffer that all connections of
 //! a thread share, and what is spoken on it ([`protocol`]) is read as far as the load needs.
 
+mod deliveries;
 mod events;
-mod heard;
 mod http;
-mod line;
+mod lines;
+mod load_client;
+mod load_publisher;
 mod message;
 mod mqtt;
 mod nats;
 mod polls;
 mod posts;
 mod protocol;
-mod publish;
 mod transport;
 mod v1;
 mod websocket;
@@ -27,20 +28,21 @@ use anyhow::bail;
 use clap::Args;
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sockeye_server::Transport;
 use tokio::time::sleep_until;
 
-use self::heard::{Ears, Heard};
+use self::deliveries::{Deliveries, Subscribers};
 pub(super) use self::http::Resource;
-use self::line::{Buffer, Line};
+use self::load_client::{Buffer, LoadClient};
+use self::load_publisher::LoadPublisher;
 use self::message::STAMP;
 use self::protocol::Protocol;
-use self::publish::Pace;
-use self::transport::Transport;
+use self::transport::Speech;
 use super::Common;
 use super::echo::positive;
 use super::report::{DELIVERIES, Report};
 use super::run::{self, Start, Tally};
-use crate::connect::url;
+use crate::request::url;
 use crate::units::{Size, time};
 
 /// How many connections a thread opens at once.
@@ -71,7 +73,7 @@ pub(super) struct Fanout {
     #[arg(long, value_name = "N", default_value = "100", value_parser = per_second)]
     rate: f64,
 
-    /// Publish so many at once instead, and the next when the last of them has come to everybody
+    /// Publish this many at once instead, and the next when the last of them has come to all
     #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["rate", "publishers"])]
     in_flight: Option<usize>,
 
@@ -80,8 +82,8 @@ pub(super) struct Fanout {
     size: Size,
 
     /// How the subscribers listen; publishers do the same, or use POST where one can only listen
-    #[arg(long, value_name = "TRANSPORT", default_value = "ws")]
-    transport: Transport,
+    #[arg(long, value_name = "TRANSPORT", default_value = "ws", value_parser = Speech::parser())]
+    transport: Speech,
 
     /// How long a subscriber leaves between two polls; the subscribers' are spread over it
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
@@ -111,10 +113,10 @@ impl Fanout {
         }
         let threads = self.common.threads().min(self.subscribers);
         let watched = self.common.watched()?;
-        let heard = Heard::by_threads(threads);
+        let deliveries = Deliveries::by_threads(threads);
         let outcome =
             run::run(threads, self.common.window(), watched.as_ref(), |thread, start| {
-                self.load(thread, threads, start, &heard)
+                self.load(thread, threads, start, &deliveries)
             })?;
         let expected = self.rate * outcome.took.as_secs_f64() * self.subscribers as f64;
         let delivered = outcome.tally.latencies.len() as f64;
@@ -148,7 +150,7 @@ impl Fanout {
         thread: usize,
         threads: usize,
         start: Start,
-        heard: &Heard,
+        deliveries: &Deliveries,
     ) -> anyhow::Result<Tally> {
         let buffer = Buffer::default();
         let subscribers: Vec<_> = stream::iter((thread..self.subscribers).step_by(threads))
@@ -162,14 +164,17 @@ impl Fanout {
             .try_collect()
             .await?;
         let times = start.all_open().await?;
-        let ears = RefCell::new(Ears::of_thread(heard, subscribers.len(), times.clone()));
-        let listening = (thread..).step_by(threads).zip(subscribers).map(|(number, line)| {
+        let counted =
+            RefCell::new(Subscribers::of_thread(deliveries, subscribers.len(), times.clone()));
+        let listening = (thread..).step_by(threads).zip(subscribers).map(|(number, client)| {
             let phase = self.interval.mul_f64(number as f64 / self.subscribers as f64);
-            self.listen(line, times.begin + phase, &buffer, &ears)
+            self.listen(client, times.begin + phase, &buffer, &counted)
         });
-        let publishing = publishers.into_iter().map(|(line, number)| {
+        let publishing = publishers.into_iter().map(|(client, number)| {
             let size = self.size.in_memory();
-            self.publish(Pace { line, buffer: &buffer, heard, times: &times, size }, number)
+            let buffer = &buffer;
+            let publisher = LoadPublisher { client, buffer, deliveries, times: &times, size };
+            self.run_publisher(publisher, number)
         });
         let working = async {
             tokio::try_join!(try_join_all(listening), try_join_all(publishing)).map(|_| ())
@@ -178,26 +183,26 @@ impl Fanout {
             broken = working => broken?,
             () = sleep_until(times.until.into()) => {}
         }
-        Ok(ears.into_inner().tally)
+        Ok(counted.into_inner().tally)
     }
 
     /// Hears what comes, asking for it first at `begin` where that is to be asked for in an interval.
     async fn listen(
         &self,
-        mut line: Line<dyn Protocol>,
+        mut client: LoadClient<dyn Protocol>,
         begin: Instant,
         buffer: &Buffer,
-        ears: &RefCell<Ears<'_>>,
+        counted: &RefCell<Subscribers<'_>>,
     ) -> anyhow::Result<Infallible> {
-        let mut hear = |payload: &[u8], now| ears.borrow_mut().hear(payload, now);
+        let mut hear = |payload: &[u8], now| counted.borrow_mut().hear(payload, now);
         let mut ask = begin;
         loop {
-            let turn = line.turn(buffer, &mut hear);
-            let turn = if self.transport == Transport::Poll {
+            let turn = client.turn(buffer, &mut hear);
+            let turn = if self.transport == Speech::Channel(Transport::Poll) {
                 tokio::select! {
                     turn = turn => turn?,
                     () = sleep_until(ask.into()) => {
-                        line.protocol().ask();
+                        client.protocol().ask();
                         ask = (ask + self.interval).max(Instant::now());
                         continue;
                     }
@@ -205,25 +210,29 @@ impl Fanout {
             } else {
                 turn.await?
             };
-            ears.borrow_mut().traffic(&turn);
+            counted.borrow_mut().traffic(&turn);
         }
     }
 
-    async fn publish(&self, pace: Pace<'_>, number: usize) -> anyhow::Result<Infallible> {
+    async fn run_publisher(
+        &self,
+        publisher: LoadPublisher<'_>,
+        number: usize,
+    ) -> anyhow::Result<Infallible> {
         match self.in_flight {
-            Some(in_flight) => pace.in_rounds(in_flight).await,
+            Some(in_flight) => publisher.in_rounds(in_flight).await,
             None => {
                 let interval = Duration::from_secs_f64(1.0 / self.rate);
-                pace.on_time(interval * number as u32, interval * self.publishers as u32).await
+                publisher.on_time(interval * number as u32, interval * self.publishers as u32).await
             }
         }
     }
 }
 
-/// So many a second, which need not be a whole number.
+/// A rate per second, which need not be a whole number.
 fn per_second(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
-        // Once a day is seldom enough for anybody, and a time that can be counted in.
+        // Once a day is seldom enough, and a time that can be counted in.
         Ok(rate) if (1e-5..=1e9).contains(&rate) => Ok(rate),
         _ => Err("write a rate as 100 or 0.5"),
     }

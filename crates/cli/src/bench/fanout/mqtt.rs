@@ -31,7 +31,7 @@ pub(super) struct Mqtt {
 }
 
 impl Mqtt {
-    /// A subscriber of a topic, or one who only publishes to it. No two clients have one name.
+    /// A subscriber of a topic, or a client that only publishes to it. No two clients have one name.
     pub(super) fn new(socket: WebSocket, client: String, topic: &str, subscribes: bool) -> Self {
         let (topic, stream) = (topic.to_owned(), BytesMut::new());
         Self { socket, topic, client, subscribes, stream, has_begun: false, is_ready: false }
@@ -120,7 +120,7 @@ impl Protocol for Mqtt {
 }
 
 impl Publisher for Mqtt {
-    fn publish(&mut self, message: String) -> anyhow::Result<()> {
+    fn queue_message(&mut self, message: String) -> anyhow::Result<()> {
         let mut body = BytesMut::with_capacity(2 + self.topic.len() + message.len());
         put_text(&mut body, &self.topic)?;
         body.put_slice(message.as_bytes());

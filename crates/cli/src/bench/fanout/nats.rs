@@ -23,7 +23,7 @@ pub(super) struct Nats {
 }
 
 impl Nats {
-    /// A subscriber of a subject, or one who only publishes to it.
+    /// A subscriber of a subject, or a client that only publishes to it.
     pub(super) fn new(socket: WebSocket, subject: &str, subscribes: bool) -> Self {
         let (subject, stream) = (subject.to_owned(), BytesMut::new());
         Self { socket, subject, subscribes, stream, payload: None, is_ready: false }
@@ -96,7 +96,7 @@ impl Protocol for Nats {
 }
 
 impl Publisher for Nats {
-    fn publish(&mut self, message: String) -> anyhow::Result<()> {
+    fn queue_message(&mut self, message: String) -> anyhow::Result<()> {
         self.send(format!("PUB {} {}\r\n{message}\r\n", self.subject, message.len()))
     }
 }

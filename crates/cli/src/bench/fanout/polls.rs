@@ -1,4 +1,4 @@
-//! Asking for news, again and again: requests that wait for it, or one in an interval.
+//! Asking for messages, again and again: requests that wait for it, or one in an interval.
 
 use std::time::Instant;
 
@@ -41,7 +41,8 @@ impl Polls {
         }
         // That to HEAD has no body, whatever it says of its length (RFC 9110 §9.3.2).
         self.body = Some(if self.at.is_some() { head.body } else { Body::Done });
-        self.at = Some(head.etag.context("this is no channel of sockeye's: it has no position")?);
+        self.at =
+            Some(head.etag.context("this is not a channel of sockeye's: it has no position")?);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Posts {
     requests: BytesMut,
     /// What is to come of an answer, once its head has.
     body: Option<Body>,
-    /// What has come of it, which is for nobody.
+    /// What has come of it, which is dropped.
     page: BytesMut,
 }
 
@@ -53,7 +53,7 @@ impl Protocol for Posts {
 }
 
 impl Publisher for Posts {
-    fn publish(&mut self, message: String) -> anyhow::Result<()> {
+    fn queue_message(&mut self, message: String) -> anyhow::Result<()> {
         let fields = format!("Content-Type: text/plain\r\nContent-Length: {}\r\n", message.len());
         let request = self.resource.request("POST", "", &fields);
         self.requests.extend_from_slice(request.as_bytes());

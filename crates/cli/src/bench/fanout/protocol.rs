@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 /// Takes down the payload of a message that has come.
 pub(super) type Hear<'h> = &'h mut dyn FnMut(&[u8]) -> anyhow::Result<()>;
 
-/// One who listens, or says nothing yet.
+/// A subscriber, or a client that has sent nothing yet.
 pub(super) trait Protocol {
     /// Takes from the front of `input` what has come whole, and gives each payload to `hear`.
     ///
@@ -22,18 +22,18 @@ pub(super) trait Protocol {
     /// Whether whatever is published from now on comes here, and may be published here.
     fn is_ready(&self) -> bool;
 
-    /// It is time to ask for news, for those who ask.
+    /// It is time to ask for messages, where the protocol has to ask.
     fn ask(&mut self) {}
 }
 
-/// One who publishes.
+/// A publisher.
 pub(super) trait Publisher: Protocol {
     /// Puts a message among what is to be sent.
     ///
     /// # Errors
     ///
     /// When nothing can be published any more.
-    fn publish(&mut self, message: String) -> anyhow::Result<()>;
+    fn queue_message(&mut self, message: String) -> anyhow::Result<()>;
 }
 
 /// What is after `prefix`, wherever that is.

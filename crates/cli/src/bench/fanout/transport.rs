@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use sockeye_proto::Config;
+use sockeye_server::Transport;
 
 use super::Fanout;
 use super::events::Events;
-use super::line::{Buffer, Line};
+use super::lines::Lines;
+use super::load_client::{Buffer, LoadClient};
 use super::mqtt::{self, Mqtt};
 use super::nats::Nats;
 use super::polls::Polls;
@@ -17,38 +19,41 @@ use super::protocol::{Protocol, Publisher};
 use super::v1::{self, V1};
 use super::websocket::{Plain, WebSocket};
 use crate::bench::target::Target;
+use crate::channel::transport;
 
 /// How long the server may hold back its answer to a long poll, in seconds.
 const WAIT: u32 = 25;
 
 /// How messages come to the subscribers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Transport {
-    /// A WebSocket that carries messages and nothing else
-    Ws,
-    /// A WebSocket that speaks sockeye.v1
-    V1,
-    /// Server-Sent Events
-    Sse,
-    /// Requests that wait for messages
-    Longpoll,
-    /// Requests in an interval
-    Poll,
-    /// NATS over a WebSocket
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// As a channel has them.
+    Channel(Transport),
+    /// NATS over a WebSocket.
     Nats,
-    /// MQTT 3.1.1 over a WebSocket
+    /// MQTT 3.1.1 over a WebSocket.
     Mqtt,
 }
 
-impl Transport {
+impl Speech {
+    /// Reads the word for one.
+    pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
+        let others = [
+            PossibleValue::new("nats").help("NATS over a WebSocket"),
+            PossibleValue::new("mqtt").help("MQTT 3.1.1 over a WebSocket"),
+        ];
+        let values = Transport::ALL.into_iter().map(transport::value).chain(others);
+        PossibleValuesParser::new(values).try_map(|word| match &*word {
+            "nats" => Ok(Self::Nats),
+            "mqtt" => Ok(Self::Mqtt),
+            word => word.parse().map(Self::Channel),
+        })
+    }
+
     /// As it stands in the title.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Ws => "WebSocket",
-            Self::V1 => "sockeye.v1",
-            Self::Sse => "Server-Sent Events",
-            Self::Longpoll => "long polls",
-            Self::Poll => "polls",
+            Self::Channel(transport) => transport.title(),
             Self::Nats => "NATS",
             Self::Mqtt => "MQTT",
         }
@@ -57,9 +62,9 @@ impl Transport {
     /// The subprotocol that it needs.
     fn subprotocol(self) -> Option<&'static str> {
         match self {
-            Self::V1 => Some(v1::NAME),
+            Self::Channel(Transport::V1) => Some(v1::NAME),
             Self::Mqtt => Some(mqtt::NAME),
-            Self::Ws | Self::Sse | Self::Longpoll | Self::Poll | Self::Nats => None,
+            Self::Channel(_) | Self::Nats => None,
         }
     }
 }
@@ -70,11 +75,11 @@ impl Fanout {
         &self,
         number: usize,
         buffer: &Buffer,
-    ) -> anyhow::Result<Line<dyn Protocol>> {
+    ) -> anyhow::Result<LoadClient<dyn Protocol>> {
         let target = &self.common.target;
         let opening = async {
             let stream = target.stream(number).await?;
-            Line::open(stream, self.listens(number)?, buffer).await
+            LoadClient::open(stream, self.listens(number)?, buffer).await
         };
         let opened: anyhow::Result<_> = opening.await;
         opened.with_context(|| format!("cannot listen at {}", target.url()))
@@ -85,15 +90,15 @@ impl Fanout {
         &self,
         number: usize,
         buffer: &Buffer,
-    ) -> anyhow::Result<(Line<dyn Publisher>, usize)> {
+    ) -> anyhow::Result<(LoadClient<dyn Publisher>, usize)> {
         let target = match &self.publish_to {
             Some(url) => &self.common.target.at(url),
             None => &self.common.target,
         };
         let opening = async {
             let stream = target.stream(self.subscribers + number).await?;
-            let line = Line::open(stream, self.publishes(target, number)?, buffer).await?;
-            Ok((line, number))
+            let client = LoadClient::open(stream, self.publishes(target, number)?, buffer).await?;
+            Ok((client, number))
         };
         let opened: anyhow::Result<_> = opening.await;
         opened.with_context(|| format!("cannot publish to {}", target.url()))
@@ -102,26 +107,31 @@ impl Fanout {
     fn listens(&self, number: usize) -> anyhow::Result<Box<dyn Protocol>> {
         let target = &self.common.target;
         Ok(match self.transport {
-            Transport::Ws => Box::new(Plain(socket(target, None)?)),
-            Transport::V1 => Box::new(self.v1()?),
-            Transport::Sse => Box::new(Events::new(&target.resource()?)),
-            Transport::Longpoll => Box::new(Polls::new(target.resource()?, Some(WAIT))),
-            Transport::Poll => Box::new(Polls::new(target.resource()?, None)),
-            Transport::Nats => Box::new(self.nats(true)?),
-            Transport::Mqtt => Box::new(self.mqtt(number, true)?),
+            Speech::Channel(transport) => match transport {
+                Transport::Ws => Box::new(Plain(socket(target, None)?)),
+                Transport::V1 => Box::new(self.v1()?),
+                Transport::Sse => Box::new(Events::new(&target.resource()?)),
+                Transport::Ndjson => Box::new(Lines::new(&target.resource()?)),
+                Transport::LongPoll => Box::new(Polls::new(target.resource()?, Some(WAIT))),
+                Transport::Poll => Box::new(Polls::new(target.resource()?, None)),
+            },
+            Speech::Nats => Box::new(self.nats(true)?),
+            Speech::Mqtt => Box::new(self.mqtt(number, true)?),
         })
     }
 
     fn publishes(&self, target: &Target, number: usize) -> anyhow::Result<Box<dyn Publisher>> {
         let by_url = self.publish_to.as_deref().map(|url| url.starts_with("http"));
         Ok(match (by_url, self.transport) {
-            (Some(true), _) | (None, Transport::Sse | Transport::Longpoll | Transport::Poll) => {
+            (Some(false), _) | (None, Speech::Channel(Transport::Ws)) => {
+                Box::new(Plain(socket(target, None)?))
+            }
+            (None, Speech::Channel(Transport::V1)) => Box::new(self.v1()?),
+            (Some(true), _) | (None, Speech::Channel(_)) => {
                 Box::new(Posts::new(target.resource()?))
             }
-            (Some(false), _) | (None, Transport::Ws) => Box::new(Plain(socket(target, None)?)),
-            (None, Transport::V1) => Box::new(self.v1()?),
-            (None, Transport::Nats) => Box::new(self.nats(false)?),
-            (None, Transport::Mqtt) => Box::new(self.mqtt(self.subscribers + number, false)?),
+            (None, Speech::Nats) => Box::new(self.nats(false)?),
+            (None, Speech::Mqtt) => Box::new(self.mqtt(self.subscribers + number, false)?),
         })
     }
 

@@ -25,7 +25,7 @@ impl V1 {
         Self { socket, channel, is_ready: false }
     }
 
-    /// Takes what is no message: the greeting, answers, gaps.
+    /// Takes what is not a message: hello, answers, gaps.
     fn take_news(&mut self, text: &str) -> anyhow::Result<()> {
         if text.starts_with("{\"hello\"") {
             match &self.channel {
@@ -67,7 +67,7 @@ impl Protocol for V1 {
 }
 
 impl Publisher for V1 {
-    fn publish(&mut self, message: String) -> anyhow::Result<()> {
+    fn queue_message(&mut self, message: String) -> anyhow::Result<()> {
         let mut command = json!({"id": 1, "op": "pub", "data": message});
         if let Some(channel) = &self.channel {
             command["ch"] = json!(channel);

@@ -16,10 +16,10 @@ pub(super) struct WebSocket {
     config: Arc<Config>,
     /// The subprotocol without which nothing can be said.
     subprotocol: Option<&'static str>,
-    state: State,
+    phase: Phase,
 }
 
-enum State {
+enum Phase {
     /// The request goes out, and its answer comes.
     Opening(Box<ClientHandshake>, Bytes),
     /// With what its time counts from.
@@ -40,7 +40,7 @@ impl WebSocket {
         fill(&mut nonce);
         let handshake = Box::new(ClientHandshake::new(request, nonce)?);
         let bytes = handshake.request().clone();
-        Ok(Self { config, subprotocol, state: State::Opening(handshake, bytes) })
+        Ok(Self { config, subprotocol, phase: Phase::Opening(handshake, bytes) })
     }
 
     /// The next message, once it has come whole.
@@ -49,7 +49,7 @@ impl WebSocket {
         input: &mut BytesMut,
         now: Instant,
     ) -> anyhow::Result<Option<Message>> {
-        if let State::Opening(handshake, _) = &mut self.state {
+        if let Phase::Opening(handshake, _) = &mut self.phase {
             let Some(accepted) = handshake.poll_response(input)? else { return Ok(None) };
             if let Some(name) = self.subprotocol
                 && accepted.subprotocol.is_none()
@@ -63,9 +63,9 @@ impl WebSocket {
             };
             let config = Arc::clone(&self.config);
             let connection = Connection::client(config, Box::new(masks), Duration::ZERO);
-            self.state = State::Open(Box::new(connection.with_deflate(accepted.deflate)), now);
+            self.phase = Phase::Open(Box::new(connection.with_deflate(accepted.deflate)), now);
         }
-        let State::Open(connection, began) = &mut self.state else { return Ok(None) };
+        let Phase::Open(connection, began) = &mut self.phase else { return Ok(None) };
         while let Some(event) = connection.poll_event(input, now - *began) {
             match event {
                 Event::Message(message) => return Ok(Some(message)),
@@ -77,21 +77,21 @@ impl WebSocket {
     }
 
     pub(super) fn send(&mut self, message: impl Into<Message>) -> anyhow::Result<()> {
-        match &mut self.state {
-            State::Open(connection, _) => Ok(connection.send(message.into())?),
-            State::Opening(..) => bail!("the WebSocket is not open yet"),
+        match &mut self.phase {
+            Phase::Open(connection, _) => Ok(connection.send(message.into())?),
+            Phase::Opening(..) => bail!("the WebSocket is not open yet"),
         }
     }
 
     pub(super) fn outgoing(&mut self) -> &mut dyn Buf {
-        match &mut self.state {
-            State::Opening(_, request) => request,
-            State::Open(connection, _) => connection.transmit(),
+        match &mut self.phase {
+            Phase::Opening(_, request) => request,
+            Phase::Open(connection, _) => connection.transmit(),
         }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(..))
+        matches!(self.phase, Phase::Open(..))
     }
 }
 
@@ -122,7 +122,7 @@ impl Protocol for Plain {
 }
 
 impl Publisher for Plain {
-    fn publish(&mut self, message: String) -> anyhow::Result<()> {
+    fn queue_message(&mut self, message: String) -> anyhow::Result<()> {
         self.0.send(message)
     }
 }

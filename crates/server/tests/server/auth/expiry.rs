@@ -1,13 +1,11 @@
-//! A token that ends, ends what it opened.
-
-use std::time::Duration;
+//! When a token expires, what it opened ends.
 
 use sockeye::{Client, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{now, server, token, token_until};
+use super::{LIFETIME, now, server, token, token_until};
 use crate::client::{SOON, TestServer};
 
 async fn open(server: &TestServer, token: &str) -> WebSocket {
@@ -23,8 +21,7 @@ fn close_code(socket: &WebSocket) -> u16 {
 #[tokio::test]
 async fn a_websocket_ends_with_its_token_and_not_before() {
     let server = server().await;
-    let lasting = Duration::from_millis(300);
-    let until = now() + lasting.as_secs_f64();
+    let until = now() + LIFETIME;
     let mut short = open(&server, &token_until(until, r#"{"chat":["read"]}"#)).await;
     let mut long = open(&server, &token(r#"{"chat":["read","write"]}"#)).await;
 
@@ -41,15 +38,17 @@ async fn a_websocket_ends_with_its_token_and_not_before() {
 #[tokio::test]
 async fn a_websocket_that_may_only_read_is_closed_when_it_publishes() {
     let server = server().await;
+    let chat = "chat".parse().unwrap();
+    let before = server.hub.position(&chat);
     let mut reader = open(&server, &token(r#"{"chat":["read"]}"#)).await;
     reader.send("let me in").await.unwrap();
     assert!(timeout(SOON, reader.recv()).await.unwrap().is_none_or(|got| got.is_err()));
     assert_eq!(close_code(&reader), 4403);
-    assert_eq!(server.hub.position(&"chat".parse().unwrap()).offset, 0, "nothing was published");
+    assert_eq!(server.hub.position(&chat), before, "nothing was published");
 }
 
 #[tokio::test]
-async fn streams_and_parked_polls_end_with_their_token_though_nothing_comes() {
+async fn streams_and_long_polls_end_with_their_token_though_nothing_comes() {
     let server = server().await;
     for headers in [
         "Accept: text/event-stream\r\n",
@@ -58,7 +57,7 @@ async fn streams_and_parked_polls_end_with_their_token_though_nothing_comes() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
          Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ] {
-        let until = now() + 0.3;
+        let until = now() + LIFETIME;
         let token = token_until(until, r#"{"chat":["read"]}"#);
         let close = if headers.contains("Upgrade") { "" } else { "Connection: close\r\n" };
         let request = format!(
@@ -67,7 +66,7 @@ async fn streams_and_parked_polls_end_with_their_token_though_nothing_comes() {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // A WebSocket says 4401 and then waits for our Close.
+        // A WebSocket gets 4401 and then waits for our Close.
         let read = async {
             while stream.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {
                 if answer.windows(2).any(|pair| pair == 4401_u16.to_be_bytes()) {

@@ -1,4 +1,4 @@
-//! Who tries tokens is slowed down, and nobody else.
+//! Clients that guess tokens are slowed down, and no others.
 
 use http::{Method, StatusCode, header};
 
@@ -11,7 +11,7 @@ async fn show(server: &TestServer, path: &str, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn many_bad_tokens_are_answered_429_and_good_ones_still_count() {
+async fn many_invalid_tokens_get_429_and_valid_ones_are_accepted() {
     let server = TestServer::with(|options| {
         options.auth_key = Some(key());
         options.max_bad_tokens_per_address = Some(1);
@@ -20,7 +20,7 @@ async fn many_bad_tokens_are_answered_429_and_good_ones_still_count() {
     let good = token(r#"{"chat":["read"]}"#);
     let mut slowed = None;
     for number in 0..100 {
-        // Tickets are tried like tokens.
+        // Guessed tickets count like tokens.
         let answer = match number % 2 {
             0 => show(&server, "/c/chat", &format!("{good}x")).await,
             _ => server.get("/c/chat?ticket=AAAA").await,
@@ -36,6 +36,6 @@ async fn many_bad_tokens_are_answered_429_and_good_ones_still_count() {
     assert_eq!(slowed.header("retry-after"), "1");
     assert_eq!(slowed.header("connection"), "close");
     assert_eq!(show(&server, "/c/chat", &good).await.status, StatusCode::OK);
-    // Who shows nothing has not tried.
+    // A request without a token is not a guess.
     assert_eq!(server.get("/c/chat").await.status, StatusCode::UNAUTHORIZED);
 }

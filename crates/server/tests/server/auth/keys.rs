@@ -1,4 +1,4 @@
-//! Which keys there are, and that a key takes the tokens of its own kind alone.
+//! The kinds of keys, and that a key accepts only tokens of its own algorithm.
 
 use std::time::Duration;
 
@@ -68,9 +68,9 @@ fn no_token_names_its_own_algorithm() {
     }
 }
 
-/// Who takes a public key, which everybody has, for the secret of an HMAC lets everybody in.
+/// A public key must never be accepted as the secret of an HMAC: it is public.
 #[test]
-fn a_public_key_is_no_secret() {
+fn a_public_key_is_not_a_secret() {
     for public in [vectors::RS256_KEY, vectors::ES256_KEY, vectors::EDDSA_KEY] {
         let key = AuthKey::from_bytes(public.as_bytes()).unwrap();
         for secret in [public, public.trim_end()] {

@@ -1,4 +1,4 @@
-//! What a token must be to be good.
+//! What makes a token valid.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sockeye_server::{NumericDate, Right, TokenError};
 
 use super::{HEADER, encode, key, sign};
 
-/// The time at which these tests look at their tokens.
+/// The time at which these tests verify their tokens.
 const NOW: u64 = 1_800_000_000;
 
 fn verdict(token: &str) -> Result<(), TokenError> {
@@ -137,7 +137,7 @@ fn what_must_be_understood_is_not() {
     let claims = r#"{"exp":1900000000}"#;
     let critical = sign(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, claims);
     assert_eq!(verdict(&critical), Err(TokenError::Critical));
-    // Keys that a token brings along, or says where to get, are not looked at.
+    // Keys in a token, or their URLs, are ignored.
     for header in [
         r#"{"alg":"HS256","kid":"../../dev/null","jku":"http://127.0.0.1:1/","x5u":"http://127.0.0.1:1/"}"#,
         r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"}}"#,
@@ -178,7 +178,7 @@ fn a_token_has_one_spelling() {
 
 proptest! {
     #[test]
-    fn no_text_is_a_good_token(text in "\\PC*", parts in "[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
+    fn no_text_is_a_valid_token(text in "\\PC*", parts in "[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
         prop_assert!(verdict(&text).is_err());
         prop_assert!(verdict(&parts).is_err());
     }
@@ -198,7 +198,7 @@ proptest! {
         let _ = verdict(&sign(HEADER, format!(r#"{{"exp":1900000000,"channels":{json}}}"#)));
     }
 
-    /// No channel gets by one pattern what belongs to another: names are compared as they are.
+    /// A pattern never grants a channel of another: names are compared as they are.
     #[test]
     fn only_what_begins_like_the_pattern_matches(prefix in "[a-z][a-z:.@~_-]{0,5}", name in "[a-z][a-z:.@~_-]{0,9}") {
         let claims = format!(r#"{{"exp":1900000000,"channels":{{"{prefix}*":["read"],"{prefix}":["write"]}}}}"#);

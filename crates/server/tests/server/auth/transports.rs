@@ -1,4 +1,4 @@
-//! The same decision on every transport: each way to a channel, asked with each kind of token.
+//! The same decision on every transport: each use of a channel, with each kind of token.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -7,11 +7,11 @@ use tokio::time::timeout;
 use super::{HEADER, now, server, sign, token, token_until};
 use crate::client::{SOON, TestServer};
 
-/// One way to do something with a channel, and the right that it needs.
-struct Way {
+/// One use of a channel, and the right that it needs.
+struct Use {
     right: &'static str,
     method: &'static str,
-    /// What follows the channel's name.
+    /// The path after the channel's name.
     rest: &'static str,
     headers: &'static str,
     /// The status when it is granted.
@@ -27,47 +27,47 @@ const V1: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Ver
 const EVENTS: &str = "Accept: text/event-stream\r\n";
 const LINES: &str = "Accept: application/x-ndjson\r\n";
 
-/// Every way there is, live and from the history.
-const WAYS: &[Way] = &[
-    Way { right: "presence", method: "GET", rest: "/presence", headers: "", granted: 200 },
-    Way { right: "presence", method: "HEAD", rest: "/presence", headers: "", granted: 200 },
-    Way { right: "read", method: "GET", rest: "", headers: "", granted: 200 },
-    Way { right: "read", method: "GET", rest: "?after=earliest", headers: "", granted: 200 },
-    Way { right: "read", method: "HEAD", rest: "", headers: "", granted: 200 },
-    Way { right: "read", method: "GET", rest: "?wait=0", headers: "", granted: 200 },
-    Way {
+/// Every use there is, live and from the history.
+const USES: &[Use] = &[
+    Use { right: "presence", method: "GET", rest: "/presence", headers: "", granted: 200 },
+    Use { right: "presence", method: "HEAD", rest: "/presence", headers: "", granted: 200 },
+    Use { right: "read", method: "GET", rest: "", headers: "", granted: 200 },
+    Use { right: "read", method: "GET", rest: "?after=earliest", headers: "", granted: 200 },
+    Use { right: "read", method: "HEAD", rest: "", headers: "", granted: 200 },
+    Use { right: "read", method: "GET", rest: "?wait=0", headers: "", granted: 200 },
+    Use {
         right: "read",
         method: "GET",
         rest: "?after=earliest",
         headers: "Prefer: wait=0\r\n",
         granted: 200,
     },
-    Way { right: "read", method: "GET", rest: "", headers: EVENTS, granted: 200 },
-    Way {
+    Use { right: "read", method: "GET", rest: "", headers: EVENTS, granted: 200 },
+    Use {
         right: "read",
         method: "GET",
         rest: "?after=earliest&meta=1",
         headers: EVENTS,
         granted: 200,
     },
-    Way { right: "read", method: "GET", rest: "", headers: LINES, granted: 200 },
-    Way { right: "read", method: "GET", rest: "?after=-10", headers: LINES, granted: 200 },
-    Way { right: "read", method: "HEAD", rest: "", headers: EVENTS, granted: 200 },
-    Way { right: "read", method: "GET", rest: "", headers: UPGRADE, granted: 101 },
-    Way { right: "read", method: "GET", rest: "?after=-5", headers: V1, granted: 101 },
-    Way { right: "read", method: "GET", rest: "?after=earliest", headers: UPGRADE, granted: 101 },
-    Way {
+    Use { right: "read", method: "GET", rest: "", headers: LINES, granted: 200 },
+    Use { right: "read", method: "GET", rest: "?after=-10", headers: LINES, granted: 200 },
+    Use { right: "read", method: "HEAD", rest: "", headers: EVENTS, granted: 200 },
+    Use { right: "read", method: "GET", rest: "", headers: UPGRADE, granted: 101 },
+    Use { right: "read", method: "GET", rest: "?after=-5", headers: V1, granted: 101 },
+    Use { right: "read", method: "GET", rest: "?after=earliest", headers: UPGRADE, granted: 101 },
+    Use {
         right: "write",
         method: "POST",
         rest: "",
         headers: "Content-Length: 0\r\n",
         granted: 201,
     },
-    Way { right: "write", method: "DELETE", rest: "", headers: "", granted: 204 },
+    Use { right: "write", method: "DELETE", rest: "", headers: "", granted: 204 },
 ];
 
-impl Way {
-    /// The head of the answer to this, with these headers more.
+impl Use {
+    /// The head of the response to this request, with further headers.
     async fn ask(&self, server: &TestServer, channel: &str, headers: &str) -> Head {
         let Self { method, rest, headers: own, .. } = self;
         let request = format!(
@@ -81,7 +81,7 @@ impl Way {
     }
 }
 
-/// The head of the answer to a request that is sent as it is.
+/// The head of the response to a request that is sent as it is.
 pub(super) async fn head_of(server: &TestServer, request: &str) -> Head {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -102,11 +102,11 @@ impl Head {
         self.0.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    /// Asserts a refusal with a challenge that has this in it (RFC 6750 §3).
+    /// Asserts a refusal with a challenge that contains this (RFC 6750 §3).
     #[track_caller]
-    fn assert_refused(&self, status: u16, challenge: &str, way: &Way) {
+    fn assert_refused(&self, status: u16, challenge: &str, wanted: &Use) {
         let Self(head) = self;
-        assert_eq!(self.status(), status, "{} {}: {head}", way.method, way.rest);
+        assert_eq!(self.status(), status, "{} {}: {head}", wanted.method, wanted.rest);
         let line = head.lines().find_map(|line| line.strip_prefix("www-authenticate: "));
         let line = line.unwrap_or_else(|| panic!("no challenge: {head}"));
         assert!(line.starts_with("Bearer ") && line.contains(challenge), "{line}");
@@ -116,16 +116,18 @@ impl Head {
 #[tokio::test]
 async fn without_a_token_nothing_can_be_done() {
     let server = server().await;
-    for way in WAYS {
-        let head = way.ask(&server, "chat", "").await;
-        head.assert_refused(401, "realm", way);
+    let chat = "chat".parse().unwrap();
+    let before = server.hub.position(&chat);
+    for wanted in USES {
+        let head = wanted.ask(&server, "chat", "").await;
+        head.assert_refused(401, "realm", wanted);
         assert!(!head.0.contains("error="), "nothing was shown that could be wrong: {}", head.0);
-        // Names and other schemes are no tokens.
+        // Names and other schemes are not tokens.
         let rest = "Authorization: Basic YW5uOnNlY3JldA==\r\n";
-        way.ask(&server, "chat", rest).await.assert_refused(401, "realm", way);
+        wanted.ask(&server, "chat", rest).await.assert_refused(401, "realm", wanted);
     }
     assert_eq!(server.get("/c/chat?as=ann").await.status, 401);
-    assert_eq!(server.hub.position(&"chat".parse().unwrap()).offset, 0, "nothing was published");
+    assert_eq!(server.hub.position(&chat), before, "nothing was published");
 }
 
 #[tokio::test]
@@ -134,12 +136,19 @@ async fn a_token_gives_what_it_says_and_nothing_else() {
     for right in ["read", "write", "presence"] {
         let token =
             token(&format!(r#"{{"chat":["{right}"],"other:*":["read","write","presence"]}}"#));
-        for way in WAYS {
-            let head = way.ask_with(&server, "chat", &token).await;
-            if way.right == right {
-                assert_eq!(head.status(), way.granted, "{} {}: {}", way.method, way.rest, head.0);
+        for wanted in USES {
+            let head = wanted.ask_with(&server, "chat", &token).await;
+            if wanted.right == right {
+                assert_eq!(
+                    head.status(),
+                    wanted.granted,
+                    "{} {}: {}",
+                    wanted.method,
+                    wanted.rest,
+                    head.0
+                );
             } else {
-                head.assert_refused(403, "error=\"insufficient_scope\"", way);
+                head.assert_refused(403, "error=\"insufficient_scope\"", wanted);
             }
         }
     }
@@ -150,20 +159,20 @@ async fn channels_that_only_look_alike_are_others() {
     let server = server().await;
     let all = r#"["read","write","presence"]"#;
     let token = token(&format!(r#"{{"chat:*":{all},"a.b":{all}}}"#));
-    for way in WAYS {
+    for wanted in USES {
         for channel in ["chat", "chats", "Chat:a", "xchat:a", "a", "a.b.c", "axb", "a.B"] {
-            let head = way.ask_with(&server, channel, &token).await;
-            head.assert_refused(403, "insufficient_scope", way);
+            let head = wanted.ask_with(&server, channel, &token).await;
+            head.assert_refused(403, "insufficient_scope", wanted);
         }
         for channel in ["chat:a", "chat:a:b", "a.b", "%63hat:a", "chat%3Aa"] {
-            let head = way.ask_with(&server, channel, &token).await;
-            assert_eq!(head.status(), way.granted, "{channel}: {}", head.0);
+            let head = wanted.ask_with(&server, channel, &token).await;
+            assert_eq!(head.status(), wanted.granted, "{channel}: {}", head.0);
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_good_is_refused_alike_everywhere() {
+async fn an_invalid_token_is_refused_alike_everywhere() {
     let server = server().await;
     let all = r#"{"*":["read","write","presence"]}"#;
     let good = token(all);
@@ -179,13 +188,13 @@ async fn a_token_that_is_not_good_is_refused_alike_everywhere() {
         "x".to_owned(),
         "x".repeat(9000),
     ] {
-        for way in WAYS {
-            let head = way.ask_with(&server, "chat", &bad).await;
-            head.assert_refused(401, "error=\"invalid_token\"", way);
+        for wanted in USES {
+            let head = wanted.ask_with(&server, "chat", &bad).await;
+            head.assert_refused(401, "error=\"invalid_token\"", wanted);
         }
     }
-    for way in WAYS {
-        assert_eq!(way.ask_with(&server, "chat", &good).await.status(), way.granted);
+    for wanted in USES {
+        assert_eq!(wanted.ask_with(&server, "chat", &good).await.status(), wanted.granted);
     }
 }
 
@@ -193,17 +202,17 @@ async fn a_token_that_is_not_good_is_refused_alike_everywhere() {
 async fn a_websocket_may_bring_its_token_as_a_subprotocol_that_is_never_echoed() {
     let server = server().await;
     let good = token(r#"{"chat":["read"]}"#);
-    for way in WAYS {
+    for wanted in USES {
         let offer = format!("Sec-WebSocket-Protocol: mine, bearer.{good}\r\n");
-        let head = way.ask(&server, "chat", &offer).await;
-        if way.headers.starts_with(UPGRADE) {
+        let head = wanted.ask(&server, "chat", &offer).await;
+        if wanted.headers.starts_with(UPGRADE) {
             assert_eq!(head.status(), 101, "{}", head.0);
             assert!(!head.0.contains("bearer") && !head.0.contains(&good), "{}", head.0);
-            let bad = way.ask(&server, "chat", "Sec-WebSocket-Protocol: bearer.x\r\n").await;
-            bad.assert_refused(401, "invalid_token", way);
+            let bad = wanted.ask(&server, "chat", "Sec-WebSocket-Protocol: bearer.x\r\n").await;
+            bad.assert_refused(401, "invalid_token", wanted);
         } else {
             // Elsewhere it is a header like any other.
-            head.assert_refused(401, "realm", way);
+            head.assert_refused(401, "realm", wanted);
         }
     }
 }
@@ -213,11 +222,11 @@ async fn two_tokens_are_one_too_many() {
     let server = server().await;
     let good = token(r#"{"chat":["read","write","presence"]}"#);
     let line = format!("Authorization: Bearer {good}\r\n");
-    for way in WAYS {
-        let head = way.ask(&server, "chat", &line.repeat(2)).await;
+    for wanted in USES {
+        let head = wanted.ask(&server, "chat", &line.repeat(2)).await;
         assert_eq!(head.status(), 400, "{}", head.0);
     }
-    let websocket = WAYS.iter().find(|way| way.headers == UPGRADE).unwrap();
+    let websocket = USES.iter().find(|wanted| wanted.headers == UPGRADE).unwrap();
     let both = format!("{line}Sec-WebSocket-Protocol: bearer.{good}\r\n");
     assert_eq!(websocket.ask(&server, "chat", &both).await.status(), 400);
 }
@@ -225,24 +234,24 @@ async fn two_tokens_are_one_too_many() {
 #[tokio::test]
 async fn without_an_auth_key_tokens_change_nothing() {
     let server = TestServer::start().await;
-    for way in WAYS {
+    for wanted in USES {
         for token in [token("{}"), "x".to_owned()] {
-            assert_eq!(way.ask_with(&server, "chat", &token).await.status(), way.granted);
+            assert_eq!(wanted.ask_with(&server, "chat", &token).await.status(), wanted.granted);
         }
     }
 }
 
-/// Who has no business here learns neither what is in a channel nor how far it is.
+/// A client without rights learns neither what is in a channel nor how far it is.
 #[tokio::test]
 async fn a_refusal_tells_nothing_of_the_channel() {
     let server = server().await;
     let good = token(r#"{"chat":["read","write"]}"#);
-    let publish = WAYS.iter().find(|way| way.method == "POST").unwrap();
+    let publish = USES.iter().find(|wanted| wanted.method == "POST").unwrap();
     publish.ask_with(&server, "chat", &good).await;
-    for way in WAYS {
+    for wanted in USES {
         for token in [token(r#"{"other":["read","write"]}"#), "x".to_owned()] {
             for channel in ["chat", "nothing-here"] {
-                let Head(head) = way.ask_with(&server, channel, &token).await;
+                let Head(head) = wanted.ask_with(&server, channel, &token).await;
                 assert!(!head.contains("etag") && !head.contains("last-event-id"), "{head}");
             }
         }
@@ -257,13 +266,13 @@ async fn pages_read_why_they_were_refused() {
     })
     .await;
     let page = "Origin: https://app.example\r\n";
-    for way in WAYS {
+    for wanted in USES {
         for headers in [page.to_owned(), format!("{page}Authorization: Bearer x\r\n")] {
-            let head = way.ask(&server, "chat", &headers).await;
+            let head = wanted.ask(&server, "chat", &headers).await;
             way_refused(&head);
         }
-        // A page that may not come is not even told that a token would help.
-        let foreign = way.ask(&server, "chat", "Origin: https://evil.example\r\n").await;
+        // A page that is not allowed is not even told that a token would help.
+        let foreign = wanted.ask(&server, "chat", "Origin: https://evil.example\r\n").await;
         assert_eq!(foreign.status(), 403);
         assert!(!foreign.0.contains("www-authenticate"), "{}", foreign.0);
     }

@@ -1,4 +1,4 @@
-//! Keys and tokens that others made: the examples of the RFCs, and what OpenSSL and Node.js gave.
+//! Keys and tokens from elsewhere: the examples of the RFCs, and output of OpenSSL and Node.js.
 
 /// The payload of all of them, RFC 7515 §A.1: `joe`'s, until [`EXP`].
 pub(super) const EXP: u64 = 1_300_819_380;

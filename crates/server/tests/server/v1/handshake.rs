@@ -36,9 +36,8 @@ async fn on_a_channel_it_is_subscribed_already_and_hello_says_where() {
 async fn on_a_channel_commands_need_not_name_it_and_may_name_another() {
     let server = TestServer::start().await;
     let mut here = V1::connect(&server, "/c/chat").await;
-    let at = here.done(json!({"op": "pub", "data": "hi"})).await["at"].take();
-    let message = here.receive().await;
-    assert_eq!((&message["ch"], &message["at"]), (&json!("chat"), &at));
+    let (_, message) = here.publish(r#"{"op":"pub","data":"hi"}"#).await;
+    assert_eq!((&message["ch"], &message["data"]), (&json!("chat"), &json!("hi")));
     assert_eq!(here.done(json!({"op": "read"})).await["messages"][0]["data"], "hi");
 
     here.subscribe("other").await;

@@ -4,8 +4,11 @@ mod commands;
 mod ending;
 mod handshake;
 mod limits;
+mod order;
 mod presence;
 mod reading;
+#[cfg(feature = "fjall")]
+mod restart;
 mod tokens;
 
 use serde_json::{Value, json};
@@ -80,6 +83,18 @@ impl V1 {
     pub(crate) async fn refused(&mut self, command: Value) -> String {
         let answer = self.ask(command).await;
         error_code(&answer)
+    }
+
+    /// Sends a `pub` to a channel to which this is subscribed, and gives its answer and its message. In a
+    /// cluster either may come first.
+    pub(crate) async fn publish(&mut self, frame: &str) -> (Value, Value) {
+        self.send_text(frame).await;
+        let mut frames = [self.receive().await, self.receive().await];
+        frames.sort_by_key(|frame| !frame["ok"].is_object());
+        let [mut answer, message] = frames;
+        assert!(answer["ok"]["at"].is_string(), "{answer}");
+        assert_eq!(message["at"], answer["ok"]["at"], "{message}");
+        (answer["ok"].take(), message)
     }
 
     pub(crate) async fn subscribe(&mut self, channel: &str) -> Value {

@@ -1,11 +1,11 @@
-//! Who is there, and who comes and goes.
+//! Members of a channel, and notices of joins and leaves.
 
 use serde_json::{Value, json};
 
 use super::V1;
 use crate::client::TestServer;
 
-/// The id in `join` or `leave`, told with since when.
+/// The id in `join` or `leave`, which has a `since`.
 #[track_caller]
 fn id_of(frame: &Value, change: &str) -> String {
     assert_eq!(frame["ch"], "chat", "{frame}");
@@ -14,7 +14,7 @@ fn id_of(frame: &Value, change: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_says_what_presence_says() {
+async fn the_command_who_gives_what_presence_gives() {
     let server = TestServer::start().await;
     let mut ann = V1::connect(&server, "/connect?as=ann").await;
     let who = json!({"op": "who", "ch": "chat"});
@@ -28,7 +28,7 @@ async fn who_says_what_presence_says() {
 }
 
 #[tokio::test]
-async fn those_who_ask_for_it_are_told_who_comes_and_goes() {
+async fn subscribers_that_ask_for_presence_get_joins_and_leaves() {
     let server = TestServer::start().await;
     let mut ann = V1::connect(&server, "/connect?as=ann").await;
     ann.done(json!({"op": "sub", "ch": "chat", "presence": true})).await;

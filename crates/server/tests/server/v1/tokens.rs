@@ -1,4 +1,4 @@
-//! Tokens: shown at the handshake or after it, fresh ones in time, and what ends with them.
+//! Tokens: at the handshake or after it, renewed in time, and what ends with them.
 
 use std::time::Duration;
 
@@ -6,13 +6,19 @@ use http::Method;
 use serde_json::{Value, json};
 use sockeye::{Client, DeflateConfig};
 use sockeye_hub::Publication;
+use sockeye_testing::frame::{self, Frame, TEXT};
+use sockeye_testing::handshake::{Head, request_with};
+use sockeye_testing::pass;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{V1, error_code};
-use crate::auth::{self, HEADER, now, sign, token, token_until};
+use crate::auth::{self, HEADER, LIFETIME, now, sign, token, token_until, wait_until};
 use crate::client::{SOON, TestServer};
+
+/// Time to authenticate in: enough on a busy machine.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(1);
 
 const CHAT: &str = r#"{"chat":["read","write","presence"]}"#;
 
@@ -49,7 +55,7 @@ async fn before_auth_nothing_can_be_done_and_after_it_what_the_token_grants() {
 }
 
 #[tokio::test]
-async fn a_token_at_the_handshake_is_good_from_the_start() {
+async fn a_token_at_the_handshake_is_valid_from_the_start() {
     let server = auth::server().await;
     for path in ["/connect", "/c/chat"] {
         let url = format!("ws://{}{path}", server.address);
@@ -72,10 +78,10 @@ async fn a_channel_itself_wants_its_token_at_the_handshake() {
 }
 
 #[tokio::test]
-async fn one_who_shows_no_token_in_time_is_sent_away_with_4401() {
+async fn a_client_without_a_token_in_time_is_closed_with_4401() {
     let server = TestServer::with(|options| {
         options.auth_key = Some(auth::key());
-        options.auth_timeout = Duration::from_millis(100);
+        options.auth_timeout = AUTH_TIMEOUT;
     })
     .await;
     let mut connection = V1::connect(&server, "/connect").await;
@@ -84,7 +90,7 @@ async fn one_who_shows_no_token_in_time_is_sent_away_with_4401() {
 
     let mut in_time = V1::connect(&server, "/connect").await;
     in_time.done(auth(&token(CHAT))).await;
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    pass(AUTH_TIMEOUT + Duration::from_millis(50)).await;
     in_time.subscribe("chat").await;
 }
 
@@ -103,7 +109,7 @@ async fn before_auth_frames_are_small() {
 #[tokio::test]
 async fn a_token_that_ends_without_a_fresh_one_ends_the_connection_with_4401() {
     let server = auth::server().await;
-    let until = now() + 0.3;
+    let until = now() + LIFETIME;
     let mut connection = V1::connect(&server, "/connect").await;
     connection.done(auth(&token_until(until, CHAT))).await;
     connection.subscribe("chat").await;
@@ -113,22 +119,20 @@ async fn a_token_that_ends_without_a_fresh_one_ends_the_connection_with_4401() {
 }
 
 #[tokio::test]
-async fn with_a_fresh_token_in_time_everything_goes_on() {
+async fn with_a_fresh_token_in_time_everything_continues() {
     let server = auth::server().await;
-    let until = now() + 0.3;
+    let until = now() + LIFETIME;
     let mut connection = V1::connect(&server, "/connect").await;
     connection.done(auth(&token_until(until, CHAT))).await;
     connection.subscribe("chat").await;
     connection.done(auth(&token(CHAT))).await;
-    while now() < until + 0.1 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    server.hub.publish(&"chat".parse().unwrap(), Publication::text("on")).wait().unwrap();
+    wait_until(until + 0.1).await;
+    server.hub.publish(&"chat".parse().unwrap(), Publication::text("on")).await.unwrap();
     assert_eq!(connection.data("chat").await, "on");
 }
 
 #[tokio::test]
-async fn what_the_fresh_token_does_not_grant_ends_and_the_rest_goes_on() {
+async fn what_the_fresh_token_does_not_grant_ends_and_the_rest_continues() {
     let server = auth::server().await;
     let mut connection = V1::connect(&server, "/connect").await;
     let all = ["read", "presence"];
@@ -149,7 +153,7 @@ async fn what_the_fresh_token_does_not_grant_ends_and_the_rest_goes_on() {
     assert_eq!(ended, ["a", "c"]);
     for channel in ["a", "c", "b"] {
         let publication = Publication::text(channel);
-        server.hub.publish(&channel.parse().unwrap(), publication).wait().unwrap();
+        server.hub.publish(&channel.parse().unwrap(), publication).await.unwrap();
     }
     assert_eq!(connection.data("b").await, "b");
     connection.assert_silent().await;
@@ -176,7 +180,7 @@ async fn without_an_auth_key_a_token_changes_nothing() {
     assert_eq!(who["members"][0]["id"], "ann");
 }
 
-/// Nothing is inflated for a client that has not said who it is; where one has, at the handshake, its
+/// Nothing is inflated for a client that has not authenticated; where it has, at the handshake, its
 /// messages may be compressed.
 #[tokio::test]
 async fn compression_is_agreed_on_where_a_token_came_with_the_handshake() {
@@ -196,19 +200,14 @@ async fn compression_is_agreed_on_where_a_token_came_with_the_handshake() {
 async fn before_auth_a_large_frame_is_refused_by_its_header() {
     let server = auth::server().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let head = format!(
-        "GET /connect HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: sockeye.v1\r\n\r\n",
-        server.address
-    );
+    let head = request_with("/connect", "Sec-WebSocket-Protocol: sockeye.v1\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
-    // A masked text frame of 16 KiB and one byte, of which nothing follows.
-    stream.write_all(&[0x81, 0xFE, 0x40, 0x01, 0, 0, 0, 0]).await.unwrap();
+    assert_eq!(Head::read_async(&mut stream).await.unwrap().status(), 101);
+    stream.write_all(&frame::header(TEXT, (16 << 10) + 1)).await.unwrap();
     let mut received = Vec::new();
     timeout(SOON, stream.read_to_end(&mut received)).await.expect("it is closed").unwrap();
-    let is_close = |bytes: &[u8]| bytes[0] == 0x88 && bytes[2..] == 1009_u16.to_be_bytes();
-    assert!(received.windows(4).any(is_close));
+    let frames = Frame::parse_all(&received);
+    assert_eq!(frames.last().and_then(Frame::close_code), Some(1009), "{frames:?}");
 }
 
 #[tokio::test]
@@ -236,11 +235,11 @@ async fn bad_tokens_count_as_those_of_requests_do() {
     }
     assert_eq!(connection.refused(auth("no.good.token")).await, "too_many");
     assert_eq!(connection.end().await.1, 4429);
-    // They are the same as those of requests.
+    // The same as those of requests.
     let get =
         server.request(Method::GET, "/c/chat").header("Authorization", "Bearer no.good.token");
     server.send(get, "").await.assert_problem(429, "too_many");
-    // Good ones are not concerned.
+    // Valid ones are not affected.
     V1::connect(&server, "/connect").await.done(auth(&token(CHAT))).await;
 }
 

@@ -1,0 +1,144 @@
+//! What a peer does, found out before it is judged: whether it echoes, whether it compresses.
+
+mod fitness;
+
+use std::time::Duration;
+
+use sockeye_wire::{
+    Frame,
+    frame::{BINARY, PING, TEXT},
+};
+
+use crate::{
+    case::{Case, Message, case},
+    head,
+    http2::Http2,
+    judge::{Opened, Patience, Peer, open},
+    link::{Input, Stream},
+    target::Target,
+};
+
+pub(crate) use self::fitness::Unfit;
+
+/// What a peer does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// It sends every message back.
+    pub echoes: bool,
+    /// It agrees on permessage-deflate.
+    pub deflates: bool,
+    /// It opens WebSockets over HTTP/2.
+    pub has_http2: bool,
+    /// A connection goes on behind a text.
+    pub takes_text: bool,
+    /// A connection goes on behind a binary message.
+    pub takes_binary: bool,
+    /// What one connection sends comes to all of them.
+    pub is_broadcast: bool,
+    /// It opens a WebSocket at all.
+    pub opens: bool,
+}
+
+/// How long an echo may take before there is none. An echo is not the point of most servers.
+const ECHO: Duration = Duration::from_secs(2);
+
+fn plain(extensions: Option<&'static str>) -> Case {
+    let mut plain = case("probe", "", "");
+    plain.opening.extensions = extensions;
+    plain
+}
+
+/// Finds out what a server does.
+///
+/// # Errors
+///
+/// When it is not reached, or opens no WebSocket here.
+pub(crate) async fn server(target: &Target, patience: Patience) -> Result<Abilities, Unfit> {
+    fitness::look(target, patience).await?;
+    let mut abilities = Abilities::default();
+    let Ok(mut first) = open(&plain(None), Peer::Server(target), patience).await else {
+        return Ok(abilities);
+    };
+    abilities.opens = true;
+    let second = open(&plain(None), Peer::Server(target), patience).await.ok();
+    let token = format!("sockeye check {}", head::key());
+    abilities.echoes = echoes(&mut first, &token, true).await;
+    if let (true, Some(mut second)) = (abilities.echoes, second) {
+        // The token was on its way to both at the same time: what has not come by now is not coming.
+        abilities.is_broadcast = echoes(&mut second, &token, false).await;
+        second.link.close(1000).await;
+    }
+    first.link.close(1000).await;
+    abilities.takes_text = abilities.echoes || goes_on(TEXT, target, patience).await;
+    abilities.takes_binary = goes_on(BINARY, target, patience).await;
+    abilities.has_http2 = Http2::connect(target, patience.answer).await.is_some();
+    if let Ok(mut opened) = open(&plain(Some(OFFER)), Peer::Server(target), patience).await {
+        abilities.deflates = opened.link.agreement.is_some();
+        opened.link.close(1000).await;
+    }
+    Ok(abilities)
+}
+
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+
+/// Whether a text comes back, or comes at all.
+async fn echoes(opened: &mut Opened, token: &str, is_sent: bool) -> bool {
+    if is_sent {
+        let _ = opened.link.send(&Frame::unmasked(TEXT, token)).await;
+    }
+    let wait = if is_sent { ECHO } else { Duration::from_millis(300) };
+    let waiting = async {
+        loop {
+            match opened.link.next(wait).await {
+                Some(Input::Message(Message { payload, .. })) if payload == token.as_bytes() => {
+                    return true;
+                }
+                // A server that speaks for itself is not one whose messages can be compared.
+                Some(Input::Message(_) | Input::End(_) | Input::Close(_)) | None => return false,
+                Some(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(wait, waiting).await.unwrap_or(false)
+}
+
+/// Whether a connection goes on behind a message.
+async fn goes_on(kind: u8, target: &Target, patience: Patience) -> bool {
+    let opened = open(&plain(None), Peer::Server(target), patience).await;
+    let Ok(mut opened) = opened else { return true };
+    let goes_on = answers_behind(&mut opened, kind, patience).await;
+    opened.link.close(1000).await;
+    goes_on
+}
+
+/// Whether a Ping behind a message is answered.
+async fn answers_behind(opened: &mut Opened, kind: u8, patience: Patience) -> bool {
+    let _ = opened.link.send(&Frame::unmasked(kind, "sockeye check")).await;
+    let _ = opened.link.send(&Frame::unmasked(PING, "behind")).await;
+    loop {
+        match opened.link.next(patience.answer).await {
+            Some(Input::Pong(_)) => return true,
+            Some(Input::End(_) | Input::Close(_)) => return false,
+            Some(_) => {}
+            // One that answers no Pings is judged by that.
+            None => return true,
+        }
+    }
+}
+
+/// Finds out what a client does, on its first connection.
+pub(crate) async fn client(stream: Stream, patience: Patience) -> Abilities {
+    let mut abilities = Abilities::default();
+    let Ok(mut opened) = open(&plain(None), Peer::Client(stream), patience).await else {
+        return abilities;
+    };
+    abilities.opens = true;
+    let extensions: Vec<_> = opened.head.values("sec-websocket-extensions").collect();
+    abilities.deflates = extensions.iter().any(|value| value.contains("permessage-deflate"));
+    abilities.echoes = echoes(&mut opened, "sockeye check", true).await;
+    abilities.takes_text = abilities.echoes || answers_behind(&mut opened, TEXT, patience).await;
+    abilities.takes_binary = answers_behind(&mut opened, BINARY, patience).await;
+    opened.link.close(1000).await;
+    opened.link.half_close().await;
+    abilities
+}

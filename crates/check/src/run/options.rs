@@ -1,0 +1,88 @@
+//! Which cases are tried, and how.
+
+use std::time::Duration;
+
+use sockeye_wire::Role;
+
+use crate::{case::Case, chapters, judge::Patience};
+
+/// Which cases are tried, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Cases whose id begins with one of these; all, if there are none.
+    pub only: Vec<String>,
+    /// Cases whose id begins with one of these are left out.
+    pub skip: Vec<String>,
+    /// How many connections are open at a time, at most.
+    pub jobs: usize,
+    /// How long an answer may take. Default 5 s.
+    pub patience: Duration,
+    /// How long to wait for a reaction to what is wrong, before the peer is asked whether it still
+    /// answers. Default 300 ms; three times as long when a finding is tried again.
+    pub quiet: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            only: Vec::new(),
+            skip: Vec::new(),
+            jobs: 16,
+            patience: Duration::from_secs(5),
+            quiet: Duration::from_millis(300),
+        }
+    }
+}
+
+impl Options {
+    /// Tries cases whose id begins with one of these; all, if there are none. Default none.
+    #[must_use]
+    pub fn only(self, only: Vec<String>) -> Self {
+        Self { only, ..self }
+    }
+
+    /// Leaves out cases whose id begins with one of these. Default none.
+    #[must_use]
+    pub fn skip(self, skip: Vec<String>) -> Self {
+        Self { skip, ..self }
+    }
+
+    /// Opens that many connections at a time, at most. Default 16.
+    #[must_use]
+    pub fn jobs(self, jobs: usize) -> Self {
+        Self { jobs: jobs.max(1), ..self }
+    }
+
+    /// Waits so long for an answer. Default 5 s.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Waits so long for a reaction to what is wrong, before the peer is asked whether it still answers.
+    /// Default 300 ms.
+    #[must_use]
+    pub fn quiet(self, quiet: Duration) -> Self {
+        Self { quiet, ..self }
+    }
+
+    /// The cases for peers of this role that these options leave.
+    #[must_use]
+    pub fn cases(&self, peer: Role) -> Vec<Case> {
+        let begins = |id: &str, with: &[String]| with.iter().any(|begin| id.starts_with(begin));
+        let mut cases = chapters::all(peer);
+        cases.retain(|case| self.only.is_empty() || begins(&case.id, &self.only));
+        cases.retain(|case| !begins(&case.id, &self.skip));
+        cases
+    }
+
+    pub(super) fn waits(&self) -> Patience {
+        Patience { answer: self.patience, quiet: self.quiet }
+    }
+
+    /// With what a fault is tried again.
+    pub(super) fn more_patience(&self) -> Patience {
+        Patience { answer: self.patience * 2, quiet: self.quiet * 3 }
+    }
+}

@@ -1,0 +1,34 @@
+//! The files that `sockeye check` reads and writes.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, anyhow};
+use sockeye_check::{Baseline, Report};
+
+use super::Check;
+
+impl Check {
+    pub(super) fn read_baseline(&self) -> anyhow::Result<Baseline> {
+        let Some(path) = &self.baseline else { return Ok(Baseline::default()) };
+        let text = fs::read_to_string(path);
+        let text = text.with_context(|| format!("cannot read the baseline {}", path.display()))?;
+        Baseline::parse(&text).map_err(|wrong| anyhow!("{}: {wrong}", path.display()))
+    }
+
+    pub(super) fn write_files(&self, peer: &str, report: &Report) -> anyhow::Result<()> {
+        if let Some(path) = &self.junit {
+            write(path, &report.to_junit(peer))?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &report.to_html(peer))?;
+        }
+        if let Some(path) = &self.write_baseline {
+            write(path, &Baseline::of(report).to_text())?;
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,158 @@
+//! A channel by another transport than a WebSocket: what is typed is published, what is published is shown.
+
+use std::{cell::RefCell, time::Duration};
+
+use anyhow::bail;
+use http::header::AUTHORIZATION;
+use sockeye::{Address, Message};
+use sockeye_server::Transport;
+use tokio::sync::Notify;
+
+use super::{
+    Connect,
+    screen::Screen,
+    session::{Seen, Session},
+    source::{Next, Source},
+};
+use crate::{
+    channel::{
+        Channel, Failure,
+        feed::{News, Sink},
+        follow::Follow,
+    },
+    publish::{Kind, Sender},
+    stop::Stop,
+};
+
+/// How long polling waits between two requests, at least and at most.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+impl Connect {
+    /// Reads and writes the channel until one of the sides has had enough.
+    pub(super) async fn converse_by(
+        &self,
+        transport: Transport,
+        session: &mut Session,
+        stop: &mut Stop,
+    ) -> anyhow::Result<()> {
+        let channel = self.channel()?;
+        let Session { screen, seen, source, wait, .. } = session;
+        let (opened, is_verbose) = (Notify::new(), self.verbose > 0);
+        let note = |line: String| {
+            if is_verbose {
+                screen.note(&line);
+            }
+        };
+        let transports = [transport];
+        // What is published shows up before nothing is waited for any more.
+        let interval = (*wait / 2).clamp(INTERVALS[0], INTERVALS[1]);
+        let follow = Follow { channel: &channel, transports: &transports, interval, note: &note };
+        let failure = RefCell::new(None);
+        let sink = Shower { screen, seen, opened: &opened, failure: &failure };
+        let reading = follow.run("now", sink);
+        let sending = async {
+            // What is published before the channel is read would not be shown.
+            opened.notified().await;
+            self.begin_reading(source, screen)?;
+            publish(&channel, transport, source, screen).await?;
+            seen.quiet(*wait).await;
+            anyhow::Ok(())
+        };
+        let result = tokio::select! {
+            result = reading => result,
+            result = sending => result,
+            () = stop.requested() => Ok(()),
+        };
+        screen.close_prompt();
+        if let Some(error) = failure.into_inner() {
+            return Err(error);
+        }
+        result?;
+        let awaited = seen.awaited.borrow();
+        if awaited.is_set() && !awaited.has_come() {
+            bail!("{awaited}");
+        }
+        Ok(())
+    }
+
+    fn channel(&self) -> anyhow::Result<Channel> {
+        let address: Address = self.url.parse()?;
+        let mut headers: http::HeaderMap = self.request.headers(&address)?.into_iter().collect();
+        if let Some(value) = address.authorization() {
+            headers.entry(AUTHORIZATION).or_insert(value);
+        }
+        Channel::new(&address, self.route.clone(), headers)
+            .connect_timeout(self.connect_timeout.0)
+            .max_message(self.max_message.in_memory())
+            .checked()
+    }
+}
+
+/// Publishes what comes from the input, to its end. What the server refuses is said; it is a failure
+/// where no person has seen it.
+async fn publish(
+    channel: &Channel,
+    transport: Transport,
+    source: &mut Source,
+    screen: &Screen,
+) -> anyhow::Result<()> {
+    let kind = Kind { json: false, event: None };
+    let mut sender = Sender::new(channel, kind, Some(transport))?;
+    loop {
+        match source.next().await? {
+            Next::Send(message) => {
+                screen.sent(&message)?;
+                match sender.send(message.into_bytes()).await {
+                    Ok(_) => {}
+                    Err(Failure::Refused(why)) if source.is_typed() => {
+                        screen.note(&format!("* not published: {why}"));
+                    }
+                    Err(failure) => return Err(failure.into_error()),
+                }
+            }
+            Next::Ping => screen.note("* pings need a WebSocket: leave --transport out"),
+            Next::Close(_) | Next::Interrupted => return Ok(()),
+            Next::End => return Ok(()),
+        }
+    }
+}
+
+/// Shows the messages of the channel.
+struct Shower<'s> {
+    screen: &'s Screen,
+    seen: &'s Seen,
+    opened: &'s Notify,
+    failure: &'s RefCell<Option<anyhow::Error>>,
+}
+
+impl Sink for Shower<'_> {
+    fn take(&mut self, news: News) -> Result<(), Failure> {
+        match news {
+            News::Open => self.opened.notify_one(),
+            News::At(_) => {}
+            News::Gap(gap) => {
+                let (after, why) = (&gap.after, &gap.why);
+                self.screen.note(&format!("* messages are missing after {after}: {why}"));
+            }
+            News::Message(message) => {
+                self.seen.stir();
+                let mut payload = Vec::new();
+                message.write_payload(&mut payload).map_err(Failure::broken)?;
+                let shown = match String::from_utf8(payload) {
+                    Ok(text) if !message.is_bytes() => Message::from(text),
+                    Ok(text) => text.into_bytes().into(),
+                    Err(error) => error.into_bytes().into(),
+                };
+                let is_enough = self.seen.count(shown.as_bytes());
+                if let Err(error) = self.screen.message(&shown) {
+                    self.failure.replace(Some(error));
+                    return Err(Failure::Enough);
+                }
+                if is_enough {
+                    return Err(Failure::Enough);
+                }
+            }
+        }
+        Ok(())
+    }
+}

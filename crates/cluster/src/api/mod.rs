@@ -1,0 +1,358 @@
+//! The few requests to JetStream that a cluster makes, in their JSON.
+
+mod direct;
+pub(crate) mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Message, Request, RequestErrorKind};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+pub(crate) use self::direct::{Answer, Get};
+use self::stream::StreamInfo;
+use crate::subjects::Names;
+use crate::time::parse_millis;
+use crate::traffic::Traffic;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one is waited for that makes or changes a stream.
+const PATIENCE_OF_CHANGE: Duration = Duration::from_secs(10);
+
+/// Codes of JetStream's errors (`errors.json` of nats-server).
+pub(crate) mod code {
+    /// Peers that a stream asks for are not there.
+    pub(crate) const NO_SUITABLE_PEERS: u32 = 10005;
+    /// The leader of JetStream or of the stream cannot be asked now.
+    pub(crate) const NOT_AVAILABLE: u32 = 10008;
+    /// A limit of the account or the server is reached.
+    pub(crate) const INSUFFICIENT_RESOURCES: u32 = 10023;
+    /// There is no such message.
+    pub(crate) const NO_MESSAGE: u32 = 10037;
+    /// JetStream is off for the account.
+    pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
+    /// The server has no room for what is reserved.
+    pub(crate) const STORAGE_RESOURCES_EXCEEDED: u32 = 10047;
+    /// The message is larger than the stream takes.
+    pub(crate) const MESSAGE_TOO_LARGE: u32 = 10054;
+    /// There is a stream of that name with another configuration.
+    pub(crate) const NAME_IN_USE: u32 = 10058;
+    /// There is no such stream.
+    pub(crate) const NO_STREAM: u32 = 10059;
+    /// Another stream has the subjects.
+    pub(crate) const SUBJECTS_OVERLAP: u32 = 10065;
+    /// The expected last sequence is another.
+    pub(crate) const WRONG_LAST_SEQUENCE: u32 = 10071;
+    /// The same, while another message for it is being replicated.
+    pub(crate) const WRONG_LAST_SEQUENCE_SOON: u32 = 10164;
+    /// The servers that have the stream are away.
+    pub(crate) const STREAM_OFFLINE: u32 = 10118;
+    /// A server that is not part of a cluster has no replicas.
+    pub(crate) const NO_REPLICAS: u32 = 10074;
+    /// JetStream is off on the server.
+    pub(crate) const NOT_ENABLED: u32 = 10076;
+    /// The stream did not store the message, for a reason that is only told in words.
+    pub(crate) const STORE_FAILED: u32 = 10077;
+    /// A message with the same id is just being stored.
+    pub(crate) const ID_IN_PROGRESS: u32 = 10158;
+    /// Too much waits to be replicated.
+    pub(crate) const TOO_MUCH_IN_FLIGHT: u32 = 10167;
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// There was no answer in time; it may have been done.
+    #[error("NATS has not answered in time")]
+    Unanswered,
+    /// No server answers for the subject.
+    #[error("nobody in NATS answers for JetStream")]
+    NoResponders,
+    /// JetStream says why not.
+    #[error("JetStream says: {description} ({code})")]
+    Refused {
+        /// One of [`code`].
+        code: u32,
+        /// What it says.
+        description: String,
+    },
+    /// The answer cannot be read.
+    #[error("NATS has answered with something else than JetStream would: {0}")]
+    Garbled(String),
+    /// It could not be sent.
+    #[error("NATS: {0}")]
+    Connection(String),
+}
+
+impl ApiError {
+    /// The code of JetStream's error, if it is one.
+    pub(crate) fn code(&self) -> Option<u32> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Whether the same may work in a moment: an election is under way, a server starts.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unanswered | Self::NoResponders | Self::Connection(_) => true,
+            Self::Refused { code, .. } => {
+                matches!(*code, code::NOT_AVAILABLE | code::STREAM_OFFLINE)
+            }
+            Self::Garbled(_) => false,
+        }
+    }
+}
+
+/// The error in an answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Refusal {
+    #[serde(default)]
+    pub(crate) err_code: u32,
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { code: refusal.err_code, description: refusal.description }
+    }
+}
+
+/// An answer: an error, or what was asked for.
+#[derive(Deserialize)]
+struct Envelope {
+    error: Option<Refusal>,
+}
+
+/// JetStream, as a cluster uses it. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    client: Client,
+    names: Arc<Names>,
+    traffic: Traffic,
+    /// The most messages of an answer: as many as the connection has room for.
+    batch: u32,
+}
+
+impl Api {
+    /// `capacity` is how many messages of a subscription may wait.
+    pub(crate) fn new(client: Client, names: Arc<Names>, capacity: usize) -> Self {
+        let batch = u32::try_from(capacity / 2).unwrap_or(direct::BATCH).clamp(1, direct::BATCH);
+        Self { client, names, traffic: Traffic::default(), batch }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// The requests that are under way.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Asks whether JetStream is there for this account.
+    pub(crate) async fn account(&self) -> Result<(), ApiError> {
+        self.ask::<serde::de::IgnoredAny>("INFO".to_owned(), &(), PATIENCE).await.map(drop)
+    }
+
+    /// Makes a stream.
+    pub(crate) async fn create(
+        &self,
+        stream: &str,
+        config: &impl Serialize,
+    ) -> Result<(), ApiError> {
+        let subject = format!("STREAM.CREATE.{stream}");
+        let made = self.ask::<serde::de::IgnoredAny>(subject, config, PATIENCE_OF_CHANGE);
+        made.await.map(drop)
+    }
+
+    /// Asks a stream's leader what it is and has.
+    pub(crate) async fn info(&self, stream: &str) -> Result<StreamInfo, ApiError> {
+        self.ask(format!("STREAM.INFO.{stream}"), &(), PATIENCE).await
+    }
+
+    /// Gives a stream this configuration.
+    pub(crate) async fn update(
+        &self,
+        stream: &str,
+        config: &serde_json::Value,
+    ) -> Result<StreamInfo, ApiError> {
+        self.ask(format!("STREAM.UPDATE.{stream}"), config, PATIENCE_OF_CHANGE).await
+    }
+
+    /// Drops what a shard has of a subject before `before`, or all of it.
+    pub(crate) async fn purge(
+        &self,
+        shard: u16,
+        subject: &str,
+        before: Option<u64>,
+    ) -> Result<(), ApiError> {
+        #[derive(Serialize)]
+        struct Purge<'a> {
+            filter: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            seq: Option<u64>,
+        }
+        let request = Purge { filter: subject, seq: before };
+        let subject = format!("STREAM.PURGE.{}", self.names.stream(shard));
+        self.ask::<serde::de::IgnoredAny>(subject, &request, PATIENCE).await.map(drop)
+    }
+
+    /// Stores a message of a shard's clock, and gives its sequence.
+    pub(crate) async fn put_clock(&self, shard: u16) -> Result<u64, ApiError> {
+        #[derive(Deserialize)]
+        struct Stored {
+            seq: u64,
+        }
+        let subject = self.names.clock_subject(shard);
+        self.send::<Stored>(subject, Vec::new(), PATIENCE_OF_CHANGE).await.map(|stored| stored.seq)
+    }
+
+    /// Asks a shard's leader alone whether it has a message from `from` on.
+    pub(crate) async fn has_from(&self, shard: u16, from: u64) -> Result<bool, ApiError> {
+        #[derive(Serialize)]
+        struct Next<'a> {
+            seq: u64,
+            next_by_subj: &'a str,
+        }
+        let subjects = self.names.log_subjects(shard);
+        let request = Next { seq: from, next_by_subj: &subjects };
+        let subject = format!("STREAM.MSG.GET.{}", self.names.stream(shard));
+        match self.ask::<serde::de::IgnoredAny>(subject, &request, PATIENCE).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// When the message with that sequence came, as the shard's leader says; `None` if it has none.
+    pub(crate) async fn time_of(&self, shard: u16, seq: u64) -> Result<Option<u64>, ApiError> {
+        #[derive(Serialize)]
+        struct At {
+            seq: u64,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            message: Stored,
+        }
+        #[derive(Deserialize)]
+        struct Stored {
+            time: String,
+        }
+        let subject = format!("STREAM.MSG.GET.{}", self.names.stream(shard));
+        match self.ask::<Found>(subject, &At { seq }, PATIENCE).await {
+            Ok(found) => Ok(parse_millis(&found.message.time)),
+            Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last record under a key, as the leader of their stream has it: its sequence, and what it says
+    /// in Base64.
+    pub(crate) async fn last_record(&self, key: &str) -> Result<Option<(u64, String)>, ApiError> {
+        #[derive(Serialize)]
+        struct Last {
+            last_by_subj: String,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            message: Stored,
+        }
+        #[derive(Deserialize)]
+        struct Stored {
+            seq: u64,
+            #[serde(default)]
+            data: String,
+        }
+        let subject = format!("STREAM.MSG.GET.{}", self.names.records_stream());
+        let request = Last { last_by_subj: self.names.record_subject(key) };
+        match self.ask::<Found>(subject, &request, PATIENCE).await {
+            Ok(Found { message }) => Ok(Some((message.seq, message.data))),
+            Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One question with one answer in JSON.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        question: &impl Serialize,
+        patience: Duration,
+    ) -> Result<T, ApiError> {
+        let question =
+            serde_json::to_vec(question).map_err(|error| ApiError::Garbled(error.to_string()))?;
+        self.send(format!("$JS.API.{subject}"), question, patience).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        payload: Vec<u8>,
+        patience: Duration,
+    ) -> Result<T, ApiError> {
+        let _under_way = self.traffic.begun().await;
+        let request = Request::new().payload(payload.into()).timeout(Some(patience));
+        let asked = self.client.send_request(subject, request);
+        // Sending, too, waits where the connection is gone.
+        let answer = timeout(patience, asked).await.map_err(|_| ApiError::Unanswered)?;
+        let answer = answer.map_err(|error| match error.kind() {
+            RequestErrorKind::TimedOut => ApiError::Unanswered,
+            RequestErrorKind::NoResponders => ApiError::NoResponders,
+            RequestErrorKind::InvalidSubject
+            | RequestErrorKind::MaxPayloadExceeded
+            | RequestErrorKind::Other => ApiError::Connection(error.to_string()),
+        })?;
+        read_answer(&answer)
+    }
+}
+
+/// What an answer says.
+fn read_answer<T: DeserializeOwned>(answer: &Message) -> Result<T, ApiError> {
+    let garbled = |error: serde_json::Error| ApiError::Garbled(error.to_string());
+    let Envelope { error } = serde_json::from_slice(&answer.payload).map_err(garbled)?;
+    match error {
+        Some(refusal) => Err(refusal.into()),
+        None => serde_json::from_slice(&answer.payload).map_err(garbled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::tests::message;
+
+    fn answer(text: &[u8]) -> Message {
+        message("_INBOX.1", async_nats::HeaderMap::new(), text)
+    }
+
+    #[test]
+    fn an_answer_is_an_error_or_what_was_asked_for() {
+        let refused = br#"{"type":"x","error":{"code":404,"err_code":10059,"description":"stream not found"}}"#;
+        let error = read_answer::<StreamInfo>(&answer(refused)).unwrap_err();
+        assert_eq!(error.code(), Some(code::NO_STREAM));
+        assert_eq!(error.to_string(), "JetStream says: stream not found (10059)");
+        assert!(!error.is_passing());
+        let away = br#"{"error":{"code":500,"err_code":10118,"description":"stream is offline"}}"#;
+        assert!(read_answer::<StreamInfo>(&answer(away)).unwrap_err().is_passing());
+        assert!(matches!(read_answer::<StreamInfo>(&answer(b"x")), Err(ApiError::Garbled(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_an_error(text: Vec<u8>) {
+            let _ = read_answer::<StreamInfo>(&answer(&text));
+        }
+    }
+}

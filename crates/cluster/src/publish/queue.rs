@@ -1,0 +1,311 @@
+//! The messages of a shard that wait to be sent or for their answer, without I/O.
+//!
+//! They are sent in the order in which they came. After one that was not taken all wait a while, and then go
+//! one at a time until one is taken; one with the id of another that is just being stored waits alone. One that
+//! is sent again waits until all later ones of its source have their answers, and is given up if one was taken.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::PATIENCE;
+
+/// How many messages may be under way at once.
+const WINDOW: usize = 4096;
+
+/// What is sent in an order.
+pub(super) trait Sequenced {
+    /// Whether both have to keep their order.
+    fn is_of(&self, other: &Self) -> bool;
+}
+
+/// The queue. Numbers are in the order in which the messages came.
+pub(super) struct PublishQueue<T> {
+    /// The number of the next message.
+    next: u64,
+    waiting: BTreeMap<u64, Queued<T>>,
+    flying: BTreeMap<u64, Queued<T>>,
+    /// Those that wait alone, and until when.
+    later: BTreeMap<u64, (Instant, Queued<T>)>,
+    /// Nothing is sent before this.
+    not_before: Option<Instant>,
+    /// Whether one message at a time is sent, because the last one was not taken.
+    careful: bool,
+    /// Whether one may have been overtaken.
+    is_overtaken: bool,
+}
+
+struct Queued<T> {
+    message: T,
+    /// When it is given up if it waits.
+    until: Instant,
+    /// Whether it was sent before.
+    is_repeated: bool,
+    /// Whether a later one of its source was taken, or may have been.
+    is_overtaken: bool,
+}
+
+impl<T> Default for PublishQueue<T> {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            waiting: BTreeMap::new(),
+            flying: BTreeMap::new(),
+            later: BTreeMap::new(),
+            not_before: None,
+            careful: false,
+            is_overtaken: false,
+        }
+    }
+}
+
+impl<T: Sequenced> PublishQueue<T> {
+    pub(super) fn push(&mut self, message: T, now: Instant) {
+        let until = now + PATIENCE;
+        let queued = Queued { message, until, is_repeated: false, is_overtaken: false };
+        self.waiting.insert(self.next, queued);
+        self.next += 1;
+    }
+
+    /// Whether nothing waits or is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.flying.is_empty() && self.later.is_empty()
+    }
+
+    /// Whether one may be sent now.
+    pub(super) fn has_next(&mut self, now: Instant) -> bool {
+        self.end_pauses(now);
+        let window = if self.careful { 1 } else { WINDOW };
+        self.not_before.is_none() && self.flying.len() < window && self.is_first_free()
+    }
+
+    /// Whether there is a first one that may be sent as far as its order is concerned.
+    fn is_first_free(&self) -> bool {
+        let Some((number, first)) = self.waiting.first_key_value() else { return false };
+        let is_of = |later: &Queued<T>| first.message.is_of(&later.message);
+        !first.is_repeated || !self.flying.range(number..).any(|(_, later)| is_of(later))
+    }
+
+    /// The next that may be sent now, with its number. From now on it is under way.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(u64, &mut T)> {
+        if !self.has_next(now) {
+            return None;
+        }
+        let (number, queued) = self.waiting.pop_first()?;
+        let queued = self.flying.entry(number).insert_entry(queued).into_mut();
+        Some((number, &mut queued.message))
+    }
+
+    /// One that is under way.
+    pub(super) fn flying(&mut self, number: u64) -> Option<&mut T> {
+        self.flying.get_mut(&number).map(|queued| &mut queued.message)
+    }
+
+    /// The numbers of those that are under way.
+    pub(super) fn all_flying(&self) -> Vec<u64> {
+        self.flying.keys().copied().collect()
+    }
+
+    /// One that was under way has its answer: whether it is stored, as far as that is known.
+    pub(super) fn take(&mut self, number: u64, may_be_stored: bool) -> Option<T> {
+        let Queued { message, .. } = self.flying.remove(&number)?;
+        if may_be_stored {
+            let waiting = self.waiting.range_mut(..number);
+            for (_, earlier) in self.flying.range_mut(..number).chain(waiting) {
+                if message.is_of(&earlier.message) {
+                    (earlier.is_overtaken, self.is_overtaken) = (true, true);
+                }
+            }
+        }
+        Some(message)
+    }
+
+    /// Those that would be stored behind a later one of their source if they were sent again.
+    pub(super) fn overtaken(&mut self) -> Vec<T> {
+        if !self.is_overtaken {
+            return Vec::new();
+        }
+        self.is_overtaken = self.flying.values().any(|queued| queued.is_overtaken);
+        let is_lost = |queued: &Queued<T>| queued.is_repeated && queued.is_overtaken;
+        let lost = self.waiting.extract_if(.., |_, queued| is_lost(queued));
+        lost.map(|(_, queued)| queued.message).collect()
+    }
+
+    /// One was taken: the others may go at once.
+    pub(super) fn release(&mut self) {
+        self.careful = false;
+    }
+
+    /// Nothing is sent before that time, and then one message at first.
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.not_before = self.not_before.max(Some(until));
+        self.careful = true;
+    }
+
+    /// One that was under way is sent again, before those that came after it.
+    pub(super) fn again(&mut self, number: u64) {
+        if let Some(queued) = self.flying.remove(&number) {
+            self.waiting.insert(number, Queued { is_repeated: true, ..queued });
+        }
+    }
+
+    /// Whether it waits with the others.
+    pub(super) fn is_waiting(&self, number: u64) -> bool {
+        self.waiting.contains_key(&number)
+    }
+
+    /// One that was under way is sent again after `time`; the others go on.
+    pub(super) fn later(&mut self, number: u64, time: Instant) {
+        if let Some(queued) = self.flying.remove(&number) {
+            self.later.insert(number, (time, queued));
+        }
+    }
+
+    /// When something is to be done though nothing comes.
+    pub(super) fn wake_at(&self, now: Instant) -> Instant {
+        let oldest = self.waiting.values().next().map(|queued| queued.until);
+        let held = self.not_before.filter(|_| !self.waiting.is_empty());
+        let later = self.later.values().map(|(time, queued)| (*time).min(queued.until)).min();
+        [oldest, held, later].into_iter().flatten().fold(now + PATIENCE, Instant::min)
+    }
+
+    /// Those that have waited for too long.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<T> {
+        let alone = self.later.extract_if(.., |_, (_, queued)| queued.until <= now);
+        let mut expired: Vec<_> = alone.map(|(_, (_, queued))| queued.message).collect();
+        // They came in the order of their numbers.
+        while let Some(first) = self.waiting.first_entry()
+            && first.get().until <= now
+        {
+            expired.push(first.remove().message);
+        }
+        expired
+    }
+
+    fn end_pauses(&mut self, now: Instant) {
+        self.not_before = self.not_before.filter(|time| now < *time);
+        for (number, (_, queued)) in self.later.extract_if(.., |_, (time, _)| *time <= now) {
+            self.waiting.insert(number, queued);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    /// The first letter is the source.
+    impl Sequenced for &str {
+        fn is_of(&self, other: &Self) -> bool {
+            self[..1] == other[..1]
+        }
+    }
+
+    fn queue(now: Instant) -> PublishQueue<&'static str> {
+        let mut queue = PublishQueue::default();
+        ["a", "b", "c"].into_iter().for_each(|message| queue.push(message, now));
+        queue
+    }
+
+    /// All that may be sent now.
+    fn sent(queue: &mut PublishQueue<&'static str>, now: Instant) -> Vec<(u64, &'static str)> {
+        std::iter::from_fn(|| queue.next(now).map(|(number, message)| (number, *message))).collect()
+    }
+
+    #[test]
+    fn one_with_the_id_of_another_that_is_being_stored_waits_alone() {
+        let now = Instant::now();
+        let mut queue = queue(now);
+        assert_eq!(sent(&mut queue, now), [(0, "a"), (1, "b"), (2, "c")]);
+        queue.later(1, now + PAUSE);
+        queue.push("d", now);
+        assert_eq!(sent(&mut queue, now), [(3, "d")], "the others go on");
+        assert_eq!(queue.wake_at(now), now + PAUSE);
+        assert_eq!(sent(&mut queue, now + PAUSE), [(1, "b")]);
+        for number in 0..4 {
+            assert!(queue.take(number, true).is_some());
+        }
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn one_that_waits_alone_is_given_up_in_time() {
+        let now = Instant::now();
+        let mut queue = queue(now);
+        sent(&mut queue, now);
+        let almost = now + PATIENCE - PAUSE / 2;
+        queue.later(1, almost + PAUSE);
+        assert_eq!(queue.wake_at(almost), now + PATIENCE);
+        assert!(queue.expired(almost).is_empty());
+        assert_eq!(queue.expired(now + PATIENCE), ["b"]);
+        assert!(!queue.is_empty(), "the others are under way");
+    }
+
+    #[test]
+    fn after_one_that_was_not_taken_all_wait_and_keep_their_order() {
+        let now = Instant::now();
+        let mut queue = queue(now);
+        assert_eq!(sent(&mut queue, now).len(), 3);
+        for number in [2, 0, 1] {
+            queue.again(number);
+            queue.hold(now + PAUSE);
+        }
+        assert_eq!((sent(&mut queue, now), queue.wake_at(now)), (vec![], now + PAUSE));
+        assert_eq!(sent(&mut queue, now + PAUSE), [(0, "a")], "one at a time");
+        assert_eq!(queue.take(0, true), Some("a"));
+        queue.release();
+        assert_eq!(sent(&mut queue, now + PAUSE), [(1, "b"), (2, "c")]);
+    }
+
+    #[test]
+    fn one_that_was_overtaken_by_another_of_its_source_is_given_up() {
+        let now = Instant::now();
+        let mut queue = PublishQueue::default();
+        ["a1", "b1", "a2", "b2"].into_iter().for_each(|message| queue.push(message, now));
+        assert_eq!(sent(&mut queue, now).len(), 4);
+        // No server takes the first two; then there is a leader, which takes the third.
+        for number in [0, 1] {
+            queue.again(number);
+            queue.hold(now + PAUSE);
+        }
+        assert!(queue.overtaken().is_empty(), "nothing is known of the others");
+        assert_eq!(queue.take(2, true), Some("a2"));
+        queue.release();
+        assert_eq!(queue.overtaken(), ["a1"]);
+        assert_eq!(sent(&mut queue, now + PAUSE), [], "the answer to b2 may be that it is stored");
+        assert_eq!(queue.take(3, false), Some("b2"));
+        assert!(queue.overtaken().is_empty());
+        assert_eq!(sent(&mut queue, now + PAUSE), [(1, "b1")], "b2 was refused");
+    }
+
+    #[test]
+    fn what_is_known_after_a_later_one_is_given_up_too_and_an_answer_that_is_late_is_none() {
+        let now = Instant::now();
+        let mut queue = PublishQueue::default();
+        ["a1", "a2", "a3"].into_iter().for_each(|message| queue.push(message, now));
+        assert_eq!(sent(&mut queue, now).len(), 3);
+        // Whether it is stored is not known.
+        assert_eq!(queue.take(2, true), Some("a3"));
+        assert_eq!(queue.take(0, true), Some("a1"), "its answer was only late");
+        assert!(queue.overtaken().is_empty());
+        queue.again(1);
+        assert_eq!(queue.overtaken(), ["a2"]);
+        assert!(queue.is_empty() && queue.overtaken().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_taken_is_given_up_in_its_order() {
+        let now = Instant::now();
+        let mut queue = queue(now);
+        queue.hold(now + 2 * PATIENCE);
+        queue.push("d", now + PAUSE);
+        assert_eq!(queue.wake_at(now), now + PATIENCE);
+        assert_eq!(queue.expired(now + PATIENCE), ["a", "b", "c"]);
+        assert_eq!(queue.expired(now + PATIENCE + PAUSE), ["d"]);
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,218 @@
+//! Messages as a shard's stream has them: the headers they are written with, and read from.
+
+use std::sync::Arc;
+
+use async_nats::header::{
+    HeaderName, NATS_MESSAGE_ID, NATS_ROLLUP, NATS_SEQUENCE, NATS_SUBJECT, NATS_TIME_STAMP,
+};
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use bytestring::ByteString;
+use sockeye_hub::{EventName, Json, Payload};
+
+use crate::publish::own_ids::is_own;
+use crate::subjects::{Names, Topic};
+use crate::time::parse_millis;
+use sockeye_hub::backplane::{Arrival, What};
+
+/// The kind of a payload: `json` or `text`, and bytes without it.
+const KIND: HeaderName = HeaderName::from_static("Sockeye-Kind");
+/// The name of the event, if it has one.
+const EVENT: HeaderName = HeaderName::from_static("Sockeye-Event");
+/// What the message does instead of saying something: `forget`.
+const OP: HeaderName = HeaderName::from_static("Sockeye-Op");
+
+const JSON: &str = "json";
+const TEXT: &str = "text";
+const FORGET: &str = "forget";
+
+/// Why a message is not one of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message without a valid {0}")]
+pub(crate) struct BadRecord(&'static str);
+
+/// Reads what JetStream has published again, or has answered to a Direct Get: both have the
+/// sequence, the time and the subject in their headers.
+///
+/// Payloads share the buffer that the connection has read into. What another program has published
+/// in the place of a node is taken as what it is: text that is not UTF-8 is bytes, JSON that cannot be
+/// parsed is text, an event that has no valid name has none.
+pub(crate) fn read(message: Message, names: &Names, shard: u16) -> Result<Arrival, BadRecord> {
+    let headers = message.headers.ok_or(BadRecord("header"))?;
+    let text = |name| headers.get_last(name).map(|value| value.as_str());
+    let offset = text(NATS_SEQUENCE).and_then(|text| text.parse().ok());
+    let offset = offset.filter(|offset| *offset > 0).ok_or(BadRecord("Nats-Sequence"))?;
+    let ts = text(NATS_TIME_STAMP).and_then(parse_millis);
+    let ts = ts.ok_or(BadRecord("Nats-Time-Stamp"))?;
+    let subject = text(NATS_SUBJECT).unwrap_or(&message.subject);
+    let what = match names.topic(subject, shard) {
+        None => What::Other,
+        Some(Topic::Clock) => What::Clock,
+        Some(Topic::Channel(channel)) if text(OP) == Some(FORGET) => What::Forget(channel),
+        Some(Topic::Channel(channel)) => What::Message {
+            channel,
+            payload: payload(text(KIND), message.payload),
+            event: text(EVENT).and_then(|name| name.parse().ok()),
+            id: text(NATS_MESSAGE_ID).filter(|id| !is_own(id)).map(Arc::from),
+        },
+    };
+    Ok(Arrival { offset, ts, what })
+}
+
+fn payload(kind: Option<&str>, bytes: Bytes) -> Payload {
+    if !matches!(kind, Some(JSON | TEXT)) {
+        return Payload::Bytes(bytes);
+    }
+    match ByteString::try_from(bytes.clone()) {
+        Err(_) => Payload::Bytes(bytes),
+        Ok(text) if kind == Some(JSON) && Json::parse(&text).is_ok() => Payload::Json(text),
+        Ok(text) => Payload::Text(text),
+    }
+}
+
+/// The headers of a message: none if it is bytes without a name.
+pub(crate) fn headers(payload: &Payload, event: Option<&EventName>, id: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    match payload {
+        Payload::Bytes(_) => {}
+        Payload::Json(_) => headers.insert(KIND, JSON),
+        Payload::Text(_) => headers.insert(KIND, TEXT),
+    }
+    if let Some(event) = event {
+        headers.insert(EVENT, event.as_str());
+    }
+    if let Some(id) = id {
+        headers.insert(NATS_MESSAGE_ID, id);
+    }
+    headers
+}
+
+/// The headers of a marker that has the stream drop all before it on its subject.
+pub(crate) fn forget_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_ROLLUP, "sub");
+    headers.insert(OP, FORGET);
+    headers
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names() -> Names {
+        Names::new("sockeye".parse().unwrap(), 1)
+    }
+
+    /// A message as a server sends it.
+    pub(crate) fn message(subject: &str, headers: HeaderMap, payload: &[u8]) -> Message {
+        Message {
+            subject: subject.into(),
+            reply: None,
+            payload: Bytes::copy_from_slice(payload),
+            headers: Some(headers),
+            status: None,
+            description: None,
+            length: payload.len(),
+        }
+    }
+
+    const TIME: &str = "1970-01-01T00:00:01Z";
+
+    fn stamped(mut headers: HeaderMap, seq: &str, time: &str) -> HeaderMap {
+        headers.insert(NATS_SEQUENCE, seq);
+        headers.insert(NATS_TIME_STAMP, time);
+        headers
+    }
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let event: EventName = "joined".parse().unwrap();
+        for written in [
+            Payload::Bytes(Bytes::from_static(b"\xff\0")),
+            Payload::Json(r#"{"a":1}"#.into()),
+            Payload::Text("hä".into()),
+        ] {
+            for (written_event, written_id) in [(None, None), (Some(&event), Some("k"))] {
+                let headers = stamped(headers(&written, written_event, written_id), "7", TIME);
+                let message = message("sockeye.l.0.a/b", headers, written.as_bytes());
+                let read = read(message, &names(), 0).unwrap();
+                assert_eq!((read.offset, read.ts), (7, 1000));
+                let What::Message { channel, payload, event, id } = read.what else {
+                    panic!("a message")
+                };
+                assert_eq!(channel.as_str(), "a.b");
+                assert_eq!(
+                    (&payload, event.as_ref(), id.as_deref()),
+                    (&written, written_event, written_id)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn markers_and_the_clock_are_told_from_messages() {
+        let what = |subject: &str, headers: HeaderMap| {
+            read(message(subject, stamped(headers, "1", TIME), b"x"), &names(), 0).unwrap().what
+        };
+        let forgotten = what("sockeye.l.0.a", forget_headers());
+        assert!(matches!(forgotten, What::Forget(channel) if channel.as_str() == "a"));
+        assert!(matches!(what("sockeye.l.0._clock", HeaderMap::new()), What::Clock));
+        assert!(matches!(what("sockeye.l.0.-", HeaderMap::new()), What::Other));
+    }
+
+    #[test]
+    fn what_others_publish_is_taken_as_what_it_is() {
+        let read = |kind: &str, name: &str, bytes: &[u8]| {
+            let mut headers = stamped(HeaderMap::new(), "1", TIME);
+            headers.insert(KIND, kind);
+            headers.insert(EVENT, name);
+            match read(message("sockeye.l.0.a", headers, bytes), &names(), 0).unwrap().what {
+                What::Message { payload, event, .. } => (payload, event),
+                other => panic!("{other:?}"),
+            }
+        };
+        let none = None::<EventName>;
+        assert_eq!(read("json", "gap", b"{"), (Payload::Text("{".into()), none.clone()));
+        let bytes = Payload::Bytes(Bytes::from_static(b"\xff"));
+        assert_eq!(read("text", "", b"\xff"), (bytes.clone(), none.clone()));
+        assert_eq!(read("json", "a b", b"\xff"), (bytes.clone(), none));
+        assert_eq!(read("other", "x", b"\xff"), (bytes, Some("x".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_message_without_its_stamps_is_not_taken() {
+        for (seq, time, what) in [
+            ("", TIME, "Nats-Sequence"),
+            ("0", TIME, "Nats-Sequence"),
+            ("-1", TIME, "Nats-Sequence"),
+            ("18446744073709551616", TIME, "Nats-Sequence"),
+            ("1", "", "Nats-Time-Stamp"),
+            ("1", "yesterday", "Nats-Time-Stamp"),
+        ] {
+            let headers = stamped(HeaderMap::new(), seq, time);
+            let read = read(message("sockeye.l.0.a", headers, b""), &names(), 0);
+            assert_eq!(read.unwrap_err(), BadRecord(what));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_is_taken_or_an_error(
+            subject in "\\PC{0,20}|sockeye\\.l\\.0\\.[a-z/]{0,5}",
+            seq in "[0-9]{0,22}|\\PC{0,5}",
+            kind in "json|text|\\PC{0,5}",
+            op in "forget|\\PC{0,5}",
+            payload: Vec<u8>,
+        ) {
+            let mut headers = stamped(HeaderMap::new(), "", TIME);
+            for (name, value) in [(NATS_SEQUENCE, seq), (KIND, kind), (OP, op)] {
+                if let Ok(value) = value.parse::<async_nats::HeaderValue>() {
+                    headers.insert(name, value);
+                }
+            }
+            let _ = read(message(&subject, headers, &payload), &names(), 0);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What is wrong with a node's part in its cluster, in words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+
+use crate::ClusterOptions;
+use crate::api::Api;
+use crate::shard::Shard;
+use crate::status::named;
+
+/// Why a node does not know everything, if so. A shard may be stale for `allowed`.
+pub(crate) fn of_a_node(
+    api: &Api,
+    options: &ClusterOptions,
+    shards: &[Arc<Shard>],
+    allowed: Duration,
+) -> Option<String> {
+    if api.client().connection_state() != State::Connected {
+        return Some(format!("NATS cannot be reached at {}", options.servers));
+    }
+    let unknown = shards.iter().filter(|shard| !shard.is_live());
+    let unknown: Vec<_> = unknown.map(|shard| shard.number).collect();
+    if !unknown.is_empty() {
+        return Some(format!("{} cannot be followed yet: a stream has no leader", named(&unknown)));
+    }
+    let stale = shards.iter().filter(|shard| shard.staleness() > allowed);
+    let (stale, times): (Vec<_>, Vec<_>) =
+        stale.map(|shard| (shard.number, shard.staleness().as_secs())).unzip();
+    let longest = times.into_iter().max()?;
+    Some(format!(
+        "it has not been known for {longest} s whether all of {} is here: its stream does not answer",
+        named(&stale)
+    ))
+}

@@ -1,0 +1,269 @@
+//! Following a backplane: what comes from the engine goes into the channels that are in memory, and what
+//! is older is read when it is asked for.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use crate::backplane::{Arrival, Cluster, Sink, Stored, What};
+use crate::channels::channel::free;
+use crate::channels::{Backing, Channel, ChannelState, Extent, Registry};
+use crate::log::{Content, Log};
+use crate::{Entry, Epoch, Position, Start};
+
+/// What a backplane tells its hub. It does not keep the hub alive.
+#[derive(Debug)]
+pub(crate) struct Follower(Weak<Registry>);
+
+impl Follower {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        Self(Arc::downgrade(registry))
+    }
+
+    /// Does something with the hub, if there still is one.
+    fn with(&self, act: impl FnOnce(&Registry, &Cluster)) {
+        if let Some(registry) = self.0.upgrade()
+            && let Backing::Cluster(cluster) = &registry.kept
+        {
+            act(&registry, cluster);
+        }
+    }
+}
+
+impl Sink for Follower {
+    fn begin(&self, shard: u16, epoch: Epoch, upto: u64) {
+        self.with(|registry, cluster| {
+            let known = cluster.progress.hold(shard);
+            if known.epoch != epoch {
+                let at = Position { epoch, offset: upto };
+                registry.each_of(cluster, shard, |channel| channel.restart(at, registry));
+            } else if known.upto < upto {
+                registry.each_of(cluster, shard, |channel| channel.skip(upto, registry));
+            }
+            cluster.progress.begin(shard, known, epoch, upto);
+        });
+    }
+
+    fn arrived(&self, shard: u16, arrivals: Vec<Arrival>, upto: u64) {
+        self.with(|registry, cluster| {
+            let known = cluster.progress.hold(shard);
+            let dropped = registry.arrived(arrivals);
+            cluster.progress.moved(shard, known, upto);
+            // A whole history may have gone: no lock is held while its memory is freed.
+            dropped.into_iter().for_each(free);
+            registry.make_room_in_memory();
+        });
+    }
+
+    fn skipped(&self, shard: u16, upto: u64) {
+        self.with(|registry, cluster| {
+            let known = cluster.progress.hold(shard);
+            registry.each_of(cluster, shard, |channel| channel.skip(upto, registry));
+            cluster.progress.moved(shard, known, upto);
+        });
+    }
+}
+
+impl Registry {
+    /// Gives each channel in memory what came for it, all at once: what is missing between two of them
+    /// was trimmed for those that follow. Gives what went for it.
+    fn arrived(&self, arrivals: Vec<Arrival>) -> Vec<VecDeque<Arc<Entry>>> {
+        let mut groups: Vec<(Arc<Channel>, Vec<Arrival>)> = Vec::new();
+        let mut found = HashMap::new();
+        for arrival in arrivals {
+            let (What::Message { channel, .. } | What::Forget(channel)) = &arrival.what else {
+                continue;
+            };
+            if let Some(&group) = found.get(channel) {
+                let (_, group): &mut (_, Vec<_>) = &mut groups[group];
+                group.push(arrival);
+            } else if let Ok(channel) = self.shards.find(channel) {
+                found.insert(channel.name.clone(), groups.len());
+                groups.push((channel, vec![arrival]));
+            }
+        }
+        let dropped = groups.into_iter().flat_map(|(channel, group)| channel.arrived(group, self));
+        dropped.collect()
+    }
+
+    fn each_of(&self, cluster: &Cluster, shard: u16, each: impl Fn(&Channel)) {
+        for channel in self.shards.all() {
+            if cluster.backplane.shard(&channel.name) == shard {
+                each(&channel);
+            }
+        }
+    }
+
+    /// Lets go of channels without readers while memory is full: they can be read again.
+    pub(crate) fn make_room_in_memory(&self) {
+        let is_full = || self.meter.bytes_in_all() > self.options.max_bytes;
+        if is_full() {
+            self.shards.evict_some(&self.meter, is_full);
+        }
+    }
+}
+
+/// With a backplane.
+impl Channel {
+    /// Whether a reader can begin at `start` with what is here.
+    pub(crate) fn has(&self, start: Start) -> bool {
+        if self.is_whole() {
+            return true;
+        }
+        match start {
+            Start::Now | Start::Last(0) => true,
+            Start::After(position) => {
+                let state = self.lock();
+                position.epoch == state.log.end().epoch && position.offset >= state.log.start()
+            }
+            Start::Earliest | Start::Last(_) | Start::Foreign | Start::Since(_) => false,
+        }
+    }
+
+    /// These came. They are charged to no account: the engine has them, and this is a copy. Gives what
+    /// went for them.
+    fn arrived(&self, arrivals: Vec<Arrival>, registry: &Registry) -> Vec<VecDeque<Arc<Entry>>> {
+        let Registry { options, meter, program, .. } = registry;
+        // Measured outside the lock; and copied, for a part of what a connection has read keeps all of it.
+        let came = |Arrival { offset, ts, what }| match what {
+            What::Message { payload, event, id, .. } => {
+                let payload = payload.as_ref().to_payload();
+                Some((offset, ts, Some((Content::new(payload, event, program.number), id))))
+            }
+            What::Forget(_) => Some((offset, ts, None)),
+            What::Clock | What::Other => None,
+        };
+        let arrivals: Vec<_> = arrivals.into_iter().filter_map(came).collect();
+        let (mut dropped, mut forgotten) = (Vec::new(), Vec::new());
+        {
+            let mut state = self.lock();
+            if state.retired {
+                return Vec::new();
+            }
+            for (offset, ts, message) in arrivals {
+                if offset <= state.log.last() {
+                    continue;
+                }
+                match message {
+                    Some((content, id)) => {
+                        let message = (offset, ts, content, id);
+                        dropped.append(&mut state.arrived(message, registry));
+                    }
+                    None => {
+                        meter.dropped_all(&state.log);
+                        forgotten.push(state.log.forget_at(offset, ts));
+                    }
+                }
+            }
+            dropped.append(&mut state.expire(options, meter, options.clock.now()));
+        }
+        self.grown.notify_waiters();
+        if !dropped.is_empty() {
+            forgotten.push(dropped.into());
+        }
+        forgotten
+    }
+
+    /// The shard is in another epoch, or begins there: nothing that was here counts.
+    fn restart(&self, at: Position, registry: &Registry) {
+        let meter = &registry.meter;
+        let keys = |state: &mut ChannelState| {
+            meter.remove_keys(state.keys.bytes());
+            std::mem::take(&mut state.keys)
+        };
+        self.begin_live(at.offset, registry, keys, |log| log.restart(at));
+    }
+
+    /// What came up to that offset is not known.
+    fn skip(&self, upto: u64, registry: &Registry) {
+        self.begin_live(upto, registry, |_| (), |log| log.skip(upto));
+    }
+
+    /// Begins to follow from `live_from` on with an empty log, all under one lock: a read of what was
+    /// before is not taken for one of what is there now.
+    fn begin_live<T>(
+        &self,
+        live_from: u64,
+        registry: &Registry,
+        also: impl FnOnce(&mut ChannelState) -> T,
+        drop_all: impl FnOnce(&mut Log) -> VecDeque<Arc<Entry>>,
+    ) {
+        let (_also, dropped) = {
+            let mut state = self.lock();
+            let also = also(&mut state);
+            state.live_from = live_from;
+            self.set_extent(Extent::Live);
+            (also, state.drop_all(&registry.meter, drop_all))
+        };
+        self.grown.notify_waiters();
+        free(dropped);
+    }
+
+    /// Puts what the engine holds before what came since. Whether it is new enough for that; then all
+    /// of the channel is here.
+    pub(crate) fn complete(&self, stored: &Stored, registry: &Registry) -> bool {
+        let Registry { options, meter, program, .. } = registry;
+        let (epoch, from) = {
+            let state = self.lock();
+            (state.log.end().epoch, state.live_from)
+        };
+        if !stored.is_whole(from) {
+            return self.is_whole();
+        }
+        let now = options.clock.now();
+        let shown = stored.shown(options, now);
+        let older = stored.messages[shown.first..].iter().take_while(|older| older.offset <= from);
+        let entries: Vec<_> = older
+            .filter_map(|older| {
+                let What::Message { payload, event, .. } = &older.what else { return None };
+                let payload = payload.as_ref().to_payload();
+                let content = Content::new(payload, event.clone(), program.number);
+                let position = Position { epoch, offset: older.offset };
+                Some(Arc::new(Entry::restored(position, older.ts, content, &meter.forms)))
+            })
+            .collect();
+        let _dropped = {
+            let mut state = self.lock();
+            if self.is_whole() || (state.log.end().epoch, state.live_from) != (epoch, from) {
+                return self.is_whole();
+            }
+            // If some of what came since is gone already, what is older is not shown.
+            if state.log.start() == from {
+                meter.restored(&entries);
+                state.log.prepend(shown.start.min(from), shown.forgotten.min(from), entries);
+                state.remember_stored(stored, from, program.number, meter);
+            }
+            if !state.log.is_empty() {
+                state.mark_persistent(meter);
+            }
+            self.set_extent(Extent::Whole);
+            state.expire(options, meter, now)
+        };
+        true
+    }
+}
+
+/// What came, in parts: offset, time, content and id.
+type Message = (u64, u64, Content, Option<Arc<str>>);
+
+impl ChannelState {
+    /// A message came; gives what went for it where all channels in memory have readers.
+    fn arrived(
+        &mut self,
+        (offset, ts, content, id): Message,
+        registry: &Registry,
+    ) -> Vec<Arc<Entry>> {
+        let Registry { meter, program, .. } = registry;
+        let position = Position { epoch: self.log.end().epoch, offset };
+        let entry = Arc::new(Entry::new(position, ts, content, &meter.forms));
+        let surplus = registry.over(entry.charge()).min(entry.charge());
+        let dropped = self.log.make_room(surplus);
+        self.release(&dropped, meter);
+        meter.published(entry.charge());
+        self.log.push(entry);
+        if let Some(id) = id {
+            self.remember_id(&id, offset, ts, program.number, meter);
+        }
+        self.mark_persistent(meter);
+        dropped
+    }
+}

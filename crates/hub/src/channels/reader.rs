@@ -1,0 +1,121 @@
+//! A reader: a cursor in a channel's log, and a way to wait there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::channels::{Channel, Registry};
+use crate::log::Cursor;
+use crate::{Budget, ChannelName, Item, Lag, Page, Position};
+
+/// Reads a channel's entries in order, each once, and is told of every gap.
+///
+/// A reader has no queue: it holds its place in the log and reads on from there whenever it is
+/// asked. One that falls behind costs no more than one that does not; when the log no longer
+/// reaches back to it, it gets a [`Gap`](crate::Gap) and goes on as its channel's
+/// [`Policy`](crate::Policy) says: by default at the oldest entry kept.
+///
+/// Waiting is cancel-safe: a future that is dropped before it is ready has taken nothing.
+#[derive(Debug)]
+pub struct Reader {
+    registry: Arc<Registry>,
+    channel: Arc<Channel>,
+    cursor: Cursor,
+}
+
+impl Reader {
+    /// The channel must have been joined for this reader.
+    pub(crate) fn new(registry: Arc<Registry>, channel: Arc<Channel>, cursor: Cursor) -> Self {
+        registry.meter.readers.fetch_add(1, Relaxed);
+        Self { registry, channel, cursor }
+    }
+
+    /// The next entry or gap, as soon as there is one.
+    pub async fn next(&mut self) -> Item {
+        loop {
+            let_others_run().await;
+            let Self { channel, cursor, .. } = self;
+            // It counts from here on, so what is published between a look and the wait wakes it.
+            let grown = channel.grown.notified();
+            if let Some(item) = channel.lock().log.next(cursor) {
+                return item;
+            }
+            grown.await;
+        }
+    }
+
+    /// The next entry or gap, if there is one now.
+    pub fn try_next(&mut self) -> Option<Item> {
+        self.channel.lock().log.next(&mut self.cursor)
+    }
+
+    /// All that is there, within `budget`, as soon as there is something: one lock for many
+    /// entries.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    pub fn next_page(&mut self, budget: Budget) -> impl Future<Output = Page> {
+        async move {
+            loop {
+                let_others_run().await;
+                let Self { channel, cursor, .. } = self;
+                let grown = channel.grown.notified();
+                if let Some(page) = channel.lock().log.page(cursor, budget).news() {
+                    return page;
+                }
+                grown.await;
+            }
+        }
+    }
+
+    /// All that is there now, within `budget`.
+    pub fn try_next_page(&mut self, budget: Budget) -> Option<Page> {
+        self.channel.lock().log.page(&mut self.cursor, budget).news()
+    }
+
+    /// Waits until there is something to read, and takes nothing: for a task that reads several
+    /// channels and has to find room first.
+    pub async fn readable(&self) {
+        loop {
+            let grown = self.channel.grown.notified();
+            let lag = self.lag();
+            if lag.entries > 0 || lag.gap.is_some() {
+                return;
+            }
+            grown.await;
+        }
+    }
+
+    /// Where the reader stands: behind the entry or gap it was given last, or, before that, where
+    /// it began. Subscribe [`After`](crate::Start::After) it to go on elsewhere.
+    pub fn position(&self) -> Position {
+        self.cursor.position()
+    }
+
+    /// How far the reader is behind.
+    pub fn lag(&self) -> Lag {
+        self.channel.lock().log.lag(&self.cursor)
+    }
+
+    /// Whether the gap it was given last was the end of it, by
+    /// [`Policy::Close`](crate::Policy::Close): then it is given nothing more, and waits for ever.
+    /// What serves the reader ends then.
+    pub fn is_over(&self) -> bool {
+        self.cursor.is_over()
+    }
+
+    /// The channel.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel.name
+    }
+}
+
+/// A reader with a long way to go is always ready; without this it would never yield.
+async fn let_others_run() {
+    tokio::task::consume_budget().await;
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let registry = &self.registry;
+        registry.meter.readers.fetch_sub(1, Relaxed);
+        registry.leave(&self.channel);
+    }
+}

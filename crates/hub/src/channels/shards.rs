@@ -1,0 +1,294 @@
+//! The channels of a hub by name, in shards, so that publishers on different channels do not meet.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use indexmap::IndexMap;
+
+use crate::accounts::Slots;
+use crate::backplane::{Cluster, Known};
+use crate::channels::Keys;
+use crate::channels::{Channel, ChannelState, Extent};
+use crate::stats::Meter;
+use crate::{ChannelName, Epoch, Position};
+
+/// Enough that on any machine two publishers rarely want to write to the same one.
+const SHARDS: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Shards {
+    epoch: Epoch,
+    shards: [RwLock<Shard>; SHARDS],
+    /// Names come from peers, and those must not be able to choose where they fall.
+    hasher: RandomState,
+    /// Whether a store or a backplane may know of channels that are not here.
+    kept: bool,
+    /// What gives the positions, if not the hub.
+    cluster: Option<Cluster>,
+    /// Those that count for the bound: with a store those that it keeps, too.
+    pub(crate) slots: Slots,
+    /// Where the next look for channels to let go of begins.
+    hand: Mutex<Walk>,
+}
+
+/// How many channels one look for some to let go of passes.
+const LOOK: usize = 256;
+
+/// A way through all channels, some at a time. A channel that is there all the while is come by; one
+/// that is added or removed meanwhile may not be, or twice.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    shard: usize,
+    /// The channels of the shard with this number and above are done.
+    done: usize,
+}
+
+impl Walk {
+    pub(crate) fn begin() -> Self {
+        Self { shard: 0, done: usize::MAX }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    channels: IndexMap<ChannelName, Arc<Channel>>,
+    /// Where channels begin that the shard does not know: the highest offset of any channel it has
+    /// let go of. So a channel that was let go of and comes back goes on at a higher offset than
+    /// any it had, though nothing about it was kept: no position ever means two entries. A reader that
+    /// comes back to it with an old position is told a gap, though perhaps nothing is missing:
+    /// the price of not remembering. One floor for all would do; one for each shard makes such
+    /// gaps rarer.
+    floor: u64,
+}
+
+impl Shards {
+    /// No channels yet; `kept` if a store or a backplane may know of some.
+    pub(crate) fn new(
+        epoch: Epoch,
+        kept: bool,
+        cluster: Option<Cluster>,
+        max_channels: u64,
+    ) -> Self {
+        Self {
+            epoch,
+            cluster,
+            shards: std::array::from_fn(|_| RwLock::default()),
+            hasher: RandomState::new(),
+            kept,
+            slots: Slots::new(max_channels),
+            hand: Mutex::new(Walk::begin()),
+        }
+    }
+
+    /// The epoch of the hub's positions. With a backplane each shard has its own, and this is that of
+    /// the first.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.cluster.as_ref().map_or(self.epoch, |cluster| cluster.progress.hold(0).epoch)
+    }
+
+    /// The channel, if the hub knows it, or else the offset at which it would begin.
+    pub(crate) fn find(&self, name: &ChannelName) -> Result<Arc<Channel>, u64> {
+        let shard = self.read(name);
+        shard.channels.get(name).cloned().ok_or(shard.floor)
+    }
+
+    /// The channel, made if there is none.
+    pub(crate) fn find_or_add(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
+        match self.find(name) {
+            Ok(channel) => channel,
+            Err(_) => {
+                let known = self.hold(name);
+                self.add(&mut self.write(name), name, known.as_deref(), meter)
+            }
+        }
+    }
+
+    /// The channel, made if there is none, with one reader more: it stays until that is released.
+    pub(crate) fn join(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
+        if let Some(channel) = self.read(name).channels.get(name) {
+            channel.readers.fetch_add(1, Relaxed);
+            return Arc::clone(channel);
+        }
+        // Held until the channel is there: everything that comes from now on is given to it.
+        let known = self.hold(name);
+        let mut shard = self.write(name);
+        let channel = self.add(&mut shard, name, known.as_deref(), meter);
+        channel.readers.fetch_add(1, Relaxed);
+        channel
+    }
+
+    /// Lets go of a channel that nothing was ever published on and that has no readers. Whether it did.
+    pub(crate) fn release(&self, channel: &Arc<Channel>, meter: &Meter) -> bool {
+        self.remove_if(channel, meter, |state| state.is_idle() && !state.persistent)
+    }
+
+    /// Ends what [`join`](Self::join) began.
+    pub(crate) fn leave(&self, channel: &Arc<Channel>, meter: &Meter) {
+        let last = channel.readers.fetch_sub(1, AcqRel) == 1;
+        if last && !channel.lock().persistent {
+            self.release(channel, meter);
+        }
+    }
+
+    /// Lets go of a channel with neither entries nor keys nor readers. Whether it did.
+    pub(crate) fn forget_idle(&self, channel: &Arc<Channel>, meter: &Meter) -> bool {
+        self.remove_if(channel, meter, |state| state.is_idle())
+    }
+
+    /// Lets go of a channel without readers that a store keeps. Whether it did.
+    pub(crate) fn evict(&self, channel: &Arc<Channel>, meter: &Meter) -> bool {
+        self.remove_if(channel, meter, |_| true)
+    }
+
+    /// Lets go of channels that a store keeps as long as there is need, of that many at most as one may
+    /// look at without keeping others waiting.
+    pub(crate) fn evict_some(&self, meter: &Meter, need: impl Fn() -> bool) {
+        let some = {
+            let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+            let some = self.some(&mut hand, LOOK);
+            if some.len() < LOOK {
+                *hand = Walk::begin();
+            }
+            some
+        };
+        for channel in some.into_iter().take_while(|_| need()) {
+            self.evict(&channel, meter);
+        }
+    }
+
+    /// A shard that was full once leaves no room standing empty. Whether there is a shard of that
+    /// number.
+    pub(crate) fn shrink(&self, shard: usize) -> bool {
+        let Some(lock) = self.shards.get(shard) else { return false };
+        if read(lock).is_spacious() {
+            write(lock).channels.shrink_to_fit();
+        }
+        true
+    }
+
+    /// Removes the channel if it has no readers and `also` agrees; whether it did. What a store
+    /// keeps of it stays there.
+    pub(crate) fn remove_if(
+        &self,
+        channel: &Arc<Channel>,
+        meter: &Meter,
+        also: impl Fn(&ChannelState) -> bool,
+    ) -> bool {
+        let mut shard = self.write(&channel.name);
+        let removed = shard.remove_if(channel, meter, also);
+        if removed.is_some() {
+            match self.kept {
+                true => self.slots.relist(&channel.name, channel.last_used()),
+                false => self.slots.free(&channel.name),
+            }
+        }
+        drop(shard);
+        removed.is_some()
+    }
+
+    /// The next channels on the way, up to `limit`; none at its end.
+    pub(crate) fn some(&self, walk: &mut Walk, limit: usize) -> Vec<Arc<Channel>> {
+        let mut some = Vec::with_capacity(limit);
+        while let Some(lock) = self.shards.get(walk.shard) {
+            let shard = read(lock);
+            // From the end: where one is removed, the last one takes its place, and that is done.
+            let end = walk.done.min(shard.channels.len());
+            let begin = end.saturating_sub(limit - some.len());
+            let part = shard.channels.get_range(begin..end).into_iter();
+            some.extend(part.flat_map(|part| part.values().rev().cloned()));
+            if begin > 0 {
+                walk.done = begin;
+                break;
+            }
+            *walk = Walk { shard: walk.shard + 1, ..Walk::begin() };
+            if some.len() == limit {
+                break;
+            }
+        }
+        some
+    }
+
+    /// All channels.
+    pub(crate) fn all(&self) -> Vec<Arc<Channel>> {
+        let of_shard = |shard| read(shard).channels.values().cloned().collect::<Vec<_>>();
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
+    /// What is known of the channel's shard of the backplane, held. It is taken before the lock of the
+    /// channels, never after.
+    fn hold(&self, name: &ChannelName) -> Option<MutexGuard<'_, Known>> {
+        self.cluster.as_ref().map(|cluster| cluster.hold(name))
+    }
+
+    fn add(
+        &self,
+        shard: &mut Shard,
+        name: &ChannelName,
+        known: Option<&Known>,
+        meter: &Meter,
+    ) -> Arc<Channel> {
+        let floor = shard.floor;
+        let channel = shard.channels.entry(name.clone()).or_insert_with(|| {
+            meter.channels.fetch_add(1, Relaxed);
+            let of_hub = Position { epoch: self.epoch, offset: floor };
+            let (begin, extent) = match known {
+                Some(known) => (Position { epoch: known.epoch, offset: known.upto }, Extent::Live),
+                None if self.kept => (of_hub, Extent::Absent),
+                None => (of_hub, Extent::Whole),
+            };
+            Arc::new(Channel::new(name.clone(), begin, extent))
+        });
+        Arc::clone(channel)
+    }
+
+    fn read(&self, name: &ChannelName) -> RwLockReadGuard<'_, Shard> {
+        read(self.shard(name))
+    }
+
+    fn write(&self, name: &ChannelName) -> RwLockWriteGuard<'_, Shard> {
+        write(self.shard(name))
+    }
+
+    fn shard(&self, name: &ChannelName) -> &RwLock<Shard> {
+        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+}
+
+impl Shard {
+    fn is_spacious(&self) -> bool {
+        self.channels.capacity() > 64 + 4 * self.channels.len()
+    }
+
+    /// Removes the channel if it has no readers and `also` agrees.
+    fn remove_if(
+        &mut self,
+        channel: &Arc<Channel>,
+        meter: &Meter,
+        also: impl Fn(&ChannelState) -> bool,
+    ) -> Option<Keys> {
+        // Readers come with this shard locked, so none comes now; a publisher that holds the
+        // channel already sees `retired` and asks again.
+        let mut state = channel.lock();
+        if state.retired || channel.readers.load(Relaxed) > 0 || !also(&state) {
+            return None;
+        }
+        state.retired = true;
+        self.floor = self.floor.max(state.log.end().offset);
+        self.channels.swap_remove(&channel.name);
+        meter.channels.fetch_sub(1, Relaxed);
+        if state.persistent {
+            meter.persistent.fetch_sub(1, Relaxed);
+        }
+        Some(state.clear(meter))
+    }
+}
+
+// A shard is whole between any two statements, so a panic elsewhere is no reason to stop.
+fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}

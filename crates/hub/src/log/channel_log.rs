@@ -1,0 +1,579 @@
+//! The log of one channel: what it keeps, where readers begin, and what they are told.
+//!
+//! No lock, no clock and no waiting here: [`Channel`](crate::channels::Channel) adds those.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::log::Head;
+use crate::{
+    Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Run, Start, Why,
+};
+
+/// By how much the time in a channel may be ahead of the clock, in milliseconds. A clock that is set
+/// back by less is waited for; one that is set back by more is followed.
+const AHEAD: u64 = 60_000;
+/// How many corrections of the clock are remembered. When one more comes, entries from before the
+/// first count as younger than they are, by the time up to the second.
+const CORRECTIONS: usize = 8;
+
+/// The time in a channel whose last entry is of the time `last_ts`, by a clock that says `now`.
+pub(crate) fn channel_time(last_ts: u64, now: u64) -> u64 {
+    if last_ts > now.saturating_add(AHEAD) { now } else { last_ts.max(now) }
+}
+
+/// Whether a time is of a clock that was ahead.
+pub(crate) fn is_ahead(ts: u64, now: u64) -> bool {
+    channel_time(ts, now) < ts
+}
+
+/// Recent entries in the order of their offsets. Where the hub gives the offsets, each is one more than
+/// the one before; where a backplane gives them, they rise with holes that mean nothing.
+#[derive(Debug)]
+pub(crate) struct Log {
+    epoch: Epoch,
+    entries: VecDeque<Arc<Entry>>,
+    /// All entries after this offset are here: that of the one that was dropped last, or where what is
+    /// known of the channel begins.
+    start: u64,
+    /// What the entries are charged for, in bytes.
+    bytes: u64,
+    /// The offset of the newest entry there ever was, or where the log began.
+    last: u64,
+    /// Up to where it is known that nothing else came, if that is after `last`.
+    reached: u64,
+    /// The time in the channel: the timestamp of the newest entry there ever was, or when it was found
+    /// that the clock had been ahead by then.
+    last_ts: u64,
+    /// Offsets up to which entries are older than their timestamps say, and since when at the latest,
+    /// because the clock was set back then: ascending.
+    corrections: Vec<(u64, u64)>,
+    /// Entries up to this offset were deleted on purpose.
+    forgotten: u64,
+    /// How often that was done.
+    forgets: u64,
+    /// Entries after the first and up to the second of these offsets were dropped so that another
+    /// account found room.
+    evicted: (u64, u64),
+    /// What was given last to a reader that is at the end now: most of the others stood where it did,
+    /// and get the same.
+    recent: Run,
+    /// The forms of the entries up to this offset are closed.
+    closed: u64,
+    /// Where the log was when forms were closed last: what is newer is new until the next time.
+    settled: u64,
+}
+
+/// Where a reader stands in a log. All the state a reader has.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    at: Position,
+    /// The value of `Log::forgets` that the reader has been told of.
+    forgets: u64,
+    /// What was lost before the reader began and is still to be told. Rare, so it is boxed.
+    lost: Option<Box<(Position, Why)>>,
+    policy: Policy,
+    /// Whether it was cut off, by its policy.
+    is_over: bool,
+}
+
+impl Log {
+    /// An empty log whose first entry will have the offset `floor + 1`.
+    pub(crate) fn new(epoch: Epoch, floor: u64) -> Self {
+        Self {
+            epoch,
+            entries: VecDeque::new(),
+            start: floor,
+            bytes: 0,
+            last: floor,
+            reached: floor,
+            last_ts: 0,
+            corrections: Vec::new(),
+            forgotten: 0,
+            forgets: 0,
+            evicted: (0, 0),
+            recent: Run::default(),
+            closed: floor,
+            settled: floor,
+        }
+    }
+
+    /// The position of the newest entry there ever was, or, if nothing is kept, a later one behind
+    /// which nothing came either.
+    pub(crate) fn end(&self) -> Position {
+        self.position(if self.entries.is_empty() { self.known() } else { self.last })
+    }
+
+    /// Up to where everything is known.
+    fn known(&self) -> u64 {
+        self.last.max(self.reached)
+    }
+
+    /// The offset of the newest entry there ever was, or where the log began.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The offset after which all entries are here.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    fn position(&self, offset: u64) -> Position {
+        Position { epoch: self.epoch, offset }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the entries are charged for, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends what `entry` makes of its position and its time.
+    pub(crate) fn append(
+        &mut self,
+        now: u64,
+        entry: impl FnOnce(Position, u64) -> Entry,
+    ) -> Position {
+        self.push(Arc::new(entry(self.position(self.last + 1), self.channel_time(now))));
+        self.end()
+    }
+
+    /// Appends an entry whose position is the next.
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+        self.let_go();
+        if entry.ts < self.last_ts {
+            self.correct(entry.ts);
+        }
+        self.last = entry.position.offset;
+        self.last_ts = entry.ts;
+        self.bytes += entry.charge();
+        self.entries.push_back(entry);
+    }
+
+    /// Puts in place of everything what was kept: the newest entries without a hole before them.
+    /// Readers of this log go on reading.
+    pub(crate) fn restore(&mut self, head: &Head, entries: impl Iterator<Item = Arc<Entry>>) {
+        self.empty(head.start);
+        (self.last, self.last_ts, self.corrections) = (head.start, 0, Vec::new());
+        self.let_go();
+        for entry in entries {
+            if entry.position.offset != self.last + 1 {
+                self.empty(entry.position.offset - 1);
+            }
+            self.push(entry);
+        }
+        if self.last != head.last {
+            self.empty(head.last);
+        }
+        self.last = head.last;
+        if head.last_ts < self.last_ts {
+            self.correct(head.last_ts);
+        }
+        (self.last_ts, self.forgotten) = (head.last_ts, head.forgotten);
+        // What was published before is read by the reader that comes back, not by many at once.
+        (self.closed, self.settled) = (self.last, self.last);
+    }
+
+    /// Drops all entries: what is known begins at `start`.
+    fn empty(&mut self, start: u64) {
+        (self.entries, self.bytes, self.start) = (VecDeque::new(), 0, start);
+    }
+
+    /// Where the log stands, for a store.
+    pub(crate) fn head(&self) -> Head {
+        let Self { start, bytes, last, last_ts, forgotten, .. } = *self;
+        Head { start, last, last_ts, forgotten, bytes, keys_start: last }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter()
+    }
+
+    /// The timestamp of the entry that was appended last.
+    pub(crate) fn last_ts(&self) -> u64 {
+        self.last_ts
+    }
+
+    /// The time in the channel by a clock that says `now`.
+    pub(crate) fn channel_time(&self, now: u64) -> u64 {
+        channel_time(self.last_ts, now)
+    }
+
+    /// Follows a clock that was ahead and is not any more. Whether it was.
+    pub(crate) fn follow(&mut self, now: u64) -> bool {
+        let was_ahead = is_ahead(self.last_ts, now);
+        if was_ahead {
+            self.correct(now);
+        }
+        was_ahead
+    }
+
+    /// All entries are from before `time`, whatever their timestamps say.
+    fn correct(&mut self, time: u64) {
+        if self.corrections.len() == CORRECTIONS {
+            self.corrections.remove(0);
+        }
+        self.corrections.push((self.last, time));
+        self.last_ts = time;
+    }
+
+    /// When what has this offset and timestamp was published at the latest. This never goes backwards
+    /// from one entry to the next.
+    pub(crate) fn published(&self, offset: u64, ts: u64) -> u64 {
+        let later = self.corrections.iter().rev().take_while(|(last, _)| *last >= offset);
+        later.fold(ts, |earliest, (_, time)| earliest.min(*time))
+    }
+
+    /// Drops the oldest entries, at most `limit`, until the rest is within the options' bounds, and
+    /// gives back what was dropped so that its memory is freed without the lock.
+    pub(crate) fn trim(&mut self, options: &Options, now: u64, limit: usize) -> Vec<Arc<Entry>> {
+        let oldest = self.ts_before(options.history_age, now);
+        self.drop_while(limit, |log, entry| {
+            log.entries.len() > options.history_count.max(1)
+                || log.bytes > options.history_bytes
+                || log.published(entry.position.offset, entry.ts) < oldest
+        })
+    }
+
+    /// Drops the oldest entries until at least `bytes` are free, or nothing is left.
+    pub(crate) fn make_room(&mut self, bytes: u64) -> Vec<Arc<Entry>> {
+        let enough = self.bytes.saturating_sub(bytes);
+        self.drop_while(usize::MAX, |log, _| log.bytes > enough)
+    }
+
+    /// Drops the oldest entries, that many, so that another account finds room. It is no fault of
+    /// the readers: those that have not read them are told `expired`.
+    pub(crate) fn evict(&mut self, count: usize) -> Vec<Arc<Entry>> {
+        let from = self.start;
+        let keep = self.entries.len().saturating_sub(count);
+        let dropped = self.drop_while(usize::MAX, |log, _| log.entries.len() > keep);
+        let start = if self.evicted.1 == from { self.evicted.0 } else { from };
+        if !dropped.is_empty() {
+            self.evicted = (start, self.start);
+        }
+        dropped
+    }
+
+    fn drop_while(
+        &mut self,
+        limit: usize,
+        surplus: impl Fn(&Self, &Entry) -> bool,
+    ) -> Vec<Arc<Entry>> {
+        let mut dropped = Vec::new();
+        while let Some(oldest) = self.entries.front() {
+            if dropped.len() == limit || !surplus(self, oldest) {
+                break;
+            }
+            self.bytes -= oldest.charge();
+            self.start = oldest.position.offset;
+            dropped.extend(self.entries.pop_front());
+        }
+        if !dropped.is_empty() {
+            self.let_go();
+            let start = self.start;
+            self.corrections.retain(|(last, _)| *last > start);
+        }
+        // A burst of small entries leaves a large buffer behind; an idle channel shall be small.
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+        dropped
+    }
+
+    /// The entries, of a log that is not needed any more.
+    pub(crate) fn into_entries(self) -> VecDeque<Arc<Entry>> {
+        self.entries
+    }
+
+    /// Drops everything on purpose: readers in or before it are told `reset`.
+    pub(crate) fn forget(&mut self) -> VecDeque<Arc<Entry>> {
+        (self.forgotten, self.start) = (self.last, self.last);
+        self.forgets += 1;
+        self.bytes = 0;
+        self.let_go();
+        std::mem::take(&mut self.entries)
+    }
+
+    /// A marker at that offset drops everything before it on purpose.
+    pub(crate) fn forget_at(&mut self, offset: u64, ts: u64) -> VecDeque<Arc<Entry>> {
+        (self.last, self.last_ts) = (offset, ts.max(self.last_ts));
+        self.forget()
+    }
+
+    /// Everything up to that position is known to be here.
+    pub(crate) fn raise(&mut self, to: Position) {
+        if to.epoch == self.epoch {
+            self.reached = self.reached.max(to.offset);
+        }
+    }
+
+    /// Begins again behind that position, in another epoch: every reader is told `reset`.
+    pub(crate) fn restart(&mut self, at: Position) -> VecDeque<Arc<Entry>> {
+        let dropped = std::mem::take(&mut self.entries);
+        let forgets = self.forgets + 1;
+        *self = Self { forgets, ..Self::new(at.epoch, at.offset) };
+        dropped
+    }
+
+    /// Begins again behind that offset, for what came up to there is not known: readers before it
+    /// are told `expired`.
+    pub(crate) fn skip(&mut self, upto: u64) -> VecDeque<Arc<Entry>> {
+        let dropped = std::mem::take(&mut self.entries);
+        self.empty(upto);
+        (self.last, self.evicted, self.closed, self.settled) = (upto, (0, upto), upto, upto);
+        self.corrections.clear();
+        self.let_go();
+        dropped
+    }
+
+    /// Puts older entries before those that are here. Nothing is missing between them, nor after
+    /// `start`; up to `forgotten` everything was deleted on purpose.
+    pub(crate) fn prepend(&mut self, start: u64, forgotten: u64, entries: Vec<Arc<Entry>>) {
+        self.let_go();
+        self.start = start;
+        self.forgotten = self.forgotten.max(forgotten);
+        if self.entries.is_empty() {
+            self.last_ts = self.last_ts.max(entries.last().map_or(0, |newest| newest.ts));
+        }
+        for entry in entries.into_iter().rev() {
+            self.bytes += entry.charge();
+            self.entries.push_front(entry);
+        }
+    }
+
+    /// Keeps nothing for readers that may come to the same place.
+    fn let_go(&mut self) {
+        self.recent = Run::default();
+    }
+
+    /// The entries, at most `limit`, whose forms are to be closed now, so that their memory is freed
+    /// without the lock: those that were there already when all of them had been given out the last
+    /// time. None when all have been given out.
+    pub(crate) fn old_entries(&mut self, limit: usize) -> Vec<Arc<Entry>> {
+        self.let_go();
+        let (first, end) = (self.index_after(self.closed), self.index_after(self.settled));
+        let some: Vec<_> = self.entries.range(first..end.max(first)).take(limit).cloned().collect();
+        match some.last() {
+            Some(newest) => self.closed = newest.position.offset,
+            None => (self.closed, self.settled) = (self.settled, self.last),
+        }
+        some
+    }
+
+    /// The earliest timestamp that is not older than `age`.
+    fn ts_before(&self, age: Duration, now: u64) -> u64 {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.channel_time(now).saturating_sub(age)
+    }
+}
+
+/// Reading.
+impl Log {
+    /// Puts a new reader where `start` says.
+    pub(crate) fn locate(&self, start: Start, policy: Policy, now: u64) -> Cursor {
+        let mut lost = None;
+        let offset = match start {
+            Start::After(position) => match self.loss(position) {
+                None => position.offset,
+                Some(why) => {
+                    lost = Some(Box::new((position, why)));
+                    self.resumption(policy, why)
+                }
+            },
+            Start::Foreign => {
+                lost = Some(Box::new((self.position(0), Why::Reset)));
+                self.resumption(policy, Why::Reset)
+            }
+            Start::Earliest => self.start,
+            Start::Last(count) => self.before(self.entries.len().saturating_sub(to_index(count))),
+            Start::Now => self.end().offset,
+            Start::Since(span) => {
+                let oldest = self.ts_before(span, now);
+                let older = self.entries.partition_point(|entry| {
+                    self.published(entry.position.offset, entry.ts) < oldest
+                });
+                self.before(older)
+            }
+        };
+        let at = self.position(offset);
+        Cursor { at, forgets: self.forgets, lost, policy, is_over: false }
+    }
+
+    /// Why a reader that comes back to `position` has missed entries, if it has.
+    fn loss(&self, position: Position) -> Option<Why> {
+        let known = position.epoch == self.epoch && position.offset <= self.known();
+        if !known || position.offset < self.forgotten {
+            Some(Why::Reset)
+        } else if position.offset < self.start {
+            Some(Why::Expired)
+        } else {
+            None
+        }
+    }
+
+    /// The offset to resume from after a gap.
+    fn resumption(&self, policy: Policy, why: Why) -> u64 {
+        match policy {
+            Policy::Latest if why != Why::Reset => {
+                self.before(self.entries.len().saturating_sub(1))
+            }
+            Policy::Catchup | Policy::Close | Policy::Latest => self.start,
+        }
+    }
+
+    /// The next thing for a reader, if there is one.
+    pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Item> {
+        if let Some(gap) = self.gap(cursor) {
+            return Some(Item::Gap(gap));
+        }
+        if cursor.is_over {
+            return None;
+        }
+        let entry = self.entries.get(self.index_after(cursor.at.offset))?;
+        cursor.at = entry.position;
+        Some(Item::Entry(Arc::clone(entry)))
+    }
+
+    /// What follows for a reader, within `budget`; possibly nothing.
+    pub(crate) fn page(&mut self, cursor: &mut Cursor, budget: Budget) -> Page {
+        let gap = self.gap(cursor);
+        let first =
+            if cursor.is_over { self.entries.len() } else { self.index_after(cursor.at.offset) };
+        let entries = self.run(first, budget);
+        if let Some(newest) = entries.last() {
+            cursor.at = newest.position;
+        }
+        Page { gap, entries, at: cursor.at }
+    }
+
+    /// How many of the newest entries are within `budget`.
+    pub(crate) fn newest_within(&self, budget: Budget) -> u64 {
+        within(self.entries.iter().rev(), budget).count() as u64
+    }
+
+    /// The entries from that index on, within `budget`.
+    fn run(&mut self, first: usize, budget: Budget) -> Run {
+        let count = self.entries.len() - first;
+        let Some(next) = self.entries.get(first) else { return Run::default() };
+        if self.recent.is(next, count) && self.recent.fits(budget) {
+            return self.recent.clone();
+        }
+        let mut entries = Vec::with_capacity(count.min(budget.entries));
+        entries.extend(within(self.entries.range(first..), budget).cloned());
+        let is_recent = entries.len() == count;
+        let run = Run::new(entries, is_recent);
+        if is_recent {
+            self.recent = run.clone();
+        }
+        run
+    }
+
+    /// How far the reader is behind.
+    pub(crate) fn lag(&self, cursor: &Cursor) -> Lag {
+        let gap = self.gap_ahead(cursor);
+        let entries = match gap {
+            Some(why) => self.count_after(self.resumption(cursor.policy, why)),
+            None => self.count_after(cursor.at.offset),
+        };
+        Lag { end: self.end(), entries, gap }
+    }
+
+    /// Why a gap is what the reader will be told next, if so.
+    fn gap_ahead(&self, cursor: &Cursor) -> Option<Why> {
+        if cursor.is_over {
+            None
+        } else if cursor.forgets != self.forgets {
+            Some(Why::Reset)
+        } else if let Some(lost) = &cursor.lost {
+            Some(lost.1)
+        } else {
+            let at = cursor.at.offset;
+            let evicted = (self.evicted.0..self.evicted.1).contains(&at);
+            (at < self.start).then_some(if evicted { Why::Expired } else { Why::Slow })
+        }
+    }
+
+    /// Tells the reader what it missed, if anything, and puts it where its policy says. What
+    /// piled up since it was told last makes one gap.
+    fn gap(&self, cursor: &mut Cursor) -> Option<Gap> {
+        let why = self.gap_ahead(cursor)?;
+        let after = cursor.position();
+        *cursor = Cursor {
+            at: self.position(self.resumption(cursor.policy, why)),
+            forgets: self.forgets,
+            lost: None,
+            policy: cursor.policy,
+            is_over: cursor.policy == Policy::Close && why == Why::Slow,
+        };
+        Some(Gap { after, next: cursor.at, why })
+    }
+
+    /// The index of the first entry after that offset, or one more than that of the newest.
+    fn index_after(&self, offset: u64) -> usize {
+        let count = self.entries.len();
+        match self.last - self.start == count as u64 {
+            // There are no holes, so the offset tells the index.
+            true => to_index(offset.saturating_sub(self.start)).min(count),
+            false if offset >= self.last => count,
+            false => self.entries.partition_point(|entry| entry.position.offset <= offset),
+        }
+    }
+
+    /// Whether nothing is missing after either of the positions, and the same comes next.
+    pub(crate) fn is_same_place(&self, one: Position, other: Position) -> bool {
+        let is_whole = self.loss(one).is_none() && self.loss(other).is_none();
+        is_whole && self.index_after(one.offset) == self.index_after(other.offset)
+    }
+
+    /// How many entries come after that offset.
+    pub(crate) fn count_after(&self, offset: u64) -> u64 {
+        (self.entries.len() - self.index_after(offset)) as u64
+    }
+
+    /// The offset after which one reads on from the entry with that index.
+    fn before(&self, index: usize) -> u64 {
+        match index.checked_sub(1).and_then(|before| self.entries.get(before)) {
+            Some(before) => before.position.offset,
+            None if self.entries.is_empty() => self.end().offset,
+            None => self.start,
+        }
+    }
+}
+
+/// Larger than any index if it is too large for one.
+fn to_index(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// The first of the entries, as many as `budget` has room for.
+fn within<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    budget: Budget,
+) -> impl Iterator<Item = &'a Arc<Entry>> {
+    let mut bytes = 0_u64;
+    entries.take(budget.entries).take_while(move |entry| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add(entry.encoded_len());
+        first || bytes <= budget.bytes
+    })
+}
+
+impl Cursor {
+    /// Where the reader stands: what it was given last, or came with.
+    pub(crate) fn position(&self) -> Position {
+        self.lost.as_ref().map_or(self.at, |lost| lost.0)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+}

@@ -1,0 +1,63 @@
+//! Publishing to a backplane: the engine gives the position, and what was published comes back by the
+//! feed like every other message.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::backplane::{Cluster, Outgoing};
+use crate::channels::Registry;
+use crate::publish::Writing;
+use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
+
+/// What may be under way to the engine, in bytes as they are charged. More is refused: the engine does
+/// not keep up.
+const QUEUE: u64 = 64 << 20;
+
+/// Hands the publication to the engine, unless it is known that it came before.
+pub(crate) fn send(
+    registry: &Registry,
+    cluster: &Cluster,
+    channel: &ChannelName,
+    publication: Publication<'_>,
+) -> Publishing {
+    let Cluster { backplane, progress, .. } = cluster;
+    if progress.queued.load(Relaxed) >= QUEUE {
+        return Writing::done(Err(PublishError::ClusterBusy));
+    }
+    let shard = backplane.shard(channel);
+    if progress.place(shard).is_none() {
+        return Writing::done(Err(PublishError::Unavailable));
+    }
+    let id = publication.key.as_ref().map(|key| backplane.message_id(channel, key));
+    if let Some(id) = &id {
+        // From now on the channel is here, so that the key is known when it comes, also where the engine
+        // forgets it.
+        let found = registry.shards.find_or_add(channel, &registry.meter);
+        found.touch();
+        if let Some(first) = found.lock().repeated(Some(&IdempotencyKey::of_text(id))) {
+            return Writing::done(Ok(first));
+        }
+    }
+    let (reply, outcome) = progress.position_reply(shard, publication.charge_in_all());
+    backplane.publish(Outgoing {
+        channel: channel.clone(),
+        shard,
+        payload: publication.payload.to_payload(),
+        event: publication.event,
+        id: id.map(Into::into),
+        source: publication.source,
+        reply,
+    });
+    Writing::waiting(outcome)
+}
+
+/// Has the engine drop the channel's history.
+pub(crate) fn forget(cluster: &Cluster, channel: &ChannelName) -> Writing<()> {
+    let Cluster { backplane, progress, .. } = cluster;
+    let shard = backplane.shard(channel);
+    if progress.place(shard).is_none() {
+        return Writing::done(Err(PublishError::Unavailable));
+    }
+    let (reply, outcome) = progress.empty_reply(shard);
+    backplane.forget(channel.clone(), reply);
+    Writing::waiting(outcome)
+}

@@ -1,0 +1,203 @@
+//! What the routes share: the channels themselves, rights, limits and counters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sockeye_hub::{
+    ChannelName, Hub, Loaded, Position, Publication, PublishError, Room, Share, Start,
+};
+
+use crate::auth::{Authority, Caller, Right};
+use crate::http::origin::OriginRule;
+use crate::http::problem::{Code, Problem};
+use crate::lifecycle::drain::Drain;
+use crate::limits::Limits;
+use crate::limits::pace::Paces;
+#[cfg(feature = "prometheus")]
+use crate::metrics::Levels;
+use crate::metrics::Metrics;
+use crate::metrics::connections::ConnectionRegister;
+use crate::rate::Rate;
+
+/// What the routes share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) hub: Hub,
+    pub(crate) origins: OriginRule,
+    pub(crate) authority: Authority,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) max_message: usize,
+    /// The limits of plain WebSockets and of `sockeye.v1`, shared by all of them.
+    pub(crate) plain_config: Arc<sockeye::Config>,
+    pub(crate) v1_config: Arc<sockeye::Config>,
+    /// The limits of `sockeye.v1` on a connection that has not sent a token yet.
+    pub(crate) anonymous_config: Arc<sockeye::Config>,
+    /// The rate of commands of `sockeye.v1`, and of messages on a plain WebSocket.
+    pub(crate) command_rate: Rate,
+    pub(crate) message_rate: Option<Rate>,
+    /// The rate at which each publisher may publish by requests.
+    pub(crate) paces: Option<Paces>,
+    pub(crate) auth_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    /// How WebSockets are compressed.
+    pub(crate) deflate: Option<sockeye::DeflateConfig>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) register: Arc<ConnectionRegister>,
+}
+
+impl App {
+    /// Makes the channel ready to be read from `start` on, as long as what this gives is held, unless
+    /// the caller has no right to it. To be called before anything else is done with it.
+    pub(crate) async fn load(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+        start: Start,
+    ) -> Result<Option<Loaded>, Problem> {
+        let may = |right| caller.may(right, channel).is_ok();
+        if !may(Right::Read) && !may(Right::Write) {
+            return Ok(None);
+        }
+        let loaded = self.hub.load(channel, start).await;
+        loaded.map(Some).map_err(|error| Problem::new(Code::Unavailable, error))
+    }
+
+    /// Publishes for the caller: the only way in, whatever the transport.
+    ///
+    /// Positions have the order of the calls: a caller may publish again before the first position is
+    /// known.
+    pub(crate) fn publish(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+        publication: Publication<'_>,
+    ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
+        let publishing = self
+            .may_publish(caller, channel, &publication)
+            .map(|()| self.hub.publish(channel, publication.account(&caller.account())));
+        let metrics = Arc::clone(&self.metrics);
+        let (hub, caller) = (self.hub.clone(), caller.clone());
+        async move {
+            let published = match publishing {
+                Ok(publishing) => publishing.await.map_err(|error| match error {
+                    PublishError::Full { room, share } => no_room(&hub, &caller, room, share),
+                    error => refused(error),
+                }),
+                Err(problem) => Err(problem),
+            };
+            metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
+            published
+        }
+    }
+
+    fn may_publish(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+        publication: &Publication<'_>,
+    ) -> Result<(), Problem> {
+        caller.may(Right::Write, channel)?;
+        match publication.payload.as_bytes().len() > self.max_message {
+            true => Err(too_large(self.max_message)),
+            false => Ok(()),
+        }
+    }
+
+    /// The levels of everything at this moment, for the metrics.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn levels(&self) -> Levels {
+        let (connections, pending) = (self.limits.connections(), self.limits.pending());
+        let budget = self.deflate.as_ref().map(|deflate| &deflate.takeover_budget);
+        Levels {
+            hub: self.hub.figures(),
+            max_form_bytes: self.hub.max_form_bytes(),
+            max_channels: self.hub.options().max_channels,
+            max_bytes: self.hub.options().max_bytes,
+            store_is_failing: self.hub.health().is_err(),
+            ticket_bytes: self.authority.ticket_bytes() as u64,
+            deflate: budget.map(|budget| (budget.reserved() as u64, budget.limit() as u64)),
+            lags: self.register.lags(&self.hub),
+            is_draining: self.drain.has_begun(),
+            connections: connections.len() as u64,
+            max_connections: connections.max().unwrap_or(0) as u64,
+            pending: pending.len() as u64,
+            idle: pending.idle() as u64,
+            evicted: pending.evicted(),
+            refused: connections.refusals(),
+        }
+    }
+}
+
+/// `507`: which limit is reached, what the account holds of it, and what to do.
+fn no_room(hub: &Hub, caller: &Caller, room: Room, share: Share) -> Problem {
+    let account = caller.account();
+    let held = hub.holdings(&account);
+    let held = match room {
+        Room::Channels => held.channels,
+        _ => held.bytes,
+    };
+    let detail = match (room, share) {
+        (Room::Channels, Share::Own) => format!(
+            "The limit of channels is reached, and {account} has {held} of them, which is its share: \
+             DELETE channels, which are freed some seconds later, or wait until their messages \
+             expire."
+        ),
+        (_, Share::Own) => format!(
+            "The limit of bytes is reached, and {account}, which has {held} of them, would have more \
+             than its share: DELETE channels, or wait until messages expire, and idempotency keys \
+             after 5 minutes."
+        ),
+        (Room::Channels, _) => format!(
+            "The limit of channels is reached, {account} has {held} of them, and publishers that have \
+             more have readers on all of theirs: try again later, or raise --max-channels."
+        ),
+        _ => format!(
+            "The limit of bytes is reached, {account} has {held} of them, and publishers that have \
+             more cannot free any: try again later, or raise --max-bytes."
+        ),
+    };
+    Problem::new(Code::InsufficientStorage, detail)
+}
+
+/// An error of the hub as the problem that a client sees.
+pub(crate) fn refused(error: PublishError) -> Problem {
+    match error {
+        PublishError::TooLarge { .. } => {
+            let detail = format_args!("{error}: see --history-bytes");
+            Problem::new(Code::TooLarge, detail)
+        }
+        PublishError::Full { .. } => Problem::new(Code::InsufficientStorage, error),
+        PublishError::NoSpace => {
+            let detail = format_args!(
+                "{error}: free space on the disk of --data; publishing then resumes by itself"
+            );
+            Problem::new(Code::InsufficientStorage, detail)
+        }
+        PublishError::ClusterFull => {
+            let detail = format_args!(
+                "{error}: free space on the disks of NATS, or raise the limits of its JetStream; \
+                 publishing then resumes by itself"
+            );
+            Problem::new(Code::InsufficientStorage, detail)
+        }
+        PublishError::Busy | PublishError::ClusterBusy | PublishError::Unavailable => {
+            Problem::new(Code::Unavailable, format_args!("{error}: try again in a moment"))
+        }
+        PublishError::Unknown => {
+            let detail = format_args!("{error}: repeat it with the same Idempotency-Key");
+            Problem::new(Code::Unavailable, detail)
+        }
+        PublishError::Disk | PublishError::ClusterFailed => {
+            Problem::new(Code::Internal, format_args!("{error}: see the server's log"))
+        }
+        _ => Problem::new(Code::Internal, error),
+    }
+}
+
+pub(crate) fn too_large(max: usize) -> Problem {
+    let detail = format_args!("A message has at most {max} bytes: see --max-message.");
+    Problem::new(Code::TooLarge, detail).and_close()
+}

@@ -1,0 +1,31 @@
+//! Conditional requests: `If-None-Match` and entity tags (RFC 9110 §13.1.2).
+
+use http::HeaderMap;
+use http::header::IF_NONE_MATCH;
+use sockeye_hub::Position;
+
+/// The entity tags that the client has, without the mark of weak ones: they are compared weakly.
+pub(crate) struct Known(Vec<String>);
+
+impl Known {
+    pub(crate) fn by(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(IF_NONE_MATCH).iter().flat_map(|line| line.to_str());
+        let tags = lines.flat_map(|line| line.split(',')).map(str::trim);
+        Self(tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag).to_owned()).collect())
+    }
+
+    pub(crate) fn includes(&self, etag: &str) -> bool {
+        self.0.iter().any(|tag| tag == "*" || *tag == etag)
+    }
+
+    /// The position that the client has, if it names just one.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let [tag] = &*self.0 else { return None };
+        tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    }
+}
+
+/// A position as an entity tag.
+pub(crate) fn etag(position: Position) -> String {
+    format!("\"{position}\"")
+}

@@ -1,0 +1,132 @@
+//! Rates of publications and commands. A client above the rate is read later; it is not refused, and
+//! not closed.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use sockeye::internals::Network;
+use tokio::time::Instant;
+
+use crate::rate::Rate;
+
+/// The pace of one connection.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    rate: Rate,
+    until: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, until: None }
+    }
+
+    /// Counts one event.
+    pub(crate) fn count(&mut self) {
+        self.until = Some(self.rate.count(self.until, Instant::now()).0);
+    }
+
+    /// When the next event may be read, if that is not now.
+    pub(crate) fn pause(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let (_, early) = self.rate.count(self.until, now);
+        (!early.is_zero()).then(|| now + early)
+    }
+}
+
+/// The pace of each publisher by requests: a limit per connection limits nothing where every request
+/// may have a connection of its own.
+#[derive(Debug)]
+pub(crate) struct Paces {
+    rate: Rate,
+    until: Mutex<HashMap<Publisher, Instant>>,
+}
+
+/// A publisher, as the pace counts it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Publisher {
+    /// The subject of the token, or the name where there are no tokens.
+    Subject(String),
+    /// The address of a publisher without a name.
+    Network(Network),
+    /// All publishers without name and address together.
+    Unknown,
+}
+
+/// Publishers that are kept before those without a debt are dropped.
+const FEW: usize = 1024;
+
+impl Paces {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, until: Mutex::default() }
+    }
+
+    /// Takes the next turn of the publisher, and returns its time.
+    pub(crate) fn turn(&self, publisher: Publisher) -> Instant {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if until.len() >= FEW && until.len().is_power_of_two() {
+            until.retain(|_, until| *until > now);
+        }
+        let (next, early) = self.rate.count(until.get(&publisher).copied(), now);
+        until.insert(publisher, next);
+        now + early
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    use tokio::time::{advance, sleep_until};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_comes_at_once_and_then_the_rate_holds() {
+        let (mut pace, begun) = (Pace::new(Rate::per_second(100)), Instant::now());
+        for number in 0..1000_u32 {
+            if let Some(until) = pace.pause() {
+                sleep_until(until).await;
+            }
+            pace.count();
+            let due = Duration::from_millis(10) * number.saturating_sub(199);
+            let late = begun.elapsed().abs_diff(due);
+            assert!(late <= Duration::from_millis(2), "{number}: {:?}", begun.elapsed());
+        }
+        // A long pause earns no more than a burst.
+        advance(Duration::from_hours(1)).await;
+        for _ in 0..200 {
+            assert_eq!(pace.pause(), None);
+            pace.count();
+        }
+        assert!(pace.pause().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publishers_do_not_use_up_each_others() {
+        let (paces, begun) = (Paces::new(Rate::per_second(10)), Instant::now());
+        let late = |publisher: Publisher| paces.turn(publisher).saturating_duration_since(begun);
+        let (ann, ben) =
+            (Publisher::Subject("ann".to_owned()), Publisher::Subject("ben".to_owned()));
+        for _ in 0..20 {
+            assert_eq!(late(ann.clone()), Duration::ZERO);
+        }
+        assert_eq!(late(ann.clone()), Duration::from_millis(100));
+        assert_eq!(late(ann), Duration::from_millis(200));
+        assert_eq!(late(ben), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_publishers_are_forgotten() {
+        let paces = Paces::new(Rate::per_second(100));
+        for number in 0..100_000_u32 {
+            let network = Network::from(IpAddr::V4(number.into()));
+            paces.turn(Publisher::Network(network));
+            advance(Duration::from_micros(100)).await;
+        }
+        let kept = paces.until.lock().unwrap().len();
+        assert!(kept <= 2 * FEW, "{kept}");
+    }
+}

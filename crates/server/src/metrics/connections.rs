@@ -1,0 +1,271 @@
+//! The register of connections: what reads channels now, by which transport, and how far behind.
+//!
+//! Each transport that holds a connection keeps a [`ConnectionRecord`] from before its response until
+//! it ends, and for each channel that it reads a [`ChannelRead`], which it tells of every page that it
+//! has handed to the connection. That is counted in the metrics, and shown by `/connections`; the end
+//! of a connection that was more than a request is logged.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+use sockeye_hub::{ChannelName, Hub, Page, Position, Reader, Start};
+
+use crate::limits::peer::Peer;
+use crate::log::{Class, limited, shown};
+use crate::metrics::{End, Metrics, now};
+use crate::transport::Transport;
+
+/// The size of a list of connections, in bytes, after which it ends.
+pub(crate) const MAX_JSON: usize = 256 << 10;
+
+/// All records of one server.
+#[derive(Debug)]
+pub(crate) struct ConnectionRegister {
+    metrics: Arc<Metrics>,
+    open: Mutex<HashMap<u64, Arc<RecordState>>>,
+    next: AtomicU64,
+}
+
+/// The state of one record.
+#[derive(Debug)]
+struct RecordState {
+    transport: Transport,
+    /// It holds the permits of the connection, too.
+    peer: Peer,
+    /// Set once: a connection keeps its subject.
+    subject: OnceLock<Arc<str>>,
+    /// In milliseconds since the Unix epoch.
+    since: u64,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    channels_read: Mutex<Vec<Arc<ChannelPosition>>>,
+}
+
+/// The position of a connection on one channel.
+#[derive(Debug)]
+struct ChannelPosition {
+    channel: ChannelName,
+    offset: AtomicU64,
+}
+
+/// One connection with subscriptions, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ConnectionRecord {
+    register: Arc<ConnectionRegister>,
+    number: u64,
+    state: Arc<RecordState>,
+    end: End,
+}
+
+/// What one connection reads of one channel, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ChannelRead {
+    metrics: Arc<Metrics>,
+    state: Arc<RecordState>,
+    position: Arc<ChannelPosition>,
+    /// Since when it waits for messages.
+    since: u64,
+}
+
+impl ConnectionRegister {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { metrics, open: Mutex::default(), next: AtomicU64::new(1) })
+    }
+
+    /// Adds a record.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        transport: Transport,
+        subject: Option<&str>,
+        peer: Peer,
+    ) -> ConnectionRecord {
+        let number = self.next.fetch_add(1, Relaxed);
+        let state = Arc::new(RecordState {
+            transport,
+            peer,
+            subject: subject.map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
+            since: now(),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            channels_read: Mutex::default(),
+        });
+        lock(&self.open).insert(number, Arc::clone(&state));
+        self.metrics.opened(transport);
+        ConnectionRecord { register: Arc::clone(self), number, state, end: End::Left }
+    }
+
+    /// How many messages each reader of a channel is behind.
+    pub(crate) fn lags(&self, hub: &Hub) -> Vec<u64> {
+        let states: Vec<_> = lock(&self.open).values().cloned().collect();
+        let lags = |state: &Arc<RecordState>| -> Vec<u64> {
+            lock(&state.channels_read).iter().map(|position| position.lag(hub)).collect()
+        };
+        states.iter().flat_map(lags).collect()
+    }
+
+    /// The number of connections, and as JSON those after `after` in the order in which they began:
+    /// `limit` of them and some [`MAX_JSON`] at most. `next` is the `after` of the rest.
+    pub(crate) fn json(&self, hub: &Hub, after: u64, limit: usize) -> Value {
+        let (count, mut open) = {
+            let open = lock(&self.open);
+            let behind = open.iter().filter(|(number, _)| **number > after);
+            let behind: Vec<_> = behind.map(|(number, it)| (*number, Arc::clone(it))).collect();
+            (open.len(), behind)
+        };
+        open.sort_unstable_by_key(|(number, _)| *number);
+        let (mut shown, mut length, mut last) = (Vec::new(), 0, after);
+        for (number, state) in open.iter().take(limit) {
+            if length >= MAX_JSON {
+                break;
+            }
+            length += state.estimate();
+            last = *number;
+            shown.push(state.json(*number, hub));
+        }
+        let next = open.last().map(|(number, _)| *number).filter(|end| *end > last).map(|_| last);
+        json!({"count": count, "connections": shown, "next": next})
+    }
+}
+
+impl ConnectionRecord {
+    /// Begins to read a channel. From `start` the metrics know whether the client resumed, and whether
+    /// anything was missing.
+    pub(crate) fn reads(&self, reader: &Reader, start: Start) -> ChannelRead {
+        let metrics = Arc::clone(&self.register.metrics);
+        if matches!(start, Start::After(_) | Start::Foreign) {
+            metrics.resumed(self.state.transport, reader.lag().gap);
+        }
+        let offset = AtomicU64::new(reader.position().offset);
+        let position = Arc::new(ChannelPosition { channel: reader.channel().clone(), offset });
+        let mut channels_read = lock(&self.state.channels_read);
+        // Most connections read one channel: a vector by itself would make room for four.
+        if channels_read.is_empty() {
+            channels_read.reserve_exact(1);
+        }
+        channels_read.push(Arc::clone(&position));
+        drop(channels_read);
+        ChannelRead { metrics, state: Arc::clone(&self.state), position, since: now() }
+    }
+
+    /// Where the connection comes from.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.state.peer
+    }
+
+    /// The client has authenticated after the beginning.
+    pub(crate) fn identified_as(&self, subject: Option<&str>) {
+        if let Some(subject) = subject {
+            self.state.subject.get_or_init(|| subject.into());
+        }
+    }
+
+    /// Says why it ends, if the client does not end it.
+    pub(crate) fn ends(&mut self, end: End) {
+        self.end = end;
+    }
+}
+
+impl ChannelRead {
+    /// The channel that is read.
+    pub(crate) fn channel(&self) -> &ChannelName {
+        &self.position.channel
+    }
+
+    /// A page was handed to the connection, on which its messages took that many bytes.
+    pub(crate) fn delivered(&self, page: &Page, bytes: usize) {
+        let Self { metrics, state, position, since } = self;
+        position.offset.store(page.at.offset, Relaxed);
+        state.messages.fetch_add(page.entries.len() as u64, Relaxed);
+        state.bytes.fetch_add(bytes as u64, Relaxed);
+        metrics.sent(state.transport, page.entries.len(), bytes);
+        metrics.delivered(&page.entries, *since);
+        if let Some(gap) = &page.gap {
+            metrics.gap(state.transport, gap);
+        }
+    }
+}
+
+impl RecordState {
+    /// The approximate length of its JSON.
+    fn estimate(&self) -> usize {
+        let channels_read = lock(&self.channels_read);
+        let channels: usize =
+            channels_read.iter().map(|position| position.channel.as_str().len() + 64).sum();
+        200 + self.subject.get().map_or(0, |subject| subject.len()) + channels
+    }
+
+    fn json(&self, number: u64, hub: &Hub) -> Value {
+        let channels: Vec<Value> = lock(&self.channels_read)
+            .iter()
+            .map(|position| {
+                let at = position.at(hub);
+                let lag = position.lag(hub);
+                json!({"channel": position.channel.as_str(), "at": at.to_string(), "lag": lag})
+            })
+            .collect();
+        json!({
+            "id": number,
+            "transport": self.transport.name(),
+            "address": self.peer.address(),
+            "subject": self.subject.get().map(|subject| &**subject),
+            "since": self.since,
+            "channels": channels,
+            "messages": self.messages.load(Relaxed),
+            "bytes": self.bytes.load(Relaxed),
+        })
+    }
+}
+
+impl ChannelPosition {
+    /// Where the reader stands. It goes on in another epoch as soon as its channel does.
+    fn at(&self, hub: &Hub) -> Position {
+        Position { offset: self.offset.load(Relaxed), ..hub.position(&self.channel) }
+    }
+
+    /// How many messages it will be given until it is at the end.
+    fn lag(&self, hub: &Hub) -> u64 {
+        hub.count_after(&self.channel, self.at(hub))
+    }
+}
+
+impl Drop for ChannelRead {
+    fn drop(&mut self) {
+        lock(&self.state.channels_read).retain(|position| !Arc::ptr_eq(position, &self.position));
+    }
+}
+
+impl Drop for ConnectionRecord {
+    fn drop(&mut self) {
+        lock(&self.register.open).remove(&self.number);
+        let RecordState { transport, peer, subject, since, messages, bytes, .. } = &*self.state;
+        let end = match self.end {
+            End::Left if peer.was_given_up() => End::Stalled,
+            end => end,
+        };
+        self.register.metrics.closed(*transport, end);
+        // A long poll is one of many requests, and is logged as those are.
+        if *transport == Transport::LongPoll {
+            return;
+        }
+        limited!(
+            INFO,
+            Class::Ended,
+            connection = self.number,
+            transport = transport.name(),
+            address = peer.address().map(tracing::field::display),
+            subject = subject.get().map(|subject| shown(subject)).as_deref(),
+            seconds = now().saturating_sub(*since) / 1000,
+            messages = messages.load(Relaxed),
+            bytes = bytes.load(Relaxed),
+            reason = end.name(),
+            "connection ended"
+        );
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Consistent between any two statements, so a panic elsewhere does not matter.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

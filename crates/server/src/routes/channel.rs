@@ -1,0 +1,97 @@
+//! `/c/{channel}`: a channel is a URL, and each method does one thing with it.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use http::header::ALLOW;
+use http::{Method, StatusCode};
+use sockeye_hub::{ChannelName, Loaded, Start};
+
+use crate::app::{self, App};
+use crate::auth::{Caller, Right};
+use crate::conn::answer::Answer;
+use crate::http::conditional::Known;
+use crate::http::problem::Problem;
+use crate::http::query;
+use crate::http::representation::Representation;
+use crate::http::upgrade::is_handshake;
+use crate::routes::publish;
+use crate::routes::websocket;
+use crate::transports::poll;
+use crate::transports::stream::{self, Form};
+
+/// The methods of a channel.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+
+/// Answers any request for a channel.
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    channel: ChannelName,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let caller = Caller::of(&request);
+    let loaded = app.load(&caller, &channel, beginning(&request)).await?;
+    match *request.method() {
+        Method::GET | Method::CONNECT if is_handshake(&request) => {
+            websocket::open(app, &channel, request)
+        }
+        Method::GET => read(app, &channel, request, loaded),
+        Method::HEAD => {
+            caller.may(Right::Read, &channel)?;
+            poll::position(app, &channel, &request)
+        }
+        Method::POST => {
+            // A body that comes slowly does not keep the channel in memory.
+            drop(loaded);
+            publish::post(app, &channel, request).await
+        }
+        Method::DELETE => forget(app, &channel, &caller).await,
+        Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into()),
+        _ => Err(Problem::method_not_allowed(METHODS)),
+    }
+}
+
+/// Where what the request asks for begins. What is wrong with it is told later.
+fn beginning(request: &Request) -> Start {
+    if *request.method() != Method::GET && *request.method() != Method::CONNECT {
+        return Start::Now;
+    }
+    let is_poll = !is_handshake(request)
+        && matches!(Representation::of(request), Ok(Some(Representation::Json)));
+    let otherwise = match query::wait(request) {
+        Ok(None) if is_poll => Start::Earliest,
+        _ if is_poll => {
+            let known = Known::by(request.headers()).position();
+            known.map_or(Start::Now, Start::After)
+        }
+        _ => Start::Now,
+    };
+    query::start(request).ok().flatten().unwrap_or(otherwise)
+}
+
+/// `GET`: the messages after `after`, now or as they come, in the representation that the request asks
+/// for.
+fn read(
+    app: &App,
+    channel: &ChannelName,
+    request: Request,
+    loaded: Option<Loaded>,
+) -> Result<Answer, Problem> {
+    let caller = Caller::of(&request);
+    caller.may(Right::Read, channel)?;
+    let form = match Representation::of(&request)? {
+        Some(Representation::Json) => return poll::messages(app, channel, caller, request, loaded),
+        Some(Representation::Events) if query::has_meta(request.uri())? => Form::MetaEvents,
+        Some(Representation::Events) => Form::Events,
+        Some(Representation::Lines) => Form::Lines,
+        None => return Err(Representation::not_acceptable()),
+    };
+    stream::open(app, channel, caller, &request, form)
+}
+
+/// `DELETE`: deletes the history; the channel stays.
+async fn forget(app: &App, channel: &ChannelName, caller: &Caller) -> Result<Answer, Problem> {
+    caller.may(Right::Write, channel)?;
+    app.hub.forget(channel).await.map_err(app::refused)?;
+    Ok(StatusCode::NO_CONTENT.into())
+}

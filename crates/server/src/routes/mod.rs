@@ -1,0 +1,163 @@
+//! The table of paths, and a file for each resource.
+//!
+//! - [`middleware`], [`preflight`]: what every request passes: limits, origin rules, CORS, the caller.
+//! - [`channel`]: a channel, at `/c/{channel}`, of which [`publish`] is `POST` and [`websocket`] the handshake.
+//! - [`websocket`]: also `/connect`; chooses plain payloads or `sockeye.v1`.
+//! - [`presence`]: the members of a channel, at `/c/{channel}/presence`.
+//! - [`tickets`]: tickets for tokens, by `POST /tickets`.
+//! - `console`: the console at `/`, its files, and the browser client, of the feature `console`.
+//! - [`admin`]: for operators, `/healthz`, `/readyz`, `/metrics`, `/connections`, on an address of their own;
+//!   [`cluster`]: `/cluster` there.
+
+pub(crate) mod admin;
+pub(crate) mod channel;
+pub(crate) mod cluster;
+#[cfg(feature = "console")]
+pub(crate) mod console;
+pub(crate) mod middleware;
+pub(crate) mod preflight;
+pub(crate) mod presence;
+pub(crate) mod publish;
+pub(crate) mod tickets;
+pub(crate) mod websocket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request};
+use axum::routing::any;
+use http::Method;
+use sockeye_hub::ChannelName;
+
+use crate::app::App;
+use crate::conn::answer::{Answer, AnswerFuture, Handler};
+use crate::http::problem::{Code, Problem};
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug)]
+enum Resource {
+    #[cfg(feature = "console")]
+    Front,
+    #[cfg(feature = "console")]
+    File(&'static console::File),
+    Channel,
+    Presence,
+    Connect,
+    Tickets,
+}
+
+/// The paths. axum matches them as [`RouteTable`] does, with the same crate.
+fn paths() -> impl Iterator<Item = (&'static str, Resource)> {
+    let paths = [
+        ("/c/{channel}", Resource::Channel),
+        ("/c/{channel}/presence", Resource::Presence),
+        ("/connect", Resource::Connect),
+        ("/tickets", Resource::Tickets),
+    ];
+    let paths = paths.into_iter();
+    #[cfg(feature = "console")]
+    let paths = paths
+        .chain([("/", Resource::Front)])
+        .chain(console::FILES.iter().map(|file| (file.path, Resource::File(file))));
+    paths
+}
+
+/// The routes of a [`Server`](crate::Server). axum's router is not used there: its handlers return
+/// responses, and these [answers](crate::conn::answer).
+pub(crate) struct RouteTable {
+    app: Arc<App>,
+    paths: matchit::Router<Resource>,
+}
+
+impl RouteTable {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        let mut table = matchit::Router::new();
+        for (path, resource) in paths() {
+            table.insert(path, resource).expect("no two paths are alike");
+        }
+        Self { app, paths: table }
+    }
+}
+
+impl Handler for RouteTable {
+    fn answer(&self, request: Request) -> AnswerFuture {
+        let found = self.paths.at(request.uri().path()).ok().map(|found| Found {
+            resource: *found.value,
+            channel: found.params.get("channel").and_then(|name| {
+                let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
+                Some(name.into_owned())
+            }),
+        });
+        let (app, is_head) = (Arc::clone(&self.app), *request.method() == Method::HEAD);
+        Box::pin(async move {
+            let answer = answer(app, found, request).await;
+            // axum's router does it for its own responses, after it has looked at their length.
+            if is_head { answer.map(middleware::without_body) } else { answer }
+        })
+    }
+}
+
+/// The same routes for a program with a listener of its own: what it awaits is the response.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let mut router = Router::new();
+    for (path, resource) in paths() {
+        let app = Arc::clone(app);
+        let handler = move |path: Result<RawPathParams, RawPathParamsRejection>,
+                            request: Request| {
+            let channel = path.ok().and_then(|path| {
+                path.iter().find(|(name, _)| *name == "channel").map(|(_, name)| name.to_owned())
+            });
+            let found = Some(Found { resource, channel });
+            let answering = Box::pin(answer(Arc::clone(&app), found, request));
+            async move { answering.await.response().await }
+        };
+        router = router.route(path, any(handler));
+    }
+    let app = Arc::clone(app);
+    router.fallback(move |request: Request| {
+        let answering = Box::pin(answer(Arc::clone(&app), None, request));
+        async move { answering.await.response().await }
+    })
+}
+
+/// What a path names.
+struct Found {
+    resource: Resource,
+    /// The name of the channel in it, unless that does not decode to UTF-8.
+    channel: Option<String>,
+}
+
+impl Found {
+    fn channel(&self) -> Result<ChannelName, Problem> {
+        // A name that does not decode is as invalid as one with a space in it.
+        let name = self.channel.as_deref().unwrap_or("%");
+        name.parse().map_err(|wrong| Problem::new(Code::BadChannel, wrong))
+    }
+}
+
+/// Answers a request for what its path names, if the middleware lets it through.
+async fn answer(app: Arc<App>, found: Option<Found>, request: Request) -> Answer {
+    let routes = Arc::clone(&app);
+    let next =
+        async move |request| dispatch(&routes, found, request).await.unwrap_or_else(Answer::from);
+    middleware::guard(app, request, next).await
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    found: Option<Found>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let Some(found) = found else { return Err(Problem::not_found()) };
+    match found.resource {
+        #[cfg(feature = "console")]
+        Resource::Front => console::front(&request),
+        #[cfg(feature = "console")]
+        Resource::File(file) => file.answer(&request),
+        Resource::Channel => channel::answer(app, found.channel()?, request).await,
+        Resource::Presence => presence::answer(app, found.channel()?, request).await,
+        Resource::Connect => websocket::connect(app, request),
+        Resource::Tickets => tickets::answer(app, request).await,
+    }
+}

@@ -1,0 +1,166 @@
+//! `POST /c/{channel}`: publish one message.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use axum::body::Body;
+use axum::extract::Request;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use sockeye_hub::{
+    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Publication,
+};
+use tokio::time::{sleep_until, timeout};
+
+use crate::app::{App, too_large};
+use crate::auth::{Caller, Right};
+use crate::conn::answer::Answer;
+use crate::http::conditional::etag;
+use crate::http::headers::{IDEMPOTENCY_KEY, SOCKEYE_EVENT};
+use crate::http::media::{Media, OtherCharset};
+use crate::http::problem::{Code, Problem};
+use crate::limits::pace::Publisher;
+use crate::limits::peer::Peer;
+
+/// Publishes the body and answers `201` with the position of the message.
+pub(crate) async fn post(
+    app: &App,
+    channel: &ChannelName,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let (caller, peer) = (Caller::of(&request), Peer::of(&request));
+    // Before the body is read: a caller that may not publish sends it in vain.
+    caller.may(Right::Write, channel).map_err(Problem::and_close)?;
+    let (head, body) = request.into_parts();
+    let event = event(&head.headers)?;
+    let key = key(&head.headers, &caller)?;
+    refuse_what_is_encoded(&head.headers)?;
+    if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
+        return Err(too_large(app.max_message));
+    }
+    if let Some(paces) = &app.paces {
+        // Before the body is read: a publisher above its rate waits on the client's side.
+        sleep_until(paces.turn(publisher(&caller, &peer))).await;
+    }
+    let body = timeout(app.body_timeout, collect(body, app.max_message))
+        .await
+        .map_err(|_| took_too_long())??;
+    let payload = payload(&head.headers, &body)?;
+
+    let mut publication = Publication::of(payload);
+    (publication.event, publication.key) = (event, key);
+    let position = app.publish(&caller, channel, publication).await?;
+    let json = format!("{{\"at\":\"{position}\"}}");
+    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
+    Ok((StatusCode::CREATED, headers, json).into())
+}
+
+/// The publisher that the rate counts.
+fn publisher(caller: &Caller, peer: &Peer) -> Publisher {
+    match (caller.id(), peer.network()) {
+        (Some(subject), _) => Publisher::Subject(subject.to_owned()),
+        (None, Some(network)) => Publisher::Network(network),
+        (None, None) => Publisher::Unknown,
+    }
+}
+
+/// `Sockeye-Event`: the name of the event, if it has one.
+fn event(headers: &HeaderMap) -> Result<Option<EventName>, Problem> {
+    let Some(value) = headers.get(SOCKEYE_EVENT) else { return Ok(None) };
+    // A value that is not ASCII becomes a text that is not a name, and gets the same error.
+    let name = value.to_str().unwrap_or(" ");
+    name.parse().map(Some).map_err(|wrong| Problem::new(Code::BadEvent, wrong))
+}
+
+/// `Idempotency-Key`: identifies repetitions of a publication.
+fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let text = line.to_str().ok().filter(|_| lines.next().is_none()).and_then(unquoted);
+    let key = text.ok_or(BadIdempotencyKey);
+    let key = key.and_then(|key| IdempotencyKey::new(caller.publisher(), &key));
+    key.map(Some).map_err(|wrong| Problem::new(Code::BadRequest, wrong).and_close())
+}
+
+/// A string of a structured field (RFC 8941 §3.3.3), as the header's draft has it, or the bare key, as
+/// many clients send it.
+fn unquoted(text: &str) -> Option<Cow<'_, str>> {
+    let text = text.trim();
+    let Some(quoted) = text.strip_prefix('"') else { return Some(text.into()) };
+    let (mut key, mut letters) = (String::new(), quoted.chars());
+    loop {
+        match letters.next()? {
+            '"' => return letters.as_str().is_empty().then_some(key.into()),
+            '\\' => key.push(letters.next().filter(|letter| matches!(letter, '"' | '\\'))?),
+            letter => key.push(letter),
+        }
+    }
+}
+
+/// A compressed text published as it came would not be text.
+fn refuse_what_is_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => {
+            let detail = "Send the body without a Content-Encoding.";
+            Err(Problem::new(Code::UnsupportedType, detail).and_close())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The length in the head. A chunked body has none.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The whole body in one piece. Memory grows with what arrived, not with what was announced.
+async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::new(Code::BadRequest, "The body broke off or is malformed.").and_close()
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > max - whole.len() {
+            return Err(too_large(max));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
+}
+
+/// The payload: by the `Content-Type`, and without one by its bytes.
+fn payload<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PayloadRef<'b>, Problem> {
+    match Media::of(headers).map_err(|charset| other_charset(&charset))? {
+        Media::Json => json(body),
+        // Text that is not UTF-8 is kept as bytes.
+        Media::Text | Media::Unknown => {
+            Ok(str::from_utf8(body).map_or(PayloadRef::Bytes(body), PayloadRef::Text))
+        }
+        Media::Bytes => Ok(PayloadRef::Bytes(body)),
+    }
+}
+
+fn other_charset(OtherCharset(charset): &OtherCharset) -> Problem {
+    let detail = format_args!(
+        "The charset {charset:?} is not UTF-8: send UTF-8, or application/octet-stream for bytes."
+    );
+    Problem::new(Code::UnsupportedType, detail)
+}
+
+/// JSON is checked and then kept byte for byte: numbers keep their digits, members their order.
+fn json(body: &[u8]) -> Result<PayloadRef<'_>, Problem> {
+    let text = str::from_utf8(body).map_err(bad_json)?;
+    Json::parse(text).map(PayloadRef::Json).map_err(bad_json)
+}
+
+fn bad_json(wrong: impl Display) -> Problem {
+    Problem::new(Code::BadJson, format_args!("The body is not acceptable JSON: {wrong}."))
+}
+
+fn took_too_long() -> Problem {
+    Problem::new(Code::BadRequest, "The body took too long to arrive: send it faster.")
+        .with_status(StatusCode::REQUEST_TIMEOUT)
+        .and_close()
+}

@@ -1,0 +1,14 @@
+//! How messages reach a reader.
+//!
+//! - [`poll`]: polling and long polling.
+//! - [`stream`]: Server-Sent Events and NDJSON.
+//! - [`websocket`]: the handshake, and plain WebSockets.
+//! - [`v1`]: `sockeye.v1`, many channels on one WebSocket.
+//! - [`encode`], [`presence`]: messages and presence as JSON, the same on every transport.
+
+pub(crate) mod encode;
+pub(crate) mod poll;
+pub(crate) mod presence;
+pub(crate) mod stream;
+pub(crate) mod v1;
+pub(crate) mod websocket;

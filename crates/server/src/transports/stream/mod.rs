@@ -1,0 +1,305 @@
+//! Streams: one response that continues as messages come, as Server-Sent Events or as NDJSON.
+//!
+//! A stream is a reader with a cursor, not a queue: it takes a page from the log when the connection
+//! has room for more, so a slow client costs no more than a fast one. A message is encoded once for all
+//! streams.
+
+mod ndjson;
+mod sse;
+
+use std::convert::Infallible;
+use std::iter;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::HeaderName;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
+use sockeye_hub::{Budget, ChannelName, Entry, Gap, Lease, Page, Position, Reader, RunForm, Start};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::conn::answer::Answer;
+use crate::conn::http2::StreamBudget;
+use crate::http::conditional::etag;
+use crate::http::problem::Problem;
+use crate::http::query;
+use crate::http::representation::VARY_ON;
+use crate::lifecycle::drain::ConnectionGuard;
+use crate::limits::peer::Peer;
+use crate::metrics::End;
+use crate::metrics::connections::{ChannelRead, ConnectionRecord};
+use crate::transport::Transport;
+use crate::transports::encode::run_form;
+
+/// What one stream takes from the log at once: all that a client which does not read can keep in memory
+/// beyond the log's own time.
+pub(crate) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
+
+/// nginx does not buffer a response with this header.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The format of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Server-Sent Events with the payload as data.
+    Events,
+    /// Server-Sent Events with the whole message as data.
+    MetaEvents,
+    /// The messages as lines of JSON.
+    Lines,
+}
+
+/// Responds with a stream from where the request says, or from now on.
+pub(crate) fn open(
+    app: &App,
+    channel: &ChannelName,
+    caller: Caller,
+    request: &Request,
+    form: Form,
+) -> Result<Answer, Problem> {
+    let start = query::start(request)?.unwrap_or(Start::Now);
+    let pad = query::pad(request.uri())?;
+    let peer = app.limits.stay(Peer::of(request))?;
+    let reader = app.hub.subscribe(channel, start);
+    // After a position in the future it reads what there is: from the beginning.
+    let lag = reader.lag();
+    let is_ahead =
+        matches!(start, Start::After(position) if position > lag.end && lag.gap.is_some());
+    let from = match lag.gap {
+        None => reader.position(),
+        Some(_) => Position { offset: 0, ..lag.end },
+    };
+    caller.opens_events(from, !is_ahead)?;
+    let record = app.register.begin(form.transport(), caller.id(), peer);
+    let presence = app.hub.join(channel, caller.id());
+    let guard = app.drain.guard();
+    let at = reader.position();
+    let headers = [
+        (CONTENT_TYPE, form.content_type().to_owned()),
+        (CACHE_CONTROL, "no-store, no-transform".to_owned()),
+        (ACCEL_BUFFERING, "no".to_owned()),
+        (ETAG, etag(at)),
+        (VARY, VARY_ON.to_owned()),
+    ];
+    let stream_budget = StreamBudget::of(request);
+    let [before, padding, after] = form.padding(pad);
+    let opening = vec![before, padding, after, form.opening(request, at, guard.retry())];
+    let live = Live {
+        form,
+        channel_read: record.reads(&reader, start),
+        record,
+        reader,
+        ready: opening.into_iter(),
+        heartbeat: heartbeat(app.heartbeat),
+        ending: Box::pin(ending(guard, caller)),
+        left: None,
+        stream_budget,
+        _presence: presence,
+    };
+    let body = unfold(live, async |mut live| {
+        let piece = live.next().await?;
+        Some((Ok::<_, Infallible>(piece), live))
+    });
+    Ok(Answer::Streaming((headers, Body::from_stream(body)).into_response()))
+}
+
+/// A stream in progress.
+struct Live {
+    form: Form,
+    reader: Reader,
+    channel_read: ChannelRead,
+    record: ConnectionRecord,
+    /// Bytes to send before the log is read again.
+    ready: vec::IntoIter<Bytes>,
+    heartbeat: Interval,
+    ending: Pin<Box<dyn Future<Output = StreamEnd> + Send>>,
+    /// Set when the last bytes are ready; holds the connection until they are sent.
+    left: Option<StreamEnd>,
+    stream_budget: StreamBudget,
+    _presence: Lease,
+}
+
+impl Live {
+    /// The next bytes to send, as soon as there are any; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            match self.ready.next() {
+                Some(piece) if piece.is_empty() => continue,
+                Some(piece) => return Some(piece),
+                None if self.left.is_some() => return None,
+                // An empty list has no memory of its own.
+                None => self.ready = Vec::new().into_iter(),
+            }
+            self.stream_budget.set(0);
+            tokio::select! {
+                biased;
+                ending = &mut self.ending => {
+                    self.ready = vec![self.form.last_bytes(&ending)].into_iter();
+                    self.leave(ending);
+                }
+                (page, pieces) = self.stream_budget.next_page(
+                    &mut self.reader,
+                    AT_ONCE,
+                    |page| self.form.page(page),
+                    |_, pieces| length(pieces),
+                ) => {
+                    self.channel_read.delivered(&page, length(&pieces));
+                    self.ready = pieces.into_iter();
+                    if self.reader.is_over() {
+                        self.leave(StreamEnd::TooSlow);
+                    }
+                }
+                _ = self.heartbeat.tick() => return Some(self.form.heartbeat()),
+            }
+        }
+    }
+
+    /// Sends what is ready, and nothing after it.
+    fn leave(&mut self, ending: StreamEnd) {
+        self.record.ends(match ending {
+            StreamEnd::Restart(_) => End::Drain,
+            StreamEnd::Expired => End::Expired,
+            StreamEnd::TooSlow => End::Gap,
+        });
+        self.left = Some(ending);
+    }
+}
+
+fn length(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
+/// Why the server ends a stream.
+enum StreamEnd {
+    /// The server drains: the client is to reconnect at its own time.
+    Restart(ConnectionGuard),
+    /// The token has expired: the client reconnects with a fresh one.
+    Expired,
+    /// The client was too slow, and the channel's policy is to close such streams after their gap.
+    TooSlow,
+}
+
+async fn ending(guard: ConnectionGuard, caller: Caller) -> StreamEnd {
+    let expired = tokio::select! {
+        biased;
+        () = guard.close_at() => false,
+        () = caller.expired() => true,
+    };
+    if expired { StreamEnd::Expired } else { StreamEnd::Restart(guard) }
+}
+
+/// Ticks while the stream is open, so that no proxy closes it as idle.
+fn heartbeat(every: Duration) -> Interval {
+    let mut heartbeat = interval_at(Instant::now() + every, every);
+    // A late tick is as good as two.
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat
+}
+
+impl Form {
+    fn transport(self) -> Transport {
+        match self {
+            Self::Events | Self::MetaEvents => Transport::Sse,
+            Self::Lines => Transport::Ndjson,
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Events | Self::MetaEvents => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
+        }
+    }
+
+    /// Padding of that many bytes: a comment of events, spaces of NDJSON. All streams share it.
+    fn padding(self, pad: usize) -> [Bytes; 3] {
+        static SPACES: [u8; query::MAX_PAD] = [b' '; query::MAX_PAD];
+        let before = match self {
+            Self::Events | Self::MetaEvents => ":",
+            Self::Lines => "",
+        };
+        let after = "\n";
+        if pad == 0 {
+            return [const { Bytes::new() }; 3];
+        }
+        let spaces = pad.saturating_sub(before.len() + after.len());
+        [before.into(), Bytes::from_static(&SPACES[..spaces]), after.into()]
+    }
+
+    /// The first bytes.
+    fn opening(self, request: &Request, at: Position, retry: Duration) -> Bytes {
+        match self {
+            Self::Events | Self::MetaEvents => {
+                let form = sse::Opening::of(request.headers());
+                sse::opening(form, at, retry).into()
+            }
+            Self::Lines => Bytes::new(),
+        }
+    }
+
+    /// The gap, if there is one, and the messages in one piece.
+    fn page(self, page: &Page) -> Vec<Bytes> {
+        let gap = page.gap.iter().map(|gap| self.gap(gap));
+        let messages = page.entries.form(self.run_form(), |entries| self.messages(entries));
+        gap.chain(iter::once(messages)).collect()
+    }
+
+    /// All messages, one after the other.
+    fn messages(self, entries: &[Arc<Entry>]) -> Bytes {
+        if let [entry] = entries {
+            return self.message(entry);
+        }
+        let messages: Vec<Bytes> = entries.iter().map(|entry| self.message(entry)).collect();
+        messages.concat().into()
+    }
+
+    fn run_form(self) -> &'static RunForm {
+        match self {
+            Self::Events => &run_form::EVENTS,
+            Self::MetaEvents => &run_form::META_EVENTS,
+            Self::Lines => &run_form::LINES,
+        }
+    }
+
+    /// One message, complete.
+    pub(crate) fn message(self, entry: &Entry) -> Bytes {
+        match self {
+            Self::Events => sse::event(entry),
+            Self::MetaEvents => sse::meta_event(entry),
+            Self::Lines => crate::transports::encode::line(entry),
+        }
+    }
+
+    fn gap(self, gap: &Gap) -> Bytes {
+        match self {
+            Self::Events | Self::MetaEvents => sse::gap(gap).into(),
+            Self::Lines => ndjson::gap(gap).into(),
+        }
+    }
+
+    /// The keep-alive: a comment (SSE) or an empty line (NDJSON).
+    fn heartbeat(self) -> Bytes {
+        Bytes::from_static(match self {
+            Self::Events | Self::MetaEvents => sse::HEARTBEAT,
+            Self::Lines => ndjson::HEARTBEAT,
+        })
+    }
+
+    /// The last bytes, if there are any.
+    fn last_bytes(self, ending: &StreamEnd) -> Bytes {
+        match (self, ending) {
+            (Self::Events | Self::MetaEvents, StreamEnd::Restart(guard)) => {
+                sse::last_bytes(guard.retry()).into()
+            }
+            _ => Bytes::new(),
+        }
+    }
+}

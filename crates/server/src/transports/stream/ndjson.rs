@@ -1,0 +1,13 @@
+//! Lines of JSON (NDJSON): what `curl -N … | jq` reads. Both ignore empty lines.
+
+use sockeye_hub::Gap;
+
+use crate::transports::encode;
+
+/// An empty line.
+pub(super) const HEARTBEAT: &[u8] = b"\n";
+
+/// `{"gap":{…}}`.
+pub(super) fn gap(gap: &Gap) -> String {
+    format!("{{\"gap\":{}}}\n", encode::gap_json(gap))
+}

@@ -1,0 +1,155 @@
+//! Executing commands.
+
+use std::fmt::Display;
+
+use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Run, Start};
+
+use super::command::{ChannelOp, Command, Id, Op, Payload};
+use super::frame::{self, At, Messages, Subscribed};
+use super::session::V1Session;
+use super::subscriptions;
+use crate::auth::Right;
+use crate::http::problem::{Code, Problem};
+use crate::transports::presence;
+
+/// The most messages in one answer to `read`, and the most bytes of JSON, unless one message alone is
+/// larger.
+pub(super) const READ_AT_ONCE: Budget = Budget::entries(300).bytes(64 << 10);
+
+/// The members of `ok`; `None` if the answer is sent already, or later.
+type Done = Result<Option<String>, Problem>;
+
+impl V1Session {
+    /// Executes a command, and answers it.
+    pub(super) async fn execute(&mut self, Command { id, op }: Command<'_>) {
+        let is_publication = matches!(op, Op::Channel(_, ChannelOp::Publish { .. }));
+        let done = match op {
+            Op::Authenticate { token } => self.authenticate(&token, id),
+            Op::Ping => Ok(Some(String::new())),
+            Op::Channel(channel, channel_op) => self.execute_on(channel, channel_op, id).await,
+        };
+        match done {
+            Ok(Some(members)) => self.answer(frame::ok(id, members)),
+            Ok(None) => {}
+            // After those before it, as if it had been taken.
+            Err(problem) if is_publication => {
+                let refusal = std::future::ready(frame::err(id, &problem));
+                self.publishing.push_back(Box::pin(refusal));
+            }
+            Err(problem) => self.answer(frame::err(id, &problem)),
+        }
+    }
+
+    async fn execute_on(
+        &mut self,
+        channel: Option<ChannelName>,
+        channel_op: ChannelOp<'_>,
+        id: Option<Id<'_>>,
+    ) -> Done {
+        let channel = channel.or_else(|| self.home.clone());
+        let channel = channel.ok_or_else(|| bad_request("Say which channel: `ch`."))?;
+        let start = match &channel_op {
+            ChannelOp::Read { start, .. } => start.unwrap_or(Start::Earliest),
+            ChannelOp::Subscribe { start, .. } => *start,
+            _ => Start::Now,
+        };
+        let _loaded = self.app.load(&self.caller, &channel, start).await?;
+        match channel_op {
+            ChannelOp::Publish { payload, event, key } => {
+                self.publish(&channel, &payload, event, key.as_deref(), id)
+            }
+            ChannelOp::Read { start, limit } => self.read(&channel, start, limit),
+            ChannelOp::Subscribe { start, presence } => self.subscribe(&channel, start, presence),
+            ChannelOp::Unsubscribe => {
+                self.unsubscribe(&channel);
+                Ok(Some(String::new()))
+            }
+            ChannelOp::Who { after, limit } => {
+                self.caller.may(Right::Presence, &channel)?;
+                let page = presence::page(&self.app.hub, &channel, after.as_deref(), limit).await?;
+                Ok(Some(presence::page_json(&page)))
+            }
+        }
+    }
+
+    /// Continues with what the token grants. Subscriptions that it does not grant end.
+    fn authenticate(&mut self, token: &str, id: Option<Id<'_>>) -> Done {
+        let fresh = self.app.authority.caller(token).map_err(|problem| self.refused(problem))?;
+        self.become_caller(self.caller.renewed(fresh)?);
+        self.answer(frame::ok(id, ""));
+        let lost: Vec<_> = self
+            .subscriptions
+            .channels()
+            .filter_map(|(channel, presence)| {
+                let problem = self.may_subscribe(channel, presence).err()?;
+                Some((channel.clone(), problem))
+            })
+            .collect();
+        for (channel, problem) in lost {
+            self.end_subscription(&channel, &problem);
+        }
+        Ok(None)
+    }
+
+    /// Commands after this one need not wait until the message is stored; the answers to later
+    /// publications wait for the answer to this one.
+    fn publish(
+        &mut self,
+        channel: &ChannelName,
+        payload: &Payload<'_>,
+        event: Option<EventName>,
+        key: Option<&str>,
+        id: Option<Id<'_>>,
+    ) -> Done {
+        let key = key.map(|key| IdempotencyKey::new(self.caller.publisher(), key));
+        let key = key.transpose().map_err(bad_request)?;
+        let mut publication = Publication::of(payload.as_ref()).source(self.source);
+        (publication.event, publication.key) = (event, key);
+        let publishing = self.app.publish(&self.caller, channel, publication);
+        let id = id.map(|Id(id)| id.to_owned());
+        self.publishing.push_back(Box::pin(async move {
+            let (published, id) = (publishing.await, id.as_deref().map(Id));
+            match published {
+                Ok(position) => frame::ok(id, At(position)),
+                Err(problem) => frame::err(id, &problem),
+            }
+        }));
+        Ok(None)
+    }
+
+    fn read(&self, channel: &ChannelName, start: Option<Start>, limit: usize) -> Done {
+        self.caller.may(Right::Read, channel)?;
+        let start = start.unwrap_or(Start::Last(limit as u64));
+        let mut reader = self.app.hub.subscribe(channel, start);
+        let entries = limit.min(READ_AT_ONCE.entries);
+        let page = reader
+            .try_next_page(Budget::entries(entries).bytes(READ_AT_ONCE.bytes))
+            .unwrap_or_else(|| Page { gap: None, entries: Run::default(), at: reader.position() });
+        Ok(Some(Messages(&page).to_string()))
+    }
+
+    fn may_subscribe(&self, channel: &ChannelName, presence: bool) -> Result<(), Problem> {
+        self.caller.may(Right::Read, channel)?;
+        if presence { self.caller.may(Right::Presence, channel) } else { Ok(()) }
+    }
+
+    fn subscribe(&mut self, channel: &ChannelName, start: Start, presence: bool) -> Done {
+        self.may_subscribe(channel, presence)?;
+        if self.is_subscribed(channel) {
+            return Err(bad_request("Already subscribed: `unsub` first to begin elsewhere."));
+        }
+        if self.subscriptions.count() >= subscriptions::MAX {
+            let max = subscriptions::MAX;
+            let detail = format_args!("A connection has at most {max} subscriptions.");
+            return Err(Problem::new(Code::TooMany, detail));
+        }
+        let reader = self.app.hub.subscribe(channel, start);
+        let subscribed = Subscribed(&reader.lag()).to_string();
+        self.add_subscription(reader, start, presence);
+        Ok(Some(subscribed))
+    }
+}
+
+fn bad_request(detail: impl Display) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}

@@ -1,0 +1,143 @@
+//! `sockeye.v1`: many channels on one connection, with positions, answers and gaps.
+//!
+//! A connection is one task: a [`session`] reads [`command`]s, [`execute`]s them, and sends their
+//! answers and the messages of its [`subscriptions`] as [`frame`]s.
+
+mod command;
+mod execute;
+mod frame;
+mod session;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use sockeye::{CloseCode, CloseFrame, Config, Opening};
+use sockeye_hub::{ChannelName, Start};
+use tokio::time::{timeout, timeout_at};
+
+pub use self::command::{Command, Mistake};
+use self::session::V1Session;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::conn::http2::StreamBudget;
+use crate::lifecycle::drain::ConnectionGuard;
+use crate::limits::peer::Peer;
+use crate::metrics::End;
+use crate::options::ServerOptions;
+use crate::transport::Transport;
+use crate::transports::websocket::{self, LAST_MESSAGES};
+
+/// The code and reason of a Close.
+type Closing = (u16, &'static str);
+
+/// All of them.
+mod ending {
+    use super::Closing;
+
+    pub(super) const NO_TOKEN: Closing = (4401, "no valid token in time: send `auth` first");
+    pub(super) const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one");
+    pub(super) const NOT_TEXT: Closing = (1003, "sockeye.v1 is JSON in text frames");
+    pub(super) const RESTARTING: Closing = (1012, "the server restarts: connect again");
+    pub(super) const BAD_TOKENS: Closing = (4429, "too many invalid tokens");
+    pub(super) const TOO_LATE: Closing = (4401, "too many commands before a valid `auth`");
+}
+
+/// Limits of a connection on which messages of the options' `max_message` bytes can be published: a
+/// byte of them may be written as six in JSON (`\u0007`), and other members surround it.
+pub(crate) fn config(options: &ServerOptions) -> Config {
+    const MEMBERS: usize = 4096;
+    websocket::config(options, options.max_message.saturating_mul(6).saturating_add(MEMBERS))
+}
+
+/// Commands per second, unless the options say otherwise.
+pub(crate) const MAX_COMMANDS: u32 = 100;
+
+/// The longest message of a client that has not sent a token yet.
+const MAX_FRAME: usize = 16 << 10;
+
+/// Limits of a connection without a token yet: the largest frame has room for one, and a larger one is
+/// refused by its header.
+pub(crate) fn anonymous_config(options: &ServerOptions) -> Config {
+    const MAX_FRAGMENTS: usize = 16;
+    websocket::config(options, MAX_FRAME).max_fragments(MAX_FRAGMENTS)
+}
+
+/// Serves the connection in a task of its own, on `/c/{channel}` already subscribed to that.
+pub(crate) fn spawn(
+    opening: Opening,
+    app: &Arc<App>,
+    (caller, peer, stream_budget): (Caller, Peer, StreamBudget),
+    home: Option<(&ChannelName, Start)>,
+) {
+    // Before the response is sent: what is published once the client knows that it is connected reaches
+    // it.
+    let record = app.register.begin(Transport::V1, caller.id(), peer);
+    let session = V1Session::begin(app, (caller, stream_budget), record, home);
+    let guard = app.drain.guard();
+    tokio::spawn(live(opening, session, guard));
+}
+
+async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) {
+    let Ok(socket) = websocket::opened(opening).await else { return };
+    let (mut incoming, mut outgoing) = socket.split();
+    incoming.hold_close();
+    let ending = tokio::select! {
+        biased;
+        () = guard.close_at() => Some(ending::RESTARTING),
+        ending = session.converse(&mut incoming, &mut outgoing) => ending,
+    };
+    if ending.is_none() {
+        // The client may wait for its answers with its Close.
+        let _ = timeout(LAST_MESSAGES, session.finish(&mut outgoing)).await;
+    }
+    // What still arrives is not executed.
+    drop(incoming);
+    let Some((code, reason)) = ending else { return };
+    session.record.ends(match code {
+        1012 => End::Drain,
+        4401 => End::Expired,
+        _ => End::Refused,
+    });
+    let is_restarting = code == ending::RESTARTING.0;
+    if is_restarting {
+        // Without an answer the client does not know whether its message was taken. Boxed: it comes once.
+        let last_close = guard.last_close().await;
+        let _ = Box::pin(timeout_at(last_close, session.answer_publications())).await;
+    }
+    let bye = is_restarting.then(|| frame::bye(guard.retry()));
+    let told = session.conclude(bye, &mut outgoing);
+    if let (Ok(()), Ok(code)) = (told, CloseCode::try_from(code))
+        && let Ok(frame) = CloseFrame::new(code, reason)
+    {
+        // Whether the client receives it changes nothing.
+        outgoing.close(frame).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_COMMANDS, MAX_FRAME, execute, session, subscriptions};
+    use sockeye_testing::assert_documented;
+
+    #[test]
+    fn the_documentation_says_the_numbers_of_the_code() {
+        let (frame, commands) = (MAX_FRAME >> 10, session::MAX_BEFORE_AUTH);
+        assert_eq!(session::MAX_BAD_TOKENS, 8, "in words");
+        let read = execute::READ_AT_ONCE.bytes >> 10;
+        let (spoken, answers) = (session::SPEAK_AT_ONCE >> 10, session::MAX_ANSWERS >> 10);
+        let sentences = [
+            ("operate/security.md", format!("frames of {frame} KiB, refused by their header")),
+            ("operate/security.md", format!("{commands} commands; 10 s")),
+            ("operate/security.md", "on one WebSocket the eighth closes it".to_owned()),
+            ("operate/security.md", format!("{read} KiB of JSON for `read`")),
+            ("operate/limits.md", format!("twice as many at once | {MAX_COMMANDS} |")),
+            ("operate/operations.md", format!("a connection has {} at most", subscriptions::MAX)),
+            ("channels/slow-readers.md", format!("{spoken} KiB that it was given to write")),
+            ("channels/slow-readers.md", format!("{answers} KiB of answers")),
+            ("channels/slow-readers.md", format!("An answer to `read` has {read} KiB of JSON")),
+        ];
+        for (page, sentence) in sentences {
+            assert_documented(page, &sentence);
+        }
+    }
+}

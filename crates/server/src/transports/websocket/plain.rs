@@ -1,0 +1,296 @@
+//! A plain WebSocket on a channel: payloads and nothing else.
+//!
+//! Every frame of the client is published; every message of the channel, its own included, is sent as
+//! one frame. Where a message is missing, which a frame cannot tell, the connection closes.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, SinkExt as _};
+use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
+use sockeye_hub::{
+    Budget, ChannelName, Gap, Lease, Page, PayloadRef, Publication, Reader, Source, Start, Why,
+};
+use tokio::time::{sleep_until, timeout};
+
+use super::LAST_MESSAGES;
+use super::frames::{Frames, send_each};
+use super::handshake::Handshake;
+use super::in_flight::InFlight;
+use super::woken_only::woken_only;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::conn::http2::StreamBudget;
+use crate::http::problem::{Code, Problem};
+use crate::lifecycle::drain::ConnectionGuard;
+use crate::limits::pace::Pace;
+use crate::limits::peer::Peer;
+use crate::metrics::End;
+use crate::metrics::connections::{ChannelRead, ConnectionRecord};
+use crate::transport::Transport;
+
+/// What one connection takes from the log at once: all that a client which does not read can keep in
+/// memory beyond the log's own time.
+const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
+
+/// A connection, and what it holds.
+struct PlainSession {
+    app: Arc<App>,
+    caller: Caller,
+    reader: Reader,
+    channel_read: ChannelRead,
+    record: ConnectionRecord,
+    guard: ConnectionGuard,
+    stream_budget: StreamBudget,
+    _presence: Lease,
+}
+
+/// Responds to the handshake; the WebSocket is then served in a task of its own.
+pub(crate) fn open(
+    handshake: Handshake,
+    app: &Arc<App>,
+    (caller, peer, stream_budget): (Caller, Peer, StreamBudget),
+    channel: &ChannelName,
+    start: Start,
+) -> Result<Response, Problem> {
+    let (response, opening) = handshake.accept(app, &app.plain_config, app.deflate.clone())?;
+    // Before the response is sent: what is published once the client knows that it is connected reaches
+    // it.
+    let reader = app.hub.subscribe(channel, start);
+    let record = app.register.begin(Transport::Ws, caller.id(), peer);
+    let session = PlainSession {
+        app: Arc::clone(app),
+        channel_read: record.reads(&reader, start),
+        _presence: app.hub.join(channel, caller.id()),
+        guard: app.drain.guard(),
+        stream_budget,
+        caller,
+        reader,
+        record,
+    };
+    tokio::spawn(async move {
+        if let Ok(socket) = super::opened(opening).await {
+            // A task of its own, without memory for what the handshake needed.
+            tokio::spawn(session.run(socket));
+        }
+    });
+    Ok(response)
+}
+
+/// The code and reason of a Close, and the reason that is counted.
+type Closing = (u16, &'static str, End);
+
+/// Messages are missing, and payloads alone cannot tell that.
+const MISSING: Closing =
+    (4410, "messages are missing: poll, then connect after its position", End::Gap);
+const RESTARTING: Closing = (1012, "the server restarts: connect again", End::Drain);
+const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one", End::Expired);
+const FORBIDDEN: Closing = (4403, "not allowed to publish here", End::Refused);
+const TOO_LARGE: Closing = (1009, "the message is larger than the history limit", End::Refused);
+/// Without a close frame: the client would not read it.
+const STALLED: Closing = (1006, "", End::Stalled);
+const UNAVAILABLE: Closing = (1013, "messages cannot be stored at present", End::Refused);
+const NO_ROOM: Closing = (1013, "the server has no storage for the message", End::Refused);
+
+impl PlainSession {
+    /// Publishes what arrives and sends what there is, both at once, so that neither waits for a client
+    /// that does only the other; until the client leaves or there is a reason to close.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn run(mut self, socket: WebSocket) -> impl Future<Output = ()> + Send {
+        async move {
+            let has_missed = self.reader.lag().gap.is_some();
+            let (mut incoming, mut outgoing) = socket.split();
+            incoming.hold_close();
+            let ending = {
+                let waits = AtomicBool::new(false);
+                let mut delivering = pin!(deliver(
+                    &mut self.reader,
+                    &self.channel_read,
+                    &mut outgoing,
+                    &waits,
+                    &self.stream_budget
+                ));
+                let publishing = pin!(receive(
+                    &mut incoming,
+                    &self.app,
+                    &self.caller,
+                    self.channel_read.channel()
+                ));
+                tokio::select! {
+                    biased;
+                    () = self.guard.close_at() => Some(RESTARTING),
+                    () = self.caller.expired() => Some(EXPIRED),
+                    () = std::future::ready(()), if has_missed => Some(MISSING),
+                    ending = &mut delivering => ending,
+                    // A message that is sent is no reason to poll for one that arrives.
+                    ending = woken_only(publishing) => match ending {
+                        // Boxed: it comes once, and all would have memory for it.
+                        None => Box::pin(finish(delivering, &waits)).await,
+                        ending => ending,
+                    },
+                }
+            };
+            // What still arrives is not published, and a client that is being closed is not present any
+            // more.
+            drop((self.reader, self.channel_read, incoming, self._presence));
+            if let Some((code, reason, end)) = ending {
+                self.record.ends(end);
+                if let Ok(code) = CloseCode::try_from(code)
+                    && let Ok(frame) = CloseFrame::new(code, reason)
+                {
+                    // Whether the client receives it changes nothing.
+                    outgoing.close(frame).await;
+                }
+            }
+            // The drain waits for connections, and for their log lines.
+            drop((self.record, self.guard));
+        }
+    }
+}
+
+/// Publishes every message that arrives. `None` when the client has left.
+///
+/// The next message does not wait until one is stored, or a connection would publish no more than one
+/// per sync of the disk.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn receive<'a>(
+    incoming: &'a mut sockeye::Reader,
+    app: &'a App,
+    caller: &'a Caller,
+    channel: &'a ChannelName,
+) -> impl Future<Output = Option<Closing>> + Send + 'a {
+    async move {
+        let (source, mut in_flight) = (Source::new(), InFlight::none());
+        // Boxed: few servers have such a limit.
+        let mut pace = app.message_rate.map(|rate| Box::new(Pace::new(rate)));
+        loop {
+            if let Some(pause) = pace.as_ref().and_then(|pace| pace.pause()) {
+                Box::pin(sleep_until(pause)).await;
+            }
+            let message = tokio::select! {
+                biased;
+                published = in_flight.next() => match published {
+                    Ok(_) => continue,
+                    Err(problem) => return Some(refusal(&problem)),
+                },
+                message = incoming.recv(), if in_flight.has_room() => message,
+            };
+            let message = match message {
+                Some(Ok(message)) => message,
+                ended => {
+                    while let Some(published) = in_flight.rest().await {
+                        if let Err(problem) = published {
+                            return Some(refusal(&problem));
+                        }
+                    }
+                    return ended.and_then(|ended| lost(&ended.err()?));
+                }
+            };
+            if let Some(pace) = &mut pace {
+                pace.count();
+            }
+            let payload = match &message {
+                Message::Text(text) => PayloadRef::Text(text),
+                Message::Binary(bytes) => PayloadRef::Bytes(bytes),
+            };
+            let publication = Publication::of(payload).source(source);
+            let mut publishing = Box::pin(app.publish(caller, channel, publication));
+            match publishing.as_mut().now_or_never() {
+                Some(Ok(_)) => {}
+                Some(Err(problem)) => return Some(refusal(&problem)),
+                None => in_flight.add(publishing),
+            }
+        }
+    }
+}
+
+fn refusal(problem: &Problem) -> Closing {
+    match problem.code() {
+        Code::TooLarge => TOO_LARGE,
+        Code::Forbidden | Code::Unauthorized => FORBIDDEN,
+        Code::Unavailable => UNAVAILABLE,
+        _ => NO_ROOM,
+    }
+}
+
+/// Continues to send until there is nothing more: the client has sent its Close, and waits for what was
+/// published before it, its own messages included.
+async fn finish(
+    mut delivering: Pin<&mut impl Future<Output = Option<Closing>>>,
+    waits: &AtomicBool,
+) -> Option<Closing> {
+    let finishing = poll_fn(|cx| match delivering.as_mut().poll(cx) {
+        Poll::Pending if waits.load(Relaxed) => Poll::Ready(None),
+        ending => ending,
+    });
+    timeout(LAST_MESSAGES, finishing).await.unwrap_or_default()
+}
+
+/// Sends every message of the channel, and sets `waits` while there is none. `None` when the client has
+/// left.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn deliver<'a>(
+    reader: &'a mut Reader,
+    channel_read: &'a ChannelRead,
+    outgoing: &'a mut sockeye::Writer,
+    waits: &'a AtomicBool,
+    stream_budget: &'a StreamBudget,
+) -> impl Future<Output = Option<Closing>> + Send + 'a {
+    async move {
+        let frames = Frames::of(outgoing);
+        loop {
+            waits.store(true, Relaxed);
+            if stream_budget.is_limited() {
+                Box::pin(reader.readable()).await;
+                // Now it waits for the budget.
+                waits.store(false, Relaxed);
+            }
+            let (page, made) = stream_budget
+                .next_page(
+                    reader,
+                    AT_ONCE,
+                    |page| frames.of_all(&page.entries),
+                    |page, made| made.as_ref().map_or_else(|| length(page), Bytes::len),
+                )
+                .await;
+            waits.store(false, Relaxed);
+            if page.gap.is_some_and(is_missing) {
+                return Some(MISSING);
+            }
+            let mut sent = match &made {
+                Some(frames) => outgoing.send_frames(frames).await,
+                // Boxed: few connections do it so, and all would have memory for it.
+                None => Box::pin(send_each(&page.entries, outgoing)).await,
+            };
+            if stream_budget.is_limited() && sent.is_ok() {
+                sent = Box::pin(outgoing.flush()).await;
+                stream_budget.set(0);
+            }
+            if let Err(error) = sent {
+                return lost(&error);
+            }
+            channel_read.delivered(&page, length(&page));
+        }
+    }
+}
+
+/// Whether the client misses something. A history that is deleted takes nothing from it; data that was lost, so that
+/// another epoch has begun, may.
+fn is_missing(gap: Gap) -> bool {
+    gap.why != Why::Reset || gap.after.epoch != gap.next.epoch
+}
+
+/// The reason of a connection that was lost.
+fn lost(error: &sockeye::Error) -> Option<Closing> {
+    super::was_given_up(error).then_some(STALLED)
+}
+
+/// The length of a page's payloads together.
+fn length(page: &Page) -> usize {
+    page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum()
+}

@@ -1,0 +1,247 @@
+//! The examples of `--help` and the sessions in `docs/tools`, run as they stand there.
+//!
+//! An example is a line of the shell, in a folder that has the files which examples name. Only addresses are
+//! replaced: each test has servers of its own. What an example runs until Ctrl-C is in [`UNTIL`].
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use sockeye_testing::eventually;
+use sockeye_tests::curl::curl;
+use sockeye_tests::program::{Sockeye, run};
+use sockeye_tests::terminal::Terminal;
+use sockeye_tests::tls::Certificates;
+
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+/// What is published until an example shows it.
+const TICK: &str = "tick";
+
+/// Examples that do not end by themselves: how they begin, what they show, and the key that ends them.
+const UNTIL: &[(&str, &str, &str)] = &[
+    ("sockeye connect ws://", "> ", CTRL_D),
+    ("sockeye connect --reconnect ", "> ", CTRL_D),
+    ("sockeye subscribe http://", TICK, CTRL_C),
+    ("sockeye subscribe -v --transport sse ", TICK, CTRL_C),
+    ("tail -f app.log ", ".", CTRL_C),
+    ("sockeye serve", "listening on", CTRL_C),
+    ("sockeye echo", "127.0.0.1:", CTRL_C),
+];
+
+/// The servers that examples speak to, and the folder that they run in.
+struct World {
+    serve: Sockeye,
+    echo: Sockeye,
+    secure: Sockeye,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let certificates = Certificates::new();
+        let flags = certificates.flags(true);
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let world = Self {
+            serve: Sockeye::serve(&[]),
+            echo: Sockeye::echo(&[]),
+            secure: Sockeye::serve(&flags),
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        fs::copy(certificates.authority(), world.path("authority.pem")).expect("a file");
+        fs::copy(certificates.certificate(), world.path("chain.pem")).expect("a file");
+        fs::copy(certificates.key(), world.path("key.pem")).expect("a file");
+        fs::write(world.path("secret"), "an example's secret of enough bytes").expect("a file");
+        fs::write(world.path("app.log"), "started\nready\n").expect("a file");
+        fs::write(world.path("picture.png"), b"\x89PNG\r\n\x1a\n and no more").expect("a file");
+        for number in 1..=9 {
+            let _ = curl(&["-d", &format!("message {number}"), &world.serve.http("/c/chat")]);
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The line with the addresses of these servers.
+    fn here(&self, line: &str) -> String {
+        let secure = format!("localhost:{}", self.secure.address().port());
+        line.replace("127.0.0.1:8080", &self.serve.address().to_string())
+            .replace("127.0.0.1:9001", &self.echo.address().to_string())
+            .replace("localhost:9443", &secure)
+    }
+
+    /// What was printed, with the addresses that the documents have.
+    fn there(&self, text: &str) -> String {
+        let known = |address: SocketAddr| address.to_string();
+        text.replace(&known(self.serve.address()), "127.0.0.1:8080")
+            .replace(&known(self.echo.address()), "127.0.0.1:9001")
+    }
+
+    /// Begins a line of the shell, as a person types it.
+    fn begin(&self, line: &str) -> Terminal {
+        let folder = self.folder.path().display();
+        // Servers that an example starts take ports that are free.
+        let ports =
+            "SOCKEYE_LISTEN=127.0.0.1:0 SOCKEYE_ADMIN=off; export SOCKEYE_LISTEN SOCKEYE_ADMIN";
+        Terminal::shell(&format!("cd {folder}; {ports}; {}", self.here(line)))
+    }
+
+    fn run_example(&self, line: &str) {
+        let mut terminal = self.begin(line);
+        if let Some((_, shows, key)) = UNTIL.iter().find(|(begin, ..)| line.starts_with(begin)) {
+            eventually(format!("{line} shows {shows:?}"), || {
+                if *shows == TICK {
+                    let _ = curl(&["-d", TICK, &self.serve.http("/c/chat")]);
+                }
+                let shown = terminal.shown();
+                if shown.contains(shows) { Ok(()) } else { Err(shown) }
+            });
+            terminal.press(key);
+        }
+        let (status, shown) = terminal.finish();
+        assert!(status.success(), "{line}\n{status}: {shown}");
+        assert!(!shown.contains("error:") && !shown.contains("sockeye: "), "{line}\n{shown}");
+    }
+}
+
+/// The examples in a command's help, those that go on on a second line in one piece.
+fn examples(command: &[&str]) -> Vec<String> {
+    let output = run(&[command, &["--help"]].concat(), "");
+    let help = String::from_utf8(output.stdout).expect("a text");
+    let (_, after) = help.split_once("\nExamples:\n").expect("examples");
+    let block = after.split("\n\n").next().unwrap_or_default();
+    let block = block.replace("\\\n", " ");
+    block.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// Runs the examples of a command, one after the other.
+fn run_examples(command: &str) {
+    let world = World::new();
+    let examples = examples(&[command]);
+    assert!(examples.len() > 3, "{examples:?}");
+    examples.iter().for_each(|line| world.run_example(line));
+}
+
+#[test]
+fn examples_of_connect_work_as_pasted() {
+    run_examples("connect");
+}
+
+#[test]
+fn examples_of_subscribe_work_as_pasted() {
+    run_examples("subscribe");
+}
+
+#[test]
+fn examples_of_publish_work_as_pasted() {
+    run_examples("publish");
+}
+
+#[test]
+fn examples_of_token_work_as_pasted() {
+    run_examples("token");
+}
+
+/// The sessions of a document: blocks marked `console`, whose lines behind `$ ` are commands, behind `> `
+/// are typed, and whose other lines are what is shown.
+fn run_sessions(document: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tools").join(document);
+    let text = fs::read_to_string(&path).expect("the document");
+    let world = World::new();
+    let blocks: Vec<_> = text.split("```console\n").skip(1).collect();
+    assert!(!blocks.is_empty(), "{document} has a session");
+    for block in blocks {
+        let block = block.split("```").next().unwrap_or_default();
+        for session in block.split("$ ").skip(1) {
+            let (line, expected) = session.split_once('\n').unwrap_or((session, ""));
+            let shown = world.follow(line, expected);
+            let expected: Vec<_> = expected.trim_end().lines().map(same).collect();
+            let shown = world.there(&shown);
+            let shown: Vec<_> = shown.trim_end().lines().map(same).collect();
+            assert_eq!(shown, expected, "{document}: {line}");
+        }
+    }
+}
+
+impl World {
+    /// Runs a line, types what is to be typed, and gives what is shown in the end.
+    fn follow(&self, line: &str, expected: &str) -> String {
+        let mut terminal = self.begin(line);
+        if !line.starts_with("sockeye connect ws") {
+            let (_, shown) = terminal.finish();
+            return shown.replace("\r\n", "\n");
+        }
+        let typed = expected.trim_end().lines().enumerate();
+        let expected: Vec<_> = expected.trim_end().lines().map(same).collect();
+        let begins = |lines: &[String], count: usize| {
+            lines.len() >= count
+                && lines[..count]
+                    .iter()
+                    .map(|line| same(&self.there(line)))
+                    .eq(expected[..count].iter().cloned())
+        };
+        for (index, line) in typed {
+            if let Some(typed) = line.strip_prefix("> ") {
+                terminal.wait_for_screen(|lines| lines.len() > index && begins(lines, index));
+                terminal.type_text(&format!("{typed}\r"));
+            }
+        }
+        terminal.wait_for_screen(|lines| begins(lines, expected.len()));
+        let shown = terminal.screen()[..expected.len()].join("\n");
+        terminal.press(CTRL_D);
+        let _ = terminal.finish();
+        shown
+    }
+}
+
+/// A line without what is another each time: numbers, positions, tokens, keys, dates.
+fn same(line: &str) -> String {
+    for varying in ["> Sec-WebSocket-Key:", "< sec-websocket-accept:", "< date:"] {
+        if line.starts_with(varying) {
+            return varying.to_owned();
+        }
+    }
+    let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    let (mut same, mut word) = (String::new(), String::new());
+    for char in line.chars().chain(['\n']) {
+        if is_part(char) {
+            word.push(char);
+            continue;
+        }
+        same.push_str(&kind(&word));
+        word.clear();
+        same.push(char);
+    }
+    same.trim_end().to_owned()
+}
+
+/// What a word is, if it is another each time; else the word, with 0 for each number.
+fn kind(word: &str) -> String {
+    let is_offset = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match word.rsplit_once('.') {
+        Some((epoch, offset)) if epoch.len() >= 4 && is_offset(offset) && !is_offset(epoch) => {
+            return "POSITION".to_owned();
+        }
+        _ if word.starts_with("eyJ") => return "TOKEN".to_owned(),
+        _ => {}
+    }
+    let mut kind = String::new();
+    for char in word.chars() {
+        let is_more = char.is_ascii_digit() || char == '.';
+        match char {
+            _ if is_more && kind.ends_with('0') => {}
+            char if char.is_ascii_digit() => kind.push('0'),
+            char => kind.push(char),
+        }
+    }
+    kind
+}
+
+#[test]
+fn sessions_of_the_guides_are_as_recorded() {
+    for document in ["connect.md", "subscribe.md", "publish.md", "token.md"] {
+        run_sessions(document);
+    }
+}

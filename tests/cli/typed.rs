@@ -1,0 +1,247 @@
+//! The program as a person uses it on a terminal: typing, editing, Ctrl-C, Ctrl-D, another size of the
+//! window, a pipe that is closed.
+
+use std::net::TcpListener;
+
+use sockeye_testing::eventually;
+use sockeye_testing::frame::{BINARY, CLOSE, TEXT, close_payload, unmasked};
+use sockeye_tests::curl::curl;
+use sockeye_tests::peer::{Chunks, Peer};
+use sockeye_tests::program::{Sockeye, run};
+use sockeye_tests::terminal::Terminal;
+
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("ws://{}/", listener.local_addr().expect("an address"));
+    (listener, url)
+}
+
+/// A session with a hand-made server whose prompt is there.
+fn connect(options: &str) -> (Terminal, Peer) {
+    let (listener, url) = listen();
+    let terminal = Terminal::shell(&format!("sockeye connect {options} {url}"));
+    let peer = Peer::accept_open(&listener);
+    terminal.wait_for("> ");
+    (terminal, peer)
+}
+
+/// Ends the session from the server's side, in order.
+fn end(terminal: Terminal, mut peer: Peer) -> String {
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Chunks::Whole);
+    assert_eq!(peer.read().close_code(), Some(1000));
+    drop(peer);
+    let (status, shown) = terminal.finish();
+    assert!(status.success(), "{shown:?}");
+    shown
+}
+
+#[test]
+fn what_comes_stands_above_the_line_that_is_being_typed() {
+    let (mut terminal, mut peer) = connect("");
+    terminal.type_text("hel");
+    terminal.wait_for_screen(|lines| lines == ["> hel"]);
+    peer.send(&unmasked(TEXT, b"news\nof two lines"), Chunks::Whole);
+    terminal.wait_for_screen(|lines| lines == ["news", "of two lines", "> hel"]);
+    peer.send(&unmasked(BINARY, b"\x00\xff"), Chunks::Whole);
+    terminal.type_text("lo");
+    terminal.wait_for_screen(|lines| lines == ["news", "of two lines", "2 bytes: 00ff", "> hello"]);
+    terminal.press("\r");
+    assert_eq!(peer.read().payload, b"hello");
+    let _ = end(terminal, peer);
+}
+
+#[test]
+fn a_line_is_edited_and_an_earlier_one_comes_back() {
+    let (mut terminal, mut peer) = connect("");
+    // Left over the o, and the x goes.
+    terminal.type_text("helxo");
+    terminal.press_and_see("\u{1b}[D");
+    terminal.type_text("\u{7f}");
+    terminal.wait_for_screen(|lines| lines == ["> helo"]);
+    terminal.type_text("l\r");
+    assert_eq!(peer.read().payload, b"hello");
+    terminal.type_text("zwei 三 🐟\r");
+    assert_eq!(peer.read().payload, "zwei 三 🐟".as_bytes());
+    // Up, up.
+    terminal.press("\u{1b}[A");
+    terminal.wait_for_screen(|lines| lines.last().is_some_and(|line| line == "> zwei 三 🐟"));
+    terminal.press("\u{1b}[A");
+    terminal.wait_for_screen(|lines| lines.last().is_some_and(|line| line == "> hello"));
+    terminal.press("\r");
+    assert_eq!(peer.read().payload, b"hello");
+    let _ = end(terminal, peer);
+}
+
+/// Some terminals mark what is pasted, some do not.
+#[test]
+fn what_is_pasted_is_sent_at_once() {
+    let (mut terminal, mut peer) = connect("");
+    terminal.press("one line\r");
+    assert_eq!(peer.read().payload, b"one line");
+    terminal.press("\u{1b}[200~three\u{1b}[201~");
+    terminal.wait_for_screen(|lines| lines.last().is_some_and(|line| line == "> three"));
+    terminal.press("\r");
+    assert_eq!(peer.read().payload, b"three");
+    let _ = end(terminal, peer);
+}
+
+#[test]
+fn a_line_longer_than_the_window_is_whole_whatever_its_size_becomes() {
+    let (mut terminal, mut peer) = connect("");
+    let long = "a long line ".repeat(10);
+    terminal.type_text(&long[..60]);
+    terminal.wait_for("a long line");
+    terminal.resize(30);
+    peer.send(&unmasked(TEXT, b"news"), Chunks::Whole);
+    terminal.wait_for("news");
+    terminal.type_text(&long[60..]);
+    terminal.press("\r");
+    assert_eq!(String::from_utf8_lossy(&peer.read().payload), long);
+    let _ = end(terminal, peer);
+}
+
+#[test]
+fn ctrl_d_and_ctrl_c_close_with_1000_and_end_with_success() {
+    for (key, option) in [(CTRL_D, "--wait 0s"), (CTRL_C, "--wait 1h")] {
+        let (mut terminal, mut peer) = connect(option);
+        // Ctrl-C gives up what is being typed.
+        if key == CTRL_C {
+            terminal.type_text("not sent");
+        }
+        terminal.press(key);
+        assert_eq!(peer.read().close_code(), Some(1000), "{key:?}");
+        peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Chunks::Whole);
+        drop(peer);
+        let (status, shown) = terminal.finish();
+        assert!(status.success() && shown.ends_with('\n'), "{shown:?}");
+    }
+}
+
+#[test]
+fn commands_do_what_help_says_and_wrong_ones_say_what_to_do() {
+    let server = Sockeye::echo(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a file");
+    std::fs::write(&file, "from a file").expect("a file");
+    let mut terminal = Terminal::shell(&format!("sockeye connect {}", server.ws("/")));
+    terminal.wait_for("> ");
+    let mut type_and_see = |line: &str, expected: &str| {
+        terminal.type_text(&format!("{line}\r"));
+        terminal.wait_for(expected);
+    };
+    type_and_see("/help", "/send FILE");
+    type_and_see("/ping", "* pong in ");
+    type_and_see("/swim", "there is no command /swim");
+    type_and_see("//slash", "[K/slash");
+    type_and_see("/hex 00 fe", "2 bytes: 00fe");
+    type_and_see("/hex 0", "a byte has two digits");
+    type_and_see(&format!("/send {}", file.display()), "[Kfrom a file");
+    type_and_see("/send /nowhere", "No such file");
+    type_and_see("/close 99 no", "99 is not a code");
+    terminal.type_text("/close 4000 bye\r");
+    let (status, shown) = terminal.finish();
+    assert!(status.success(), "{shown}");
+}
+
+#[test]
+fn a_session_that_is_reconnected_keeps_the_line_that_is_being_typed() {
+    let (listener, url) = listen();
+    let mut terminal = Terminal::shell(&format!("sockeye connect --reconnect {url}"));
+    let peer = Peer::accept_open(&listener);
+    terminal.wait_for("> ");
+    terminal.type_text("hel");
+    terminal.wait_for_screen(|lines| lines == ["> hel"]);
+    drop(peer);
+    let mut peer = Peer::accept_open(&listener);
+    terminal.wait_for_screen(|lines| {
+        lines.concat().contains("connecting again")
+            && lines.last().is_some_and(|line| line == "> hel")
+    });
+    terminal.type_text("lo\r");
+    assert_eq!(peer.read().payload, b"hello");
+    let _ = end(terminal, peer);
+}
+
+#[test]
+fn a_pipe_that_is_closed_ends_it_with_success_and_without_a_word() {
+    let server = Sockeye::serve(&[]);
+    let commands = [
+        format!("sockeye connect '{}?after=earliest'", server.ws("/c/a")),
+        format!("sockeye subscribe --after earliest {}", server.http("/c/b")),
+    ];
+    for (command, channel) in commands.into_iter().zip(["/c/a", "/c/b"]) {
+        let url = server.http(channel);
+        assert!(run(&["publish", "--lines", &url], "one\ntwo\nthree\n").status.success());
+        // What the program ends with is the shell's last word.
+        let line = format!("{{ {command}; echo ended with $? >&2; }} | head -1");
+        let terminal = Terminal::shell(&line);
+        // It notices with the next message that it prints.
+        eventually("the program has ended", || {
+            let _ = curl(&["-d", "more", &url]);
+            let shown = terminal.shown();
+            if shown.contains("ended with") { Ok(()) } else { Err(shown) }
+        });
+        let (status, shown) = terminal.finish();
+        assert!(status.success(), "{command}: {shown}");
+        assert!(shown.contains("one\r\n") && shown.contains("ended with 0"), "{command}: {shown}");
+        assert!(!shown.contains("sockeye:"), "{command}: {shown}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_what_runs_until_then_with_success() {
+    let server = Sockeye::serve(&[]);
+    let cases = [
+        (format!("sockeye subscribe -v {}", server.http("/c/chat")), "reading"),
+        ("sockeye echo --listen 127.0.0.1:0".to_owned(), "127.0.0.1:"),
+        ("sockeye serve --listen 127.0.0.1:0 --admin off".to_owned(), "listening on"),
+    ];
+    for (line, begun) in cases {
+        let mut terminal = Terminal::shell(&line);
+        terminal.wait_for(begun);
+        terminal.press(CTRL_C);
+        let (status, shown) = terminal.finish();
+        assert_eq!(status.code(), Some(0), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn long_input_has_a_bar_where_stderr_is_a_terminal_and_stdout_is_not() {
+    let server = Sockeye::serve(&[]);
+    let publish = format!("sockeye publish --rate 1000 {} -", server.http("/c/chat"));
+    let (status, shown) = Terminal::shell(&format!("seq 1500 | {publish} > /dev/null")).finish();
+    assert!(status.success(), "{shown}");
+    assert!(shown.contains(" messages, "), "{shown:?}");
+    // It is gone at the end.
+    assert!(!shown.trim_end().ends_with('s'), "{shown:?}");
+    let (_, shown) = Terminal::shell(&format!("seq 1500 | {publish}")).finish();
+    assert!(!shown.contains(" messages, "), "{shown:?}");
+}
+
+#[test]
+fn wrong_usage_is_one_line_that_says_what_to_do_and_then_the_usage() {
+    let cases: [(&str, &[&str]); 9] = [
+        ("connect", &[]),
+        ("connect", &["--bnary", "ws://127.0.0.1/"]),
+        ("subscribe", &[]),
+        ("publish", &[]),
+        ("publish", &["--rate", "5", "http://127.0.0.1/c/a", "x"]),
+        ("token", &["--channel", "chat=swim"]),
+        ("bench", &["swim"]),
+        ("serve", &["--listen", "somewhere"]),
+        ("echo", &["--deflate", "perhaps"]),
+    ];
+    for (command, args) in cases {
+        let output = run(&[&[command], args].concat(), "");
+        assert_eq!(output.status.code(), Some(2), "{command} {args:?}");
+        let said = String::from_utf8(output.stderr).expect("a text");
+        let mut paragraphs = said.split("\n\n");
+        let first = paragraphs.next().unwrap_or_default();
+        assert!(first.starts_with("error: ") && first.lines().count() == 1, "{said}");
+        let rest: Vec<_> = paragraphs.collect();
+        assert!(rest.iter().any(|it| it.contains("Usage: ") || it.contains("--help")), "{said}");
+    }
+}

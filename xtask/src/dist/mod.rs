@@ -1,0 +1,186 @@
+//! `cargo xtask dist`: what is installed, into `target/dist`.
+
+pub(crate) mod debian;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use crate::prepare::{self, Need};
+use crate::shell;
+
+/// The version of all crates, and so of the packages.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What `cargo xtask dist` is told.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What to make; all of it when nothing is named
+    #[arg(value_enum, value_name = "KIND")]
+    kinds: Vec<Kind>,
+    /// Install missing Debian packages with sudo, where you are not root
+    #[arg(long)]
+    install: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A static program, for any Linux (musl)
+    Musl,
+    /// A program for Linux with glibc as old as this machine's or newer
+    Gnu,
+    /// A Debian package, of the program for glibc
+    Debian,
+}
+
+/// Makes the packages and the list of their checksums.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let all = [Kind::Musl, Kind::Gnu, Kind::Debian];
+    let kinds = if options.kinds.is_empty() { &all[..] } else { &options.kinds };
+    prepare::prepare_with(&[Need::Binutils], options.install)?;
+    let out = shell::target()?.join("dist");
+    fs::create_dir_all(&out)?;
+    for kind in kinds {
+        match kind {
+            Kind::Musl => {
+                prepare::prepare_with(&[Need::Musl], options.install)?;
+                archive("x86_64-unknown-linux-musl", &out)?;
+            }
+            Kind::Gnu => archive("x86_64-unknown-linux-gnu", &out)?,
+            Kind::Debian => {
+                prepare::prepare_with(debian::NEEDS, options.install)?;
+                let program = program("x86_64-unknown-linux-gnu", &out)?;
+                debian::package(&program.stripped, VERSION, &out, debian::Compression::Small)?;
+            }
+        }
+    }
+    checksums(&out)
+}
+
+/// Makes two Debian packages, an older and a newer one, of the program that tests run, into `target/packages`.
+pub(crate) fn packages_for_tests() -> Result<()> {
+    let target = shell::target()?;
+    let out = target.join("packages");
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    let stripped = target.join("sockeye.stripped");
+    let mut strip = Command::new("strip");
+    shell::run(strip.arg("-o").arg(&stripped).arg(target.join("debug/sockeye")))?;
+    for version in [VERSION.to_owned(), format!("{VERSION}+1")] {
+        debian::package(&stripped, &version, &out, debian::Compression::Fast)?;
+    }
+    Ok(())
+}
+
+/// A program for users, and what a debugger wants to know of it.
+struct Program {
+    stripped: PathBuf,
+    debug: PathBuf,
+}
+
+/// Builds the program for this target. What a debugger needs stands beside it and is named in it.
+fn program(target: &str, out: &Path) -> Result<Program> {
+    let args = ["build", "--release", "--locked", "-p", "sockeye-cli", "--target", target];
+    shell::run(&mut shell::cargo(args))?;
+    let built = shell::target()?.join(target).join("release/sockeye");
+    let folder = out.join(target);
+    fs::create_dir_all(&folder)?;
+    let (stripped, debug) = (folder.join("sockeye"), folder.join("sockeye.debug"));
+    let (source, program, symbols) = (text(&built)?, text(&stripped)?, text(&debug)?);
+    let link = format!("--add-gnu-debuglink={symbols}");
+    for args in [
+        &["--only-keep-debug", "--compress-debug-sections", source, symbols][..],
+        &["--strip-debug", "--strip-unneeded", source, program],
+        &[&link, program],
+    ] {
+        shell::run(&mut shell::command("objcopy", args.iter().copied()))?;
+    }
+    Ok(Program { stripped, debug })
+}
+
+/// An archive of the program with its pages, completions, licences and the unit of systemd; the debug information is
+/// one of its own.
+fn archive(target: &str, out: &Path) -> Result<()> {
+    let program = program(target, out)?;
+    let name = format!("sockeye-{VERSION}-{target}");
+    let folder = out.join(&name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    fs::copy(&program.stripped, folder.join("sockeye"))?;
+    documents(&program.stripped, &folder.join("man"), &folder.join("completions"))?;
+    for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
+        fs::copy(shell::root().join(file), folder.join(file))?;
+    }
+    let packaging = shell::root().join("packaging");
+    fs::create_dir_all(folder.join("systemd"))?;
+    for file in ["systemd/sockeye.service", "systemd/sockeye.socket", "sockeye.toml"] {
+        fs::copy(packaging.join(file), folder.join(file))?;
+    }
+    tar(out, &name, &name)?;
+    fs::remove_dir_all(&folder)?;
+    let debug = format!("{name}-debug");
+    fs::rename(&program.debug, out.join(format!("{name}.debug")))
+        .and_then(|()| fs::remove_dir_all(out.join(target)))?;
+    tar(out, &debug, &format!("{name}.debug"))?;
+    fs::remove_file(out.join(format!("{name}.debug")))?;
+    Ok(())
+}
+
+/// The manual and the completions, as the program prints them.
+pub(crate) fn documents(program: &Path, man: &Path, completions: &Path) -> Result<()> {
+    fs::create_dir_all(completions)?;
+    shell::run(Command::new(program).args(["man", "--dir"]).arg(man))?;
+    for (shell, file) in [
+        ("bash", "sockeye.bash"),
+        ("zsh", "_sockeye"),
+        ("fish", "sockeye.fish"),
+        ("powershell", "_sockeye.ps1"),
+    ] {
+        let script = shell::output(Command::new(program).args(["completions", shell]))?;
+        fs::write(completions.join(file), script + "\n")?;
+    }
+    Ok(())
+}
+
+/// Packs `content`, a folder or a file of `out`: the same bytes on each machine and at any time.
+fn tar(out: &Path, name: &str, content: &str) -> Result<()> {
+    let archive = format!("{name}.tar.gz");
+    let mut tar = Command::new("tar");
+    tar.current_dir(out).env("GZIP", "-n");
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime", &changed()?]);
+    shell::run(tar.args(["-czf", &archive, content]))
+}
+
+/// When the sources were last changed, for the times in archives.
+fn changed() -> Result<String> {
+    let time = shell::output(&mut shell::command("git", ["log", "-1", "--format=%ct"]))?;
+    Ok(format!("@{time}"))
+}
+
+/// `SHA256SUMS`: a line for each file to be handed out.
+fn checksums(out: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    for file in fs::read_dir(out)? {
+        let name = file?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".tar.gz") || name.ends_with(".deb") {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    let mut sums = Command::new("sha256sum");
+    let sums = shell::output(sums.current_dir(out).args(&names))? + "\n";
+    fs::write(out.join("SHA256SUMS"), &sums)?;
+    eprint!("{sums}");
+    Ok(())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("the path of the build directory is not UTF-8")
+}
