@@ -35,7 +35,8 @@ mod deadlines;
 mod doctor;
 mod echo;
 mod environment;
-#[cfg(all(test, unix))]
+// Examples name what only the features give.
+#[cfg(all(test, unix, feature = "cluster", feature = "fjall"))]
 mod examples;
 mod explain;
 mod fingerprints;
