@@ -82,7 +82,7 @@ impl Check {
 pub enum Verdict {
     /// It works.
     Ok,
-    /// It works, and something about it will not always, or not for everybody.
+    /// It works, and something about it will not always, or not for every client.
     Warn,
     /// It does not work.
     Fail,

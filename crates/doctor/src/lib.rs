@@ -14,8 +14,10 @@
 //! | `checks` | the checks, a file for each subject |
 //! | `exam` | what all checks use: the target, the options, where findings go |
 //! | `report` | the findings as text and as JSON |
-//! | `link` | connections whose bytes are counted, and requests on them |
+//! | `link` | connections whose bytes are watched, and requests on them |
 //! | `target`, `finding`, `span` | what is examined; what was found; spans of time for people |
+
+#![forbid(unsafe_code)]
 
 mod checks;
 mod exam;

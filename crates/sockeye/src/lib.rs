@@ -105,6 +105,7 @@
 //! | `tls` | rustls on both sides: configuration, certificates and their reload |
 //! | `net` | sockets before a request is complete: dialling, listening, accepting, eviction, HTTP/2 streams |
 //! | `socket` | an open WebSocket: its handles, and in `socket/core` what they share |
+//! | `error`, `clock`, `random`, `header` | errors of receiving and sending; the time, random bytes, fields of heads |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -147,12 +148,12 @@ pub use http;
 
 pub use self::{
     client::{
-        Address, AddressError, Client, ConnectError, ConnectQueue, Direction, Opened, Proxy,
-        ProxyError, Target, connect,
+        Address, AddressError, Client, ConnectError, ConnectQueue, Opened, Proxy, ProxyError,
+        Target, connect,
     },
     connections::{Broadcast, Connections},
     error::{Error, TrySendError},
-    net::Listener,
+    net::{Direction, Listener},
     request::{
         AcceptError,
         origin::{BadOrigin, OriginPattern, Origins},
@@ -167,14 +168,15 @@ pub use self::{
 /// Parts that the crate `sockeye-server` shares; not part of the public API.
 #[doc(hidden)]
 pub mod internals {
-    #[cfg(feature = "http2")]
-    pub use crate::net::http2_limits;
     pub use crate::net::{
         Accepted, Acceptor, ClientPermit, ConnectionLimiter, Handshakes, Incomings, LimitReached,
-        Network, Pending, PendingConnections, Permit, RefusalPermit, WriteTimer, defaults, evict,
-        is_socket, listen, lookup, max_connections, raise_limit, refuse, reserve, share_of_reserve,
+        Network, Pending, PendingConnections, Permit, RefusalPermit, Watched, WriteTimer, defaults,
+        evict, is_socket, listen, lookup, max_connections, raise_limit, refuse, reserve,
+        share_of_reserve,
     };
     pub use crate::request::origin::{Origin, is_opaque};
     #[cfg(feature = "tls")]
     pub use crate::tls::unverified::AcceptAnything;
+    #[cfg(feature = "http2")]
+    pub use crate::{limit_http2, net::http2_limits};
 }

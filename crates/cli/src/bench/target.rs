@@ -6,15 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 
 use anyhow::Context as _;
 use clap::Args;
 use http::header::AUTHORIZATION;
-use sockeye::{Address, Client, Config, WebSocket};
+use sockeye::internals::Watched;
+use sockeye::{Address, Client, Config, Direction, WebSocket};
 use sockeye_proto::handshake::ClientRequest;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpSocket;
 use url::{Host, Position};
 
 use super::fanout::Resource;
@@ -67,8 +67,13 @@ impl Target {
                 Some(address) => {
                     let stream = source(number)?.connect(address).await?;
                     stream.set_nodelay(true)?;
-                    let stream = Counted { stream, received: Arc::clone(&self.received) };
-                    Ok(client.open_over(stream).await?.socket)
+                    let received = Arc::clone(&self.received);
+                    let count = move |direction: Direction, bytes: &[u8]| {
+                        if direction == Direction::Received {
+                            received.fetch_add(bytes.len() as u64, Relaxed);
+                        }
+                    };
+                    Ok(client.open_over(Watched::new(stream, count)).await?.socket)
                 }
                 None => Ok(client.connect().await?),
             }
@@ -158,55 +163,6 @@ impl Target {
         let Some(Host::Ipv4(ip)) = address.url().host() else { return None };
         let port = address.url().port_or_known_default()?;
         ip.is_loopback().then_some(SocketAddr::from((ip, port)))
-    }
-}
-
-/// A connection whose incoming bytes are counted.
-struct Counted {
-    stream: TcpStream,
-    received: Arc<AtomicU64>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.received.fetch_add((buffer.filled().len() - before) as u64, Relaxed);
-        polled
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

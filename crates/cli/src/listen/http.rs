@@ -26,7 +26,7 @@ use sockeye::{
     Listener, Refusal,
     internals::{
         Accepted, Acceptor, Handshakes, Incomings, Pending, PendingConnections, defaults,
-        http2_limits as limits,
+        limit_http2,
     },
     tls::ServerTls,
 };
@@ -157,8 +157,11 @@ impl<H: Handler> Http<H> {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shared =
-            Arc::new(Shared { pending, requests: AtomicUsize::new(0), first: Notify::new() });
+        let shared = Arc::new(ConnectionUse {
+            pending,
+            requests: AtomicUsize::new(0),
+            first: Notify::new(),
+        });
         let (handler, in_connection) = (Arc::clone(&self.handler), Arc::clone(&shared));
         let service = service_fn(move |request: Request<Incoming>| {
             let (handler, in_use) = (Arc::clone(&handler), InUse::new(&in_connection));
@@ -201,32 +204,20 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .header_read_timeout(defaults::HANDSHAKE_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .half_close(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .enable_connect_protocol()
-        .max_concurrent_streams(limits::MAX_STREAMS)
-        .initial_stream_window_size(limits::STREAM_WINDOW)
-        .initial_connection_window_size(limits::CONNECTION_WINDOW)
-        .max_pending_accept_reset_streams(limits::MAX_UNSEEN_RESETS)
-        .max_local_error_reset_streams(limits::MAX_FORCED_RESETS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(limits::SEND_BUFFER)
-        .keep_alive_interval(Duration::from_secs(25))
-        .keep_alive_timeout(Duration::from_secs(20));
+    limit_http2!(builder.http2().timer(TokioTimer::new()), MAX_HEAD as u32);
     builder
 }
 
 /// What is known of a connection.
 #[derive(Debug)]
-struct Shared {
+struct ConnectionUse {
     pending: Pending,
     /// How many requests are being answered, WebSockets among them.
     requests: AtomicUsize,
     first: Notify,
 }
 
-impl Shared {
+impl ConnectionUse {
     /// Drives the connection; ready too when it is to end for another.
     fn poll_or_evicted<C: Future>(
         &self,
@@ -243,11 +234,11 @@ impl Shared {
 
 /// A request that is being answered: the connection is not ended for another one meanwhile.
 #[derive(Debug)]
-pub(super) struct InUse(Arc<Shared>);
+pub(super) struct InUse(Arc<ConnectionUse>);
 
 impl InUse {
     /// `None` if the connection is about to end.
-    fn new(connection: &Arc<Shared>) -> Option<Self> {
+    fn new(connection: &Arc<ConnectionUse>) -> Option<Self> {
         connection.first.notify_one();
         connection.requests.fetch_add(1, Relaxed);
         let in_use = Self(Arc::clone(connection));

@@ -216,9 +216,9 @@ impl Drop for Group {
 
 /// How a process has ended, for its client.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ending(pub(super) ExitStatus);
+pub(super) struct ProcessEnd(pub(super) ExitStatus);
 
-impl fmt::Display for Ending {
+impl fmt::Display for ProcessEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.code(), self.0.signal()) {
             (Some(code), _) => write!(f, "the process ended with {code}"),

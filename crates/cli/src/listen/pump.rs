@@ -14,7 +14,7 @@ use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, FramedRead};
 
 use super::{
     clients::Name,
-    process::{Ending, Process},
+    process::{Process, ProcessEnd},
     screen::Screen,
 };
 
@@ -139,7 +139,7 @@ impl Ended {
         let why = match self {
             Self::Client | Self::Output(Wrong::Gone) => return Some(CloseCode::NORMAL.into()),
             Self::Process(Ok(status)) if status.success() => return Some(CloseCode::NORMAL.into()),
-            Self::Process(Ok(status)) => return failed(Ending(status).to_string()),
+            Self::Process(Ok(status)) => return failed(ProcessEnd(status).to_string()),
             Self::Process(Err(error)) | Self::Output(Wrong::Failed(error)) => {
                 screen.warn(format_args!("{name} the process cannot be read: {error}"));
                 return failed("the process cannot be read".to_owned());

@@ -27,7 +27,7 @@ pub(crate) struct Plain {
     pub(crate) status: Result<StatusCode, Trouble>,
     /// Whether this is a channel of Sockeye's.
     pub(crate) is_channel: bool,
-    /// Whether it answers with events though nobody asked for them.
+    /// Whether it answers with events that were not asked for.
     pub(crate) is_events: bool,
     /// The code of the problem that Sockeye answers with.
     pub(crate) problem: Option<String>,
@@ -83,7 +83,7 @@ impl Plain {
         let finding = match &self.status {
             Err(trouble) if opens_websocket => Finding::skip(
                 Check::Http,
-                format!("a request that is no handshake gets no answer: {trouble}"),
+                format!("a request that is not a handshake gets no answer: {trouble}"),
             ),
             Err(trouble) => {
                 let finding = Finding::fail(Check::Http, trouble.to_string());

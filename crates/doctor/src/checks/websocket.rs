@@ -19,7 +19,7 @@ use super::http::advice_on;
 use crate::{
     exam::Exam,
     finding::{Check, Finding},
-    link::{Activity, Counted},
+    link::{Activity, watched},
     span::{millis, span},
 };
 
@@ -41,15 +41,14 @@ fn silent(exam: &Exam<'_>) -> Client {
     exam.target.client.clone().timeout(exam.options.timeout).config(config)
 }
 
-/// Opens a WebSocket on a connection that is counted.
+/// Opens a WebSocket on a connection that is watched.
 pub(crate) async fn open(
     exam: &Exam<'_>,
     change: impl FnOnce(Client) -> Client,
 ) -> Result<Open, ConnectError> {
     let client = change(silent(exam));
     let begun = Instant::now();
-    let stream = Counted::new(client.transport().await?);
-    let activity = stream.activity();
+    let (stream, activity) = watched(client.transport().await?);
     let Opened { socket, .. } = client.open_over(stream).await?;
     activity.restart();
     Ok(Open { socket, activity, took: begun.elapsed() })

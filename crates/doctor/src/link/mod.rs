@@ -1,7 +1,7 @@
-//! Connections whose bytes are counted, and requests on them.
+//! Connections whose bytes are watched, and requests on them.
 
-mod counted;
+mod activity;
 mod request;
 
-pub(crate) use counted::{Activity, Counted};
+pub(crate) use activity::{Activity, watched};
 pub(crate) use request::{Answer, Question, Trouble, ask};

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Activity, Counted};
+use super::{Activity, watched};
 use crate::{span::span, target::Target};
 
 /// The most bytes of an answer that are read.
@@ -134,8 +134,7 @@ fn is_tls(bytes: &[u8]) -> bool {
 /// Asks on a new connection.
 pub(crate) async fn ask(target: &Target, question: &Question<'_>) -> Result<Answer, Trouble> {
     let stream = target.client.transport().await.map_err(|error| connect(target, error))?;
-    let stream = Counted::new(stream);
-    let activity = stream.activity();
+    let (stream, activity) = watched(stream);
     let begun = Instant::now();
     let asking = send(target, question, stream, &activity, begun);
     timeout(question.within, asking).await.map_err(|_| Trouble::Silent(question.within))?
@@ -148,7 +147,7 @@ fn connect(target: &Target, error: ConnectError) -> Trouble {
 async fn send<T>(
     target: &Target,
     question: &Question<'_>,
-    stream: Counted<T>,
+    stream: T,
     activity: &Activity,
     begun: Instant,
 ) -> Result<Answer, Trouble>

@@ -43,7 +43,7 @@ impl Address {
     }
 
     /// The zone of an IPv6 address, the interface through which it is reached: `eth0` in
-    /// `ws://[fe80::1%25eth0]/` (RFC 6874). It is no part of [`url`](Self::url), and is not sent.
+    /// `ws://[fe80::1%25eth0]/` (RFC 6874). It is not a part of [`url`](Self::url), and is not sent.
     pub fn zone(&self) -> Option<&str> {
         self.zone.as_deref()
     }

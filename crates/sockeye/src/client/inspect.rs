@@ -1,24 +1,11 @@
 //! The bytes of a WebSocket, shown to a function of the application's as they pass.
 
-use std::{
-    fmt, io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+use std::{fmt, sync::Arc};
+
+use crate::{
+    net::{Direction, Watched},
+    socket::ByteStream,
 };
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::socket::ByteStream;
-
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From this side to the peer.
-    Sent,
-    /// From the peer to this side.
-    Received,
-}
 
 /// What is called with the bytes.
 type Inspect = dyn Fn(Direction, &[u8]) + Send + Sync;
@@ -34,58 +21,16 @@ impl Inspector {
 
     /// Shows all that passes on the stream; `read` is what was read of it already.
     pub(super) fn watch(&self, stream: ByteStream, read: &[u8]) -> ByteStream {
-        self.show(Direction::Received, read);
-        ByteStream::boxed(Inspected { stream, inspector: self.clone() })
-    }
-
-    fn show(&self, direction: Direction, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            (self.0)(direction, bytes);
+        if !read.is_empty() {
+            (self.0)(Direction::Received, read);
         }
+        let inspect = Arc::clone(&self.0);
+        ByteStream::boxed(Watched::new(stream, move |direction, bytes| inspect(direction, bytes)))
     }
 }
 
 impl fmt::Debug for Inspector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Inspector")
-    }
-}
-
-/// A stream whose bytes are shown.
-struct Inspected {
-    stream: ByteStream,
-    inspector: Inspector,
-}
-
-impl AsyncRead for Inspected {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.inspector.show(Direction::Received, &buffer.filled()[before..]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Inspected {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.inspector.show(Direction::Sent, &bytes[..written]);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

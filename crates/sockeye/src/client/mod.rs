@@ -28,14 +28,13 @@ pub use self::{
     address::Address,
     connect_queue::ConnectQueue,
     error::{AddressError, ConnectError},
-    inspect::Direction,
     proxy::{Proxy, ProxyError},
     target::Target,
 };
 use self::{inspect::Inspector, route::Route, target::bearer};
 use crate::{
     header::parse_header,
-    net::alpn::HTTP_11,
+    net::{Direction, alpn::HTTP_11},
     socket::{ByteStream, WebSocket},
 };
 

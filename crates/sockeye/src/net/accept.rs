@@ -65,14 +65,14 @@ impl Acceptor {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };
-            match Concern::of(&error) {
-                Concern::Connection => {}
-                Concern::Listener => return Err(error),
-                Concern::Memory => {
+            match AcceptErrorKind::of(&error) {
+                AcceptErrorKind::Connection => {}
+                AcceptErrorKind::Listener => return Err(error),
+                AcceptErrorKind::Memory => {
                     incomings.cannot_accept(&error);
                     sleep(PAUSE).await;
                 }
-                Concern::Descriptors => {
+                AcceptErrorKind::Descriptors => {
                     // What has arrived on those that were accepted last is looked at first.
                     sleep(LOOK).await;
                     if let Some(connection) = self.accept_with_spare(incomings, &error).await {
@@ -157,7 +157,7 @@ fn discard(stream: &mut impl Read) -> usize {
 
 /// What an error of accept(2) is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Concern {
+enum AcceptErrorKind {
     /// The connection that was being accepted; others may follow at once.
     Connection,
     /// There are no descriptors in the process or in the system.
@@ -168,7 +168,7 @@ enum Concern {
     Listener,
 }
 
-impl Concern {
+impl AcceptErrorKind {
     /// Errors of the network that wait on the new socket count as those of one connection
     /// (accept(2), "Error handling").
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! Connections before their request is complete: dialling and listening, the errors of accept(2), how many
 //! there may be, the eviction of pending ones when descriptors run out, the number of concurrent TLS
-//! handshakes; the deadline of writes, and the streams of HTTP/2.
+//! handshakes; the deadline of writes, streams whose bytes are shown, and the streams of HTTP/2.
 //!
 //! [`Server`](crate::Server) uses it, and so does the crate `sockeye-server`.
 
@@ -18,6 +18,7 @@ mod limiter;
 mod listen;
 mod listener;
 mod pending;
+mod watched;
 mod write_timer;
 
 pub use self::{
@@ -28,5 +29,6 @@ pub use self::{
     listen::{listen, lookup},
     listener::{Accepted, Listener, is_socket},
     pending::{Pending, PendingConnections},
+    watched::{Direction, Watched},
     write_timer::WriteTimer,
 };

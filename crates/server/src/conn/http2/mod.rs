@@ -23,7 +23,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye::internals::http2_limits as limits;
+use sockeye::internals::limit_http2;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep_until;
 
@@ -40,25 +40,10 @@ use crate::lifecycle::drain::ConnectionGuard;
 use crate::metrics::Metrics;
 use crate::net::write_deadline::{IoState, WriteDeadline};
 
-/// A client that does not answer a ping for that long is gone.
-const PING_INTERVAL: Duration = Duration::from_secs(25);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// HTTP/2 with the limits of this server. The size of a head bounds the CONTINUATION frames, too
-/// (CVE-2024-27316). A stream without progress for `write_timeout` is reset.
+/// HTTP/2 with the limits of this server. A stream without progress for `write_timeout` is reset.
 pub(crate) fn builder(write_timeout: Duration, metrics: Arc<Metrics>) -> http2::Builder<Streams> {
     let mut http = http2::Builder::new(Streams::new(write_timeout, metrics));
-    http.timer(TokioTimer::new())
-        .enable_connect_protocol()
-        .max_concurrent_streams(limits::MAX_STREAMS)
-        .initial_stream_window_size(limits::STREAM_WINDOW)
-        .initial_connection_window_size(limits::CONNECTION_WINDOW)
-        .max_pending_accept_reset_streams(limits::MAX_UNSEEN_RESETS)
-        .max_local_error_reset_streams(limits::MAX_FORCED_RESETS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(limits::SEND_BUFFER)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+    limit_http2!(http.timer(TokioTimer::new()), MAX_HEAD as u32);
     http
 }
 

@@ -238,7 +238,7 @@ pub enum ProxyError {
     /// An HTTP proxy opened no tunnel.
     #[error(transparent)]
     Http(#[from] HttpConnectError),
-    /// Text that is no address of a proxy.
+    /// Text that is not the address of a proxy.
     #[error("not a proxy URL: {0}")]
     Invalid(String),
     /// The connection to the proxy was lost.
