@@ -1,7 +1,7 @@
 //! Why a publication is refused.
 
 use crate::store::StoreError;
-use crate::{Room, Share};
+use crate::{Capacity, Share};
 
 /// Why a publication was not taken. What is refused reaches no reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,10 +12,10 @@ pub enum PublishError {
     /// [`Options::max_bytes`](crate::Options::max_bytes)), no account that holds more than the
     /// publisher's can make room, and the channel has no history left to make room with. It may work
     /// later.
-    #[error("the server's room for {room} is used up, and {share}")]
+    #[error("the server's room for {capacity} is used up, and {share}")]
     Full {
         /// What is used up.
-        room: Room,
+        capacity: Capacity,
         /// Why no other account makes room for it.
         share: Share,
     },

@@ -87,13 +87,13 @@ mod publish;
 mod stats;
 pub mod store;
 
-pub use accounts::{Room, Share};
+pub use accounts::{Capacity, Share};
 pub use channels::{Loaded, Reader, Sweep};
 pub use error::PublishError;
 pub use hub::Hub;
 pub use log::{
-    BadJson, Budget, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, Gap, Item, Json, Lag, Page,
-    Payload, PayloadRef, Publication, Run, RunForm, Why,
+    BadJson, Budget, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, Gap, GapReason, Item, Json,
+    Lag, Page, Payload, PayloadRef, Publication, Run, RunForm,
 };
 pub use names::{
     BadChannelName, BadEventName, BadIdempotencyKey, BadPattern, BadPolicy, BadPosition, BadStart,
@@ -105,7 +105,7 @@ pub use presence::{Lease, Member, Presence, PresenceChange, Watch};
 pub use publish::{Publishing, Writing};
 pub use stats::{Figures, Holdings};
 
-/// Parts that are no interface, for the fuzz targets.
+/// Not a part of the API: for the fuzz targets.
 #[doc(hidden)]
 #[cfg(feature = "fjall")]
 pub mod internals {

@@ -36,7 +36,7 @@ pub struct Options {
     /// The most bytes of all channels together, with the idempotency keys that are remembered. Default
     /// 1 GiB. When it is reached the account that holds most makes room for those that hold less:
     /// with channels without readers, then with the oldest entries of others (whose readers are
-    /// told [`Why::Expired`](crate::Why::Expired)), then with keys. For an account that holds as
+    /// told [`GapReason::Expired`](crate::GapReason::Expired)), then with keys. For an account that holds as
     /// much as any other a channel makes room out of its own history, and one that cannot is
     /// refused. With a store it bounds what is in memory of the channels in use; past half of it
     /// a sweep lets go of unused ones. Publishers on many channels at once may pass it by an entry each.

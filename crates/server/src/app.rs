@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_hub::{
-    ChannelName, Hub, Loaded, Position, Publication, PublishError, Room, Share, Start,
+    Capacity, ChannelName, Hub, Loaded, Position, Publication, PublishError, Share, Start,
 };
 
 use crate::auth::{Authority, Caller, Right};
@@ -83,7 +83,9 @@ impl App {
         async move {
             let published = match publishing {
                 Ok(publishing) => publishing.await.map_err(|error| match error {
-                    PublishError::Full { room, share } => no_room(&hub, &caller, room, share),
+                    PublishError::Full { capacity, share } => {
+                        no_room(&hub, &caller, capacity, share)
+                    }
                     error => refused(error),
                 }),
                 Err(problem) => Err(problem),
@@ -132,15 +134,15 @@ impl App {
 }
 
 /// `507`: which limit is reached, what the account holds of it, and what to do.
-fn no_room(hub: &Hub, caller: &Caller, room: Room, share: Share) -> Problem {
+fn no_room(hub: &Hub, caller: &Caller, capacity: Capacity, share: Share) -> Problem {
     let account = caller.account();
     let held = hub.holdings(&account);
-    let held = match room {
-        Room::Channels => held.channels,
+    let held = match capacity {
+        Capacity::Channels => held.channels,
         _ => held.bytes,
     };
-    let detail = match (room, share) {
-        (Room::Channels, Share::Own) => format!(
+    let detail = match (capacity, share) {
+        (Capacity::Channels, Share::Own) => format!(
             "The limit of channels is reached, and {account} has {held} of them, which is its share: \
              DELETE channels, which are freed some seconds later, or wait until their messages \
              expire."
@@ -150,7 +152,7 @@ fn no_room(hub: &Hub, caller: &Caller, room: Room, share: Share) -> Problem {
              than its share: DELETE channels, or wait until messages expire, and idempotency keys \
              after 5 minutes."
         ),
-        (Room::Channels, _) => format!(
+        (Capacity::Channels, _) => format!(
             "The limit of channels is reached, {account} has {held} of them, and publishers that have \
              more have readers on all of theirs: try again later, or raise --max-channels."
         ),

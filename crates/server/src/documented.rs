@@ -1,4 +1,4 @@
-//! Numbers that are no options, and the words for transports: the documentation and the browser's code say
+//! Numbers that are not options, and the words for transports: the documentation and the browser's code say
 //! those of the code.
 
 use sockeye_testing::assert_documented;

@@ -23,7 +23,7 @@ const CHUNK: usize = 256;
 /// What a hub has a bound for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Room {
+pub enum Capacity {
     /// [`Options::max_channels`](crate::Options::max_channels).
     Channels,
     /// [`Options::max_bytes`](crate::Options::max_bytes).
@@ -98,29 +98,29 @@ impl Stamp {
 }
 
 impl Held {
-    fn of(&self, room: Room) -> &AtomicU64 {
-        match room {
-            Room::Bytes => &self.bytes,
-            Room::Channels => &self.channels,
+    fn of(&self, capacity: Capacity) -> &AtomicU64 {
+        match capacity {
+            Capacity::Bytes => &self.bytes,
+            Capacity::Channels => &self.channels,
         }
     }
 }
 
 impl Account {
-    fn counter(&self, room: Room) -> &AtomicU64 {
-        self.counters[self.number as usize % CHUNK].of(room)
+    fn counter(&self, capacity: Capacity) -> &AtomicU64 {
+        self.counters[self.number as usize % CHUNK].of(capacity)
     }
 
-    pub(crate) fn held(&self, room: Room) -> u64 {
-        self.counter(room).load(Relaxed)
+    pub(crate) fn held(&self, capacity: Capacity) -> u64 {
+        self.counter(capacity).load(Relaxed)
     }
 
-    pub(crate) fn charge(&self, room: Room, amount: u64) {
-        self.counter(room).fetch_add(amount, Relaxed);
+    pub(crate) fn charge(&self, capacity: Capacity, amount: u64) {
+        self.counter(capacity).fetch_add(amount, Relaxed);
     }
 
-    pub(crate) fn discharge(&self, room: Room, amount: u64) {
-        self.counter(room).fetch_sub(amount, Relaxed);
+    pub(crate) fn discharge(&self, capacity: Capacity, amount: u64) {
+        self.counter(capacity).fetch_sub(amount, Relaxed);
     }
 
     pub(crate) fn list(&self, stamp: Stamp, channel: ChannelName) {
@@ -174,11 +174,11 @@ impl Accounts {
     }
 
     /// The account that holds most, but for these; `None` if the others hold nothing.
-    pub(crate) fn largest(&self, room: Room, except: &[u32]) -> Option<Arc<Account>> {
+    pub(crate) fn largest(&self, capacity: Capacity, except: &[u32]) -> Option<Arc<Account>> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (mut most, mut largest) = (0, None);
         for (number, held) in (0_u32..).zip(table.counters.iter().flat_map(|chunk| chunk.iter())) {
-            let held = held.of(room).load(Relaxed);
+            let held = held.of(capacity).load(Relaxed);
             if held > most && !except.contains(&number) {
                 (most, largest) = (held, Some(number));
             }
@@ -238,12 +238,12 @@ mod tests {
         let accounts = Arc::new(Accounts::default());
         let ann = accounts.of("ann");
         assert!(Arc::ptr_eq(&ann, &accounts.of("ann")));
-        ann.charge(Room::Bytes, 7);
+        ann.charge(Capacity::Bytes, 7);
         let others: Vec<_> = (0..1000).map(|n| accounts.of(&n.to_string())).collect();
         assert_eq!(accounts.count(), 1001);
         drop(others);
         assert_eq!(accounts.count(), 1);
-        ann.discharge(Room::Bytes, 7);
+        ann.discharge(Capacity::Bytes, 7);
         drop(ann);
         assert_eq!(accounts.count(), 0);
         let table = accounts.0.read().unwrap();
@@ -253,19 +253,19 @@ mod tests {
     #[test]
     fn the_largest_account_is_found() {
         let accounts = Arc::new(Accounts::default());
-        assert!(accounts.largest(Room::Bytes, &[]).is_none());
+        assert!(accounts.largest(Capacity::Bytes, &[]).is_none());
         let all: Vec<_> = (0..600_u64)
             .map(|n| {
                 let account = accounts.of(&n.to_string());
-                account.charge(Room::Channels, n * 7919 % 600);
+                account.charge(Capacity::Channels, n * 7919 % 600);
                 account
             })
             .collect();
-        let largest = accounts.largest(Room::Channels, &[]).unwrap();
-        assert_eq!(largest.held(Room::Channels), 599);
-        let second = accounts.largest(Room::Channels, &[largest.number]).unwrap();
-        assert_eq!(second.held(Room::Channels), 598);
-        assert!(accounts.largest(Room::Bytes, &[]).is_none());
+        let largest = accounts.largest(Capacity::Channels, &[]).unwrap();
+        assert_eq!(largest.held(Capacity::Channels), 599);
+        let second = accounts.largest(Capacity::Channels, &[largest.number]).unwrap();
+        assert_eq!(second.held(Capacity::Channels), 598);
+        assert!(accounts.largest(Capacity::Bytes, &[]).is_none());
         drop(all);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Room;
+use crate::Capacity;
 
 /// Whose share of the room stands in the way of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Share {
     Others,
 }
 
-impl fmt::Display for Room {
+impl fmt::Display for Capacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Channels => "channels",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ChannelName;
-use crate::accounts::{Account, Room, Stamp, first_between};
+use crate::accounts::{Account, Capacity, Stamp, first_between};
 
 /// The slots of a hub.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Slots {
     pub(crate) fn free(&self, channel: &ChannelName) {
         let mut taken = self.taken();
         let Some(Slot { account, listed }) = taken.by_channel.remove(channel) else { return };
-        account.discharge(Room::Channels, 1);
+        account.discharge(Capacity::Channels, 1);
         taken.unlist(account.number, listed);
     }
 
@@ -105,7 +105,7 @@ impl Slots {
 impl Taken {
     fn put(&mut self, channel: &ChannelName, account: &Arc<Account>) {
         let listed = Stamp::next();
-        account.charge(Room::Channels, 1);
+        account.charge(Capacity::Channels, 1);
         self.by_account.entry(account.number).or_default().insert(listed, channel.clone());
         self.by_channel.insert(channel.clone(), Slot { account: Arc::clone(account), listed });
     }

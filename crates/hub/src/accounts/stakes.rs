@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ChannelName;
-use crate::accounts::{Account, Room, Stamp};
+use crate::accounts::{Account, Capacity, Stamp};
 
 /// The accounts that hold something of a channel: usually one. In the order of their numbers.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ struct Stake {
 impl Stakes {
     /// Charges the account, which lists the channel from its first byte on.
     pub(crate) fn charge(&mut self, account: &Arc<Account>, bytes: u64, channel: &ChannelName) {
-        account.charge(Room::Bytes, bytes);
+        account.charge(Capacity::Bytes, bytes);
         match self.find(account.number) {
             Ok(index) => self.0[index].bytes += bytes,
             Err(index) => {
@@ -41,7 +41,7 @@ impl Stakes {
         let Ok(index) = self.find(number) else { return };
         let stake = &mut self.0[index];
         stake.bytes -= bytes;
-        stake.account.discharge(Room::Bytes, bytes);
+        stake.account.discharge(Capacity::Bytes, bytes);
         if stake.bytes == 0 {
             stake.account.unlist(stake.listed);
             self.0.remove(index);
@@ -51,7 +51,7 @@ impl Stakes {
     /// Takes back all that was charged for the channel.
     pub(crate) fn clear(&mut self) {
         for stake in std::mem::take(&mut self.0) {
-            stake.account.discharge(Room::Bytes, stake.bytes);
+            stake.account.discharge(Capacity::Bytes, stake.bytes);
             stake.account.unlist(stake.listed);
         }
     }
@@ -60,7 +60,7 @@ impl Stakes {
     pub(crate) fn reduce_to(&mut self, kept: &HashMap<u32, u64>) {
         self.0.retain_mut(|stake| {
             let kept = kept.get(&stake.account.number).copied().unwrap_or(0);
-            stake.account.discharge(Room::Bytes, stake.bytes - kept);
+            stake.account.discharge(Capacity::Bytes, stake.bytes - kept);
             stake.bytes = kept;
             if kept == 0 {
                 stake.account.unlist(stake.listed);

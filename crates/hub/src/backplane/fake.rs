@@ -23,9 +23,9 @@ use crate::{ChannelName, Epoch, IdempotencyKey};
 
 /// The engine. Clones are the same.
 #[derive(Clone)]
-pub struct Engine(Arc<Mutex<State>>);
+pub struct Engine(Arc<Mutex<EngineState>>);
 
-struct State {
+struct EngineState {
     bounds: Bounds,
     faults: Faults,
     now: u64,
@@ -61,9 +61,9 @@ pub struct ReadCounts {
 }
 
 /// A read under way.
-struct Reading(Engine);
+struct ReadGuard(Engine);
 
-impl Reading {
+impl ReadGuard {
     fn begin(engine: &Engine) -> Self {
         let reads = &mut engine.lock().reads;
         reads.begun += 1;
@@ -73,7 +73,7 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for ReadGuard {
     fn drop(&mut self) {
         self.0.lock().reads.under_way -= 1;
     }
@@ -90,7 +90,7 @@ pub struct Node {
     max_held: u64,
     number: usize,
     sink: OnceLock<Arc<dyn Sink>>,
-    ear: OnceLock<Arc<dyn NodeSink>>,
+    node_sink: OnceLock<Arc<dyn NodeSink>>,
     feeds: Mutex<Vec<(Epoch, Feed)>>,
 }
 
@@ -147,7 +147,7 @@ impl Shard {
     }
 }
 
-impl State {
+impl EngineState {
     /// A number below that, at random.
     fn below(&mut self, limit: u64) -> u64 {
         self.random ^= self.random << 13;
@@ -222,7 +222,7 @@ impl Engine {
             waiting: None,
             clock: now,
         };
-        let mut state = State {
+        let mut state = EngineState {
             bounds,
             faults: Faults::default(),
             now,
@@ -254,7 +254,7 @@ impl Engine {
             max_held: max_bytes,
             number,
             sink: OnceLock::new(),
-            ear: OnceLock::new(),
+            node_sink: OnceLock::new(),
             feeds: Mutex::default(),
         })
     }
@@ -343,7 +343,7 @@ impl Engine {
         state.shards[shard].all.iter().filter(is_of).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, EngineState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -525,7 +525,7 @@ impl Backplane for Node {
         let shard = self.shard(&channel);
         let engine = self.engine.clone();
         Box::pin(async move {
-            let _reading = Reading::begin(&engine);
+            let _reading = ReadGuard::begin(&engine);
             let mut answers = engine.lock().answers.subscribe();
             let _ = answers.wait_for(|shards| shards[usize::from(shard)]).await;
             let mut state = engine.lock();

@@ -31,7 +31,7 @@ use std::sync::{Arc, MutexGuard};
 pub use self::feed::Feed;
 pub use self::nodes::{MAX_NODE_MESSAGE, NodeId, NodeLink, NodeSink};
 pub use self::progress::Reply;
-pub(crate) use self::progress::{Known, Progress};
+pub(crate) use self::progress::{FeedProgress, Known};
 pub(crate) use self::reads::Reads;
 pub use self::records::{Record, Records};
 pub use self::stored::Stored;
@@ -48,13 +48,13 @@ pub type Report = Pin<Box<dyn Future<Output = String> + Send>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) backplane: Arc<dyn Backplane>,
-    pub(crate) progress: Arc<Progress>,
+    pub(crate) progress: Arc<FeedProgress>,
     pub(crate) reads: Arc<Reads>,
 }
 
 impl Cluster {
     pub(crate) fn new(backplane: Arc<dyn Backplane>) -> Self {
-        let progress = Arc::new(Progress::new(backplane.shards()));
+        let progress = Arc::new(FeedProgress::new(backplane.shards()));
         let reads = Arc::new(Reads::new(backplane.shards()));
         Self { backplane, progress, reads }
     }
@@ -174,7 +174,7 @@ pub enum Amount {
 /// What an engine tells a hub. It may be called from any thread, for one shard from one at a time.
 pub trait Sink: fmt::Debug + Send + Sync {
     /// The shard is known up to `upto` and goes on from there. With another epoch than before every
-    /// reader of the shard is told [`Why::Reset`](crate::Why::Reset).
+    /// reader of the shard is told [`GapReason::Reset`](crate::GapReason::Reset).
     fn begin(&self, shard: u16, epoch: Epoch, upto: u64);
 
     /// These came, in the order of their offsets, and nothing else up to `upto`: what
@@ -183,7 +183,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// What there was up to `upto` was passed over: more than is fetched at once, or so long ago that
     /// it is not known what was dropped meanwhile. Readers before it are told
-    /// [`Why::Expired`](crate::Why::Expired).
+    /// [`GapReason::Expired`](crate::GapReason::Expired).
     fn skipped(&self, shard: u16, upto: u64);
 }
 

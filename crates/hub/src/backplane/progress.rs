@@ -22,7 +22,7 @@ const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The shards of a backplane.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct FeedProgress {
     shards: Box<[Shard]>,
     /// What is charged for publications that have no outcome yet, in bytes.
     pub(crate) queued: AtomicU64,
@@ -61,7 +61,7 @@ struct AwaitedReply {
 /// [`PublishError::Unknown`]: it may have been taken.
 pub struct Reply {
     publisher: Publisher,
-    progress: Arc<Progress>,
+    progress: Arc<FeedProgress>,
     shard: u16,
     epoch: Epoch,
     charge: u64,
@@ -77,7 +77,7 @@ enum Publisher {
     Gone,
 }
 
-impl Progress {
+impl FeedProgress {
     pub(crate) fn new(shards: u16) -> Self {
         let shard = || Shard {
             known: Mutex::new(Known {
@@ -209,7 +209,7 @@ impl Known {
 /// What tells the publishers of a shard that have waited for too long. Where its runtime ends before, the
 /// next that waits begins another.
 struct LateReplies {
-    progress: Arc<Progress>,
+    progress: Arc<FeedProgress>,
     shard: u16,
     is_done: bool,
 }

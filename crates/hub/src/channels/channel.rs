@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::Share;
 use crate::accounts::Stakes;
-use crate::accounts::{Account, Room, Stamp};
+use crate::accounts::{Account, Capacity, Stamp};
 use crate::backplane::{Stored, What};
 use crate::channels::Keys;
 use crate::channels::Registry;
@@ -438,7 +438,7 @@ impl ChannelState {
         let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
         if !self.persistent {
             if !shards.slots.take(name, account) {
-                return Err(PublishError::Full { room: Room::Channels, share });
+                return Err(PublishError::Full { capacity: Capacity::Channels, share });
             }
             self.mark_persistent(meter);
         }
@@ -457,7 +457,7 @@ impl ChannelState {
     ) -> Result<u64, PublishError> {
         let surplus = (meter.bytes_in_all() + charge).saturating_sub(options.max_bytes);
         match surplus > self.log.bytes() {
-            true => Err(PublishError::Full { room: Room::Bytes, share }),
+            true => Err(PublishError::Full { capacity: Capacity::Bytes, share }),
             false => Ok(surplus),
         }
     }

@@ -16,7 +16,7 @@ use crate::{ChannelName, Position, Start};
 /// How long a read waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 /// How long a read is tried.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it is before it is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a position that another hub gave is waited for, before the engine is asked whether there
@@ -116,7 +116,7 @@ impl Registry {
         let loaded = Loaded::joined(self, Arc::clone(&joined));
         let (registry, cluster) = (Arc::clone(self), cluster.clone());
         tokio::spawn(async move {
-            let entry = Entry { registry: &registry, name: &joined.name, outcome };
+            let entry = LoadGuard { registry: &registry, name: &joined.name, outcome };
             let read = entry.read(&cluster, &joined).await;
             registry.make_room_in_memory();
             if let Some(read) = read {
@@ -128,15 +128,15 @@ impl Registry {
     }
 }
 
-/// A read's entry among those under way. It ends with the task, also with one whose runtime ends: the next
+/// A read among those under way. It ends with the task, also with one whose runtime ends: the next
 /// request reads again.
-struct Entry<'a> {
+struct LoadGuard<'a> {
     registry: &'a Registry,
     name: &'a ChannelName,
     outcome: Arc<LoadOutcome>,
 }
 
-impl Entry<'_> {
+impl LoadGuard<'_> {
     /// Reads when it is its turn, until what is read is as new as what is known here. `None` if no
     /// request waits for it any more.
     async fn read(&self, cluster: &Cluster, channel: &Channel) -> Option<Result<(), StoreError>> {
@@ -145,9 +145,9 @@ impl Entry<'_> {
             Err(error) => return Some(Err(error)),
         };
         cluster.reads.count();
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + READ_TIMEOUT;
         loop {
-            let stored = timeout(PATIENCE, cluster.backplane.read(channel.name.clone())).await;
+            let stored = timeout(READ_TIMEOUT, cluster.backplane.read(channel.name.clone())).await;
             match stored.unwrap_or(Err(StoreError::Unavailable)) {
                 Ok(stored) if channel.complete(&stored, self.registry) => return Some(Ok(())),
                 Err(error) if Instant::now() > end => return Some(Err(error)),
@@ -197,7 +197,7 @@ impl Entry<'_> {
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for LoadGuard<'_> {
     fn drop(&mut self) {
         let mut loads = self.registry.loads.lock().unwrap_or_else(PoisonError::into_inner);
         // After one was abandoned there may be another.
@@ -213,7 +213,7 @@ async fn wait_for(cluster: &Cluster, shard: u16, position: Position) -> Result<b
     if timeout(AHEAD.0, cluster.progress.reach(shard, position)).await.is_ok() {
         return Ok(true);
     }
-    let last = timeout(PATIENCE, cluster.backplane.last(shard)).await;
+    let last = timeout(READ_TIMEOUT, cluster.backplane.last(shard)).await;
     if last.unwrap_or(Err(StoreError::Unavailable))? < position.offset {
         return Ok(false);
     }

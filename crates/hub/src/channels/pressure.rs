@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::{Account, Room, Stamp};
+use crate::accounts::{Account, Capacity, Stamp};
 use crate::channels::Channel;
 use crate::channels::Registry;
 use crate::stats::Evicted;
@@ -91,7 +91,7 @@ impl Registry {
     fn free_slots(&self, account: &Account) -> Share {
         let batch = (self.options.max_channels / BATCH).clamp(1, LARGEST_BATCH.0);
         let mut work = Work(WORK);
-        self.take_from_largest(account, Room::Channels, 1, |victim, mut spare| {
+        self.take_from_largest(account, Capacity::Channels, 1, |victim, mut spare| {
             let mut freed = 0;
             let begin = Stamp::after_all_uses();
             let mut after = Stamp::default();
@@ -123,7 +123,7 @@ impl Registry {
             let used = match self.shards.find(&name) {
                 Ok(channel) if self.hand_over(victim, &channel) => continue,
                 Ok(channel) => self.unused_since(&channel, stamp, begin),
-                Err(_) if self.presence.is_anybody_on(&name) => Err(begin.0),
+                Err(_) if self.presence.has_presence(&name) => Err(begin.0),
                 Err(_) => Ok(()),
             };
             match used {
@@ -139,7 +139,7 @@ impl Registry {
         let batch = (self.options.max_bytes / BATCH).min(LARGEST_BATCH.1);
         // A message that is large may push out many that are small.
         let mut work = Work(WORK + (self.over(charge) / crate::ENTRY_OVERHEAD) as usize);
-        self.take_from_largest(account, Room::Bytes, charge, |victim, spare| {
+        self.take_from_largest(account, Capacity::Bytes, charge, |victim, spare| {
             let quota = self.over(charge).max(batch);
             let mut freed = 0;
             for step in [Step::Channels, Step::History, Step::SharedHistory, Step::Keys] {
@@ -161,14 +161,14 @@ impl Registry {
     pub(crate) fn take_from_largest(
         &self,
         account: &Account,
-        room: Room,
+        capacity: Capacity,
         need: u64,
         mut free: impl FnMut(&Account, u64) -> (u64, bool),
     ) -> Share {
         let mut passed_over = Vec::new();
         while passed_over.len() < PASSED_OVER {
-            let Some(victim) = self.accounts.largest(room, &passed_over) else { break };
-            let spare = victim.held(room).saturating_sub(account.held(room) + need);
+            let Some(victim) = self.accounts.largest(capacity, &passed_over) else { break };
+            let spare = victim.held(capacity).saturating_sub(account.held(capacity) + need);
             if victim.number == account.number || spare == 0 {
                 break;
             }
@@ -270,7 +270,7 @@ impl Registry {
     /// to be listed.
     fn unused_since(&self, channel: &Channel, stamp: Stamp, begin: Stamp) -> Result<(), u64> {
         let used = channel.last_used().min(begin.0);
-        if channel.has_readers() || self.presence.is_anybody_on(&channel.name) {
+        if channel.has_readers() || self.presence.has_presence(&channel.name) {
             Err(begin.0)
         } else if used > stamp.0 {
             Err(used)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-use crate::accounts::{Account, Accounts, Room};
+use crate::accounts::{Account, Accounts, Capacity};
 use crate::backplane::Cluster;
 use crate::channels::{Channel, Load, Shards};
 use crate::log::Log;
@@ -200,7 +200,7 @@ impl Registry {
     /// What the hub holds.
     pub(crate) fn figures(&self) -> Figures {
         let program = &self.program;
-        let is_idle = program.held(Room::Bytes) == 0 && program.held(Room::Channels) == 0;
+        let is_idle = program.held(Capacity::Bytes) == 0 && program.held(Capacity::Channels) == 0;
         Figures {
             presence_bytes: self.presence.bytes(),
             accounts: self.accounts.count() as u64 - u64::from(is_idle),

@@ -157,8 +157,7 @@ impl Shards {
         }
     }
 
-    /// A shard that was full once leaves no room standing empty. Whether there is a shard of that
-    /// number.
+    /// Shrinks the map of a shard after many removals. Whether there is a shard of that number.
     pub(crate) fn shrink(&self, shard: usize) -> bool {
         let Some(lock) = self.shards.get(shard) else { return false };
         if read(lock).is_spacious() {

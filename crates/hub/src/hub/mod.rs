@@ -12,8 +12,8 @@ use crate::publish::{Writer, Writing, remote};
 use crate::store::{Disk, OpenError};
 use crate::store::{Store, StoreError};
 use crate::{
-    Budget, ChannelName, Epoch, Figures, Holdings, Options, Page, Policy, Position, Publication,
-    PublishError, Publishing, Reader, Room, Start, Sweep,
+    Budget, Capacity, ChannelName, Epoch, Figures, Holdings, Options, Page, Policy, Position,
+    Publication, PublishError, Publishing, Reader, Start, Sweep,
 };
 
 /// All channels of a server. Cloning is cheap: clones are the same hub.
@@ -247,7 +247,7 @@ impl Hub {
     }
 
     /// Drops the channel's history. Epoch and offsets go on; every open reader, also one that has
-    /// read everything, gets a gap [`Reset`](crate::Why::Reset), and so does one that begins at a
+    /// read everything, gets a gap [`Reset`](crate::GapReason::Reset), and so does one that begins at a
     /// position behind which entries were dropped.
     ///
     /// # Errors
@@ -355,7 +355,10 @@ impl Hub {
     /// the numbers may be some entries apart.
     pub fn holdings(&self, account: &str) -> Holdings {
         let account = self.0.registry.account(account);
-        Holdings { channels: account.held(Room::Channels), bytes: account.held(Room::Bytes) }
+        Holdings {
+            channels: account.held(Capacity::Channels),
+            bytes: account.held(Capacity::Bytes),
+        }
     }
 
     /// The bound of the wire forms that it keeps, in bytes: what

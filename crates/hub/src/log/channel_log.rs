@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::log::Head;
 use crate::{
-    Budget, Entry, Epoch, Gap, Item, Lag, Options, Page, Policy, Position, Run, Start, Why,
+    Budget, Entry, Epoch, Gap, GapReason, Item, Lag, Options, Page, Policy, Position, Run, Start,
 };
 
 /// By how much the time in a channel may be ahead of the clock, in milliseconds. A clock that is set
@@ -72,7 +72,7 @@ pub(crate) struct Cursor {
     /// The value of `Log::forgets` that the reader has been told of.
     forgets: u64,
     /// What was lost before the reader began and is still to be told. Rare, so it is boxed.
-    lost: Option<Box<(Position, Why)>>,
+    lost: Option<Box<(Position, GapReason)>>,
     policy: Policy,
     /// Whether it was cut off, by its policy.
     is_over: bool,
@@ -250,7 +250,7 @@ impl Log {
         self.drop_while(usize::MAX, |log, _| log.bytes > enough)
     }
 
-    /// Drops the oldest entries, that many, so that another account finds room. It is no fault of
+    /// Drops the oldest entries, that many, so that another account finds room. It is not the fault of
     /// the readers: those that have not read them are told `expired`.
     pub(crate) fn evict(&mut self, count: usize) -> Vec<Arc<Entry>> {
         let from = self.start;
@@ -390,8 +390,8 @@ impl Log {
                 }
             },
             Start::Foreign => {
-                lost = Some(Box::new((self.position(0), Why::Reset)));
-                self.resumption(policy, Why::Reset)
+                lost = Some(Box::new((self.position(0), GapReason::Reset)));
+                self.resumption(policy, GapReason::Reset)
             }
             Start::Earliest => self.start,
             Start::Last(count) => self.before(self.entries.len().saturating_sub(to_index(count))),
@@ -409,21 +409,21 @@ impl Log {
     }
 
     /// Why a reader that comes back to `position` has missed entries, if it has.
-    fn loss(&self, position: Position) -> Option<Why> {
+    fn loss(&self, position: Position) -> Option<GapReason> {
         let known = position.epoch == self.epoch && position.offset <= self.known();
         if !known || position.offset < self.forgotten {
-            Some(Why::Reset)
+            Some(GapReason::Reset)
         } else if position.offset < self.start {
-            Some(Why::Expired)
+            Some(GapReason::Expired)
         } else {
             None
         }
     }
 
     /// The offset to resume from after a gap.
-    fn resumption(&self, policy: Policy, why: Why) -> u64 {
+    fn resumption(&self, policy: Policy, why: GapReason) -> u64 {
         match policy {
-            Policy::Latest if why != Why::Reset => {
+            Policy::Latest if why != GapReason::Reset => {
                 self.before(self.entries.len().saturating_sub(1))
             }
             Policy::Catchup | Policy::Close | Policy::Latest => self.start,
@@ -488,17 +488,17 @@ impl Log {
     }
 
     /// Why a gap is what the reader will be told next, if so.
-    fn gap_ahead(&self, cursor: &Cursor) -> Option<Why> {
+    fn gap_ahead(&self, cursor: &Cursor) -> Option<GapReason> {
         if cursor.is_over {
             None
         } else if cursor.forgets != self.forgets {
-            Some(Why::Reset)
+            Some(GapReason::Reset)
         } else if let Some(lost) = &cursor.lost {
             Some(lost.1)
         } else {
             let at = cursor.at.offset;
             let evicted = (self.evicted.0..self.evicted.1).contains(&at);
-            (at < self.start).then_some(if evicted { Why::Expired } else { Why::Slow })
+            (at < self.start).then_some(if evicted { GapReason::Expired } else { GapReason::Slow })
         }
     }
 
@@ -512,7 +512,7 @@ impl Log {
             forgets: self.forgets,
             lost: None,
             policy: cursor.policy,
-            is_over: cursor.policy == Policy::Close && why == Why::Slow,
+            is_over: cursor.policy == Policy::Close && why == GapReason::Slow,
         };
         Some(Gap { after, next: cursor.at, why })
     }

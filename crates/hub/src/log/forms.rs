@@ -140,12 +140,12 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Forms {
     kind: Kind,
-    first: OnceLock<Box<Node>>,
+    first: OnceLock<Box<FormNode>>,
     account: Arc<Account>,
 }
 
 #[derive(Debug)]
-struct Node {
+struct FormNode {
     key: u32,
     bytes: OnceLock<Bytes>,
     next: OnceLock<Box<Self>>,
@@ -175,7 +175,7 @@ impl Forms {
                     self.account.not_kept.fetch_add(1, Relaxed);
                     return make();
                 }
-                None => link.get_or_init(|| Box::new(Node::new(key))),
+                None => link.get_or_init(|| Box::new(FormNode::new(key))),
             };
             if node.key == key {
                 let kept = node.bytes.get_or_init(|| {
@@ -190,7 +190,7 @@ impl Forms {
     }
 }
 
-impl Node {
+impl FormNode {
     fn new(key: u32) -> Self {
         Self { key, bytes: OnceLock::new(), next: OnceLock::new() }
     }

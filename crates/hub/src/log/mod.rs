@@ -25,5 +25,5 @@ pub use self::forms::{EntryForm, FORM_OVERHEAD, RunForm};
 pub(crate) use self::forms::{EntryForms, FormCache, Forms};
 pub use self::head::Head;
 pub use self::json::{BadJson, Json};
-pub use self::page::{Budget, Gap, Item, Lag, Page, Why};
+pub use self::page::{Budget, Gap, GapReason, Item, Lag, Page};
 pub use self::run::Run;

@@ -28,12 +28,12 @@ pub struct Page {
 /// A hole in what a reader gets. It is always told, never silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Where the reader stood. After a [`Why::Reset`] possibly in another epoch.
+    /// Where the reader stood. After a [`GapReason::Reset`] possibly in another epoch.
     pub after: Position,
     /// The position just before what follows: where the reader stands now.
     pub next: Position,
     /// How it came to be.
-    pub why: Why,
+    pub why: GapReason,
 }
 
 /// How far a reader is behind, all at one moment.
@@ -45,12 +45,12 @@ pub struct Lag {
     pub entries: u64,
     /// Why a gap comes before these, if one does. `None` right after subscribing means that
     /// nothing was missed.
-    pub gap: Option<Why>,
+    pub gap: Option<GapReason>,
 }
 
 /// How a [`Gap`] came to be. Written in lower case: `expired`, `slow`, `reset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum GapReason {
     /// The history was trimmed while the reader was away, or made room for another account.
     Expired,
     /// The epoch changed, the position is one that is not there yet, or the history was deleted.
@@ -100,7 +100,7 @@ impl Default for Budget {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "expired",

@@ -13,11 +13,11 @@ pub enum Policy {
     #[default]
     Catchup,
     /// It goes on with the newest entry: for measurements, of which only the last counts. That a
-    /// history was [deleted](crate::Why::Reset) skips nothing that came after.
+    /// history was [deleted](crate::GapReason::Reset) skips nothing that came after.
     Latest,
-    /// One that was connected and did not keep up ([`Why::Slow`](crate::Why::Slow)) is given
+    /// One that was connected and did not keep up ([`GapReason::Slow`](crate::GapReason::Slow)) is given
     /// nothing more: its [`Reader`](crate::Reader) [is over](crate::Reader::is_over). One that was
-    /// away goes on as with `Catchup`; so a client that comes back to where it was cut off is let in.
+    /// away goes on as with `Catchup`; so a client that comes back to where it was cut off is not refused.
     Close,
 }
 

@@ -21,7 +21,7 @@ pub enum Start {
     #[default]
     Now,
     /// Where another log has stopped, of which nothing is known here: a gap
-    /// [`Reset`](crate::Why::Reset), then the oldest entry kept. Written `foreign`, which is not read.
+    /// [`Reset`](crate::GapReason::Reset), then the oldest entry kept. Written `foreign`, which is not read.
     Foreign,
     /// `10m`: the entries of the last ten minutes that are still kept. Units are `ms`, `s`, `m`,
     /// `h` and `d`; a span is counted, and written, in whole milliseconds.

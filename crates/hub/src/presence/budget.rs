@@ -9,7 +9,7 @@ use crate::{ChannelName, Options};
 const ROOM_OVERHEAD: u64 = 256;
 const MEMBER_OVERHEAD: u64 = 160;
 
-/// The account of all rooms.
+/// The account of all sets.
 #[derive(Debug)]
 pub(super) struct PresenceBudget {
     pub(super) max_members: usize,

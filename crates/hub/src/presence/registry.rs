@@ -38,15 +38,15 @@ impl PresenceRegistry {
     }
 
     pub(super) fn join(&self, channel: &ChannelName, id: Option<&str>) -> Option<Arc<str>> {
-        self.enter(channel, |room, now| room.join(id, now, &self.budget))
+        self.enter(channel, |set, now| set.join(id, now, &self.budget))
     }
 
     pub(super) fn leave(&self, channel: &ChannelName, id: Option<&str>) {
-        self.enter(channel, |room, _| room.leave(id, &self.budget));
+        self.enter(channel, |set, _| set.leave(id, &self.budget));
     }
 
     pub(crate) fn renew(&self, channel: &ChannelName, key: &str, id: Option<&str>, ttl: Duration) {
-        self.enter(channel, |room, now| room.renew(key, id, ttl, now, &self.budget));
+        self.enter(channel, |set, now| set.renew(key, id, ttl, now, &self.budget));
     }
 
     pub(crate) fn page(
@@ -55,11 +55,11 @@ impl PresenceRegistry {
         after: Option<&str>,
         limit: usize,
     ) -> Presence {
-        self.enter(channel, |room, _| room.page(after, limit))
+        self.enter(channel, |set, _| set.page(after, limit))
     }
 
     /// Whether a client is present on the channel, or something watches it.
-    pub(crate) fn is_anybody_on(&self, channel: &ChannelName) -> bool {
+    pub(crate) fn has_presence(&self, channel: &ChannelName) -> bool {
         lock(self.shard(channel)).contains_key(channel)
     }
 
@@ -69,13 +69,13 @@ impl PresenceRegistry {
         let Some(shard) = self.shards.get(shard) else { return false };
         let now = self.clock.now();
         let mut shard = lock(shard);
-        shard.retain(|channel, room| {
-            room.expire(now, &self.budget);
-            self.tell(channel, room);
-            if room.is_deserted() {
+        shard.retain(|channel, set| {
+            set.expire(now, &self.budget);
+            self.tell(channel, set);
+            if set.is_unused() {
                 self.budget.close(channel);
             }
-            !room.is_deserted()
+            !set.is_unused()
         });
         // Shrink the map after many removals.
         if shard.capacity() > 64 + 4 * shard.len() {
@@ -98,40 +98,40 @@ impl PresenceRegistry {
     ) -> T {
         let now = self.clock.now();
         let mut shard = lock(self.shard(channel));
-        let room = shard.entry(channel.clone()).or_insert_with(|| {
+        let set = shard.entry(channel.clone()).or_insert_with(|| {
             self.budget.open(channel);
             let outgoing = self.peers.get().map(|_| Vec::new());
             PresenceSet::sharing(outgoing)
         });
-        room.expire(now, &self.budget);
-        self.tell(channel, room);
-        let outcome = act(room, now);
-        self.tell(channel, room);
-        if room.is_deserted() {
+        set.expire(now, &self.budget);
+        self.tell(channel, set);
+        let outcome = act(set, now);
+        self.tell(channel, set);
+        if set.is_unused() {
             shard.remove(channel);
             self.budget.close(channel);
         }
         outcome
     }
 
-    /// Does something with the channel's room, if it has a member or a watcher, at this time.
+    /// Does something with the channel's set, if it has a member or a watcher, at this time.
     pub(super) fn look<T>(
         &self,
         channel: &ChannelName,
         act: impl FnOnce(Option<&mut PresenceSet>) -> T,
     ) -> T {
         let mut shard = lock(self.shard(channel));
-        let mut room = shard.get_mut(channel);
-        if let Some(room) = &mut room {
-            room.expire(self.clock.now(), &self.budget);
-            self.tell(channel, room);
+        let mut set = shard.get_mut(channel);
+        if let Some(set) = &mut set {
+            set.expire(self.clock.now(), &self.budget);
+            self.tell(channel, set);
         }
-        act(room)
+        act(set)
     }
 
-    /// Tells other nodes what has changed in the room, in its order: with its shard locked.
-    fn tell(&self, channel: &ChannelName, room: &mut PresenceSet) {
-        if let Some(outgoing) = &mut room.outgoing
+    /// Tells other nodes what has changed in the set, in its order: with its shard locked.
+    fn tell(&self, channel: &ChannelName, set: &mut PresenceSet) {
+        if let Some(outgoing) = &mut set.outgoing
             && !outgoing.is_empty()
             && let Some(peers) = self.peers.get()
         {

@@ -61,7 +61,7 @@ impl PresenceSet {
     }
 
     /// Whether it has neither members nor watches: then nothing of it need be kept.
-    pub(super) fn is_deserted(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         self.members.is_empty()
             && self.nameless == 0
             && self.pollers.is_empty()

@@ -77,13 +77,13 @@ impl Changes {
 
 impl Watch {
     pub(crate) fn new(presence: &Arc<PresenceRegistry>, channel: &ChannelName) -> Self {
-        let (next, grown) = presence.enter(channel, |room, _| {
+        let (next, grown) = presence.enter(channel, |set, _| {
             if let Some(peers) = presence.peers.get()
-                && room.changes.is_none()
+                && set.changes.is_none()
             {
-                peers.follow(channel, room);
+                peers.follow(channel, set);
             }
-            let changes = room.changes.get_or_insert_default();
+            let changes = set.changes.get_or_insert_default();
             changes.watchers += 1;
             (changes.count, Arc::clone(&changes.grown))
         });
@@ -108,11 +108,11 @@ impl Watch {
 
     /// The next change, if there is one now.
     pub fn try_next(&mut self) -> Option<PresenceChange> {
-        let (change, next) = self.presence.enter(&self.channel, |room, _| {
-            let changes = room.changes.as_ref()?;
+        let (change, next) = self.presence.enter(&self.channel, |set, _| {
+            let changes = set.changes.as_ref()?;
             match changes.at(self.next) {
                 Ok(change) => change.map(|change| (change.clone(), self.next + 1)),
-                Err(()) => Some((PresenceChange::Anew(room.view(ANEW)), changes.count)),
+                Err(()) => Some((PresenceChange::Anew(set.view(ANEW)), changes.count)),
             }
         })?;
         self.next = next;
@@ -127,13 +127,13 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.presence.enter(&self.channel, |room, _| {
-            if let Some(changes) = &mut room.changes {
+        self.presence.enter(&self.channel, |set, _| {
+            if let Some(changes) = &mut set.changes {
                 changes.watchers -= 1;
                 if changes.watchers == 0 {
-                    room.changes = None;
+                    set.changes = None;
                     if let Some(peers) = self.presence.peers.get() {
-                        peers.unfollow(&self.channel, room);
+                        peers.unfollow(&self.channel, set);
                     }
                 }
             }

@@ -13,8 +13,8 @@ use crate::log::channel_time;
 use crate::publish::Outcome;
 use crate::store::{Change, Head, SavedKey, StoreError};
 use crate::{
-    ChannelName, Entry, Epoch, EventName, IdempotencyKey, Payload, Position, Publication,
-    PublishError, Room, Share,
+    Capacity, ChannelName, Entry, Epoch, EventName, IdempotencyKey, Payload, Position, Publication,
+    PublishError, Share,
 };
 
 /// A publication on its way to the store.
@@ -127,7 +127,7 @@ impl ChannelBatch {
         drop(state);
         match surplus {
             Ok(_) if is_new && !shards.slots.take(&self.channel.name, &pending.account) => {
-                return pending.refuse(PublishError::Full { room: Room::Channels, share });
+                return pending.refuse(PublishError::Full { capacity: Capacity::Channels, share });
             }
             Ok(surplus) => self.surplus = surplus,
             Err(error) => return pending.refuse(error),

@@ -22,24 +22,24 @@ pub type Publishing = Writing<Position>;
 /// that has kept it. Dropping it takes nothing back.
 #[derive(Debug)]
 #[must_use = "only its outcome says whether it was done"]
-pub struct Writing<T>(Progress<T>);
+pub struct Writing<T>(OutcomeState<T>);
 
 /// What it came to.
 pub(crate) type Outcome<T> = Result<T, PublishError>;
 
 #[derive(Debug)]
-enum Progress<T> {
+enum OutcomeState<T> {
     Done(Outcome<T>),
     Waiting(oneshot::Receiver<Outcome<T>>),
 }
 
 impl<T: Copy> Writing<T> {
     pub(crate) fn done(outcome: Outcome<T>) -> Self {
-        Self(Progress::Done(outcome))
+        Self(OutcomeState::Done(outcome))
     }
 
     pub(crate) fn waiting(outcome: oneshot::Receiver<Outcome<T>>) -> Self {
-        Self(Progress::Waiting(outcome))
+        Self(OutcomeState::Waiting(outcome))
     }
 
     /// Waits for the outcome on this thread, for programs that are not asynchronous.
@@ -54,9 +54,9 @@ impl<T: Copy> Writing<T> {
     /// alone there is never anything to wait for.
     pub fn wait(self) -> Result<T, PublishError> {
         match self.0 {
-            Progress::Done(outcome) => outcome,
+            OutcomeState::Done(outcome) => outcome,
             // The thread that would have told it is gone.
-            Progress::Waiting(waiting) => {
+            OutcomeState::Waiting(waiting) => {
                 waiting.blocking_recv().unwrap_or(Err(PublishError::Unknown))
             }
         }
@@ -67,15 +67,15 @@ impl<T: Copy + Unpin> Future for Writing<T> {
     type Output = Result<T, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Progress::Waiting(waiting) = &mut self.0 {
+        if let OutcomeState::Waiting(waiting) = &mut self.0 {
             let Poll::Ready(outcome) = Pin::new(waiting).poll(context) else {
                 return Poll::Pending;
             };
-            self.0 = Progress::Done(outcome.unwrap_or(Err(PublishError::Unknown)));
+            self.0 = OutcomeState::Done(outcome.unwrap_or(Err(PublishError::Unknown)));
         }
         match &self.0 {
-            Progress::Done(outcome) => Poll::Ready(*outcome),
-            Progress::Waiting(_) => Poll::Pending,
+            OutcomeState::Done(outcome) => Poll::Ready(*outcome),
+            OutcomeState::Waiting(_) => Poll::Pending,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::Share;
-use crate::accounts::{Account, Room};
+use crate::accounts::{Account, Capacity};
 use crate::channels::Channel;
 use crate::channels::Registry;
 use crate::channels::Walk;
@@ -235,7 +235,7 @@ impl Worker {
             let batch = (registry.options.max_channels / 64).clamp(1, SWEEP as u64);
             share = registry.take_from_largest(
                 &pending.account,
-                Room::Channels,
+                Capacity::Channels,
                 1,
                 |account, spare| {
                     let unused = registry.unused_channels(account, batch.min(spare));

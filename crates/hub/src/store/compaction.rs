@@ -15,10 +15,10 @@ const MIN_DEAD_BYTES: u64 = 8 << 20;
 
 /// What is done about what is dead in a tree.
 #[derive(Debug, Default)]
-pub(super) struct Compaction(Mutex<Progress>);
+pub(super) struct Compaction(Mutex<CompactionState>);
 
 #[derive(Debug, Default)]
-struct Progress {
+struct CompactionState {
     step: Step,
     /// How much was dead still after the tree was rewritten last, in bytes.
     left: u64,
@@ -50,7 +50,7 @@ impl Compaction {
                 state.step = Step::Rewriting(thread.spawn(move || rewrite(&rows))?);
             }
             Step::Rewriting(thread) if thread.is_finished() => {
-                *state = Progress { step: Step::None, left: dead };
+                *state = CompactionState { step: Step::None, left: dead };
                 // The tree looks for files that it needs no more when something new comes into it.
                 if let Some(meta) = rows.get(META)? {
                     rows.insert(META, meta)?;

@@ -73,7 +73,7 @@ impl From<io::Error> for Stop {
 ///
 /// # Errors
 ///
-/// Those of the reader. Bytes that are no batch end the journal, and are no error.
+/// Those of the reader. Bytes that are not a batch end the journal, and are not an error.
 pub fn read(journal: impl Read, before: End, limit: Option<u64>) -> io::Result<End> {
     let mut end = End { offset: 0, batches: 0, ..before };
     let mut journal = Journal { bytes: journal, at: 0 };

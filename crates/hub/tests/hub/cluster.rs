@@ -9,8 +9,8 @@ use sockeye_hub::backplane::fake::{Bounds, Engine, Faults, Node};
 use sockeye_hub::backplane::{Arrival, What};
 use sockeye_hub::store::StoreError;
 use sockeye_hub::{
-    Budget, Clock, Gap, Hub, IdempotencyKey, Options, Page, Position, Publication, PublishError,
-    Reader, Start, Why,
+    Budget, Clock, Gap, GapReason, Hub, IdempotencyKey, Options, Page, Position, Publication,
+    PublishError, Reader, Start,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -79,7 +79,7 @@ pub(crate) async fn read(hub: &Hub, channel: &str, start: Start) -> Page {
     hub.read(&name(channel), start, 100)
 }
 
-pub(crate) fn why(page: &Page) -> Option<Why> {
+pub(crate) fn why(page: &Page) -> Option<GapReason> {
     page.gap.map(|gap| gap.why)
 }
 
@@ -184,11 +184,11 @@ async fn to_forget_is_told_on_every_node() {
     forgotten.await.unwrap();
     let after = cluster.say("a", "there").await;
     let page = reader.try_next_page(Budget::default()).unwrap();
-    assert_eq!((why(&page), texts(&page.entries)), (Some(Why::Reset), vec!["there"]));
+    assert_eq!((why(&page), texts(&page.entries)), (Some(GapReason::Reset), vec!["there"]));
     let (_, cold) = node(&cluster.engine);
     for hub in [cluster.hub(0), cluster.hub(1), &cold] {
         let page = read(hub, "a", Start::After(before)).await;
-        assert_eq!((why(&page), texts(&page.entries)), (Some(Why::Reset), vec!["there"]));
+        assert_eq!((why(&page), texts(&page.entries)), (Some(GapReason::Reset), vec!["there"]));
         assert_eq!(why(&read(hub, "a", Start::After(after)).await), None);
         assert_eq!(why(&read(hub, "a", Start::Earliest).await), None);
     }
@@ -227,7 +227,7 @@ async fn a_position_of_a_faster_node_is_waited_for() {
     assert_eq!(why(&hub.read(&chat, Start::After(ahead), 1)), None);
     // One that no node gave is told at once that it is none.
     let nowhere = Position { offset: ahead.offset + 100, ..ahead };
-    assert_eq!(why(&read(hub, "a", Start::After(nowhere)).await), Some(Why::Reset));
+    assert_eq!(why(&read(hub, "a", Start::After(nowhere)).await), Some(GapReason::Reset));
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,10 +248,10 @@ async fn a_lost_tail_is_a_new_epoch_and_every_reader_is_told() {
         cluster.tick();
         for (node, reader) in readers.iter_mut().enumerate() {
             let page = reader.try_next_page(Budget::default()).unwrap();
-            assert_eq!(why(&page), Some(Why::Reset), "{comes_back} came back");
+            assert_eq!(why(&page), Some(GapReason::Reset), "{comes_back} came back");
             assert_ne!(page.at.epoch, lost.epoch);
             let page = read(cluster.hub(node), "a", Start::After(lost)).await;
-            assert_eq!(why(&page), Some(Why::Reset));
+            assert_eq!(why(&page), Some(GapReason::Reset));
             let said = texts(&page.entries);
             assert_eq!(said[0], if comes_back == 5 { "new" } else { "kept" });
         }
@@ -303,7 +303,7 @@ async fn a_node_that_was_away_for_too_long_tells_it() {
     cluster.engine.set_faults(Faults { lost: 100, ..Faults::default() });
     cluster.tick();
     let page = reader.try_next_page(Budget::default()).unwrap();
-    assert_eq!(why(&page), Some(Why::Expired), "`two` is gone for its age");
+    assert_eq!(why(&page), Some(GapReason::Expired), "`two` is gone for its age");
     assert!(cluster.hub(1).load(&name("a"), Start::Earliest).await.is_ok());
 }
 
@@ -425,12 +425,12 @@ fn check_gap(gap: Gap, published: &[Arrival], now: u64) {
         |arrival: &&Arrival| arrival.offset > gap.after.offset && arrival.offset <= gap.next.offset;
     let mut passed = published.iter().filter(passed);
     match gap.why {
-        Why::Reset => {
+        GapReason::Reset => {
             // A node that has not come to the marker yet knows of it by what the engine holds no more.
             let mut since = published.iter().filter(|arrival| arrival.offset > gap.after.offset);
             assert!(since.any(|arrival| matches!(arrival.what, What::Forget(_))));
         }
-        Why::Expired | Why::Slow => {
+        GapReason::Expired | GapReason::Slow => {
             // The engine holds nothing any more that says what came since: that is too old, or a whole
             // history has been published after it, also if the node has not come to that yet.
             let since = published.iter().rposition(|arrival| arrival.offset <= gap.after.offset);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_hub::backplane::fake::Faults;
 use sockeye_hub::backplane::{Amount, Backplane as _};
 use sockeye_hub::store::StoreError;
-use sockeye_hub::{Budget, Hub, Publication, PublishError, Start, Why};
+use sockeye_hub::{Budget, GapReason, Hub, Publication, PublishError, Start};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -146,7 +146,7 @@ async fn what_a_feed_cannot_hold_back_is_passed_over() {
     far.tick();
     assert!(far.held(1) == 0 && far.verified(1) > 20);
     let page = reader.next_page(Budget::default()).await;
-    assert_eq!(why(&page), Some(Why::Expired));
+    assert_eq!(why(&page), Some(GapReason::Expired));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use sockeye_hub::{
-    Budget, ChannelName, Clock, Hub, Item, Options, Position, Publication, Reader, Start, Why,
+    Budget, ChannelName, Clock, GapReason, Hub, Item, Options, Position, Publication, Reader, Start,
 };
 use tokio::task::{JoinSet, yield_now};
 
@@ -62,7 +62,7 @@ async fn read_all(hub: Hub, mut reader: Reader, manner: Manner) -> Seen {
                 Item::Gap(gap) => {
                     assert_eq!(gap.after, at, "a gap begins where the reader stood");
                     assert!(gap.next > gap.after, "and something is missing in it");
-                    assert!(matches!(gap.why, Why::Slow | Why::Expired));
+                    assert!(matches!(gap.why, GapReason::Slow | GapReason::Expired));
                     missing += gap.next.offset - gap.after.offset;
                     at = gap.next;
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sockeye_hub::{
-    ENTRY_OVERHEAD, Holdings, IdempotencyKey, Options, Policy, Publication, PublishError, Room,
-    Share, Start, Why,
+    Capacity, ENTRY_OVERHEAD, GapReason, Holdings, IdempotencyKey, Options, Policy, Publication,
+    PublishError, Share, Start,
 };
 
 #[cfg(feature = "fjall")]
@@ -43,7 +43,7 @@ fn bytes(max_bytes: u64) -> Options {
     Options::default().max_bytes(max_bytes)
 }
 
-const OWN: PublishError = PublishError::Full { room: Room::Channels, share: Share::Own };
+const OWN: PublishError = PublishError::Full { capacity: Capacity::Channels, share: Share::Own };
 
 /// The account that is first to publish on a channel is charged for it, as long as none has more on it.
 #[test]
@@ -93,7 +93,7 @@ fn an_owner_of_all_channels_makes_room_for_others_longest_unused_first() {
 
     // A reader that comes back to what is gone is told.
     let page = rig.hub.read(&name("m:3"), Start::After(rig.at(0)), 10);
-    assert_eq!(page.gap.map(|gap| gap.why), Some(Why::Expired));
+    assert_eq!(page.gap.map(|gap| gap.why), Some(GapReason::Expired));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn where_all_channels_of_the_largest_have_readers_the_refusal_says_so() {
         })
         .collect();
     let refused = rig.say_as("ann", "ann", "x").unwrap_err();
-    assert_eq!(refused, PublishError::Full { room: Room::Channels, share: Share::Others });
+    assert_eq!(refused, PublishError::Full { capacity: Capacity::Channels, share: Share::Others });
     assert!(refused.to_string().contains("have readers"), "{refused}");
 }
 
@@ -161,7 +161,7 @@ fn an_owner_of_all_bytes_makes_room_for_others() {
         }
     }
     assert_eq!(rig.bytes_of("flood"), 1 << 20);
-    assert_eq!(rig.say_as("flood", "m:new", &text), Err(full(Room::Bytes)));
+    assert_eq!(rig.say_as("flood", "m:new", &text), Err(full(Capacity::Bytes)));
     let _reader = rig.hub.subscribe(&name("m:0"), Start::Now);
 
     rig.say_as("ann", "ann", &text).unwrap();
@@ -192,14 +192,14 @@ fn readers_of_a_history_that_made_room_are_told_expired_and_none_is_closed_for_i
     }
     assert!(reader.try_next().is_none(), "one that has read all has missed nothing");
     let missed = gap(late.try_next());
-    assert_eq!((missed.why, late.is_over()), (Why::Expired, false));
+    assert_eq!((missed.why, late.is_over()), (GapReason::Expired, false));
     assert_eq!(missed.next.offset, rig.hub.figures().evicted_entries);
     // One that does not keep up is closed as ever.
     let mut slow = rig.hub.subscribe(&name("m:0"), Start::Earliest);
     for _ in 0..64 {
         rig.say_as("flood", "m:0", &"x".repeat(1024 - ENTRY_OVERHEAD as usize)).unwrap();
     }
-    assert_eq!((gap(slow.try_next()).why, slow.is_over()), (Why::Slow, true));
+    assert_eq!((gap(slow.try_next()).why, slow.is_over()), (GapReason::Slow, true));
     assert_eq!(rig.hub.subscribe(&name("m:0"), Start::Now).try_next().map(|_| Policy::Close), None);
 }
 
@@ -434,7 +434,7 @@ fn on_disk_room_is_shared_out_too_and_after_a_restart() {
     assert_eq!((kept.rig.channels_of("flood"), kept.rig.channels_of("ann")), (32, 32));
     // A channel that comes back gives no position twice.
     let page = kept.rig.hub.read(&name("m:2"), Start::After(kept.rig.at(0)), 10);
-    assert_eq!(page.gap.map(|gap| gap.why), Some(Why::Expired));
+    assert_eq!(page.gap.map(|gap| gap.why), Some(GapReason::Expired));
     assert!(kept.rig.say_as("bob", "m:2", "x").unwrap() > 1);
 }
 

@@ -14,7 +14,7 @@ use crate::{entry, name, text, texts};
 
 /// A store in memory that does what a test says.
 #[derive(Debug)]
-struct Shelf {
+struct FaultyStore {
     channels: Mutex<BTreeMap<ChannelName, Saved>>,
     fault: Mutex<Fault>,
 }
@@ -34,11 +34,11 @@ enum Fault {
     Slow(Sender<()>, Receiver<()>),
 }
 
-impl Shelf {
+impl FaultyStore {
     fn hub() -> (Arc<Self>, Hub) {
-        let shelf = Arc::new(Self { channels: Mutex::default(), fault: Mutex::default() });
-        let store = Arc::clone(&shelf);
-        (shelf, Hub::with_store(Options::default(), store).unwrap())
+        let store = Arc::new(Self { channels: Mutex::default(), fault: Mutex::default() });
+
+        (Arc::clone(&store), Hub::with_store(Options::default(), store).unwrap())
     }
 
     fn set(&self, fault: Fault) {
@@ -67,7 +67,7 @@ impl Shelf {
     }
 }
 
-impl Store for Shelf {
+impl Store for FaultyStore {
     fn epoch(&self) -> Epoch {
         "k3f9".parse().unwrap()
     }
@@ -121,11 +121,11 @@ fn said(hub: &Hub) -> Vec<String> {
 
 #[test]
 fn no_reader_sees_a_message_before_it_is_kept() {
-    let (shelf, hub) = Shelf::hub();
+    let (store, hub) = FaultyStore::hub();
     let chat = name("chat");
     let mut reader = hub.subscribe(&chat, Start::Now);
     let ((begun, has_begun), (end, may_end)) = (channel(), channel());
-    shelf.set(Fault::Slow(begun, may_end));
+    store.set(Fault::Slow(begun, may_end));
     let publishing = hub.publish(&chat, Publication::text("one"));
     has_begun.recv().unwrap();
     assert!(reader.try_next().is_none());
@@ -139,10 +139,10 @@ fn no_reader_sees_a_message_before_it_is_kept() {
 
 #[test]
 fn what_comes_while_a_write_is_under_way_shares_the_next_one() {
-    let (shelf, hub) = Shelf::hub();
+    let (store, hub) = FaultyStore::hub();
     let (chat, news) = (name("chat"), name("news"));
     let ((begun, has_begun), (end, may_end)) = (channel(), channel());
-    shelf.set(Fault::Slow(begun, may_end));
+    store.set(Fault::Slow(begun, may_end));
     let first = hub.publish(&chat, Publication::text("first"));
     has_begun.recv().unwrap();
     let others: Vec<_> = (0..200)
@@ -158,16 +158,16 @@ fn what_comes_while_a_write_is_under_way_shares_the_next_one() {
 
 #[test]
 fn when_the_store_is_full_messages_are_refused_and_later_taken_again() {
-    let (shelf, hub) = Shelf::hub();
+    let (store, hub) = FaultyStore::hub();
     assert_eq!(say(&hub, "one"), Ok(1));
     let mut reader = hub.subscribe(&name("chat"), Start::Now);
-    shelf.set(Fault::Write(StoreError::NoSpace));
+    store.set(Fault::Write(StoreError::NoSpace));
     assert_eq!(say(&hub, "two"), Err(PublishError::NoSpace));
     assert_eq!(hub.forget(&name("chat")).wait(), Err(PublishError::NoSpace));
     assert!(reader.try_next().is_none());
     assert_eq!(said(&hub), ["one"]);
 
-    shelf.set(Fault::None);
+    store.set(Fault::None);
     eventually("there is room again", || say(&hub, "three") != Err(PublishError::NoSpace));
     assert_eq!(said(&hub), ["one", "three"]);
     assert_eq!(entry(reader.try_next()).position.offset, 2, "no offset is left out");
@@ -178,12 +178,12 @@ fn a_message_of_which_nothing_is_known_is_there_once_or_not_at_all() {
     let key = || Publication::text("two").key(IdempotencyKey::new("", "k").unwrap());
     let chat = name("chat");
     for (fault, offset) in [(Fault::KeptInDoubt, 2), (Fault::Write(StoreError::Unknown), 2)] {
-        let (shelf, hub) = Shelf::hub();
+        let (store, hub) = FaultyStore::hub();
         assert_eq!(say(&hub, "one"), Ok(1));
         let mut reader = hub.subscribe(&chat, Start::Now);
-        shelf.set(fault);
+        store.set(fault);
         assert_eq!(hub.publish(&chat, key()).wait(), Err(PublishError::Unknown));
-        shelf.set(Fault::None);
+        store.set(Fault::None);
         assert_eq!(hub.publish(&chat, key()).wait().unwrap().offset, offset);
         assert_eq!(say(&hub, "three"), Ok(3));
         assert_eq!(said(&hub), ["one", "two", "three"]);
@@ -195,20 +195,20 @@ fn a_message_of_which_nothing_is_known_is_there_once_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_cannot_be_read_takes_no_message() {
-    let (shelf, hub) = Shelf::hub();
+    let (store, hub) = FaultyStore::hub();
     let chat = name("chat");
-    shelf.set(Fault::Load);
+    store.set(Fault::Load);
     assert_eq!(hub.load(&chat, Start::Earliest).await.err(), Some(StoreError::Failed));
     let refused = hub.publish(&chat, Publication::text("one")).await;
     assert_eq!(refused, Err(PublishError::Disk));
-    shelf.set(Fault::None);
+    store.set(Fault::None);
     assert!(hub.load(&chat, Start::Earliest).await.is_ok());
     assert_eq!(hub.publish(&chat, Publication::text("one")).await.unwrap().offset, 1);
 }
 
 #[test]
 fn health_is_that_of_the_last_write_and_recovers_without_a_publication() {
-    let (shelf, hub) = Shelf::hub();
+    let (store, hub) = FaultyStore::hub();
     assert_eq!(hub.health(), Ok(()));
     // Which waits until the sweep is done, and writes nothing.
     let sweep = || {
@@ -216,19 +216,19 @@ fn health_is_that_of_the_last_write_and_recovers_without_a_publication() {
         hub.forget(&name("nothing")).wait().unwrap();
     };
     for error in [StoreError::NoSpace, StoreError::Failed, StoreError::Unknown] {
-        shelf.set(Fault::Write(error));
+        store.set(Fault::Write(error));
         assert!(say(&hub, "refused").is_err());
         assert_eq!(hub.health(), Err(error));
         sweep();
         assert_eq!(hub.health(), Err(error), "it still fails");
-        shelf.set(Fault::None);
+        store.set(Fault::None);
         sweep();
         assert_eq!(hub.health(), Ok(()));
     }
     // What is published shows it as well, and at once.
-    shelf.set(Fault::Write(StoreError::Failed));
+    store.set(Fault::Write(StoreError::Failed));
     assert!(say(&hub, "refused").is_err());
-    shelf.set(Fault::None);
+    store.set(Fault::None);
     assert!(say(&hub, "taken").is_ok());
     assert_eq!(hub.health(), Ok(()));
     assert_eq!(Hub::default().health(), Ok(()));
@@ -236,8 +236,8 @@ fn health_is_that_of_the_last_write_and_recovers_without_a_publication() {
 
 #[test]
 fn health_shows_that_the_writer_has_stopped() {
-    let (shelf, hub) = Shelf::hub();
-    shelf.set(Fault::Panic);
+    let (store, hub) = FaultyStore::hub();
+    store.set(Fault::Panic);
     assert_eq!(say(&hub, "one"), Err(PublishError::Unknown));
     eventually("the store has stopped", || match hub.health() {
         Err(StoreError::Stopped) => Ok(()),

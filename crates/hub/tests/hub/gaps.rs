@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye_hub::{Budget, Gap, Options, Start, Why};
+use sockeye_hub::{Budget, Gap, GapReason, Options, Start};
 
 use crate::{Rig, entry, foreign, gap, name, text, texts};
 
@@ -23,7 +23,7 @@ fn trimmed_while_the_reader_was_away_is_expired() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     rig.count_to(&chat, 5);
-    let expired = Gap { after: rig.at(1), next: rig.at(2), why: Why::Expired };
+    let expired = Gap { after: rig.at(1), next: rig.at(2), why: GapReason::Expired };
 
     let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
     assert_eq!(gap(reader.try_next()), expired);
@@ -41,10 +41,10 @@ fn a_reader_that_resumes_after_messages_grew_too_old_gets_expired() {
     rig.count_to(&chat, 2);
     rig.pass(10_001);
     let page = rig.hub.read(&chat, Start::After(rig.at(1)), 10);
-    assert_eq!(page.gap, Some(Gap { after: rig.at(1), next: rig.at(2), why: Why::Expired }));
+    assert_eq!(page.gap, Some(Gap { after: rig.at(1), next: rig.at(2), why: GapReason::Expired }));
     assert_eq!((page.entries.len(), page.at), (0, rig.at(2)));
     let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
-    assert_eq!(gap(reader.try_next()).why, Why::Expired);
+    assert_eq!(gap(reader.try_next()).why, GapReason::Expired);
 }
 
 #[test]
@@ -53,8 +53,8 @@ fn trimmed_while_the_reader_was_connected_is_slow() {
     let chat = name("chat");
     let mut reader = rig.hub.subscribe(&chat, Start::Now);
     rig.count_to(&chat, 5);
-    let slow = Gap { after: rig.at(0), next: rig.at(2), why: Why::Slow };
-    assert_eq!(reader.lag().gap, Some(Why::Slow));
+    let slow = Gap { after: rig.at(0), next: rig.at(2), why: GapReason::Slow };
+    assert_eq!(reader.lag().gap, Some(GapReason::Slow));
     assert_eq!(gap(reader.try_next()), slow);
     assert_eq!(text(&entry(reader.try_next())), "3");
 }
@@ -66,7 +66,7 @@ fn a_slow_reader_of_pages_gets_the_gap_before_what_follows_it() {
     let mut reader = rig.hub.subscribe(&chat, Start::Now);
     rig.count_to(&chat, 5);
     let page = reader.try_next_page(Budget::default()).unwrap();
-    assert_eq!(page.gap, Some(Gap { after: rig.at(0), next: rig.at(2), why: Why::Slow }));
+    assert_eq!(page.gap, Some(Gap { after: rig.at(0), next: rig.at(2), why: GapReason::Slow }));
     assert_eq!(texts(&page.entries), ["3", "4", "5"]);
     assert!(reader.try_next_page(Budget::default()).is_none());
 }
@@ -90,7 +90,7 @@ fn a_position_of_another_epoch_is_reset() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     rig.count_to(&chat, 5);
-    let reset = Gap { after: foreign(), next: rig.at(2), why: Why::Reset };
+    let reset = Gap { after: foreign(), next: rig.at(2), why: GapReason::Reset };
     let page = rig.hub.read(&chat, Start::After(foreign()), 10);
     assert_eq!((page.gap, texts(&page.entries)), (Some(reset), vec!["3", "4", "5"]));
     let mut reader = rig.hub.subscribe(&chat, Start::After(foreign()));
@@ -105,7 +105,7 @@ fn a_position_of_this_epoch_that_is_not_there_yet_is_reset() {
     rig.count_to(&chat, 5);
     assert_eq!(rig.hub.read(&chat, Start::After(rig.at(5)), 10).gap, None);
     let page = rig.hub.read(&chat, Start::After(rig.at(6)), 10);
-    assert_eq!(page.gap, Some(Gap { after: rig.at(6), next: rig.at(2), why: Why::Reset }));
+    assert_eq!(page.gap, Some(Gap { after: rig.at(6), next: rig.at(2), why: GapReason::Reset }));
     assert_eq!(texts(&page.entries), ["3", "4", "5"]);
 }
 
@@ -114,7 +114,7 @@ fn an_unpublished_channel_resets_a_reader_that_was_further() {
     let rig = Rig::keeping(3);
     let chat = name("chat");
     let page = rig.hub.read(&chat, Start::After(rig.at(7)), 10);
-    assert_eq!(page.gap, Some(Gap { after: rig.at(7), next: rig.at(0), why: Why::Reset }));
+    assert_eq!(page.gap, Some(Gap { after: rig.at(7), next: rig.at(0), why: GapReason::Reset }));
     assert_eq!(page.at, rig.at(0));
     let mut reader = rig.hub.subscribe(&chat, Start::After(foreign()));
     assert_eq!(gap(reader.try_next()).next, rig.at(0));
@@ -132,7 +132,7 @@ fn forgetting_tells_every_open_reader_reset_once() {
     rig.hub.forget(&chat).wait().unwrap();
     rig.say(&chat, "next");
 
-    let reset = |after| Gap { after, next: rig.at(3), why: Why::Reset };
+    let reset = |after| Gap { after, next: rig.at(3), why: GapReason::Reset };
     assert_eq!(gap(behind.try_next()), reset(rig.at(1)));
     assert_eq!(gap(done.try_next()), reset(rig.at(3)));
     for mut reader in [behind, done] {
@@ -149,7 +149,7 @@ fn forgetting_resets_readers_that_resume_and_missed_something() {
     rig.hub.forget(&chat).wait().unwrap();
     rig.say(&chat, "next");
     let page = rig.hub.read(&chat, Start::After(rig.at(2)), 10);
-    assert_eq!(page.gap, Some(Gap { after: rig.at(2), next: rig.at(3), why: Why::Reset }));
+    assert_eq!(page.gap, Some(Gap { after: rig.at(2), next: rig.at(3), why: GapReason::Reset }));
     let page = rig.hub.read(&chat, Start::After(rig.at(3)), 10);
     assert_eq!((page.gap, texts(&page.entries)), (None, vec!["next"]));
     // A reader that comes after it was never reset.
@@ -165,7 +165,7 @@ fn a_gap_not_delivered_yet_is_delivered_again_on_resuming() {
     assert_eq!(dropped.position(), foreign());
     let mut resumed = rig.hub.subscribe(&chat, Start::After(dropped.position()));
     let told = gap(resumed.try_next());
-    assert_eq!((told.after, told.why), (foreign(), Why::Reset));
+    assert_eq!((told.after, told.why), (foreign(), GapReason::Reset));
     assert_eq!(resumed.position(), told.next);
 }
 
@@ -177,12 +177,12 @@ fn losses_before_a_gap_is_delivered_make_one_gap() {
     let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
     rig.count_to(&chat, 4);
     let told = gap(reader.try_next());
-    assert_eq!(told, Gap { after: rig.at(1), next: rig.at(6), why: Why::Expired });
+    assert_eq!(told, Gap { after: rig.at(1), next: rig.at(6), why: GapReason::Expired });
     assert_eq!(entry(reader.try_next()).position, rig.at(7));
 }
 
 #[test]
 fn a_reason_is_written_as_on_the_wire() {
-    let words = [Why::Expired, Why::Slow, Why::Reset].map(|why| why.to_string());
+    let words = [GapReason::Expired, GapReason::Slow, GapReason::Reset].map(|why| why.to_string());
     assert_eq!(words, ["expired", "slow", "reset"]);
 }

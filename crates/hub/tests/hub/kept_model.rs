@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sockeye_hub::{
-    EventName, IdempotencyKey, Item, Json, Options, Page, Position, Publication, PublishError,
-    Reader, Start, Why,
+    EventName, GapReason, IdempotencyKey, Item, Json, Options, Page, Position, Publication,
+    PublishError, Reader, Start,
 };
 
 use crate::restart::Kept;
@@ -80,8 +80,8 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Debug, PartialEq)]
 enum Said {
     Published(Vec<Result<u64, PublishError>>),
-    Page(Option<(u64, u64, Why)>, Vec<(u64, u64, String, Option<EventName>)>, u64),
-    Item(Option<(u64, u64, String)>, Option<(u64, u64, Why)>, u64),
+    Page(Option<(u64, u64, GapReason)>, Vec<(u64, u64, String, Option<EventName>)>, u64),
+    Item(Option<(u64, u64, String)>, Option<(u64, u64, GapReason)>, u64),
     Nothing,
 }
 

@@ -1,6 +1,6 @@
 //! Idempotency keys: what is repeated is published once.
 
-use sockeye_hub::{IdempotencyKey, Options, Publication, Room, Start};
+use sockeye_hub::{Capacity, IdempotencyKey, Options, Publication, Start};
 
 use crate::{Rig, full, name, texts};
 
@@ -66,7 +66,7 @@ fn where_memory_is_full_a_new_key_is_refused_and_no_old_one_forgotten() {
         }
         taken += 1;
     };
-    assert_eq!(refusal, full(Room::Bytes));
+    assert_eq!(refusal, full(Capacity::Bytes));
     for number in 0..taken {
         let again = rig.hub.publish(&chat, said("", "", &format!("k{number}"))).wait();
         assert_eq!(again, Ok(rig.at(number + 1)));

@@ -34,8 +34,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use sockeye_hub::{
-    ChannelName, Clock, Entry, Gap, Hub, Item, Options, Position, Publication, PublishError, Room,
-    Share,
+    Capacity, ChannelName, Clock, Entry, Gap, Hub, Item, Options, Position, Publication,
+    PublishError, Share,
 };
 
 /// A hub with a clock that stands still until a test moves it.
@@ -106,8 +106,8 @@ impl Rig {
 }
 
 /// A refusal because the publisher itself holds as much as any other.
-pub(crate) fn full(room: Room) -> PublishError {
-    PublishError::Full { room, share: Share::Own }
+pub(crate) fn full(capacity: Capacity) -> PublishError {
+    PublishError::Full { capacity, share: Share::Own }
 }
 
 pub(crate) fn name(name: &str) -> ChannelName {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_hub::{
-    Budget, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, Options, Page, Publication, Room,
-    RunForm, Start, Why,
+    Budget, Capacity, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, GapReason, Options, Page,
+    Publication, RunForm, Start,
 };
 
 use crate::{Rig, entry, full, gap, name};
@@ -40,7 +40,7 @@ fn asking_about_a_channel_leaves_nothing_behind() {
 fn a_refused_publication_leaves_nothing_behind() {
     let rig = Rig::new(Options::default().max_channels(0));
     let refused = rig.hub.publish(&name("chat"), Publication::text("hello")).wait();
-    assert_eq!(refused, Err(full(Room::Channels)));
+    assert_eq!(refused, Err(full(Capacity::Channels)));
     assert_eq!(rig.hub.figures(), Default::default());
 }
 
@@ -75,7 +75,7 @@ fn channels_are_kept_up_to_their_limit() {
         rig.say(&name(channel), "hello");
     }
     let hello = Publication::text("hello");
-    assert_eq!(rig.hub.publish(&name("d"), hello.clone()).wait(), Err(full(Room::Channels)));
+    assert_eq!(rig.hub.publish(&name("d"), hello.clone()).wait(), Err(full(Capacity::Channels)));
     rig.say(&name("a"), "known channels go on");
 
     rig.pass(1_001);
@@ -104,7 +104,7 @@ fn a_channel_with_readers_or_entries_is_never_let_go_of() {
     rig.hub.sweep();
     rig.pass(1_001);
     rig.hub.sweep();
-    assert_eq!(gap(reader.try_next()).why, Why::Slow);
+    assert_eq!(gap(reader.try_next()).why, GapReason::Slow);
     rig.say(&chat, "two");
     rig.hub.sweep();
     assert_eq!(entry(reader.try_next()).position, rig.at(2));
@@ -127,7 +127,7 @@ fn no_position_means_two_entries_even_when_channels_are_let_go_of() {
     // What was read long ago is told as missing, not as something else.
     rig.say(&chat, "new");
     let page = rig.hub.read(&chat, Start::After(rig.at(2)), 10);
-    assert_eq!(page.gap.unwrap().why, Why::Expired);
+    assert_eq!(page.gap.unwrap().why, GapReason::Expired);
     assert_eq!(page.entries[0].position, rig.at(newest + 1));
 }
 
@@ -145,7 +145,7 @@ fn when_the_hub_is_full_a_channel_makes_room_in_its_own_history() {
     assert_eq!(rig.hub.read(&news, Start::Earliest, 10).entries.len(), 1);
 
     let refused = rig.hub.publish(&name("third"), Publication::text(&payload)).wait();
-    assert_eq!(refused, Err(full(Room::Bytes)));
+    assert_eq!(refused, Err(full(Capacity::Bytes)));
     assert_eq!(rig.hub.figures().channels, 2);
     rig.hub.forget(&chat).wait().unwrap();
     rig.say(&name("third"), &payload);
@@ -208,7 +208,7 @@ fn wire_forms_neither_shorten_a_history_nor_refuse_a_publication() {
         rig.hub.publish(&name(channel), Publication::text(&payload)).wait().unwrap();
     }
     let refused = rig.hub.publish(&name("one-too-many"), Publication::text(&payload)).wait();
-    assert_eq!(refused, Err(full(Room::Bytes)), "histories alone fill the hub");
+    assert_eq!(refused, Err(full(Capacity::Bytes)), "histories alone fill the hub");
 }
 
 /// The form of the entry, and whether it was made for this.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sockeye_hub::{Budget, ENTRY_OVERHEAD, Gap, Item, Options, Position, Reader, Start, Why};
+use sockeye_hub::{Budget, ENTRY_OVERHEAD, Gap, GapReason, Item, Options, Position, Reader, Start};
 
 use crate::{Rig, foreign, name, text};
 
@@ -78,7 +78,7 @@ struct Cursor {
     channel: usize,
     stood: Position,
     read: usize,
-    lost: Option<Why>,
+    lost: Option<GapReason>,
     forgets: usize,
 }
 
@@ -101,7 +101,7 @@ impl Log {
         let read = match start {
             Start::Now => self.all.len(),
             Start::Foreign => {
-                (lost, stood) = (Some(Why::Reset), Some(rig.at(0)));
+                (lost, stood) = (Some(GapReason::Reset), Some(rig.at(0)));
                 self.gone
             }
             Start::Earliest => self.gone,
@@ -118,9 +118,9 @@ impl Log {
                     || offset > self.all.len()
                     || offset < self.forgotten
                 {
-                    lost = Some(Why::Reset);
+                    lost = Some(GapReason::Reset);
                 } else if offset < self.gone {
-                    lost = Some(Why::Expired);
+                    lost = Some(GapReason::Expired);
                 }
                 if lost.is_some() { self.gone } else { offset }
             }
@@ -130,8 +130,8 @@ impl Log {
     }
 
     fn gap(&self, cursor: &mut Cursor, rig: &Rig) -> Option<Gap> {
-        let slow = (cursor.read < self.gone).then_some(Why::Slow);
-        let reset = (cursor.forgets < self.forgets).then_some(Why::Reset);
+        let slow = (cursor.read < self.gone).then_some(GapReason::Slow);
+        let reset = (cursor.forgets < self.forgets).then_some(GapReason::Reset);
         let why = reset.or(cursor.lost).or(slow)?;
         let gap = Gap { after: cursor.stood, next: rig.at(self.gone as u64), why };
         *cursor = Cursor {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye_hub::{Budget, Gap, Options, Reader, Start, Why};
+use sockeye_hub::{Budget, Gap, GapReason, Options, Reader, Start};
 
 use crate::{Rig, entry, gap, name, text, texts};
 
@@ -22,7 +22,10 @@ fn a_slow_reader_of_latest_gets_a_gap_and_the_newest() {
     let mut reader = rig.hub.subscribe(&load, Start::Now);
     rig.count_to(&load, 9);
     assert_eq!(reader.lag().entries, 1);
-    assert_eq!(gap(reader.try_next()), Gap { after: rig.at(0), next: rig.at(8), why: Why::Slow });
+    assert_eq!(
+        gap(reader.try_next()),
+        Gap { after: rig.at(0), next: rig.at(8), why: GapReason::Slow }
+    );
     assert_eq!(rest(&mut reader), ["9"]);
     rig.say(&load, "10");
     assert_eq!(rest(&mut reader), ["10"], "and goes on");
@@ -40,9 +43,9 @@ fn a_reader_of_latest_that_keeps_up_gets_everything() {
 fn a_reader_that_resumes_latest_too_late_gets_the_newest() {
     let (rig, load) = (rig("load:*=latest"), name("load:cpu"));
     rig.count_to(&load, 9);
-    let expired = Gap { after: rig.at(2), next: rig.at(8), why: Why::Expired };
+    let expired = Gap { after: rig.at(2), next: rig.at(8), why: GapReason::Expired };
     let mut reader = rig.hub.subscribe(&load, Start::After(rig.at(2)));
-    assert_eq!((reader.lag().entries, reader.lag().gap), (1, Some(Why::Expired)));
+    assert_eq!((reader.lag().entries, reader.lag().gap), (1, Some(GapReason::Expired)));
     assert_eq!(gap(reader.try_next()), expired);
     assert_eq!(rest(&mut reader), ["9"]);
     let page = rig.hub.read(&load, Start::After(rig.at(2)), 10);
@@ -59,7 +62,10 @@ fn a_deleted_history_skips_nothing_of_what_came_after() {
     let mut reader = rig.hub.subscribe(&load, Start::Now);
     rig.hub.forget(&load).wait().unwrap();
     rig.count_to(&load, 2);
-    assert_eq!(gap(reader.try_next()), Gap { after: rig.at(3), next: rig.at(3), why: Why::Reset });
+    assert_eq!(
+        gap(reader.try_next()),
+        Gap { after: rig.at(3), next: rig.at(3), why: GapReason::Reset }
+    );
     assert_eq!(rest(&mut reader), ["1", "2"]);
 }
 
@@ -74,7 +80,7 @@ fn with_nothing_left_to_skip_to_latest_goes_on_at_the_end() {
     rig.count_to(&load, 3);
     rig.pass(2000);
     let page = rig.hub.read(&load, Start::After(rig.at(1)), 10);
-    assert_eq!(page.gap, Some(Gap { after: rig.at(1), next: rig.at(3), why: Why::Expired }));
+    assert_eq!(page.gap, Some(Gap { after: rig.at(1), next: rig.at(3), why: GapReason::Expired }));
     assert_eq!((page.entries.len(), page.at), (0, rig.at(3)));
 }
 
@@ -93,7 +99,7 @@ async fn a_slow_reader_of_close_gets_the_gap_and_nothing_more() {
         } else {
             gap(reader.try_next())
         };
-        assert_eq!((told.after, told.why), (after, Why::Slow));
+        assert_eq!((told.after, told.why), (after, GapReason::Slow));
         assert!(reader.is_over());
         rig.count_to(&orders, 5);
         rig.hub.forget(&orders).wait().unwrap();
@@ -110,7 +116,7 @@ fn a_reader_that_was_cut_off_can_subscribe_again() {
     let (rig, orders) = (rig("orders=close"), name("orders"));
     rig.count_to(&orders, 5);
     let mut reader = rig.hub.subscribe(&orders, Start::After(rig.at(1)));
-    let expired = Gap { after: rig.at(1), next: rig.at(2), why: Why::Expired };
+    let expired = Gap { after: rig.at(1), next: rig.at(2), why: GapReason::Expired };
     assert_eq!(gap(reader.try_next()), expired);
     assert!(!reader.is_over());
     assert_eq!(rest(&mut reader), ["3", "4", "5"]);

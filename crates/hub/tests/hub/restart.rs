@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use sockeye_hub::store::OpenError;
 use sockeye_hub::{
-    EventName, Hub, IdempotencyKey, Item, Json, Options, Payload, Position, Publication, Start, Why,
+    EventName, GapReason, Hub, IdempotencyKey, Item, Json, Options, Payload, Position, Publication,
+    Start,
 };
 use sockeye_testing::eventually;
 use tempfile::TempDir;
@@ -152,7 +153,7 @@ fn the_bounds_of_the_history_hold_on_disk_too() {
     kept.rig.count_to(&chat, 10);
     kept.restart();
     let page = kept.rig.hub.read(&chat, Start::After(before), 10);
-    assert_eq!(page.gap.unwrap().why, Why::Expired);
+    assert_eq!(page.gap.unwrap().why, GapReason::Expired);
     assert_eq!(texts(&page.entries), ["8", "9", "10"]);
 
     kept.rig.pass(Duration::from_hours(25).as_millis() as u64);
@@ -172,7 +173,7 @@ fn what_was_deleted_stays_deleted_and_is_a_gap() {
     kept.restart();
     let page = kept.rig.hub.read(&chat, Start::After(middle), 10);
     let gap = page.gap.unwrap();
-    assert_eq!((gap.why, gap.next, page.entries.len()), (Why::Reset, end, 0));
+    assert_eq!((gap.why, gap.next, page.entries.len()), (GapReason::Reset, end, 0));
     assert_eq!(kept.rig.hub.read(&chat, Start::After(end), 10).gap, None);
     assert_eq!(kept.rig.say(&chat, "4").offset, 4);
 }
@@ -370,7 +371,7 @@ fn where_acknowledged_messages_are_lost_a_new_epoch_begins() {
     kept.rig = Rig::open(kept.options.clone(), Some(time));
     assert_ne!(kept.rig.hub.epoch(), position.epoch);
     let page = kept.rig.hub.read(&chat, Start::After(position), 10);
-    assert_eq!(page.gap.unwrap().why, Why::Reset);
+    assert_eq!(page.gap.unwrap().why, GapReason::Reset);
     assert_eq!(texts(&kept.rig.hub.read(&chat, Start::Earliest, 10).entries), ["1", "2"]);
     let epoch = kept.rig.hub.epoch();
     kept.restart();

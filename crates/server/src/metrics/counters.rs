@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use sockeye_hub::{Entry, Gap, Hub, Page, Start, Why};
+use sockeye_hub::{Entry, Gap, GapReason, Hub, Page, Start};
 
 use super::engine::Engine;
 use super::format::Format;
@@ -145,7 +145,7 @@ impl Metrics {
     }
 
     /// A client resumed after a position; what was missing, if anything.
-    pub(crate) fn resumed(&self, transport: Transport, missing: Option<Why>) {
+    pub(crate) fn resumed(&self, transport: Transport, missing: Option<GapReason>) {
         let outcome = missing.map_or("recovered", why_name);
         self.resumes.get_or_create(&[("transport", transport.name()), ("outcome", outcome)]).inc();
     }
@@ -232,10 +232,10 @@ impl Metrics {
     }
 }
 
-fn why_name(why: Why) -> &'static str {
+fn why_name(why: GapReason) -> &'static str {
     match why {
-        Why::Expired => "expired",
-        Why::Reset => "reset",
-        Why::Slow => "slow",
+        GapReason::Expired => "expired",
+        GapReason::Reset => "reset",
+        GapReason::Slow => "slow",
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use sockeye_hub::{Entry, Gap, Page, Start, Why};
+use sockeye_hub::{Entry, Gap, GapReason, Page, Start};
 
 use super::End;
 use crate::http::problem::Code;
@@ -19,7 +19,7 @@ impl Metrics {
 
     pub(crate) fn closed(&self, _: Transport, _: End) {}
 
-    pub(crate) fn resumed(&self, _: Transport, _: Option<Why>) {}
+    pub(crate) fn resumed(&self, _: Transport, _: Option<GapReason>) {}
 
     pub(crate) fn gap(&self, _: Transport, _: &Gap) {}
 

@@ -441,14 +441,14 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn impatient<S>(io: S) -> WriteDeadline<S> {
+    fn with_deadline<S>(io: S) -> WriteDeadline<S> {
         WriteDeadline::new(io, LIMIT, PendingConnections::default().register())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
         let (server, _client) = duplex(16);
-        let mut server = impatient(server);
+        let mut server = with_deadline(server);
         let begun = Instant::now();
         let failed = server.write_all(&[0; 17]).await.unwrap_err();
         assert_eq!((failed.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
@@ -457,7 +457,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_a_little_now_and_then_gets_all() {
         let (server, mut client) = duplex(16);
-        let mut server = impatient(server);
+        let mut server = with_deadline(server);
         let sent = tokio::spawn(async move { server.write_all(&[7; 160]).await });
         let mut received = [0; 160];
         for part in received.chunks_mut(16) {
@@ -471,7 +471,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_on_which_nothing_is_written_stays() {
         let (server, mut client) = duplex(16);
-        let mut server = impatient(server);
+        let mut server = with_deadline(server);
         sleep(LIMIT * 10).await;
         server.write_all(b"still here").await.unwrap();
         client.read_exact(&mut [0; 10]).await.unwrap();
@@ -482,7 +482,7 @@ mod tests {
         let begun = Instant::now();
         let shut_down = async |lingers| {
             let (server, mut client) = duplex(1 << 20);
-            let mut server = impatient(server);
+            let mut server = with_deadline(server);
             server.shared().linger(lingers);
             client.write_all(&[0; 10]).await.unwrap();
             server.shutdown().await.unwrap();
@@ -492,7 +492,7 @@ mod tests {
         assert_eq!(shut_down(false).await, Duration::ZERO);
         assert_eq!(shut_down(true).await, LINGER_SILENCE);
         let (server, client) = duplex(16);
-        let mut server = impatient(server);
+        let mut server = with_deadline(server);
         drop(client);
         server.shutdown().await.unwrap();
         assert_eq!(begun.elapsed(), LINGER_SILENCE, "its end has come");
@@ -511,7 +511,7 @@ mod tests {
                 sent
             });
             let begun = Instant::now();
-            impatient(server).shutdown().await.unwrap();
+            with_deadline(server).shutdown().await.unwrap();
             (sent.await.unwrap(), begun.elapsed())
         };
         let (sent, _) = read(1 << 20, Duration::ZERO).await;

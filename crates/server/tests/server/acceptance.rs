@@ -123,7 +123,7 @@ async fn by_tls_silent_connections_delay_no_other() {
     for _ in 0..300 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
-    // A part of a first message is no work either.
+    // A part of a first message costs no work either.
     for stream in &mut silent[..150] {
         stream.write_all(&[0x16, 3, 1]).await.unwrap();
     }

@@ -169,11 +169,11 @@ async fn a_trusted_proxy_gives_the_clients_address_and_others_do_not() {
     }
     assert!(refused, "what the client writes itself gave it an address of its own");
 
-    let believing_nobody =
+    let trusting_none =
         TestServer::with(|options| options.max_requests_per_address = Some(1)).await;
     let mut refused = false;
     for number in 0..20 {
-        let answer = ask_for(&believing_nobody, &format!("203.0.113.{number}")).await;
+        let answer = ask_for(&trusting_none, &format!("203.0.113.{number}")).await;
         refused |= answer.status == StatusCode::TOO_MANY_REQUESTS;
     }
     assert!(refused, "a header gave each request an address of its own");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Engine, Node, State};
+use super::{Engine, EngineState, Node};
 use crate::backplane::{Answer, MAX_NODE_MESSAGE, NodeId, NodeLink, NodeSink, Record, Records};
 use crate::store::StoreError;
 
@@ -54,8 +54,8 @@ impl Node {
         let mut has_heard = false;
         while let Some(message) = self.next_message() {
             has_heard = true;
-            if let Some(ear) = self.ear.get() {
-                ear.heard(message);
+            if let Some(node_sink) = self.node_sink.get() {
+                node_sink.heard(message);
             }
         }
         has_heard
@@ -63,8 +63,8 @@ impl Node {
 
     /// Lets the hub look at the others: to be called every quarter of a second.
     pub fn look_at_others(&self) {
-        if let Some(ear) = self.ear.get() {
-            ear.tick();
+        if let Some(node_sink) = self.node_sink.get() {
+            node_sink.tick();
         }
     }
 
@@ -72,9 +72,9 @@ impl Node {
         self.engine.lock().mail.nodes.get_mut(&self.number)?.1.pop_front()
     }
 
-    pub(super) fn join(&self, node: NodeId, ear: Arc<dyn NodeSink>) -> Arc<dyn NodeLink> {
+    pub(super) fn join(&self, node: NodeId, node_sink: Arc<dyn NodeSink>) -> Arc<dyn NodeLink> {
         self.engine.lock().mail.nodes.insert(self.number, (node, VecDeque::new()));
-        let _ = self.ear.set(ear);
+        let _ = self.node_sink.set(node_sink);
         Arc::new(Link { engine: self.engine.clone(), number: self.number })
     }
 
@@ -83,7 +83,7 @@ impl Node {
     }
 }
 
-impl State {
+impl EngineState {
     fn post(&mut self, number: usize, message: &Bytes) {
         let faults = self.faults;
         if self.is_hit(faults.lost) {
@@ -126,7 +126,7 @@ impl NodeLink for Link {
 
 impl Link {
     /// The numbers of the nodes that hear what is sent.
-    fn others(&self, state: &State, to: Option<NodeId>) -> Vec<usize> {
+    fn others(&self, state: &EngineState, to: Option<NodeId>) -> Vec<usize> {
         let mail = &state.mail;
         let hears = |number: &usize, id: &NodeId| {
             *number != self.number
@@ -169,7 +169,7 @@ impl Records for SharedRecords {
 }
 
 impl SharedRecords {
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+    fn with<T>(&self, act: impl FnOnce(&mut EngineState) -> T) -> Result<T, StoreError> {
         let mut state = self.0.lock();
         let silent = state.faults.silent;
         match state.is_hit(silent) {

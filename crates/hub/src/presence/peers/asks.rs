@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::share::Share;
+use super::node_presence::NodePresence;
 use crate::backplane::NodeId;
 
 /// The questions by their numbers.
@@ -14,7 +14,7 @@ pub(super) struct Asks(Mutex<HashMap<u64, Asked>>);
 
 #[derive(Debug)]
 struct Asked {
-    shares: HashMap<NodeId, Share>,
+    answers: HashMap<NodeId, NodePresence>,
     /// Those that have not answered.
     waits_for: HashSet<NodeId>,
     answered: Arc<Notify>,
@@ -32,16 +32,16 @@ impl Asks {
     /// A question to these.
     pub(super) fn ask(&self, number: u64, waits_for: HashSet<NodeId>) -> Ask<'_> {
         let answered = Arc::<Notify>::default();
-        let asked = Asked { shares: HashMap::new(), waits_for, answered: Arc::clone(&answered) };
+        let asked = Asked { answers: HashMap::new(), waits_for, answered: Arc::clone(&answered) };
         self.lock().insert(number, asked);
         Ask { asks: self, number, answered }
     }
 
     /// A node has answered; one that was not waited for, too.
-    pub(super) fn answer(&self, number: u64, from: NodeId, share: Share) {
+    pub(super) fn answer(&self, number: u64, from: NodeId, presence: NodePresence) {
         if let Some(asked) = self.lock().get_mut(&number) {
             asked.waits_for.remove(&from);
-            asked.shares.insert(from, share);
+            asked.answers.insert(from, presence);
             asked.answered.notify_one();
         }
     }
@@ -74,9 +74,9 @@ impl Ask<'_> {
     }
 
     /// The answers that have come.
-    pub(super) fn shares(self) -> HashMap<NodeId, Share> {
+    pub(super) fn answers(self) -> HashMap<NodeId, NodePresence> {
         let asked = self.asks.lock().remove(&self.number);
-        asked.map(|asked| asked.shares).unwrap_or_default()
+        asked.map(|asked| asked.answers).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::share::Share;
+use super::node_presence::NodePresence;
 use crate::ChannelName;
 use crate::backplane::{MAX_NODE_MESSAGE, NodeId};
 use crate::presence::{MAX_ID_LEN, Member, PresenceChange};
@@ -14,8 +14,8 @@ const VERSION: u8 = 1;
 
 /// The most bytes of members in a message.
 pub(super) const MEMBERS: usize = 96 << 10;
-// With the hashes of a share below what a link carries.
-const _: () = assert!(MEMBERS + 2 * 8 * super::share::HASHES + 4096 < MAX_NODE_MESSAGE);
+// With the hashes of an answer below what a link carries.
+const _: () = assert!(MEMBERS + 2 * 8 * super::node_presence::HASHES + 4096 < MAX_NODE_MESSAGE);
 
 /// A message of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) enum Body {
     /// It wants to know a page of the members of the channel.
     Ask { request: u64, channel: ChannelName, after: Option<Arc<str>>, limit: u32 },
     /// That page.
-    Share { request: u64, share: Share },
+    Page { request: u64, presence: NodePresence },
 }
 
 /// Why a node says that it is there.
@@ -112,16 +112,16 @@ impl Message {
                 put_option(&mut out, after.as_deref());
                 out.put_u32(*limit);
             }
-            Body::Share { request, share } => {
+            Body::Page { request, presence } => {
                 out.put_u8(6);
                 out.put_u64(*request);
-                out.put_u64(share.changes);
-                out.put_u64(share.count);
-                out.put_u64(share.others);
-                put_members(&mut out, share.page.iter());
-                put_option(&mut out, share.next.as_deref());
-                put_hashes(&mut out, &share.ids);
-                put_hashes(&mut out, &share.pollers);
+                out.put_u64(presence.changes);
+                out.put_u64(presence.count);
+                out.put_u64(presence.others);
+                put_members(&mut out, presence.page.iter());
+                put_option(&mut out, presence.next.as_deref());
+                put_hashes(&mut out, &presence.ids);
+                put_hashes(&mut out, &presence.pollers);
             }
         }
         out.freeze()
@@ -165,9 +165,9 @@ impl Message {
                 after: option(from).ok()?,
                 limit: from.try_get_u32().ok()?,
             },
-            6 => Body::Share {
+            6 => Body::Page {
                 request: number(from)?,
-                share: Share {
+                presence: NodePresence {
                     changes: number(from)?,
                     count: number(from)?,
                     others: number(from)?,
@@ -293,16 +293,17 @@ mod tests {
                 members,
             },
         );
-        let share = (any::<(u64, u64, u64)>(), vec(member(), 0..5), id(), vec(any::<u64>(), 0..5))
-            .prop_map(|((changes, count, others), page, next, hashes)| Share {
-                changes,
-                count,
-                others,
-                page,
-                next,
-                ids: hashes.clone(),
-                pollers: hashes,
-            });
+        let presence =
+            (any::<(u64, u64, u64)>(), vec(member(), 0..5), id(), vec(any::<u64>(), 0..5))
+                .prop_map(|((changes, count, others), page, next, hashes)| NodePresence {
+                    changes,
+                    count,
+                    others,
+                    page,
+                    next,
+                    ids: hashes.clone(),
+                    pollers: hashes,
+                });
         prop_oneof![
             (any::<u64>(), prop_oneof![Just(Sign::Beat), Just(Sign::Hello), Just(Sign::Answer)])
                 .prop_map(|(changes, sign)| Body::Alive { changes, sign }),
@@ -322,7 +323,8 @@ mod tests {
             (any::<u64>(), channel(), id(), any::<u32>()).prop_map(
                 |(request, channel, after, limit)| Body::Ask { request, channel, after, limit }
             ),
-            (any::<u64>(), share).prop_map(|(request, share)| Body::Share { request, share }),
+            (any::<u64>(), presence)
+                .prop_map(|(request, presence)| Body::Page { request, presence }),
         ]
     }
 

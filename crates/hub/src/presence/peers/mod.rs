@@ -5,15 +5,15 @@
 //! and the changes since. A hole in the numbers has it ask for snapshots again. A request that only has to know
 //! who is present asks all nodes at that moment.
 //!
-//! - `ear`: how the hub joins the others, hears them and leaves
+//! - `membership`: how the hub joins the others, hears them and leaves
 //! - `message`: what they tell each other, as bytes
-//! - `share`: what each has of a channel, and all together
+//! - `node_presence`: what each has of a channel, and all together
 //! - `asks`: questions that are under way
 
 mod asks;
-mod ear;
+mod membership;
 mod message;
-mod share;
+mod node_presence;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use self::asks::Asks;
 use self::message::{Body, MEMBERS, Message, Part, Sign, size};
-use self::share::{Share, Wanted, unite};
+use self::node_presence::{NodePresence, PageRequest, unite};
 use super::registry::PresenceRegistry;
 use super::remote::{NodeAccount, Settled};
 use super::set::PresenceSet;
@@ -40,7 +40,7 @@ const SILENT: Duration = Duration::from_secs(6);
 /// After how long without a word questions do not wait for a node.
 const DOUBTFUL: Duration = Duration::from_millis(2500);
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long until other nodes are known.
 const SETTLING: Duration = Duration::from_millis(700);
 /// How late a look at the others may be, until it is not their silence but a pause of this node.
@@ -68,7 +68,7 @@ pub(super) struct Peers {
     max_bytes: u64,
     /// How many changes were told. Held while one is sent, so they go out in the order of their numbers.
     told: Mutex<u64>,
-    nodes: Mutex<HashMap<NodeId, Node>>,
+    nodes: Mutex<HashMap<NodeId, PeerNode>>,
     /// The channels that are watched here.
     followed: Mutex<BTreeSet<ChannelName>>,
     due: Mutex<Due>,
@@ -86,7 +86,7 @@ pub(super) struct Peers {
 }
 
 #[derive(Debug)]
-struct Node {
+struct PeerNode {
     account: Arc<NodeAccount>,
     heard: Instant,
     /// How many changes it has told, as far as they came.
@@ -155,20 +155,20 @@ impl Peers {
     }
 
     /// The channel is watched. To be called with its shard locked.
-    pub(super) fn follow(&self, channel: &ChannelName, room: &mut PresenceSet) {
-        room.remote = Some(Box::default());
+    pub(super) fn follow(&self, channel: &ChannelName, set: &mut PresenceSet) {
+        set.remote = Some(Box::default());
         // First this: a node that comes from now on finds the channel here.
         lock(&self.followed).insert(channel.clone());
         let accounts: Vec<_> =
             lock(&self.nodes).values().map(|node| Arc::clone(&node.account)).collect();
         for account in accounts {
-            self.expect(channel, room, &account, true);
+            self.expect(channel, set, &account, true);
         }
     }
 
     /// The channel is not watched any more. To be called with its shard locked.
-    pub(super) fn unfollow(&self, channel: &ChannelName, room: &mut PresenceSet) {
-        room.remote = None;
+    pub(super) fn unfollow(&self, channel: &ChannelName, set: &mut PresenceSet) {
+        set.remote = None;
         lock(&self.followed).remove(channel);
         // Those of a node that is just being dropped, too.
         let of_all = [NodeId(0), NodeId(u64::MAX)].map(|node| (channel.clone(), node));
@@ -184,12 +184,12 @@ impl Peers {
     fn expect(
         &self,
         channel: &ChannelName,
-        room: &mut PresenceSet,
+        set: &mut PresenceSet,
         account: &Arc<NodeAccount>,
         is_first: bool,
     ) {
         let request = self.request();
-        room.expect(account, request, is_first);
+        set.expect(account, request, is_first);
         lock(&self.due).insert((channel.clone(), account.id), (request, None));
     }
 
@@ -215,11 +215,11 @@ impl Peers {
     fn follow_all(&self, registry: &PresenceRegistry, account: &Arc<NodeAccount>, only_new: bool) {
         let followed: Vec<_> = lock(&self.followed).iter().cloned().collect();
         for channel in followed {
-            registry.look(&channel, |room| {
-                if let Some(room) = room.filter(|room| room.remote.is_some())
-                    && !(only_new && room.follows(account.id))
+            registry.look(&channel, |set| {
+                if let Some(set) = set.filter(|set| set.remote.is_some())
+                    && !(only_new && set.follows(account.id))
                 {
-                    self.expect(&channel, room, account, false);
+                    self.expect(&channel, set, account, false);
                 }
             });
         }
@@ -237,7 +237,7 @@ impl Peers {
         match body {
             Body::Alive { changes, sign } => self.alive(registry, from, changes, sign),
             Body::Gone => {
-                self.bury(from);
+                self.remove_node(from);
                 if self.drop_node(registry, from) {
                     tracing::info!(node = %from, "a node has left the cluster");
                 }
@@ -251,21 +251,21 @@ impl Peers {
             }
             Body::Ask { request, channel, after, limit } => {
                 let (after, limit) = (after.as_deref(), limit as usize);
-                let wanted = Wanted { after, limit, seed: request };
-                let share = registry.look(&channel, |room| {
+                let wanted = PageRequest { after, limit, seed: request };
+                let presence = registry.look(&channel, |set| {
                     let changes = *lock(&self.told);
-                    let nothing = || Share { changes, ..Share::default() };
-                    room.map_or_else(nothing, |room| room.share(wanted, changes))
+                    let nothing = || NodePresence { changes, ..NodePresence::default() };
+                    set.map_or_else(nothing, |set| set.presence(wanted, changes))
                 });
-                self.send(Some(from), Body::Share { request, share });
+                self.send(Some(from), Body::Page { request, presence });
             }
-            Body::Share { request, share } => self.asks.answer(request, from, share),
+            Body::Page { request, presence } => self.asks.answer(request, from, presence),
         }
         self.progressed.notify_waiters();
     }
 
     /// A node has left for good: each life of one has another id.
-    fn bury(&self, node: NodeId) {
+    fn remove_node(&self, node: NodeId) {
         let mut gone = lock(&self.gone);
         if !gone.contains(&node) {
             gone.push_front(node);
@@ -299,7 +299,7 @@ impl Peers {
                 None => {
                     let account = NodeAccount::new(from, self.max_bytes);
                     let node =
-                        Node { account: Arc::clone(&account), heard, changes, early: vec![] };
+                        PeerNode { account: Arc::clone(&account), heard, changes, early: vec![] };
                     nodes.insert(from, node);
                     (account, true)
                 }
@@ -334,11 +334,11 @@ impl Peers {
             node.changes = number;
             (Arc::clone(&node.account), is_next)
         };
-        registry.look(channel, |room| {
-            let Some(room) = room else { return };
-            if room.changed_at(from, number, change).is_err() {
-                let is_first = room.waits_for_first(from);
-                self.expect(channel, room, &account, is_first);
+        registry.look(channel, |set| {
+            let Some(set) = set else { return };
+            if set.changed_at(from, number, change).is_err() {
+                let is_first = set.waits_for_first(from);
+                self.expect(channel, set, &account, is_first);
             }
         });
         if !is_next {
@@ -350,11 +350,11 @@ impl Peers {
 
     /// Shows a node all members of a channel.
     fn show(&self, registry: &PresenceRegistry, to: NodeId, request: u64, channel: &ChannelName) {
-        let (members, others, changes) = registry.look(channel, |room| {
+        let (members, others, changes) = registry.look(channel, |set| {
             let changes = *lock(&self.told);
-            let Some(room) = room else { return (Vec::new(), 0, changes) };
-            let others = room.pollers.len() as u64 + room.nameless;
-            (room.page(None, usize::MAX).members, others, changes)
+            let Some(set) = set else { return (Vec::new(), 0, changes) };
+            let others = set.pollers.len() as u64 + set.nameless;
+            (set.page(None, usize::MAX).members, others, changes)
         });
         let mut parts = vec![Vec::new()];
         let mut bytes = 0;
@@ -386,11 +386,11 @@ impl Peers {
         part: Part,
     ) {
         let Some(changes) = lock(&self.nodes).get(&from).map(|node| node.changes) else { return };
-        let settled = registry.look(channel, |room| {
-            let Some(room) = room else { return Settled::No };
+        let settled = registry.look(channel, |set| {
+            let Some(set) = set else { return Settled::No };
             let Part { changes: at, others, index, is_last, members } = part;
-            room.snapshot_part(from, request, (at, others), (index, is_last), members);
-            self.settle_one(channel, room, from, changes)
+            set.snapshot_part(from, request, (at, others), (index, is_last), members);
+            self.settle_one(channel, set, from, changes)
         });
         if settled == Settled::Early
             && let Some(node) = lock(&self.nodes).get_mut(&from)
@@ -409,8 +409,8 @@ impl Peers {
         let still: Vec<_> = early
             .into_iter()
             .filter(|channel| {
-                let settled = registry.look(channel, |room| match room {
-                    Some(room) => self.settle_one(channel, room, from, changes),
+                let settled = registry.look(channel, |set| match set {
+                    Some(set) => self.settle_one(channel, set, from, changes),
                     None => Settled::No,
                 });
                 settled == Settled::Early
@@ -424,11 +424,11 @@ impl Peers {
     fn settle_one(
         &self,
         channel: &ChannelName,
-        room: &mut PresenceSet,
+        set: &mut PresenceSet,
         from: NodeId,
         changes: u64,
     ) -> Settled {
-        let settled = room.settle(from, changes);
+        let settled = set.settle(from, changes);
         if settled == Settled::Yes {
             lock(&self.due).remove(&(channel.clone(), from));
         }
@@ -442,9 +442,9 @@ impl Peers {
         }
         let followed: Vec<_> = lock(&self.followed).iter().cloned().collect();
         for channel in followed {
-            registry.look(&channel, |room| {
-                if let Some(room) = room {
-                    room.drop_node(id);
+            registry.look(&channel, |set| {
+                if let Some(set) = set {
+                    set.drop_node(id);
                 }
                 lock(&self.due).remove(&(channel.clone(), id));
             });
@@ -511,7 +511,7 @@ impl Peers {
         }
         // It is never closed.
         let _permit = self.questions.acquire().await;
-        let wanted = Wanted { after, limit, seed: self.request() };
+        let wanted = PageRequest { after, limit, seed: self.request() };
         let now = Instant::now();
         let nodes: HashMap<_, _> =
             lock(&self.nodes).iter().map(|(id, node)| (*id, now - node.heard)).collect();
@@ -523,32 +523,32 @@ impl Peers {
         let (after, limit) = (after.map(Arc::from), u32::try_from(limit).unwrap_or(u32::MAX));
         let asked = Body::Ask { request: wanted.seed, channel: channel.clone(), after, limit };
         self.send(None, asked);
-        if timeout(PATIENCE, ask.answered()).await.is_err() {
+        if timeout(ANSWER_TIMEOUT, ask.answered()).await.is_err() {
             self.unanswered.fetch_add(ask.missing() as u64, Relaxed);
         }
-        let mut shares = ask.shares();
-        // Those who watch are told what they have not been told after this.
-        let deadline = now + PATIENCE;
-        let _ = timeout_at(deadline, self.caught_up(registry, channel, &shares)).await;
-        let own = registry.look(channel, |room| {
-            let Some(room) = room else { return [Share::default(), Share::default()] };
+        let mut answers = ask.answers();
+        // Watches are told after this what they have not been told.
+        let deadline = now + ANSWER_TIMEOUT;
+        let _ = timeout_at(deadline, self.caught_up(registry, channel, &answers)).await;
+        let own = registry.look(channel, |set| {
+            let Some(set) = set else { return [NodePresence::default(), NodePresence::default()] };
             let nodes = nodes.keys().copied().collect();
-            [room.stand_in(&nodes, &mut shares, wanted), room.share(wanted, 0)]
+            [set.stand_in(&nodes, &mut answers, wanted), set.presence(wanted, 0)]
         });
-        unite(shares.into_values().chain(own), wanted)
+        unite(answers.into_values().chain(own), wanted)
     }
 
-    /// Waits until what those who watch the channel are told is as new as these answers.
+    /// Waits until what watches of the channel are told is as new as these answers.
     async fn caught_up(
         &self,
         registry: &PresenceRegistry,
         channel: &ChannelName,
-        shares: &HashMap<NodeId, Share>,
+        answers: &HashMap<NodeId, NodePresence>,
     ) {
         loop {
             // It counts from here on, so nothing that comes between the look and the wait is missed.
             let progressed = self.progressed.notified();
-            if !lock(&self.followed).contains(channel) || self.has(registry, channel, shares) {
+            if !lock(&self.followed).contains(channel) || self.has(registry, channel, answers) {
                 return;
             }
             progressed.await;
@@ -559,13 +559,13 @@ impl Peers {
         &self,
         registry: &PresenceRegistry,
         channel: &ChannelName,
-        shares: &HashMap<NodeId, Share>,
+        answers: &HashMap<NodeId, NodePresence>,
     ) -> bool {
         let waits_for =
-            |node| registry.look(channel, |room| room.is_some_and(|room| room.waits_for(node)));
-        shares.iter().all(|(node, share)| {
+            |node| registry.look(channel, |set| set.is_some_and(|set| set.waits_for(node)));
+        answers.iter().all(|(node, presence)| {
             let heard = lock(&self.nodes).get(node).map(|node| node.changes);
-            heard.is_none_or(|changes| changes >= share.changes && !waits_for(*node))
+            heard.is_none_or(|changes| changes >= presence.changes && !waits_for(*node))
         })
     }
 }

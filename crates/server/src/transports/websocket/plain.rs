@@ -14,7 +14,8 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _};
 use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
 use sockeye_hub::{
-    Budget, ChannelName, Gap, Lease, Page, PayloadRef, Publication, Reader, Source, Start, Why,
+    Budget, ChannelName, Gap, GapReason, Lease, Page, PayloadRef, Publication, Reader, Source,
+    Start,
 };
 use tokio::time::{sleep_until, timeout};
 
@@ -282,7 +283,7 @@ fn deliver<'a>(
 /// Whether the client misses something. A history that is deleted takes nothing from it; data that was lost, so that
 /// another epoch has begun, may.
 fn is_missing(gap: Gap) -> bool {
-    gap.why != Why::Reset || gap.after.epoch != gap.next.epoch
+    gap.why != GapReason::Reset || gap.after.epoch != gap.next.epoch
 }
 
 /// The reason of a connection that was lost.

@@ -15,16 +15,16 @@ use crate::presence::registry::PresenceRegistry;
 /// What the members of one node take here at most, as a part of what those of this node may.
 const PART_OF_BYTES: u64 = 8;
 
-/// What hears the others. It does not keep the hub alive.
+/// What the other nodes send comes here. It does not keep the hub alive.
 #[derive(Debug)]
-struct Ear(Weak<PresenceRegistry>);
+struct PeerSink(Weak<PresenceRegistry>);
 
 impl PresenceRegistry {
     /// Joins the other hubs of the backplane, if it connects them.
     pub(crate) fn connect(self: &Arc<Self>, backplane: &dyn Backplane) {
         let node = NodeId::random();
-        let ear = Arc::new(Ear(Arc::downgrade(self)));
-        if let Some(link) = backplane.link(node, ear) {
+        let sink = Arc::new(PeerSink(Arc::downgrade(self)));
+        if let Some(link) = backplane.link(node, sink) {
             let peers = Peers::new(node, link, self.budget.max_bytes / PART_OF_BYTES);
             let peers = self.peers.get_or_init(|| peers);
             peers.tick(self);
@@ -55,7 +55,7 @@ impl PresenceRegistry {
     }
 }
 
-impl NodeSink for Ear {
+impl NodeSink for PeerSink {
     fn heard(&self, message: Bytes) {
         if let Some(registry) = self.0.upgrade()
             && let Some(peers) = registry.peers.get()

@@ -11,12 +11,12 @@ use crate::backplane::NodeId;
 use crate::presence::set::PresenceSet;
 use crate::presence::{Member, Presence};
 
-/// The most hashes of a kind in a share.
+/// The most hashes of a kind in one.
 pub(super) const HASHES: usize = 16 << 10;
 
 /// What one node has of a channel's presence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct NodePresence {
     /// How many changes it had told.
     pub(super) changes: u64,
     /// How many members there are.
@@ -29,14 +29,14 @@ pub(crate) struct Share {
     pub(super) next: Option<Arc<str>>,
     /// Hashes of all members, if they are not all in the page.
     pub(super) ids: Vec<u64>,
-    /// Hashes of the keys of those without an id who poll.
+    /// Hashes of the keys of polling clients without an id.
     pub(super) pollers: Vec<u64>,
 }
 
 /// What is asked for. The seed makes the hashes of each question others: no client can choose ids that have
 /// the same.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct PageRequest<'a> {
     pub(super) after: Option<&'a str>,
     pub(super) limit: usize,
     pub(super) seed: u64,
@@ -44,12 +44,12 @@ pub(super) struct Wanted<'a> {
 
 impl PresenceSet {
     /// What this node has.
-    pub(super) fn share(&self, wanted: Wanted<'_>, changes: u64) -> Share {
-        Share {
+    pub(super) fn presence(&self, wanted: PageRequest<'_>, changes: u64) -> NodePresence {
+        NodePresence {
             changes,
             others: self.nameless + self.pollers.len() as u64,
             pollers: hashes(self.pollers.keys(), wanted.seed),
-            ..Share::of(&self.members, |stay| stay.since, wanted)
+            ..NodePresence::of(&self.members, |stay| stay.since, wanted)
         }
     }
 
@@ -58,37 +58,37 @@ impl PresenceSet {
     pub(super) fn stand_in(
         &mut self,
         nodes: &HashSet<NodeId>,
-        shares: &mut HashMap<NodeId, Share>,
-        wanted: Wanted<'_>,
-    ) -> Share {
-        let Some(remote) = &mut self.remote else { return Share::default() };
+        answers: &mut HashMap<NodeId, NodePresence>,
+        wanted: PageRequest<'_>,
+    ) -> NodePresence {
+        let Some(remote) = &mut self.remote else { return NodePresence::default() };
         // Those of a node that is not known yet are told when it is.
-        shares.retain(|node, _| nodes.contains(node));
+        answers.retain(|node, _| nodes.contains(node));
         let mut answered = HashSet::new();
         for node in nodes {
             let Some((others, is_partial)) = remote.known(*node) else { continue };
-            let share = match shares.remove(node) {
+            let presence = match answers.remove(node) {
                 // What was not told for lack of room is counted all the same.
                 Some(answer) if is_partial => {
                     answered.insert(*node);
                     answer
                 }
-                Some(Share { others, pollers, .. }) => {
-                    Share { others, pollers, ..Share::default() }
+                Some(NodePresence { others, pollers, .. }) => {
+                    NodePresence { others, pollers, ..NodePresence::default() }
                 }
-                None => Share { others, ..Share::default() },
+                None => NodePresence { others, ..NodePresence::default() },
             };
-            shares.insert(*node, share);
+            answers.insert(*node, presence);
         }
         let least = |stays: &Vec<(_, u64)>| stays.iter().map(|(_, since)| *since).min();
         let since = |stays: &Vec<_>| least(stays).unwrap_or_default();
         if answered.is_empty() {
-            return Share::of(&remote.members, since, wanted);
+            return NodePresence::of(&remote.members, since, wanted);
         }
         let is_told = |stays: &[(NodeId, u64)]| stays.iter().any(|(at, _)| !answered.contains(at));
         let told = remote.members.iter().filter(|(_, stays)| is_told(stays));
         let told: BTreeMap<_, _> = told.map(|(id, stays)| (Arc::clone(id), since(stays))).collect();
-        Share::of(&told, |since| *since, wanted)
+        NodePresence::of(&told, |since| *since, wanted)
     }
 
     /// The first members here and at other nodes, as far as they are known, and how many there are.
@@ -107,12 +107,12 @@ impl PresenceSet {
     }
 }
 
-impl Share {
+impl NodePresence {
     /// A page of these, as large as a message takes, and hashes of all of them if there are more.
     fn of<S>(
         members: &BTreeMap<Arc<str>, S>,
         since: impl Fn(&S) -> u64,
-        Wanted { after, limit, seed }: Wanted<'_>,
+        PageRequest { after, limit, seed }: PageRequest<'_>,
     ) -> Self {
         let bound = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut page, mut next, mut bytes) = (Vec::<Member>::new(), None, 0);
@@ -137,13 +137,16 @@ fn hashes<'i>(ids: impl Iterator<Item = &'i Arc<str>>, seed: u64) -> Vec<u64> {
 
 /// All of it together: each member, and each client that polls, once, though it is at several nodes.
 pub(super) fn unite(
-    shares: impl IntoIterator<Item = Share>,
-    Wanted { limit, seed, .. }: Wanted<'_>,
+    answers: impl IntoIterator<Item = NodePresence>,
+    PageRequest { limit, seed, .. }: PageRequest<'_>,
 ) -> Presence {
     let (mut count, mut twice) = (0_u64, 0_u64);
     let (mut ids, mut pollers) = (HashSet::new(), HashSet::new());
     let mut pages = Vec::new();
-    for Share { count: members, others, page, next, ids: hashes, pollers: polling, .. } in shares {
+    for NodePresence {
+        count: members, others, page, next, ids: hashes, pollers: polling, ..
+    } in answers
+    {
         count += members + others;
         let in_page = page.iter().filter(|_| hashes.is_empty());
         let in_page = in_page.map(|member| xxh3_64_with_seed(member.id.as_bytes(), seed));
@@ -216,8 +219,8 @@ mod tests {
             }
             let mut after = None::<Arc<str>>;
             loop {
-                let wanted = Wanted { after: after.as_deref(), limit, seed };
-                let united = unite(sets.iter().map(|set| set.share(wanted, 0)), wanted);
+                let wanted = PageRequest { after: after.as_deref(), limit, seed };
+                let united = unite(sets.iter().map(|set| set.presence(wanted, 0)), wanted);
                 prop_assert_eq!(&united, &one.page(after.as_deref(), limit));
                 after = united.next;
                 if after.is_none() {
@@ -234,10 +237,10 @@ mod tests {
         for number in 0..40_000 {
             set.join(Some(&format!("{number:0>250}")), 1, &budget);
         }
-        let wanted = Wanted { after: None, limit: usize::MAX, seed: 1 };
-        let share = set.share(wanted, 0);
-        assert!(share.next.is_some() && share.ids.len() == HASHES);
-        let united = unite([share], wanted);
+        let wanted = PageRequest { after: None, limit: usize::MAX, seed: 1 };
+        let presence = set.presence(wanted, 0);
+        assert!(presence.next.is_some() && presence.ids.len() == HASHES);
+        let united = unite([presence], wanted);
         assert_eq!((united.count, united.next.is_some()), (40_000, true));
     }
 }
