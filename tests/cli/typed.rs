@@ -88,6 +88,61 @@ fn what_is_pasted_is_sent_at_once() {
     let _ = end(terminal, peer);
 }
 
+/// Terminals that do not mark what is pasted type it, all at once.
+#[test]
+fn several_lines_pasted_at_once_are_all_sent() {
+    let (mut terminal, mut peer) = connect("--wait 0s");
+    terminal.press("one\rzwei\r三 🐟\rbegun");
+    for line in ["one", "zwei", "三 🐟"] {
+        assert_eq!(String::from_utf8_lossy(&peer.read().payload), line);
+    }
+    terminal.wait_for_screen(|lines| lines.last().is_some_and(|line| line == "> begun"));
+    terminal.press(" and ended\rlast\r\u{4}");
+    for line in ["begun and ended", "last"] {
+        assert_eq!(String::from_utf8_lossy(&peer.read().payload), line);
+    }
+    assert_eq!(peer.read().close_code(), Some(1000));
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Chunks::Whole);
+    drop(peer);
+    assert!(terminal.finish().0.success());
+}
+
+/// Each line is answered while the next is read: neither side waits for the other.
+#[test]
+fn a_long_text_pasted_at_once_comes_back_whole() {
+    let server = Sockeye::echo(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let connect = format!("sockeye connect -n 500 --log {} {}", log.display(), server.ws("/"));
+    let mut terminal = Terminal::shell(&connect);
+    terminal.wait_for("> ");
+    let lines: Vec<_> = (0..500).map(|number| format!("line {number}")).collect();
+    terminal.press(lines.join("\r") + "\r");
+    let (status, shown) = terminal.finish();
+    assert!(status.success(), "{shown}");
+    let log = std::fs::read_to_string(log).expect("a transcript");
+    for kind in ["sent", "received"] {
+        let began = format!("\"{kind}\":\"");
+        let told = log.lines().filter_map(|line| line.split_once(&began)?.1.strip_suffix("\"}"));
+        assert!(told.eq(lines.iter()), "{kind}: {log}");
+    }
+}
+
+#[test]
+fn the_terminal_is_afterwards_as_it_was_before() {
+    let server = Sockeye::echo(&[]);
+    let line = format!("stty -a > before; sockeye connect {}; stty -a > after", server.ws("/"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut terminal = Terminal::shell(&format!("cd {}; {line}", folder.path().display()));
+    terminal.wait_for("> ");
+    terminal.type_text("hello\r");
+    terminal.press(CTRL_D);
+    assert!(terminal.finish().0.success());
+    let read = |name| std::fs::read_to_string(folder.path().join(name)).expect("stty has told");
+    assert_eq!(read("after"), read("before"));
+    assert!(read("after").contains(" icanon ") && read("after").contains(" echo "), "a terminal");
+}
+
 #[test]
 fn a_line_longer_than_the_window_is_whole_whatever_its_size_becomes() {
     let (mut terminal, mut peer) = connect("");

@@ -114,7 +114,10 @@ fn main() -> ExitCode {
     };
     // Before the options are built: a default depends on it.
     sockeye::internals::raise_limit();
-    signals.map_err(Into::into).and_then(run).unwrap_or_else(|error| conclude(&error))
+    let code = signals.map_err(Into::into).and_then(run).unwrap_or_else(|error| conclude(&error));
+    // A thread that prints may still hold it.
+    prompt::restore();
+    code
 }
 
 /// Says what went wrong. A reader of the output that has seen enough, such as `head`, is nothing wrong.

@@ -1,22 +1,27 @@
 //! A line editor at the bottom of the terminal, with what arrives printed above it.
+//!
+//! The editor has the terminal only while it reads a line. In between, keys are kept for the next line as they were
+//! pressed: neither shown by the terminal itself nor taken for its own commands, by which Ctrl-D would be lost.
 
 use std::{
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
 };
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::{DefaultEditor, ExternalPrinter, config::Configurer, error::ReadlineError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// How the terminal was before there was a prompt, while there is one.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// A prompt that is open. When dropped, the terminal is as it was.
 pub(crate) struct Prompt {
     printer: Box<dyn ExternalPrinter + Send>,
-    terminal: Option<Termios>,
     /// Whether a line is being typed.
     is_reading: Arc<AtomicBool>,
 }
@@ -24,11 +29,12 @@ pub(crate) struct Prompt {
 impl Prompt {
     /// Opens the prompt: lines come as they are typed, until Ctrl-D. Ctrl-C is the error `Interrupted`.
     pub(crate) fn open() -> anyhow::Result<(mpsc::Receiver<io::Result<Vec<u8>>>, Self)> {
-        let terminal = tcgetattr(io::stdin()).ok();
         let mut editor = DefaultEditor::new()?;
         editor.set_auto_add_history(true);
         let printer = Box::new(editor.create_external_printer()?);
-        let (sender, lines) = mpsc::channel(1);
+        keep_keys();
+        // The editor waits for nobody, whatever was pasted: printing waits for it, and what takes the lines may print.
+        let (sender, lines) = mpsc::channel(Semaphore::MAX_PERMITS);
         let is_reading = Arc::new(AtomicBool::new(true));
         thread::spawn({
             let is_reading = Arc::clone(&is_reading);
@@ -37,12 +43,21 @@ impl Prompt {
                 is_reading.store(false, Ordering::Relaxed);
             }
         });
-        Ok((lines, Self { printer, terminal, is_reading }))
+        Ok((lines, Self { printer, is_reading }))
     }
 
     /// Prints a line above the one that is being typed.
     pub(crate) fn print(&mut self, line: String) -> anyhow::Result<()> {
-        Ok(self.printer.print(line + "\n")?)
+        let line = line + "\n";
+        match self.printer.print(line.clone()) {
+            Ok(()) => Ok(()),
+            // The editor has ended meanwhile.
+            Err(_) => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(line.as_bytes())?;
+                Ok(stdout.flush()?)
+            }
+        }
     }
 }
 
@@ -53,10 +68,27 @@ impl Drop for Prompt {
             let _ = io::stdout().write_all(b"\r\n");
         }
         // The editor's thread may be inside a line, and the terminal in its hands.
-        if let Some(terminal) = &self.terminal {
-            // There is nothing left to do where this fails.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, terminal);
-        }
+        restore();
+    }
+}
+
+/// Leaves the keys that are pressed between two lines to the editor.
+fn keep_keys() {
+    let Ok(before) = tcgetattr(io::stdin()) else { return };
+    let mut kept = before.clone();
+    kept.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::IEXTEN);
+    kept.input_modes.remove(InputModes::ICRNL | InputModes::IXON);
+    // Where this fails the terminal is as before.
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, &kept);
+    *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+}
+
+/// Gives the terminal back as it was, if there is a prompt: also for a program that ends at once.
+pub(crate) fn restore() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        // There is nothing left to do where this fails.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
     }
 }
 

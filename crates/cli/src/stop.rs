@@ -4,6 +4,8 @@ use std::{io, process, thread, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::prompt;
+
 /// How long a client may take to end after it was asked to.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,7 @@ impl Stop {
                 // The result makes no difference: both end it.
                 let _ = tokio::time::timeout(DEADLINE, watched.requested()).await;
             });
+            prompt::restore();
             process::exit(1);
         })?;
         Self::new()
