@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::ChildStdout;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
@@ -85,6 +86,24 @@ fn json_prints_messages_and_they_are_the_same_by_every_transport() {
     assert_eq!((&first["at"], &first["data"]), (&json!(at), &json!("one")));
     for transport in TRANSPORTS {
         assert_eq!(print(transport), lines, "{transport}");
+    }
+}
+
+/// The rest waits: nothing of it is lost.
+#[test]
+fn a_rate_bounds_how_fast_messages_are_printed_by_every_transport() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    let lines: String = (0..21).map(|number| format!("{number}\n")).collect();
+    assert!(run(&["publish", "--lines", &url], &lines).status.success());
+    for transport in TRANSPORTS {
+        let args = ["--rate", "40", "-n", "21", "--after", "earliest", "--transport", transport];
+        let begun = Instant::now();
+        let output = run(&[&["subscribe"], &args[..], &[&url]].concat(), "");
+        let took = begun.elapsed();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), lines, "{transport}");
+        // Twenty steps of 25 ms, less what a timer may be late and be made up for.
+        assert!(took > Duration::from_millis(470), "{transport}: {took:?}");
     }
 }
 

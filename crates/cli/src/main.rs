@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `serve`, `config`, `reload` | `sockeye serve`; its configuration from flags, environment and file, and again at SIGHUP |
 //! | `echo`, `connect`, `check`, `doctor`, `token` | the commands of these names |
-//! | `subscribe`, `publish`, `channel` | a channel as a client sees it: where it is, the transports, positions, tries |
+//! | `subscribe`, `publish`, `channel`, `pace` | a channel as a client sees it: where it is, the transports, positions, tries, the rate |
 //! | `bench` | `sockeye bench`: load, and what it does to a server |
 //! | `cluster` | `sockeye cluster`: how a cluster is, and changing it |
 //! | `listen` | `sockeye listen`: clients that are printed and answered by a person, by a pipe, or by a process each |
@@ -47,6 +47,7 @@ mod listening;
 mod log;
 mod man;
 mod output;
+mod pace;
 mod processors;
 mod progress;
 mod prompt;

@@ -13,6 +13,7 @@ use crate::{
         transport,
     },
     output::{complain, print_with},
+    pace::Pace,
     progress::Progress,
     stop::Stop,
     units::{Time, deadline, number},
@@ -29,6 +30,7 @@ use crate::{
   sockeye subscribe http://127.0.0.1:8080/c/chat
   sockeye subscribe --after -10 -n 10 --json http://127.0.0.1:8080/c/chat | jq .data
   sockeye subscribe --after 10m -n 5 http://127.0.0.1:8080/c/chat
+  sockeye subscribe --after earliest -n 9 --rate 20 http://127.0.0.1:8080/c/chat
   sockeye subscribe -v --transport sse http://127.0.0.1:8080/c/chat
   SOCKEYE_TOKEN=$(sockeye token --key secret --channel chat=read) \\
     sockeye subscribe --after -1 -n 1 http://127.0.0.1:8080/c/chat
@@ -58,6 +60,10 @@ pub(crate) struct Subscribe {
     /// End after this many messages
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<u64>)]
     count: Option<u64>,
+
+    /// Print at most N messages a second: the rest waits at the server, as long as that keeps it
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
+    rate: Option<u64>,
 
     /// Say on stderr how the channel is read, and why not otherwise
     #[arg(short, long)]
@@ -89,7 +95,17 @@ impl Subscribe {
             }
         };
         let follow = Follow { channel, transports, interval: self.interval.0, note: &note };
-        follow.run(&self.after, Printer { subscribe: self, printed: 0, progress: &progress }).await
+        follow
+            .run(
+                &self.after,
+                Printer {
+                    subscribe: self,
+                    printed: 0,
+                    pace: Pace::new(self.rate),
+                    progress: &progress,
+                },
+            )
+            .await
     }
 }
 
@@ -98,6 +114,7 @@ struct Printer<'s> {
     subscribe: &'s Subscribe,
     /// How many messages were printed.
     printed: u64,
+    pace: Pace,
     progress: &'s RefCell<Progress>,
 }
 
@@ -131,5 +148,9 @@ impl Sink for Printer<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn next_may_come(&mut self) {
+        self.pace.next().await;
     }
 }

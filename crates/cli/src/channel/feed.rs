@@ -26,4 +26,18 @@ pub(crate) enum News {
 pub(crate) trait Sink {
     /// Takes it, or says that nothing more is wanted.
     fn take(&mut self, news: News) -> Result<(), Failure>;
+
+    /// Waits until the next message may come. What brings it is not read any further meanwhile.
+    async fn next_may_come(&mut self) {}
+}
+
+/// Passes on what a piece of a stream has completed: there is no more of it than the piece has bytes.
+pub(super) async fn pass_on(news: Vec<News>, sink: &mut impl Sink) -> Result<(), Failure> {
+    for news in news {
+        if matches!(news, News::Message(_)) {
+            sink.next_may_come().await;
+        }
+        sink.take(news)?;
+    }
+    Ok(())
 }

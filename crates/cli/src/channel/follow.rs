@@ -128,4 +128,8 @@ impl<S: Sink> Sink for Cursor<'_, S> {
         }
         self.sink.take(news)
     }
+
+    async fn next_may_come(&mut self) {
+        self.sink.next_may_come().await;
+    }
 }

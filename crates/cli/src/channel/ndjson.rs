@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{
     Channel, Ended, Failure,
-    feed::{News, SILENCE, Sink},
+    feed::{self, News, SILENCE, Sink},
     http::{Http, Question, nonsense},
     message::{Gap, Message},
     poll,
@@ -39,7 +39,13 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
         let piece = piece.map_err(|_| Failure::broken("the server has been silent for 45 s"))?;
         let piece = piece.ok_or_else(|| Failure::broken("the server has ended the stream"))?;
         let Ok(bytes) = piece.map_err(Failure::broken)?.into_data() else { continue };
-        lines.read(&bytes, |line| sink.take(news(line)?))?;
+        let mut whole = Vec::new();
+        let read = lines.read(&bytes, |line| {
+            whole.push(news(line)?);
+            Ok(())
+        });
+        feed::pass_on(whole, sink).await?;
+        read?;
     }
 }
 

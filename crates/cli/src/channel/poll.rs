@@ -78,6 +78,7 @@ async fn read(
             sink.take(News::Gap(gap))?;
         }
         for message in page.messages {
+            sink.next_may_come().await;
             sink.take(News::Message(message))?;
         }
         after = page.at;

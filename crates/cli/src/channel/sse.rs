@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{
     Channel, Ended, Failure,
-    feed::{News, SILENCE, Sink},
+    feed::{self, News, SILENCE, Sink},
     http::{Http, Question, nonsense},
     message::MAX_WORD,
 };
@@ -40,7 +40,13 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
         let piece = piece.map_err(|error| broken(error.to_string()))?;
         let Ok(bytes) = piece.into_data() else { continue };
         sink.take(News::Open)?;
-        events.read(&bytes, |event| sink.take(event.news()?))?;
+        let mut whole = Vec::new();
+        let read = events.read(&bytes, |event| {
+            whole.push(event.news()?);
+            Ok(())
+        });
+        feed::pass_on(whole, sink).await?;
+        read?;
     }
 }
 

@@ -144,6 +144,7 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
             return Err(err.into());
         } else if frame.at.is_some() {
             let message: Message = serde_json::from_str(text).map_err(nonsense)?;
+            sink.next_may_come().await;
             sink.take(News::Message(message))?;
         } else if let Some(hello) = frame.hello {
             sink.take(News::Open)?;

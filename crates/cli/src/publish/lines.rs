@@ -15,13 +15,13 @@ use tokio::{
 use super::{
     ATTEMPTS, Publish, Sender,
     message::{Keys, Kind},
-    pace::Pace,
     window::{Answer, Window},
 };
 use crate::{
     channel::{Channel, Failure, backoff::Backoff, websocket},
     input::{self, Separator},
     output::{OutputError, complain, print_line},
+    pace::Pace,
     progress::{Progress, input_length},
     stop::Stop,
 };

@@ -3,7 +3,6 @@
 mod lines;
 mod message;
 mod one_by_one;
-mod pace;
 mod window;
 
 use anyhow::bail;

@@ -1,4 +1,4 @@
-//! How fast lines are published.
+//! How many messages a second there may be at most: `--rate`.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use tokio::time::{Instant, sleep_until};
 const LATE: Duration = Duration::from_millis(20);
 
 /// A number of messages a second, or as many as go.
-pub(super) struct Pace(Option<(Duration, Instant)>);
+pub(crate) struct Pace(Option<(Duration, Instant)>);
 
 impl Pace {
-    pub(super) fn new(rate: Option<u64>) -> Self {
+    pub(crate) fn new(rate: Option<u64>) -> Self {
         Self(rate.map(|rate| (Duration::from_secs(1).div_f64(rate as f64), Instant::now())))
     }
 
     /// When the next message is due, if that is yet to come.
-    pub(super) fn pause(&self) -> Option<Instant> {
+    pub(crate) fn pause(&self) -> Option<Instant> {
         self.0.map(|(_, due)| due).filter(|due| *due > Instant::now())
     }
 
     /// Waits until the next message is due, and counts it.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Some((step, due)) = &mut self.0 else { return };
         let now = Instant::now();
         if *due > now {
