@@ -13,6 +13,7 @@ mod hostile_server;
 mod listen;
 mod listen_exec;
 mod listen_files;
+mod listen_roads;
 mod log;
 mod operation;
 mod outputs;

@@ -9,6 +9,7 @@ pub mod chaos;
 pub mod curl;
 pub mod cut;
 pub mod foreign;
+pub mod http2;
 pub mod idle;
 pub mod middlebox;
 pub mod nats;

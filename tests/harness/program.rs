@@ -233,6 +233,12 @@ impl Sockeye {
         Self::spawn(command, arguments)
     }
 
+    /// A server that this command starts, with these options of the program.
+    #[must_use]
+    pub fn start_with(command: Command, options: &[&str]) -> Self {
+        Self::spawn(command, options)
+    }
+
     /// `sockeye serve` on a socket that listens already, given to it as a service manager does.
     #[must_use]
     pub fn serve_on(socket: OwnedFd, options: &[&str]) -> Self {

@@ -3,20 +3,24 @@
 use std::{
     io,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
 use http::{
     HeaderValue, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tower_http::services::ServeDir;
 use tower_service::Service;
 
-use super::http::{Body, text};
+use super::http::{Body, holding, text};
+
+/// How many files are sent at a time: each has a descriptor, and two pieces of 64 KiB where a client reads slowly.
+const MAX_FILES: usize = 128;
 
 /// What a folder is asked for where its name ends with a slash.
 const INDEX: &str = "index.html";
@@ -27,6 +31,7 @@ const INDEX: &str = "index.html";
 pub(super) struct Files {
     root: PathBuf,
     serve: ServeDir,
+    free: Arc<Semaphore>,
 }
 
 impl Files {
@@ -43,11 +48,17 @@ impl Files {
         };
         let root = open().with_context(|| format!("cannot serve --static {}", folder.display()))?;
         let serve = ServeDir::new(&root);
-        Ok(Self { root, serve })
+        Ok(Self { root, serve, free: Arc::new(Semaphore::new(MAX_FILES)) })
     }
 
     /// Answers a request for a file.
     pub(super) async fn answer<B: Send + 'static>(&self, request: Request<B>) -> Response<Body> {
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            let mut busy =
+                text(StatusCode::SERVICE_UNAVAILABLE, "as many files as may be are being sent");
+            busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            return busy;
+        };
         let (root, path) = (self.root.clone(), request.uri().path().to_owned());
         let may_be_served = spawn_blocking(move || may_be_served(&root, &path)).await;
         if !may_be_served.unwrap_or(false) {
@@ -61,7 +72,7 @@ impl Files {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A file that was changed is seen at the next look.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
+        holding(permit, response)
     }
 }
 

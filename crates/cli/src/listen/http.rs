@@ -19,7 +19,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use sockeye::{
@@ -38,7 +38,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::cgi::Link;
+use super::{
+    cgi::Link,
+    unread::{Streams, watched},
+};
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -79,17 +82,31 @@ pub(super) fn full(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// Holds something until the body has been sent.
+pub(super) fn holding(held: impl Send + 'static, response: Response<Body>) -> Response<Body> {
+    response.map(|body| {
+        body.map_frame(move |frame| {
+            let _held = &held;
+            frame
+        })
+        .boxed_unsync()
+    })
+}
+
 /// What all connections share.
 pub(super) struct Http<H> {
     pub(super) handler: Arc<H>,
     tls: Option<ServerTls>,
     pending: PendingConnections,
     handshakes: Handshakes,
+    /// How long a client may take nothing of an answer.
+    write_timeout: Duration,
 }
 
 impl<H: Handler> Http<H> {
-    pub(super) fn new(handler: Arc<H>, tls: Option<ServerTls>) -> Self {
+    pub(super) fn new(handler: Arc<H>, tls: Option<ServerTls>, write_timeout: Duration) -> Self {
         Self {
+            write_timeout,
             handler,
             tls: tls.map(ServerTls::http2),
             pending: PendingConnections::default(),
@@ -175,7 +192,7 @@ impl<H: Handler> Http<H> {
                 })
             }
         });
-        let builder = builder();
+        let builder = builder(self.write_timeout);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let too_late = async {
@@ -196,8 +213,8 @@ impl<H: Handler> Http<H> {
 }
 
 /// hyper with the limits of the library's own server.
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(write_timeout: Duration) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams(write_timeout));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -245,15 +262,9 @@ impl InUse {
         connection.pending.settle().then_some(in_use)
     }
 
-    /// Holds it until the body has been sent.
+    /// Holds it until the body has been sent, or is taken no more.
     pub(super) fn until_sent(self, response: Response<Body>) -> Response<Body> {
-        response.map(|body| {
-            body.map_frame(move |frame| {
-                let _in_use = &self;
-                frame
-            })
-            .boxed_unsync()
-        })
+        watched(holding(self, response))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `sockeye listen`: a WebSocket server for people, pipes and programs.
 //!
-//! - [`http`]: connections until a request is complete. [`server`] answers it.
+//! - [`http`]: connections until a request is complete. [`server`] answers it. [`unread`]: answers that are not read.
 //! - [`access`]: which requests are let in. [`files`]: `--static`.
 //! - [`clients`]: those that are connected. [`typing`]: what is sent to them. [`screen`]: what they send.
 //! - [`process`], [`cgi`], [`pump`]: `--exec`: what is started, what it is told, what goes in and out.
@@ -15,6 +15,7 @@ mod pump;
 mod screen;
 mod server;
 mod typing;
+mod unread;
 
 use std::{
     io::{self, IsTerminal},
@@ -266,7 +267,7 @@ impl Listen {
         tokio::spawn(others.heed(self.certificate.reload(bound.tls.clone())));
         server.screen.tell(bound.greeting());
         let stop = CancellationToken::new();
-        let http = Arc::new(Http::new(Arc::clone(&server), bound.tls));
+        let http = Arc::new(Http::new(Arc::clone(&server), bound.tls, self.bounds.write_timeout.0));
         tokio::spawn(http.accept(bound.listeners, stop.clone()));
         let said = async {
             let Some((typing, lines)) = typing else { return std::future::pending().await };
