@@ -11,8 +11,12 @@ use clap_mangen::{
 
 use crate::output::print_as_it_is;
 
-/// The day of the last change to what the pages say: groff and mandoc want one.
-const DATE: &str = "2026-11-29";
+/// The day that stands below the pages, as groff and mandoc want one: in a package that of its commit, which `cargo
+/// xtask dist` gives; else that of the last change to what the pages say.
+const DATE: &str = match option_env!("SOCKEYE_DATE") {
+    Some(date) => date,
+    None => "2026-11-30",
+};
 
 /// Print a page for man(1): of the program, or of a command
 ///

@@ -86,7 +86,9 @@ struct Program {
 /// Builds the program for this target. What a debugger needs stands beside it and is named in it.
 fn program(target: &str, out: &Path) -> Result<Program> {
     let args = ["build", "--release", "--locked", "-p", "sockeye-cli", "--target", target];
-    shell::run(&mut shell::cargo(args))?;
+    // The day in the pages of the manual.
+    let day = shell::output(&mut shell::command("git", ["log", "-1", "--format=%cs"]))?;
+    shell::run(shell::cargo(args).env("SOCKEYE_DATE", day))?;
     let built = shell::target()?.join(target).join("release/sockeye");
     let folder = out.join(target);
     fs::create_dir_all(&folder)?;
