@@ -1,7 +1,8 @@
 //! The examples of `--help` and the sessions in `docs/tools`, run as they stand there.
 //!
-//! An example is a line of the shell, in a folder that has the files which examples name. Only addresses are
-//! replaced: each test has servers of its own. What an example runs until Ctrl-C is in [`UNTIL`].
+//! An example is a line of the shell, in a folder that has the files which examples name. Only addresses and
+//! processes are replaced, each test having servers of its own, and what `bench` would take long for. What an
+//! example runs until Ctrl-C is in [`UNTIL`].
 
 use std::fs;
 use std::net::SocketAddr;
@@ -51,6 +52,9 @@ impl World {
         fs::copy(certificates.authority(), world.path("authority.pem")).expect("a file");
         fs::copy(certificates.certificate(), world.path("chain.pem")).expect("a file");
         fs::copy(certificates.key(), world.path("key.pem")).expect("a file");
+        let messages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/messages.jsonl");
+        fs::create_dir(world.path("benches")).expect("a folder");
+        fs::copy(messages, world.path("benches/messages.jsonl")).expect("a file");
         fs::write(world.path("secret"), "an example's secret of enough bytes").expect("a file");
         fs::write(world.path("app.log"), "started\nready\n").expect("a file");
         fs::write(world.path("picture.png"), b"\x89PNG\r\n\x1a\n and no more").expect("a file");
@@ -64,12 +68,22 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// The line with the addresses of these servers.
+    /// The line with the addresses and processes of these servers.
     fn here(&self, line: &str) -> String {
         let secure = format!("localhost:{}", self.secure.address().port());
-        line.replace("127.0.0.1:8080", &self.serve.address().to_string())
-            .replace("127.0.0.1:9001", &self.echo.address().to_string())
-            .replace("localhost:9443", &secure)
+        let [serve, echo] = [&self.serve, &self.echo].map(|server| server.address().to_string());
+        let process = self.echo.id().to_string();
+        let here = [
+            ("0.0.0.0:8080", "0.0.0.0:0"),
+            ("127.0.0.1:9000", "127.0.0.1:0"),
+            ("127.0.0.1:9002", "127.0.0.1:0"),
+            ("127.0.0.1:8080", &serve),
+            ("127.0.0.1:9001", &echo),
+            ("localhost:9443", &secure),
+            ("$(pgrep -x sockeye)", &process),
+            ("4711", &process),
+        ];
+        here.iter().fold(line.to_owned(), |line, (there, here)| line.replace(there, here))
     }
 
     /// What was printed, with the addresses that the documents have.
@@ -144,6 +158,67 @@ fn examples_of_token_work_as_pasted() {
     run_examples("token");
 }
 
+#[test]
+fn examples_of_echo_work_as_pasted() {
+    run_examples("echo");
+}
+
+/// A cluster has tests of its own.
+#[test]
+fn examples_of_serve_work_as_pasted() {
+    let world = World::new();
+    let examples = examples(&["serve"]);
+    assert!(examples.len() > 4, "{examples:?}");
+    let alone = examples.iter().filter(|line| !line.contains("--cluster"));
+    alone.for_each(|line| world.run_example(line));
+}
+
+/// With little load, for a short time.
+fn in_short(line: &str) -> String {
+    let mut short = line.to_owned();
+    for (long, little) in [
+        ("--connections 10000", "--connections 100"),
+        ("--subscribers 1000", "--subscribers 100"),
+        ("--rate 20000", "--rate 100"),
+        (" --duration 30s", ""),
+        (" --duration 60s", ""),
+    ] {
+        short = short.replace(long, little);
+    }
+    short + " --duration 100ms --warm-up 10ms"
+}
+
+/// Whether it needs no broker.
+fn is_ours(line: &str) -> bool {
+    !["nats", "mqtt", "http://127.0.0.1/pub"].iter().any(|broker| line.contains(broker))
+}
+
+#[test]
+fn examples_of_bench_work_as_pasted() {
+    let world = World::new();
+    let loads = ["echo", "fanout", "connections", "handshakes"].map(|load| vec!["bench", load]);
+    for command in [vec!["bench"]].into_iter().chain(loads) {
+        let examples = examples(&command);
+        assert!(examples.len() > 1, "{examples:?}");
+        // Those of the protocols of brokers need one.
+        examples
+            .iter()
+            .filter(|line| is_ours(line))
+            .for_each(|line| world.run_example(&in_short(line)));
+    }
+}
+
+#[test]
+fn commands_of_the_guide_to_bench_work_as_pasted() {
+    let world = World::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tools/measuring.md");
+    let text = fs::read_to_string(path).expect("the document");
+    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+    let lines: Vec<_> = blocks.flat_map(str::lines).filter(|line| !line.starts_with('#')).collect();
+    assert!(lines.len() > 6, "{lines:?}");
+    lines.iter().filter(|line| is_ours(line)).for_each(|line| world.run_example(&in_short(line)));
+}
+
 /// The sessions of a document: blocks marked `console`, whose lines behind `$ ` are commands, behind `> `
 /// are typed, and whose other lines are what is shown.
 fn run_sessions(document: &str) {
@@ -157,9 +232,10 @@ fn run_sessions(document: &str) {
         for session in block.split("$ ").skip(1) {
             let (line, expected) = session.split_once('\n').unwrap_or((session, ""));
             let shown = world.follow(line, expected);
-            let expected: Vec<_> = expected.trim_end().lines().map(same).collect();
+            let alike = if line.starts_with("sockeye bench ") { same_figures } else { same };
+            let expected: Vec<_> = expected.trim_end().lines().map(alike).collect();
             let shown = world.there(&shown);
-            let shown: Vec<_> = shown.trim_end().lines().map(same).collect();
+            let shown: Vec<_> = shown.trim_end().lines().map(alike).collect();
             assert_eq!(shown, expected, "{document}: {line}");
         }
     }
@@ -217,6 +293,15 @@ fn same(line: &str) -> String {
     same.trim_end().to_owned()
 }
 
+/// The same of a table of figures: their units and the room for them differ, too, and a line that is shown meanwhile
+/// is gone (erase in line).
+fn same_figures(line: &str) -> String {
+    let line = line.rsplit("\u{1b}[K").next().unwrap_or(line);
+    let words: Vec<_> = line.split_whitespace().map(same).collect();
+    let is_time = |word: &str| ["0µs", "0ms", "0s"].contains(&word);
+    words.iter().map(|word| if is_time(word) { "0s" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
 /// What a word is, if it is another each time; else the word, with 0 for each number.
 fn kind(word: &str) -> String {
     let is_offset = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -241,7 +326,7 @@ fn kind(word: &str) -> String {
 
 #[test]
 fn sessions_of_the_guides_are_as_recorded() {
-    for document in ["connect.md", "subscribe.md", "publish.md", "token.md"] {
+    for document in ["connect.md", "subscribe.md", "publish.md", "token.md", "measuring.md"] {
         run_sessions(document);
     }
 }

@@ -17,7 +17,7 @@ use super::run::{self, Start, Tally};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sockeye bench handshakes ws://127.0.0.1:9001 --json
-  sockeye bench handshakes wss://127.0.0.1:8443/c/chat --cacert ca.pem --in-flight 64")]
+  sockeye bench handshakes wss://localhost:9443/c/chat --cacert authority.pem --in-flight 64")]
 pub(super) struct Handshakes {
     /// How many handshakes are under way at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
