@@ -7,14 +7,15 @@ use crate::shell;
 const WINDOWS: &str = "x86_64-pc-windows-gnu";
 const WASM: &str = "wasm32-unknown-unknown";
 
-/// Checks that no set of features has a warning: none, each feature alone, and each two of
-/// them; the step `clippy` has all. Development dependencies add none, since no test is built.
+/// Checks that no set of features has a warning: none, each feature alone, and of the libraries each two
+/// of them, of which the program's features are made; the step `clippy` has all. Development dependencies add
+/// none, since no test is built.
 ///
 /// Then runs the tests of the channel server without any.
 pub(crate) fn powerset() -> Result<()> {
     let sets = "--feature-powerset --depth 2 --skip default";
     check("hack clippy", &format!("--lib {sets}"), LIBRARIES)?;
-    check("hack clippy", &format!("--bins {sets}"), "-p sockeye-cli")?;
+    check("hack clippy", "--bins --each-feature --skip default", "-p sockeye-cli")?;
     let servers = "-p sockeye-hub -p sockeye-server -p sockeye-cli";
     let line = format!("nextest run --no-default-features {servers}");
     shell::run(&mut shell::cargo(line.split(' ')))
