@@ -175,6 +175,30 @@ fn ctrl_d_and_ctrl_c_close_with_1000_and_end_with_success() {
     }
 }
 
+/// What waits for a server that has more and more to say is ended by Ctrl-C.
+#[test]
+fn ctrl_c_ends_what_ctrl_d_has_left_waiting() {
+    let (mut terminal, mut peer) = connect("--wait 1h");
+    terminal.press(CTRL_D);
+    terminal.wait_until(|shown| shown.ends_with("\r\n"));
+    terminal.press(CTRL_C);
+    assert_eq!(peer.read().close_code(), Some(1000));
+    peer.send(&unmasked(CLOSE, &close_payload(1000, b"")), Chunks::Whole);
+    drop(peer);
+    assert!(terminal.finish().0.success());
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_the_server() {
+    let (mut terminal, mut peer) = connect("");
+    terminal.press(CTRL_C);
+    assert_eq!(peer.read().close_code(), Some(1000));
+    terminal.press(CTRL_C);
+    let (status, shown) = terminal.finish();
+    // It would say that no Close came.
+    assert!(status.code() == Some(1) && !shown.contains("sockeye:"), "{status}: {shown}");
+}
+
 #[test]
 fn commands_do_what_help_says_and_wrong_ones_say_what_to_do() {
     let server = Sockeye::echo(&[]);

@@ -2,6 +2,7 @@
 
 use std::{io, process, thread, time::Duration};
 
+use rustix::process::{Signal as Number, getpid, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::prompt;
@@ -52,4 +53,11 @@ impl Stop {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Counts a Ctrl-C that the line editor has read as a key, which is no signal then: after the next one the program
+/// does not wait for anything.
+pub(crate) fn ctrl_c_was_typed() {
+    // There is nothing to do where it fails: the program ends by itself, a little later.
+    let _ = kill_process(getpid(), Number::INT);
 }

@@ -99,17 +99,11 @@ impl Session {
         let (ask, asked) = mpsc::unbounded_channel();
         let Self { screen, source, unsent, seen, wait, ping_interval } = self;
         let sending = async {
-            let sent = tokio::select! {
-                sent = send(source, unsent, &writer, screen, &ask) => sent?,
-                () = stop.requested() => Some(CloseCode::NORMAL.into()),
-            };
-            if let Some(frame) = sent {
-                return Ok(frame);
+            let sending = send_and_wait(source, unsent, &writer, (screen, seen), *wait, &ask);
+            tokio::select! {
+                sent = sending => sent,
+                () = stop.requested() => Ok(CloseCode::NORMAL.into()),
             }
-            // The server answers what it has got.
-            SinkExt::<Message>::flush(&mut writer.clone()).await?;
-            seen.quiet(*wait).await;
-            anyhow::Ok(CloseCode::NORMAL.into())
         };
         let shown = {
             let showing = show(&mut reader, screen, seen);
@@ -150,6 +144,24 @@ async fn close_after(
     let (closed, _) = tokio::try_join!(closing, showing)?;
     result?;
     Ok(Over::Done(code, closed))
+}
+
+/// Sends what comes from the input, and waits at its end until nothing more comes. Gives the Close.
+async fn send_and_wait(
+    source: &mut Source,
+    unsent: &mut Option<Message>,
+    writer: &Writer,
+    (screen, seen): (&Screen, &Seen),
+    wait: Duration,
+    ask: &UnboundedSender<()>,
+) -> anyhow::Result<CloseFrame> {
+    if let Some(frame) = send(source, unsent, writer, screen, ask).await? {
+        return Ok(frame);
+    }
+    // The server answers what it has got.
+    SinkExt::<Message>::flush(&mut writer.clone()).await?;
+    seen.quiet(wait).await;
+    Ok(CloseCode::NORMAL.into())
 }
 
 /// Sends what comes from the input. At its end that is `None`, or the Close that was asked for.

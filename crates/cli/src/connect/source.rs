@@ -21,7 +21,7 @@ use super::{
     screen::Screen,
     typed::{HELP, Typed},
 };
-use crate::input;
+use crate::{input, stop};
 
 /// What is to be done next.
 #[derive(Debug)]
@@ -105,6 +105,7 @@ impl Source {
             let line = match line {
                 None => return Ok(Next::End),
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                    stop::ctrl_c_was_typed();
                     return Ok(Next::Interrupted);
                 }
                 Some(line) => line.map_err(input::cannot_read)?,
