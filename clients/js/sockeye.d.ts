@@ -79,6 +79,8 @@ export interface SubscribeOptions<Data = unknown> {
   onmessage?(message: Message<Data>): void;
   /** Messages are missing here. It comes where they would have come. */
   ongap?(gap: Gap): void;
+  /** The channel has ended: everything of it was given, and the subscription is closed. Iterating over it ends, too. */
+  onend?(end: { channel: string; at: Position }): void;
   onjoin?(member: Member): void;
   onleave?(member: Member): void;
   /**
@@ -114,6 +116,8 @@ export interface Page<Data = unknown> {
   /** Where to go on. */
   at: Position;
   messages: Message<Data>[];
+  /** Whether the channel has ended, and nothing follows. */
+  end?: true;
   gap?: Omit<Gap, 'channel'>;
 }
 

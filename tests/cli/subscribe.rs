@@ -69,6 +69,37 @@ fn payloads_are_lines_the_same_by_every_transport() {
     }
 }
 
+/// Live and for those that come later, by every transport.
+#[test]
+fn the_end_of_the_channel_is_the_end_of_the_program() {
+    let server = Sockeye::serve(&[]);
+    let mut all = Vec::new();
+    for transport in TRANSPORTS {
+        let url = server.http(&format!("/c/{transport}"));
+        let args = ["--transport", transport, "--after", "earliest", "--interval", "10ms", &url];
+        let mut live = Subscription::start(&args);
+        publish(&url, "last words");
+        assert_eq!(live.line(), "last words\n");
+        all.push((url, live));
+    }
+    for (transport, (url, mut live)) in TRANSPORTS.into_iter().zip(all) {
+        let closed = sockeye_tests::curl::curl(&["-X", "POST", &format!("{url}?close=1")]);
+        assert_eq!(live.line(), "", "nothing more is printed");
+        let output = live.program.finish();
+        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{transport}");
+        let args = ["subscribe", "--json", "--after", "earliest", "--transport", transport, &url];
+        let late = run(&args, "");
+        assert!(late.status.success(), "{late:?}");
+        let lines = String::from_utf8(late.stdout).expect("a text");
+        let (message, end) = lines.split_once('\n').expect("two lines");
+        assert!(message.contains("last words"), "{message}");
+        assert_eq!(end.trim_end(), closed, "{transport}");
+    }
+    let refused = run(&["publish", &server.http("/c/v1"), "more"], "");
+    assert_fails(&refused, 1);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ended"), "{refused:?}");
+}
+
 #[test]
 fn json_prints_messages_and_they_are_the_same_by_every_transport() {
     let server = Sockeye::serve(&[]);

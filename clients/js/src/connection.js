@@ -115,21 +115,24 @@ export class Connection {
   took(name, item) {
     const channel = this.#channels.get(name);
     if (!channel) return;
-    const { join, leave, gap } = item;
+    const { join, leave, gap, end } = item;
     if (join || leave) return this.#tell({ channel: name, join, leave });
     const [prev, at] = [channel.at, gap ? gap.next : item.at];
     // A frame of another kind, such as the members after more changes than could be told.
     if (!at) return;
-    if (prev && !isPast(at, prev) && gap?.after !== prev) return;
+    if (prev && !end && !isPast(at, prev) && gap?.after !== prev) return;
     channel.at = at;
-    this.#tell({ channel: name, prev: prev ?? at, ...(gap ? { gap } : { message: item }) });
+    this.#tell({ channel: name, prev: prev ?? at, ...(gap ? { gap } : end ? { end: at } : { message: item }) });
+    // Nothing follows: it is not read again, on whatever transport.
+    if (end) this.#drop(name);
   }
 
-  tookPage(name, { at, gap, messages }) {
+  tookPage(name, { at, gap, messages, end }) {
     if (gap) this.took(name, { gap });
     for (const message of messages) this.took(name, message);
     const channel = this.#channels.get(name);
     if (channel) this.stands(channel, at);
+    if (end) this.took(name, { at, end });
   }
 
   /** The server refuses this channel. */

@@ -70,13 +70,23 @@ export class Subscription {
   }
 
   // What is older than where it stands has been seen. A new epoch begins with a gap.
-  #accept({ prev, message, gap }) {
+  #accept({ prev, message, gap, end }) {
     const follows = prev === this.at;
     if (gap && (follows || isPast(gap.next, this.at))) this.#skip(gap);
     if (message && (follows || (sameEpoch(message.at, this.at) && isPast(message.at, this.at)))) {
       this.at = message.at;
       this.#give(opened(this.channel, message));
     }
+    if (end) this.#end(end);
+  }
+
+  // The channel has ended: so does the subscription, once everything before was given.
+  #end(at) {
+    if (this.#closing.signal.aborted) return;
+    this.at = at;
+    this.#begun.resolve(at);
+    this.close();
+    this.#call('onend', { channel: this.channel, at });
   }
 
   #skip(gap) {
@@ -96,6 +106,7 @@ export class Subscription {
           this.#give(message);
         }
         this.at = page.at;
+        if (page.end) this.#end(page.at);
         more = until && page.messages.length && isPast(until, this.at);
       }
     } catch (error) {

@@ -35,7 +35,7 @@ use crate::{
   SOCKEYE_TOKEN=$(sockeye token --key secret --channel chat=read) \\
     sockeye subscribe --after -1 -n 1 http://127.0.0.1:8080/c/chat
 
-Exit status: 0 after --count messages or Ctrl-C, 1 if the channel cannot be read, 2 on wrong usage.")]
+Exit status: 0 after --count messages, the end of the channel or Ctrl-C, 1 if the channel cannot be read, 2 on wrong usage.")]
 pub(crate) struct Subscribe {
     #[command(flatten)]
     channel: ChannelArgs,
@@ -53,7 +53,7 @@ pub(crate) struct Subscribe {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = deadline)]
     interval: Time,
 
-    /// Print messages as JSON, one in a line, and gaps as {"gap":{…}}
+    /// Print messages as JSON, one in a line, gaps as {"gap":{…}}, the end of the channel as {"at":…,"end":true}
     #[arg(long)]
     json: bool,
 
@@ -126,6 +126,10 @@ impl Sink for Printer<'_> {
         }
         match news {
             News::Open | News::At(_) => {}
+            News::End(end) if self.subscribe.json => {
+                print_with(|out| write!(out, "{}", serde_json::to_string(&end)?))?;
+            }
+            News::End(_) => {}
             News::Gap(gap) if self.subscribe.json => {
                 print_with(|out| write!(out, "{{\"gap\":{}}}", serde_json::to_string(&gap)?))?;
             }

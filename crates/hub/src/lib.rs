@@ -21,6 +21,7 @@
 //! match reader.next().await {
 //!     Item::Entry(entry) => assert_eq!(&entry.payload.as_bytes()[..], b"hello"),
 //!     Item::Gap(gap) => println!("missed what was after {}: {}", gap.after, gap.why),
+//!     Item::End(at) => println!("the channel has ended at {at}"),
 //! }
 //!
 //! // `after` as people write it: a position, `earliest`, `now`, `-50`, `10m`.
@@ -93,7 +94,7 @@ pub use error::PublishError;
 pub use hub::Hub;
 pub use log::{
     BadJson, Budget, ENTRY_OVERHEAD, Entry, EntryForm, FORM_OVERHEAD, Gap, GapReason, Item, Json,
-    Lag, Page, Payload, PayloadRef, Publication, Run, RunForm,
+    Lag, Missing, Page, Payload, PayloadRef, Publication, Run, RunForm,
 };
 pub use names::{
     BadChannelName, BadEventName, BadIdempotencyKey, BadPattern, BadPolicy, BadPosition, BadStart,

@@ -82,17 +82,24 @@ impl App {
         let (hub, caller) = (self.hub.clone(), caller.clone());
         async move {
             let published = match publishing {
-                Ok(publishing) => publishing.await.map_err(|error| match error {
-                    PublishError::Full { capacity, share } => {
-                        no_room(&hub, &caller, capacity, share)
-                    }
-                    error => refused(error),
-                }),
+                Ok(publishing) => publishing.await.map_err(|error| not_taken(&hub, &caller, error)),
                 Err(problem) => Err(problem),
             };
             metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
             published
         }
+    }
+
+    /// Ends the channel for the caller, in the order of its publications.
+    pub(crate) fn end(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+    ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
+        let may = caller.may(Right::Write, channel);
+        let ending = may.map(|()| self.hub.end(channel, &caller.account()));
+        let (hub, caller) = (self.hub.clone(), caller.clone());
+        async move { ending?.await.map_err(|error| not_taken(&hub, &caller, error)) }
     }
 
     fn may_publish(
@@ -130,6 +137,14 @@ impl App {
             evicted: pending.evicted(),
             refused: connections.refusals(),
         }
+    }
+}
+
+/// Why the hub has not taken what the caller published.
+fn not_taken(hub: &Hub, caller: &Caller, error: PublishError) -> Problem {
+    match error {
+        PublishError::Full { capacity, share } => no_room(hub, caller, capacity, share),
+        error => refused(error),
     }
 }
 
@@ -171,6 +186,11 @@ pub(crate) fn refused(error: PublishError) -> Problem {
             let detail = format_args!("{error}: see --history-bytes");
             Problem::new(Code::TooLarge, detail)
         }
+        PublishError::Ended => {
+            let detail = format_args!("{error}: DELETE opens it again");
+            Problem::new(Code::Ended, detail)
+        }
+        PublishError::Unsupported => Problem::new(Code::NotImplemented, error),
         PublishError::Full { .. } => Problem::new(Code::InsufficientStorage, error),
         PublishError::NoSpace => {
             let detail = format_args!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Failure,
-    message::{Gap, Message},
+    message::{End, Gap, Message},
 };
 
 /// A stream brings something every 15 seconds. After three times as long its server is gone, or something
@@ -20,6 +20,8 @@ pub(crate) enum News {
     At(String),
     Gap(Gap),
     Message(Message),
+    /// The channel has ended. Nothing follows.
+    End(End),
 }
 
 /// What takes what comes.

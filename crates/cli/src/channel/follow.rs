@@ -125,6 +125,11 @@ impl<S: Sink> Sink for Cursor<'_, S> {
                 self.has_message = true;
                 self.at.clone_from(&message.at);
             }
+            News::End(end) => {
+                (self.note)(format!("* {} has ended at {}", self.name, end.at));
+                self.sink.take(news)?;
+                return Err(Failure::Enough);
+            }
         }
         self.sink.take(news)
     }

@@ -31,6 +31,27 @@ pub(crate) struct Gap {
     pub(crate) why: String,
 }
 
+/// The end of a channel, where messages are.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct End {
+    #[serde(deserialize_with = "position")]
+    pub(crate) at: String,
+    end: bool,
+}
+
+impl End {
+    /// The end at that position.
+    pub(crate) fn new(at: String) -> Self {
+        Self { at, end: true }
+    }
+
+    /// The end, if that is what the JSON is: it is told from any message by its last member.
+    pub(crate) fn of(json: &[u8]) -> Option<Self> {
+        let is_end = json.trim_ascii_end().ends_with(b",\"end\":true}");
+        is_end.then(|| serde_json::from_slice(json).ok()).flatten()
+    }
+}
+
 /// The longest position or other word of the server's: what it goes on from is sent back to it.
 pub(crate) const MAX_WORD: usize = 255;
 

@@ -12,7 +12,7 @@ use super::{
     Channel, Ended, Failure,
     feed::{self, News, SILENCE, Sink},
     http::{Http, Question, nonsense},
-    message::{Gap, Message},
+    message::{End, Gap, Message},
     poll,
 };
 
@@ -57,6 +57,9 @@ fn news(line: &[u8]) -> Result<News, Failure> {
     if line.starts_with(b"{\"gap\"") {
         let Missing { gap } = serde_json::from_slice(line).map_err(nonsense)?;
         return Ok(News::Gap(gap));
+    }
+    if let Some(end) = End::of(line) {
+        return Ok(News::End(end));
     }
     serde_json::from_slice::<Message>(line).map(News::Message).map_err(nonsense)
 }

@@ -10,7 +10,7 @@ use super::{
     Channel, Ended, Failure,
     feed::{News, Sink},
     http::{Http, Question, nonsense},
-    message::{Gap, Message, position},
+    message::{End, Gap, Message, position},
 };
 
 /// How long a request waits for messages, in seconds.
@@ -30,6 +30,8 @@ struct Page {
     at: String,
     messages: Vec<Message>,
     gap: Option<Gap>,
+    #[serde(default)]
+    end: bool,
 }
 
 /// Reads by requests that wait until there is something.
@@ -80,6 +82,9 @@ async fn read(
         for message in page.messages {
             sink.next_may_come().await;
             sink.take(News::Message(message))?;
+        }
+        if page.end {
+            sink.take(News::End(End::new(page.at.clone())))?;
         }
         after = page.at;
         sink.take(News::At(after.clone()))?;

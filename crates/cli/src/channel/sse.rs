@@ -13,7 +13,7 @@ use super::{
     Channel, Ended, Failure,
     feed::{self, News, SILENCE, Sink},
     http::{Http, Question, nonsense},
-    message::MAX_WORD,
+    message::{End, MAX_WORD},
 };
 
 /// Reads from there on, until something ends it.
@@ -65,7 +65,10 @@ impl Event {
             Some(gap) if self.name == "gap" => {
                 News::Gap(serde_json::from_str(&gap).map_err(nonsense)?)
             }
-            Some(message) => News::Message(serde_json::from_str(&message).map_err(nonsense)?),
+            Some(data) => match End::of(data.as_bytes()).filter(|_| self.name == "end") {
+                Some(end) => News::End(end),
+                None => News::Message(serde_json::from_str(&data).map_err(nonsense)?),
+            },
         })
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Channel, Ended, Failure,
     feed::{News, Sink},
     http::nonsense,
-    message::{Gap, Message, maybe_position},
+    message::{End, Gap, Message, maybe_position},
 };
 use crate::explain;
 
@@ -26,6 +26,8 @@ struct Frame {
     err: Option<Refusal>,
     ok: Option<Published>,
     at: Option<String>,
+    #[serde(default)]
+    end: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,6 +144,8 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
             sink.take(News::Gap(gap))?;
         } else if let Some(err) = frame.err {
             return Err(err.into());
+        } else if let (Some(at), true) = (&frame.at, frame.end) {
+            sink.take(News::End(End::new(at.clone())))?;
         } else if frame.at.is_some() {
             let message: Message = serde_json::from_str(text).map_err(nonsense)?;
             sink.next_may_come().await;

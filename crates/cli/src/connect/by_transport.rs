@@ -130,6 +130,7 @@ impl Sink for Shower<'_> {
         match news {
             News::Open => self.opened.notify_one(),
             News::At(_) => {}
+            News::End(_) => self.screen.note("* the channel has ended"),
             News::Gap(gap) => {
                 let (after, why) = (&gap.after, &gap.why);
                 self.screen.note(&format!("* messages are missing after {after}: {why}"));

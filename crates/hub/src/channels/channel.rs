@@ -1,5 +1,7 @@
 //! A channel: a log behind a lock, and the readers that wait for it to grow.
 
+mod ending;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -187,6 +189,9 @@ impl Channel {
             if let Some(position) = state.repeated(publication.key.as_ref()) {
                 return Some(Ok(position));
             }
+            if state.log.has_ended() {
+                return Some(Err(PublishError::Ended));
+            }
             let admitted = state.admit(publication, (account, share), &self.name, registry);
             let mut dropped = match admitted {
                 Ok(dropped) => dropped,
@@ -260,6 +265,7 @@ impl Channel {
                 let head = Head { start: floor, last: floor, ..Head::default() };
                 state.log.restore(&head, [].into_iter());
             }
+            state.log.reopen();
             if std::mem::take(&mut state.persistent) {
                 meter.persistent.fetch_sub(1, Relaxed);
             }
@@ -322,7 +328,7 @@ impl ChannelState {
                 .restore(&Head { start: floor, last: floor, ..Head::default() }, [].into_iter());
             return;
         };
-        if entries.len() as u64 != head.last - head.start {
+        if entries.len() as u64 != head.newest().saturating_sub(head.start) {
             tracing::error!(channel = name.as_str(), "the store has lost messages of the channel");
         }
         let entries = entries.into_iter().map(|entry| {
@@ -373,7 +379,7 @@ impl ChannelState {
 
     /// Whether nothing would be lost with this channel but its offset.
     pub(crate) fn is_idle(&self) -> bool {
-        self.log.is_empty() && self.keys.is_empty()
+        self.log.is_empty() && self.keys.is_empty() && !self.log.keeps_end()
     }
 
     /// The position that the publication got when it came first, if it came before.
@@ -436,12 +442,7 @@ impl ChannelState {
     ) -> Result<Vec<Arc<Entry>>, PublishError> {
         let Registry { options, meter, shards, .. } = registry;
         let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
-        if !self.persistent {
-            if !shards.slots.take(name, account) {
-                return Err(PublishError::Full { capacity: Capacity::Channels, share });
-            }
-            self.mark_persistent(meter);
-        }
+        self.take_slot(account, share, name, (shards, meter))?;
         let dropped = self.log.make_room(surplus);
         self.release(&dropped, meter);
         Ok(dropped)

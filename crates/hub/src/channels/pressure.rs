@@ -14,7 +14,7 @@ use crate::accounts::{Account, Capacity, Stamp};
 use crate::channels::Channel;
 use crate::channels::Registry;
 use crate::stats::Evicted;
-use crate::{ChannelName, Publication, Share};
+use crate::{ChannelName, IdempotencyKey, Share};
 
 /// How much is freed at once, as a part of the bound.
 const BATCH: u64 = 64;
@@ -51,15 +51,14 @@ enum Step {
 }
 
 impl Registry {
-    /// Sees to it, as far as is fair, that there is room for the publication; or says whose share
+    /// Sees to it, as far as is fair, that there is room for a publication by its charge and its key; or says whose share
     /// stands in the way, if there is none yet.
     pub(crate) fn make_room(
         &self,
         account: &Arc<Account>,
         channel: &Arc<Channel>,
-        publication: &Publication<'_>,
+        (charge, key): (u64, Option<&IdempotencyKey>),
     ) -> Share {
-        let charge = publication.charge_in_all();
         let slots = &self.shards.slots;
         if self.over(charge) == 0 && !slots.is_full() {
             return Share::Own;
@@ -67,7 +66,7 @@ impl Registry {
         channel.touch();
         let (is_new, is_repeated) = {
             let state = channel.lock();
-            (!state.persistent, state.repeated(publication.key.as_ref()).is_some())
+            (!state.persistent, state.repeated(key).is_some())
         };
         if is_repeated {
             return Share::Own;

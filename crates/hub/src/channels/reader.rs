@@ -70,13 +70,13 @@ impl Reader {
         self.channel.lock().log.page(&mut self.cursor, budget).news()
     }
 
-    /// Waits until there is something to read, and takes nothing: for a task that reads several
+    /// Waits until there is something to read, the end of the channel included, and takes nothing: for a task that reads several
     /// channels and has to find room first.
     pub async fn readable(&self) {
         loop {
             let grown = self.channel.grown.notified();
             let lag = self.lag();
-            if lag.entries > 0 || lag.gap.is_some() {
+            if lag.entries > 0 || lag.gap.is_some() || lag.ended {
                 return;
             }
             grown.await;
@@ -94,7 +94,7 @@ impl Reader {
         self.channel.lock().log.lag(&self.cursor)
     }
 
-    /// Whether the gap it was given last was the end of it, by
+    /// Whether it was told the end of the channel, or the gap it was given last was the end of it, by
     /// [`Policy::Close`](crate::Policy::Close): then it is given nothing more, and waits for ever.
     /// What serves the reader ends then.
     pub fn is_over(&self) -> bool {

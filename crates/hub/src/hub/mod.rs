@@ -5,6 +5,7 @@ mod presence;
 use std::io;
 use std::sync::Arc;
 
+use crate::accounts::Account;
 use crate::backplane::{Backplane, Cluster, Figure};
 use crate::channels::{Backing, Follower, Loaded, Registry};
 use crate::publish::{Writer, Writing, remote};
@@ -12,8 +13,8 @@ use crate::publish::{Writer, Writing, remote};
 use crate::store::{Disk, OpenError};
 use crate::store::{Store, StoreError};
 use crate::{
-    Budget, Capacity, ChannelName, Epoch, Figures, Holdings, Options, Page, Policy, Position,
-    Publication, PublishError, Publishing, Reader, Start, Sweep,
+    Budget, Capacity, ChannelName, Entry, Epoch, Figures, Holdings, Missing, Options, Page, Policy,
+    Position, Publication, PublishError, Publishing, Reader, Start, Sweep,
 };
 
 /// All channels of a server. Cloning is cheap: clones are the same hub.
@@ -141,7 +142,8 @@ impl Hub {
         let account = registry.account(publication.account);
         loop {
             let found = shards.find_or_add(channel, meter);
-            let share = registry.make_room(&account, &found, publication);
+            let what = (publication.charge_in_all(), publication.key.as_ref());
+            let share = registry.make_room(&account, &found, what);
             match found.publish(publication, &account, share, registry) {
                 Some(Ok(position)) => return Ok(position),
                 Some(Err(error)) => {
@@ -230,6 +232,15 @@ impl Hub {
         self.0.registry.look(channel, |log, _| log.end())
     }
 
+    /// The entry at that position. With a backplane the channel is to be [loaded](Self::load) for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`] if there is none, or none any more.
+    pub fn entry(&self, channel: &ChannelName, position: Position) -> Result<Arc<Entry>, Missing> {
+        self.0.registry.look(channel, |log, _| log.entry_at(position))
+    }
+
     /// How many entries of the channel are kept that come after that position.
     pub fn count_after(&self, channel: &ChannelName, position: Position) -> u64 {
         self.0.registry.look(channel, |log, _| match position.epoch == log.end().epoch {
@@ -246,9 +257,53 @@ impl Hub {
                 && self.0.registry.look(channel, |log, _| log.is_same_place(one, other))
     }
 
+    /// Ends the channel, for an account: nothing more can be published on it, until its history is
+    /// [dropped](Self::forget), which opens it again. Readers are given what there is and then told the
+    /// [end](crate::Item::End), those that come later, too. The end has a position of its own; of a channel
+    /// that has ended it is given again.
+    ///
+    /// It is in the order of the publications, and with a store it is on disk when the future is ready. It
+    /// is remembered as long as the channel has entries, and for [`Options::history_age`] at least.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], from the future, if the channel is new and the hub is full, if the disk is full or
+    /// fails, or, with a backplane, [`PublishError::Unsupported`].
+    pub fn end(&self, channel: &ChannelName, account: &str) -> Publishing {
+        let registry = &*self.0.registry;
+        let account = registry.account(account);
+        match &self.0.backend {
+            Backend::Store(writer) => writer.end(channel, account),
+            Backend::Memory => Writing::done(self.end_here(channel, &account)),
+            Backend::Cluster(_) => Writing::done(Err(PublishError::Unsupported)),
+        }
+    }
+
+    /// Ends a channel in memory alone.
+    fn end_here(
+        &self,
+        channel: &ChannelName,
+        account: &Arc<Account>,
+    ) -> Result<Position, PublishError> {
+        let registry = &*self.0.registry;
+        let Registry { shards, meter, .. } = registry;
+        loop {
+            let found = shards.find_or_add(channel, meter);
+            let share = registry.make_room(account, &found, (0, None));
+            match found.end(account, share, registry) {
+                Some(Ok(position)) => return Ok(position),
+                Some(Err(error)) => {
+                    shards.release(&found, meter);
+                    return Err(error);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Drops the channel's history. Epoch and offsets go on; every open reader, also one that has
     /// read everything, gets a gap [`Reset`](crate::GapReason::Reset), and so does one that begins at a
-    /// position behind which entries were dropped.
+    /// position behind which entries were dropped. A channel that has [ended](Self::end) is open again.
     ///
     /// # Errors
     ///

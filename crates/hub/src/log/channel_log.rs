@@ -2,14 +2,14 @@
 //!
 //! No lock, no clock and no waiting here: [`Channel`](crate::channels::Channel) adds those.
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::log::Head;
-use crate::{
-    Budget, Entry, Epoch, Gap, GapReason, Item, Lag, Options, Page, Policy, Position, Run, Start,
-};
+use crate::{Entry, Epoch, GapReason, Options, Policy, Position, Run};
 
 /// By how much the time in a channel may be ahead of the clock, in milliseconds. A clock that is set
 /// back by less is waited for; one that is set back by more is followed.
@@ -53,6 +53,8 @@ pub(crate) struct Log {
     forgotten: u64,
     /// How often that was done.
     forgets: u64,
+    /// Whether the channel has ended: `last` is the offset of its end, behind all entries.
+    ending: Ending,
     /// Entries after the first and up to the second of these offsets were dropped so that another
     /// account found room.
     evicted: (u64, u64),
@@ -65,6 +67,16 @@ pub(crate) struct Log {
     settled: u64,
 }
 
+/// Whether a channel has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Open,
+    /// Not longer ago than a history is kept.
+    Ended,
+    /// So long ago that the channel may be forgotten with it.
+    Old,
+}
+
 /// Where a reader stands in a log. All the state a reader has.
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -74,7 +86,7 @@ pub(crate) struct Cursor {
     /// What was lost before the reader began and is still to be told. Rare, so it is boxed.
     lost: Option<Box<(Position, GapReason)>>,
     policy: Policy,
-    /// Whether it was cut off, by its policy.
+    /// Whether it was cut off, by its policy, or told the end of the channel.
     is_over: bool,
 }
 
@@ -92,6 +104,7 @@ impl Log {
             corrections: Vec::new(),
             forgotten: 0,
             forgets: 0,
+            ending: Ending::Open,
             evicted: (0, 0),
             recent: Run::default(),
             closed: floor,
@@ -143,6 +156,40 @@ impl Log {
         self.end()
     }
 
+    /// Ends the channel: nothing follows until the history is dropped on purpose. The end has a position
+    /// of its own, so that a reader that has been told of it is told from one that has not.
+    pub(crate) fn end_channel(&mut self, now: u64) -> Position {
+        self.end_at(self.last + 1, self.channel_time(now));
+        self.end()
+    }
+
+    /// The same with an offset and a time that are known.
+    pub(crate) fn end_at(&mut self, offset: u64, ts: u64) {
+        self.let_go();
+        if ts < self.last_ts {
+            self.correct(ts);
+        }
+        (self.last, self.last_ts, self.ending) = (offset, ts, Ending::Ended);
+    }
+
+    /// Whether the channel has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending != Ending::Open
+    }
+
+    /// Whether it has ended, and that is to be remembered though no entry is left.
+    pub(crate) fn keeps_end(&self) -> bool {
+        self.ending == Ending::Ended
+    }
+
+    /// Nothing is known of an end any more: the channel is one on which nothing was published.
+    pub(crate) fn reopen(&mut self) {
+        self.ending = Ending::Open;
+        if self.entries.is_empty() {
+            self.start = self.last;
+        }
+    }
+
     /// Appends an entry whose position is the next.
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.let_go();
@@ -167,10 +214,12 @@ impl Log {
             }
             self.push(entry);
         }
-        if self.last != head.last {
-            self.empty(head.last);
+        let newest = head.newest();
+        if self.last != newest {
+            self.empty(newest);
         }
         self.last = head.last;
+        self.ending = if head.ended { Ending::Ended } else { Ending::Open };
         if head.last_ts < self.last_ts {
             self.correct(head.last_ts);
         }
@@ -187,7 +236,7 @@ impl Log {
     /// Where the log stands, for a store.
     pub(crate) fn head(&self) -> Head {
         let Self { start, bytes, last, last_ts, forgotten, .. } = *self;
-        Head { start, last, last_ts, forgotten, bytes, keys_start: last }
+        Head { start, last, last_ts, forgotten, bytes, keys_start: last, ended: self.has_ended() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -237,6 +286,9 @@ impl Log {
     /// gives back what was dropped so that its memory is freed without the lock.
     pub(crate) fn trim(&mut self, options: &Options, now: u64, limit: usize) -> Vec<Arc<Entry>> {
         let oldest = self.ts_before(options.history_age, now);
+        if self.keeps_end() && self.published(self.last, self.last_ts) < oldest {
+            self.ending = Ending::Old;
+        }
         self.drop_while(limit, |log, entry| {
             log.entries.len() > options.history_count.max(1)
                 || log.bytes > options.history_bytes
@@ -296,7 +348,7 @@ impl Log {
 
     /// Drops everything on purpose: readers in or before it are told `reset`.
     pub(crate) fn forget(&mut self) -> VecDeque<Arc<Entry>> {
-        (self.forgotten, self.start) = (self.last, self.last);
+        (self.forgotten, self.start, self.ending) = (self.last, self.last, Ending::Open);
         self.forgets += 1;
         self.bytes = 0;
         self.let_go();
@@ -329,6 +381,7 @@ impl Log {
     pub(crate) fn skip(&mut self, upto: u64) -> VecDeque<Arc<Entry>> {
         let dropped = std::mem::take(&mut self.entries);
         self.empty(upto);
+        self.ending = Ending::Open;
         (self.last, self.evicted, self.closed, self.settled) = (upto, (0, upto), upto, upto);
         self.corrections.clear();
         self.let_go();
@@ -373,207 +426,5 @@ impl Log {
     fn ts_before(&self, age: Duration, now: u64) -> u64 {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         self.channel_time(now).saturating_sub(age)
-    }
-}
-
-/// Reading.
-impl Log {
-    /// Puts a new reader where `start` says.
-    pub(crate) fn locate(&self, start: Start, policy: Policy, now: u64) -> Cursor {
-        let mut lost = None;
-        let offset = match start {
-            Start::After(position) => match self.loss(position) {
-                None => position.offset,
-                Some(why) => {
-                    lost = Some(Box::new((position, why)));
-                    self.resumption(policy, why)
-                }
-            },
-            Start::Foreign => {
-                lost = Some(Box::new((self.position(0), GapReason::Reset)));
-                self.resumption(policy, GapReason::Reset)
-            }
-            Start::Earliest => self.start,
-            Start::Last(count) => self.before(self.entries.len().saturating_sub(to_index(count))),
-            Start::Now => self.end().offset,
-            Start::Since(span) => {
-                let oldest = self.ts_before(span, now);
-                let older = self.entries.partition_point(|entry| {
-                    self.published(entry.position.offset, entry.ts) < oldest
-                });
-                self.before(older)
-            }
-        };
-        let at = self.position(offset);
-        Cursor { at, forgets: self.forgets, lost, policy, is_over: false }
-    }
-
-    /// Why a reader that comes back to `position` has missed entries, if it has.
-    fn loss(&self, position: Position) -> Option<GapReason> {
-        let known = position.epoch == self.epoch && position.offset <= self.known();
-        if !known || position.offset < self.forgotten {
-            Some(GapReason::Reset)
-        } else if position.offset < self.start {
-            Some(GapReason::Expired)
-        } else {
-            None
-        }
-    }
-
-    /// The offset to resume from after a gap.
-    fn resumption(&self, policy: Policy, why: GapReason) -> u64 {
-        match policy {
-            Policy::Latest if why != GapReason::Reset => {
-                self.before(self.entries.len().saturating_sub(1))
-            }
-            Policy::Catchup | Policy::Close | Policy::Latest => self.start,
-        }
-    }
-
-    /// The next thing for a reader, if there is one.
-    pub(crate) fn next(&self, cursor: &mut Cursor) -> Option<Item> {
-        if let Some(gap) = self.gap(cursor) {
-            return Some(Item::Gap(gap));
-        }
-        if cursor.is_over {
-            return None;
-        }
-        let entry = self.entries.get(self.index_after(cursor.at.offset))?;
-        cursor.at = entry.position;
-        Some(Item::Entry(Arc::clone(entry)))
-    }
-
-    /// What follows for a reader, within `budget`; possibly nothing.
-    pub(crate) fn page(&mut self, cursor: &mut Cursor, budget: Budget) -> Page {
-        let gap = self.gap(cursor);
-        let first =
-            if cursor.is_over { self.entries.len() } else { self.index_after(cursor.at.offset) };
-        let entries = self.run(first, budget);
-        if let Some(newest) = entries.last() {
-            cursor.at = newest.position;
-        }
-        Page { gap, entries, at: cursor.at }
-    }
-
-    /// How many of the newest entries are within `budget`.
-    pub(crate) fn newest_within(&self, budget: Budget) -> u64 {
-        within(self.entries.iter().rev(), budget).count() as u64
-    }
-
-    /// The entries from that index on, within `budget`.
-    fn run(&mut self, first: usize, budget: Budget) -> Run {
-        let count = self.entries.len() - first;
-        let Some(next) = self.entries.get(first) else { return Run::default() };
-        if self.recent.is(next, count) && self.recent.fits(budget) {
-            return self.recent.clone();
-        }
-        let mut entries = Vec::with_capacity(count.min(budget.entries));
-        entries.extend(within(self.entries.range(first..), budget).cloned());
-        let is_recent = entries.len() == count;
-        let run = Run::new(entries, is_recent);
-        if is_recent {
-            self.recent = run.clone();
-        }
-        run
-    }
-
-    /// How far the reader is behind.
-    pub(crate) fn lag(&self, cursor: &Cursor) -> Lag {
-        let gap = self.gap_ahead(cursor);
-        let entries = match gap {
-            Some(why) => self.count_after(self.resumption(cursor.policy, why)),
-            None => self.count_after(cursor.at.offset),
-        };
-        Lag { end: self.end(), entries, gap }
-    }
-
-    /// Why a gap is what the reader will be told next, if so.
-    fn gap_ahead(&self, cursor: &Cursor) -> Option<GapReason> {
-        if cursor.is_over {
-            None
-        } else if cursor.forgets != self.forgets {
-            Some(GapReason::Reset)
-        } else if let Some(lost) = &cursor.lost {
-            Some(lost.1)
-        } else {
-            let at = cursor.at.offset;
-            let evicted = (self.evicted.0..self.evicted.1).contains(&at);
-            (at < self.start).then_some(if evicted { GapReason::Expired } else { GapReason::Slow })
-        }
-    }
-
-    /// Tells the reader what it missed, if anything, and puts it where its policy says. What
-    /// piled up since it was told last makes one gap.
-    fn gap(&self, cursor: &mut Cursor) -> Option<Gap> {
-        let why = self.gap_ahead(cursor)?;
-        let after = cursor.position();
-        *cursor = Cursor {
-            at: self.position(self.resumption(cursor.policy, why)),
-            forgets: self.forgets,
-            lost: None,
-            policy: cursor.policy,
-            is_over: cursor.policy == Policy::Close && why == GapReason::Slow,
-        };
-        Some(Gap { after, next: cursor.at, why })
-    }
-
-    /// The index of the first entry after that offset, or one more than that of the newest.
-    fn index_after(&self, offset: u64) -> usize {
-        let count = self.entries.len();
-        match self.last - self.start == count as u64 {
-            // There are no holes, so the offset tells the index.
-            true => to_index(offset.saturating_sub(self.start)).min(count),
-            false if offset >= self.last => count,
-            false => self.entries.partition_point(|entry| entry.position.offset <= offset),
-        }
-    }
-
-    /// Whether nothing is missing after either of the positions, and the same comes next.
-    pub(crate) fn is_same_place(&self, one: Position, other: Position) -> bool {
-        let is_whole = self.loss(one).is_none() && self.loss(other).is_none();
-        is_whole && self.index_after(one.offset) == self.index_after(other.offset)
-    }
-
-    /// How many entries come after that offset.
-    pub(crate) fn count_after(&self, offset: u64) -> u64 {
-        (self.entries.len() - self.index_after(offset)) as u64
-    }
-
-    /// The offset after which one reads on from the entry with that index.
-    fn before(&self, index: usize) -> u64 {
-        match index.checked_sub(1).and_then(|before| self.entries.get(before)) {
-            Some(before) => before.position.offset,
-            None if self.entries.is_empty() => self.end().offset,
-            None => self.start,
-        }
-    }
-}
-
-/// Larger than any index if it is too large for one.
-fn to_index(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-/// The first of the entries, as many as `budget` has room for.
-fn within<'a>(
-    entries: impl Iterator<Item = &'a Arc<Entry>>,
-    budget: Budget,
-) -> impl Iterator<Item = &'a Arc<Entry>> {
-    let mut bytes = 0_u64;
-    entries.take(budget.entries).take_while(move |entry| {
-        let first = bytes == 0;
-        bytes = bytes.saturating_add(entry.encoded_len());
-        first || bytes <= budget.bytes
-    })
-}
-
-impl Cursor {
-    /// Where the reader stands: what it was given last, or came with.
-    pub(crate) fn position(&self) -> Position {
-        self.lost.as_ref().map_or(self.at, |lost| lost.0)
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over
     }
 }

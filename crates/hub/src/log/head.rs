@@ -15,4 +15,13 @@ pub struct Head {
     pub bytes: u64,
     /// Keys of entries up to this offset are not remembered any more.
     pub keys_start: u64,
+    /// Whether the channel has ended. Then `last` is the offset of its end, which is no entry.
+    pub ended: bool,
+}
+
+impl Head {
+    /// The offset of the newest entry there ever was: not that of an end.
+    pub fn newest(&self) -> u64 {
+        self.last - u64::from(self.ended).min(self.last)
+    }
 }

@@ -1,6 +1,6 @@
 //! The log of a channel and what is read from it. No lock, no clock and no waiting in this folder.
 //!
-//! - `channel_log`: what a channel keeps, where readers begin, and what they are told
+//! - `channel_log`: what a channel keeps; where readers begin, and what they are told
 //! - `head`: where a log stands, for a store
 //! - `page`: what a reader is given: entries and gaps
 //! - `run`: entries that follow each other, shared by all readers that take the same
@@ -25,5 +25,5 @@ pub use self::forms::{EntryForm, FORM_OVERHEAD, RunForm};
 pub(crate) use self::forms::{EntryForms, FormCache, Forms};
 pub use self::head::Head;
 pub use self::json::{BadJson, Json};
-pub use self::page::{Budget, Gap, GapReason, Item, Lag, Page};
+pub use self::page::{Budget, Gap, GapReason, Item, Lag, Missing, Page};
 pub use self::run::Run;

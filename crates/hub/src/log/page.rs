@@ -12,6 +12,8 @@ pub enum Item {
     Entry(Arc<Entry>),
     /// Entries are missing here.
     Gap(Gap),
+    /// The channel has ended, at this position. Nothing follows.
+    End(Position),
 }
 
 /// Entries in order, all that follow each other without a hole.
@@ -23,6 +25,8 @@ pub struct Page {
     pub entries: Run,
     /// Where to go on from: behind the last of the entries.
     pub at: Position,
+    /// Whether the channel has ended and nothing follows: then `at` is the position of its end.
+    pub end: bool,
 }
 
 /// A hole in what a reader gets. It is always told, never silent.
@@ -36,6 +40,16 @@ pub struct Gap {
     pub why: GapReason,
 }
 
+/// Why there is no message at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Missing {
+    /// There never was one, as far as is known here: it is not there yet, or the position is of another
+    /// epoch, or of another channel, or that of an end.
+    Never,
+    /// It is not kept any more: it has expired, or the history was deleted.
+    Gone,
+}
+
 /// How far a reader is behind, all at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
@@ -46,6 +60,8 @@ pub struct Lag {
     /// Why a gap comes before these, if one does. `None` right after subscribing means that
     /// nothing was missed.
     pub gap: Option<GapReason>,
+    /// Whether the channel has ended: behind these entries the reader is told so.
+    pub ended: bool,
 }
 
 /// How a [`Gap`] came to be. Written in lower case: `expired`, `slow`, `reset`.
@@ -77,7 +93,7 @@ pub struct Budget {
 impl Page {
     /// The page, if it says anything.
     pub(crate) fn news(self) -> Option<Self> {
-        (self.gap.is_some() || !self.entries.is_empty()).then_some(self)
+        (self.gap.is_some() || !self.entries.is_empty() || self.end).then_some(self)
     }
 }
 

@@ -21,7 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct PendingPublish {
     pub(crate) channel: ChannelName,
-    payload: Payload,
+    /// `None` ends the channel.
+    payload: Option<Payload>,
     event: Option<EventName>,
     key: Option<IdempotencyKey>,
     pub(crate) account: Arc<Account>,
@@ -37,6 +38,8 @@ pub(crate) struct ChannelBatch {
     epoch: Epoch,
     /// Where the log stands then.
     head: Head,
+    /// Whether this ends the channel.
+    is_end: bool,
     entries: Vec<Arc<Entry>>,
     keys: Vec<SavedKey>,
     /// The accounts of the entries, and what each is charged for entry and key, in bytes.
@@ -62,13 +65,24 @@ impl PendingPublish {
         let pending = Self {
             channel: channel.clone(),
             charge: publication.charge_in_all(),
-            payload: publication.payload.to_payload(),
+            payload: Some(publication.payload.to_payload()),
             event: publication.event,
             key: publication.key,
             account,
             publisher,
         };
         (pending, outcome)
+    }
+
+    /// The end of the channel.
+    pub(crate) fn end(
+        channel: &ChannelName,
+        account: Arc<Account>,
+    ) -> (Self, oneshot::Receiver<Outcome<Position>>) {
+        let (publisher, outcome) = oneshot::channel();
+        let channel = channel.clone();
+        let (payload, event, key, charge) = (None, None, None, 0);
+        (Self { channel, payload, event, key, account, charge, publisher }, outcome)
     }
 
     pub(crate) fn refuse(self, error: PublishError) {
@@ -88,6 +102,7 @@ impl ChannelBatch {
             channel,
             epoch,
             head,
+            is_end: false,
             entries: Vec::new(),
             keys: Vec::new(),
             charges: Vec::new(),
@@ -105,7 +120,12 @@ impl ChannelBatch {
 
     /// Whether the channel is one that nothing was published on, this included.
     pub(crate) fn is_new(&self) -> bool {
-        self.entries.is_empty() && !self.channel.lock().persistent
+        self.adds_nothing() && !self.channel.lock().persistent
+    }
+
+    /// Whether nothing was added.
+    fn adds_nothing(&self) -> bool {
+        self.entries.is_empty() && !self.is_end
     }
 
     /// Gives the publication its place, or refuses it; `share` stands in its way, if anything does.
@@ -121,9 +141,18 @@ impl ChannelBatch {
         if let Some(position) = first {
             return self.publishers.push((pending.publisher, position));
         }
-        let is_new = !state.persistent && self.entries.is_empty();
+        if self.head.ended {
+            return match pending.payload {
+                None => self.publishers.push((pending.publisher, self.position(self.head.last))),
+                Some(_) => pending.refuse(PublishError::Ended),
+            };
+        }
+        let is_new = !state.persistent && self.adds_nothing();
         let charge = self.charge + pending.charge;
-        let surplus = state.surplus(charge, share, options, meter);
+        let surplus = match pending.payload {
+            Some(_) => state.surplus(charge, share, options, meter),
+            None => Ok(self.surplus),
+        };
         drop(state);
         match surplus {
             Ok(_) if is_new && !shards.slots.take(&self.channel.name, &pending.account) => {
@@ -137,21 +166,26 @@ impl ChannelBatch {
 
     fn append(&mut self, pending: PendingPublish, now: u64, registry: &Registry) {
         let PendingPublish { payload, event, key, account, charge, publisher, .. } = pending;
+        let payer = account.number;
         self.charge += charge;
         self.head.last += 1;
         self.head.last_ts = channel_time(self.head.last_ts, now);
         let Head { last: offset, last_ts: ts, .. } = self.head;
         let position = self.position(offset);
-        let content = Content::new(payload, event, account.number);
-        let entry = Entry::new(position, ts, content, &registry.meter.forms);
         self.charges.push((account, charge));
+        self.publishers.push((publisher, position));
+        let Some(payload) = payload else {
+            (self.is_end, self.head.ended) = (true, true);
+            return;
+        };
+        let content = Content::new(payload, event, payer);
+        let entry = Entry::new(position, ts, content, &registry.meter.forms);
         self.head.bytes += entry.charge();
         self.entries.push(Arc::new(entry));
         if let Some(key) = key {
             self.offsets.insert(key.clone(), offset);
             self.keys.push(SavedKey { offset, ts, key });
         }
-        self.publishers.push((publisher, position));
     }
 
     fn position(&self, offset: u64) -> Position {
@@ -160,7 +194,7 @@ impl ChannelBatch {
 
     /// What the store is to be told, if anything.
     pub(crate) fn change(&self) -> Option<Change> {
-        (!self.entries.is_empty()).then(|| Change::Save {
+        (!self.adds_nothing()).then(|| Change::Save {
             channel: self.channel.name.clone(),
             head: self.head,
             entries: self.entries.clone(),
@@ -189,7 +223,7 @@ impl ChannelBatch {
     }
 
     fn keep(&mut self, registry: &Registry) {
-        if self.entries.is_empty() {
+        if self.adds_nothing() {
             return;
         }
         let Registry { options, meter, .. } = registry;
@@ -198,10 +232,10 @@ impl ChannelBatch {
             let mut state = self.channel.lock();
             let mut dropped = state.log.make_room(self.surplus);
             state.release(&dropped, meter);
-            for (account, charge) in &self.charges {
+            for (account, charge) in self.charges.iter().filter(|(_, charge)| *charge > 0) {
                 state.stakes.charge(account, *charge, &self.channel.name);
             }
-            let first = self.entries[0].position.offset;
+            let first = self.entries.first().map_or(0, |first| first.position.offset);
             for SavedKey { offset, ts, key } in self.keys.drain(..) {
                 meter.add_key(key.charge());
                 let payer = self.entries[(offset - first) as usize].payer();
@@ -210,6 +244,9 @@ impl ChannelBatch {
             for entry in self.entries.drain(..) {
                 meter.published(entry.charge());
                 state.log.push(entry);
+            }
+            if self.is_end {
+                state.log.end_at(self.head.last, self.head.last_ts);
             }
             state.mark_persistent(meter);
             state.saved = self.head;

@@ -25,7 +25,7 @@ use crate::publish::{ChannelBatch, PendingPublish};
 use crate::publish::{Outcome, Writing};
 use crate::stats::Evicted;
 use crate::store::{Change, Head, Listed, Store, StoreError};
-use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
+use crate::{ChannelName, IdempotencyKey, Options, Publication, PublishError, Publishing};
 
 /// What may wait to be written, in bytes as they are charged. More is refused: the disk does not
 /// keep up.
@@ -91,6 +91,12 @@ impl Writer {
         }
         let (pending, outcome) = PendingPublish::new(channel, publication, account);
         self.queued.fetch_add(pending.charge, Relaxed);
+        self.send(Task::Publish(pending));
+        Writing::waiting(outcome)
+    }
+
+    pub(crate) fn end(&self, channel: &ChannelName, account: Arc<Account>) -> Publishing {
+        let (pending, outcome) = PendingPublish::end(channel, account);
         self.send(Task::Publish(pending));
         Writing::waiting(outcome)
     }
@@ -298,7 +304,8 @@ impl Worker {
                 let state = channel.lock();
                 (state.persistent, state.head())
             };
-            let head = Head { start: head.last, forgotten: head.last, bytes: 0, ..head };
+            let forgotten = head.last;
+            let head = Head { start: forgotten, forgotten, bytes: 0, ended: false, ..head };
             if persistent {
                 self.write(&[save(&channel, head)])?;
             }
@@ -412,7 +419,9 @@ impl Worker {
         let mut idle = Vec::new();
         for listed in absent {
             match listed {
-                Listed { channel, oldest: None, oldest_key: None } => {
+                Listed { channel, oldest: None, oldest_key: None, ended }
+                    if !self.is_remembered(ended) =>
+                {
                     idle.push(Change::Remove(channel));
                 }
                 listed if self.is_old(&listed) => old.push(listed.channel),
@@ -443,6 +452,13 @@ impl Worker {
         }
         self.registry.leave(&channel);
         written
+    }
+
+    /// Whether an end of that time is remembered though no entry is left.
+    fn is_remembered(&self, ended: Option<u64>) -> bool {
+        let Options { clock, history_age, .. } = &self.registry.options;
+        let age = |ts| u128::from(clock.now().saturating_sub(ts));
+        ended.is_some_and(|ts| age(ts) <= history_age.as_millis() && !is_ahead(ts, clock.now()))
     }
 
     fn is_old(&self, listed: &Listed) -> bool {

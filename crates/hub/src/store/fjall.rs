@@ -311,6 +311,7 @@ impl Tables {
             channel: rows::channel_of_key(&key)?,
             oldest: oldest(rows::entry_key, head.start)?,
             oldest_key: oldest(rows::idempotency_key, head.keys_start)?,
+            ended: head.ended.then_some(head.last_ts),
         })
     }
 }

@@ -130,7 +130,7 @@ pub enum Change {
 pub struct Saved {
     /// Where its log stands.
     pub head: Head,
-    /// The entries after [`Head::start`], oldest first.
+    /// The entries after [`Head::start`], oldest first. The end of a channel is none.
     pub entries: Vec<SavedEntry>,
     /// The keys after [`Head::keys_start`], oldest first.
     pub keys: Vec<SavedKey>,
@@ -169,6 +169,8 @@ pub struct Listed {
     pub oldest: Option<u64>,
     /// The timestamp of its oldest key, if it has any.
     pub oldest_key: Option<u64>,
+    /// When it ended, in milliseconds since the Unix epoch, if it has.
+    pub ended: Option<u64>,
 }
 
 /// Why a store did not do what it was told.

@@ -7,7 +7,7 @@
 //! | key | value |
 //! |---|---|
 //! | `m` | the store: format, epoch, floor, the last channel's number, how many channels, bytes and writes |
-//! | `c` name | a channel: its number, its head and the account that it is charged to |
+//! | `c` name | a channel: its number, its head, `ENDED` if it has ended, and the account that it is charged to |
 //! | `e` number offset | an entry: timestamp, kind, the event's length, the event, the payload |
 //! | `k` number offset | an idempotency key: timestamp, the text |
 //! | `p` | zeroes, written to find out whether writing works |
@@ -24,6 +24,11 @@ pub(super) const META: &[u8] = b"m";
 pub(super) const PROBE: &[u8] = b"p";
 /// What the keys of channels begin with, and what those behind all channels begin with.
 pub(super) const CHANNELS: [&[u8]; 2] = [b"c", b"d"];
+
+/// What stands before the account of a channel that has ended.
+const ENDED: &[u8] = b"\0e";
+/// What stands before an account that begins with a zero, as no account of a server does.
+const ACCOUNT: &[u8] = b"\0a";
 
 /// How the rows are written. Another number is another way.
 const FORMAT: &str = "1";
@@ -79,11 +84,16 @@ impl Meta {
 
 impl ChannelRow {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let Head { start, last, last_ts, forgotten, bytes, keys_start } = self.head;
+        let Head { start, last, last_ts, forgotten, bytes, keys_start, ended } = self.head;
         let numbers = [self.number, start, last, last_ts, forgotten, bytes, keys_start];
         let owner = self.owner.as_deref().unwrap_or_default();
         let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
-        numbers.chain(owner.bytes()).collect()
+        let before = match ended {
+            true => ENDED,
+            false if owner.starts_with('\0') => ACCOUNT,
+            false => &[],
+        };
+        numbers.chain(before.iter().copied()).chain(owner.bytes()).collect()
     }
 
     pub(super) fn decode(mut row: &[u8]) -> Result<Self, Malformed> {
@@ -92,7 +102,10 @@ impl ChannelRow {
             *number = take_number(&mut row)?;
         }
         let [number, start, last, last_ts, forgotten, bytes, keys_start] = numbers;
-        let head = Head { start, last, last_ts, forgotten, bytes, keys_start };
+        let rest = row.strip_prefix(ENDED);
+        let ended = rest.is_some();
+        row = rest.or_else(|| row.strip_prefix(ACCOUNT)).unwrap_or(row);
+        let head = Head { start, last, last_ts, forgotten, bytes, keys_start, ended };
         let ordered = start <= last && forgotten <= last && keys_start <= last;
         // A row of an earlier version has none.
         let owner = str::from_utf8(row).map_err(|_| Malformed)?;

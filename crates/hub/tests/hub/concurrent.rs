@@ -66,6 +66,7 @@ async fn read_all(hub: Hub, mut reader: Reader, manner: Manner) -> Seen {
                     missing += gap.next.offset - gap.after.offset;
                     at = gap.next;
                 }
+                Item::End(at) => panic!("ended at {at}"),
             }
         }
         assert_eq!(reader.position(), at);

@@ -28,6 +28,7 @@ enum Op {
         key: u8,
     },
     Forget(usize),
+    End(usize),
     Pass(u64),
     Sweep,
     Restart,
@@ -67,6 +68,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (channel(), 2..12_usize, 0..6_u8)
             .prop_map(|(channel, count, key)| Op::PublishMany { channel, count, key }),
         1 => channel().prop_map(Op::Forget),
+        1 => channel().prop_map(Op::End),
         2 => prop_oneof![0..10_u64, 1_000..400_000_u64].prop_map(Op::Pass),
         1 => Just(Op::Sweep),
         2 => Just(Op::Restart),
@@ -80,7 +82,8 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Debug, PartialEq)]
 enum Said {
     Published(Vec<Result<u64, PublishError>>),
-    Page(Option<(u64, u64, GapReason)>, Vec<(u64, u64, String, Option<EventName>)>, u64),
+    Page(Option<(u64, u64, GapReason)>, Vec<(u64, u64, String, Option<EventName>)>, u64, bool),
+    End(u64),
     Item(Option<(u64, u64, String)>, Option<(u64, u64, GapReason)>, u64),
     Nothing,
 }
@@ -126,6 +129,10 @@ impl<R: Hubbed> World<R> {
             Op::Forget(channel) => {
                 rig.hub.forget(&name(CHANNELS[channel])).wait().unwrap();
                 Said::Nothing
+            }
+            Op::End(channel) => {
+                let ended = rig.hub.end(&name(CHANNELS[channel]), "ann").wait();
+                Said::Published(vec![ended.map(|position| position.offset)])
             }
             Op::Pass(millis) => {
                 rig.pass(millis);
@@ -203,7 +210,7 @@ impl Said {
             let payload = format!("{:?}", entry.payload);
             (entry.position.offset, entry.ts, payload, entry.event.clone())
         });
-        Self::Page(gap, entries.collect(), page.at.offset)
+        Self::Page(gap, entries.collect(), page.at.offset, page.end)
     }
 
     fn item(reader: &mut Reader) -> Self {
@@ -213,6 +220,7 @@ impl Said {
                 entry = Some((read.position.offset, read.ts, format!("{:?}", read.payload)));
             }
             Some(Item::Gap(told)) => gap = Some((told.after.offset, told.next.offset, told.why)),
+            Some(Item::End(at)) => return Self::End(at.offset),
             None => {}
         }
         let Position { offset, .. } = reader.position();

@@ -5,6 +5,7 @@ mod cluster;
 mod cluster_bounds;
 mod cluster_presence;
 mod concurrent;
+mod ends;
 mod fair;
 mod faults;
 mod gaps;

@@ -267,6 +267,7 @@ impl World {
                 assert_eq!(Some(seen), log.entry(cursor, &self.rig));
             }
             (None, None) => assert_eq!(cursor.read, log.all.len()),
+            (Some(Item::End(at)), None) => panic!("ended at {at}"),
             (item, Some(gap)) => panic!("{item:?} instead of {gap:?}"),
         }
         assert_eq!(reader.position(), cursor.stood);

@@ -128,7 +128,9 @@ fn a_page_waits_for_news_and_takes_all_that_is_there() {
     assert!(poll(page.as_mut(), &alarm).is_pending());
     rig.count_to(&chat, 3);
     assert_eq!(alarm.0.load(Relaxed), 1, "a burst wakes a reader once");
-    let Poll::Ready(Page { gap: None, entries, at }) = poll(page, &alarm) else { panic!() };
+    let Poll::Ready(Page { gap: None, entries, at, end: false }) = poll(page, &alarm) else {
+        panic!()
+    };
     assert_eq!((texts(&entries), at), (vec!["1", "2", "3"], rig.at(3)));
 }
 
@@ -159,9 +161,9 @@ fn a_reader_tells_how_far_it_is_behind() {
     rig.count_to(&chat, 2);
     let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
     assert_eq!(reader.channel(), &chat);
-    assert_eq!(reader.lag(), Lag { end: rig.at(2), entries: 1, gap: None });
+    assert_eq!(reader.lag(), Lag { end: rig.at(2), entries: 1, gap: None, ended: false });
     entry(reader.try_next());
-    assert_eq!(reader.lag(), Lag { end: rig.at(2), entries: 0, gap: None });
+    assert_eq!(reader.lag(), Lag { end: rig.at(2), entries: 0, gap: None, ended: false });
     rig.count_to(&chat, 5);
     let lag = reader.lag();
     assert_eq!((lag.end, lag.entries), (rig.at(7), 3));

@@ -217,7 +217,7 @@ async fn many_publications_under_way_get_their_positions_in_the_order_of_the_cal
     for number in 0..2_000 {
         match reader.next().await {
             Item::Entry(entry) => assert_eq!(crate::text(&entry), number.to_string()),
-            Item::Gap(gap) => panic!("{gap:?}"),
+            item => panic!("{item:?}"),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Conditional requests: `If-None-Match` and entity tags (RFC 9110 §13.1.2).
 
-use http::HeaderMap;
-use http::header::IF_NONE_MATCH;
+use http::header::{ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName};
 use sockeye_hub::Position;
+
+use crate::http::headers::SOCKEYE_POSITION;
 
 /// The entity tags that the client has, without the mark of weak ones: they are compared weakly.
 pub(crate) struct Known(Vec<String>);
@@ -23,6 +25,11 @@ impl Known {
         let [tag] = &*self.0 else { return None };
         tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
     }
+}
+
+/// The headers that say the position of a response.
+pub(crate) fn position_headers(position: Position) -> [(HeaderName, String); 2] {
+    [(ETAG, etag(position)), (SOCKEYE_POSITION, position.to_string())]
 }
 
 /// A position as an entity tag.

@@ -8,6 +8,8 @@ use crate::http::problem::{Code, Problem};
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) const SOCKEYE_EVENT: HeaderName = HeaderName::from_static("sockeye-event");
+/// The position that a response has, as its `ETag` has it, without quotes.
+pub(crate) const SOCKEYE_POSITION: HeaderName = HeaderName::from_static("sockeye-position");
 
 /// Headers that the server acts on. Of two, a proxy in front may have looked at the other.
 const SINGLE: [HeaderName; 8] = [

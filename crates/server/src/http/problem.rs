@@ -27,6 +27,10 @@ pub(crate) enum Code {
     BadPosition,
     /// The request is invalid in another way; the detail says in which.
     BadRequest,
+    /// The channel has ended.
+    Ended,
+    /// What was there is not kept any more.
+    Gone,
     /// The storage for messages is used up.
     InsufficientStorage,
     /// The caller is authenticated, and may not do that.
@@ -39,6 +43,8 @@ pub(crate) enum Code {
     NotAcceptable,
     /// There is nothing at this path.
     NotFound,
+    /// The server cannot do it, as it is configured.
+    NotImplemented,
     /// The message is larger than the limit.
     TooLarge,
     /// Too many requests, connections or subscriptions.
@@ -63,6 +69,9 @@ impl Code {
             | Self::BadPosition
             | Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::BadOrigin | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Ended => StatusCode::CONFLICT,
+            Self::Gone => StatusCode::GONE,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -86,12 +95,15 @@ impl Code {
             Self::BadOrigin => "Origin not allowed",
             Self::BadPosition => "Invalid position",
             Self::BadRequest => "Bad request",
+            Self::Ended => "Channel ended",
             Self::Forbidden => "Forbidden",
+            Self::Gone => "Gone",
             Self::InsufficientStorage => "Insufficient storage",
             Self::Internal => "Internal error",
             Self::MethodNotAllowed => "Method not allowed",
             Self::NotAcceptable => "Not acceptable",
             Self::NotFound => "Not found",
+            Self::NotImplemented => "Not implemented",
             Self::TooLarge => "Message too large",
             Self::TooMany => "Too many requests",
             Self::Unauthorized => "Unauthorized",

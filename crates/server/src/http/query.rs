@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use http::Uri;
-use sockeye_hub::Start;
+use sockeye_hub::{Position, Start};
 use url::form_urlencoded;
 
 use crate::http::headers::LAST_EVENT_ID;
@@ -113,6 +113,23 @@ pub(crate) fn has_meta(uri: &Uri) -> Result<bool, Problem> {
 /// `?presence=1`: a poll that does not wait counts as present.
 pub(crate) fn has_presence(uri: &Uri) -> Result<bool, Problem> {
     flag(uri, "presence")
+}
+
+/// `?close=1`: a `POST` ends the channel.
+pub(crate) fn has_close(uri: &Uri) -> Result<bool, Problem> {
+    flag(uri, "close")
+}
+
+/// Whether one message is asked for.
+pub(crate) fn has_at(uri: &Uri) -> bool {
+    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).any(|(key, _)| key == "at")
+}
+
+/// `?at=`: the position of one message.
+pub(crate) fn at(uri: &Uri) -> Result<Position, Problem> {
+    parameter(uri, "at")?.unwrap_or_default().parse().map_err(|_| {
+        Problem::new(Code::BadPosition, "`at` takes the position of a message, such as k3f9.1187.")
+    })
 }
 
 /// 1 or 0, and 0 if it is not there.

@@ -185,6 +185,7 @@ impl Metrics {
             Err(Code::Forbidden | Code::Unauthorized) => "forbidden",
             Err(Code::TooLarge) => "too_large",
             Err(Code::TooMany) => "too_many",
+            Err(Code::Ended) => "ended",
             Err(Code::InsufficientStorage) => "insufficient_storage",
             Err(_) => "error",
         };

@@ -43,6 +43,8 @@ pub(crate) use self::off::Metrics;
 pub(crate) enum End {
     /// The client left, or the network failed.
     Left,
+    /// The channel has ended.
+    Ended,
     /// The client read nothing for too long.
     Stalled,
     /// The server stops.
@@ -59,6 +61,7 @@ impl End {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Left => "left",
+            Self::Ended => "ended",
             Self::Stalled => "stalled",
             Self::Drain => "drain",
             Self::Expired => "expired",

@@ -15,6 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::representation::Representation;
 use crate::http::upgrade::is_handshake;
+use crate::routes::message;
 use crate::routes::publish;
 use crate::routes::websocket;
 use crate::transports::poll;
@@ -35,6 +36,9 @@ pub(crate) async fn answer(
         Method::GET | Method::CONNECT if is_handshake(&request) => {
             websocket::open(app, &channel, request)
         }
+        Method::GET | Method::HEAD if query::has_at(request.uri()) => {
+            message::answer(app, (&caller, &channel), request).await
+        }
         Method::GET => read(app, &channel, request, loaded),
         Method::HEAD => {
             caller.may(Right::Read, &channel)?;
@@ -53,7 +57,13 @@ pub(crate) async fn answer(
 
 /// Where what the request asks for begins. What is wrong with it is told later.
 fn beginning(request: &Request) -> Start {
-    if *request.method() != Method::GET && *request.method() != Method::CONNECT {
+    if *request.method() == Method::POST || *request.method() == Method::DELETE {
+        return Start::Now;
+    }
+    if let Ok(at) = query::at(request.uri()) {
+        return Start::After(at);
+    }
+    if *request.method() == Method::HEAD {
         return Start::Now;
     }
     let is_poll = !is_handshake(request)

@@ -26,7 +26,8 @@ use crate::log::{Class, limited, shown};
 use crate::routes::preflight;
 
 /// Response headers that pages of allowed origins may read.
-const MAY_READ: &str = "ETag, Allow, Preference-Applied, Retry-After, WWW-Authenticate";
+const MAY_READ: &str =
+    "ETag, Allow, Preference-Applied, Retry-After, Sockeye-Position, WWW-Authenticate";
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 /// A year: a client that has used TLS to a name that is not loopback never goes without.

@@ -3,6 +3,7 @@
 //! - [`middleware`], [`preflight`]: what every request passes: limits, origin rules, CORS, the caller.
 //! - [`channel`]: a channel, at `/c/{channel}`, of which [`publish`] is `POST` and [`websocket`] the handshake.
 //! - [`websocket`]: also `/connect`; chooses plain payloads or `sockeye.v1`.
+//! - [`message`]: one message of it, at `/c/{channel}?at=`.
 //! - [`presence`]: the members of a channel, at `/c/{channel}/presence`.
 //! - [`tickets`]: tickets for tokens, by `POST /tickets`.
 //! - `console`: the console at `/`, its files, and the browser client, of the feature `console`.
@@ -14,6 +15,7 @@ pub(crate) mod channel;
 pub(crate) mod cluster;
 #[cfg(feature = "console")]
 pub(crate) mod console;
+pub(crate) mod message;
 pub(crate) mod middleware;
 pub(crate) mod preflight;
 pub(crate) mod presence;

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use axum::body::Body;
 use axum::extract::Request;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use sockeye_hub::{
@@ -16,12 +16,14 @@ use tokio::time::{sleep_until, timeout};
 use crate::app::{App, too_large};
 use crate::auth::{Caller, Right};
 use crate::conn::answer::Answer;
-use crate::http::conditional::etag;
+use crate::http::conditional::position_headers;
 use crate::http::headers::{IDEMPOTENCY_KEY, SOCKEYE_EVENT};
 use crate::http::media::{Media, OtherCharset};
 use crate::http::problem::{Code, Problem};
+use crate::http::query;
 use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
+use crate::transports::encode;
 
 /// Publishes the body and answers `201` with the position of the message.
 pub(crate) async fn post(
@@ -30,6 +32,9 @@ pub(crate) async fn post(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (caller, peer) = (Caller::of(&request), Peer::of(&request));
+    if query::has_close(request.uri())? {
+        return close(app, channel, (&caller, &peer), request).await;
+    }
     // Before the body is read: a caller that may not publish sends it in vain.
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
     let (head, body) = request.into_parts();
@@ -39,21 +44,46 @@ pub(crate) async fn post(
     if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
         return Err(too_large(app.max_message));
     }
-    if let Some(paces) = &app.paces {
-        // Before the body is read: a publisher above its rate waits on the client's side.
-        sleep_until(paces.turn(publisher(&caller, &peer))).await;
-    }
-    let body = timeout(app.body_timeout, collect(body, app.max_message))
-        .await
-        .map_err(|_| took_too_long())??;
+    let body = receive(app, (&caller, &peer), body).await?;
     let payload = payload(&head.headers, &body)?;
 
     let mut publication = Publication::of(payload);
     (publication.event, publication.key) = (event, key);
     let position = app.publish(&caller, channel, publication).await?;
     let json = format!("{{\"at\":\"{position}\"}}");
-    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, etag(position))];
-    Ok((StatusCode::CREATED, headers, json).into())
+    let headers = [(CONTENT_TYPE, "application/json")];
+    Ok((StatusCode::CREATED, position_headers(position), headers, json).into())
+}
+
+/// `?close=1`: ends the channel, and answers with the position of its end.
+async fn close(
+    app: &App,
+    channel: &ChannelName,
+    (caller, peer): (&Caller, &Peer),
+    request: Request,
+) -> Result<Answer, Problem> {
+    caller.may(Right::Write, channel).map_err(Problem::and_close)?;
+    if !receive(app, (caller, peer), request.into_body()).await?.is_empty() {
+        let detail = "Publish the last message first: the end of a channel has no body.";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    let position = app.end(caller, channel).await?;
+    let headers = [(CONTENT_TYPE, "application/json")];
+    Ok((position_headers(position), headers, encode::end_json("", position)).into())
+}
+
+/// The body, at the pace of the publisher.
+async fn receive(
+    app: &App,
+    (caller, peer): (&Caller, &Peer),
+    body: Body,
+) -> Result<Vec<u8>, Problem> {
+    if let Some(paces) = &app.paces {
+        // Before the body is read: a publisher above its rate waits on the client's side.
+        sleep_until(paces.turn(publisher(caller, peer))).await;
+    }
+    let body = timeout(app.body_timeout, collect(body, app.max_message)).await;
+    body.map_err(|_| took_too_long())?
 }
 
 /// The publisher that the rate counts.

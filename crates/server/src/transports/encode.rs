@@ -6,7 +6,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sockeye::{DeflateAgreement, DeflateConfig, Message, Prepared, Writer};
-use sockeye_hub::{ChannelName, Entry, EntryForm, Gap, Payload};
+use sockeye_hub::{ChannelName, Entry, EntryForm, Gap, Payload, Position};
 
 /// The encoded forms that an entry keeps for its readers.
 pub(crate) mod entry_form {
@@ -81,6 +81,14 @@ pub(crate) fn prepared(
 pub(crate) fn gap_json(gap: &Gap) -> String {
     let Gap { after, next, why } = gap;
     format!("{{\"after\":\"{after}\",\"next\":\"{next}\",\"why\":\"{why}\"}}")
+}
+
+/// What a page has behind its messages if the channel has ended.
+pub(crate) const END_MEMBER: &str = ",\"end\":true";
+
+/// The end of a channel: `{"at":…,"end":true}`, with these members first.
+pub(crate) fn end_json(first: &str, at: Position) -> String {
+    format!("{{{first}\"at\":\"{at}\",\"end\":true}}")
 }
 
 /// Encodes the line.

@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONNECTION, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY};
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 use sockeye_hub::{Budget, ChannelName, Hub, Loaded, Page, Position, Reader, Run, Start};
@@ -24,7 +24,7 @@ use crate::auth::{self, Caller};
 use crate::conn::answer::Answer;
 use crate::conn::http2::StreamBudget;
 use crate::http::body::Segments;
-use crate::http::conditional::{Known, etag};
+use crate::http::conditional::{Known, etag, position_headers};
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::representation::{Representation, VARY_ON};
@@ -143,28 +143,24 @@ pub(crate) fn position(
     }
     // A body of no known length: `Content-Length` would have to be that of `GET` (RFC 9110 §8.6).
     let body = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
-    let headers = [(CONTENT_TYPE, form), (ETAG, etag(at)), (VARY, VARY_ON.to_owned())];
-    Ok((headers, body).into())
+    let headers = [(CONTENT_TYPE, form), (VARY, VARY_ON.to_owned())];
+    Ok((position_headers(at), headers, body).into())
 }
 
 /// The page, unless the client has it already. A gap is told each time: a client that has not seen it
-/// does not know what it has missed.
+/// does not know what it has missed. So is the end of the channel.
 ///
 /// Another position is as good as the page's if nothing lies between them, as `is_same` says.
 fn answer(page: &Page, known: &Known, is_same: impl FnOnce(Position) -> bool) -> Response {
     let is_known = known.includes(&etag(page.at)) || known.position().is_some_and(is_same);
-    if page.gap.is_none() && is_known {
+    if page.gap.is_none() && !page.end && is_known {
         return not_modified(page.at);
     }
-    let headers = [
-        (CONTENT_TYPE, "application/json".to_owned()),
-        (ETAG, etag(page.at)),
-        (VARY, VARY_ON.to_owned()),
-    ];
-    (headers, Body::new(json(page))).into_response()
+    let headers = [(CONTENT_TYPE, "application/json"), (VARY, VARY_ON)];
+    (position_headers(page.at), headers, Body::new(json(page))).into_response()
 }
 
-/// `{"at":…,"messages":[…],"gap":…}`, with the messages shared by all readers.
+/// `{"at":…,"messages":[…],"gap":…,"end":true}`, with the messages shared by all readers.
 fn json(page: &Page) -> Segments {
     let mut body = Segments::default();
     body.push(format!("{{\"at\":\"{}\",\"messages\":[", page.at));
@@ -174,10 +170,12 @@ fn json(page: &Page) -> Segments {
         }
         body.push(encode::json(entry));
     }
-    match &page.gap {
-        Some(gap) => body.push(format!("],\"gap\":{}}}", encode::gap_json(gap))),
-        None => body.push("]}"),
+    body.push("]");
+    if let Some(gap) = &page.gap {
+        body.push(format!(",\"gap\":{}", encode::gap_json(gap)));
     }
+    body.push(if page.end { encode::END_MEMBER } else { "" });
+    body.push("}");
     body
 }
 
@@ -189,7 +187,7 @@ fn length(response: &Response) -> usize {
 /// The response to a poll for which nothing came: the position to continue after.
 fn nothing(reader: &Reader, hub: &Hub, known: &Known) -> Response {
     let at = reader.position();
-    let page = Page { gap: None, entries: Run::default(), at };
+    let page = Page { gap: None, entries: Run::default(), at, end: false };
     answer(&page, known, |other| hub.is_same_place(reader.channel(), at, other))
 }
 
@@ -210,6 +208,5 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 }
 
 fn not_modified(at: Position) -> Response {
-    let headers = [(ETAG, etag(at)), (VARY, VARY_ON.to_owned())];
-    (StatusCode::NOT_MODIFIED, headers).into_response()
+    (StatusCode::NOT_MODIFIED, position_headers(at), [(VARY, VARY_ON)]).into_response()
 }

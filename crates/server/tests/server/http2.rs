@@ -181,6 +181,31 @@ async fn channels_answer_as_over_http_1() {
     assert!(messages.contains(at.split('"').nth(3).unwrap()), "{messages}");
 }
 
+/// The end of a channel, as over HTTP/1.1: by a poll, a stream and a WebSocket.
+#[tokio::test]
+async fn a_channel_ends_as_over_http_1() {
+    let secure = Secure::start().await;
+    if secure.server.is_cluster() {
+        return;
+    }
+    let mut socket = secure.open("/c/chat").await;
+    let events = secure.listen("/c/chat").await;
+    let post = secure.request(Method::POST, "/c/chat?close=1").body(whole("")).unwrap();
+    let (head, closed) = secure.send_for_head(post).await;
+    assert_eq!(head.status, StatusCode::OK);
+    let at = head.headers["sockeye-position"].to_str().unwrap();
+    assert_eq!(closed, format!("{{\"at\":\"{at}\",\"end\":true}}"));
+
+    assert!(timeout(SOON, socket.recv()).await.expect("in time").is_none());
+    assert_eq!(socket.closed().unwrap().code(), 1000);
+    let rest = timeout(SOON, events.collect()).await.expect("it ends").unwrap().to_bytes();
+    let end = format!("event: end\nid: {at}\ndata: {closed}\n\n");
+    assert!(rest.ends_with(end.as_bytes()), "{rest:?}");
+    let get = secure.request(Method::GET, "/c/chat").body(whole("")).unwrap();
+    let (_, page) = secure.send(get).await;
+    assert_eq!(page, format!("{{\"at\":\"{at}\",\"messages\":[],\"end\":true}}"));
+}
+
 /// JSON has the same limits, and presence the same pages, as over HTTP/1.1.
 #[tokio::test]
 async fn input_is_judged_and_presence_paged_as_over_http_1() {

@@ -13,6 +13,7 @@ mod connection_limits;
 #[cfg(feature = "console")]
 mod console;
 mod embedded;
+mod ends;
 mod errors;
 mod event_source;
 mod events;
@@ -30,6 +31,7 @@ mod listening;
 mod long_poll;
 #[cfg(feature = "prometheus")]
 mod making_room;
+mod message;
 mod origin;
 mod poll;
 mod presence;

@@ -19,16 +19,19 @@ use axum::extract::Request;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use http::HeaderName;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, VARY};
-use sockeye_hub::{Budget, ChannelName, Entry, Gap, Lease, Page, Position, Reader, RunForm, Start};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::{HeaderName, StatusCode};
+use sockeye_hub::{
+    Budget, ChannelName, Entry, Gap, Lag, Lease, Page, Position, Reader, RunForm, Start,
+};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::conn::answer::Answer;
 use crate::conn::http2::StreamBudget;
-use crate::http::conditional::etag;
+use crate::http::conditional::position_headers;
+use crate::http::headers::LAST_EVENT_ID;
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::representation::VARY_ON;
@@ -77,6 +80,10 @@ pub(crate) fn open(
         None => reader.position(),
         Some(_) => Position { offset: 0, ..lag.end },
     };
+    if form != Form::Lines && has_been_told(request, &reader, &lag) {
+        // The answer that ends an `EventSource` for good (WHATWG HTML §9.2.2).
+        return Ok((StatusCode::NO_CONTENT, position_headers(reader.position())).into());
+    }
     caller.opens_events(from, !is_ahead)?;
     let record = app.register.begin(form.transport(), caller.id(), peer);
     let presence = app.hub.join(channel, caller.id());
@@ -86,7 +93,6 @@ pub(crate) fn open(
         (CONTENT_TYPE, form.content_type().to_owned()),
         (CACHE_CONTROL, "no-store, no-transform".to_owned()),
         (ACCEL_BUFFERING, "no".to_owned()),
-        (ETAG, etag(at)),
         (VARY, VARY_ON.to_owned()),
     ];
     let stream_budget = StreamBudget::of(request);
@@ -108,7 +114,15 @@ pub(crate) fn open(
         let piece = live.next().await?;
         Some((Ok::<_, Infallible>(piece), live))
     });
-    Ok(Answer::Streaming((headers, Body::from_stream(body)).into_response()))
+    let response = (position_headers(at), headers, Body::from_stream(body)).into_response();
+    Ok(Answer::Streaming(response))
+}
+
+/// Whether the channel has ended, and the request comes back from there: its `Last-Event-ID` is the id
+/// of the end.
+fn has_been_told(request: &Request, reader: &Reader, lag: &Lag) -> bool {
+    let comes_back = request.headers().contains_key(LAST_EVENT_ID);
+    comes_back && lag.ended && lag.gap.is_none() && reader.position() == lag.end
 }
 
 /// A stream in progress.
@@ -153,7 +167,9 @@ impl Live {
                 ) => {
                     self.channel_read.delivered(&page, length(&pieces));
                     self.ready = pieces.into_iter();
-                    if self.reader.is_over() {
+                    if page.end {
+                        self.leave(StreamEnd::Ended);
+                    } else if self.reader.is_over() {
                         self.leave(StreamEnd::TooSlow);
                     }
                 }
@@ -168,6 +184,7 @@ impl Live {
             StreamEnd::Restart(_) => End::Drain,
             StreamEnd::Expired => End::Expired,
             StreamEnd::TooSlow => End::Gap,
+            StreamEnd::Ended => End::Ended,
         });
         self.left = Some(ending);
     }
@@ -185,6 +202,8 @@ enum StreamEnd {
     Expired,
     /// The client was too slow, and the channel's policy is to close such streams after their gap.
     TooSlow,
+    /// The channel has ended, and the client was told so.
+    Ended,
 }
 
 async fn ending(guard: ConnectionGuard, caller: Caller) -> StreamEnd {
@@ -245,11 +264,12 @@ impl Form {
         }
     }
 
-    /// The gap, if there is one, and the messages in one piece.
+    /// The gap, if there is one, the messages in one piece, and the end of the channel.
     fn page(self, page: &Page) -> Vec<Bytes> {
         let gap = page.gap.iter().map(|gap| self.gap(gap));
         let messages = page.entries.form(self.run_form(), |entries| self.messages(entries));
-        gap.chain(iter::once(messages)).collect()
+        let end = page.end.then(|| self.end(page.at));
+        gap.chain(iter::once(messages)).chain(end).collect()
     }
 
     /// All messages, one after the other.
@@ -282,6 +302,14 @@ impl Form {
         match self {
             Self::Events | Self::MetaEvents => sse::gap(gap).into(),
             Self::Lines => ndjson::gap(gap).into(),
+        }
+    }
+
+    /// The end of the channel.
+    fn end(self, at: Position) -> Bytes {
+        match self {
+            Self::Events | Self::MetaEvents => sse::end(at).into(),
+            Self::Lines => ndjson::end(at).into(),
         }
     }
 

@@ -98,6 +98,11 @@ pub(super) fn gap(gap: &Gap) -> String {
     format!("event: gap\nid: {}\ndata: {}\n\n", gap.next, encode::gap_json(gap))
 }
 
+/// The end of the channel. Its id tells a client that has seen it from one that has not.
+pub(super) fn end(at: Position) -> String {
+    format!("event: end\nid: {at}\ndata: {}\n\n", encode::end_json("", at))
+}
+
 fn head(entry: &Entry) -> String {
     let mut head = format!("id: {}\n", entry.position);
     let name = match (&entry.payload, &entry.event) {

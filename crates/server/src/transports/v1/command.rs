@@ -52,6 +52,7 @@ pub(super) enum ChannelOp<'a> {
         event: Option<EventName>,
         key: Option<Cow<'a, str>>,
     },
+    Close,
     Read {
         start: Option<Start>,
         limit: usize,
@@ -170,6 +171,7 @@ impl<'a> Members<'a> {
                 event: named("event", self.event, Code::BadEvent)?,
                 key: string("key", self.key)?,
             },
+            "close" => ChannelOp::Close,
             "read" => ChannelOp::Read { start: self.after()?, limit: self.limit()? },
             "sub" => ChannelOp::Subscribe {
                 start: self.after()?.unwrap_or(Start::Now),

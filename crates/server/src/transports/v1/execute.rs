@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use sockeye_hub::{Budget, ChannelName, EventName, IdempotencyKey, Page, Publication, Run, Start};
+use sockeye_hub::{
+    Budget, ChannelName, EventName, IdempotencyKey, Page, Position, Publication, Run, Start,
+};
 
 use super::command::{ChannelOp, Command, Id, Op, Payload};
 use super::frame::{self, At, Messages, Subscribed};
@@ -58,6 +60,10 @@ impl V1Session {
             ChannelOp::Publish { payload, event, key } => {
                 self.publish(&channel, &payload, event, key.as_deref(), id)
             }
+            ChannelOp::Close => {
+                self.close(&channel, id);
+                Ok(None)
+            }
             ChannelOp::Read { start, limit } => self.read(&channel, start, limit),
             ChannelOp::Subscribe { start, presence } => self.subscribe(&channel, start, presence),
             ChannelOp::Unsubscribe => {
@@ -106,15 +112,31 @@ impl V1Session {
         let mut publication = Publication::of(payload.as_ref()).source(self.source);
         (publication.event, publication.key) = (event, key);
         let publishing = self.app.publish(&self.caller, channel, publication);
+        self.answer_later(id, publishing, At);
+        Ok(None)
+    }
+
+    /// Ends the channel, after what was published before.
+    fn close(&mut self, channel: &ChannelName, id: Option<Id<'_>>) {
+        let ending = self.app.end(&self.caller, channel);
+        self.answer_later(id, ending, frame::EndAt);
+    }
+
+    /// Answers with the position, after the publications before this.
+    fn answer_later<M: Display>(
+        &mut self,
+        id: Option<Id<'_>>,
+        taking: impl Future<Output = Result<Position, Problem>> + Send + 'static,
+        members: impl FnOnce(Position) -> M + Send + 'static,
+    ) {
         let id = id.map(|Id(id)| id.to_owned());
         self.publishing.push_back(Box::pin(async move {
-            let (published, id) = (publishing.await, id.as_deref().map(Id));
-            match published {
-                Ok(position) => frame::ok(id, At(position)),
+            let (taken, id) = (taking.await, id.as_deref().map(Id));
+            match taken {
+                Ok(position) => frame::ok(id, members(position)),
                 Err(problem) => frame::err(id, &problem),
             }
         }));
-        Ok(None)
     }
 
     fn read(&self, channel: &ChannelName, start: Option<Start>, limit: usize) -> Done {
@@ -124,7 +146,7 @@ impl V1Session {
         let entries = limit.min(READ_AT_ONCE.entries);
         let page = reader
             .try_next_page(Budget::entries(entries).bytes(READ_AT_ONCE.bytes))
-            .unwrap_or_else(|| Page { gap: None, entries: Run::default(), at: reader.position() });
+            .unwrap_or_else(|| nothing_at(reader.position()));
         Ok(Some(Messages(&page).to_string()))
     }
 
@@ -148,6 +170,10 @@ impl V1Session {
         self.add_subscription(reader, start, presence);
         Ok(Some(subscribed))
     }
+}
+
+fn nothing_at(at: Position) -> Page {
+    Page { gap: None, entries: Run::default(), at, end: false }
 }
 
 fn bad_request(detail: impl Display) -> Problem {

@@ -60,6 +60,11 @@ pub(super) fn gap(channel: &ChannelName, gap: &Gap) -> String {
     format!("{{\"ch\":\"{channel}\",\"gap\":{}}}", encode::gap_json(gap))
 }
 
+/// The channel has ended, and with it the subscription.
+pub(super) fn end(channel: &ChannelName, at: Position) -> String {
+    encode::end_json(&format!("\"ch\":\"{channel}\","), at)
+}
+
 /// A member joined or left, or, for a client that could not be told each, all members.
 pub(super) fn change(channel: &ChannelName, change: &PresenceChange) -> String {
     let told = match change {
@@ -84,13 +89,22 @@ impl Display for At {
     }
 }
 
+/// `"at":…,"end":true`: the answer to the end of a channel.
+pub(super) struct EndAt(pub(super) Position);
+
+impl Display for EndAt {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", At(self.0), encode::END_MEMBER)
+    }
+}
+
 /// The answer to a subscription: where the channel is, whether nothing before that is missing, and how
 /// many messages up to there follow.
 pub(super) struct Subscribed<'a>(pub(super) &'a Lag);
 
 impl Display for Subscribed<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Lag { end, entries, gap } = self.0;
+        let Lag { end, entries, gap, .. } = self.0;
         let recovered = gap.is_none();
         write!(f, "\"at\":\"{end}\",\"recovered\":{recovered},\"missed\":{entries}")
     }
@@ -101,14 +115,17 @@ pub(super) struct Messages<'a>(pub(super) &'a Page);
 
 impl Display for Messages<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Page { gap, entries, at } = self.0;
+        let Page { gap, entries, at, end } = self.0;
         write!(f, "\"at\":\"{at}\",\"messages\":[")?;
         for (index, entry) in entries.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             write!(f, "{comma}{}", String::from_utf8_lossy(&encode::json(entry)))?;
         }
         f.write_str("]")?;
-        gap.as_ref().map_or(Ok(()), |gap| write!(f, ",\"gap\":{}", encode::gap_json(gap)))
+        if let Some(gap) = gap {
+            write!(f, ",\"gap\":{}", encode::gap_json(gap))?;
+        }
+        f.write_str(if *end { encode::END_MEMBER } else { "" })
     }
 }
 

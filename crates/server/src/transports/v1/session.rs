@@ -353,7 +353,9 @@ impl V1Session {
                 None => outgoing.start_send_unpin(message)?,
             }
         } else {
-            if turn.is_over {
+            if let Some(at) = turn.end {
+                outgoing.start_send_unpin(frame::end(&turn.channel, at).into())?;
+            } else if turn.is_over {
                 let detail = "Too slow for this channel: subscribe again, after the gap.";
                 let problem = Problem::new(Code::Unavailable, detail);
                 self.answer(frame::ended(&turn.channel, &problem));

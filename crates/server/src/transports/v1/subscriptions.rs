@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, abortable};
 use futures_util::stream::FuturesUnordered;
 use sockeye_hub::{
-    Budget, ChannelName, Entry, Gap, Hub, Lease, PresenceChange, Reader, Run, Watch,
+    Budget, ChannelName, Entry, Gap, Hub, Lease, Position, PresenceChange, Reader, Run, Watch,
 };
 
 use crate::metrics::connections::ChannelRead;
@@ -48,7 +48,9 @@ pub(super) struct Turn {
     entries: Run,
     /// How many of the entries were sent.
     told: usize,
-    /// Whether this was its last turn: the channel's policy is to end slow subscriptions.
+    /// The position of the channel's end, if that comes next.
+    pub(super) end: Option<Position>,
+    /// Whether this was its last turn: the channel has ended, or its policy is to end slow subscriptions.
     pub(super) is_over: bool,
 }
 
@@ -100,9 +102,10 @@ impl Subscription {
         let is_over = self.reader.is_over();
         let channel = self.reader.channel().clone();
         let has_news = !changes.is_empty() || page.is_some();
+        let end = page.as_ref().filter(|page| page.end).map(|page| page.at);
         let (gap, entries) = page.map(|page| (page.gap, page.entries)).unwrap_or_default();
         let changes = changes.into_iter();
-        has_news.then_some(Turn { channel, changes, gap, entries, told: 0, is_over })
+        has_news.then_some(Turn { channel, changes, gap, entries, told: 0, end, is_over })
     }
 }
 

@@ -89,6 +89,7 @@ type Closing = (u16, &'static str, End);
 /// Messages are missing, and payloads alone cannot tell that.
 const MISSING: Closing =
     (4410, "messages are missing: poll, then connect after its position", End::Gap);
+const ENDED: Closing = (1000, "the channel has ended", End::Ended);
 const RESTARTING: Closing = (1012, "the server restarts: connect again", End::Drain);
 const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one", End::Expired);
 const FORBIDDEN: Closing = (4403, "not allowed to publish here", End::Refused);
@@ -212,6 +213,7 @@ fn receive<'a>(
 
 fn refusal(problem: &Problem) -> Closing {
     match problem.code() {
+        Code::Ended => ENDED,
         Code::TooLarge => TOO_LARGE,
         Code::Forbidden | Code::Unauthorized => FORBIDDEN,
         Code::Unavailable => UNAVAILABLE,
@@ -276,6 +278,9 @@ fn deliver<'a>(
                 return lost(&error);
             }
             channel_read.delivered(&page, length(&page));
+            if page.end {
+                return Some(ENDED);
+            }
         }
     }
 }
