@@ -66,7 +66,7 @@ pub(super) const PEERS: &[Peer] = &[
         Pip("tornado"),
     ),
     server("picows", Python(&["benches/peers/picows_echo.py"]), Pip("picows")),
-    server("tokio-tungstenite", Rust("tokio-tungstenite"), Crate("tungstenite")),
+    server("tokio-tungstenite", Rust("tokio-tungstenite"), Crate("tokio-tungstenite")),
     server("fastwebsockets", Rust("fastwebsockets"), Crate("fastwebsockets")),
     server("axum", Rust("axum"), Crate("axum")),
     server("hypercorn", Python(&["tests/checked/http2.py"]), Pip("hypercorn")),
@@ -78,7 +78,7 @@ pub(super) const PEERS: &[Peer] = &[
     ),
     server("client-ws", NodeClient("tests/checked/client.mjs"), Npm("ws")),
     server("client-websockets", PythonClient("tests/checked/client.py"), Pip("websockets")),
-    server("client-tokio-tungstenite", RustClient, Crate("tungstenite")),
+    server("client-tokio-tungstenite", RustClient, Crate("tokio-tungstenite")),
     server("client-chromium", NodeClient("tests/checked/chromium.mjs"), Debian("chromium")),
 ];
 
@@ -163,9 +163,9 @@ impl Peer {
     }
 }
 
-/// The version of a crate in the lock file of `benches/peers`.
+/// The newest version of a crate in the lock file of `benches/peers`: older ones are those of other crates.
 fn locked(name: &str) -> Option<String> {
     let lock = std::fs::read_to_string(shell::root().join("benches/peers/Cargo.lock")).ok()?;
-    let (_, after) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    let (_, after) = lock.rsplit_once(&format!("\nname = \"{name}\"\nversion = \""))?;
     after.split('"').next().map(str::to_owned)
 }

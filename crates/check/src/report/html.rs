@@ -16,7 +16,8 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
 color:#1b1f24;background:#fff}pre{background:#f3f4f6;padding:.6rem;overflow-x:auto;font-size:13px}\
 h2{border-bottom:1px solid #d0d7de;margin-top:2.5rem}.broken{border-left:5px solid #c62828}\
 .loose{border-left:5px solid #ef9f00}.information{border-left:5px solid #1e6fc4}\
-section{padding:.1rem 1rem;margin:1rem 0}.tag{font-weight:600}table{border-collapse:collapse}\
+section{padding:.1rem 1rem;margin:1rem 0}.tag{font-weight:600}\
+table{border-collapse:collapse;display:block;overflow-x:auto}body{overflow-wrap:anywhere}\
 td,th{padding:.2rem .8rem;text-align:left;border-bottom:1px solid #d0d7de}td+td,th+th{text-align:right}\
 small,summary,dd{color:#57606a}dt{font-weight:600}dd{margin:0 0 .5rem}a{color:#0969da}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}pre{background:#161b22}\
