@@ -308,13 +308,7 @@ fn on_a_terminal_a_person_types_and_ctrl_d_ends_it() {
     let port = shown.split("127.0.0.1:").nth(1).expect("a port");
     let port: u16 =
         port.chars().take_while(char::is_ascii_digit).collect::<String>().parse().expect("a port");
-    // A key at a time, as a person types: the line editor waits for another key where several come at once.
-    let enter = |terminal: &mut Terminal, key: &str| {
-        terminal.press(key);
-        terminal.wait_for(key);
-        terminal.press("\r");
-    };
-    enter(&mut terminal, "q");
+    terminal.press("q\r");
     terminal.wait_for("no client is connected");
     let mut peer = Peer::open(([127, 0, 0, 1], port).into(), "/");
     terminal.wait_for("@1 connected");
@@ -322,9 +316,11 @@ fn on_a_terminal_a_person_types_and_ctrl_d_ends_it() {
     terminal.wait_for(r"@1 hello \u{1b}[2J");
     peer.send(&masked(BINARY, &[1, 2]), Chunks::Whole);
     terminal.wait_for("@1 2 bytes: 0102");
-    enter(&mut terminal, "z");
-    assert_eq!(heard(&mut peer), "z");
-    terminal.press("\x04");
+    // As a terminal types what is pasted, and Ctrl-D right behind it.
+    terminal.press("one\r@1 two\rthree\r\x04");
+    for line in ["one", "two", "three"] {
+        assert_eq!(heard(&mut peer), line);
+    }
     assert_eq!(peer.read().close_code(), Some(1001));
     peer.send(&masked(CLOSE, &close_payload(1001, "")), Chunks::Whole);
     let (status, shown) = terminal.finish();
