@@ -15,7 +15,9 @@ const BUNDLES = {
   'served/sockeye.js': { entry: 'sockeye', format: 'esm', from: 'module' },
   'served/sockeye.classic.js': { entry: 'classic', format: 'iife', from: 'script' },
 };
-const HEAD = '// Sockeye, the browser client. Made by build.mjs from src/, where it is explained. MIT OR Apache-2.0.';
+const HEAD = '// Sockeye, the JavaScript client. Made by build.mjs from src/, where it is explained. MIT OR Apache-2.0.';
+/** Deno reads the types of a module from here. */
+const TYPES = '/* @ts-self-types="./sockeye.d.ts" */';
 
 /** The bundles as texts, by their names. */
 export function build() {
@@ -32,7 +34,7 @@ function bundle({ entry, format, from }) {
     target: 'es2022',
     format,
     define: { SERVED_AS: JSON.stringify(from) },
-    banner: { js: HEAD },
+    banner: { js: from === 'nowhere' ? `${HEAD}\n${TYPES}` : HEAD },
     write: false,
     logLevel: 'error',
   });

@@ -1,4 +1,4 @@
-/** Types of `sockeye.js`, the browser client of Sockeye. */
+/** Types of `sockeye.js`, the JavaScript client of Sockeye: for pages, their workers, Node, Bun and Deno. */
 
 /** Where a reader stands in a channel: `<epoch>.<offset>`, the same on every transport. */
 export type Position = string;
@@ -57,12 +57,22 @@ export interface Options {
    */
   token?: string | (() => string | Promise<string>);
   /**
-   * Whether the browser's tabs share one connection. Default: yes, unless there is a `token`. With tokens give a string that
-   * names the user, so that only tabs of the same user share.
+   * Whether the browser's tabs and workers share one connection. Default: yes in a browser, unless there is a `token`; no elsewhere.
+   * With tokens give a string that names the user, so that only tabs of the same user share.
    */
   share?: boolean | string;
-  /** The transports that may be used, best first. Default: all four. `websocket` is an earlier word for `v1`. */
+  /**
+   * The transports that may be used, best first. Default: all four, without `v1` where there is no WebSocket. `websocket` is an earlier
+   * word for `v1`.
+   */
   transports?: (Transport | 'websocket')[];
+  /**
+   * The constructor of WebSockets. Default: the global one, which browsers, Bun, Deno and Node 22 have. For Node 20 it may be the one of
+   * the package `ws`.
+   */
+  WebSocket?: new (url: URL, protocols: string[]) => object;
+  /** What makes requests. Default: the global `fetch`. One of your own may take a proxy or trust another certificate. */
+  fetch?: (url: URL, init: RequestInit) => Promise<Response>;
   /** Milliseconds between polls, when nothing better works. Default: 5000. */
   pollInterval?: number;
   /** The id that other members see where there are no tokens. */
@@ -121,12 +131,12 @@ export interface Page<Data = unknown> {
   gap?: Omit<Gap, 'channel'>;
 }
 
-/** A server, and the channels on it that a page uses. Fires `state` when `state` or `transport` changes. */
+/** A server, and the channels on it that a page or a program uses. Fires `state` when `state` or `transport` changes. */
 export class Sockeye extends EventTarget {
   /**
    * @param url where the server is. Default: where this module comes from, if that is a server's `/sockeye.js`.
    * @throws {TypeError} without a URL in a bundle, a package or a runtime without pages, where it cannot be known; for a
-   *   transport that there is not
+   *   transport that there is not, or none that can be used here
    */
   constructor(url?: string | URL, options?: Options);
   readonly state: State;
@@ -159,6 +169,6 @@ export class Sockeye extends EventTarget {
   ): Promise<{ count: number; members: Member[]; next?: string }>;
   /** Connects now, if it was waiting to. */
   retry(): void;
-  /** Ends every subscription and the connection. */
+  /** Ends every subscription and the connection. Nothing of it keeps a process running after that. */
   close(): void;
 }

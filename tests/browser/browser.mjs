@@ -14,6 +14,9 @@ import { randomUUID } from 'node:crypto';
 import { after } from 'node:test';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
+import { required } from './environment.mjs';
+
+export { required };
 
 export const serverUrl = required('SOCKEYE_URL').replace(/\/$/, '');
 
@@ -26,13 +29,6 @@ const ARGS = [
   '--disable-component-update',
   '--disable-sync',
 ];
-
-/** The value of an environment variable that the tests cannot do without. */
-export function required(name) {
-  const value = process.env[name];
-  assert.ok(value, `${name} is not set: \`cargo xtask test\` starts the program and sets it`);
-  return value;
-}
 
 /** Chromium, one for the tests of a file. */
 export const browser = await chromium.launch({

@@ -44,6 +44,25 @@ test('a bundle does not take the site that it is on for its server', () => {
   assert.ok(!module.includes('currentScript'));
 });
 
+test('the examples and a program of Node compile with strict types', () => {
+  const tests = join(root, 'tests');
+  const paths = { 'sockeye-client': [join(folder, 'sockeye.d.ts')], react: [join(tests, 'node_modules/@types/react')] };
+  const strict = { strict: true, noEmit: true, target: 'es2022', module: 'esnext', moduleResolution: 'bundler', typeRoots: [join(tests, 'node_modules/@types')] };
+  const examples = ['useChannel.ts', 'store.ts'].map((name) => join(folder, 'examples', name));
+  compiles({ ...strict, lib: ['es2022', 'dom'], types: ['react'], paths }, examples);
+  // There are no types of a browser in a program of Node; `ws` has the WebSocket there.
+  const program = `
+    import { Sockeye, type Message } from 'sockeye-client';
+    import { WebSocket } from 'ws';
+    const sockeye = new Sockeye('http://127.0.0.1:8080', { WebSocket, fetch: (url, init) => fetch(url, init), token: async () => 'x' });
+    for await (const item of sockeye.subscribe<{ from: string }>('chat')) {
+      if (item.gap) console.log(item.gap.why);
+      else console.log((item satisfies Message<{ from: string }>).data.from);
+    }`;
+  const ws = { ...paths, ws: [join(tests, 'node_modules/@types/ws')] };
+  compiles({ ...strict, lib: ['es2023'], types: ['node'], paths: ws }, [], program);
+});
+
 test('what the READMEs show compiles with strict types', () => {
   const files = README_FILES.flatMap((readme) => snippets(readFileSync(join(root, readme), 'utf8')).map((code, n) => [`${readme.replace(/\W/g, '-')}-${n}.ts`, code]));
   assert.ok(files.length >= 9, `${files.length} snippets`);
@@ -58,7 +77,7 @@ test('what the READMEs show compiles with strict types', () => {
     moduleResolution: 'bundler',
     lib: ['es2022', 'dom'],
     types: [],
-    paths: { 'sockeye-client': types, 'http://127.0.0.1:8080/sockeye.js': types },
+    paths: { 'sockeye-client': types, 'http://127.0.0.1:8080/sockeye.js': types, ws: [join(root, 'tests/node_modules/@types/ws')] },
   };
   writeFileSync(join(place, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
   const tsc = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url));
@@ -66,6 +85,18 @@ test('what the READMEs show compiles with strict types', () => {
   assert.equal(status, 0, stdout);
   rmSync(place, { recursive: true });
 });
+
+/** Files, and a program, that the compiler has nothing to say about. */
+function compiles(compilerOptions, files, program) {
+  const place = mkdtempSync(join(tmpdir(), 'sockeye-'));
+  if (program) writeFileSync(join(place, 'program.mts'), program);
+  const include = [...files, ...(program ? ['program.mts'] : [])];
+  writeFileSync(join(place, 'tsconfig.json'), JSON.stringify({ compilerOptions, include }));
+  const tsc = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url));
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '--project', place], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+  rmSync(place, { recursive: true });
+}
 
 /** The code of a page's modules, and of scripts, each as a module. What one uses of those before it is declared. */
 function snippets(text) {

@@ -8,11 +8,11 @@ import { build } from '../../clients/js/build.mjs';
 import { newChannel, serverUrl } from './browser.mjs';
 import { ClientPage, numbers, publishAll } from './client.mjs';
 
-test('the bundles are made from their sources, and weigh 7 KB', async () => {
+test('the bundles are made from their sources, and weigh less than 8 KB', async () => {
   for (const [name, bundle] of Object.entries(build())) {
     const kept = readFileSync(new URL(`../../clients/js/${name}`, import.meta.url));
     assert.equal(kept.toString(), bundle, 'run `node build.mjs` in clients/js');
-    assert.ok(gzipSync(kept, { level: 9 }).length < 7400, name);
+    assert.ok(gzipSync(kept, { level: 9 }).length < 7900, name);
     const [folder, served] = name.split('/');
     if (folder === 'served') assert.equal(await (await fetch(`${serverUrl}/${served}`)).text(), bundle);
   }

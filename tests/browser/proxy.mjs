@@ -37,6 +37,11 @@ export class Proxy {
     return `http://127.0.0.1:${this.#server.address().port}`;
   }
 
+  /** From now on connections lead to another server, or to the same that has started again. */
+  leadTo(url) {
+    this.#target = new URL(url);
+  }
+
   /** How often a transport was asked for. */
   count(kind) {
     return this.asked.filter((each) => each === kind).length;

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after } from 'node:test';
-import { required } from './browser.mjs';
+import { required } from './environment.mjs';
 
 const program = required('SOCKEYE_BIN');
 

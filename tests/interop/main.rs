@@ -4,6 +4,7 @@ mod clients;
 mod compression;
 mod json;
 mod keys;
+mod own_clients;
 mod peers;
 mod proxies;
 mod refusals;

@@ -49,6 +49,8 @@ pub(crate) enum Need {
     Python,
     /// The same, with the packages of `benches/peers/requirements.txt` too.
     PythonPeers,
+    /// Other runtimes for JavaScript than Debian's Node: the packages of `tests/runtimes/package.json`.
+    Runtimes,
     /// Proxies that stand in front of the server: Apache, Caddy, HAProxy, lighttpd, nginx, Varnish.
     ReverseProxies,
     /// The shells that completions are for, man and mandoc.
@@ -59,6 +61,9 @@ pub(crate) enum Need {
 
 /// The folders with Node packages: what the tests need, and what builds the browser client.
 const NODE_PACKAGES: [&str; 2] = ["tests", "clients/js"];
+
+/// The folder with the packages of other runtimes for JavaScript.
+const RUNTIMES: &str = "tests/runtimes";
 
 /// The Python packages of the tests, and of the measurements.
 const TESTS: &str = "tests/requirements.txt";
@@ -83,6 +88,7 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
         match need {
             Need::CargoTool(name) => install_cargo_tool(name)?,
             Need::Node => NODE_PACKAGES.into_iter().try_for_each(install_node_packages)?,
+            Need::Runtimes => install_node_packages(RUNTIMES)?,
             Need::Python => install_python_packages(&[TESTS])?,
             Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
             Need::OlderNats => install_older_nats()?,
@@ -123,7 +129,7 @@ fn programs_of(need: &Need) -> &'static [(&'static str, &'static str)] {
         Need::Firefox => &[("firefox-esr", "firefox-esr")],
         Need::MinGw => &[("gcc-mingw-w64-x86-64-win32", "x86_64-w64-mingw32-gcc")],
         Need::Musl => &[("musl-tools", "musl-gcc")],
-        Need::Node => &[("nodejs", "node"), ("npm", "npm")],
+        Need::Node | Need::Runtimes => &[("nodejs", "node"), ("npm", "npm")],
         Need::OpenSsl => &[("openssl", "openssl")],
         Need::Promtool => &[("prometheus", "promtool")],
         Need::Proxies => &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy")],

@@ -76,6 +76,7 @@ const STEPS: &[Step] = &[
             Need::Peers,
             Need::Proxies,
             Need::Python,
+            Need::Runtimes,
         ],
         run: interop,
     },

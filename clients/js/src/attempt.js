@@ -41,6 +41,16 @@ export class Attempt {
   // A token that expires ends what it opened, unless a fresh one comes first.
   refreshLater() {
     const left = this.http.freshUntil - Date.now();
-    if (left < 2 ** 31) this.#refresh = setTimeout(() => this.refresh(), Math.max(left + 10, 1000));
+    if (left < 2 ** 31) this.#refresh = setTimeout(() => this.#renew(), Math.max(left + 10, 1000));
+  }
+
+  // Where a fresh token cannot be had now, it is asked for again while the old one lasts.
+  async #renew() {
+    try {
+      await this.refresh();
+    } catch (error) {
+      if (error.status) this.end(error);
+      else if (!this.signal.aborted) this.refreshLater();
+    }
   }
 }

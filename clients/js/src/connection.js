@@ -30,19 +30,18 @@ export class Connection {
   /** One that is tried beside it, because it may be better. @type {Attempt | null} */
   #climber = null;
   #climbTimer = 0;
+  #lingerTimer = 0;
   #failures = 0;
   #keeping = false;
   #closing = new AbortController();
   #wake = () => {};
   #status = IDLE;
 
-  constructor(http, { transports, pollInterval = 5_000 }, tell) {
+  constructor(http, { transports, pollInterval = 5_000, WebSocket }, tell) {
+    Object.assign(this, { pollInterval, WebSocket });
     this.#http = http;
     this.#tell = tell;
-    this.pollInterval = pollInterval;
-    this.#transports = transports
-      .filter((name) => name !== 'v1' || globalThis.WebSocket)
-      .map((name, rank) => ({ name, rank, blocked: 0, penalty: AGAIN_AFTER.first }));
+    this.#transports = transports.map((name, rank) => ({ name, rank, blocked: 0, penalty: AGAIN_AFTER.first }));
     const { signal } = this.#closing;
     globalThis.addEventListener?.('online', () => this.wake(), { signal });
     globalThis.addEventListener?.('offline', () => this.#attempt?.probe(), { signal });
@@ -78,7 +77,10 @@ export class Connection {
   #drop(name) {
     this.#channels.delete(name);
     this.#attempt?.shut(name);
-    if (!this.#channels.size) setTimeout(() => this.#channels.size || this.#attempt?.end(), LINGER);
+    this.#climber?.shut(name);
+    if (this.#channels.size) return;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = setTimeout(() => this.#channels.size || this.#attempt?.end(), LINGER);
   }
 
   /** Publishes over the WebSocket; undefined if there is none. */
@@ -99,6 +101,7 @@ export class Connection {
   close() {
     this.#closing.abort();
     clearTimeout(this.#climbTimer);
+    clearTimeout(this.#lingerTimer);
     this.#attempt?.end();
     this.#climber?.end();
     this.#wake();

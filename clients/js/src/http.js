@@ -2,6 +2,7 @@
 
 import { backoff, rarely } from './backoff.js';
 import { isBytes } from './message.js';
+import { inBrowser } from './runtime.js';
 import { sleep } from './timers.js';
 
 const LONGEST_RETRY_AFTER = 300_000;
@@ -58,10 +59,11 @@ export class Http {
   }
 
   async fetch(path, { query, headers, ...init } = {}) {
+    const call = this.#options.fetch ?? fetch;
     const send = async (token) => {
       const authorization = token && { Authorization: `Bearer ${token}` };
       const request = { cache: 'no-store', ...init, headers: { ...authorization, ...headers } };
-      const response = await fetch(this.url(path, query), request).catch((error) => {
+      const response = await call(this.url(path, query), request).catch((error) => {
         throw init.signal?.aborted ? error : this.unanswered(error);
       });
       this.answered = true;
@@ -83,8 +85,8 @@ export class Http {
    * there. But one that has answered before does not refuse it.
    */
   unanswered(error) {
-    const { origin } = globalThis.location ?? {};
-    if (error.code || this.answered || !origin || origin === this.base.origin) return error;
+    const { origin } = (inBrowser && globalThis.location) || {};
+    if (error instanceof Problem || this.answered || !origin || origin === this.base.origin) return error;
     const message =
       `${this.base.host} cannot be reached, or does not let pages of ${origin} use it. ` +
       `If it runs, start it with "--allow-origin ${origin}".`;
@@ -93,14 +95,15 @@ export class Http {
 
   /** Sleeps for a time, or until `wake`. */
   async nap(ms, signal) {
-    let wake;
-    const awake = new Promise((resolve) => this.#naps.add((wake = resolve)));
-    await Promise.race([sleep(ms, signal), awake]).finally(() => this.#naps.delete(wake));
+    const nap = new AbortController();
+    this.#naps.add(nap);
+    await sleep(ms, AbortSignal.any([signal, nap.signal])).catch(() => signal.throwIfAborted());
+    this.#naps.delete(nap);
   }
 
   /** There is reason to try now. */
   wake() {
-    for (const wake of this.#naps) wake();
+    for (const nap of this.#naps) nap.abort();
   }
 
   /** One page of a channel, and in how many milliseconds the server wants to be asked again, if it says so. */
@@ -154,9 +157,10 @@ function pause({ retryAfter = 0 }, ms) {
   return Math.max(retryAfter, ms);
 }
 
-/** Whether it may work next time: the network failed, or the server was not well. */
-export function isTransient({ status, code, retry }) {
-  return retry ?? (status ? status === 429 || status >= 500 : !code);
+/** Whether it may work next time: the network failed, in whatever words the runtime has for it, or the server was not well. */
+export function isTransient(error) {
+  const { status, code, retry } = error;
+  return !(error instanceof Problem) || (retry ?? (status ? status === 429 || status >= 500 : !code));
 }
 
 function retryAfter({ headers }) {

@@ -2,11 +2,16 @@
 
 import { Attempt } from './attempt.js';
 import { about } from './backoff.js';
+import { inBrowser } from './runtime.js';
 import { ANSWER_WITHIN, sleep, within } from './timers.js';
 
 const PAGE = 1000;
-/** Over HTTP/1.1 a browser makes six connections to a server. The rest of the page needs some, too. */
-const HELD_REQUESTS = 4;
+/** Over HTTP/1.1 a browser makes six connections to a server, and the rest of the page needs some, too. Elsewhere there is no such limit. */
+const HELD_REQUESTS = inBrowser ? 4 : 64;
+/** By those beside `Accept`, which browsers send by themselves, the server knows that it may begin with the position in a block of its own. */
+const STREAM_HEADERS = { Accept: 'text/event-stream', ...(!inBrowser && { 'Cache-Control': 'no-cache', Pragma: 'no-cache' }) };
+/** How many characters of an event may wait for its end. */
+const LONGEST_EVENT = 2 ** 25;
 /** A stream that has brought nothing by then is held back on the way. */
 const FIRST_WITHIN = 5_000;
 /** The server sends a comment every 15 seconds. */
@@ -82,7 +87,7 @@ class RequestAttempt extends Attempt {
 export class StreamAttempt extends RequestAttempt {
   async listen(channel, signal) {
     const { name, at } = channel;
-    const request = { query: { meta: 1, after: at ?? 'now' }, headers: { Accept: 'text/event-stream' }, signal };
+    const request = { query: { meta: 1, after: at ?? 'now' }, headers: STREAM_HEADERS, signal };
     const response = await within(FIRST_WITHIN, this.http.fetch(`c/${name}`, request));
     if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Error('That is no event stream.');
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -123,16 +128,22 @@ export class PollAttempt extends RequestAttempt {
 
 /** A parser of event streams, fed piece by piece (WHATWG HTML §9.2.6). */
 export function eventParser(dispatch) {
-  let [rest, event] = ['', {}];
+  let [rest, event, length, isCut] = ['', {}, 0, false];
   return (text) => {
+    if ((length += text.length) > LONGEST_EVENT) throw new Error('An event is too long.');
+    rest += text;
+    const hasEnd = isCut || /[\r\n]/.test(text);
     // A CR at the very end may be half the end of a line.
-    const lines = (rest + text).split(/\r\n|\n|\r(?!$)/);
+    isCut = text.endsWith('\r');
+    if (!hasEnd) return;
+    const lines = rest.split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
     for (const line of lines) {
       const [, field, value = ''] = /^([^:]*)(?:: ?([^]*))?$/.exec(line);
       if (!line) {
         dispatch(event);
         event = {};
+        length = rest.length;
       } else if (field === 'data' && 'data' in event) event.data += `\n${value}`;
       else event[field] = value;
     }

@@ -12,6 +12,7 @@ const PONG_WITHIN = 5_000;
 export class SocketAttempt extends Attempt {
   #socket;
   #asked = new Map();
+  #subscribed = new Set();
   #lastId = 0;
   #pingAfter = 25_000;
   #idle = 0;
@@ -19,11 +20,19 @@ export class SocketAttempt extends Attempt {
   start() {
     const url = this.http.url('connect');
     url.protocol = url.protocol.replace('http', 'ws');
-    const socket = (this.#socket = new WebSocket(url, ['sockeye.v1']));
+    const socket = (this.#socket = new this.connection.WebSocket(url, ['sockeye.v1']));
     const deadline = setTimeout(() => this.end(new Error('The WebSocket does not open.')), HELLO_WITHIN);
     this.delivered.then(() => clearTimeout(deadline));
     socket.onclose = ({ code }) => this.end(new Error(`The WebSocket was closed (${code}).`));
-    socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+    // The close says the same; but `ws` for Node throws what nobody listens to.
+    socket.onerror = () => {};
+    socket.onmessage = ({ data }) => {
+      try {
+        this.#heard(JSON.parse(data));
+      } catch {
+        this.end(new Error('The WebSocket brought something else than messages.'));
+      }
+    };
     this.signal.addEventListener('abort', () => {
       clearTimeout(deadline);
       clearTimeout(this.#idle);
@@ -42,8 +51,17 @@ export class SocketAttempt extends Attempt {
       this.bye = true;
       this.retryMs = message.bye.retry_ms;
       this.end(new Error(`The server ended the connection: ${message.bye.why}.`));
-    } else if (message.ch) this.connection.took(message.ch, message);
+    } else if (message.ch) this.#took(message.ch, message);
     else this.#answered(message);
+  }
+
+  // What comes between `unsub` and the answer to another `sub` is of the subscription before.
+  #took(name, message) {
+    if (!this.#subscribed.has(name)) return;
+    const error = message.err && new Problem(message.err);
+    if (!error) this.connection.took(name, message);
+    else if (isTransient(error)) this.end(error);
+    else this.connection.refused(name, error);
   }
 
   async #welcome({ ping }) {
@@ -65,9 +83,12 @@ export class SocketAttempt extends Attempt {
     else asked?.resolve(ok);
   }
 
-  #ask(command, ms = ANSWER_WITHIN) {
+  /** Sends a command. `answered` is called before the next frame is looked at, which awaiting the answer does not promise. */
+  #ask(command, { ms = ANSWER_WITHIN, answered } = {}) {
     const id = ++this.#lastId;
-    const answer = new Promise((resolve, reject) => this.#asked.set(id, { resolve, reject }));
+    const answer = new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve: (ok) => (answered?.(ok), resolve(ok)), reject });
+    });
     this.#socket.send(JSON.stringify({ id, ...command }));
     return within(ms, answer);
   }
@@ -85,13 +106,16 @@ export class SocketAttempt extends Attempt {
     if (this.since) this.refreshLater();
   }
 
-  // An answer and the message after it are two tasks: where the channel stands is known before the message comes.
   async open(channel) {
     if (!this.since || this.signal.aborted) return;
     const { name, at, presence } = channel;
     try {
-      const sub = await this.#ask({ op: 'sub', ch: name, ...(at && { after: at }), ...(presence && { presence }) });
-      if (!sub.missed) this.connection.stands(channel, sub.at);
+      const answered = ({ missed, at }) => {
+        if (!this.connection.channels.includes(channel)) return;
+        this.#subscribed.add(name);
+        if (!missed) this.connection.stands(channel, at);
+      };
+      await this.#ask({ op: 'sub', ch: name, ...(at && { after: at }), ...(presence && { presence }) }, { answered });
     } catch (error) {
       if (isTransient(error)) this.end(error);
       else this.connection.refused(name, error);
@@ -99,6 +123,7 @@ export class SocketAttempt extends Attempt {
   }
 
   shut(name) {
+    this.#subscribed.delete(name);
     if (this.since && !this.signal.aborted) this.#ask({ op: 'unsub', ch: name }).catch(() => {});
   }
 
@@ -109,6 +134,6 @@ export class SocketAttempt extends Attempt {
 
   // No answer, no connection: a socket whose other end is gone may look open for many minutes.
   probe() {
-    if (this.since) this.#ask({ op: 'ping' }, PONG_WITHIN).catch((error) => this.end(error));
+    if (this.since) this.#ask({ op: 'ping' }, { ms: PONG_WITHIN }).catch((error) => this.end(error));
   }
 }

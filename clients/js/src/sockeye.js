@@ -1,5 +1,5 @@
 /**
- * Sockeye in the browser: channels to read and to write, over whatever gets through.
+ * Sockeye in pages, in their workers, and in Node, Bun and Deno: channels to read and to write, over whatever gets through.
  *
  *     const sockeye = new Sockeye('https://example.org/');
  *     sockeye.subscribe('chat', { after: '-50', onmessage: ({ data }) => console.log(data) });
@@ -16,6 +16,7 @@ import { Connection, plain } from './connection.js';
 import { home } from './home.js';
 import { BAD_ORIGIN, Http, patiently, severalTimes } from './http.js';
 import { opened, randomKey } from './message.js';
+import { inBrowser } from './runtime.js';
 import { Subscription } from './subscription.js';
 import { transportsNamed } from './transports.js';
 
@@ -56,7 +57,9 @@ export class Sockeye extends EventTarget {
   constructor(url = home, options = {}) {
     super();
     if (!url) throw new TypeError(`${WHERE} This module does not come from one.`);
-    this.#options = { share: !options.token, ...options, transports: transportsNamed(options.transports) };
+    const { WebSocket = globalThis.WebSocket } = options;
+    const transports = transportsNamed(options.transports, WebSocket);
+    this.#options = { share: inBrowser && !options.token, ...options, transports, WebSocket };
     this.#http = new Http(serverUrl(url), this.#options);
     const { share } = this.#options;
     if (share && globalThis.navigator?.locks && globalThis.BroadcastChannel) this.#join(`sockeye ${this.#http.base} ${share}`);

@@ -129,7 +129,7 @@ export class Subscription {
     for (const iterator of this.#iterators) iterator.end(error);
     this.#begun.reject(error);
     this.close();
-    this.#options.onerror?.(error);
+    this.#call('onerror', error);
   }
 
   #give(item) {

@@ -3,10 +3,13 @@
 /** How long an answer may take, in milliseconds. */
 export const ANSWER_WITHIN = 10_000;
 
+/** Waits for a time, unless the signal ends that. Leaves nothing behind: a signal outlives many waits. */
 export function sleep(ms, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+    signal?.throwIfAborted();
+    const stop = () => (clearTimeout(timer), reject(signal.reason));
+    const timer = setTimeout(() => (signal?.removeEventListener('abort', stop), resolve()), ms);
+    signal?.addEventListener('abort', stop, { once: true });
   });
 }
 

@@ -4,11 +4,17 @@ export const TRANSPORTS = ['v1', 'sse', 'longpoll', 'poll'];
 /** What earlier versions called them. */
 const EARLIER = { websocket: 'v1' };
 
-/** The transports that an application names, or all. Throws for a word that names none. */
-export function transportsNamed(words = TRANSPORTS) {
-  return words.map((word) => {
+/**
+ * The transports that an application names, or all; without `v1` where there is no WebSocket. Throws for a word that names none, and
+ * when none is left.
+ */
+export function transportsNamed(words = TRANSPORTS, WebSocket) {
+  const names = words.map((word) => {
     const name = EARLIER[word] ?? word;
     if (!TRANSPORTS.includes(name)) throw new TypeError(`'${word}' is not a transport of this client: write ${TRANSPORTS.join(', ')}.`);
     return name;
   });
+  const usable = names.filter((name) => name !== 'v1' || WebSocket);
+  if (!usable.length) throw new TypeError("There is no WebSocket here: give a constructor as the option 'WebSocket', or other transports.");
+  return usable;
 }
