@@ -21,7 +21,7 @@ fn passes(mut tests: Command) -> Output {
 /// The tests of a file of `runtimes/`, in Node, Bun and Deno.
 fn in_each_runtime(file: &str) {
     let mut node = Command::new("node");
-    node.args(["--test", "--test-reporter=spec", "--test-timeout=100000"])
+    node.args(["--test", "--test-reporter=spec", "--test-timeout=250000"])
         .arg(folder().join("runtimes").join(file))
         .env("SOCKEYE_BIN", program::path());
     passes(node);

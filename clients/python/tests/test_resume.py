@@ -242,17 +242,17 @@ class Tokens(Case):
         async def fresh() -> str:
             nonlocal given
             given += 1
-            return token(3)
+            return token(6)
 
         async with sockeye.AsyncClient(self.server.url, transports=[transport], token=fresh, poll_interval=0.1) as client:
             subscription = client.subscribe(channel)
             await subscription.ready()
-            for number in range(1, 5):
+            for number in (1, 2):
                 await client.publish(channel, str(number))
                 self.assertEqual(await data_of(subscription, 1), [str(number)])
                 await until(lambda: given > number)
-            await client.publish(channel, "5")
-            self.assertEqual(await data_of(subscription, 1), ["5"])
+            await client.publish(channel, "3")
+            self.assertEqual(await data_of(subscription, 1), ["3"])
 
     async def test_a_token_that_is_refused_is_asked_for_again(self) -> None:
         for transport in TRANSPORTS:
