@@ -62,7 +62,7 @@ export interface Options {
    */
   share?: boolean | string;
   /**
-   * The transports that may be used, best first. Default: all four, without `v1` where there is no WebSocket. `websocket` is an earlier
+   * The transports that may be used, best first. Default: all four, without `v1` where the runtime has no WebSocket. `websocket` is an earlier
    * word for `v1`.
    */
   transports?: (Transport | 'websocket')[];

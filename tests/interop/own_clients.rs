@@ -96,7 +96,8 @@ fn the_python_client_works_over_tls() {
 
 #[test]
 fn every_test_of_the_python_client_is_run() {
-    let source = std::fs::read_to_string(folder().join("interop/own_clients.rs")).expect("this file");
+    let source =
+        std::fs::read_to_string(folder().join("interop/own_clients.rs")).expect("this file");
     for entry in std::fs::read_dir(python_client().join("tests")).expect("the folder tests/") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         if let Some(module) = name.strip_suffix(".py").filter(|name| name.starts_with("test_")) {

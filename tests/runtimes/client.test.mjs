@@ -100,12 +100,12 @@ test('the package is there for require, too', () => {
   assert.equal(execFileSync(process.execPath, ['--input-type=commonjs', '-e', code], { cwd: place, encoding: 'utf8' }), 'there\n');
 });
 
-test('where there is no WebSocket and no other transport is allowed, the error says what to give', () => {
+test('without a WebSocket and another transport that is allowed, the error says what to give', () => {
   const code = `import { Sockeye } from 'sockeye-client';
     delete globalThis.WebSocket;
     try { new Sockeye('${server.url}', { transports: ['v1'] }); } catch (error) { console.log(error.name, error.message); }`;
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: place, encoding: 'utf8' });
-  assert.match(output, /^TypeError There is no WebSocket here: give a constructor/);
+  assert.match(output, /^TypeError This runtime has no WebSocket: give a constructor/);
 });
 
 test('a fetch of the application makes every request', async () => {

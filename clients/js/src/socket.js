@@ -24,7 +24,7 @@ export class SocketAttempt extends Attempt {
     const deadline = setTimeout(() => this.end(new Error('The WebSocket does not open.')), HELLO_WITHIN);
     this.delivered.then(() => clearTimeout(deadline));
     socket.onclose = ({ code }) => this.end(new Error(`The WebSocket was closed (${code}).`));
-    // The close says the same; but `ws` for Node throws what nobody listens to.
+    // The close says the same; but an error without a listener is thrown by `ws` for Node.
     socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
       try {

@@ -5,7 +5,7 @@ export const TRANSPORTS = ['v1', 'sse', 'longpoll', 'poll'];
 const EARLIER = { websocket: 'v1' };
 
 /**
- * The transports that an application names, or all; without `v1` where there is no WebSocket. Throws for a word that names none, and
+ * The transports that an application names, or all; without `v1` where the runtime has no WebSocket. Throws for a word that names none, and
  * when none is left.
  */
 export function transportsNamed(words = TRANSPORTS, WebSocket) {
@@ -15,6 +15,6 @@ export function transportsNamed(words = TRANSPORTS, WebSocket) {
     return name;
   });
   const usable = names.filter((name) => name !== 'v1' || WebSocket);
-  if (!usable.length) throw new TypeError("There is no WebSocket here: give a constructor as the option 'WebSocket', or other transports.");
+  if (!usable.length) throw new TypeError("This runtime has no WebSocket: give a constructor as the option 'WebSocket', or other transports.");
   return usable;
 }

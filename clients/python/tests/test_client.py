@@ -152,11 +152,14 @@ class Reading(Case):
                     await take(subscription, 1)
                     await asyncio.to_thread(delete, f"{self.server.url}/c/{channel}")
                     await client.publish(channel, "3")
-                    items = await take(subscription, 2 if transport in ("v1", "sse") else 1)
+                    items = await take(subscription, 1)
+                    while isinstance(items[-1], sockeye.Gap):
+                        items += await take(subscription, 1)
                     message = items.pop()
                     assert isinstance(message, sockeye.Message)
                     self.assertEqual(message.data, "3")
-                    # To one that polls nothing is missing: it had read what was deleted.
+                    # To a poll that comes later nothing is missing: its client had read what was deleted.
+                    self.assertIn(len(items), (1,) if transport in ("v1", "sse") else (0, 1))
                     self.assertEqual([item.why for item in items if isinstance(item, sockeye.Gap)], ["reset"] * len(items))
 
     async def test_joins_and_leaves_are_told(self) -> None:
