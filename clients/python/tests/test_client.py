@@ -9,7 +9,7 @@ import unittest
 import urllib.request
 
 import sockeye
-from harness import TRANSPORTS, Proxy, Server, data_of, new_channel, numbers, take, until
+from harness import PATIENCE, TRANSPORTS, Proxy, Server, data_of, new_channel, numbers, take, until
 
 
 class Case(unittest.IsolatedAsyncioTestCase):
@@ -150,7 +150,7 @@ class Reading(Case):
                     self.assertEqual(await data_of(subscription, 1), ["1"])
                     await client.publish(channel, "2")
                     await take(subscription, 1)
-                    await asyncio.to_thread(delete, f"{self.server.url}/c/{channel}")
+                    await asyncio.to_thread(request, "DELETE", f"{self.server.url}/c/{channel}")
                     await client.publish(channel, "3")
                     items = await take(subscription, 1)
                     while isinstance(items[-1], sockeye.Gap):
@@ -161,6 +161,26 @@ class Reading(Case):
                     # To a poll that comes later nothing is missing: its client had read what was deleted.
                     self.assertIn(len(items), (1,) if transport in ("v1", "sse") else (0, 1))
                     self.assertEqual([item.why for item in items if isinstance(item, sockeye.Gap)], ["reset"] * len(items))
+
+    async def test_a_channel_that_ends_ends_its_subscriptions(self) -> None:
+        for transport in TRANSPORTS:
+            with self.subTest(transport):
+                channel = new_channel()
+                async with sockeye.AsyncClient(self.server.url, transports=[transport], poll_interval=0.1) as client:
+                    subscriptions = [client.subscribe(channel, after=after, buffer=3) for after in ("now", "earliest")]
+                    for subscription in subscriptions:
+                        await subscription.ready()
+                    for text in numbers(1, 10):
+                        await client.publish(channel, text)
+                    await asyncio.to_thread(request, "POST", f"{self.server.url}/c/{channel}?close=1")
+                    # One that comes later is told, too.
+                    for subscription in [*subscriptions, client.subscribe(channel, after="earliest")]:
+                        async with asyncio.timeout(PATIENCE):
+                            data = [item.data async for item in subscription if isinstance(item, sockeye.Message)]
+                        self.assertEqual((data, subscription.has_ended), (numbers(1, 10), True))
+                    with self.assertRaises(sockeye.SockeyeError) as raised:
+                        await client.publish(channel, "x")
+                    self.assertEqual(raised.exception.code, "ended")
 
     async def test_joins_and_leaves_are_told(self) -> None:
         channel = new_channel()
@@ -184,8 +204,8 @@ def _is_own(item: sockeye.Item) -> bool:
     return isinstance(item, (sockeye.Join, sockeye.Leave)) and item.member.id == "ann"
 
 
-def delete(url: str) -> None:
-    urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
+def request(method: str, url: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(url, method=method)).close()
 
 
 class Writing(Case):

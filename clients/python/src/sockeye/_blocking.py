@@ -160,6 +160,11 @@ class BlockingSubscription:
         """The position of the last item that the application has taken; keep it to go on from there another time."""
         return self._inner.at
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the channel has ended: what waits in memory is the last of it."""
+        return self._inner.has_ended
+
     def ready(self, timeout: float | None = None) -> Position:
         """Waits until it is known where the subscription begins: whatever is published after that comes."""
         return self._client._wait_for(self._inner.ready(), timeout)

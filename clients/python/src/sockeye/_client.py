@@ -19,7 +19,7 @@ from ._backoff import backoff
 from ._connection import Connection
 from ._errors import SockeyeError
 from ._http import Http, Token
-from ._messages import Gap, Join, Leave, Message, Page, Position, Presence, Publication
+from ._messages import End, Gap, Join, Leave, Message, Page, Position, Presence, Publication
 from ._status import TRANSPORTS, State, Status, Transport
 from ._subscription import Subscription
 
@@ -208,7 +208,7 @@ class AsyncClient:
         if self._on_status is not None and status != before:
             self._on_status(status)
 
-    def take(self, channel: str, prev: Position, item: Message | Gap | None, size: int) -> None:
+    def take(self, channel: str, prev: Position, item: Message | Gap | End | None, size: int) -> None:
         for subscription in list(self._subscriptions.get(channel, ())):
             subscription.take(prev, item, size)
 

@@ -12,7 +12,7 @@ from ._attempt import Attempt, Channel, Way
 from ._backoff import backoff
 from ._errors import SockeyeError
 from ._http import LONGEST_RETRY_AFTER, Http
-from ._messages import Gap, Join, Leave, Message, Page, Position, Publication
+from ._messages import End, Gap, Join, Leave, Message, Page, Position, Publication
 from ._position import is_past
 from ._requests import LongPollAttempt, PollAttempt, StreamAttempt
 from ._socket import SocketAttempt
@@ -40,7 +40,7 @@ class Reader(Protocol):
 
     def take_status(self, status: Status) -> None: ...
 
-    def take(self, channel: str, prev: Position, item: Message | Gap | None, size: int) -> None:
+    def take(self, channel: str, prev: Position, item: Message | Gap | End | None, size: int) -> None:
         """The connection stood at `prev`, and then came this, or nothing yet."""
 
     def take_change(self, channel: str, change: Join | Leave) -> None: ...
@@ -145,16 +145,20 @@ class Connection:
             channel.at = at
             self._reader.take(channel.name, at, None, 0)
 
-    def took(self, name: str, item: Message | Gap, size: int) -> None:
+    def took(self, name: str, item: Message | Gap | End, size: int) -> None:
         """Something came of a channel. For a moment two attempts may bring it; what has come counts once."""
         channel = self._channels.get(name)
         if channel is None:
             return
         prev = channel.at
-        if prev and not is_past(item.at, prev) and not (isinstance(item, Gap) and item.after == prev):
+        counts = isinstance(item, End) or (isinstance(item, Gap) and item.after == prev)
+        if prev and not counts and not is_past(item.at, prev):
             return
         channel.at = item.at
         self._reader.take(name, prev or item.at, item, size)
+        # Nothing follows: it is not read again, on whatever transport.
+        if isinstance(item, End):
+            self._drop(name)
 
     def took_page(self, name: str, page: Page) -> None:
         if page.gap:
@@ -164,6 +168,8 @@ class Connection:
         channel = self._channels.get(name)
         if channel is not None and page.at:
             self.stands(channel, page.at)
+        if page.end:
+            self.took(name, End(page.at), 0)
 
     def changed(self, name: str, change: Join | Leave) -> None:
         """A member of a channel has come or gone."""

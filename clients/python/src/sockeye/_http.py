@@ -255,6 +255,7 @@ def _page_from(channel: str, value: dict[str, Any], limit: int, size: int, retry
         position_from(value.get("at")),
         [message_from(channel, message) for message in messages],
         gap_from(channel, gap) if gap else None,
+        end=value.get("end") is True,
         is_full=len(messages) >= limit or size > LARGE_PAGE,
         retry_after=retry_after,
         size=size,

@@ -70,6 +70,13 @@ class Leave:
     member: Member
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """The channel has ended: nothing follows."""
+
+    at: Position
+
+
 Item = Message | Gap | Join | Leave
 """What a subscription gives. `Join` and `Leave` come only to those who ask for `presence`."""
 
@@ -83,6 +90,8 @@ class Page:
     messages: list[Message]
     gap: Gap | None = None
     """Messages are missing before the first."""
+    end: bool = False
+    """Whether the channel has ended, and nothing follows."""
     is_full: bool = False
     """Whether there may be more at once."""
     retry_after: float = 0.0

@@ -10,7 +10,7 @@ from ._backoff import about
 from ._errors import SockeyeError
 from ._events import EventParser
 from ._http import ANSWER_WITHIN, SMALL, channel_path
-from ._messages import gap_from, message_from, parsed, position_from
+from ._messages import End, gap_from, message_from, parsed, position_from
 
 PAGE = 1000
 HELD_REQUESTS = 64
@@ -118,6 +118,9 @@ class StreamAttempt(RequestAttempt):
         if data := event.get("data"):
             value = parsed(data)
             name = channel.name
+            if value.get("end") is True:
+                self.connection.took(name, End(position_from(value.get("at"))), 0)
+                return
             item = gap_from(name, value) if event.get("event") == "gap" else message_from(name, value)
             self.connection.took(name, item, len(data))
         elif position := event.get("id"):

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from ._attempt import Attempt, Channel
 from ._errors import SockeyeError
 from ._http import ANSWER_WITHIN
-from ._messages import Join, Leave, Position, Publication, gap_from, member_from, message_from, parsed, position_from, to_json
+from ._messages import End, Join, Leave, Position, Publication, gap_from, member_from, message_from, parsed, position_from, to_json
 
 HELLO_WITHIN = 5.0
 """The server speaks first; a socket on which nothing has come by then does not work."""
@@ -133,7 +133,9 @@ class SocketAttempt(Attempt):
             self._answered(frame)
 
     def _took(self, name: str, frame: dict[str, Any]) -> None:
-        if "at" in frame:
+        if frame.get("end") is True:
+            self.connection.took(name, End(position_from(frame.get("at"))), 0)
+        elif "at" in frame:
             self.connection.took(name, message_from(name, frame), _size(frame))
         elif "gap" in frame:
             self.connection.took(name, gap_from(name, frame["gap"]), 0)

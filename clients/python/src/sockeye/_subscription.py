@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from ._errors import SockeyeError
-from ._messages import Gap, Item, Join, Leave, Message, Page, Position
+from ._messages import End, Gap, Item, Join, Leave, Message, Page, Position
 from ._position import is_past, same_epoch
 
 BUFFER_BYTES = 16 * 1024 * 1024
@@ -43,6 +43,8 @@ class Subscription:
         self.presence = presence
         self.at: Position | None = after if "." in after else None
         """The position of the last item that the application has taken; keep it to go on from there another time."""
+        self.has_ended = False
+        """Whether the channel has ended: what waits in memory is the last of it."""
         self._owner = owner
         self._after = after
         self._buffer = buffer
@@ -102,7 +104,7 @@ class Subscription:
     def head(self) -> Position | None:
         return self._head
 
-    def take(self, prev: Position, item: Message | Gap | None, size: int) -> None:
+    def take(self, prev: Position, item: Message | Gap | End | None, size: int) -> None:
         """The connection stood at `prev`, and then this came, or nothing yet."""
         self._seen = item.at if item is not None else prev
         # While it reads on by itself, it does so until it is there.
@@ -117,6 +119,8 @@ class Subscription:
             # A new epoch begins with a gap.
             if prev == head or is_past(item.next, head):
                 self._put(item, item.next, 0)
+        elif isinstance(item, End):
+            self._end(item.at)
         elif item is not None and (prev == head or (same_epoch(item.at, head) and is_past(item.at, head))):
             self._put(item, item.at, size)
 
@@ -134,6 +138,13 @@ class Subscription:
             # Nobody has to ask for it.
             self._ready.exception()
         self._close()
+
+    def _end(self, at: Position) -> None:
+        """The channel has ended: so does the subscription, once everything before was taken."""
+        if not self._is_closed:
+            self.has_ended = True
+            self._begins(self._head or at)
+            self._close()
 
     def _close(self) -> None:
         if self._is_closed:
@@ -201,6 +212,10 @@ class Subscription:
                     await self._has_room.wait()
                 page = await self._owner.read_on(self.channel, self._head or self._after)
                 self._take_page(page)
+                if page.end:
+                    self._reading = None
+                    self._end(page.at)
+                    return
                 if not self._is_behind(page):
                     break
                 if not (page.messages or page.gap):
