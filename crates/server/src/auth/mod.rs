@@ -386,7 +386,7 @@ impl Caller {
 }
 
 /// `401` without an error code: the request has no token (RFC 6750 §3.1).
-fn no_token() -> Problem {
+pub(crate) fn no_token() -> Problem {
     Problem::new(
         Code::Unauthorized,
         "A token is needed: send it as `Authorization: Bearer TOKEN`. `sockeye token` makes one.",

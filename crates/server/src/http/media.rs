@@ -51,8 +51,8 @@ impl Media {
         let value = headers.get(CONTENT_TYPE).map_or(Some(""), |value| value.to_str().ok());
         // A type that is not ASCII is unknown.
         let Some(value) = value else { return Ok(Self::Bytes) };
-        let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-        let media = Self::of_essence(&essence.trim().to_ascii_lowercase());
+        let (_, parameters) = value.split_once(';').unwrap_or((value, ""));
+        let media = Self::of_essence(&essence(value));
         match charset(parameters) {
             Some(charset) if media != Self::Bytes && !is_utf8(&charset) => {
                 Err(OtherCharset(charset))
@@ -75,6 +75,17 @@ impl Media {
             _ => Self::Bytes,
         }
     }
+}
+
+/// Whether the type of a body is this one, whatever its parameters.
+pub(crate) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| essence(value) == media_type)
+}
+
+/// A type without its parameters, in lower case.
+fn essence(value: &str) -> String {
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// US-ASCII is a part of UTF-8.

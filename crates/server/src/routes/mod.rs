@@ -4,6 +4,7 @@
 //! - [`channel`]: a channel, at `/c/{channel}`, of which [`publish`] is `POST` and [`websocket`] the handshake.
 //! - [`websocket`]: also `/connect`; chooses plain payloads or `sockeye.v1`.
 //! - [`message`]: one message of it, at `/c/{channel}?at=`.
+//! - [`bulk`]: many messages by one request, at `/publish` and at `/c/{channel}`.
 //! - [`presence`]: the members of a channel, at `/c/{channel}/presence`.
 //! - [`tickets`]: tickets for tokens, by `POST /tickets`.
 //! - `console`: the console at `/`, its files, and the browser client, of the feature `console`.
@@ -11,6 +12,7 @@
 //!   [`cluster`]: `/cluster` there.
 
 pub(crate) mod admin;
+pub(crate) mod bulk;
 pub(crate) mod channel;
 pub(crate) mod cluster;
 #[cfg(feature = "console")]
@@ -46,6 +48,7 @@ enum Resource {
     Channel,
     Presence,
     Connect,
+    Publish,
     Tickets,
 }
 
@@ -55,6 +58,7 @@ fn paths() -> impl Iterator<Item = (&'static str, Resource)> {
         ("/c/{channel}", Resource::Channel),
         ("/c/{channel}/presence", Resource::Presence),
         ("/connect", Resource::Connect),
+        ("/publish", Resource::Publish),
         ("/tickets", Resource::Tickets),
     ];
     let paths = paths.into_iter();
@@ -160,6 +164,7 @@ async fn dispatch(
         Resource::Channel => channel::answer(app, found.channel()?, request).await,
         Resource::Presence => presence::answer(app, found.channel()?, request).await,
         Resource::Connect => websocket::connect(app, request),
+        Resource::Publish => bulk::answer(app, request).await,
         Resource::Tickets => tickets::answer(app, request).await,
     }
 }

@@ -23,6 +23,7 @@ use crate::http::problem::{Code, Problem};
 use crate::http::query;
 use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
+use crate::routes::bulk;
 use crate::transports::encode;
 
 /// Publishes the body and answers `201` with the position of the message.
@@ -34,6 +35,9 @@ pub(crate) async fn post(
     let (caller, peer) = (Caller::of(&request), Peer::of(&request));
     if query::has_close(request.uri())? {
         return close(app, channel, (&caller, &peer), request).await;
+    }
+    if bulk::is_lines(request.headers()) {
+        return bulk::lines(app, Some(channel), request).await;
     }
     // Before the body is read: a caller that may not publish sends it in vain.
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
@@ -87,7 +91,7 @@ async fn receive(
 }
 
 /// The publisher that the rate counts.
-fn publisher(caller: &Caller, peer: &Peer) -> Publisher {
+pub(super) fn publisher(caller: &Caller, peer: &Peer) -> Publisher {
     match (caller.id(), peer.network()) {
         (Some(subject), _) => Publisher::Subject(subject.to_owned()),
         (None, Some(network)) => Publisher::Network(network),
@@ -129,7 +133,7 @@ fn unquoted(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// A compressed text published as it came would not be text.
-fn refuse_what_is_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_what_is_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
             let detail = "Send the body without a Content-Encoding.";
@@ -145,12 +149,10 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The whole body in one piece. Memory grows with what arrived, not with what was announced.
-async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Problem::new(Code::BadRequest, "The body broke off or is malformed.").and_close()
-        })?;
+        let frame = frame.map_err(|_| broke_off())?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > max - whole.len() {
             return Err(too_large(max));
@@ -172,7 +174,7 @@ fn payload<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PayloadRef<'b>, Pr
     }
 }
 
-fn other_charset(OtherCharset(charset): &OtherCharset) -> Problem {
+pub(super) fn other_charset(OtherCharset(charset): &OtherCharset) -> Problem {
     let detail = format_args!(
         "The charset {charset:?} is not UTF-8: send UTF-8, or application/octet-stream for bytes."
     );
@@ -185,11 +187,15 @@ fn json(body: &[u8]) -> Result<PayloadRef<'_>, Problem> {
     Json::parse(text).map(PayloadRef::Json).map_err(bad_json)
 }
 
-fn bad_json(wrong: impl Display) -> Problem {
+pub(super) fn bad_json(wrong: impl Display) -> Problem {
     Problem::new(Code::BadJson, format_args!("The body is not acceptable JSON: {wrong}."))
 }
 
-fn took_too_long() -> Problem {
+pub(super) fn broke_off() -> Problem {
+    Problem::new(Code::BadRequest, "The body broke off or is malformed.").and_close()
+}
+
+pub(super) fn took_too_long() -> Problem {
     Problem::new(Code::BadRequest, "The body took too long to arrive: send it faster.")
         .with_status(StatusCode::REQUEST_TIMEOUT)
         .and_close()

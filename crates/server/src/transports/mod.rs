@@ -4,11 +4,13 @@
 //! - [`stream`]: Server-Sent Events and NDJSON.
 //! - [`websocket`]: the handshake, and plain WebSockets.
 //! - [`v1`]: `sockeye.v1`, many channels on one WebSocket.
+//! - [`publication`]: publications as JSON.
 //! - [`encode`], [`presence`]: messages and presence as JSON, the same on every transport.
 
 pub(crate) mod encode;
 pub(crate) mod poll;
 pub(crate) mod presence;
+pub(crate) mod publication;
 pub(crate) mod stream;
 pub(crate) mod v1;
 pub(crate) mod websocket;

@@ -181,6 +181,25 @@ async fn channels_answer_as_over_http_1() {
     assert!(messages.contains(at.split('"').nth(3).unwrap()), "{messages}");
 }
 
+#[tokio::test]
+async fn many_messages_are_published_by_one_request_as_over_http_1() {
+    let secure = Secure::start().await;
+    for (path, kind, body) in [
+        ("/c/chat", "application/x-ndjson", "{\"data\":1}\n{\"data\":2}\n"),
+        ("/publish", "application/json", r#"[{"ch":"chat","data":3},{"ch":"chat","data":4}]"#),
+    ] {
+        let post = secure.request(Method::POST, path).header(CONTENT_TYPE, kind);
+        let (status, told) = secure.send(post.body(whole(body)).unwrap()).await;
+        assert_eq!(status, StatusCode::CREATED, "{told}");
+    }
+    let get = secure.request(Method::GET, "/c/chat").body(whole("")).unwrap();
+    let (_, page) = secure.send(get).await;
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let data: Vec<_> =
+        page["messages"].as_array().unwrap().iter().map(|it| it["data"].as_u64()).collect();
+    assert_eq!(data, [Some(1), Some(2), Some(3), Some(4)]);
+}
+
 /// The end of a channel, as over HTTP/1.1: by a poll, a stream and a WebSocket.
 #[tokio::test]
 async fn a_channel_ends_as_over_http_1() {

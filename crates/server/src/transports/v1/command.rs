@@ -2,29 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::str::FromStr;
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use sockeye_hub::{ChannelName, EventName, Json, PayloadRef, Start};
+use sockeye_hub::{ChannelName, EventName, Json, Start};
 
 use crate::http::problem::{Code, Problem};
 use crate::http::query;
+use crate::transports::publication::{MAX_DEPTH, Payload, even_null, named, string};
 
 /// The longest `id`, in bytes of JSON: it is repeated in the answer.
 const MAX_ID: usize = 64;
-
-/// The deepest nesting of a command: it is an object around `data`.
-const MAX_DEPTH: usize = Json::MAX_DEPTH + 1;
-
-/// Base64 as browsers write it; the `=` at the end may be left out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A well-formed command: whether it can be carried out is another question.
 #[derive(Debug)]
@@ -69,14 +57,6 @@ pub(super) enum ChannelOp<'a> {
     },
 }
 
-/// A payload to publish: JSON as it came, byte for byte.
-#[derive(Debug)]
-pub(super) enum Payload<'a> {
-    Bytes(Vec<u8>),
-    Json(Json<'a>),
-    Text(Cow<'a, str>),
-}
-
 /// A command's `id`, as it came: a string or a number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Id<'a>(pub(super) &'a str);
@@ -106,11 +86,6 @@ struct Members<'a> {
     event: Option<&'a RawValue>,
     key: Option<&'a RawValue>,
     token: Option<&'a RawValue>,
-}
-
-/// Only in `data` does `null` count as a value.
-fn even_null<'de, D: Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(json).map(Some)
 }
 
 impl<'a> Command<'a> {
@@ -167,7 +142,7 @@ impl<'a> Members<'a> {
             "auth" => return self.authenticate(id),
             "ping" => return Ok(Command { id, op: Op::Ping }),
             "pub" => ChannelOp::Publish {
-                payload: self.payload()?,
+                payload: Payload::of(self.data, self.b64)?,
                 event: named("event", self.event, Code::BadEvent)?,
                 key: string("key", self.key)?,
             },
@@ -190,21 +165,6 @@ impl<'a> Members<'a> {
         Ok(Command { id, op: Op::Authenticate { token } })
     }
 
-    /// `data`, of which a string is text, or `b64`.
-    fn payload(&self) -> Result<Payload<'a>, Problem> {
-        match (self.data, string("b64", self.b64)?) {
-            (Some(json), None) if json.get().starts_with('"') => {
-                Ok(Payload::Text(string("data", Some(json))?.unwrap_or_default()))
-            }
-            (Some(json), None) => Json::parse(json.get()).map(Payload::Json).map_err(bad_json),
-            (None, Some(base64)) => BASE64
-                .decode(base64.as_bytes())
-                .map(Payload::Bytes)
-                .map_err(|wrong| bad_request(format_args!("`b64` is not base64: {wrong}."))),
-            _ => Err(bad_request("Give either `data` or `b64`.")),
-        }
-    }
-
     fn after(&self) -> Result<Option<Start>, Problem> {
         query::position_of(string("after", self.after)?.as_deref())
     }
@@ -220,38 +180,6 @@ impl<'a> Members<'a> {
     fn limit(&self) -> Result<usize, Problem> {
         query::limit_of(self.limit.map(RawValue::get))
     }
-}
-
-impl Payload<'_> {
-    /// The payload, borrowed.
-    pub(super) fn as_ref(&self) -> PayloadRef<'_> {
-        match self {
-            Self::Bytes(bytes) => PayloadRef::Bytes(bytes),
-            Self::Json(json) => PayloadRef::Json(*json),
-            Self::Text(text) => PayloadRef::Text(text),
-        }
-    }
-}
-
-/// A string without its quotes and escapes.
-#[derive(Deserialize)]
-struct Unquoted<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn string<'a>(name: &str, json: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Problem> {
-    let unquoted = |json: &'a RawValue| serde_json::from_str::<Unquoted<'a>>(json.get());
-    json.map(unquoted)
-        .transpose()
-        .map(|text| text.map(|Unquoted(text)| text))
-        .map_err(|_| bad_request(format_args!("`{name}` is a string of Unicode characters.")))
-}
-
-/// A string that is parsed as a name.
-fn named<T>(name: &str, json: Option<&RawValue>, code: Code) -> Result<Option<T>, Problem>
-where
-    T: FromStr<Err: Display>,
-{
-    let text = string(name, json)?;
-    text.map(|text| text.parse().map_err(|wrong| Problem::new(code, wrong))).transpose()
 }
 
 fn bad_json(wrong: impl Display) -> Problem {

@@ -6,13 +6,14 @@ use sockeye_hub::{
     Budget, ChannelName, EventName, IdempotencyKey, Page, Position, Publication, Run, Start,
 };
 
-use super::command::{ChannelOp, Command, Id, Op, Payload};
+use super::command::{ChannelOp, Command, Id, Op};
 use super::frame::{self, At, Messages, Subscribed};
 use super::session::V1Session;
 use super::subscriptions;
 use crate::auth::Right;
 use crate::http::problem::{Code, Problem};
 use crate::transports::presence;
+use crate::transports::publication::Payload;
 
 /// The most messages in one answer to `read`, and the most bytes of JSON, unless one message alone is
 /// larger.

@@ -138,6 +138,11 @@ impl Display for First<'_> {
     }
 }
 
+/// A refusal as an answer has it: `{"code":…,"message":…,"retry":…}`.
+pub(crate) fn refusal_json(problem: &Problem) -> String {
+    Refusal(problem).to_string()
+}
+
 /// `{"code":…,"message":…,"retry":…}`
 struct Refusal<'a>(&'a Problem);
 

@@ -16,6 +16,7 @@ use sockeye_hub::{ChannelName, Start};
 use tokio::time::{timeout, timeout_at};
 
 pub use self::command::{Command, Mistake};
+pub(crate) use self::frame::refusal_json;
 use self::session::V1Session;
 use crate::app::App;
 use crate::auth::Caller;
@@ -25,6 +26,7 @@ use crate::limits::peer::Peer;
 use crate::metrics::End;
 use crate::options::ServerOptions;
 use crate::transport::Transport;
+use crate::transports::publication::max_json;
 use crate::transports::websocket::{self, LAST_MESSAGES};
 
 /// The code and reason of a Close.
@@ -42,11 +44,9 @@ mod ending {
     pub(super) const TOO_LATE: Closing = (4401, "too many commands before a valid `auth`");
 }
 
-/// Limits of a connection on which messages of the options' `max_message` bytes can be published: a
-/// byte of them may be written as six in JSON (`\u0007`), and other members surround it.
+/// Limits of a connection on which messages of the options' `max_message` bytes can be published.
 pub(crate) fn config(options: &ServerOptions) -> Config {
-    const MEMBERS: usize = 4096;
-    websocket::config(options, options.max_message.saturating_mul(6).saturating_add(MEMBERS))
+    websocket::config(options, max_json(options.max_message))
 }
 
 /// Commands per second, unless the options say otherwise.

@@ -1,0 +1,420 @@
+//! Publishing in bulk: many messages by one request.
+//!
+//! - `POST /c/{channel}` with lines of JSON: a message in each, to that channel.
+//! - `POST /publish` with a list of JSON, or with lines: a message in each, to the channel that it names.
+//!
+//! Each message is taken or refused by itself, in the order in which they stand, and the answer says which.
+//! Lines are published as they come: the request may be long, and holds no more than a line.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::value::RawValue;
+use sockeye_hub::{ChannelName, IdempotencyKey, Json, Position, Publication, Source};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::publish::{self, publisher};
+use crate::app::App;
+use crate::auth::{self, Caller, Right};
+use crate::conn::answer::Answer;
+use crate::http::conditional::position_headers;
+use crate::http::headers::{IDEMPOTENCY_KEY, SOCKEYE_EVENT};
+use crate::http::media::{self, Media};
+use crate::http::problem::{Code, Problem};
+use crate::limits::pace::Publisher;
+use crate::limits::peer::Peer;
+use crate::transports::publication::{MAX_DEPTH, WrittenPublication, max_json};
+use crate::transports::v1;
+
+/// The most messages of one request.
+pub(crate) const MAX_MESSAGES: usize = 1000;
+/// Publications of one request whose outcome is not known yet: beyond them no line is read.
+const IN_FLIGHT: usize = 64;
+
+/// The methods of `/publish`.
+const METHODS: &str = "POST, OPTIONS";
+
+/// Answers any request for `/publish`.
+pub(crate) async fn answer(app: &App, request: Request) -> Result<Answer, Problem> {
+    match *request.method() {
+        Method::POST => {}
+        Method::OPTIONS => return Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into()),
+        _ => return Err(Problem::method_not_allowed(METHODS)),
+    }
+    // Before the body is read: a caller that may not publish anywhere sends it in vain.
+    if Caller::of(&request).is_anonymous() {
+        return Err(auth::no_token().and_close());
+    }
+    if is_lines(request.headers()) {
+        return lines(app, None, request).await;
+    }
+    match Media::of(request.headers()).map_err(|charset| publish::other_charset(&charset))? {
+        Media::Json => list(app, request).await,
+        _ => {
+            let detail = "Send application/json, a list, or application/x-ndjson, lines.";
+            Err(Problem::new(Code::UnsupportedType, detail).and_close())
+        }
+    }
+}
+
+/// Whether the body is lines of JSON.
+pub(crate) fn is_lines(headers: &HeaderMap) -> bool {
+    media::is_of_type(headers, "application/x-ndjson")
+}
+
+/// Publishes each line as it comes: to `home`, or to the channel that it names.
+pub(crate) async fn lines(
+    app: &App,
+    home: Option<&ChannelName>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let mut bulk = Bulk::new(app, home, &request)?;
+    let mut lines = Lines::new(request.into_body(), max_json(app.max_message), app.body_timeout);
+    loop {
+        let line = tokio::select! {
+            biased;
+            // What is known is put down while the client sends.
+            () = bulk.settle_one(), if bulk.has_in_flight() => continue,
+            line = lines.next() => line,
+        };
+        match line {
+            Ok(Some(line)) if bulk.is_full() => {
+                drop(line);
+                bulk.stop(too_many());
+                break;
+            }
+            Ok(Some(line)) => bulk.add(&line).await,
+            Ok(None) => break,
+            Err(problem) if bulk.is_empty() => return Err(problem),
+            Err(problem) => {
+                bulk.stop(problem);
+                break;
+            }
+        }
+    }
+    Ok(bulk.answer().await)
+}
+
+/// Publishes each message of a list.
+async fn list(app: &App, request: Request) -> Result<Answer, Problem> {
+    let mut bulk = Bulk::new(app, None, &request)?;
+    let max = max_json(app.max_message);
+    let body = timeout(app.body_timeout, publish::collect(request.into_body(), max)).await;
+    let body =
+        body.map_err(|_| publish::took_too_long())?.map_err(|problem| match problem.code() {
+            Code::TooLarge => too_long("A list", max),
+            _ => problem,
+        })?;
+    let text = str::from_utf8(&body).map_err(publish::bad_json)?;
+    Json::parse_within(text, MAX_DEPTH + 1).map_err(publish::bad_json)?;
+    let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| {
+        Problem::new(Code::BadRequest, "The body is a list: `[{\"ch\":…,\"data\":…}, …]`.")
+    })?;
+    if messages.len() > MAX_MESSAGES {
+        return Err(too_many());
+    }
+    for message in messages {
+        bulk.add(message.get().as_bytes()).await;
+    }
+    Ok(bulk.answer().await)
+}
+
+/// A publication whose outcome is not known yet.
+type Publishing = Pin<Box<dyn Future<Output = Result<Position, Problem>> + Send>>;
+
+/// The messages of one request, and what became of them.
+struct Bulk<'a> {
+    app: &'a App,
+    caller: Caller,
+    publisher: Publisher,
+    /// The channel of those that name none.
+    home: Option<&'a ChannelName>,
+    source: Source,
+    in_flight: FuturesOrdered<Publishing>,
+    count: usize,
+    /// As JSON, in the order of the messages.
+    results: Vec<String>,
+    refused: usize,
+    /// The position of the last that was taken.
+    last: Option<Position>,
+    /// Whether not all of the body was looked at.
+    is_cut: bool,
+}
+
+impl<'a> Bulk<'a> {
+    fn new(
+        app: &'a App,
+        home: Option<&'a ChannelName>,
+        request: &Request,
+    ) -> Result<Self, Problem> {
+        let (caller, headers) = (Caller::of(request), request.headers());
+        if let Some(home) = home {
+            caller.may(Right::Write, home).map_err(Problem::and_close)?;
+        }
+        publish::refuse_what_is_encoded(headers)?;
+        Media::of(headers).map_err(|charset| publish::other_charset(&charset).and_close())?;
+        if headers.contains_key(IDEMPOTENCY_KEY) || headers.contains_key(SOCKEYE_EVENT) {
+            let detail =
+                "Give each message its own `key` and `event`: the headers are of one message.";
+            return Err(Problem::new(Code::BadRequest, detail).and_close());
+        }
+        Ok(Self {
+            app,
+            publisher: publisher(&caller, &Peer::of(request)),
+            caller,
+            home,
+            source: Source::new(),
+            in_flight: FuturesOrdered::new(),
+            count: 0,
+            results: Vec::new(),
+            refused: 0,
+            last: None,
+            is_cut: false,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= MAX_MESSAGES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn has_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// Publishes one, or refuses it.
+    async fn add(&mut self, json: &[u8]) {
+        self.count += 1;
+        if let Some(paces) = &self.app.paces {
+            sleep_until(paces.turn(self.publisher.clone())).await;
+        }
+        match self.begin(json) {
+            Ok(publishing) => self.in_flight.push_back(Box::pin(publishing)),
+            Err(problem) => self.in_flight.push_back(Box::pin(std::future::ready(Err(problem)))),
+        }
+        while self.in_flight.len() >= IN_FLIGHT {
+            self.settle_one().await;
+        }
+    }
+
+    fn begin(
+        &self,
+        json: &[u8],
+    ) -> Result<impl Future<Output = Result<Position, Problem>> + Send + use<>, Problem> {
+        let written = WrittenPublication::parse(json)?;
+        let channel = match (self.home, &written.channel) {
+            (None, None) => return Err(bad_request("Say which channel: `ch`.")),
+            (Some(home), Some(named)) if home != named => {
+                return Err(bad_request("`ch` is another channel than that of the URL."));
+            }
+            (Some(home), _) => home,
+            (None, Some(named)) => named,
+        };
+        let key = written.key.map(|key| IdempotencyKey::new(self.caller.publisher(), &key));
+        let mut publication = Publication::of(written.payload.as_ref()).source(self.source);
+        publication.event = written.event;
+        publication.key = key.transpose().map_err(bad_request)?;
+        Ok(self.app.publish(&self.caller, channel, publication))
+    }
+
+    /// Waits for the next outcome, in the order of the messages.
+    async fn settle_one(&mut self) {
+        match self.in_flight.next().await {
+            Some(Ok(position)) => {
+                self.last = Some(position);
+                self.results.push(format!("{{\"at\":\"{position}\"}}"));
+            }
+            Some(Err(problem)) => self.refuse(&problem),
+            None => {}
+        }
+    }
+
+    fn refuse(&mut self, problem: &Problem) {
+        self.refused += 1;
+        self.results.push(format!("{{\"err\":{}}}", v1::refusal_json(problem)));
+    }
+
+    /// Nothing more is looked at, for that reason, which is the last result.
+    fn stop(&mut self, problem: Problem) {
+        self.is_cut = true;
+        self.in_flight.push_back(Box::pin(std::future::ready(Err(problem))));
+    }
+
+    /// `201` if all were taken, and else `207`; what became of each.
+    async fn answer(mut self) -> Answer {
+        while self.has_in_flight() {
+            self.settle_one().await;
+        }
+        let status = match self.refused {
+            0 => StatusCode::CREATED,
+            _ => StatusCode::MULTI_STATUS,
+        };
+        let last = self.last.filter(|_| self.home.is_some());
+        let at = last.map_or_else(String::new, |at| format!("\"at\":\"{at}\","));
+        let json = format!(
+            "{{{at}\"refused\":{},\"results\":[{}]}}",
+            self.refused,
+            self.results.join(",")
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        if self.is_cut {
+            // The rest of the body would have to be read in vain.
+            headers.insert(CONNECTION, http::HeaderValue::from_static("close"));
+        }
+        match last {
+            Some(at) => (status, position_headers(at), headers, json).into(),
+            None => (status, headers, json).into(),
+        }
+    }
+}
+
+/// The lines of a body, as it comes.
+struct Lines {
+    body: Body,
+    /// What has come and was not given yet.
+    buffer: BytesMut,
+    /// How much of it has no end of a line.
+    searched: usize,
+    /// The longest line, in bytes.
+    max: usize,
+    /// How many bytes may still come.
+    bytes_left: u64,
+    /// For how long the client may still be waited for, and since when it is.
+    left: Duration,
+    since: Option<Instant>,
+    is_over: bool,
+}
+
+impl Lines {
+    fn new(body: Body, max: usize, left: Duration) -> Self {
+        let bytes_left = (max as u64).saturating_mul(MAX_MESSAGES as u64);
+        let buffer = BytesMut::new();
+        Self { body, buffer, searched: 0, max, bytes_left, left, since: None, is_over: false }
+    }
+
+    /// The next line that is not empty. A future that is dropped loses nothing.
+    async fn next(&mut self) -> Result<Option<BytesMut>, Problem> {
+        loop {
+            if let Some(line) = self.whole_line()? {
+                if !line.trim_ascii().is_empty() {
+                    return Ok(Some(line));
+                }
+            } else if self.is_over {
+                let rest = std::mem::take(&mut self.buffer);
+                self.searched = 0;
+                return Ok((!rest.trim_ascii().is_empty()).then_some(rest));
+            } else {
+                self.read().await?;
+            }
+        }
+    }
+
+    fn whole_line(&mut self) -> Result<Option<BytesMut>, Problem> {
+        let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(self.buffer.len(), |end| self.searched + end);
+        if length > self.max {
+            return Err(too_long("A line", self.max));
+        }
+        let Some(_) = end else {
+            self.searched = length;
+            return Ok(None);
+        };
+        self.searched = 0;
+        Ok(Some(self.buffer.split_to(length + 1)))
+    }
+
+    async fn read(&mut self) -> Result<(), Problem> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let frame = timeout_at(since + self.left, self.body.frame()).await;
+        self.since = None;
+        self.left = self.left.saturating_sub(since.elapsed());
+        match frame.map_err(|_| publish::took_too_long())? {
+            None => self.is_over = true,
+            Some(Err(_)) => return Err(publish::broke_off()),
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { return Ok(()) };
+                let left = self.bytes_left.checked_sub(data.len() as u64);
+                self.bytes_left = left.ok_or_else(too_many)?;
+                self.buffer.extend_from_slice(&data);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_many() -> Problem {
+    let detail =
+        format_args!("A request has at most {MAX_MESSAGES} messages: send the rest by another.");
+    Problem::new(Code::TooLarge, detail).and_close()
+}
+
+fn too_long(what: &str, max: usize) -> Problem {
+    let detail = format_args!("{what} has at most {max} bytes: see --max-message.");
+    Problem::new(Code::TooLarge, detail).and_close()
+}
+
+fn bad_request(detail: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use bytes::Bytes;
+    use futures_util::stream;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The lines of a body that comes in these pieces.
+    fn read(pieces: Vec<Vec<u8>>, max: usize) -> Result<Vec<Vec<u8>>, Problem> {
+        let pieces = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
+        let body = Body::from_stream(stream::iter(pieces));
+        let mut lines = Lines::new(body, max, Duration::from_secs(60));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut all = Vec::new();
+            while let Some(line) = lines.next().await? {
+                all.push(line.trim_ascii().to_vec());
+            }
+            Ok(all)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_however_they_come(
+            body in prop::collection::vec(prop::sample::select(b"ab \r\n\n".to_vec()), 0..60),
+            size in 1..20_usize,
+        ) {
+            let expected: Vec<_> = body
+                .split(|byte| *byte == b'\n')
+                .map(|line| line.trim_ascii().to_vec())
+                .filter(|line| !line.is_empty())
+                .collect();
+            let pieces = body.chunks(size).map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(read(pieces, 100).unwrap(), expected);
+        }
+
+        #[test]
+        fn a_line_beyond_the_limit_is_refused_whether_it_ends_or_not(
+            size in 1..20_usize, ends in any::<bool>(),
+        ) {
+            let body = [&[b'x'; 101][..], if ends { b"\n" } else { b"" }].concat();
+            let pieces = body.chunks(size).map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(read(pieces, 100).unwrap_err().code(), Code::TooLarge);
+        }
+    }
+}
