@@ -147,13 +147,49 @@ fn a_user_without_the_permissions_of_the_cluster_is_refused() {
     let why = refused(&["--cluster", &urls]);
     assert!(why.contains("sockeye.t."), "{why}");
     // A node that is there already is told of what it can no longer do.
+    let mut stream = Stream::open(&[&node.http("/c/chat?stream=sse")]);
+    stream.until("id: ");
     nats.reconfigure(&permissions("sockeye.c.>"));
     // No server answers such a message, and it is not sent for ever.
     assert_eq!(status(&["-d", "hello", &node.http("/c/chat")]), 503);
-    eventually("the node says what is forbidden", || {
-        let said = node.shows_operators_at_all("/cluster");
-        if said.contains("Permissions Violation") { Ok(()) } else { Err(said) }
-    });
+    for page in ["/readyz", "/cluster"] {
+        eventually("the node says what is forbidden", || {
+            let said = node.shows_operators_at_all(page);
+            if said.contains("Permissions Violation") { Ok(()) } else { Err(said) }
+        });
+    }
+    // It finds out by itself that all is allowed again.
+    nats.reconfigure(&permissions(""));
+    becomes_ready(&node);
+    assert_eq!(status(&["-d", "after", &node.http("/c/chat")]), 201);
+    let shown = stream.until("data: after");
+    assert!(!shown.contains("event: gap"), "{shown}");
+}
+
+/// What the server ends is made anew: what a node listens to, and what its clients are told.
+#[test]
+fn a_node_that_may_not_listen_for_a_while_is_not_ready_and_goes_on() {
+    let nats = Nats::start_with(&permissions(""));
+    let urls = nats.urls().replace("nats://", "nats://ann:secret@");
+    let nodes = [(); 2].map(|()| Sockeye::serve(&["--cluster", &urls, "--cluster-shards", "2"]));
+    nodes.iter().for_each(becomes_ready);
+    let mut stream = Stream::open(&[&nodes[0].http("/c/chat?stream=sse")]);
+    stream.until("id: ");
+    let deaf = permissions("").replace("allow: [\"sockeye.>\", \"_INBOX", "allow: [\"_INBOX");
+    assert_ne!(deaf, permissions(""));
+    nats.reconfigure(&deaf);
+    for node in &nodes {
+        eventually("the node is not ready", || {
+            let said = node.shows_operators_at_all("/readyz");
+            let tells = said.contains("Permissions Violation for Subscription");
+            if tells { Ok(()) } else { Err(said) }
+        });
+    }
+    nats.reconfigure(&permissions(""));
+    nodes.iter().for_each(becomes_ready);
+    assert_eq!(status(&["-d", "after", &nodes[1].http("/c/chat")]), 201);
+    let shown = stream.until("data: after");
+    assert!(!shown.contains("event: gap"), "{shown}");
 }
 
 /// Nodes that start at the same moment all try to make the streams and their clocks: that is no error.

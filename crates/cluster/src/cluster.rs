@@ -151,6 +151,7 @@ impl Cluster {
             forbidden,
         };
         tokio::spawn(status::answer(about.clone()));
+        tokio::spawn(permissions::watch(about.api.clone(), about.forbidden.clone()));
         Ok(Self(Arc::new(Inner {
             about,
             options,
@@ -408,11 +409,7 @@ impl Backplane for Cluster {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        let is_followed = |shard: &Arc<Shard>| match shard.is_live() {
-            true => shard.staleness() <= UNHEALTHY,
-            false => false,
-        };
-        match self.0.shards.iter().all(is_followed) {
+        match self.0.about.is_healthy() {
             true => Ok(()),
             false => Err(StoreError::Unavailable),
         }

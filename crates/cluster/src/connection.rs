@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ReconnectToServer, Server,
-    ServerAddr,
+    ServerAddr, ServerInfo,
 };
 use futures_util::future::join_all;
 use sockeye_hub::backplane::MAX_NODE_MESSAGE;
@@ -234,27 +234,33 @@ fn random() -> usize {
 /// Whether the server can do what a cluster needs.
 pub(crate) fn check_server(client: &Client, options: &ClusterOptions) -> Result<(), StartError> {
     let info = client.server_info();
-    let server = format!("{} ({})", options.servers, info.server_name);
-    let version = version(&info.version);
-    if version.is_none_or(|version| version < OLDEST) {
-        return Err(StartError::Version { server, version: info.version });
+    if let Some(why) = unfit(&info, options) {
+        return Err(why);
     }
-    if version.is_some_and(|version| version < GROUPED_SYNC) {
+    if version(&info.version).is_some_and(|version| version < GROUPED_SYNC) {
         tracing::warn!(
             version = info.version,
             "nats-server 2.15 or newer takes many times as many messages when each is synced to disk"
         );
     }
-    let (needed, max_payload) = (max_message_size(options), info.max_payload);
-    if max_payload < needed.max(MAX_NODE_MESSAGE) {
-        return Err(match needed > MAX_NODE_MESSAGE {
-            true => StartError::MaxPayload { server, max_payload, needed },
-            false => {
-                StartError::MaxPayloadOfNodes { server, max_payload, needed: MAX_NODE_MESSAGE }
-            }
-        });
-    }
     Ok(())
+}
+
+/// What the server that a client is connected to lacks for a cluster: each connection may be to another one, or to one
+/// that has another configuration by now.
+pub(crate) fn unfit(info: &ServerInfo, options: &ClusterOptions) -> Option<StartError> {
+    let server = format!("{} ({})", options.servers, info.server_name);
+    if version(&info.version).is_none_or(|version| version < OLDEST) {
+        return Some(StartError::Version { server, version: info.version.clone() });
+    }
+    let (needed, max_payload) = (max_message_size(options), info.max_payload);
+    if max_payload >= needed.max(MAX_NODE_MESSAGE) {
+        return None;
+    }
+    Some(match needed > MAX_NODE_MESSAGE {
+        true => StartError::MaxPayload { server, max_payload, needed },
+        false => StartError::MaxPayloadOfNodes { server, max_payload, needed: MAX_NODE_MESSAGE },
+    })
 }
 
 /// The first two numbers of a version such as `2.15.1` or `2.16.0-dev`.

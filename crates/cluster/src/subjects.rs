@@ -8,7 +8,7 @@ use sockeye_hub::backplane::NodeId;
 use crate::ClusterName;
 
 /// The token of a shard's clock. No channel's name begins with `_`.
-const CLOCK: &str = "_clock";
+pub(crate) const CLOCK: &str = "_clock";
 
 /// The names of one cluster.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What is wrong with a node's part in its cluster, in words.
+//! What is wrong with a node's part in its cluster, in words: then it is not ready.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,36 @@ use async_nats::connection::State;
 
 use crate::ClusterOptions;
 use crate::api::Api;
+use crate::connection::unfit;
+use crate::permissions::Forbidden;
 use crate::shard::Shard;
 use crate::status::named;
 
-/// Why a node does not know everything, if so. A shard may be stale for `allowed`.
+/// Why a node is not ready, if so: it does not know everything, or cannot do what its clients may ask for. A shard may be
+/// stale for `allowed`.
 pub(crate) fn of_a_node(
+    api: &Api,
+    options: &ClusterOptions,
+    shards: &[Arc<Shard>],
+    allowed: Duration,
+    forbidden: &Forbidden,
+) -> Option<String> {
+    let unknown = of_what_is_known(api, options, shards, allowed);
+    let all: Vec<_> =
+        [unknown, of_the_server(api, options), forbidden.to_all()].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// What the server that the node is connected to lacks, if anything.
+pub(crate) fn of_the_server(api: &Api, options: &ClusterOptions) -> Option<String> {
+    match api.client().connection_state() {
+        State::Connected => unfit(&api.client().server_info(), options).map(|why| why.to_string()),
+        State::Pending | State::Disconnected => None,
+    }
+}
+
+/// Why a node does not know everything, if so.
+fn of_what_is_known(
     api: &Api,
     options: &ClusterOptions,
     shards: &[Arc<Shard>],

@@ -51,3 +51,26 @@ async fn a_user_that_is_not_let_in_is_told_at_once() {
     options.servers = nats.urls().replace("nats://", "nats://ann:secret@").parse().unwrap();
     Node::start_with(options).await;
 }
+
+/// Each new connection may be to a server that has another configuration than the one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_only_smaller_messages_later_makes_a_node_unready() {
+    let nats = Nats::start();
+    let node = Node::start(&nats).await;
+    assert_eq!((node.cluster.health(), node.cluster.trouble()), (Ok(()), None));
+    let becomes = async |is_well: bool| loop {
+        // The server reads its configuration a moment after it was told to.
+        node.api().client().force_reconnect().await.expect("there is a client");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let told = node.cluster.trouble();
+        let says = told.as_ref().is_some_and(|told| told.contains("set its max_payload to 524288"));
+        if node.cluster.health().is_ok() == is_well && (says || is_well && told.is_none()) {
+            return;
+        }
+    };
+    nats.reconfigure("max_payload: 256KB");
+    timeout(PATIENCE, becomes(false)).await.expect("it is not ready, and says why");
+    nats.reconfigure("max_payload: 1MB");
+    timeout(PATIENCE, becomes(true)).await.expect("it is ready again");
+    node.published(&chat(), "after").await;
+}

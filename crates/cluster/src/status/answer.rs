@@ -25,10 +25,19 @@ pub(crate) struct About {
 }
 
 impl About {
+    /// Whether all shards are followed and none is stale, and the node may do what its clients ask for.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let Self { api, options, shards, allowed, forbidden, .. } = self;
+        let is_followed = |shard: &Arc<Shard>| shard.is_live() && shard.staleness() <= *allowed;
+        shards.iter().all(is_followed)
+            && trouble::of_the_server(api, options).is_none()
+            && forbidden.to_all().is_none()
+    }
+
     pub(crate) fn status(&self) -> NodeStatus {
         let Self { api, options, shards, since, allowed, forbidden } = self;
-        let failure = trouble::of_a_node(api, options, shards, *allowed);
-        let (ready, forbidden) = (failure.is_none(), forbidden.lately());
+        let failure = trouble::of_a_node(api, options, shards, *allowed, forbidden);
+        let ready = failure.is_none();
         let stale = shards.iter().map(|shard| shard.staleness()).max().unwrap_or_default();
         let server = match api.client().connection_state() {
             State::Connected => api.client().server_info().server_name,
@@ -40,10 +49,7 @@ impl About {
             uptime: since.elapsed().as_secs(),
             server,
             ready,
-            failure: match (failure, forbidden) {
-                (Some(failure), Some(forbidden)) => Some(format!("{failure}; {forbidden}")),
-                (failure, forbidden) => failure.or(forbidden),
-            },
+            failure: failure.or_else(|| forbidden.lately()),
             // A millisecond says enough.
             stale: (stale.as_secs_f64() * 1000.0).round() / 1000.0,
             behind: 0,
