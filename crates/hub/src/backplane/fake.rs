@@ -5,6 +5,7 @@
 
 mod conditions;
 mod nodes;
+mod reads;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 
 pub use self::conditions::{Bounds, Faults};
 use self::nodes::Mail;
+pub use self::reads::ReadCounts;
+use self::reads::ReadGuard;
 use super::{
     Answer, Arrival, Backplane, Feed, NodeId, NodeLink, NodeSink, Outgoing, Records, Reply, Sink,
     Stored, What,
@@ -49,36 +52,6 @@ struct Shard {
     clock: u64,
 }
 
-/// Reads of channels, of all nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadCounts {
-    /// How many are under way.
-    pub under_way: usize,
-    /// The most that have been at once.
-    pub most: usize,
-    /// How many have begun.
-    pub begun: usize,
-}
-
-/// A read under way.
-struct ReadGuard(Engine);
-
-impl ReadGuard {
-    fn begin(engine: &Engine) -> Self {
-        let reads = &mut engine.lock().reads;
-        reads.begun += 1;
-        reads.under_way += 1;
-        reads.most = reads.most.max(reads.under_way);
-        Self(engine.clone())
-    }
-}
-
-impl Drop for ReadGuard {
-    fn drop(&mut self) {
-        self.0.lock().reads.under_way -= 1;
-    }
-}
-
 enum Waiting {
     Publication(Outgoing),
     Deletion(ChannelName, Reply),
@@ -92,6 +65,8 @@ pub struct Node {
     sink: OnceLock<Arc<dyn Sink>>,
     node_sink: OnceLock<Arc<dyn NodeSink>>,
     feeds: Mutex<Vec<(Epoch, Feed)>>,
+    /// Up to where each shard was passed over last.
+    skipped: Mutex<HashMap<u16, u64>>,
 }
 
 impl Shard {
@@ -256,6 +231,7 @@ impl Engine {
             sink: OnceLock::new(),
             node_sink: OnceLock::new(),
             feeds: Mutex::default(),
+            skipped: Mutex::default(),
         })
     }
 
@@ -388,6 +364,12 @@ impl Node {
         self.feeds()[usize::from(shard)].1.verified()
     }
 
+    /// Up to where the shard was passed over last, for too much of it was missing; 0 if it never was.
+    pub fn skipped(&self, shard: u16) -> u64 {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.get(&shard).copied().unwrap_or(0)
+    }
+
     /// What was announced, as it comes.
     fn announced(&self) -> Vec<(u16, Arrival)> {
         let mut state = self.engine.lock();
@@ -423,6 +405,7 @@ impl Node {
                 let has_lost = feed.may_have_lost(oldest) || feed.is_too_far_behind();
                 if let Some(sink) = self.sink.get().filter(|_| has_lost) {
                     feed.restart(last, now);
+                    self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, last);
                     return sink.skipped(shard, last);
                 }
                 if let (Some((arrivals, upto)), Some(sink)) = (feed.take(), self.sink.get()) {

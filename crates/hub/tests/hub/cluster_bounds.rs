@@ -145,8 +145,12 @@ async fn what_a_feed_cannot_hold_back_is_passed_over() {
     }
     far.tick();
     assert!(far.held(1) == 0 && far.verified(1) > 20);
+    let before = reader.position();
     let page = reader.next_page(Budget::default()).await;
     assert_eq!(why(&page), Some(GapReason::Expired));
+    // It is stored all the same: who asks with the position before the gap gets it.
+    let page = read(&hub, "a", Start::After(before)).await;
+    assert_eq!((why(&page), page.entries.len()), (None, 5));
 }
 
 #[tokio::test(start_paused = true)]
