@@ -14,6 +14,7 @@ use crate::ClusterOptions;
 use crate::api::{Api, ApiError, Get};
 use crate::publish::ack::Failure;
 use crate::publish::{Done, Outgoing, Publisher};
+use crate::record::Headers;
 use crate::shard::Shard;
 use crate::streams::SLACK;
 use sockeye_hub::backplane::What;
@@ -79,8 +80,8 @@ pub(crate) async fn strike(
     headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
     let (done, outcome) = oneshot::channel();
     publisher.publish(Outgoing {
-        subject: api.names().clock_subject(shard.number),
-        headers,
+        subject: api.names().clock_subject(shard.number).into(),
+        headers: Headers::Other(headers),
         payload: Bytes::new(),
         repeatable: true,
         source: None,

@@ -24,6 +24,7 @@ use crate::node::Waiting;
 use crate::publish::ack::Failure;
 use crate::publish::own_ids::OwnIds;
 use crate::publish::{Done, Limits, Outgoing, PublishCounts, Publisher};
+use crate::record::Headers;
 use crate::records::{self, SharedRecords};
 use crate::shard::Shard;
 use crate::status::{self, About};
@@ -132,6 +133,7 @@ impl Cluster {
         let limits = Limits {
             history: options.history_bytes,
             message: streams::max_message_size(&options) as u64,
+            answers: capacity,
         };
         let publisher = |shard: &Arc<Shard>| {
             let (queued, counts) = (Arc::clone(&queued), Arc::clone(&counts));
@@ -365,10 +367,10 @@ impl Backplane for Cluster {
         let Some((_, publisher)) = self.shard_of(shard) else { return };
         let id = id.or_else(|| self.0.own_ids.give().map(Arc::from));
         publisher.publish(Outgoing {
-            subject: self.0.api.names().log_subject(&channel),
-            headers: record::headers(&payload, event.as_ref(), id.as_deref()),
-            payload: payload.as_bytes().clone(),
+            subject: self.0.api.names().log_subject(&channel).into(),
             repeatable: id.is_some(),
+            headers: Headers::of(&payload, event, id),
+            payload: payload.as_bytes().clone(),
             source,
             charge,
             done: Done::Hub(reply),
@@ -465,8 +467,8 @@ pub(crate) fn message_id(channel: &ChannelName, key: &IdempotencyKey) -> String 
 fn put_marker(publisher: &Publisher, subject: &str) -> oneshot::Receiver<Result<u64, Failure>> {
     let (done, outcome) = oneshot::channel();
     publisher.publish(Outgoing {
-        subject: subject.to_owned(),
-        headers: record::forget_headers(),
+        subject: subject.to_owned().into(),
+        headers: Headers::Other(record::forget_headers()),
         payload: Bytes::new(),
         repeatable: true,
         source: None,

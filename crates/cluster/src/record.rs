@@ -70,21 +70,49 @@ fn payload(kind: Option<&str>, bytes: Bytes) -> Payload {
     }
 }
 
-/// The headers of a message: none if it is bytes without a name.
-pub(crate) fn headers(payload: &Payload, event: Option<&EventName>, id: Option<&str>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    match payload {
-        Payload::Bytes(_) => {}
-        Payload::Json(_) => headers.insert(KIND, JSON),
-        Payload::Text(_) => headers.insert(KIND, TEXT),
+/// The headers of a message that is to be published.
+#[derive(Clone, Debug)]
+pub(crate) enum Headers {
+    /// Those of a message of a channel.
+    Message {
+        /// None if it is bytes.
+        kind: Option<&'static str>,
+        event: Option<EventName>,
+        id: Option<Arc<str>>,
+    },
+    /// Others.
+    Other(HeaderMap),
+}
+
+impl Headers {
+    pub(crate) fn of(payload: &Payload, event: Option<EventName>, id: Option<Arc<str>>) -> Self {
+        let kind = match payload {
+            Payload::Bytes(_) => None,
+            Payload::Json(_) => Some(JSON),
+            Payload::Text(_) => Some(TEXT),
+        };
+        Self::Message { kind, event, id }
     }
-    if let Some(event) = event {
-        headers.insert(EVENT, event.as_str());
+
+    /// As they are sent: none if it is bytes without a name.
+    pub(crate) fn map(&self) -> Option<HeaderMap> {
+        let (kind, event, id) = match self {
+            Self::Other(headers) => return Some(headers.clone()),
+            Self::Message { kind: None, event: None, id: None } => return None,
+            Self::Message { kind, event, id } => (kind, event, id),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(kind) = kind {
+            headers.insert(KIND, *kind);
+        }
+        if let Some(event) = event {
+            headers.insert(EVENT, event.as_str());
+        }
+        if let Some(id) = id {
+            headers.insert(NATS_MESSAGE_ID, &**id);
+        }
+        Some(headers)
     }
-    if let Some(id) = id {
-        headers.insert(NATS_MESSAGE_ID, id);
-    }
-    headers
 }
 
 /// The headers of a marker that has the stream drop all before it on its subject.
@@ -135,7 +163,9 @@ pub(crate) mod tests {
             Payload::Text("hä".into()),
         ] {
             for (written_event, written_id) in [(None, None), (Some(&event), Some("k"))] {
-                let headers = stamped(headers(&written, written_event, written_id), "7", TIME);
+                let id = written_id.map(Arc::from);
+                let headers = Headers::of(&written, written_event.cloned(), id).map();
+                let headers = stamped(headers.unwrap_or_default(), "7", TIME);
                 let message = message("sockeye.l.0.a/b", headers, written.as_bytes());
                 let read = read(message, &names(), 0).unwrap();
                 assert_eq!((read.offset, read.ts), (7, 1000));

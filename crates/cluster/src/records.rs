@@ -189,7 +189,7 @@ async fn write(api: &Api, subject: &str, headers: &HeaderMap, value: &Bytes) -> 
     let request = Request::new().headers(headers.clone()).payload(value.clone()).timeout(Some(ACK));
     let asked = api.client().send_request(subject.to_owned(), request);
     match tokio::time::timeout(ACK, asked).await {
-        Ok(answer) => ack::read(answer),
+        Ok(answer) => ack::of_request(answer),
         Err(_) => Ack::Unknown,
     }
 }

@@ -20,7 +20,8 @@ use tokio::time::timeout;
 use crate::api::Api;
 use crate::publish::ack::Failure;
 use crate::publish::{Done, Outgoing};
-use crate::{Cluster, ClusterOptions, record};
+use crate::record::Headers;
+use crate::{Cluster, ClusterOptions};
 
 /// What a hub would have been told. It checks that all comes in order and once.
 #[derive(Debug, Default)]
@@ -129,8 +130,8 @@ impl Node {
         let shard = self.cluster.shard(channel);
         let (_, publisher) = self.cluster.shard_of(shard).expect("a shard");
         publisher.publish(Outgoing {
-            subject: self.cluster.names().log_subject(channel),
-            headers: record::headers(&payload, None, id),
+            subject: self.cluster.names().log_subject(channel).into(),
+            headers: Headers::of(&payload, None, id.map(Arc::from)),
             payload: payload.as_bytes().clone(),
             repeatable: id.is_some(),
             source: Some(self.source),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, RequestError, RequestErrorKind};
+use async_nats::client::{PublishError as SendError, PublishErrorKind};
+use async_nats::{Message, RequestError, RequestErrorKind, StatusCode};
 use serde::Deserialize;
 
 use crate::api::{Refusal, code};
@@ -74,10 +75,27 @@ struct PubAck {
     error: Option<Refusal>,
 }
 
-/// What an answer, or its absence, says.
-pub(crate) fn read(answer: Result<Message, RequestError>) -> Ack {
+/// What an answer says.
+pub(crate) fn read(answer: &Message) -> Ack {
+    match answer.status {
+        Some(StatusCode::NO_RESPONDERS) => Ack::Again,
+        _ => read_payload(&answer.payload),
+    }
+}
+
+/// What the client says of a message that it does not send.
+pub(crate) fn unsent(error: &SendError) -> Ack {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded => Ack::Refused(Failure::TooLarge),
+        PublishErrorKind::InvalidSubject => Ack::Refused(Failure::Failed),
+        PublishErrorKind::Send => Ack::Again,
+    }
+}
+
+/// What the answer to a request, or its absence, says.
+pub(crate) fn of_request(answer: Result<Message, RequestError>) -> Ack {
     match answer {
-        Ok(message) => read_payload(&message.payload),
+        Ok(message) => read(&message),
         Err(error) => match error.kind() {
             RequestErrorKind::NoResponders => Ack::Again,
             RequestErrorKind::MaxPayloadExceeded => Ack::Refused(Failure::TooLarge),

@@ -21,6 +21,8 @@ pub(super) trait Sequenced {
 
 /// The queue. Numbers are in the order in which the messages came.
 pub(super) struct PublishQueue<T> {
+    /// How many may be under way at once.
+    window: usize,
     /// The number of the next message.
     next: u64,
     waiting: BTreeMap<u64, Queued<T>>,
@@ -45,9 +47,11 @@ struct Queued<T> {
     is_overtaken: bool,
 }
 
-impl<T> Default for PublishQueue<T> {
-    fn default() -> Self {
+impl<T> PublishQueue<T> {
+    /// One that has no more under way than `answers` of them fit beside each other.
+    pub(super) fn new(answers: usize) -> Self {
         Self {
+            window: answers.clamp(1, WINDOW),
             next: 0,
             waiting: BTreeMap::new(),
             flying: BTreeMap::new(),
@@ -75,7 +79,7 @@ impl<T: Sequenced> PublishQueue<T> {
     /// Whether one may be sent now.
     pub(super) fn has_next(&mut self, now: Instant) -> bool {
         self.end_pauses(now);
-        let window = if self.careful { 1 } else { WINDOW };
+        let window = if self.careful { 1 } else { self.window };
         self.not_before.is_none() && self.flying.len() < window && self.is_first_free()
     }
 
@@ -101,9 +105,15 @@ impl<T: Sequenced> PublishQueue<T> {
         self.flying.get_mut(&number).map(|queued| &mut queued.message)
     }
 
-    /// The numbers of those that are under way.
-    pub(super) fn all_flying(&self) -> Vec<u64> {
-        self.flying.keys().copied().collect()
+    /// The numbers of those under way of which this is true.
+    pub(super) fn all_flying(&self, is_meant: impl Fn(&T) -> bool) -> Vec<u64> {
+        let meant = self.flying.iter().filter(|(_, queued)| is_meant(&queued.message));
+        meant.map(|(number, _)| *number).collect()
+    }
+
+    /// The least of what those under way have.
+    pub(super) fn least_flying<V: Ord>(&self, of: impl Fn(&T) -> V) -> Option<V> {
+        self.flying.values().map(|queued| of(&queued.message)).min()
     }
 
     /// One that was under way has its answer: whether it is stored, as far as that is known.
@@ -147,11 +157,6 @@ impl<T: Sequenced> PublishQueue<T> {
         if let Some(queued) = self.flying.remove(&number) {
             self.waiting.insert(number, Queued { is_repeated: true, ..queued });
         }
-    }
-
-    /// Whether it waits with the others.
-    pub(super) fn is_waiting(&self, number: u64) -> bool {
-        self.waiting.contains_key(&number)
     }
 
     /// One that was under way is sent again after `time`; the others go on.
@@ -206,7 +211,7 @@ mod tests {
     }
 
     fn queue(now: Instant) -> PublishQueue<&'static str> {
-        let mut queue = PublishQueue::default();
+        let mut queue = PublishQueue::new(WINDOW);
         ["a", "b", "c"].into_iter().for_each(|message| queue.push(message, now));
         queue
     }
@@ -264,7 +269,7 @@ mod tests {
     #[test]
     fn one_that_was_overtaken_by_another_of_its_source_is_given_up() {
         let now = Instant::now();
-        let mut queue = PublishQueue::default();
+        let mut queue = PublishQueue::new(WINDOW);
         ["a1", "b1", "a2", "b2"].into_iter().for_each(|message| queue.push(message, now));
         assert_eq!(sent(&mut queue, now).len(), 4);
         // No server takes the first two; then there is a leader, which takes the third.
@@ -285,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_known_after_a_later_one_is_given_up_too_and_an_answer_that_is_late_is_none() {
         let now = Instant::now();
-        let mut queue = PublishQueue::default();
+        let mut queue = PublishQueue::new(WINDOW);
         ["a1", "a2", "a3"].into_iter().for_each(|message| queue.push(message, now));
         assert_eq!(sent(&mut queue, now).len(), 3);
         // Whether it is stored is not known.
