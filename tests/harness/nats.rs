@@ -183,11 +183,22 @@ impl Nats {
         self.wait_healthy();
     }
 
-    /// Gives all servers other lines in their configuration, while they run.
+    /// Gives all servers other lines in their configuration, while they run, and waits until they have read it.
+    ///
+    /// # Panics
+    ///
+    /// When they do not.
     pub fn reconfigure(&self, lines: &str) {
+        let loaded = |server: usize| {
+            self.ask(server, "/varz").map(|seen| seen["config_load_time"].to_string())
+        };
         for server in 0..SERVERS {
+            let before = loaded(server);
             self.configure(server, lines);
             self.signal(server, Signal::HUP);
+            self.wait(&format!("server {server} does not read its configuration"), || {
+                loaded(server).is_some_and(|now| Some(now) != before)
+            });
         }
     }
 
