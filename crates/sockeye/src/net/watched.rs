@@ -121,7 +121,7 @@ mod tests {
         });
         assert!(watched.is_write_vectored());
 
-        let pieces = [&b"he"[..], b"", b"llo"].map(IoSlice::new);
+        let pieces = [&b"hel"[..], b"", b"lo"].map(IoSlice::new);
         assert_eq!(watched.write_vectored(&pieces).await?, 5);
         watched.write_all(b"!").await?;
         let mut received = [0; 6];
