@@ -1,6 +1,6 @@
 //! `sockeye listen`: clients that a person or a pipe talks to.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -31,14 +31,32 @@ fn start(options: &[&str]) -> (Running, SocketAddr) {
     (listen, address.expect("an address"))
 }
 
-fn say(peer: &mut Peer, text: &str) {
+/// Sends a text.
+pub(crate) fn say(peer: &mut Peer, text: &str) {
     peer.send(&masked(TEXT, text.as_bytes()), Chunks::Whole);
 }
 
-fn heard(peer: &mut Peer) -> String {
+/// The next message, which is a text.
+pub(crate) fn heard(peer: &mut Peer) -> String {
     let frame = peer.read_past_pings();
     assert_eq!(frame.first, TEXT, "{frame:?}");
     String::from_utf8(frame.payload).expect("text")
+}
+
+/// Sends messages until the sockets are full: the program reads no more than it can pass on.
+pub(crate) fn fill(peer: &Peer) {
+    peer.stream().set_nonblocking(true).expect("an option");
+    let frame = masked(TEXT, &[b'x'; 64 << 10]);
+    let mut sent = 0;
+    eventually("the client has to wait", || match peer.stream().write(&frame) {
+        Ok(count) => {
+            sent += count;
+            assert!(sent < 256 << 20, "{sent} bytes were read and not passed on");
+            Err(sent)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        Err(error) => panic!("{error}"),
+    });
 }
 
 #[test]
@@ -71,7 +89,7 @@ fn lines_go_to_all_or_to_the_client_that_they_name() {
     for peer in [&mut one, &mut two] {
         assert_eq!(heard(peer), "@1 as it is");
     }
-    input.write_all(b"@7 nobody\n").expect("it reads");
+    input.write_all(b"@7 unread\n").expect("it reads");
     server.wait_for("@7 is not connected");
 }
 
@@ -186,21 +204,7 @@ fn a_client_that_reads_nothing_is_cut_off_and_the_others_go_on() {
 fn an_output_that_is_not_read_stops_the_clients_and_costs_little() {
     let (_listen, address) = start(&["--keepalive", "off"]);
     let peer = Peer::open(address, "/");
-    peer.stream().set_nonblocking(true).expect("an option");
-    let frame = masked(TEXT, &[b'x'; 64 << 10]);
-    let mut sent = 0;
-    // Until the sockets are full: it reads no more than it can print.
-    eventually("the client has to wait", || {
-        match std::io::Write::write(&mut peer.stream(), &frame) {
-            Ok(count) => {
-                sent += count;
-                assert!(sent < 256 << 20, "{sent} bytes were read and not printed");
-                Err(sent)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => panic!("{error}"),
-        }
-    });
+    fill(&peer);
 }
 
 #[test]
@@ -209,7 +213,7 @@ fn a_closed_output_ends_it_without_a_word() {
     let _input = listen.stdin();
     drop(listen.stdout());
     let mut peer = Peer::open(address, "/");
-    say(&mut peer, "nobody reads this");
+    say(&mut peer, "this is not read");
     assert!(listen.finish().status.success());
 }
 

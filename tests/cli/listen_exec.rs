@@ -5,25 +5,17 @@ use std::path::Path;
 
 use rustix::process::{Pid, test_kill_process};
 use sockeye_testing::eventually;
-use sockeye_testing::frame::{BINARY, CLOSE, Frame, TEXT, close_payload, masked};
+use sockeye_testing::frame::{BINARY, CLOSE, Frame, close_payload, masked};
 use sockeye_testing::handshake::{request, request_with};
 use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Sockeye, assert_fails, run};
 use tempfile::TempDir;
 
+use crate::listen::{fill, heard, say};
+
 /// `sockeye listen` with this command in a shell.
 fn shell(command: &str, options: &[&str]) -> Sockeye {
     Sockeye::listen(&[&["--shell", "--exec", command], options].concat())
-}
-
-fn say(peer: &mut Peer, text: &str) {
-    peer.send(&masked(TEXT, text.as_bytes()), Chunks::Whole);
-}
-
-fn heard(peer: &mut Peer) -> String {
-    let frame = peer.read_past_pings();
-    assert_eq!(frame.first, TEXT, "{frame:?}");
-    String::from_utf8(frame.payload).expect("text")
 }
 
 /// The Close that comes, with its reason; it is answered.
@@ -259,20 +251,7 @@ fn a_process_that_reads_nothing_slows_its_client_and_is_ended_in_time() {
     let server = shell(&command, &["--read-timeout", "2s", "--kill-after", "100ms"]);
     let peer = Peer::open(server.address(), "/");
     let pid = pid_in(&file);
-    peer.stream().set_nonblocking(true).expect("an option");
-    let frame = masked(TEXT, &[b'x'; 64 << 10]);
-    let mut sent = 0;
-    eventually("the client has to wait", || {
-        match std::io::Write::write(&mut peer.stream(), &frame) {
-            Ok(count) => {
-                sent += count;
-                assert!(sent < 256 << 20, "{sent} bytes were read");
-                Err(sent)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => panic!("{error}"),
-        }
-    });
+    fill(&peer);
     assert!(server.resident_bytes() < 64 << 20, "{}", server.resident_bytes());
     // Whether the client is still there or not.
     drop(peer);

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use sockeye_testing::{PATIENCE, eventually};
+use sockeye_testing::eventually;
 use sockeye_tests::curl::curl;
 use sockeye_tests::program::{self, Sockeye};
 use sockeye_tests::streams::{Output, Started, command, free_address, stuck_pipe};
@@ -13,7 +13,7 @@ use sockeye_tests::streams::{Output, Started, command, free_address, stuck_pipe}
 fn assert_codes(args: &[&str], expected: impl Fn(Output) -> i32) {
     for stdout in Output::ALL {
         for stderr in Output::ALL {
-            let status = Started::new(command(args, stdout, stderr)).end_within(PATIENCE);
+            let status = Started::new(command(args, stdout, stderr)).end();
             let told = format!("{args:?} with stdout {stdout:?} and stderr {stderr:?}: {status}");
             assert_eq!(status.code(), Some(expected(stdout)), "{told}");
         }
@@ -53,7 +53,7 @@ fn clients_end_with_a_code_whatever_the_outputs_are() {
     assert_codes(&["token", "--key", key], fails_on_a_full_disk);
     let listen = ["connect", "-v", "--wait", "10s", &server.ws("/c/news?after=earliest")];
     for stdout in [Output::Full, Output::Broken] {
-        let status = Started::new(command(&listen, stdout, Output::Broken)).end_within(PATIENCE);
+        let status = Started::new(command(&listen, stdout, Output::Broken)).end();
         assert_eq!(status.code(), Some(fails_on_a_full_disk(stdout)));
     }
     assert_codes(&["connect", "-v", &echo.ws("/")], |_| 0);
@@ -81,7 +81,7 @@ fn servers_serve_and_end_well_whatever_the_outputs_are() {
                 }
                 assert!(running.is_running());
                 running.signal(Signal::TERM);
-                let status = running.end_within(PATIENCE);
+                let status = running.end();
                 assert_eq!(status.code(), Some(0), "{args:?}: {stdout:?}, {stderr:?}: {status}");
             }
         }
@@ -118,5 +118,5 @@ fn a_client_whose_output_is_stuck_ends_at_the_second_signal() {
         running.signal(Signal::TERM);
         !running.is_running()
     });
-    assert!(matches!(running.end_within(PATIENCE).code(), Some(0 | 1)));
+    assert!(matches!(running.end().code(), Some(0 | 1)));
 }

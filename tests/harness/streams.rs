@@ -4,8 +4,6 @@ use std::fs::OpenOptions;
 use std::io::{PipeReader, PipeWriter, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use crate::program;
 use sockeye_testing::eventually;
@@ -104,18 +102,11 @@ impl Started {
     ///
     /// # Panics
     ///
-    /// If it has not come after `time`.
+    /// If it does not end.
     #[track_caller]
     #[must_use]
-    pub fn end_within(&mut self, time: Duration) -> ExitStatus {
-        let deadline = Instant::now() + time;
-        loop {
-            if let Some(status) = self.0.try_wait().expect("it can be asked") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it still runs after {time:?}");
-            sleep(Duration::from_millis(5));
-        }
+    pub fn end(&mut self) -> ExitStatus {
+        eventually("the end of the program", || self.0.try_wait().expect("it can be asked"))
     }
 
     /// Waits until it accepts connections at this address.

@@ -454,17 +454,9 @@ impl Http2 {
     }
 
     fn open_with(&mut self, path: &str, subprotocol: Option<&str>) {
-        let mut fields = vec![
-            (":method", "CONNECT"),
-            (":protocol", "websocket"),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "localhost"),
-            ("sec-websocket-version", "13"),
-        ];
-        fields.extend(subprotocol.map(|name| ("sec-websocket-protocol", name)));
         self.streams += 1;
-        self.send(HEADERS, END_HEADERS, self.last(), &http2::block(&fields));
+        let head = http2::block(&http2::websocket(path, subprotocol));
+        self.send(HEADERS, END_HEADERS, self.last(), &head);
         let answer = self.until(HEADERS);
         assert_eq!(answer.first(), Some(&0x88), "`:status: 200`, from the static table");
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sockeye_testing::PATIENCE;
 use sockeye_testing::frame::{TEXT, masked};
 use sockeye_testing::http2::{
-    self, ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block,
+    self, ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, block, get, websocket,
 };
 use sockeye_tests::program::Sockeye;
 
@@ -66,29 +66,6 @@ impl Client {
             }
         }
     }
-}
-
-fn get<'a>(path: &'a str, accept: &'a str) -> Vec<(&'a str, &'a str)> {
-    vec![
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "localhost"),
-        ("accept", accept),
-    ]
-}
-
-fn websocket<'a>(path: &'a str, subprotocol: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
-    let mut fields = vec![
-        (":method", "CONNECT"),
-        (":protocol", "websocket"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "localhost"),
-        ("sec-websocket-version", "13"),
-    ];
-    fields.extend(subprotocol.map(|name| ("sec-websocket-protocol", name)));
-    fields
 }
 
 /// A message of which a page has room for one, and one that is larger than a page by itself.

@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 
-use common::{BINARY, LINKS, Link, client_and_raw, pair, server_and_raw, soon};
+use common::{BINARY, LINKS, Link, Raw, client_and_raw, pair, server_and_raw, soon};
 use futures_util::{SinkExt, StreamExt};
 use sockeye::{CloseFrame, Config, Message, MessageKind};
 use tokio::io::AsyncWriteExt;
@@ -38,23 +38,25 @@ fn payload(number: u32, size: usize) -> Vec<u8> {
 
 const SIZES: [usize; 6] = [4, 125, 126, 5_000, 40_000, 100_000];
 
+/// Sends messages of all sizes, in pieces, so that they are received in part.
+async fn send_in_pieces(mut raw: Raw) -> Raw {
+    for number in 0..120 {
+        let size = SIZES[number as usize % SIZES.len()];
+        let frame = raw.frame(BINARY, &payload(number, size));
+        for piece in frame.chunks(30_000) {
+            raw.write(piece).await;
+            tokio::task::yield_now().await;
+        }
+    }
+    raw
+}
+
 #[tokio::test]
 async fn receiving_cancelled_at_every_await_loses_and_doubles_nothing() {
     for link in LINKS {
         for times in [1, 2, 5] {
-            let (mut server, mut raw) = server_and_raw(link, Config::default()).await;
-            let sender = tokio::spawn(async move {
-                for number in 0..120 {
-                    let size = SIZES[number as usize % SIZES.len()];
-                    let frame = raw.frame(BINARY, &payload(number, size));
-                    // In pieces, so that messages are received in part.
-                    for piece in frame.chunks(30_000) {
-                        raw.write(piece).await;
-                        tokio::task::yield_now().await;
-                    }
-                }
-                raw
-            });
+            let (mut server, raw) = server_and_raw(link, Config::default()).await;
+            let sender = tokio::spawn(send_in_pieces(raw));
             let receiving = async {
                 for number in 0..120 {
                     let message = loop {
@@ -173,18 +175,8 @@ async fn streams_received_cancelled_at_every_await_lose_and_double_nothing() {
     for link in LINKS {
         for times in [1, 2, 5] {
             let config = Config::default().max_message_size(50_000).max_streamed_size(1 << 20);
-            let (mut server, mut raw) = server_and_raw(link, config).await;
-            let sender = tokio::spawn(async move {
-                for number in 0..120 {
-                    let size = SIZES[number as usize % SIZES.len()];
-                    let frame = raw.frame(BINARY, &payload(number, size));
-                    for piece in frame.chunks(30_000) {
-                        raw.write(piece).await;
-                        tokio::task::yield_now().await;
-                    }
-                }
-                raw
-            });
+            let (mut server, raw) = server_and_raw(link, config).await;
+            let sender = tokio::spawn(send_in_pieces(raw));
             let receiving = async {
                 for number in 0..120 {
                     let size = SIZES[number as usize % SIZES.len()];

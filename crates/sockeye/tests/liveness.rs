@@ -346,7 +346,7 @@ async fn deadlines_beyond_all_years_are_none() {
         never_comes_back(server);
         raw.send(PING, b"?").await;
         assert_eq!(raw.expect_frame().await, (PONG, "?".into()));
-        // The caretaker is still there for others, too.
+        // The background driver is still there for others, too.
         let (server, mut raw) = server_and_raw(Link::Tcp, Config::default()).await;
         never_comes_back(server);
         raw.send(PING, b"?").await;

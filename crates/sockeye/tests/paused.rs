@@ -95,12 +95,12 @@ async fn a_close_without_an_answer_ends_after_the_time_for_it() {
 }
 
 /// A peer that answers nothing is given up after two seconds.
-fn impatient() -> Config {
+fn short_deadlines() -> Config {
     let second = Duration::from_secs(1);
     Config::default().keepalive(Keepalive::default().interval(second).timeout(second))
 }
 
-/// How long an impatient end waits for a peer that is dead: each of both waits may end a tick late.
+/// How long an end with short deadlines waits for a peer that is dead: each of both waits may end a tick late.
 fn assert_two_seconds(begun: Instant) {
     let (time, ticks) = (Duration::from_secs(2), 2 * Duration::from_millis(32));
     assert!((time..=time + ticks).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -148,8 +148,8 @@ async fn a_dead_peer_is_told_when_it_is_found_dead_however_one_waits() {
     for by in [By::Receiving, By::Streaming, By::Flushing, By::Sending, By::Pinging, By::Closing] {
         for is_client in [true, false] {
             let (socket, raw) = match is_client {
-                true => client_and_raw(Link::Memory, impatient()).await,
-                false => server_and_raw(Link::Memory, impatient()).await,
+                true => client_and_raw(Link::Memory, short_deadlines()).await,
+                false => server_and_raw(Link::Memory, short_deadlines()).await,
             };
             let begun = Instant::now();
             let error = learn(by, socket).await;
@@ -162,7 +162,7 @@ async fn a_dead_peer_is_told_when_it_is_found_dead_however_one_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_failure_the_end_is_told_at_once_and_the_peer_gets_close_and_the_time_for_it() {
-    let (mut client, mut raw) = client_and_raw(Link::Memory, impatient()).await;
+    let (mut client, mut raw) = client_and_raw(Link::Memory, short_deadlines()).await;
     let error = client.recv().await;
     assert!(matches!(error, Some(Err(Error::Failed(DEAD)))), "{error:?}");
     let begun = Instant::now();
@@ -209,7 +209,7 @@ async fn a_client_that_reconnects_turns_to_the_next_connection_when_the_peer_is_
     let mut client = ReconnectingClient::new(move || {
         let accepted = accepted.clone();
         async move {
-            let (client, raw) = client_and_raw(Link::Memory, impatient()).await;
+            let (client, raw) = client_and_raw(Link::Memory, short_deadlines()).await;
             accepted.lock().unwrap().push(raw);
             Ok(client)
         }

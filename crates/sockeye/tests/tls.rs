@@ -85,11 +85,11 @@ async fn a_certificate_for_an_ip_address_serves_that_address() {
 /// Rule: W15.
 #[tokio::test]
 async fn certificates_that_prove_nothing_are_refused() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, unknown) = (Authority::new(), Authority::new());
     let cases = [
         (authority.identity("other.example"), "localhost", "not valid for name"),
         (authority.identity("localhost"), "127.0.0.1", "not valid for name"),
-        (stranger.identity("localhost"), "localhost", "UnknownIssuer"),
+        (unknown.identity("localhost"), "localhost", "UnknownIssuer"),
         (authority.expired("localhost"), "localhost", "expired"),
     ];
     for (identity, host, reason) in cases {
@@ -140,8 +140,8 @@ async fn a_certificate_that_is_trusted_itself_is_valid_for_its_name_and_its_time
 
 #[tokio::test]
 async fn a_server_that_is_not_trusted_is_not_tried_again_but_a_broken_handshake_is() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
-    let untrusted = serve(stranger.identity("localhost").server()).await;
+    let (authority, unknown) = (Authority::new(), Authority::new());
+    let untrusted = serve(unknown.identity("localhost").server()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let garbage = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

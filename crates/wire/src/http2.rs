@@ -135,6 +135,33 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
+/// The fields that ask for a WebSocket on a stream (RFC 8441 §5), for [`block`].
+#[must_use]
+pub fn websocket<'a>(path: &'a str, subprotocol: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let mut fields = vec![
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("sec-websocket-version", "13"),
+    ];
+    fields.extend(subprotocol.map(|name| ("sec-websocket-protocol", name)));
+    fields
+}
+
+/// The fields that ask for what is at a path, for [`block`].
+#[must_use]
+pub fn get<'a>(path: &'a str, accept: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("accept", accept),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@
 //!   be wrong, and printed as bytes with their meaning.
 //! - [`handshake`]: the heads of the opening handshake (RFC 6455 §4) on HTTP/1.1.
 //! - [`http2`]: frames of HTTP/2 (RFC 9113 §4).
-//! - `mistakes`: what is wrong with a frame; `show`: a frame as bytes with their meaning.
+//! - `mistakes`: what is wrong with a frame; `show`: a frame as bytes with their meaning; `role`: client or server.
 //!
 //! Nothing here uses the other crates of Sockeye: an error in them is not repeated here, and theirs is
 //! not hidden by ours.

@@ -8,7 +8,7 @@ use sockeye_proto::handshake::{
     ResponseError, ServerHandshake,
 };
 
-use crate::harness::{CUTS, Cut, End, Role, text, wire};
+use crate::harness::{CUTS, Cut, End, Role, every_cut_of_head, text, wire};
 
 const NONCE: [u8; 16] = *b"the sample nonce";
 
@@ -139,32 +139,12 @@ fn plus(lines: &[&str]) -> Vec<u8> {
 /// Reads a response cut in every way, with bytes behind it that are to stay in the input.
 #[track_caller]
 fn read_with(head: &[u8], limits: HeadLimits) -> Result<Accepted, ResponseError> {
-    let bytes = [head, b"\x81\x06behind"].concat();
-    let results = CUTS.map(|mut cut| {
+    let new = || {
         let mut request = request();
         request.limits = limits;
-        let mut handshake = ClientHandshake::new(request, NONCE).unwrap();
-        let (mut input, mut rest) = (BytesMut::new(), &bytes[..]);
-        loop {
-            assert!(!rest.is_empty(), "the head was not found");
-            let (piece, later) = rest.split_at(cut.next(rest.len()));
-            input.extend_from_slice(piece);
-            rest = later;
-            match handshake.poll_response(&mut input) {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    input.extend_from_slice(rest);
-                    assert_eq!(input, &b"\x81\x06behind"[..]);
-                    return Ok(accepted);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    });
-    let seen = results.each_ref().map(|result| format!("{result:?}"));
-    assert!(seen.iter().all(|other| *other == seen[0]), "{seen:#?}");
-    let [first, ..] = results;
-    first
+        ClientHandshake::new(request, NONCE).unwrap()
+    };
+    every_cut_of_head(head, b"\x81\x06behind", new, ClientHandshake::poll_response)
 }
 
 #[track_caller]

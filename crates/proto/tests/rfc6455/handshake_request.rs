@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use http::{Request, StatusCode};
 use sockeye_proto::handshake::{HeadLimits, Offer, Refusal, ServerHandshake};
 
-use crate::harness::CUTS;
+use crate::harness::every_cut_of_head;
 
 /// The request of RFC 6455 §1.2, less what is optional.
 const VALID: [&str; 6] = [
@@ -35,30 +35,8 @@ fn plus(lines: &[&str]) -> Vec<u8> {
 /// is so at the same byte or before, and with the same words.
 #[track_caller]
 fn read(head: &[u8], limits: HeadLimits) -> Result<Request<()>, Refusal> {
-    let bytes = [head, b"\x81\x85behind"].concat();
-    let results = CUTS.map(|mut cut| {
-        let mut handshake = ServerHandshake::new(limits);
-        let (mut input, mut rest) = (BytesMut::new(), &bytes[..]);
-        loop {
-            assert!(!rest.is_empty(), "the head was not found");
-            let (piece, later) = rest.split_at(cut.next(rest.len()));
-            input.extend_from_slice(piece);
-            rest = later;
-            match handshake.poll_request(&mut input) {
-                Ok(None) => {}
-                Ok(Some(request)) => {
-                    input.extend_from_slice(rest);
-                    assert_eq!(input, &b"\x81\x85behind"[..]);
-                    return Ok(request);
-                }
-                Err(refusal) => return Err(refusal),
-            }
-        }
-    });
-    let seen = results.each_ref().map(|result| format!("{result:?}"));
-    assert!(seen.iter().all(|other| *other == seen[0]), "{seen:#?}");
-    let [first, ..] = results;
-    first
+    let new = || ServerHandshake::new(limits);
+    every_cut_of_head(head, b"\x81\x85behind", new, ServerHandshake::poll_request)
 }
 
 #[track_caller]

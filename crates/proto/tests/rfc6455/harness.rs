@@ -45,6 +45,40 @@ impl Cut {
     }
 }
 
+/// Feeds a head, cut in every way, with bytes behind it that are to stay in the input, to what `new` makes. Every
+/// way gives the same.
+#[track_caller]
+pub(crate) fn every_cut_of_head<H, T, E>(
+    head: &[u8],
+    behind: &[u8],
+    new: impl Fn() -> H,
+    poll: impl Fn(&mut H, &mut BytesMut) -> Result<Option<T>, E>,
+) -> Result<T, E>
+where
+    T: std::fmt::Debug,
+    E: std::fmt::Debug,
+{
+    let bytes = [head, behind].concat();
+    let results = CUTS.map(|mut cut| {
+        let (mut handshake, mut input, mut rest) = (new(), BytesMut::new(), &bytes[..]);
+        loop {
+            assert!(!rest.is_empty(), "the head was not found");
+            let (piece, later) = rest.split_at(cut.next(rest.len()));
+            input.extend_from_slice(piece);
+            rest = later;
+            if let Some(found) = poll(&mut handshake, &mut input)? {
+                input.extend_from_slice(rest);
+                assert_eq!(input, behind);
+                return Ok(found);
+            }
+        }
+    });
+    let seen = results.each_ref().map(|result| format!("{result:?}"));
+    assert!(seen.iter().all(|other| *other == seen[0]), "{seen:#?}");
+    let [first, ..] = results;
+    first
+}
+
 /// Runs `test` with every way to cut, and wants the same events and the same bytes of all of them.
 #[track_caller]
 pub(crate) fn every_cut(role: Role, test: impl Fn(&mut End)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sockeye::Client;
 use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
-use sockeye_testing::http2::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame};
+use sockeye_testing::http2::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -37,27 +37,11 @@ async fn connect(server: &TestServer, window: u32) -> RawClient<TcpStream> {
 }
 
 fn get(path: &str, accept: &str) -> Vec<u8> {
-    let head = block(&[
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "localhost"),
-        ("accept", accept),
-    ]);
-    frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)
+    frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&http2::get(path, accept)))
 }
 
 fn websocket(path: &str, subprotocol: &str) -> Vec<u8> {
-    let head = block(&[
-        (":method", "CONNECT"),
-        (":protocol", "websocket"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "localhost"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-protocol", subprotocol),
-    ]);
-    frame(HEADERS, END_HEADERS, 1, &head)
+    frame(HEADERS, END_HEADERS, 1, &block(&http2::websocket(path, Some(subprotocol))))
 }
 
 impl TestServer {
