@@ -27,17 +27,17 @@ const PAGE: &str = "<!doctype html><title>axum</title><input autofocus placehold
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let everybody = Connections::new();
+    let connections = Connections::new();
     let app = Router::new()
         .route("/", get(async || Html(PAGE)))
         .route("/chat", any(chat))
-        .with_state(everybody.clone());
+        .with_state(connections.clone());
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on http://{}/", listener.local_addr()?);
     let stop = async move {
         // If signals do not work, it stops at once.
         let _ = tokio::signal::ctrl_c().await;
-        everybody.shutdown(CloseCode::GOING_AWAY, Duration::from_secs(5)).await;
+        connections.shutdown(CloseCode::GOING_AWAY, Duration::from_secs(5)).await;
     };
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     Ok(())
@@ -45,13 +45,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// A request that is not a valid WebSocket handshake never gets here: it was refused with the reason. So is
 /// one from a page of another origin, with 403.
-async fn chat(State(everybody): State<Connections>, upgrade: Upgrade) -> Response {
-    upgrade.join(&everybody, ()).on_upgrade(|socket| talk(socket, everybody))
+async fn chat(State(connections): State<Connections>, upgrade: Upgrade) -> Response {
+    upgrade.join(&connections, ()).on_upgrade(|socket| talk(socket, connections))
 }
 
-async fn talk(mut socket: WebSocket, everybody: Connections) {
+async fn talk(mut socket: WebSocket, connections: Connections) {
     while let Some(Ok(message)) = socket.recv().await {
         // Slow readers miss this message; `broadcast` returns their writers.
-        everybody.broadcast(message).await;
+        connections.broadcast(message).await;
     }
 }

@@ -17,10 +17,10 @@ async fn next(socket: &mut WebSocket) -> Option<String> {
 
 #[tokio::test]
 async fn what_is_said_stays_in_the_room() -> Outcome {
-    let everybody = Connections::new();
+    let connections = Connections::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("ws://{}/rooms", listener.local_addr()?);
-    let app = rooms::app(&everybody);
+    let app = rooms::app(&connections);
     tokio::spawn(async move { axum::serve(listener, app).await });
 
     let mut ann = connect(format!("{url}/tea/ann")).await?;
@@ -34,10 +34,10 @@ async fn what_is_said_stays_in_the_room() -> Outcome {
     ann.send("hello").await?;
     assert_eq!(next(&mut ben).await.as_deref(), Some("ann: hello"));
     ben.close(CloseCode::NORMAL).await;
-    // Neither her own words nor those of the other room come in between.
+    // Neither words of `ann` nor those of the other room come in between.
     assert_eq!(next(&mut ann).await.as_deref(), Some("ben leaves"));
     cem.send("hello?").await?;
-    let stopping = everybody.shutdown(CloseCode::GOING_AWAY, std::time::Duration::MAX);
+    let stopping = connections.shutdown(CloseCode::GOING_AWAY, std::time::Duration::MAX);
     let (cut, last, also_last) = tokio::join!(stopping, next(&mut ann), next(&mut cem));
     assert_eq!((cut, last, also_last), (0, None, None));
     assert_eq!(ann.closed().map(|closed| closed.code()), Some(1001));

@@ -103,7 +103,7 @@ fn handshake(config: &DeflateConfig) -> (ClientHandshake, String, String) {
 fuzz_target!(|input: Input<'_>| {
     let (server, client) = (input.server.config(), input.client.config());
 
-    // A stranger's offer.
+    // A peer's offer.
     if let Some((agreed, _)) = accept(input.offers, "dGhlIHNhbXBsZSBub25jZQ==", &server) {
         check_server(input.offers, &agreed, &server);
     }
@@ -121,7 +121,7 @@ fuzz_target!(|input: Input<'_>| {
     assert!(kept.client_no_context_takeover() || !agreed.client_no_context_takeover());
     assert!(kept.client_max_window_bits() <= agreed.client_max_window_bits());
 
-    // A stranger's answer.
+    // A peer's answer.
     let (mut theirs, ..) = handshake(&client);
     let head = String::from_utf8(response).expect("ASCII");
     let head = head.replace(&agreed.to_string(), input.answer);

@@ -1,4 +1,4 @@
-/** The chat as people use it: two windows, curl, and whatever somebody may write. */
+/** The chat as people use it: two windows, curl, and whatever a person may write. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

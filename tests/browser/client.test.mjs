@@ -99,7 +99,7 @@ test('messages can be iterated over', async () => {
   await client.leave();
 });
 
-test('what comes before somebody iterates waits, and so does a refusal', async () => {
+test('what comes before the program iterates waits, and so does a refusal', async () => {
   const channel = newChannel();
   const client = await ClientPage.open();
   const seen = await client.page.evaluate(async (channel) => {

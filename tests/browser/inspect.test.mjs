@@ -53,7 +53,7 @@ test('one can read again from any place', async () => {
   await ann.page.locator('.entry').nth(1).waitFor();
   assert.deepEqual((await lines(ann)).map(([at]) => at), [positions[4], positions[3]]);
   await ann.page.getByRole('button', { name: 'Now' }).click();
-  await ann.page.getByText('Nothing here.').waitFor();
+  await ann.page.getByText('No messages.').waitFor();
   await curl(channel, '-d', 'number 5');
   await shows(ann, 'number 5');
   assert.equal((await lines(ann)).length, 1);

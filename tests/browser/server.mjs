@@ -50,7 +50,7 @@ export class Served {
     return served;
   }
 
-  /** Publishes as a page of nobody. */
+  /** Publishes without a page. */
   async publish(channel, body) {
     const answer = await fetch(`${this.url}/c/${channel}`, { method: 'POST', body });
     return (await answer.json()).at;

@@ -93,7 +93,7 @@ fn findings_are_told_as_text_as_a_page_for_junit_and_for_a_baseline() {
     printed(&[&["check"], &only[..], &["--write-baseline", &known, &url]].concat());
     let text = printed(&[&["check"], &only[..], &["--baseline", &known, &url]].concat());
     assert!(text.contains("0 broken") && text.contains("known"), "{text}");
-    // On a server that has mended all of it, the baseline is out of date, which is no failure.
+    // On a server that has mended all of it, the baseline is out of date, which is not a failure.
     let mended = Sockeye::echo(&[]);
     let text = printed(&[&["check"], &only[..], &["--baseline", &known, &mended.ws("/")]].concat());
     let told = "fixed: fragmentation/text-3 passes: remove it from the baseline";
@@ -101,7 +101,7 @@ fn findings_are_told_as_text_as_a_page_for_junit_and_for_a_baseline() {
     // What is misspelt never counts, and is told.
     fs::write(&known, "broken fragmentation/text-3\nbroken utf8/worng-ff\n").expect("a file");
     let output = run(&[&["check"], &only[..], &["--baseline", &known, &url]].concat(), "");
-    let told = "warning: utf8/worng-ff in the baseline is no case for servers";
+    let told = "warning: utf8/worng-ff in the baseline is not a case for servers";
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains(told) && !errors.contains("text-3"), "{errors}");
 }

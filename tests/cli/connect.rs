@@ -553,7 +553,7 @@ fn an_output_that_is_closed_closes_the_connection() {
     let stdin = client.stdin();
     let mut peer = Peer::accept_open(&listener);
     drop(client.stdout());
-    peer.send(&unmasked(TEXT, b"for nobody"), Chunks::Whole);
+    peer.send(&unmasked(TEXT, b"unread"), Chunks::Whole);
     assert_eq!(peer.read().close_code(), Some(1000));
     drop((peer, stdin));
     client.assert_succeeds();

@@ -140,7 +140,7 @@ fn heads_without_an_end_and_interim_answers_without_a_final_one_are_given_up() {
     }
 }
 
-/// Sixteen are no harm.
+/// Sixteen are harmless.
 #[test]
 fn some_interim_answers_are_skipped() {
     let (listener, url) = listen();

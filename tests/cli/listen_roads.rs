@@ -94,7 +94,7 @@ fn a_file_that_is_not_read_is_reset_in_time_and_its_connection_stays() {
 
 /// However many streams ask for files and read none of them: what they cost has a bound, in memory and descriptors.
 #[test]
-fn files_that_nobody_reads_are_few_and_cost_little() {
+fn files_that_are_not_read_are_few_and_cost_little() {
     let (_folder, public) = folder();
     let server = Sockeye::listen(&["--static", &public, "--write-timeout", "1h"]);
     let before = server.resident_bytes();

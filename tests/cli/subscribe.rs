@@ -302,7 +302,7 @@ enum Treatment {
     Cut,
 }
 
-/// Stands between client and server, and is no friend of either.
+/// Stands between client and server.
 struct Proxy {
     address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,

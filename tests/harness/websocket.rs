@@ -64,7 +64,7 @@ impl WebSocket {
         self.sender.write_all(&masked(TEXT, text.as_bytes())).expect("the node reads");
     }
 
-    /// The next payload with this in it. There has to be no gap and no Close before it.
+    /// The next payload with this in it. Neither a gap nor a Close may come before it.
     ///
     /// # Panics
     ///

@@ -98,7 +98,7 @@ rows! { answers:
     /// Rule: W86.
     a_ping_of_125_bytes => PONG, &[7; 125], &masked(PING, &[7; 125]);
     /// Rule: W86.
-    a_pong_nobody_asked_for => TEXT, b"a", &[masked(PONG, b"?"), masked(TEXT, b"a")].concat();
+    an_unsolicited_pong => TEXT, b"a", &[masked(PONG, b"?"), masked(TEXT, b"a")].concat();
 }
 
 /// A header with a length in this form.

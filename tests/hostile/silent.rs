@@ -133,15 +133,15 @@ fn n_refused_connections_that_linger_do_not_take_the_descriptors_of_the_store() 
         assert_eq!(ask(reader, &events), Some(200));
     }
     let upload = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\nx";
-    let mut strangers = Vec::new();
+    let mut clients = Vec::new();
     for number in 0..400 {
-        let mut stranger = connect(server.address());
+        let mut client = connect(server.address());
         // One that is cut off at once does not take it.
-        let _ = stranger.write_all(upload.as_bytes());
-        strangers.push(stranger);
+        let _ = client.write_all(upload.as_bytes());
+        clients.push(client);
         if number % 5 == 0 {
             let status = ask(&mut publisher, &publication);
-            assert_eq!(status, Some(201), "after {number} strangers");
+            assert_eq!(status, Some(201), "after {number} clients");
         }
     }
     let open = metric(&server, "process_open_fds");

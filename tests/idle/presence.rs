@@ -15,7 +15,7 @@ const ASKED: u32 = 90;
 pub(crate) fn measure(members: usize) -> Vec<Figure> {
     let server = Sockeye::serve(&[]);
     for number in 0..members {
-        let path = format!("/c/crowd?as=member-{number:05}&presence=1");
+        let path = format!("/c/room?as=member-{number:05}&presence=1");
         let poll = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let mut poller = idle::ask(server.address(), number, &poll);
         assert_eq!(poller.read_head().status(), 200);
@@ -29,7 +29,7 @@ pub(crate) fn measure(members: usize) -> Vec<Figure> {
 }
 
 fn who(server: &Sockeye, asking: &mut Peer, members: usize, limit: usize) -> Figure {
-    let who = format!(r#"{{"op":"who","ch":"crowd","limit":{limit}}}"#);
+    let who = format!(r#"{{"op":"who","ch":"room","limit":{limit}}}"#);
     let mut length = 0;
     let before = server.cpu_time();
     for _ in 0..ASKED {

@@ -130,7 +130,7 @@ fn our_close_arrives_with_code_and_reason(mut server: Server<'_>) {
 fn the_servers_close_arrives_with_code_and_reason(mut server: Server<'_>) {
     crate::block_on(async {
         let mut ws = server.open("/close").await;
-        assert!(ws.recv().await.is_none(), "a normal close is no error");
+        assert!(ws.recv().await.is_none(), "a normal close is not an error");
         let closed = ws.closed().expect("the server closed");
         assert_eq!((closed.code(), closed.reason()), (4001, "enough"));
         assert_eq!(closed.initiator, Peer::Remote);

@@ -1,7 +1,7 @@
 //! The servers that Sockeye is measured beside, each in its fastest documented form, on one thread:
 //! `sockeye-peers NAME` listens on a free port and says on which.
 //!
-//! `limit-echo` and `limit-fanout` are no libraries but limits: a bare epoll loop that knows just
+//! `limit-echo` and `limit-fanout` are not libraries but limits: a bare epoll loop that knows just
 //! enough of WebSockets to be measured; `tokio-bare` is the same on tokio. The others do what a
 //! program of theirs would do. Those that insist on the C zlib are in `zlib/`, lest all others that
 //! compress get it too. `sockeye-peers client URL` is a client that `sockeye check --listen` checks.

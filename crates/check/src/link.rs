@@ -42,7 +42,7 @@ pub(crate) enum Input {
     Pong(Vec<u8>),
     /// With its code, if it has one.
     Close(Option<u16>),
-    /// The peer sends no more; how it ended, if that was no end in order.
+    /// The peer sends no more; how it ended, if that was not an orderly end.
     End(Option<String>),
 }
 

@@ -33,7 +33,7 @@ impl Prompt {
         editor.set_auto_add_history(true);
         let printer = Box::new(editor.create_external_printer()?);
         keep_keys();
-        // The editor waits for nobody, whatever was pasted: printing waits for it, and what takes the lines may print.
+        // The editor waits for nothing, whatever was pasted: printing waits for it, and what takes the lines may print.
         let (sender, lines) = mpsc::channel(Semaphore::MAX_PERMITS);
         let is_reading = Arc::new(AtomicBool::new(true));
         thread::spawn({

@@ -24,7 +24,7 @@ impl GivenSocket {
     ///
     /// # Errors
     ///
-    /// When one of them is no stream socket.
+    /// When one of them is not a stream socket.
     pub(crate) fn all() -> io::Result<Vec<Self>> {
         let mut given = ListenFd::from_env();
         let numbers = 0..given.len();

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// Limits and deadlines of a connection. The defaults are safe towards strangers.
+/// Limits and deadlines of a connection. The defaults are safe with peers that are not trusted.
 ///
 /// ```
 /// use std::time::Duration;

@@ -80,7 +80,7 @@ export const en = {
   pause: 'Pause',
   goOn: (count) => (count ? `Go on (${number(count)} new)` : 'Go on'),
   entries: 'Messages of the channel',
-  noEntries: 'Nothing here. Publish something, or read from an earlier place.',
+  noEntries: 'No messages. Publish something, or read from an earlier place.',
   shown: (count) => (count === 1 ? '1 message' : `${number(count)} messages`),
   kinds: { text: 'text', json: 'JSON', bytes: 'bytes' },
   publishTitle: 'Publish',

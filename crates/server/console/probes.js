@@ -1,5 +1,5 @@
 /**
- * What the page `doctor` tries: each transport by itself, from this browser, on a channel that nobody else uses. Each probe
+ * What the page `doctor` tries: each transport by itself, from this browser, on a channel that nothing else uses. Each probe
  * gives a finding: a verdict (`ok`, `warn`, `fail`, `skip`), a figure, and what to do.
  */
 

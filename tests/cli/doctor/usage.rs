@@ -67,7 +67,7 @@ fn on_a_terminal_it_shows_what_it_waits_for() {
 }
 
 #[test]
-fn it_ends_at_ctrl_c_and_where_nobody_reads() {
+fn it_ends_at_ctrl_c_and_when_its_output_is_closed() {
     let server = Sockeye::serve(&[]);
     let url = server.http("/c/chat");
     let mut running = Running::start(&["doctor", "--idle", "5m", &url]);

@@ -36,7 +36,7 @@ impl Running {
         let stderr = running.child.stderr.take();
         running._output.push(thread::spawn(move || output.for_each(drop)));
         running._output.extend(stderr.map(|stderr| {
-            // What a server complains of is no news: it is sent what is wrong.
+            // Complaints of a server are expected: it is sent what is wrong.
             thread::spawn(move || BufReader::new(stderr).split(b'\n').for_each(drop))
         }));
         Ok(running)

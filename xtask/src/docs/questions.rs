@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn files_are_found_by_the_end_of_their_path() {
-        let text = "See `log/run.rs`, `run.rs` and `gone.rs`; `*.rs` and `a.b().rs` are no names.";
+        let text = "See `log/run.rs`, `run.rs` and `gone.rs`; `*.rs` and `a.b().rs` are not names.";
         let page = Source { path: "docs/a.md".to_owned(), text: text.to_owned() };
         let files = ["crates/hub/src/log/run.rs"];
         assert_eq!(unknown_files(&page, &files), ["docs/a.md: no file gone.rs"]);

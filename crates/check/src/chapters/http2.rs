@@ -46,7 +46,7 @@ fn openings() -> Vec<Case> {
     let protocol = Change::Protocol("x-sockeye-check");
     vec![
         over("opens", OPENS, "An extended CONNECT").expect(Expect::Opens),
-        refused("protocol", ":protocol that nobody knows", protocol).should(),
+        refused("protocol", ":protocol that is not registered", protocol).should(),
         refused("version-12", "sec-websocket-version: 12", Change::Version("12")),
     ]
 }

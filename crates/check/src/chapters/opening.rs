@@ -171,7 +171,7 @@ fn versions() -> Vec<Case> {
     ]
 }
 
-/// Keys that are not 16 bytes in base64. Nobody has to decode them to see that (§4.2.2).
+/// Keys that are not 16 bytes in base64. That is seen without decoding them (§4.2.2).
 fn keys() -> Vec<Case> {
     let key = |id: &str, title: &str| case(format!("opening/key-{id}"), CLIENT, title).refuses();
     let set = |value| [Set("Sec-WebSocket-Key", value)];

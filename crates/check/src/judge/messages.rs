@@ -81,7 +81,7 @@ async fn pongs(link: &mut Link, case: &Case, due: &[Vec<u8>], patience: Patience
             // Of Pings that come together the last may be the only one that is answered (§5.5.3).
             Some(Input::Pong(payload)) => match waiting.iter().rposition(|due| *due == payload) {
                 Some(at) => waiting = &waiting[at + 1..],
-                // Nobody has asked for it, which is allowed (§5.5.3); an answer would have this payload.
+                // It is unsolicited, which is allowed (§5.5.3); an answer would have this payload.
                 None if due.is_empty() || due.contains(&payload) => {}
                 None => {
                     let payload = String::from_utf8_lossy(&payload).into_owned();

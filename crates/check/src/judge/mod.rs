@@ -16,7 +16,7 @@ use crate::{
     verdict::{Judged, Ruling},
 };
 
-pub(crate) use self::opening::{Opened, ask, open};
+pub(crate) use self::opening::{OpenLink, ask, open};
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A WebSocket that a case goes on with.
-pub(crate) struct Opened {
+pub(crate) struct OpenLink {
     pub(crate) link: Link,
     /// What the peer said: a server's response, a client's request.
     pub(crate) head: Head,
@@ -34,7 +34,7 @@ pub(crate) async fn open(
     case: &Case,
     peer: Peer<'_>,
     patience: Patience,
-) -> Result<Opened, Judged> {
+) -> Result<OpenLink, Judged> {
     let role = own_role(&peer);
     match peer {
         Peer::Server(target) if case.opening.http2.is_some() => {
@@ -54,7 +54,7 @@ pub(crate) async fn open(
 }
 
 /// Opens a WebSocket on a stream of HTTP/2 (RFC 8441 §5).
-async fn over_http2(case: &Case, target: &Target, patience: Patience) -> Result<Opened, Judged> {
+async fn over_http2(case: &Case, target: &Target, patience: Patience) -> Result<OpenLink, Judged> {
     let none = Judged::from_ruling;
     let Some(http2) = Http2::connect(target, patience.answer).await else {
         return Err(none(Ruling::not_judged("no connection with HTTP/2")));
@@ -93,7 +93,7 @@ async fn over_http2(case: &Case, target: &Target, patience: Patience) -> Result<
         }
         (false, true) => {
             let head = Head { first_line: String::new(), headers: Vec::new() };
-            Ok(Opened { link, head, http2: Some(http2) })
+            Ok(OpenLink { link, head, http2: Some(http2) })
         }
     }
 }
@@ -130,7 +130,7 @@ async fn as_client(
     target: &Target,
     mut link: Link,
     patience: Patience,
-) -> Result<Opened, Judged> {
+) -> Result<OpenLink, Judged> {
     let key = head::key();
     let request = head::request(target, &case.opening, &key);
     link.trace.head(Direction::Sent, &request);
@@ -149,7 +149,7 @@ async fn as_client(
         false => link.write(&bytes).await,
     };
     if case.opening.cut.is_some() {
-        return Ok(Opened {
+        return Ok(OpenLink {
             link,
             head: Head { first_line: String::new(), headers: Vec::new() },
             http2: None,
@@ -193,7 +193,7 @@ async fn agreed(
     target: &Target,
     mut link: Link,
     head: Head,
-) -> Result<Opened, Judged> {
+) -> Result<OpenLink, Judged> {
     let extensions = joined(&head, "sec-websocket-extensions");
     link.agreement = Agreement::of(&extensions);
     // Where the case is about something else, a right handshake is one line each.
@@ -212,7 +212,7 @@ async fn agreed(
         _ if case.needs.contains(&Need::Takeover) && is_bound => {
             Ruling::not_judged("the server has asked for messages that refer to no earlier ones")
         }
-        _ => return Ok(Opened { link, head, http2: None }),
+        _ => return Ok(OpenLink { link, head, http2: None }),
     };
     link.close(1000).await;
     Err(Judged::of(link, ruling))
@@ -349,7 +349,7 @@ fn looked_at(case: &Case, target: &Target, look: Look, head: &Head) -> Ruling {
     }
 }
 
-async fn as_server(case: &Case, mut link: Link, patience: Patience) -> Result<Opened, Judged> {
+async fn as_server(case: &Case, mut link: Link, patience: Patience) -> Result<OpenLink, Judged> {
     let head = read_head(&mut link, patience.answer).await;
     let head = match head {
         Ok(head) => head,
@@ -405,7 +405,7 @@ async fn as_server(case: &Case, mut link: Link, patience: Patience) -> Result<Op
             let why = "the client has asked for messages that refer to no earlier ones";
             Err(Judged::of(link, Ruling::not_judged(why)))
         }
-        _ => Ok(Opened { link, head, http2: None }),
+        _ => Ok(OpenLink { link, head, http2: None }),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     case::{Case, Message, case},
     head,
     http2::Http2,
-    judge::{Opened, Patience, Peer, open},
+    judge::{OpenLink, Patience, Peer, open},
     link::{Input, Stream},
     target::Target,
 };
@@ -82,7 +82,7 @@ pub(crate) async fn server(target: &Target, patience: Patience) -> Result<Abilit
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
 /// Whether a text comes back, or comes at all.
-async fn echoes(opened: &mut Opened, token: &str, is_sent: bool) -> bool {
+async fn echoes(opened: &mut OpenLink, token: &str, is_sent: bool) -> bool {
     if is_sent {
         let _ = opened.link.send(&Frame::unmasked(TEXT, token)).await;
     }
@@ -112,7 +112,7 @@ async fn goes_on(kind: u8, target: &Target, patience: Patience) -> bool {
 }
 
 /// Whether a Ping behind a message is answered.
-async fn answers_behind(opened: &mut Opened, kind: u8, patience: Patience) -> bool {
+async fn answers_behind(opened: &mut OpenLink, kind: u8, patience: Patience) -> bool {
     let _ = opened.link.send(&Frame::unmasked(kind, "sockeye check")).await;
     let _ = opened.link.send(&Frame::unmasked(PING, "behind")).await;
     loop {

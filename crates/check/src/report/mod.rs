@@ -127,7 +127,7 @@ fn why(case: &Case) -> &'static str {
             "The other end waits for this answer: without it, it cannot tell whether everything has arrived."
         }
         Expect::EndsWithin(_) | Expect::EndsAfterClose(_) => {
-            "A connection that nobody uses any more holds memory and a place. Enough of them stop a server."
+            "A connection that is not used any more holds memory and a slot. Enough of them stop a server."
         }
         Expect::Survives | Expect::Beside => "One client takes the service away from others.",
         Expect::Never(_) => "A correct peer that is sent this ends the connection.",

@@ -100,7 +100,7 @@ impl<'c> Http<'c> {
             self.open = Some(open);
             return Ok(response);
         }
-        // A server may have closed a connection that lay idle; on a new one that is no excuse.
+        // A server may have closed a connection that lay idle; on a new one that is an error.
         let mut open = self.connect().await?;
         let response = open.send(self.request(question)?).await?;
         let response = response.map_err(|error| self.no_answer(&error))?;

@@ -65,7 +65,7 @@ pub(crate) struct ChannelArgs {
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
     url: Url,
-    /// The zone of an IPv6 address, which is no part of the URL.
+    /// The zone of an IPv6 address, which is not a part of the URL.
     zone: Option<String>,
     headers: HeaderMap,
     /// How long connecting may take, with the head of the answer.

@@ -120,7 +120,7 @@ impl Check {
             self.read_baseline().unwrap_or_else(|wrong| wrong_usage(format!("{wrong:#}")));
         for id in baseline.unknown(role) {
             complain(format_args!(
-                "warning: {id} in the baseline is no case for {}: misspelt, or renamed",
+                "warning: {id} in the baseline is not a case for {}: misspelt, or renamed",
                 if role == Role::Server { "servers" } else { "clients" }
             ));
         }

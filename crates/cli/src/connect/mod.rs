@@ -31,7 +31,7 @@ use self::{
     awaited::Awaited,
     screen::{Form, Screen},
     session::{Over, Seen, Session},
-    source::{Reading, Source},
+    source::{InputOptions, Source},
     transcript::Transcript,
 };
 use crate::{
@@ -227,7 +227,7 @@ impl Connect {
 
     fn session(&self, screen: &Screen) -> Session {
         let is_typed = io::stdin().is_terminal();
-        let reading = Reading {
+        let reading = InputOptions {
             binary: self.binary,
             hex: self.hex,
             commands: self.commands || is_typed && !self.whole && !self.null,

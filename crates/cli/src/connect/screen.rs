@@ -34,9 +34,9 @@ pub(super) struct Form {
 
 /// Where a session is shown. Clones show on the same.
 #[derive(Clone)]
-pub(super) struct Screen(Arc<Mutex<State>>);
+pub(super) struct Screen(Arc<Mutex<ScreenState>>);
 
-struct State {
+struct ScreenState {
     form: Form,
     prompt: Option<Prompt>,
     transcript: Option<Transcript>,
@@ -44,7 +44,7 @@ struct State {
 
 impl Screen {
     pub(super) fn new(form: Form, transcript: Option<Transcript>) -> Self {
-        Self(Arc::new(Mutex::new(State { form, prompt: None, transcript })))
+        Self(Arc::new(Mutex::new(ScreenState { form, prompt: None, transcript })))
     }
 
     /// Shows all that follows above a prompt.
@@ -64,7 +64,7 @@ impl Screen {
         if let Some(transcript) = &mut state.transcript {
             transcript.received(message)?;
         }
-        let State { form, prompt, .. } = &mut *state;
+        let ScreenState { form, prompt, .. } = &mut *state;
         match prompt {
             Some(prompt) => {
                 let text = form.apply(message, true);
@@ -107,7 +107,7 @@ impl Screen {
         self.lock().transcript.as_mut().map_or(Ok(()), log)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ScreenState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

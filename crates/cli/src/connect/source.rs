@@ -37,7 +37,7 @@ pub(super) enum Next {
 
 /// How the input is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
+pub(super) struct InputOptions {
     /// Lines are binary messages.
     pub(super) binary: bool,
     /// Lines are binary messages in hexadecimal.
@@ -53,7 +53,7 @@ pub(super) struct Reading {
 /// Where messages come from.
 pub(super) struct Source {
     input: Input,
-    reading: Reading,
+    options: InputOptions,
     screen: Screen,
     /// The number of the line that was read last.
     number: u64,
@@ -68,8 +68,8 @@ enum Input {
 }
 
 impl Source {
-    pub(super) fn new(reading: Reading, screen: Screen) -> Self {
-        Self { input: Input::Nothing, reading, screen, number: 0 }
+    pub(super) fn new(options: InputOptions, screen: Screen) -> Self {
+        Self { input: Input::Nothing, options, screen, number: 0 }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -78,7 +78,7 @@ impl Source {
 
     /// Whether a person types it.
     pub(super) fn is_typed(&self) -> bool {
-        self.reading.is_typed
+        self.options.is_typed
     }
 
     pub(super) fn read_lines(&mut self, lines: mpsc::Receiver<io::Result<Vec<u8>>>) {
@@ -114,7 +114,7 @@ impl Source {
             match self.interpret(line) {
                 Ok(Some(next)) => return Ok(next),
                 Ok(None) => {}
-                Err(wrong) if self.reading.is_typed => self.screen.note(&format!("{wrong:#}")),
+                Err(wrong) if self.options.is_typed => self.screen.note(&format!("{wrong:#}")),
                 Err(wrong) => return Err(wrong),
             }
         }
@@ -122,7 +122,7 @@ impl Source {
 
     /// What a line means, if it is not one that is done at once.
     fn interpret(&self, line: Vec<u8>) -> anyhow::Result<Option<Next>> {
-        let typed = match self.reading.commands {
+        let typed = match self.options.commands {
             true => Typed::parse(line),
             false => Typed::Message(line),
         };
@@ -141,7 +141,7 @@ impl Source {
     }
 
     fn message(&self, line: Vec<u8>) -> anyhow::Result<Message> {
-        let Reading { binary, hex, .. } = self.reading;
+        let InputOptions { binary, hex, .. } = self.options;
         if hex {
             let text = String::from_utf8_lossy(&line);
             return Ok(hex::parse(&text).map_err(|why| self.wrong(&why))?.into());
@@ -157,7 +157,7 @@ impl Source {
     }
 
     fn wrong(&self, why: &str) -> anyhow::Error {
-        match self.reading.is_typed {
+        match self.options.is_typed {
             true => anyhow!("{why}"),
             false => anyhow!("line {} of the input: {why}", self.number),
         }
@@ -166,12 +166,12 @@ impl Source {
     /// A file as a message: text if it is UTF-8.
     fn file(&self, path: &Path) -> anyhow::Result<Message> {
         let name = path.display();
-        let (mut bytes, max) = (Vec::new(), self.reading.max_file);
+        let (mut bytes, max) = (Vec::new(), self.options.max_file);
         let file = File::open(path).with_context(|| format!("/send {name}"))?;
         let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes);
         read.with_context(|| format!("/send {name}"))?;
         ensure!(bytes.len() as u64 <= max, "/send {name}: more than {max} bytes (--max-message)");
-        if self.reading.binary || self.reading.hex {
+        if self.options.binary || self.options.hex {
             return Ok(bytes.into());
         }
         Ok(match String::from_utf8(bytes) {

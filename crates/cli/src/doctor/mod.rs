@@ -38,8 +38,8 @@ use crate::{
   sockeye doctor --quiet http://127.0.0.1:8081/healthz")]
 pub(crate) struct Doctor {
     /// A WebSocket, an event stream or a channel: ws://HOST[:PORT]/PATH, or wss, http, https
-    #[arg(value_parser = place)]
-    url: Place,
+    #[arg(value_parser = examined_url)]
+    url: ExaminedUrl,
 
     /// Leave connections alone for this long, to see whether silence ends them; 0s leaves that out
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = at_most_a_day)]
@@ -66,15 +66,15 @@ pub(crate) struct Doctor {
 
 /// Where to look, and whether the URL has the scheme of HTTP.
 #[derive(Debug, Clone)]
-struct Place {
+struct ExaminedUrl {
     address: Address,
     is_http: bool,
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn examined_url(text: &str) -> Result<ExaminedUrl, String> {
     let is_http =
         text.trim_start().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
-    Ok(Place { address: address(text)?, is_http })
+    Ok(ExaminedUrl { address: address(text)?, is_http })
 }
 
 impl Doctor {
@@ -108,7 +108,7 @@ impl Doctor {
         };
         let report = tokio::select! {
             report = examine(&target, options, &tell) => Some(report),
-            // Nobody reads what more it would find.
+            // The reader of the output has gone: no more findings are read.
             () = fails.notified() => None,
             () = stop.requested() => return Err(anyhow!("interrupted")),
         };
@@ -126,7 +126,7 @@ impl Doctor {
     }
 
     fn target(&self) -> anyhow::Result<Target> {
-        let Place { address, is_http } = self.url.clone();
+        let ExaminedUrl { address, is_http } = self.url.clone();
         let headers: HeaderMap = self.request.headers(&address)?.into_iter().collect();
         let client = Client::new(address.clone())?
             .timeout(self.timeout.0)

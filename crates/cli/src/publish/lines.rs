@@ -40,7 +40,7 @@ pub(super) struct Lines<'p> {
     input: mpsc::Receiver<io::Result<Vec<u8>>>,
     pace: Pace,
     keys: Keys,
-    state: RefCell<State>,
+    state: RefCell<LinesState>,
     signals: Signals,
 }
 
@@ -54,17 +54,17 @@ struct Signals {
 }
 
 /// What sending and receiving share.
-struct State {
+struct LinesState {
     window: Window,
     /// The most bytes that the server takes for a message.
     limit: usize,
     /// Whether no more lines are to be read.
     has_ended: bool,
-    outcome: Outcome,
+    outcome: LinesOutcome,
 }
 
 /// What has become of the lines so far.
-struct Outcome {
+struct LinesOutcome {
     published: u64,
     failed: u64,
     bytes: u64,
@@ -75,7 +75,7 @@ struct Outcome {
 
 impl<'p> Lines<'p> {
     pub(super) fn new(publish: &Publish, channel: &'p Channel) -> anyhow::Result<Self> {
-        let outcome = Outcome {
+        let outcome = LinesOutcome {
             published: 0,
             failed: 0,
             bytes: 0,
@@ -83,7 +83,7 @@ impl<'p> Lines<'p> {
             positions: String::new(),
         };
         let window = Window::new(publish.in_flight);
-        let state = State { window, limit: usize::MAX, has_ended: false, outcome };
+        let state = LinesState { window, limit: usize::MAX, has_ended: false, outcome };
         Ok(Self {
             channel,
             kind: publish.kind(),
@@ -102,7 +102,7 @@ impl<'p> Lines<'p> {
         if !is_v1 || !self.publish_in_flight(stop).await? {
             self.publish_one_by_one(stop).await?;
         }
-        let State { outcome, .. } = self.state.into_inner();
+        let LinesState { outcome, .. } = self.state.into_inner();
         match outcome.failed {
             0 => Ok(()),
             failed => {
@@ -219,7 +219,7 @@ struct Sending<'s> {
     input: &'s mut mpsc::Receiver<io::Result<Vec<u8>>>,
     pace: &'s mut Pace,
     keys: &'s mut Keys,
-    state: &'s RefCell<State>,
+    state: &'s RefCell<LinesState>,
     signals: &'s Signals,
 }
 
@@ -274,7 +274,7 @@ impl Sending<'_> {
     /// The command for the next line that is to be sent. A line that cannot be one is refused here.
     fn next_command(&self) -> Option<String> {
         let mut state = self.state.borrow_mut();
-        let State { window, limit, outcome, .. } = &mut *state;
+        let LinesState { window, limit, outcome, .. } = &mut *state;
         loop {
             let line = window.next()?;
             let number = line.number;
@@ -300,7 +300,7 @@ async fn flush(writer: &mut Writer) -> Result<(), Failure> {
 async fn receive(
     reader: &mut Reader,
     channel: &Channel,
-    state: &RefCell<State>,
+    state: &RefCell<LinesState>,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let mut retry = Duration::ZERO;
@@ -347,7 +347,7 @@ async fn receive(
     }
 }
 
-impl State {
+impl LinesState {
     /// The error that ends it, with the lines that it leaves.
     fn not_acknowledged(&self, error: anyhow::Error) -> anyhow::Error {
         match self.window.unanswered() {
@@ -389,7 +389,7 @@ impl State {
     }
 }
 
-impl Outcome {
+impl LinesOutcome {
     /// Takes what has an outcome out of the window.
     fn settle(&mut self, window: &mut Window) {
         while let Some((line, answer)) = window.take() {

@@ -104,7 +104,7 @@ fn some_reads(text: &str) -> Result<usize, &'static str> {
 }
 
 impl Membership {
-    /// Waits, for a while, until the channels of the cluster can be used: nobody is served yet.
+    /// Waits, for a while, until the channels of the cluster can be used: no client is served yet.
     pub(super) async fn follow(&mut self) -> anyhow::Result<()> {
         if let Some(joining) = &mut self.0
             && joining.settled().await?

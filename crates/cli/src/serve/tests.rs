@@ -9,7 +9,7 @@ use sockeye_testing::assert_documented;
 use super::Serve;
 use crate::Cli;
 
-/// Fields that are no flag of their own, and why.
+/// Fields that have no flag of their own, and why.
 const NO_FLAGS: [(&str, &str); 3] = [
     ("backplane", "made of --cluster"),
     ("tls", "made of --tls-cert and --tls-key"),

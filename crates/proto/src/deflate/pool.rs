@@ -94,10 +94,10 @@ fn with<R>(f: impl FnOnce(&mut Pool) -> R) -> Option<R> {
     Some(f(&mut Pool::default()))
 }
 
-/// Puts a thing on its shelf, in place of the oldest if it is full.
-fn keep<T>(shelf: &mut Vec<T>, thing: T) {
-    if shelf.len() == KEPT {
-        shelf.remove(0);
+/// Keeps a thing, in place of the oldest if it is full.
+fn keep<T>(kept: &mut Vec<T>, thing: T) {
+    if kept.len() == KEPT {
+        kept.remove(0);
     }
-    shelf.push(thing);
+    kept.push(thing);
 }

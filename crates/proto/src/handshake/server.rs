@@ -145,7 +145,7 @@ impl Offer {
     /// Agrees to permessage-deflate, if the client offers it in a way that fits `config`: to the first
     /// such offer (RFC 7692 §5). [`accept`](Self::accept) will then say so, and the agreement is for
     /// [`Connection::with_deflate`](crate::Connection::with_deflate). Without an offer that fits there
-    /// is no compression; that is no error.
+    /// is no compression; that is not an error.
     pub fn agree_deflate(&mut self, config: &DeflateConfig) -> Option<DeflateAgreement> {
         let agreement = DeflateAgreement::accept(&self.extensions, config);
         self.deflate = agreement.as_ref().map(ToString::to_string);
@@ -293,7 +293,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// An answer with a line of plain text. A status that is no error (not 3xx, 4xx or 5xx) becomes
+    /// An answer with a line of plain text. A status that is not an error (not 3xx, 4xx or 5xx) becomes
     /// 500: it would look as if the WebSocket had been opened.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         let refuses =

@@ -51,7 +51,7 @@ impl HttpConnect {
     ///
     /// # Errors
     ///
-    /// When it is no head of HTTP, too long, or has another status than 2xx.
+    /// When it is not a head of HTTP, too long, or has another status than 2xx.
     pub fn poll_response(
         &mut self,
         input: &mut BytesMut,

@@ -175,7 +175,7 @@ impl Running {
         self.port
     }
 
-    /// Waits until somebody answers on its port.
+    /// Waits until its port is answered.
     fn wait(&mut self) -> Result<()> {
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -188,7 +188,7 @@ impl Running {
         Ok(())
     }
 
-    /// The worker of nginx, which begins to work a moment after somebody listens.
+    /// The worker of nginx, which begins to work a moment after its port is open.
     fn only_child(&self) -> Result<u32> {
         let master = self.child.id();
         let begun = Instant::now();

@@ -19,7 +19,7 @@ use crate::bench::target::Stream;
 const READ: usize = 64 * 1024;
 
 /// How long a server may take until a connection is ready.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const BROKEN: &str = "a connection broke";
 
@@ -60,7 +60,7 @@ impl<P: Protocol + ?Sized> LoadClient<P> {
             }
             Ok::<_, anyhow::Error>(())
         };
-        timeout(PATIENCE, speaking).await.context("the server does not answer")??;
+        timeout(READY_TIMEOUT, speaking).await.context("the server does not answer")??;
         Ok(client)
     }
 
