@@ -8,7 +8,7 @@ use sockeye_server::Transport;
 use crate::{
     channel::{
         Channel, ChannelArgs, Failure,
-        feed::{News, Sink},
+        feed::{FeedEvent, Sink},
         follow::{Follow, TRANSPORTS},
         transport,
     },
@@ -119,27 +119,27 @@ struct Printer<'s> {
 }
 
 impl Sink for Printer<'_> {
-    fn take(&mut self, news: News) -> Result<(), Failure> {
+    fn take(&mut self, news: FeedEvent) -> Result<(), Failure> {
         let is_enough = |printed| self.subscribe.count.is_some_and(|count| printed >= count);
         if is_enough(self.printed) {
             return Err(Failure::Enough);
         }
         match news {
-            News::Open | News::At(_) => {}
-            News::End(end) if self.subscribe.json => {
+            FeedEvent::Open | FeedEvent::At(_) => {}
+            FeedEvent::End(end) if self.subscribe.json => {
                 print_with(|out| write!(out, "{}", serde_json::to_string(&end)?))?;
             }
-            News::End(_) => {}
-            News::Gap(gap) if self.subscribe.json => {
+            FeedEvent::End(_) => {}
+            FeedEvent::Gap(gap) if self.subscribe.json => {
                 print_with(|out| write!(out, "{{\"gap\":{}}}", serde_json::to_string(&gap)?))?;
             }
-            News::Gap(gap) => {
+            FeedEvent::Gap(gap) => {
                 let (after, why) = (&gap.after, &gap.why);
                 self.progress.borrow().beside(|| {
                     complain(format_args!("sockeye: messages are missing after {after}: {why}"));
                 });
             }
-            News::Message(message) => {
+            FeedEvent::Message(message) => {
                 print_with(|out| match self.subscribe.json {
                     true => message.write_json(out),
                     false => message.write_payload(out),

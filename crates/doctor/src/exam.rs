@@ -51,7 +51,7 @@ impl Options {
 
 /// What an examination tells while it goes on.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub enum ExamEvent {
     /// These checks have begun; how long they may take, if they wait on purpose.
     Begun(Vec<Check>, Option<Duration>),
     /// A check has found this.
@@ -62,30 +62,30 @@ pub enum Told {
 pub(crate) struct Exam<'e> {
     pub(crate) target: &'e Target,
     pub(crate) options: Options,
-    tell: &'e dyn Fn(&Told),
+    tell: &'e dyn Fn(&ExamEvent),
     found: RefCell<Vec<Finding>>,
 }
 
 impl<'e> Exam<'e> {
-    pub(crate) fn new(target: &'e Target, options: Options, tell: &'e dyn Fn(&Told)) -> Self {
+    pub(crate) fn new(target: &'e Target, options: Options, tell: &'e dyn Fn(&ExamEvent)) -> Self {
         Self { target, options, tell, found: RefCell::default() }
     }
 
     /// Says that a check begins.
     pub(crate) fn begin(&self, check: Check) {
-        (self.tell)(&Told::Begun(vec![check], None));
+        (self.tell)(&ExamEvent::Begun(vec![check], None));
     }
 
     /// Says that checks begin which wait for so long.
     pub(crate) fn begin_waiting(&self, checks: Vec<Check>, time: Duration) {
-        (self.tell)(&Told::Begun(checks, Some(time)));
+        (self.tell)(&ExamEvent::Begun(checks, Some(time)));
     }
 
     /// Keeps and tells what was found.
     pub(crate) fn found(&self, finding: Finding) -> Verdict {
         let verdict = finding.verdict;
         self.found.borrow_mut().push(finding.clone());
-        (self.tell)(&Told::Found(finding));
+        (self.tell)(&ExamEvent::Found(finding));
         verdict
     }
 

@@ -28,7 +28,7 @@ mod run;
 mod span;
 mod target;
 
-pub use exam::{Options, Told};
+pub use exam::{ExamEvent, Options};
 pub use finding::{Check, Finding, Verdict};
 pub use report::Report;
 pub use run::examine;

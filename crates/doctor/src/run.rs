@@ -10,7 +10,7 @@ use crate::{
         origin::{self, Present},
         poll, stream, tls, websocket,
     },
-    exam::{Exam, Options, Told},
+    exam::{Exam, ExamEvent, Options},
     finding::{Check, Finding},
     link::Trouble,
     report::Report,
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// It takes a little more than [`Options::idle`], and more where something does not answer: up to
 /// [`Options::timeout`] for each step. Dropped, it ends at once, and with it all its connections.
-pub async fn examine(target: &Target, options: Options, tell: &dyn Fn(&Told)) -> Report {
+pub async fn examine(target: &Target, options: Options, tell: &dyn Fn(&ExamEvent)) -> Report {
     let begun = Instant::now();
     let exam = Exam::new(target, options, tell);
     checks(&exam).await;
@@ -43,7 +43,7 @@ async fn checks(exam: &Exam<'_>) {
         return plain.tell(exam, false);
     }
     let is_healthy = plain.status.as_ref().is_ok_and(|status| status.is_success());
-    let has = Has {
+    let has = Capabilities {
         is_channel: plain.is_channel,
         may_be_events: exam.target.is_http || plain.is_channel || plain.is_events,
         is_healthy,
@@ -56,20 +56,20 @@ async fn checks(exam: &Exam<'_>) {
 
 /// What a plain request has shown.
 #[derive(Clone, Copy, Debug)]
-struct Has {
+struct Capabilities {
     is_channel: bool,
     may_be_events: bool,
     is_healthy: bool,
 }
 
 /// One request, and a WebSocket where there has to be one.
-async fn quick(exam: &Exam<'_>, plain: Plain, has: Has) {
+async fn quick(exam: &Exam<'_>, plain: Plain, has: Capabilities) {
     let needs_websocket = !exam.target.is_http || has.is_channel;
     let opens = needs_websocket && websocket::websocket(exam, true).await;
     plain.tell(exam, opens);
 }
 
-async fn live(exam: &Exam<'_>, plain: Plain, has: Has) {
+async fn live(exam: &Exam<'_>, plain: Plain, has: Capabilities) {
     // Of a URL that refuses plain requests nothing is known before the handshake.
     let (early, late) = if has.is_healthy { (Some(plain), None) } else { (None, Some(plain)) };
     if let Some(plain) = early {

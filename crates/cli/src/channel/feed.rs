@@ -13,7 +13,7 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(45);
 
 /// Something that came.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum FeedEvent {
     /// The channel can be read like this.
     Open,
     /// Where the channel is, or the reader in it, though there is no message.
@@ -27,16 +27,16 @@ pub(crate) enum News {
 /// What takes what comes.
 pub(crate) trait Sink {
     /// Takes it, or says that nothing more is wanted.
-    fn take(&mut self, news: News) -> Result<(), Failure>;
+    fn take(&mut self, news: FeedEvent) -> Result<(), Failure>;
 
     /// Waits until the next message may come. What brings it is not read any further meanwhile.
     async fn next_may_come(&mut self) {}
 }
 
 /// Passes on what a piece of a stream has completed: there is no more of it than the piece has bytes.
-pub(super) async fn pass_on(news: Vec<News>, sink: &mut impl Sink) -> Result<(), Failure> {
+pub(super) async fn pass_on(news: Vec<FeedEvent>, sink: &mut impl Sink) -> Result<(), Failure> {
     for news in news {
-        if matches!(news, News::Message(_)) {
+        if matches!(news, FeedEvent::Message(_)) {
             sink.next_may_come().await;
         }
         sink.take(news)?;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{
     Channel, Ended, Failure,
     backoff::Backoff,
-    feed::{News, Sink},
+    feed::{FeedEvent, Sink},
     ndjson, poll, sse, websocket,
 };
 
@@ -109,9 +109,9 @@ struct Cursor<'f, S> {
 }
 
 impl<S: Sink> Sink for Cursor<'_, S> {
-    fn take(&mut self, news: News) -> Result<(), Failure> {
+    fn take(&mut self, news: FeedEvent) -> Result<(), Failure> {
         match &news {
-            News::Open => {
+            FeedEvent::Open => {
                 self.is_open = true;
                 if !std::mem::replace(&mut self.is_told, true) {
                     let (name, transport, at) = (&self.name, self.transport, &self.at);
@@ -119,13 +119,13 @@ impl<S: Sink> Sink for Cursor<'_, S> {
                     (self.note)(format!("* reading {name} by {how} ({transport}), after {at}"));
                 }
             }
-            News::At(at) => self.at.clone_from(at),
-            News::Gap(gap) => self.at.clone_from(&gap.next),
-            News::Message(message) => {
+            FeedEvent::At(at) => self.at.clone_from(at),
+            FeedEvent::Gap(gap) => self.at.clone_from(&gap.next),
+            FeedEvent::Message(message) => {
                 self.has_message = true;
                 self.at.clone_from(&message.at);
             }
-            News::End(end) => {
+            FeedEvent::End(end) => {
                 (self.note)(format!("* {} has ended at {}", self.name, end.at));
                 self.sink.take(news)?;
                 return Err(Failure::Enough);

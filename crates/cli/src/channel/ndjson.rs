@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{
     Channel, Ended, Failure,
-    feed::{self, News, SILENCE, Sink},
+    feed::{self, FeedEvent, SILENCE, Sink},
     http::{Http, Question, nonsense},
     message::{End, Gap, Message},
     poll,
@@ -23,7 +23,7 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
     if after == "now" {
         // No line says where the stream begins: a drop before the first message would lose some.
         after = poll::newest(&mut http).await?;
-        sink.take(News::At(after.clone()))?;
+        sink.take(FeedEvent::At(after.clone()))?;
     }
     let mut question = Question::new(Method::GET, vec![("after", &after)]);
     question.headers.insert(ACCEPT, HeaderValue::from_static("application/x-ndjson"));
@@ -32,7 +32,7 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
     if !kind.starts_with(b"application/x-ndjson") {
         return Err(Failure::broken("the server answers with something else than JSON lines"));
     }
-    sink.take(News::Open)?;
+    sink.take(FeedEvent::Open)?;
     let (mut body, mut lines) = (answer.into_body(), Lines::new(channel.max_message));
     loop {
         let piece = timeout(SILENCE, body.frame()).await;
@@ -49,19 +49,19 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
     }
 }
 
-fn news(line: &[u8]) -> Result<News, Failure> {
+fn news(line: &[u8]) -> Result<FeedEvent, Failure> {
     #[derive(Deserialize)]
     struct Missing {
         gap: Gap,
     }
     if line.starts_with(b"{\"gap\"") {
         let Missing { gap } = serde_json::from_slice(line).map_err(nonsense)?;
-        return Ok(News::Gap(gap));
+        return Ok(FeedEvent::Gap(gap));
     }
     if let Some(end) = End::of(line) {
-        return Ok(News::End(end));
+        return Ok(FeedEvent::End(end));
     }
-    serde_json::from_slice::<Message>(line).map(News::Message).map_err(nonsense)
+    serde_json::from_slice::<Message>(line).map(FeedEvent::Message).map_err(nonsense)
 }
 
 /// The lines of a stream, as its pieces come.

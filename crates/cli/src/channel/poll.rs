@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Channel, Ended, Failure,
-    feed::{News, Sink},
+    feed::{FeedEvent, Sink},
     http::{Http, Question, nonsense},
     message::{End, Gap, Message, position},
 };
@@ -60,8 +60,8 @@ async fn read(
     if after == "now" {
         // What comes between two requests that both begin at "now" would be missed.
         after = newest(&mut http).await?;
-        sink.take(News::Open)?;
-        sink.take(News::At(after.clone()))?;
+        sink.take(FeedEvent::Open)?;
+        sink.take(FeedEvent::At(after.clone()))?;
     }
     let wait = WAIT.to_string();
     loop {
@@ -74,20 +74,20 @@ async fn read(
         let max = channel.max_message.saturating_add(PAGE);
         let answer = http.ask_whole(&question, max).await?;
         let page: Page = serde_json::from_slice(&answer).map_err(nonsense)?;
-        sink.take(News::Open)?;
+        sink.take(FeedEvent::Open)?;
         let is_empty = page.messages.is_empty();
         if let Some(gap) = page.gap {
-            sink.take(News::Gap(gap))?;
+            sink.take(FeedEvent::Gap(gap))?;
         }
         for message in page.messages {
             sink.next_may_come().await;
-            sink.take(News::Message(message))?;
+            sink.take(FeedEvent::Message(message))?;
         }
         if page.end {
-            sink.take(News::End(End::new(page.at.clone())))?;
+            sink.take(FeedEvent::End(End::new(page.at.clone())))?;
         }
         after = page.at;
-        sink.take(News::At(after.clone()))?;
+        sink.take(FeedEvent::At(after.clone()))?;
         match interval {
             _ if !is_empty => {}
             Some(interval) => sleep(interval).await,

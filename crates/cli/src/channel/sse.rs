@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{
     Channel, Ended, Failure,
-    feed::{self, News, SILENCE, Sink},
+    feed::{self, FeedEvent, SILENCE, Sink},
     http::{Http, Question, nonsense},
     message::{End, MAX_WORD},
 };
@@ -39,7 +39,7 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
         let piece = piece.ok_or_else(|| broken("the server has ended the stream".to_owned()))?;
         let piece = piece.map_err(|error| broken(error.to_string()))?;
         let Ok(bytes) = piece.into_data() else { continue };
-        sink.take(News::Open)?;
+        sink.take(FeedEvent::Open)?;
         let mut whole = Vec::new();
         let read = events.read(&bytes, |event| {
             whole.push(event.news()?);
@@ -59,15 +59,15 @@ struct Event {
 }
 
 impl Event {
-    fn news(self) -> Result<News, Failure> {
+    fn news(self) -> Result<FeedEvent, Failure> {
         Ok(match self.data {
-            None => News::At(self.id),
+            None => FeedEvent::At(self.id),
             Some(gap) if self.name == "gap" => {
-                News::Gap(serde_json::from_str(&gap).map_err(nonsense)?)
+                FeedEvent::Gap(serde_json::from_str(&gap).map_err(nonsense)?)
             }
             Some(data) => match End::of(data.as_bytes()).filter(|_| self.name == "end") {
-                Some(end) => News::End(end),
-                None => News::Message(serde_json::from_str(&data).map_err(nonsense)?),
+                Some(end) => FeedEvent::End(end),
+                None => FeedEvent::Message(serde_json::from_str(&data).map_err(nonsense)?),
             },
         })
     }

@@ -8,7 +8,7 @@ use sockeye_proto::handshake::MalformedHead;
 
 use super::{
     Channel, Ended, Failure,
-    feed::{News, Sink},
+    feed::{FeedEvent, Sink},
     http::nonsense,
     message::{End, Gap, Message, maybe_position},
 };
@@ -141,20 +141,20 @@ pub(crate) async fn listen(channel: &Channel, after: &str, sink: &mut impl Sink)
         if let Some(bye) = frame.bye {
             retry = Duration::from_millis(bye.retry_ms);
         } else if let Some(gap) = frame.gap {
-            sink.take(News::Gap(gap))?;
+            sink.take(FeedEvent::Gap(gap))?;
         } else if let Some(err) = frame.err {
             return Err(err.into());
         } else if let (Some(at), true) = (&frame.at, frame.end) {
-            sink.take(News::End(End::new(at.clone())))?;
+            sink.take(FeedEvent::End(End::new(at.clone())))?;
         } else if frame.at.is_some() {
             let message: Message = serde_json::from_str(text).map_err(nonsense)?;
             sink.next_may_come().await;
-            sink.take(News::Message(message))?;
+            sink.take(FeedEvent::Message(message))?;
         } else if let Some(hello) = frame.hello {
-            sink.take(News::Open)?;
+            sink.take(FeedEvent::Open)?;
             // A subscription with missed messages to come is not yet at the channel's end.
             if let Some(at) = hello.at.filter(|_| after == "now") {
-                sink.take(News::At(at))?;
+                sink.take(FeedEvent::At(at))?;
             }
         }
         received = next_frame(&mut socket, retry).await?;

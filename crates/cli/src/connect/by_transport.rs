@@ -17,7 +17,7 @@ use super::{
 use crate::{
     channel::{
         Channel, Failure,
-        feed::{News, Sink},
+        feed::{FeedEvent, Sink},
         follow::Follow,
     },
     publish::{Kind, Sender},
@@ -48,7 +48,7 @@ impl Connect {
         let interval = (*wait / 2).clamp(INTERVALS[0], INTERVALS[1]);
         let follow = Follow { channel: &channel, transports: &transports, interval, note: &note };
         let failure = RefCell::new(None);
-        let sink = Shower { screen, seen, opened: &opened, failure: &failure };
+        let sink = ScreenSink { screen, seen, opened: &opened, failure: &failure };
         let reading = follow.run("now", sink);
         let sending = async {
             // What is published before the channel is read would not be shown.
@@ -118,24 +118,24 @@ async fn publish(
 }
 
 /// Shows the messages of the channel.
-struct Shower<'s> {
+struct ScreenSink<'s> {
     screen: &'s Screen,
     seen: &'s Seen,
     opened: &'s Notify,
     failure: &'s RefCell<Option<anyhow::Error>>,
 }
 
-impl Sink for Shower<'_> {
-    fn take(&mut self, news: News) -> Result<(), Failure> {
+impl Sink for ScreenSink<'_> {
+    fn take(&mut self, news: FeedEvent) -> Result<(), Failure> {
         match news {
-            News::Open => self.opened.notify_one(),
-            News::At(_) => {}
-            News::End(_) => self.screen.note("* the channel has ended"),
-            News::Gap(gap) => {
+            FeedEvent::Open => self.opened.notify_one(),
+            FeedEvent::At(_) => {}
+            FeedEvent::End(_) => self.screen.note("* the channel has ended"),
+            FeedEvent::Gap(gap) => {
                 let (after, why) = (&gap.after, &gap.why);
                 self.screen.note(&format!("* messages are missing after {after}: {why}"));
             }
-            News::Message(message) => {
+            FeedEvent::Message(message) => {
                 self.seen.stir();
                 let mut payload = Vec::new();
                 message.write_payload(&mut payload).map_err(Failure::broken)?;

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use clap::Args;
 use http::HeaderMap;
 use sockeye::{Address, Client};
-use sockeye_doctor::{Options, Report, Target, Told, examine};
+use sockeye_doctor::{ExamEvent, Options, Report, Target, examine};
 use tokio::sync::Notify;
 
 use self::progress::Bar;
@@ -96,9 +96,9 @@ impl Doctor {
             Options::default().timeout(self.timeout.0).idle(self.idle.0).quick(self.quiet);
         let bar = Bar::new(self.quiet);
         let (failed, fails) = (RefCell::new(None::<OutputError>), Notify::new());
-        let tell = |told: &Told| {
+        let tell = |told: &ExamEvent| {
             bar.show(told);
-            if let (Told::Found(finding), false) = (told, self.json || self.quiet) {
+            if let (ExamEvent::Found(finding), false) = (told, self.json || self.quiet) {
                 let printed = bar.suspend(|| print_line(&Report::line(finding)));
                 if let Err(error) = printed {
                     failed.borrow_mut().get_or_insert(error);

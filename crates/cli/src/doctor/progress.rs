@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sockeye_doctor::Told;
+use sockeye_doctor::ExamEvent;
 
 /// How often the line moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,8 +24,8 @@ impl Bar {
         Self(bar)
     }
 
-    pub(super) fn show(&self, told: &Told) {
-        let Told::Begun(checks, waits) = told else { return };
+    pub(super) fn show(&self, told: &ExamEvent) {
+        let ExamEvent::Begun(checks, waits) = told else { return };
         let names: Vec<_> = checks.iter().map(|check| check.name()).collect();
         let until = waits.map_or(String::new(), |time| format!(" for {} s", time.as_secs()));
         self.0.set_message(format!("{}{until}", names.join(", ")));

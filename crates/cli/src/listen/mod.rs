@@ -39,7 +39,7 @@ use self::{
     files::Files,
     http::Http,
     process::Exec,
-    pump::Passing,
+    pump::PumpOptions,
     screen::{Failed, Screen, Style},
     server::Server,
     typing::{LastCame, Lines, Typing, piped},
@@ -215,7 +215,7 @@ impl Listen {
         screen: Screen,
     ) -> Arc<Server> {
         let bounds = &self.bounds;
-        let passing = Passing {
+        let pump = PumpOptions {
             binary: self.binary,
             max_message: bounds.max_message.in_memory(),
             write_timeout: bounds.write_timeout.0,
@@ -227,7 +227,7 @@ impl Listen {
             access: self.access.clone(),
             files,
             program,
-            passing,
+            pump,
             config: Arc::new(bounds.config()),
             deflate: bounds.deflate.server(bounds.max_deflate_memory),
             subprotocols: self.subprotocol.clone(),
@@ -289,7 +289,7 @@ impl Listen {
         };
         stop.cancel();
         let code = result.as_ref().map_or(CloseCode::GOING_AWAY, |code| *code);
-        let within = STOP_TIMEOUT + server.passing.kill_after;
+        let within = STOP_TIMEOUT + server.pump.kill_after;
         tokio::select! {
             () = server.stop(code, within) => {}
             () = requests.requested() => {}

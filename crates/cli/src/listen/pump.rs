@@ -30,7 +30,7 @@ const COMPLAINT: u64 = 64 << 10;
 
 /// How it is passed on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Passing {
+pub(super) struct PumpOptions {
     /// As bytes, with no regard to lines.
     pub(super) binary: bool,
     pub(super) max_message: usize,
@@ -46,7 +46,7 @@ pub(super) async fn pump(
     mut process: Process,
     name: Name,
     screen: &Screen,
-    passing: Passing,
+    options: PumpOptions,
 ) -> Closed {
     let (mut reader, writer) = socket.split();
     reader.hold_close();
@@ -54,8 +54,8 @@ pub(super) async fn pump(
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let complaining = tokio::spawn(complain(stderr, name, screen.clone()));
     let ended = {
-        let mut sending = pin!(send(stdout, &writer, passing));
-        let mut feeding = pin!(feed(&mut reader, stdin, passing));
+        let mut sending = pin!(send(stdout, &writer, options));
+        let mut feeding = pin!(feed(&mut reader, stdin, options));
         let mut is_silent = false;
         let first = loop {
             tokio::select! {
@@ -89,7 +89,7 @@ pub(super) async fn pump(
         }
     };
     let closed = close(writer, ended.close(name, screen));
-    let (closed, ()) = tokio::join!(closed, process.end(passing.kill_after));
+    let (closed, ()) = tokio::join!(closed, process.end(options.kill_after));
     // What it has said last stands before its end.
     let _ = timeout(LAST_ANSWERS, complaining).await;
     closed
@@ -164,9 +164,9 @@ impl Ended {
 /// Writes messages to the stdin of a process, a line each or as they are, until the client has closed. Nothing is
 /// read from the client while the process reads nothing: whether it is still there does not show, so that this
 /// has a bound.
-async fn feed(reader: &mut Reader, stdin: Option<ChildStdin>, passing: Passing) -> Ended {
+async fn feed(reader: &mut Reader, stdin: Option<ChildStdin>, options: PumpOptions) -> Ended {
     let mut stdin = stdin;
-    let end: &[u8] = if passing.binary { b"" } else { b"\n" };
+    let end: &[u8] = if options.binary { b"" } else { b"\n" };
     // How it ended is told later.
     while let Some(Ok(message)) = reader.recv().await {
         let mut bytes = message.into_bytes().chain(end);
@@ -174,7 +174,7 @@ async fn feed(reader: &mut Reader, stdin: Option<ChildStdin>, passing: Passing) 
             && bytes.has_remaining()
         {
             let written = pipe.write_buf(&mut bytes);
-            match timeout(passing.read_timeout.unwrap_or(Duration::MAX), written).await {
+            match timeout(options.read_timeout.unwrap_or(Duration::MAX), written).await {
                 Ok(Ok(_)) => {}
                 // A process that has closed its stdin may go on to write.
                 Ok(Err(_)) => stdin = None,
@@ -186,35 +186,39 @@ async fn feed(reader: &mut Reader, stdin: Option<ChildStdin>, passing: Passing) 
 }
 
 /// Sends what a process writes, until it has closed its stdout.
-async fn send(stdout: Option<ChildStdout>, writer: &Writer, passing: Passing) -> Result<(), Wrong> {
+async fn send(
+    stdout: Option<ChildStdout>,
+    writer: &Writer,
+    options: PumpOptions,
+) -> Result<(), Wrong> {
     let Some(mut stdout) = stdout else { return Ok(()) };
-    if passing.binary {
+    if options.binary {
         let mut buffer = BytesMut::new();
         loop {
             buffer.reserve(CHUNK);
             match stdout.read_buf(&mut buffer).await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {
-                    send_one(writer, Message::binary(buffer.split().freeze()), passing).await?
+                    send_one(writer, Message::binary(buffer.split().freeze()), options).await?
                 }
                 Err(error) => return Err(Wrong::Failed(error)),
             }
         }
     }
-    let mut lines = lines(stdout, passing.max_message);
+    let mut lines = lines(stdout, options.max_message);
     while let Some(line) = lines.next().await {
         let line = line.map_err(|error| match error {
-            AnyDelimiterCodecError::MaxChunkLengthExceeded => Wrong::TooLong(passing.max_message),
+            AnyDelimiterCodecError::MaxChunkLengthExceeded => Wrong::TooLong(options.max_message),
             AnyDelimiterCodecError::Io(error) => Wrong::Failed(error),
         })?;
         let line = String::from_utf8(without_cr(&line).to_vec()).map_err(|_| Wrong::NotText)?;
-        send_one(writer, Message::text(line), passing).await?;
+        send_one(writer, Message::text(line), options).await?;
     }
     Ok(())
 }
 
-async fn send_one(writer: &Writer, message: Message, passing: Passing) -> Result<(), Wrong> {
-    match timeout(passing.write_timeout, writer.send(message)).await {
+async fn send_one(writer: &Writer, message: Message, options: PumpOptions) -> Result<(), Wrong> {
+    match timeout(options.write_timeout, writer.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Wrong::Gone),
         Err(_) => Err(Wrong::Slow),

@@ -21,7 +21,7 @@ use super::{
     files::Files,
     http::{Body, Handler, InUse, full, refusal},
     process::{NoProcess, Process, Program},
-    pump::{Passing, pump},
+    pump::{PumpOptions, pump},
     screen::Screen,
     typing::LastCame,
 };
@@ -31,7 +31,7 @@ pub(super) struct Server {
     pub(super) access: Access,
     pub(super) files: Option<Files>,
     pub(super) program: Option<Program>,
-    pub(super) passing: Passing,
+    pub(super) pump: PumpOptions,
     pub(super) config: Arc<Config>,
     pub(super) deflate: Option<DeflateConfig>,
     pub(super) subprotocols: Vec<String>,
@@ -136,7 +136,7 @@ impl Server {
         let Ok(socket) = opening.open().await else { return };
         self.screen.opened(name, link, &uri).await;
         let closed = match process {
-            Some(process) => pump(socket, process, name, &self.screen, self.passing).await,
+            Some(process) => pump(socket, process, name, &self.screen, self.pump).await,
             None => {
                 let (mut reader, writer) = socket.split();
                 let present = self.clients.enter(name, writer);

@@ -15,7 +15,7 @@ use super::{MAX_ID_LEN, Member, Presence, PresenceChange};
 
 #[derive(Debug, Default)]
 pub(super) struct PresenceSet {
-    pub(super) members: BTreeMap<Arc<str>, Stay>,
+    pub(super) members: BTreeMap<Arc<str>, MemberState>,
     /// Connections without an id.
     pub(super) nameless: u64,
     /// Clients without an id that poll, by their keys.
@@ -34,7 +34,7 @@ pub(super) struct PresenceSet {
 
 /// How a member is present: by that many connections, by polling, or both.
 #[derive(Debug)]
-pub(super) struct Stay {
+pub(super) struct MemberState {
     pub(super) since: u64,
     leases: usize,
     renewal: Option<Renewal>,
@@ -134,13 +134,13 @@ impl PresenceSet {
         id: &str,
         now: u64,
         budget: &PresenceBudget,
-    ) -> Option<(Arc<str>, &mut Stay)> {
+    ) -> Option<(Arc<str>, &mut MemberState)> {
         if !self.members.contains_key(id) {
             if !self.is_open(id, budget) || !budget.admit(id) {
                 return None;
             }
             let member = Member { id: id.into(), since: now };
-            let stay = Stay { since: now, leases: 0, renewal: None };
+            let stay = MemberState { since: now, leases: 0, renewal: None };
             self.members.insert(Arc::clone(&member.id), stay);
             self.tell_all(PresenceChange::Join(member));
         }
@@ -203,7 +203,7 @@ impl PresenceSet {
 
     fn dismiss_if_gone(&mut self, id: &str, budget: &PresenceBudget) {
         if self.members.get(id).is_some_and(|stay| stay.leases == 0 && stay.renewal.is_none())
-            && let Some((id, Stay { since, .. })) = self.members.remove_entry(id)
+            && let Some((id, MemberState { since, .. })) = self.members.remove_entry(id)
         {
             budget.dismiss(&id);
             self.tell_all(PresenceChange::Leave(Member { id, since }));
@@ -237,8 +237,10 @@ impl PresenceSet {
     pub(super) fn page(&self, after: Option<&str>, limit: usize) -> Presence {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.members.range::<str, _>((start, Bound::Unbounded));
-        let member =
-            |(id, stay): (&Arc<str>, &Stay)| Member { id: Arc::clone(id), since: stay.since };
+        let member = |(id, stay): (&Arc<str>, &MemberState)| Member {
+            id: Arc::clone(id),
+            since: stay.since,
+        };
         let members: Vec<Member> = rest.by_ref().take(limit).map(member).collect();
         let next = rest.next().and(members.last()).map(|last| Arc::clone(&last.id));
         let count = (self.members.len() + self.pollers.len()) as u64 + self.nameless;

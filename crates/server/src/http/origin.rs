@@ -56,7 +56,7 @@ pub(crate) struct OriginRule {
 pub(crate) struct Allowed {
     patterns: Arc<RwLock<Vec<OriginPattern>>>,
     /// Refused origins that were logged.
-    told: Arc<Mutex<Told>>,
+    told: Arc<Mutex<WarnedOrigins>>,
 }
 
 impl Allowed {
@@ -108,7 +108,7 @@ impl Allowed {
 
 /// Refused origins that were logged, and one more when there were too many.
 #[derive(Debug, Default)]
-struct Told(HashSet<String>);
+struct WarnedOrigins(HashSet<String>);
 
 /// What is logged of a refused origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ enum Line {
     TooMany,
 }
 
-impl Told {
+impl WarnedOrigins {
     /// The line for a refused origin, if there is to be one, with the number of lines left out before it, which
     /// `pass` says when there may be a line now.
     fn line(&mut self, refused: &str, pass: impl FnOnce() -> Option<u64>) -> Option<(Line, u64)> {
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn of_many_refused_origins_a_hundred_are_logged() {
-        let (mut told, mut lines) = (Told::default(), Vec::new());
+        let (mut told, mut lines) = (WarnedOrigins::default(), Vec::new());
         for number in (0..300).chain(0..300) {
             lines.extend(told.line(&format!("https://{number}.example"), || Some(0)));
         }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_origin_that_is_only_counted_is_logged_when_it_comes_again() {
-        let mut told = Told::default();
+        let mut told = WarnedOrigins::default();
         assert_eq!(told.line("https://a.example", || None), None);
         assert_eq!(told.line("https://a.example", || Some(1)), Some((Line::Origin, 1)));
         assert_eq!(told.line("https://a.example", || panic!("it is known")), None);

@@ -74,10 +74,10 @@ struct Handle {
 struct Open {
     connection: Writer,
     /// What [`WebSocketStream::opened`] has not given yet.
-    untaken: Mutex<Option<Untaken>>,
+    untaken: Mutex<Option<UnreadOpened>>,
 }
 
-struct Untaken {
+struct UnreadOpened {
     reader: Reader,
     extensions: String,
     protocol: String,
@@ -181,7 +181,7 @@ impl WebSocketStream {
     pub async fn opened(&self) -> Result<StreamOpened, StreamError> {
         let open = self.0.outcome.wait().await.as_ref().map_err(Clone::clone)?;
         let untaken = open.untaken.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Untaken { reader, extensions, protocol, response }) = untaken else {
+        let Some(UnreadOpened { reader, extensions, protocol, response }) = untaken else {
             let text = "the reader and the writer were given before";
             return Err(DomException::InvalidState(text.to_owned()).into());
         };
@@ -272,7 +272,7 @@ impl Open {
     fn new(connected: Connected) -> Self {
         let Connected { socket, extensions, protocol, response } = connected;
         let (reader, connection) = socket.split();
-        let untaken = Untaken { reader, extensions, protocol, response };
+        let untaken = UnreadOpened { reader, extensions, protocol, response };
         Self { connection, untaken: Mutex::new(Some(untaken)) }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use tokio::sync::Notify;
 
-use super::load_client::Turn;
+use super::load_client::LoadExchange;
 use super::message::Stamp;
 use crate::bench::run::{Tally, Times, nanos};
 
@@ -98,7 +98,7 @@ impl<'d> Subscribers<'d> {
     }
 
     /// Bytes have gone over the connection of a subscriber.
-    pub(super) fn traffic(&mut self, turn: &Turn) {
+    pub(super) fn traffic(&mut self, turn: &LoadExchange) {
         if self.times.count(turn.now) {
             self.tally.received += turn.received as u64;
             self.tally.sent += turn.sent as u64;

@@ -34,12 +34,12 @@ pub(super) struct LoadClient<P: ?Sized> {
     protocol: Box<P>,
 }
 
-/// What a turn has brought.
+/// What an exchange has brought.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct LoadExchange {
     /// How many bytes came.
     pub(super) received: usize,
-    /// How many bytes went out since the turn before.
+    /// How many bytes went out since the exchange before.
     pub(super) sent: usize,
     /// When they came.
     pub(super) now: Instant,
@@ -75,7 +75,7 @@ impl<P: Protocol + ?Sized> LoadClient<P> {
         &mut self,
         buffer: &Buffer,
         hear: &mut dyn FnMut(&[u8], Instant) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Turn> {
+    ) -> anyhow::Result<LoadExchange> {
         poll_fn(|cx| self.poll_turn(cx, &mut buffer.borrow_mut(), hear)).await
     }
 
@@ -84,7 +84,7 @@ impl<P: Protocol + ?Sized> LoadClient<P> {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
         hear: &mut dyn FnMut(&[u8], Instant) -> anyhow::Result<()>,
-    ) -> Poll<anyhow::Result<Turn>> {
+    ) -> Poll<anyhow::Result<LoadExchange>> {
         self.write(cx).context(BROKEN)?;
         buffer.clear();
         buffer.reserve(READ + self.rest.len());
@@ -100,7 +100,7 @@ impl<P: Protocol + ?Sized> LoadClient<P> {
         self.rest = BytesMut::from(&buffer[..]);
         self.write(cx).context(BROKEN)?;
         let sent = std::mem::take(&mut self.sent);
-        Poll::Ready(Ok(Turn { received, sent, now }))
+        Poll::Ready(Ok(LoadExchange { received, sent, now }))
     }
 
     /// Writes as much as the connection takes now.

@@ -37,7 +37,7 @@ use self::load_client::{Buffer, LoadClient};
 use self::load_publisher::LoadPublisher;
 use self::message::STAMP;
 use self::protocol::Protocol;
-use self::transport::Speech;
+use self::transport::FanoutTransport;
 use super::Common;
 use super::echo::positive;
 use super::report::{DELIVERIES, Report};
@@ -82,8 +82,8 @@ pub(super) struct Fanout {
     size: Size,
 
     /// How the subscribers listen; publishers do the same, or use POST where one can only listen
-    #[arg(long, value_name = "TRANSPORT", default_value = "ws", value_parser = Speech::parser())]
-    transport: Speech,
+    #[arg(long, value_name = "TRANSPORT", default_value = "ws", value_parser = FanoutTransport::parser())]
+    transport: FanoutTransport,
 
     /// How long a subscriber leaves between two polls; the subscribers' are spread over it
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
@@ -198,7 +198,7 @@ impl Fanout {
         let mut ask = begin;
         loop {
             let turn = client.turn(buffer, &mut hear);
-            let turn = if self.transport == Speech::Channel(Transport::Poll) {
+            let turn = if self.transport == FanoutTransport::Channel(Transport::Poll) {
                 tokio::select! {
                     turn = turn => turn?,
                     () = sleep_until(ask.into()) => {

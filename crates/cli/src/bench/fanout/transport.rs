@@ -26,7 +26,7 @@ const WAIT: u32 = 25;
 
 /// How messages come to the subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speech {
+pub(super) enum FanoutTransport {
     /// As a channel has them.
     Channel(Transport),
     /// NATS over a WebSocket.
@@ -35,7 +35,7 @@ pub(super) enum Speech {
     Mqtt,
 }
 
-impl Speech {
+impl FanoutTransport {
     /// Reads the word for one.
     pub(super) fn parser() -> impl TypedValueParser<Value = Self> {
         let others = [
@@ -107,7 +107,7 @@ impl Fanout {
     fn listens(&self, number: usize) -> anyhow::Result<Box<dyn Protocol>> {
         let target = &self.common.target;
         Ok(match self.transport {
-            Speech::Channel(transport) => match transport {
+            FanoutTransport::Channel(transport) => match transport {
                 Transport::Ws => Box::new(Plain(socket(target, None)?)),
                 Transport::V1 => Box::new(self.v1()?),
                 Transport::Sse => Box::new(Events::new(&target.resource()?)),
@@ -115,23 +115,23 @@ impl Fanout {
                 Transport::LongPoll => Box::new(Polls::new(target.resource()?, Some(WAIT))),
                 Transport::Poll => Box::new(Polls::new(target.resource()?, None)),
             },
-            Speech::Nats => Box::new(self.nats(true)?),
-            Speech::Mqtt => Box::new(self.mqtt(number, true)?),
+            FanoutTransport::Nats => Box::new(self.nats(true)?),
+            FanoutTransport::Mqtt => Box::new(self.mqtt(number, true)?),
         })
     }
 
     fn publishes(&self, target: &Target, number: usize) -> anyhow::Result<Box<dyn Publisher>> {
         let by_url = self.publish_to.as_deref().map(|url| url.starts_with("http"));
         Ok(match (by_url, self.transport) {
-            (Some(false), _) | (None, Speech::Channel(Transport::Ws)) => {
+            (Some(false), _) | (None, FanoutTransport::Channel(Transport::Ws)) => {
                 Box::new(Plain(socket(target, None)?))
             }
-            (None, Speech::Channel(Transport::V1)) => Box::new(self.v1()?),
-            (Some(true), _) | (None, Speech::Channel(_)) => {
+            (None, FanoutTransport::Channel(Transport::V1)) => Box::new(self.v1()?),
+            (Some(true), _) | (None, FanoutTransport::Channel(_)) => {
                 Box::new(Posts::new(target.resource()?))
             }
-            (None, Speech::Nats) => Box::new(self.nats(false)?),
-            (None, Speech::Mqtt) => Box::new(self.mqtt(self.subscribers + number, false)?),
+            (None, FanoutTransport::Nats) => Box::new(self.nats(false)?),
+            (None, FanoutTransport::Mqtt) => Box::new(self.mqtt(self.subscribers + number, false)?),
         })
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Turn {
     pub(super) gap: Option<Gap>,
     entries: Run,
     /// How many of the entries were sent.
-    told: usize,
+    sent: usize,
     /// The position of the channel's end, if that comes next.
     pub(super) end: Option<Position>,
     /// Whether this was its last turn: the channel has ended, or its policy is to end slow subscriptions.
@@ -57,8 +57,8 @@ pub(super) struct Turn {
 impl Turn {
     /// The next message.
     pub(super) fn next_entry(&mut self) -> Option<Arc<Entry>> {
-        let entry = self.entries.get(self.told).cloned();
-        self.told += 1;
+        let entry = self.entries.get(self.sent).cloned();
+        self.sent += 1;
         entry
     }
 }
@@ -105,7 +105,7 @@ impl Subscription {
         let end = page.as_ref().filter(|page| page.end).map(|page| page.at);
         let (gap, entries) = page.map(|page| (page.gap, page.entries)).unwrap_or_default();
         let changes = changes.into_iter();
-        has_news.then_some(Turn { channel, changes, gap, entries, told: 0, end, is_over })
+        has_news.then_some(Turn { channel, changes, gap, entries, sent: 0, end, is_over })
     }
 }
 
