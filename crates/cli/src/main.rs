@@ -4,7 +4,7 @@
 //!
 //! | folder or file | |
 //! |---|---|
-//! | `serve`, `config`, `reload` | `sockeye serve`; its configuration from flags, environment and file, and again at SIGHUP |
+//! | `serve`, `config` | `sockeye serve`, and what it reads again at SIGHUP; its configuration from flags, environment and file |
 //! | `echo`, `connect`, `check`, `doctor`, `token` | the commands of these names |
 //! | `subscribe`, `publish`, `channel`, `pace` | a channel as a client sees it: where it is, the transports, positions, tries, the rate |
 //! | `bench` | `sockeye bench`: load, and what it does to a server |
@@ -52,7 +52,6 @@ mod processors;
 mod progress;
 mod prompt;
 mod publish;
-mod reload;
 mod request;
 mod route;
 mod serve;
@@ -67,16 +66,18 @@ mod visible;
 
 use std::{env, process::ExitCode};
 
+use anyhow::{anyhow, bail};
 use clap::{
     ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
     parser::ValueSource,
 };
 
 use crate::{
+    config::Values,
     log::Log,
-    output::{OutputError, print_line},
-    reload::Values,
+    output::{OutputError, in_one_line, print_line},
     signals::ServerSignals,
+    usage::WrongUsage,
 };
 
 /// WebSockets: a channel server, a client, an echo server.
@@ -126,6 +127,10 @@ fn conclude(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<OutputError>().is_some_and(OutputError::is_closed) {
         return ExitCode::SUCCESS;
     }
+    if let Some(wrong) = error.downcast_ref::<WrongUsage>() {
+        wrong.complain(Cli::command());
+        return ExitCode::from(2);
+    }
     output::complain_at_the_end(format_args!("sockeye: {}", in_one_line(error)));
     ExitCode::FAILURE
 }
@@ -174,7 +179,7 @@ fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
             let is_default = parsed.matches.subcommand().is_some_and(|(_, serve)| {
                 serve.value_source("admin") == Some(ValueSource::DefaultValue)
             });
-            serve.run(log.set_filter(), values, is_default, signals()?)
+            serve.run(log.set_filter(), values, is_default, signals()?, serve_again)
         }
         Command::Echo(echo) => echo.run(signals()?),
         Command::Connect(connect) => connect.run(),
@@ -191,6 +196,16 @@ fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
         Command::Man(man) => man.run(Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `serve` is told now: by the same arguments, and by what the environment and the file say since.
+fn serve_again() -> anyhow::Result<(Values, Box<serve::Serve>)> {
+    let parsed = parse().map_err(|wrong| anyhow!(usage::first_line(&wrong)))?;
+    let values = parsed.values();
+    match parsed.cli.command {
+        Command::Serve(serve) => Ok((values, serve)),
+        _ => bail!("this is not a server"),
+    }
 }
 
 impl Parsed {
@@ -221,15 +236,4 @@ fn explain(said: &clap::Error) -> anyhow::Result<ExitCode> {
             Ok(()) => Ok(ExitCode::SUCCESS),
         },
     }
-}
-
-/// The error and its causes, each said once: some errors quote their cause, some do not.
-fn in_one_line(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| {
-        match (line.is_empty(), line.contains(&cause)) {
-            (true, _) => cause,
-            (false, true) => line,
-            (false, false) => format!("{line}: {cause}"),
-        }
-    })
 }

@@ -127,3 +127,14 @@ pub(crate) fn complain_at_the_end(line: impl fmt::Display) {
         Err(_) => complain(line),
     }
 }
+
+/// The error and its causes, each said once: some errors quote their cause, some do not.
+pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| {
+        match (line.is_empty(), line.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => line,
+            (false, false) => format!("{line}: {cause}"),
+        }
+    })
+}

@@ -6,6 +6,7 @@ mod cluster;
 #[path = "serve/no_cluster.rs"]
 mod cluster;
 mod greeting;
+mod reload;
 
 use std::{
     io::ErrorKind,
@@ -24,18 +25,18 @@ use tokio::{
 
 use self::cluster::ClusterFlags;
 use self::greeting::{greeting, make_token, serving};
+use self::reload::{ReadAgain, Reload};
 #[cfg(not(feature = "fjall"))]
 use crate::absent::built_without;
 use crate::{
     certificate::Certificate,
-    config::Config,
+    config::{Config, Values},
     deadlines::Deadlines,
     fingerprints::{self, Fingerprints},
     limits::Limits,
     log::{Log, SetFilter},
     output::announce,
     processors,
-    reload::{Reload, Values},
     service_manager::{self, GivenSocket},
     signals::ServerSignals,
     units::{Size, Time, listen_address, number, some_size, some_time, trimmed},
@@ -171,6 +172,7 @@ impl Serve {
         values: Values,
         is_default_admin: bool,
         signals: ServerSignals,
+        read_again: ReadAgain,
     ) -> anyhow::Result<()> {
         let given = GivenSocket::all().context("a socket of the service manager")?;
         let runtime = self.runtime()?;
@@ -195,7 +197,7 @@ impl Serve {
                 started = starting => started?,
             };
             let channels = server.channels().clone();
-            let reload = Reload { channels, tls, set_filter, values, files };
+            let reload = Reload { channels, tls, set_filter, read_again, values, files };
             tokio::spawn(others.heed(reload.on_request()));
             announce(greeting(&server, token.as_deref()));
             service_manager::ready(&serving(&server));

@@ -1,13 +1,33 @@
 //! Wrong usage: one line that says what to do, then the usage.
 
 use std::{
+    error::Error,
+    fmt::{self, Display},
     io::{self, IsTerminal, Write},
-    process,
 };
 
-use clap::{CommandFactory as _, error::ErrorKind};
+use clap::{Command, error::ErrorKind};
 
-use crate::Cli;
+/// What is wrong with the arguments of a command, and its flags alone do not show. The program ends with it as
+/// with any wrong usage.
+#[derive(Debug)]
+pub(crate) struct WrongUsage {
+    command: &'static str,
+    why: String,
+}
+
+impl WrongUsage {
+    pub(crate) fn new(command: &'static str, why: impl Display) -> Self {
+        Self { command, why: why.to_string() }
+    }
+
+    /// Says so, with the usage of the program's command.
+    pub(crate) fn complain(&self, mut program: Command) {
+        program.build();
+        let found = program.find_subcommand_mut(self.command).expect("it is a command");
+        complain(&found.error(ErrorKind::ValueValidation, &self.why));
+    }
+}
 
 /// Says what is wrong with the arguments. A stderr that takes nothing changes nothing.
 pub(crate) fn complain(wrong: &clap::Error) {
@@ -19,13 +39,18 @@ pub(crate) fn complain(wrong: &clap::Error) {
     let _ = io::stderr().write_all(in_one_line(&text).as_bytes());
 }
 
-/// Ends the program as with any wrong usage of the command, for what its flags alone do not show.
-pub(crate) fn exit(command: &str, why: &str) -> ! {
-    let mut program = Cli::command();
-    program.build();
-    let found = program.find_subcommand_mut(command).expect("it is a command");
-    complain(&found.error(ErrorKind::ValueValidation, why));
-    process::exit(2)
+impl Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl Error for WrongUsage {}
+
+/// What clap says is wrong, without its hints.
+pub(crate) fn first_line(wrong: &clap::Error) -> String {
+    let said = wrong.to_string();
+    said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 /// What clap says, whose first paragraphs are made one line; the usage and where there is more stay.

@@ -2,9 +2,12 @@
 //! are waited for.
 //!
 //! - [`frame`], [`handshake`], [`http2`]: byte for byte, right and wrong.
-//! - [`assert_documented`]: a page of the documentation says a number of the code.
-//! - [`eventually`]: waits for a condition that nothing announces.
-//! - `pass` and `others_run` (feature `clock`): time passes on tokio's clock, and other tasks run.
+//! - [`assert_documented`] (`docs`): a page of the documentation says a number of the code.
+//! - [`eventually`] (`wait`): waits for a condition that nothing announces.
+//! - `pass` and `others_run` (`clock`, the feature of this name): time passes on tokio's clock, and other
+//!   tasks run.
+
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "clock")]
 mod clock;

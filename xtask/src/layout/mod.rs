@@ -96,6 +96,32 @@ const LAYOUTS: &[Layout] = &[
             "checks → span",
         ],
     },
+    Layout {
+        sources: "crates/cli/src",
+        rules: &[
+            "serve → {absent, certificate, cluster, config, deadlines, fingerprints, limits, log}",
+            "serve → {processors, service_manager, signals}",
+            "{publish, subscribe} → pace",
+            "stop → prompt",
+            "connect → publish → channel → {explain, output, request}",
+            "connect → {input, prompt, stop, units}",
+            "publish → {input, progress, stop, usage}",
+            "subscribe → {channel, progress, stop}",
+            "bench → {channel, compression, processors}",
+            "check → {certificate, output, request, route, stop, units, usage}",
+            "doctor → {channel, stop}",
+            "listen → {certificate, compression, listening, output, prompt, signals}",
+            "echo → {certificate, compression, listening, output, processors, signals}",
+            "{completions, man, cluster, log, token} → output → visible",
+            "{cluster, log, token, explain, deadlines, limits, compression} → units",
+            "limits → compression",
+            "explain → route",
+            "certificate → fingerprints",
+            "signals → stop",
+            "environment",
+        ],
+    },
+    Layout { sources: "crates/testing/src", rules: &["clock", "docs", "wait"] },
 ];
 
 /// Checks all crates.

@@ -18,7 +18,7 @@ use crate::{
     request::{Request, url},
     route::Route,
     units::{Time, deadline, listen_address, number},
-    usage,
+    usage::WrongUsage,
 };
 
 /// Check a WebSocket server, or with --listen a client, against every rule of its standards
@@ -114,10 +114,11 @@ impl Check {
         }
         let role = if self.listen.is_some() { Role::Client } else { Role::Server };
         if self.options().cases(role).is_empty() {
-            wrong_usage("no case is left by --only and --skip: --list shows their ids");
+            return Err(wrong_usage(
+                "no case is left by --only and --skip: --list shows their ids",
+            ));
         }
-        let baseline =
-            self.read_baseline().unwrap_or_else(|wrong| wrong_usage(format!("{wrong:#}")));
+        let baseline = self.read_baseline().map_err(|wrong| wrong_usage(format!("{wrong:#}")))?;
         for id in baseline.unknown(role) {
             complain(format_args!(
                 "warning: {id} in the baseline is not a case for {}: misspelt, or renamed",
@@ -207,7 +208,7 @@ impl Check {
     }
 }
 
-/// Ends the program as with any wrong usage: 1 says that a rule is broken.
-fn wrong_usage(why: impl Display) -> ! {
-    usage::exit("check", &why.to_string())
+/// The program ends with 2: 1 says that a rule is broken.
+fn wrong_usage(why: impl Display) -> anyhow::Error {
+    WrongUsage::new("check", why).into()
 }

@@ -8,17 +8,22 @@ mod file;
 mod show;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, Command, error::ErrorKind, parser::ValueSource};
+use toml::Value;
 
 use self::file::File;
 pub(crate) use self::show::{show, values};
 
 /// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "sockeye.toml";
+
+/// Each option's value in all sources together; `None` where nothing is said and there is no default.
+pub(crate) type Values = BTreeMap<String, Option<Value>>;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::Value;
 
-use super::file;
-use crate::reload::Values;
+use super::{Values, file};
 
 /// Each option with what it is for, and its value; without one it is left out by a `#`.
 pub(crate) fn show(program: &Command, serve: &ArgMatches) -> String {

@@ -18,7 +18,7 @@ use crate::{
     output::print_line,
     stop::Stop,
     units::number,
-    usage,
+    usage::WrongUsage,
 };
 
 /// Write to a channel
@@ -78,7 +78,7 @@ const ATTEMPTS: u32 = 6;
 impl Publish {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if self.rate.is_some() && !self.has_lines() {
-            usage::exit("publish", "--rate is for lines: write - in the place of DATA");
+            bail!(WrongUsage::new("publish", "--rate is for lines: write - in the place of DATA"));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(async {

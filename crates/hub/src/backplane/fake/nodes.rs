@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 /// What is on its way between hubs, and the records.
 #[derive(Debug, Default)]
-pub(super) struct NodeMessages {
+pub(super) struct Mail {
     /// The nodes by their numbers, each with what it has not heard yet.
     nodes: HashMap<usize, (NodeId, VecDeque<Bytes>)>,
     cut: HashSet<usize>,

@@ -7,13 +7,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use anyhow::{anyhow, bail};
 use sockeye::tls::ServerTls;
 use sockeye_server::Channels;
-use toml::Value;
 
+use super::Serve;
 use crate::{
-    Command, fingerprints::Fingerprints, in_one_line, log::SetFilter, parse, service_manager,
+    config::Values, fingerprints::Fingerprints, log::SetFilter, output::in_one_line,
+    service_manager,
 };
 
 /// Options that change while the server runs. Of the others the log says that they need a restart.
@@ -26,18 +26,19 @@ const CHANGEABLE: [&str; 6] = [
     "max_requests_per_address",
 ];
 
-/// Each option's value in all sources together; `None` where nothing is said and there is no default.
-pub(crate) type Values = BTreeMap<String, Option<Value>>;
+/// Reads the arguments and all other sources of options once more.
+pub(crate) type ReadAgain = fn() -> anyhow::Result<(Values, Box<Serve>)>;
 
 /// A running server, to be told anew.
-pub(crate) struct Reload {
-    pub(crate) channels: Channels,
-    pub(crate) tls: Option<ServerTls>,
-    pub(crate) set_filter: SetFilter,
+pub(super) struct Reload {
+    pub(super) channels: Channels,
+    pub(super) tls: Option<ServerTls>,
+    pub(super) set_filter: SetFilter,
+    pub(super) read_again: ReadAgain,
     /// What is in force.
-    pub(crate) values: Values,
+    pub(super) values: Values,
     /// What the files of keys and certificates had in them.
-    pub(crate) files: Fingerprints,
+    pub(super) files: Fingerprints,
 }
 
 /// What is different after a reload.
@@ -49,7 +50,7 @@ struct Changes {
 
 impl Reload {
     /// What does it at each call.
-    pub(crate) fn on_request(self) -> impl Fn() + Send + Sync + 'static {
+    pub(super) fn on_request(self) -> impl Fn() + Send + Sync + 'static {
         let reload = Mutex::new(self);
         move || reload.lock().unwrap_or_else(PoisonError::into_inner).reload()
     }
@@ -76,9 +77,7 @@ impl Reload {
 
     /// What is different now.
     fn try_reload(&mut self) -> anyhow::Result<Changes> {
-        let parsed = parse().map_err(|wrong| anyhow!(first_line(&wrong)))?;
-        let values = parsed.values();
-        let Command::Serve(serve) = parsed.cli.command else { bail!("this is not a server") };
+        let (values, serve) = (self.read_again)()?;
         // Whatever can be wrong comes first.
         let filter = serve.log().filter()?;
         let named: Vec<_> = serve.files().map(|(option, path)| (option, path.to_owned())).collect();
@@ -112,10 +111,4 @@ impl Reload {
         }
         changed
     }
-}
-
-/// What clap says is wrong, without its hints.
-fn first_line(wrong: &clap::Error) -> String {
-    let said = wrong.to_string();
-    said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
