@@ -11,6 +11,7 @@ use crate::metrics::connections;
 use crate::net::listener;
 use crate::routes::admin;
 use crate::routes::bulk;
+use crate::routes::several;
 use crate::server::operators;
 use crate::transport::Transport;
 use crate::transports::poll;
@@ -28,6 +29,7 @@ fn the_documentation_says_the_numbers_of_the_code() {
     let sentences = [
         ("operate/limits.md", format!("| head of a request | {head} KiB, {headers} headers |")),
         ("operate/limits.md", format!("in the answer to one poll | {poll} MiB, or")),
+        ("operate/limits.md", format!("read by one request | {} |", several::MAX_CHANNELS)),
         ("operate/limits.md", format!("lines, a list | {} |", bulk::MAX_MESSAGES)),
         ("operate/limits.md", format!("takes from the log at once | {stream} KiB")),
         ("operate/operations.md", format!("({shown} at most, and some {list} KiB)")),

@@ -101,6 +101,11 @@ impl Reader {
         self.cursor.is_over()
     }
 
+    /// Whether the channel has ended, told or not.
+    pub fn has_ended(&self) -> bool {
+        self.channel.lock().log.has_ended()
+    }
+
     /// The channel.
     pub fn channel(&self) -> &ChannelName {
         &self.channel.name

@@ -91,6 +91,11 @@ pub struct Budget {
 }
 
 impl Page {
+    /// Nothing, for a reader that stands there.
+    pub fn empty(at: Position) -> Self {
+        Self { gap: None, entries: Run::default(), at, end: false }
+    }
+
     /// The page, if it says anything.
     pub(crate) fn news(self) -> Option<Self> {
         (self.gap.is_some() || !self.entries.is_empty() || self.end).then_some(self)

@@ -2,8 +2,9 @@
 
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName};
-use sockeye_hub::Position;
+use sockeye_hub::{Position, Start};
 
+use crate::http::composite::Composite;
 use crate::http::headers::SOCKEYE_POSITION;
 
 /// The entity tags that the client has, without the mark of weak ones: they are compared weakly.
@@ -20,6 +21,14 @@ impl Known {
         self.0.iter().any(|tag| tag == "*" || *tag == etag)
     }
 
+    /// Where several channels are begun to be read, if the client names one position of that many.
+    pub(crate) fn starts(&self, channels: usize) -> Option<Vec<Start>> {
+        let [tag] = &*self.0 else { return None };
+        let Composite(positions) =
+            Composite::parse(tag.strip_prefix('"')?.strip_suffix('"')?, channels)?;
+        Some(positions.into_iter().map(Start::After).collect())
+    }
+
     /// The position that the client has, if it names just one.
     pub(crate) fn position(&self) -> Option<Position> {
         let [tag] = &*self.0 else { return None };
@@ -30,6 +39,11 @@ impl Known {
 /// The headers that say the position of a response.
 pub(crate) fn position_headers(position: Position) -> [(HeaderName, String); 2] {
     [(ETAG, etag(position)), (SOCKEYE_POSITION, position.to_string())]
+}
+
+/// The same of several channels.
+pub(crate) fn composite_headers(position: &Composite) -> [(HeaderName, String); 2] {
+    [(ETAG, format!("\"{position}\"")), (SOCKEYE_POSITION, position.to_string())]
 }
 
 /// A position as an entity tag.

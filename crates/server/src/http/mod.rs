@@ -9,6 +9,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod body;
+pub(crate) mod composite;
 pub(crate) mod conditional;
 pub(crate) mod headers;
 pub(crate) mod media;

@@ -9,6 +9,7 @@ use http::Uri;
 use sockeye_hub::{Position, Start};
 use url::form_urlencoded;
 
+use crate::http::composite::Composite;
 use crate::http::headers::LAST_EVENT_ID;
 use crate::http::prefer;
 use crate::http::problem::{Code, Problem};
@@ -42,6 +43,31 @@ pub(crate) fn start(request: &Request) -> Result<Option<Start>, Problem> {
 /// as a position that is unknown here: a gap `reset`.
 fn last_event_id(text: &str) -> Start {
     text.parse().unwrap_or(Start::Foreign)
+}
+
+/// The same for several channels: a composite position, or what is not a position for all of them.
+pub(crate) fn starts(request: &Request, channels: usize) -> Result<Option<Vec<Start>>, Problem> {
+    let foreign = || vec![Start::Foreign; channels];
+    let told = |text: &str| Composite::starts(text, channels).unwrap_or_else(foreign);
+    if let Some(line) = request.headers().get(LAST_EVENT_ID).filter(|line| !line.is_empty()) {
+        return Ok(Some(told(line.to_str().unwrap_or_default())));
+    }
+    for alias in ["lastEventId", "last_event_id"] {
+        if let Some(text) = parameter(request.uri(), alias)?.filter(|text| !text.is_empty()) {
+            return Ok(Some(told(&text)));
+        }
+    }
+    let after = parameter(request.uri(), "after")?.filter(|text| !text.is_empty());
+    let starts = after.map(|text| Composite::starts(&text, channels).ok_or_else(no_composite));
+    starts.transpose()
+}
+
+fn no_composite() -> Problem {
+    Problem::new(
+        Code::BadPosition,
+        "`after` takes a position with an offset for each channel in the order of the URL, such as \
+         k3f9.1187.42, or `earliest`, `now`, `-50` or `10m` for all.",
+    )
 }
 
 /// `?after=`: where reading starts. An empty one is ignored.

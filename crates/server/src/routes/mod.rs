@@ -3,6 +3,7 @@
 //! - [`middleware`], [`preflight`]: what every request passes: limits, origin rules, CORS, the caller.
 //! - [`channel`]: a channel, at `/c/{channel}`, of which [`publish`] is `POST` and [`websocket`] the handshake.
 //! - [`websocket`]: also `/connect`; chooses plain payloads or `sockeye.v1`.
+//! - [`several`]: several channels, at `/c/a,b,c`.
 //! - [`message`]: one message of it, at `/c/{channel}?at=`.
 //! - [`bulk`]: many messages by one request, at `/publish` and at `/c/{channel}`.
 //! - [`presence`]: the members of a channel, at `/c/{channel}/presence`.
@@ -22,6 +23,7 @@ pub(crate) mod middleware;
 pub(crate) mod preflight;
 pub(crate) mod presence;
 pub(crate) mod publish;
+pub(crate) mod several;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
 
@@ -135,6 +137,11 @@ struct Found {
 }
 
 impl Found {
+    /// Whether it is several channels: no name has a comma in it.
+    fn names_several(&self) -> bool {
+        self.channel.as_deref().is_some_and(|names| names.contains(','))
+    }
+
     fn channel(&self) -> Result<ChannelName, Problem> {
         // A name that does not decode is as invalid as one with a space in it.
         let name = self.channel.as_deref().unwrap_or("%");
@@ -161,6 +168,9 @@ async fn dispatch(
         Resource::Front => console::front(&request),
         #[cfg(feature = "console")]
         Resource::File(file) => file.answer(&request),
+        Resource::Channel if found.names_several() => {
+            several::answer(app, found.channel.as_deref().unwrap_or_default(), request).await
+        }
         Resource::Channel => channel::answer(app, found.channel()?, request).await,
         Resource::Presence => presence::answer(app, found.channel()?, request).await,
         Resource::Connect => websocket::connect(app, request),

@@ -127,7 +127,7 @@ fn form(text: String) -> Bytes {
 }
 
 /// JSON has line breaks between values only, where a space means the same.
-fn in_one_line(json: &str) -> Cow<'_, str> {
+pub(crate) fn in_one_line(json: &str) -> Cow<'_, str> {
     if json.contains(['\r', '\n']) { json.replace(['\r', '\n'], " ").into() } else { json.into() }
 }
 

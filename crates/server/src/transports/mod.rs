@@ -2,6 +2,7 @@
 //!
 //! - [`poll`]: polling and long polling.
 //! - [`stream`]: Server-Sent Events and NDJSON.
+//! - [`several`]: the same, and polls, of several channels.
 //! - [`websocket`]: the handshake, and plain WebSockets.
 //! - [`v1`]: `sockeye.v1`, many channels on one WebSocket.
 //! - [`publication`]: publications as JSON.
@@ -11,6 +12,7 @@ pub(crate) mod encode;
 pub(crate) mod poll;
 pub(crate) mod presence;
 pub(crate) mod publication;
+pub(crate) mod several;
 pub(crate) mod stream;
 pub(crate) mod v1;
 pub(crate) mod websocket;

@@ -16,7 +16,7 @@ use futures_util::stream;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
-use sockeye_hub::{Budget, ChannelName, Hub, Loaded, Page, Position, Reader, Run, Start};
+use sockeye_hub::{Budget, ChannelName, Hub, Loaded, Page, Position, Reader, Start};
 use tokio::time::sleep;
 
 use crate::app::App;
@@ -93,8 +93,7 @@ pub(crate) fn messages(
             () = sleep(wait) => nothing(&reader, &hub, &known),
             () = left.told() => nothing(&reader, &hub, &known),
         };
-        let applied = format!("wait={}", wait.as_secs());
-        insert(&mut response, PREFERENCE_APPLIED, &applied);
+        prefer_applied(&mut response, wait);
         response
     }))
 }
@@ -180,24 +179,29 @@ fn json(page: &Page) -> Segments {
 }
 
 /// How many bytes the body has.
-fn length(response: &Response) -> usize {
+pub(crate) fn length(response: &Response) -> usize {
     response.body().size_hint().exact().unwrap_or(0) as usize
 }
 
 /// The response to a poll for which nothing came: the position to continue after.
 fn nothing(reader: &Reader, hub: &Hub, known: &Known) -> Response {
     let at = reader.position();
-    let page = Page { gap: None, entries: Run::default(), at, end: false };
+    let page = Page::empty(at);
     answer(&page, known, |other| hub.is_same_place(reader.channel(), at, other))
 }
 
 /// The last response on this connection: the server drains, and each client gets its own time to poll
 /// again.
-fn come_back(mut response: Response, retry: Duration) -> Response {
+pub(crate) fn come_back(mut response: Response, retry: Duration) -> Response {
     let seconds = retry.as_secs_f64().ceil().to_string();
     insert(&mut response, RETRY_AFTER, &seconds);
     insert(&mut response, CONNECTION, "close");
     response
+}
+
+/// How long the request was held at most.
+pub(crate) fn prefer_applied(response: &mut Response, wait: Duration) {
+    insert(response, PREFERENCE_APPLIED, &format!("wait={}", wait.as_secs()));
 }
 
 fn insert(response: &mut Response, name: HeaderName, value: &str) {

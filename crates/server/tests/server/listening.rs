@@ -79,6 +79,11 @@ impl Listening {
         EventSource::read(&self.text).events
     }
 
+    /// Reads until more than that many bytes have come.
+    pub(crate) async fn until_longer(&mut self, length: usize) {
+        self.until_that(|text| text.len() > length).await;
+    }
+
     async fn until_that(&mut self, mut is_enough: impl FnMut(&str) -> bool) -> &str {
         while !is_enough(&self.text) {
             let frame = timeout(SOON, self.body.frame()).await.expect("something comes");

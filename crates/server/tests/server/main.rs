@@ -40,6 +40,7 @@ mod proxied;
 mod publish;
 mod refusal;
 mod serve;
+mod several;
 #[cfg(feature = "prometheus")]
 mod stalled;
 mod tls;

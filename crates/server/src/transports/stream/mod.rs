@@ -8,6 +8,7 @@ mod ndjson;
 mod sse;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ use crate::transports::encode::run_form;
 pub(crate) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
 
 /// nginx does not buffer a response with this header.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(crate) const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The format of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub(crate) fn open(
     ];
     let stream_budget = StreamBudget::of(request);
     let [before, padding, after] = form.padding(pad);
-    let opening = vec![before, padding, after, form.opening(request, at, guard.retry())];
+    let opening = vec![before, padding, after, form.opening(request, &at, guard.retry())];
     let live = Live {
         form,
         channel_read: record.reads(&reader, start),
@@ -180,12 +181,7 @@ impl Live {
 
     /// Sends what is ready, and nothing after it.
     fn leave(&mut self, ending: StreamEnd) {
-        self.record.ends(match ending {
-            StreamEnd::Restart(_) => End::Drain,
-            StreamEnd::Expired => End::Expired,
-            StreamEnd::TooSlow => End::Gap,
-            StreamEnd::Ended => End::Ended,
-        });
+        self.record.ends(reason(&ending));
         self.left = Some(ending);
     }
 }
@@ -195,7 +191,7 @@ fn length(pieces: &[Bytes]) -> usize {
 }
 
 /// Why the server ends a stream.
-enum StreamEnd {
+pub(crate) enum StreamEnd {
     /// The server drains: the client is to reconnect at its own time.
     Restart(ConnectionGuard),
     /// The token has expired: the client reconnects with a fresh one.
@@ -206,7 +202,18 @@ enum StreamEnd {
     Ended,
 }
 
-async fn ending(guard: ConnectionGuard, caller: Caller) -> StreamEnd {
+/// The reason that is counted.
+pub(crate) fn reason(ending: &StreamEnd) -> End {
+    match ending {
+        StreamEnd::Restart(_) => End::Drain,
+        StreamEnd::Expired => End::Expired,
+        StreamEnd::TooSlow => End::Gap,
+        StreamEnd::Ended => End::Ended,
+    }
+}
+
+/// Waits until the server ends the stream.
+pub(crate) async fn ending(guard: ConnectionGuard, caller: Caller) -> StreamEnd {
     let expired = tokio::select! {
         biased;
         () = guard.close_at() => false,
@@ -216,7 +223,7 @@ async fn ending(guard: ConnectionGuard, caller: Caller) -> StreamEnd {
 }
 
 /// Ticks while the stream is open, so that no proxy closes it as idle.
-fn heartbeat(every: Duration) -> Interval {
+pub(crate) fn heartbeat(every: Duration) -> Interval {
     let mut heartbeat = interval_at(Instant::now() + every, every);
     // A late tick is as good as two.
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,14 +231,14 @@ fn heartbeat(every: Duration) -> Interval {
 }
 
 impl Form {
-    fn transport(self) -> Transport {
+    pub(crate) fn transport(self) -> Transport {
         match self {
             Self::Events | Self::MetaEvents => Transport::Sse,
             Self::Lines => Transport::Ndjson,
         }
     }
 
-    fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Events | Self::MetaEvents => "text/event-stream",
             Self::Lines => "application/x-ndjson",
@@ -239,7 +246,7 @@ impl Form {
     }
 
     /// Padding of that many bytes: a comment of events, spaces of NDJSON. All streams share it.
-    fn padding(self, pad: usize) -> [Bytes; 3] {
+    pub(crate) fn padding(self, pad: usize) -> [Bytes; 3] {
         static SPACES: [u8; query::MAX_PAD] = [b' '; query::MAX_PAD];
         let before = match self {
             Self::Events | Self::MetaEvents => ":",
@@ -254,7 +261,7 @@ impl Form {
     }
 
     /// The first bytes.
-    fn opening(self, request: &Request, at: Position, retry: Duration) -> Bytes {
+    pub(crate) fn opening(self, request: &Request, at: &impl Display, retry: Duration) -> Bytes {
         match self {
             Self::Events | Self::MetaEvents => {
                 let form = sse::Opening::of(request.headers());
@@ -314,7 +321,7 @@ impl Form {
     }
 
     /// The keep-alive: a comment (SSE) or an empty line (NDJSON).
-    fn heartbeat(self) -> Bytes {
+    pub(crate) fn heartbeat(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Events | Self::MetaEvents => sse::HEARTBEAT,
             Self::Lines => ndjson::HEARTBEAT,
@@ -322,7 +329,7 @@ impl Form {
     }
 
     /// The last bytes, if there are any.
-    fn last_bytes(self, ending: &StreamEnd) -> Bytes {
+    pub(crate) fn last_bytes(self, ending: &StreamEnd) -> Bytes {
         match (self, ending) {
             (Self::Events | Self::MetaEvents, StreamEnd::Restart(guard)) => {
                 sse::last_bytes(guard.retry()).into()

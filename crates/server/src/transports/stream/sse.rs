@@ -4,7 +4,7 @@
 //! many `data` lines as it has lines; positions are digits and letters, and the name of an event is
 //! visible ASCII by its type.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use base64::display::Base64Display;
@@ -49,7 +49,7 @@ impl Opening {
 }
 
 /// How long to wait before reconnecting, and the position to continue after.
-pub(super) fn opening(form: Opening, at: Position, retry: Duration) -> String {
+pub(super) fn opening(form: Opening, at: &impl Display, retry: Duration) -> String {
     let mut opening = format!("{}id: {at}\n", self::retry(retry));
     if form == Opening::Block {
         opening.push('\n');

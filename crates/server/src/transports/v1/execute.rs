@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use sockeye_hub::{
-    Budget, ChannelName, EventName, IdempotencyKey, Page, Position, Publication, Run, Start,
+    Budget, ChannelName, EventName, IdempotencyKey, Page, Position, Publication, Start,
 };
 
 use super::command::{ChannelOp, Command, Id, Op};
@@ -147,7 +147,7 @@ impl V1Session {
         let entries = limit.min(READ_AT_ONCE.entries);
         let page = reader
             .try_next_page(Budget::entries(entries).bytes(READ_AT_ONCE.bytes))
-            .unwrap_or_else(|| nothing_at(reader.position()));
+            .unwrap_or_else(|| Page::empty(reader.position()));
         Ok(Some(Messages(&page).to_string()))
     }
 
@@ -171,10 +171,6 @@ impl V1Session {
         self.add_subscription(reader, start, presence);
         Ok(Some(subscribed))
     }
-}
-
-fn nothing_at(at: Position) -> Page {
-    Page { gap: None, entries: Run::default(), at, end: false }
 }
 
 fn bad_request(detail: impl Display) -> Problem {
