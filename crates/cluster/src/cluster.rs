@@ -130,11 +130,8 @@ impl Cluster {
             .map(|(number, found)| Arc::new(Shard::new(number, found.epoch)))
             .collect();
         let (queued, counts) = (Arc::new(AtomicU64::new(0)), Arc::new(PublishCounts::default()));
-        let limits = Limits {
-            history: options.history_bytes,
-            message: streams::max_message_size(&options) as u64,
-            answers: capacity,
-        };
+        let message = streams::max_message_size(&options) as u64;
+        let limits = Limits { history: options.history_bytes, message, answers: capacity };
         let publisher = |shard: &Arc<Shard>| {
             let (queued, counts) = (Arc::clone(&queued), Arc::clone(&counts));
             let (api, connections) = (api.clone(), connections.clone());
