@@ -59,7 +59,7 @@ const LAYOUTS: &[Layout] = &[
     Layout {
         sources: "crates/server/src",
         rules: &[
-            "server → channels → routes → {transports/stream, transports/v1} → transports/websocket",
+            "server → channels → routes → transports/several → {transports/stream, transports/v1} → transports/websocket",
             "transports/websocket → transports → app → {metrics, lifecycle, auth} → http → net → log → rate",
             "transports → conn → {metrics, lifecycle}",
             "metrics → limits → options → auth",
