@@ -22,7 +22,7 @@ use sockeye_hub::backplane::What;
 /// How often it is looked whether one is due.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the first strike is tried before it is left to the next look.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long until it is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The least time between two.
@@ -39,7 +39,7 @@ pub(crate) fn period(options: &ClusterOptions) -> Duration {
 pub(crate) async fn start(api: &Api, shard: &Shard, publisher: &Publisher) {
     let begun = Instant::now();
     while let Err(error) = strike(api, shard, publisher).await {
-        if begun.elapsed() >= PATIENCE {
+        if begun.elapsed() >= FIRST_TIMEOUT {
             tracing::warn!(shard = shard.number, %error, "the clock of the shard is late");
             return;
         }

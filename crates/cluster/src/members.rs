@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long until a subscription is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long a message may take to be handed over, and how long all of them at the end.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many bytes are on their way to the server at once: behind them waits the next sign of life.
 const WINDOW: usize = 128 << 10;
 /// How long the server may take for those, until more is sent nevertheless.
@@ -104,7 +104,7 @@ impl Members {
             let (done, is_done) = oneshot::channel();
             let Some(outbox) = outbox else { return };
             outbox.push(Errand::Flush(done));
-            let _ = timeout(2 * PATIENCE, is_done).await;
+            let _ = timeout(2 * SEND_TIMEOUT, is_done).await;
         }
     }
 
@@ -189,7 +189,7 @@ impl MemberSender {
                         self.send(subject, message).await;
                     }
                     NextSend::Errand(Errand::Flush(done)) => {
-                        let _ = timeout(PATIENCE, self.client.flush()).await;
+                        let _ = timeout(SEND_TIMEOUT, self.client.flush()).await;
                         let _ = done.send(());
                     }
                 },
@@ -210,7 +210,7 @@ impl MemberSender {
         if !self.is_connected() {
             return;
         }
-        match timeout(PATIENCE, self.client.publish(subject, message)).await {
+        match timeout(SEND_TIMEOUT, self.client.publish(subject, message)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                 self.outbox.count_lost();

@@ -18,7 +18,7 @@ use crate::subjects::CLOCK;
 /// For how long something that was forbidden explains what does not work.
 const EXPLAINS: Duration = Duration::from_secs(60);
 /// How long an answer to a trial is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a trial is made until the connection is taken for broken and left to others to judge.
 const TRIES: u32 = 3;
 /// How long until everything is tried again.
@@ -176,7 +176,8 @@ pub(crate) async fn try_talking(api: &Api) -> bool {
         }
         let Some(mut to_this) = subscribed.pop() else { continue };
         let said = client.publish(node.clone(), "there?".into()).await;
-        if said.is_ok() && timeout(PATIENCE, to_this.next()).await.is_ok_and(|came| came.is_some())
+        if said.is_ok()
+            && timeout(ANSWER_TIMEOUT, to_this.next()).await.is_ok_and(|came| came.is_some())
         {
             return true;
         }
@@ -197,9 +198,9 @@ pub(crate) async fn try_publishing(api: &Api) -> bool {
     for subject in [names.clock_subject(0), names.record_subject("none")] {
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_EXPECTED_STREAM, NO_STREAM);
-        let request = Request::new().headers(headers).timeout(Some(PATIENCE));
+        let request = Request::new().headers(headers).timeout(Some(ANSWER_TIMEOUT));
         // Whatever it is, an answer says that it is allowed.
-        let answer = timeout(PATIENCE, api.client().send_request(subject, request)).await;
+        let answer = timeout(ANSWER_TIMEOUT, api.client().send_request(subject, request)).await;
         is_allowed &= answer.is_ok_and(|answer| answer.is_ok());
     }
     is_allowed

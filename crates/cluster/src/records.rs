@@ -32,7 +32,7 @@ const MAX_RECORD: i32 = 64 << 10;
 /// How long an acknowledgement is waited for.
 const ACK: Duration = Duration::from_secs(3);
 /// How long it is tried to write a record that is not taken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The records of a cluster.
 #[derive(Clone, Debug)]
@@ -128,11 +128,11 @@ impl Records for SharedRecords {
                         return Err(StoreError::Unavailable);
                     }
                     Ack::Refused(_) => return Err(StoreError::Failed),
-                    Ack::Again => ack::NOBODY,
+                    Ack::Again => ack::RETRY_AFTER,
                     Ack::InProgress(pause) => pause,
                 };
                 // It was not taken, so it is not written twice.
-                if begun.elapsed() + pause > PATIENCE {
+                if begun.elapsed() + pause > WRITE_TIMEOUT {
                     return Err(StoreError::Unavailable);
                 }
                 sleep(pause).await;
@@ -162,8 +162,8 @@ impl Records for SharedRecords {
                         let value = BASE64_STANDARD.decode(data).map_err(|_| StoreError::Failed)?;
                         return Ok(Some(Record { value: value.into(), revision }));
                     }
-                    Err(error) if is_soon_over(&error) && begun.elapsed() < PATIENCE => {
-                        sleep(ack::NOBODY).await;
+                    Err(error) if is_soon_over(&error) && begun.elapsed() < WRITE_TIMEOUT => {
+                        sleep(ack::RETRY_AFTER).await;
                     }
                     Err(error) => {
                         tracing::debug!(%error, "a record cannot be read");

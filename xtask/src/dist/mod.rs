@@ -155,9 +155,10 @@ pub(crate) fn documents(program: &Path, man: &Path, completions: &Path) -> Resul
 fn tar(out: &Path, name: &str, content: &str) -> Result<()> {
     let archive = format!("{name}.tar.gz");
     let mut tar = Command::new("tar");
-    tar.current_dir(out).env("GZIP", "-n");
+    // Without a name and a time of its own in the archive.
+    tar.current_dir(out).args(["-I", "gzip -n"]);
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime", &changed()?]);
-    shell::run(tar.args(["-czf", &archive, content]))
+    shell::run(tar.args(["-cf", &archive, content]))
 }
 
 /// When the sources were last changed, for the times in archives.

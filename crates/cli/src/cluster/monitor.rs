@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::{Position, Url};
 
 /// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most that is read.
 const MAX: usize = 1 << 20;
 
@@ -40,7 +40,7 @@ pub(super) fn monitor_url(text: &str) -> Result<Url, &'static str> {
 
 /// Asks a server.
 pub(super) async fn sync_of(url: &Url) -> anyhow::Result<Sync> {
-    let asked = timeout(PATIENCE, varz(url)).await;
+    let asked = timeout(ANSWER_TIMEOUT, varz(url)).await;
     let body = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer")));
     let body = body.with_context(|| {
         format!("--monitor {url}: check that it is the http_port of a server of NATS")

@@ -21,7 +21,7 @@ const NUM_PENDING: HeaderName = HeaderName::from_static("Nats-Num-Pending");
 const UP_TO: HeaderName = HeaderName::from_static("Nats-UpTo-Sequence");
 
 /// How long the next message of an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most messages of an answer. A full channel of the default history stores 1001, one more than it
 /// shows: it is read by one question.
 pub(crate) const BATCH: u32 = 1024;
@@ -100,16 +100,16 @@ impl Api {
             serde_json::to_vec(&get).map_err(|error| ApiError::Garbled(error.to_string()))?;
         let _under_way = self.traffic().begun().await;
         let inbox = self.client().new_inbox();
-        let subscribed = timeout(PATIENCE, self.client().subscribe(inbox.clone())).await;
+        let subscribed = timeout(MESSAGE_TIMEOUT, self.client().subscribe(inbox.clone())).await;
         let subscribed = subscribed.map_err(|_| ApiError::Unanswered)?;
         let mut answers = subscribed.map_err(|error| lost(&error))?;
         let subject = format!("$JS.API.DIRECT.GET.{}", self.names().stream(shard));
         let asked = self.client().publish_with_reply(subject, inbox, question.into());
-        let asked = timeout(PATIENCE, asked).await.map_err(|_| ApiError::Unanswered)?;
+        let asked = timeout(MESSAGE_TIMEOUT, asked).await.map_err(|_| ApiError::Unanswered)?;
         asked.map_err(|error| lost(&error))?;
         let mut answer = Answer::default();
         loop {
-            let message = match timeout(PATIENCE, answers.next()).await {
+            let message = match timeout(MESSAGE_TIMEOUT, answers.next()).await {
                 Ok(message) => message.ok_or_else(|| lost(&"the connection is closed"))?,
                 // The end is what was lost on the way.
                 Err(_) if !answer.arrivals.is_empty() => return Ok(answer.broken_off()),

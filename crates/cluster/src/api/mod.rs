@@ -18,9 +18,9 @@ use crate::time::parse_millis;
 use crate::traffic::Traffic;
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one is waited for that makes or changes a stream.
-const PATIENCE_OF_CHANGE: Duration = Duration::from_secs(10);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Codes of JetStream's errors (`errors.json` of nats-server).
 pub(crate) mod code {
@@ -161,7 +161,7 @@ impl Api {
 
     /// Asks whether JetStream is there for this account.
     pub(crate) async fn account(&self) -> Result<(), ApiError> {
-        self.ask::<serde::de::IgnoredAny>("INFO".to_owned(), &(), PATIENCE).await.map(drop)
+        self.ask::<serde::de::IgnoredAny>("INFO".to_owned(), &(), ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// Makes a stream.
@@ -171,13 +171,13 @@ impl Api {
         config: &impl Serialize,
     ) -> Result<(), ApiError> {
         let subject = format!("STREAM.CREATE.{stream}");
-        let made = self.ask::<serde::de::IgnoredAny>(subject, config, PATIENCE_OF_CHANGE);
+        let made = self.ask::<serde::de::IgnoredAny>(subject, config, CHANGE_TIMEOUT);
         made.await.map(drop)
     }
 
     /// Asks a stream's leader what it is and has.
     pub(crate) async fn info(&self, stream: &str) -> Result<StreamInfo, ApiError> {
-        self.ask(format!("STREAM.INFO.{stream}"), &(), PATIENCE).await
+        self.ask(format!("STREAM.INFO.{stream}"), &(), ANSWER_TIMEOUT).await
     }
 
     /// Gives a stream this configuration.
@@ -186,7 +186,7 @@ impl Api {
         stream: &str,
         config: &serde_json::Value,
     ) -> Result<StreamInfo, ApiError> {
-        self.ask(format!("STREAM.UPDATE.{stream}"), config, PATIENCE_OF_CHANGE).await
+        self.ask(format!("STREAM.UPDATE.{stream}"), config, CHANGE_TIMEOUT).await
     }
 
     /// Drops what a shard has of a subject before `before`, or all of it.
@@ -204,7 +204,7 @@ impl Api {
         }
         let request = Purge { filter: subject, seq: before };
         let subject = format!("STREAM.PURGE.{}", self.names.stream(shard));
-        self.ask::<serde::de::IgnoredAny>(subject, &request, PATIENCE).await.map(drop)
+        self.ask::<serde::de::IgnoredAny>(subject, &request, ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// Stores a message of a shard's clock, and gives its sequence.
@@ -214,7 +214,7 @@ impl Api {
             seq: u64,
         }
         let subject = self.names.clock_subject(shard);
-        self.send::<Stored>(subject, Vec::new(), PATIENCE_OF_CHANGE).await.map(|stored| stored.seq)
+        self.send::<Stored>(subject, Vec::new(), CHANGE_TIMEOUT).await.map(|stored| stored.seq)
     }
 
     /// Asks a shard's leader alone whether it has a message from `from` on.
@@ -227,7 +227,7 @@ impl Api {
         let subjects = self.names.log_subjects(shard);
         let request = Next { seq: from, next_by_subj: &subjects };
         let subject = format!("STREAM.MSG.GET.{}", self.names.stream(shard));
-        match self.ask::<serde::de::IgnoredAny>(subject, &request, PATIENCE).await {
+        match self.ask::<serde::de::IgnoredAny>(subject, &request, ANSWER_TIMEOUT).await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(false),
             Err(error) => Err(error),
@@ -249,7 +249,7 @@ impl Api {
             time: String,
         }
         let subject = format!("STREAM.MSG.GET.{}", self.names.stream(shard));
-        match self.ask::<Found>(subject, &At { seq }, PATIENCE).await {
+        match self.ask::<Found>(subject, &At { seq }, ANSWER_TIMEOUT).await {
             Ok(found) => Ok(parse_millis(&found.message.time)),
             Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(None),
             Err(error) => Err(error),
@@ -275,7 +275,7 @@ impl Api {
         }
         let subject = format!("STREAM.MSG.GET.{}", self.names.records_stream());
         let request = Last { last_by_subj: self.names.record_subject(key) };
-        match self.ask::<Found>(subject, &request, PATIENCE).await {
+        match self.ask::<Found>(subject, &request, ANSWER_TIMEOUT).await {
             Ok(Found { message }) => Ok(Some((message.seq, message.data))),
             Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(None),
             Err(error) => Err(error),

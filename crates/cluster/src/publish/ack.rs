@@ -12,7 +12,7 @@ use sockeye_hub::PublishError;
 /// How long a message with the id of one that is just being stored waits.
 const ID_IN_PROGRESS: Duration = Duration::from_millis(20);
 /// How long a message waits that was not taken.
-pub(crate) const NOBODY: Duration = Duration::from_millis(250);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// What became of a message that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Ack {
         /// One with the same id was stored before, as `seq`.
         duplicate: bool,
     },
-    /// Nobody has taken it, nor anything else: try again after [`NOBODY`].
+    /// It was not taken, nor is anything else: try again after [`RETRY_AFTER`].
     Again,
     /// One with the same id is just being stored: ask again after this time.
     InProgress(Duration),

@@ -1,7 +1,7 @@
 //! Publishing: one task for a shard sends its messages in the order in which they came.
 //!
 //! What surely was not taken (no server answers for the stream, no connection) is kept in order and sent
-//! again until [`PATIENCE`] is over: an election in NATS takes up to nine seconds. What may have been
+//! again until [`PUBLISH_TIMEOUT`] is over: an election in NATS takes up to nine seconds. What may have been
 //! taken is sent again only if it has an id by which JetStream recognises it: one made of its key, or one of
 //! the node's own. With another connection that is done at once. Neither is sent again where a later message of
 //! the same source on the same subject has been taken meanwhile: it would come behind that.
@@ -30,7 +30,7 @@ use sockeye_hub::Source;
 use sockeye_hub::backplane::Reply;
 
 /// How long a message is kept that is not taken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 /// What may wait in all shards together, in bytes.
 pub(crate) const QUEUE: u64 = 64 << 20;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::PATIENCE;
+use super::PUBLISH_TIMEOUT;
 
 /// How many messages may be under way at once.
 const WINDOW: usize = 4096;
@@ -65,7 +65,7 @@ impl<T> PublishQueue<T> {
 
 impl<T: Sequenced> PublishQueue<T> {
     pub(super) fn push(&mut self, message: T, now: Instant) {
-        let until = now + PATIENCE;
+        let until = now + PUBLISH_TIMEOUT;
         let queued = Queued { message, until, is_repeated: false, is_overtaken: false };
         self.waiting.insert(self.next, queued);
         self.next += 1;
@@ -171,7 +171,7 @@ impl<T: Sequenced> PublishQueue<T> {
         let oldest = self.waiting.values().next().map(|queued| queued.until);
         let held = self.not_before.filter(|_| !self.waiting.is_empty());
         let later = self.later.values().map(|(time, queued)| (*time).min(queued.until)).min();
-        [oldest, held, later].into_iter().flatten().fold(now + PATIENCE, Instant::min)
+        [oldest, held, later].into_iter().flatten().fold(now + PUBLISH_TIMEOUT, Instant::min)
     }
 
     /// Those that have waited for too long.
@@ -242,11 +242,11 @@ mod tests {
         let now = Instant::now();
         let mut queue = queue(now);
         sent(&mut queue, now);
-        let almost = now + PATIENCE - PAUSE / 2;
+        let almost = now + PUBLISH_TIMEOUT - PAUSE / 2;
         queue.later(1, almost + PAUSE);
-        assert_eq!(queue.wake_at(almost), now + PATIENCE);
+        assert_eq!(queue.wake_at(almost), now + PUBLISH_TIMEOUT);
         assert!(queue.expired(almost).is_empty());
-        assert_eq!(queue.expired(now + PATIENCE), ["b"]);
+        assert_eq!(queue.expired(now + PUBLISH_TIMEOUT), ["b"]);
         assert!(!queue.is_empty(), "the others are under way");
     }
 
@@ -306,11 +306,11 @@ mod tests {
     fn what_is_not_taken_is_given_up_in_its_order() {
         let now = Instant::now();
         let mut queue = queue(now);
-        queue.hold(now + 2 * PATIENCE);
+        queue.hold(now + 2 * PUBLISH_TIMEOUT);
         queue.push("d", now + PAUSE);
-        assert_eq!(queue.wake_at(now), now + PATIENCE);
-        assert_eq!(queue.expired(now + PATIENCE), ["a", "b", "c"]);
-        assert_eq!(queue.expired(now + PATIENCE + PAUSE), ["d"]);
+        assert_eq!(queue.wake_at(now), now + PUBLISH_TIMEOUT);
+        assert_eq!(queue.expired(now + PUBLISH_TIMEOUT), ["a", "b", "c"]);
+        assert_eq!(queue.expired(now + PUBLISH_TIMEOUT + PAUSE), ["d"]);
         assert!(queue.is_empty());
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
-use super::ack::{self, Ack, Failure, NOBODY};
+use super::ack::{self, Ack, Failure, RETRY_AFTER};
 use super::answers::{Answers, Flight};
 use super::queue::{PublishQueue, Sequenced};
 use super::trim::Trim;
@@ -147,7 +147,7 @@ impl Sender {
         while self.queue.has_next(now) {
             if client.connection_state() != State::Connected {
                 // What async-nats takes now it would send some time later, when all of it is given up.
-                self.queue.hold(now + NOBODY);
+                self.queue.hold(now + RETRY_AFTER);
                 return false;
             }
             if is_full(client) {
@@ -188,7 +188,7 @@ impl Sender {
         match ack {
             Ack::Again => {
                 self.queue.again(number);
-                return self.queue.hold(Instant::now() + NOBODY);
+                return self.queue.hold(Instant::now() + RETRY_AFTER);
             }
             Ack::InProgress(pause) => return self.queue.later(number, Instant::now() + pause),
             Ack::Unknown if pending.is_repeatable() => return self.queue.again(number),
