@@ -56,6 +56,7 @@ impl Server {
     /// `trust_proxy`; [`BindError::Io`] when the operating system refuses;
     /// [`BindError::Data`] when the directory for the channels cannot be used.
     pub async fn bind(options: ServerOptions) -> Result<Self, BindError> {
+        knows_its_proxy(&options)?;
         let mut listeners = Vec::with_capacity(options.listen.len());
         for address in &options.listen {
             listeners.extend(bind(address, options.is_exposed()).await?);
@@ -73,10 +74,8 @@ impl Server {
         listeners: Vec<Listener>,
         mut options: ServerOptions,
     ) -> Result<Self, BindError> {
+        knows_its_proxy(&options)?;
         options.max_connections = options.max_connections.or_else(max_connections);
-        if options.proxy_protocol && options.trust_proxy.is_empty() {
-            return Err(BindError::NoProxy);
-        }
         let mut local_addrs = Vec::with_capacity(listeners.len());
         for listener in &listeners {
             let address = LocalAddress::of(listener).map_err(BindError::Socket)?;
@@ -202,6 +201,14 @@ async fn open(options: ServerOptions) -> Result<(Channels, ServerOptions), BindE
         Ok(opened) => Ok(opened?),
         Err(ended) => resume_unwind(ended.into_panic()),
     }
+}
+
+/// Whether it is said which proxies are believed, where a proxy is to say who the client is.
+fn knows_its_proxy(options: &ServerOptions) -> Result<(), BindError> {
+    if options.proxy_protocol && options.trust_proxy.is_empty() {
+        return Err(BindError::NoProxy);
+    }
+    Ok(())
 }
 
 /// Drops old messages, until aborted. Channels in use drop theirs as they are used.

@@ -259,5 +259,6 @@ async fn a_websocket_behind_a_proxy_keeps_the_place_of_its_connection() {
 async fn the_proxy_protocol_needs_a_proxy() {
     let mut options = ServerOptions::default();
     options.proxy_protocol = true;
-    assert!(matches!(Server::bind(options).await, Err(BindError::NoProxy)));
+    let refused = Server::bind(options).await.unwrap_err();
+    assert!(matches!(refused, BindError::NoProxy), "{refused}");
 }
