@@ -69,6 +69,20 @@ fn payloads_are_lines_the_same_by_every_transport() {
     }
 }
 
+/// Their messages would come with the positions of other channels.
+#[test]
+fn several_channels_are_refused() {
+    for name in ["a,b", "a%2Cb"] {
+        let url = format!("http://127.0.0.1:9/c/{name}");
+        for command in [vec!["subscribe", &url], vec!["publish", &url, "text"]] {
+            let refused = run(&command, "");
+            assert_fails(&refused, 1);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert!(said.contains("are several channels"), "{said}");
+        }
+    }
+}
+
 /// Live and for those that come later, by every transport.
 #[test]
 fn the_end_of_the_channel_is_the_end_of_the_program() {

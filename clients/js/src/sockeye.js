@@ -68,6 +68,7 @@ export class Sockeye extends EventTarget {
 
   /** Reads a channel, from now on if `after` does not say otherwise. */
   subscribe(channel, options = {}) {
+    if (channel.includes(',')) throw new TypeError(`'${channel}' are several channels: subscribe to each.`);
     const subscription = new Subscription(channel, options, {
       read: (after, signal) => {
         const failed = (error, retryAt) => this.#stuck({ state: 'waiting', transport: null, retryAt, error: plain(error) });

@@ -125,6 +125,8 @@ class AsyncClient:
         """
         if self.state == "closed":
             raise SockeyeError("The client is closed.")
+        if "," in channel:
+            raise ValueError(f"'{channel}' are several channels: subscribe to each")
         if channel not in self._subscriptions and len(self._subscriptions) >= MOST_CHANNELS:
             raise ValueError(f"a client reads at most {MOST_CHANNELS} channels: make another one")
         subscription = Subscription(self, channel, after, presence, buffer)

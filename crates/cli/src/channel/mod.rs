@@ -181,8 +181,15 @@ impl Channel {
         self
     }
 
-    /// The channel, unless its certificates, say, are wrong from the start.
+    /// The channel, unless its certificates, say, are wrong from the start. One URL may be of several
+    /// channels: they have a position in common, which is not that of a message.
     pub(crate) fn checked(self) -> anyhow::Result<Self> {
+        let name = self.url.path().rsplit('/').next().unwrap_or_default();
+        if name.contains(',') || name.to_ascii_lowercase().contains("%2c") {
+            anyhow::bail!(
+                "{name} are several channels: give one, and start the program once for each"
+            );
+        }
         self.client(&[])?;
         Ok(self)
     }

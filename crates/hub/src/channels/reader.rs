@@ -73,10 +73,21 @@ impl Reader {
     /// Waits until there is something to read, the end of the channel included, and takes nothing: for a task that reads several
     /// channels and has to find room first.
     pub async fn readable(&self) {
+        self.has(|lag| lag.ended).await;
+    }
+
+    /// The same, but an end of the channel is nothing to read where the reader stands at it already: it
+    /// was told of that before.
+    pub async fn readable_beyond_end(&self) {
+        self.has(|lag| lag.ended && self.position() != lag.end).await;
+    }
+
+    /// Waits until there are entries or a gap, or the end of the channel is news.
+    async fn has(&self, end_is_news: impl Fn(&Lag) -> bool) {
         loop {
             let grown = self.channel.grown.notified();
             let lag = self.lag();
-            if lag.entries > 0 || lag.gap.is_some() || lag.ended {
+            if lag.entries > 0 || lag.gap.is_some() || end_is_news(&lag) {
                 return;
             }
             grown.await;

@@ -6,6 +6,7 @@
 //! Each message is taken or refused by itself, in the order in which they stand, and the answer says which.
 //! Lines are published as they come: the request may be long, and holds no more than a line.
 
+use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use futures_util::stream::FuturesOrdered;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sockeye_hub::{ChannelName, IdempotencyKey, Json, Position, Publication, Source};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -115,16 +117,44 @@ async fn list(app: &App, request: Request) -> Result<Answer, Problem> {
         })?;
     let text = str::from_utf8(&body).map_err(publish::bad_json)?;
     Json::parse_within(text, MAX_DEPTH + 1).map_err(publish::bad_json)?;
-    let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| {
-        Problem::new(Code::BadRequest, "The body is a list: `[{\"ch\":…,\"data\":…}, …]`.")
-    })?;
-    if messages.len() > MAX_MESSAGES {
+    let no_list = |_| bad_request("The body is a list: `[{\"ch\":…,\"data\":…}, …]`.");
+    // Counted before they are kept: a list of many small values would take several times its bytes.
+    let Count(count) = serde_json::from_str(text).map_err(no_list)?;
+    if count > MAX_MESSAGES {
         return Err(too_many());
     }
+    let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(no_list)?;
     for message in messages {
         bulk.add(message.get().as_bytes()).await;
     }
     Ok(bulk.answer().await)
+}
+
+/// How many values a list has.
+struct Count(usize);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(list: D) -> Result<Self, D::Error> {
+        list.deserialize_seq(Counter)
+    }
+}
+
+struct Counter;
+
+impl<'de> Visitor<'de> for Counter {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Count, A::Error> {
+        let mut count = 0;
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(Count(count))
+    }
 }
 
 /// A publication whose outcome is not known yet.
@@ -365,7 +395,7 @@ fn too_long(what: &str, max: usize) -> Problem {
     Problem::new(Code::TooLarge, detail).and_close()
 }
 
-fn bad_request(detail: impl std::fmt::Display) -> Problem {
+fn bad_request(detail: impl fmt::Display) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }
 

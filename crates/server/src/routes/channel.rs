@@ -11,7 +11,7 @@ use crate::app::{self, App};
 use crate::auth::{Caller, Right};
 use crate::conn::answer::Answer;
 use crate::http::conditional::Known;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::query;
 use crate::http::representation::Representation;
 use crate::http::upgrade::is_handshake;
@@ -30,6 +30,7 @@ pub(crate) async fn answer(
     channel: ChannelName,
     request: Request,
 ) -> Result<Answer, Problem> {
+    refuse_misplaced(&request)?;
     let caller = Caller::of(&request);
     let loaded = app.load(&caller, &channel, beginning(&request)).await?;
     match *request.method() {
@@ -53,6 +54,19 @@ pub(crate) async fn answer(
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into()),
         _ => Err(Problem::method_not_allowed(METHODS)),
     }
+}
+
+/// Refuses `at` and `close` with a method that would do more, or something else, than they say.
+fn refuse_misplaced(request: &Request) -> Result<(), Problem> {
+    let (method, uri) = (request.method(), request.uri());
+    let detail = if query::has_at(uri) && [Method::POST, Method::DELETE].contains(method) {
+        "`at` is the position of one message, for GET and HEAD: DELETE deletes all of them."
+    } else if query::has_close(uri)? && *method != Method::POST {
+        "`close=1` ends a channel, with POST."
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(Code::BadRequest, detail).and_close())
 }
 
 /// Where what the request asks for begins. What is wrong with it is told later.

@@ -46,7 +46,7 @@ fn not_there(missing: Missing, at: Position) -> Problem {
             Code::NotFound,
             format_args!(
                 "There is no message at {at}: it is not published yet, or the position is of \
-                 another channel or epoch."
+                 another channel or epoch, or of no message."
             ),
         ),
         Missing::Gone => Problem::new(

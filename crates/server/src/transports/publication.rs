@@ -100,7 +100,7 @@ impl<'a> Payload<'a> {
             (None, Some(base64)) => BASE64
                 .decode(base64.as_bytes())
                 .map(Self::Bytes)
-                .map_err(|wrong| bad_request(format_args!("`b64` is not base64: {wrong}."))),
+                .map_err(|wrong| bad_request(format_args!("`b64` is not base64: {wrong}"))),
             _ => Err(bad_request("Give either `data` or `b64`.")),
         }
     }

@@ -51,6 +51,22 @@ async fn what_is_not_there_is_told_from_what_is_not_there_any_more() {
 }
 
 #[tokio::test]
+async fn what_is_asked_of_one_message_concerns_no_other() {
+    let server = TestServer::start().await;
+    let at = server.publish("/c/chat", "kept").await;
+    for (method, query) in [
+        (Method::DELETE, format!("at={at}")),
+        (Method::POST, format!("at={at}")),
+        (Method::GET, "close=1".to_owned()),
+        (Method::DELETE, "close=1".to_owned()),
+    ] {
+        let request = server.request(method, &format!("/c/chat?{query}"));
+        server.send(request, "").await.assert_problem(400, "bad_request");
+    }
+    assert_eq!(server.get("/c/chat").await.json()["messages"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_message_has_one_representation() {
     let server = TestServer::start().await;
     let at = server.publish("/c/chat", "1").await;

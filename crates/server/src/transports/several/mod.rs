@@ -52,17 +52,38 @@ fn end(channel: &ChannelName, at: Position) -> String {
     encode::end_json(&format!("\"ch\":\"{channel}\","), at)
 }
 
-/// The part of a budget that each of `left` channels gets, of which `taken` is gone.
-fn share(budget: Budget, taken: (usize, u64), left: usize) -> Budget {
-    let entries = budget.entries.saturating_sub(taken.0).div_ceil(left.max(1));
-    let bytes = budget.bytes.saturating_sub(taken.1) / left.max(1) as u64;
-    Budget::entries(entries).bytes(bytes)
+/// Whether the channel has ended, and the reader stands there.
+fn has_been_told(reader: &Reader) -> bool {
+    let lag = reader.lag();
+    lag.ended && lag.gap.is_none() && reader.position() == lag.end
 }
 
-/// What a page takes of a budget.
-fn taken(pages: &[Page]) -> (usize, u64) {
-    let entries = || pages.iter().flat_map(|page| &page.entries);
-    (entries().count(), entries().map(|entry| entry.encoded_len()).sum())
+/// The pages of `count` channels, in their order, within one budget: each gets an equal part of what those before it
+/// have left. The turns begin with the channel `first`. When all bytes are taken, the others have to wait.
+fn pages(
+    (count, first): (usize, usize),
+    budget: Budget,
+    mut page: impl FnMut(usize, Budget) -> Page,
+) -> Vec<Page> {
+    let mut pages: Vec<_> = std::iter::repeat_with(|| None).take(count).collect();
+    let (mut entries, mut bytes) = (budget.entries, budget.bytes);
+    for turn in 0..count {
+        let (index, left) = ((first + turn) % count, count - turn);
+        let entries_now = if bytes == 0 { 0 } else { entries.div_ceil(left) };
+        let made = page(index, Budget::entries(entries_now).bytes(bytes / left as u64));
+        let encoded = made.entries.iter().map(|entry| entry.encoded_len()).sum();
+        (entries, bytes) =
+            (entries.saturating_sub(made.entries.len()), bytes.saturating_sub(encoded));
+        pages[index] = Some(made);
+    }
+    pages.into_iter().flatten().collect()
+}
+
+/// Whose turn is first, by where the channels are read from: another one when some of them have gone on, so that none
+/// has to wait for ever.
+fn first_turn(positions: impl Iterator<Item = Position>, count: usize) -> usize {
+    let sum = positions.fold(0_u64, |sum, position| sum.wrapping_add(position.offset));
+    usize::try_from(sum % count.max(1) as u64).unwrap_or_default()
 }
 
 /// The text as a line that is JSON with another member first.

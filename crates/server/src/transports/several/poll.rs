@@ -3,12 +3,13 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures_util::future::select_all;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, VARY};
 use sockeye_hub::{Budget, ChannelName, Hub, Loaded, Page, Reader, Start};
 use tokio::time::sleep;
 
-use super::{Reading, readable, share, taken};
+use super::{Reading, first_turn, has_been_told, pages};
 use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::conn::answer::Answer;
@@ -72,7 +73,7 @@ pub(crate) fn messages(
                 record.ends(End::Expired);
                 return auth::expired().into_response();
             }
-            () = readable(&readers) => {
+            () = news(&readers) => {
                 gather(&mut readers, &reads, budget, (&known, &stream_budget)).await
             }
             () = guard.close_at() => {
@@ -87,6 +88,14 @@ pub(crate) fn messages(
     }))
 }
 
+/// Waits for what the client does not know. An end that it was told of is nothing new while another channel goes on;
+/// if it was told of all ends, it is told of them again at once, as of that of one channel.
+async fn news(readers: &[Reader]) {
+    if !readers.iter().all(has_been_told) {
+        select_all(readers.iter().map(|reader| Box::pin(reader.readable_beyond_end()))).await;
+    }
+}
+
 /// What the readers have now.
 async fn gather(
     readers: &mut [Reader],
@@ -96,12 +105,11 @@ async fn gather(
 ) -> Response {
     let channels: Vec<_> = readers.iter().map(|reader| reader.channel().clone()).collect();
     let make = || {
-        let mut pages = Vec::with_capacity(readers.len());
-        for (index, reader) in readers.iter_mut().enumerate() {
-            let part = share(budget, taken(&pages), channels.len() - index);
-            let page = reader.try_next_page(part);
-            pages.push(page.unwrap_or_else(|| Page::empty(reader.position())));
-        }
+        let first = first_turn(readers.iter().map(Reader::position), readers.len());
+        let pages = pages((readers.len(), first), budget, |index, part| {
+            let reader = &mut readers[index];
+            reader.try_next_page(part).unwrap_or_else(|| Page::empty(reader.position()))
+        });
         for (page, read) in pages.iter().zip(reads) {
             read.delivered(page, payloads(page));
         }
@@ -126,14 +134,19 @@ fn now(
     let read = move || {
         // Until they have been read, the hub does not let go of them.
         let _loaded = &loaded;
-        let mut pages = Vec::with_capacity(reading.channels.len());
-        for (index, channel) in reading.channels.iter().enumerate() {
-            let part = share(budget, taken(&pages), reading.channels.len() - index);
-            let start = reading.starts.as_ref().map(|starts| starts[index]);
-            let page = page(&hub, channel, start, part);
+        let count = reading.channels.len();
+        let starts = reading.starts.as_deref();
+        let after = |start: &Start| match start {
+            Start::After(position) => Some(*position),
+            _ => None,
+        };
+        let first = first_turn(starts.into_iter().flatten().filter_map(after), count);
+        let pages = pages((count, first), budget, |index, part| {
+            let start = starts.map(|starts| starts[index]);
+            let page = page(&hub, &reading.channels[index], start, part);
             metrics.polled(start.unwrap_or(Start::Last(0)), &page, payloads(&page));
-            pages.push(page);
-        }
+            page
+        });
         answer(&reading.channels, &pages, &known)
     };
     match stream_budget.is_limited() {

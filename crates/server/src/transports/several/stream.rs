@@ -15,7 +15,7 @@ use sockeye_hub::{ChannelName, Entry, Lease, Page, Payload, Position, Reader, St
 use tokio::task::consume_budget;
 use tokio::time::Interval;
 
-use super::{Reading, readable};
+use super::{Reading, has_been_told, readable};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::conn::answer::Answer;
@@ -77,12 +77,6 @@ pub(crate) fn open(
     });
     let response = (composite_headers(&at), headers, Body::from_stream(body)).into_response();
     Ok(Answer::Streaming(response))
-}
-
-/// Whether the channel has ended, and the reader stands there.
-fn has_been_told(reader: &Reader) -> bool {
-    let lag = reader.lag();
-    lag.ended && lag.gap.is_none() && reader.position() == lag.end
 }
 
 /// A stream in progress.
