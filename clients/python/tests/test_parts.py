@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import unittest
 
 from sockeye._backoff import BASE, CAP, backoff
 from sockeye._errors import SockeyeError
 from sockeye._events import EventParser
-from sockeye._http import base_url, channel_path
+from sockeye._http import Http, base_url, channel_path
 from sockeye._messages import Publication, message_from, parsed
 from sockeye._position import checked, is_past, same_epoch
 
@@ -78,6 +79,18 @@ class Parts(unittest.TestCase):
             self.assertEqual(base_url(given), expected)
         self.assertEqual(channel_path("device:a~1@x"), "c/device:a~1@x")
         self.assertEqual(channel_path("../x?y"), "c/..%2Fx%3Fy")
+
+    def test_a_token_may_end_as_a_line_does_and_is_never_shown(self) -> None:
+        def http(token: object) -> Http:
+            return Http("http://127.0.0.1/", token=token, name=None, headers={}, context=None, http2=False, max_message=1000)  # type: ignore[arg-type]
+
+        for token in ("secret.a.b\n", lambda: " secret.a.b\r\n"):
+            self.assertEqual(asyncio.run(http(token).token()), "secret.a.b")
+        for token in ("secret a", "secret\nb", lambda: "", lambda: "secretü"):
+            with self.assertRaises(SockeyeError) as raised:
+                asyncio.run(http(token).token())
+            self.assertFalse(raised.exception.is_transient)
+            self.assertNotIn("secret", str(raised.exception))
 
     def test_no_bytes_of_a_peer_raise_anything_but_an_error_of_the_client(self) -> None:
         dice = random.Random(11)

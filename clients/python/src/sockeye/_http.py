@@ -6,6 +6,7 @@ import asyncio
 import base64
 import inspect
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -75,13 +76,15 @@ class Http:
         """The token to send, if there is one; another when the server refused `refused`."""
         given = self._given
         if given is None or isinstance(given, str):
-            return None if given == refused else given
+            token = _clean(given) if given else None
+            return None if token == refused else token
         async with self._asking:
             if self._token is None or self._token == refused or time.monotonic() >= self.fresh_until:
                 try:
-                    self._token = await _call(given)
+                    fresh = await _call(given)
                 except Exception as error:
                     raise SockeyeError(f"There is no token: {error!r}", retry=True, retry_after=0.001) from error
+                self._token = _clean(fresh)
                 self.fresh_until = time.monotonic() + _lifetime(self._token) * FRESH_FOR
             return self._token
 
@@ -260,6 +263,14 @@ def _page_from(channel: str, value: dict[str, Any], limit: int, size: int, retry
         retry_after=retry_after,
         size=size,
     )
+
+
+def _clean(token: str) -> str:
+    """The token without the end of the line that a file of it has."""
+    token = token.strip()
+    if not re.fullmatch("[!-~]+", token):
+        raise SockeyeError("`token` is not a token: it is empty, or has a blank or a character that is not ASCII.", retry=False)
+    return token
 
 
 def _lifetime(token: str) -> float:

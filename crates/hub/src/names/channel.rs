@@ -48,7 +48,7 @@ impl FromStr for ChannelName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadChannelName {
     /// It begins with something that is allowed further on only, or not at all.
-    #[error("a channel's name begins with a letter or a digit")]
+    #[error("a channel's name begins with a letter of a-z or A-Z, or a digit")]
     Beginning,
     /// It holds a character that is not allowed.
     #[error("a channel's name has only letters, digits and `_ - . : ~ @`")]
