@@ -19,6 +19,7 @@ compile! {
     browser_api: "../docs/library/browser-api.md",
     client: "../docs/library/client.md",
     compression: "../docs/library/compression.md",
+    embedding: "../docs/library/embedding.md",
     from_axum_ws: "../docs/library/from-axum-ws.md",
     from_tokio_tungstenite: "../docs/library/from-tokio-tungstenite.md",
     keepalive_and_close: "../docs/library/keepalive-and-close.md",

@@ -11,7 +11,7 @@ use std::{error::Error, net::SocketAddr, time::Duration};
 
 use axum::{Router, response::Html, routing::get};
 use sockeye_hub::{ChannelName, Hub, Publication};
-use sockeye_server::{Channels, ClientAddresses, ServerOptions};
+use sockeye_server::{Channels, ClientAddresses};
 use tokio::{net::TcpListener, time};
 
 const PAGE: &str = "<!doctype html><title>ticks</title><pre></pre>
@@ -22,9 +22,9 @@ const PAGE: &str = "<!doctype html><title>ticks</title><pre></pre>
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The options are those of `sockeye serve`. Limits for each address need the addresses of clients,
-    // which axum tells (`into_make_service_with_connect_info`).
-    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::ConnectInfo)?;
+    // `options` takes the limits and the history. Limits for each address need the addresses of clients, which axum
+    // tells (`into_make_service_with_connect_info`).
+    let channels = Channels::builder().client_addresses(ClientAddresses::ConnectInfo).build()?;
     let ticks = tick(channels.hub().clone(), "ticks".parse()?);
     tokio::spawn(ticks);
 

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use sockeye::connect;
 use sockeye_hub::{ChannelName, Hub, Publication};
-use sockeye_server::{Channels, ClientAddresses, ServerOptions};
+use sockeye_server::{Channels, ClientAddresses};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -23,7 +23,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The example's server, and its channels.
 async fn serve() -> Result<(SocketAddr, Channels), Box<dyn std::error::Error>> {
-    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::ConnectInfo)?;
+    let channels = Channels::builder().client_addresses(ClientAddresses::ConnectInfo).build()?;
     let app = embedded::app(&channels).into_make_service_with_connect_info::<SocketAddr>();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

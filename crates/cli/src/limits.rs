@@ -3,7 +3,7 @@
 
 use clap::{Args, builder::BoolishValueParser};
 use sockeye::internals;
-use sockeye_server::{ServerOptions, TrustedProxy};
+use sockeye_server::{ChannelOptions, ServerOptions, TrustedProxy};
 
 use crate::{
     compression::Compression,
@@ -40,7 +40,7 @@ pub(crate) struct Limits {
     /// How many invalid tokens and tickets one address may send in a second; twice as many at once
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_BAD_TOKENS_PER_ADDRESS")]
     #[arg(value_parser = number::<u32>)]
-    #[arg(default_value_t = ServerOptions::default().max_bad_tokens_per_address.unwrap_or(u32::MAX))]
+    #[arg(default_value_t = ChannelOptions::default().max_bad_tokens_per_address.unwrap_or(u32::MAX))]
     max_bad_tokens_per_address: u32,
 
     /// How many TLS handshakes are under way at most
@@ -86,17 +86,17 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn apply(self, options: &mut ServerOptions) {
-        options.max_connections = Some(self.max_connections);
-        options.max_connections_per_address = self.max_connections_per_address;
-        options.max_requests_per_address = self.max_requests_per_address;
-        options.max_wire_forms = self.max_wire_forms.map(|size| size.0);
+        options.channels.max_connections = Some(self.max_connections);
+        options.channels.max_connections_per_address = self.max_connections_per_address;
+        options.channels.max_requests_per_address = self.max_requests_per_address;
+        options.channels.max_wire_forms = self.max_wire_forms.map(|size| size.0);
 
-        options.max_bad_tokens_per_address = Some(self.max_bad_tokens_per_address);
+        options.channels.max_bad_tokens_per_address = Some(self.max_bad_tokens_per_address);
         options.max_handshakes = self.max_handshakes;
-        options.deflate = self.deflate.server(self.max_deflate_memory);
+        options.channels.deflate = self.deflate.server(self.max_deflate_memory);
         options.max_http2_buffer = self.max_http2_buffer.in_memory();
-        options.max_commands = self.max_commands;
-        options.trust_proxy = self.trust_proxy;
+        options.channels.max_commands = self.max_commands;
+        options.channels.trust_proxy = self.trust_proxy;
         options.proxy_protocol = self.proxy_protocol;
     }
 }

@@ -16,7 +16,8 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::{Args, builder::BoolishValueParser};
 use sockeye_server::{
-    AuthKey, BindError, Listen, OriginPattern, PolicyRule, Server, ServerOptions,
+    AuthKey, BindError, ChannelOptions, Listen, OptionNames, OriginPattern, PolicyRule, Server,
+    ServerOptions,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -104,31 +105,31 @@ pub(crate) struct Serve {
 
     /// How many messages of a channel are kept
     #[arg(long, value_name = "N", env = "SOCKEYE_HISTORY_COUNT", help_heading = "History")]
-    #[arg(default_value_t = ServerOptions::default().history_count)]
+    #[arg(default_value_t = ChannelOptions::default().history_count)]
     #[arg(value_parser = number::<usize>)]
     history_count: usize,
 
     /// How many bytes of a channel are kept; a message that takes more is refused
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_HISTORY_BYTES", help_heading = "History")]
-    #[arg(default_value_t = Size(ServerOptions::default().history_bytes), value_parser = some_size)]
+    #[arg(default_value_t = Size(ChannelOptions::default().history_bytes), value_parser = some_size)]
     history_bytes: Size,
 
     /// How long messages are kept
     #[arg(long, value_name = "TIME", env = "SOCKEYE_HISTORY_AGE", help_heading = "History")]
-    #[arg(default_value_t = Time(ServerOptions::default().history_age), value_parser = some_time)]
+    #[arg(default_value_t = Time(ChannelOptions::default().history_age), value_parser = some_time)]
     history_age: Time,
 
     /// How many channels there may be. When they are all taken, the publisher that has most of them
     /// makes room for those that have fewer
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CHANNELS", help_heading = "History")]
-    #[arg(default_value_t = ServerOptions::default().max_channels)]
+    #[arg(default_value_t = ChannelOptions::default().max_channels)]
     #[arg(value_parser = number::<u64>)]
     max_channels: u64,
 
     /// How many bytes of all channels are kept in memory. When that is used up, the publisher that
     /// has most of them makes room for those that have less
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_BYTES", help_heading = "History")]
-    #[arg(default_value_t = Size(ServerOptions::default().max_bytes), value_parser = some_size)]
+    #[arg(default_value_t = Size(ChannelOptions::default().max_bytes), value_parser = some_size)]
     max_bytes: Size,
 
     /// What becomes of readers that are too slow for the history: PATTERN=catchup (they go on with
@@ -140,7 +141,7 @@ pub(crate) struct Serve {
 
     /// The largest message
     #[arg(long, value_name = "SIZE", env = "SOCKEYE_MAX_MESSAGE", help_heading = "Limits")]
-    #[arg(default_value_t = Size(ServerOptions::default().max_message as u64), value_parser = some_size)]
+    #[arg(default_value_t = Size(ChannelOptions::default().max_message as u64), value_parser = some_size)]
     max_message: Size,
 
     #[command(flatten)]
@@ -185,10 +186,12 @@ impl Serve {
             let starting = async {
                 let mut options = spawn_blocking(move || self.options()).await??;
                 let mut membership = cluster.join(&mut options).await?;
-                let token = key.zip(options.auth_key.as_ref());
+                let token = key.zip(options.channels.auth_key.as_ref());
                 let token = token.map(|(file, key)| make_token(key, &file, audience.as_deref()));
                 let tls = options.tls.clone();
-                let server = bind(options, &given, is_default_admin).await?;
+                let server = bind(options, &given, is_default_admin)
+                    .await
+                    .map_err(|error| in_flags(&error))?;
                 membership.follow().await?;
                 anyhow::Ok((tls, token, server, membership))
             };
@@ -239,7 +242,7 @@ impl Serve {
 
     /// Says what is wrong with options that are good one by one.
     fn check(&self) -> anyhow::Result<()> {
-        let (largest, default) = (self.max_message.0, ServerOptions::default().max_message as u64);
+        let (largest, default) = (self.max_message.0, ChannelOptions::default().max_message as u64);
         for (kept, flag) in [(self.history_bytes, "history-bytes"), (self.max_bytes, "max-bytes")] {
             ensure!(
                 largest <= kept.0 || largest == default,
@@ -255,28 +258,29 @@ impl Serve {
     pub(crate) fn options(self) -> anyhow::Result<ServerOptions> {
         self.check()?;
         let mut options = ServerOptions::default();
+        options.channels.option_names = OptionNames::by(flag);
         options.listen = self.listen;
         options.admin = self.admin.0;
-        options.allow_origin = self.allow_origin;
-        options.open = self.open;
-        options.auth_key = match &self.auth_key {
+        options.channels.allow_origin = self.allow_origin;
+        options.channels.open = self.open;
+        options.channels.auth_key = match &self.auth_key {
             Some(file) => Some(auth_key(file, self.auth_audience)?),
             None => None,
         };
         #[cfg(feature = "fjall")]
-        (options.data = self.data);
-        options.history_count = self.history_count;
-        options.history_bytes = self.history_bytes.0;
-        options.history_age = self.history_age.0;
-        options.max_channels = self.max_channels;
-        options.max_bytes = self.max_bytes.0;
-        options.policy = self.policy;
-        options.max_message = self.max_message.in_memory();
+        (options.channels.data = self.data);
+        options.channels.history_count = self.history_count;
+        options.channels.history_bytes = self.history_bytes.0;
+        options.channels.history_age = self.history_age.0;
+        options.channels.max_channels = self.max_channels;
+        options.channels.max_bytes = self.max_bytes.0;
+        options.channels.policy = self.policy;
+        options.channels.max_message = self.max_message.in_memory();
         self.limits.apply(&mut options);
         self.deadlines.apply(&mut options);
         options.tls = self.certificate.read()?;
         #[cfg(feature = "prometheus")]
-        (options.log_lines_lost = self.log.lost());
+        (options.channels.log_lines_lost = self.log.lost());
         Ok(options)
     }
 }
@@ -313,6 +317,20 @@ async fn bind_once(options: ServerOptions, given: &[GivenSocket]) -> Result<Serv
     );
     let listeners = given.iter().map(GivenSocket::listener).collect::<Result<_, _>>();
     Server::with_listeners(listeners.map_err(BindError::Socket)?, options).await
+}
+
+/// The flag of an option of the library.
+fn flag(field: &str) -> String {
+    format!("--{}", field.replace('_', "-"))
+}
+
+/// The error with flags in the place of the options that it names: `` `listen` `` is `--listen`.
+fn in_flags(error: &BindError) -> anyhow::Error {
+    let mut text = error.to_string();
+    for field in ["admin", "auth_key", "listen", "open", "proxy_protocol", "trust_proxy"] {
+        text = text.replace(&format!("`{field}`"), &flag(field));
+    }
+    anyhow::Error::msg(text)
 }
 
 /// The key that tokens are checked with.

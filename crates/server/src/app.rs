@@ -11,12 +11,14 @@ use crate::auth::{Authority, Caller, Right};
 use crate::http::origin::OriginRule;
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::Drain;
+use crate::lifecycle::sweep::Sweeper;
 use crate::limits::Limits;
 use crate::limits::pace::Paces;
 #[cfg(feature = "prometheus")]
 use crate::metrics::Levels;
 use crate::metrics::Metrics;
 use crate::metrics::connections::ConnectionRegister;
+use crate::option_names::OptionNames;
 use crate::rate::Rate;
 
 /// What the routes share.
@@ -27,6 +29,7 @@ pub(crate) struct App {
     pub(crate) authority: Authority,
     pub(crate) limits: Arc<Limits>,
     pub(crate) max_message: usize,
+    pub(crate) names: OptionNames,
     /// The limits of plain WebSockets and of `sockeye.v1`, shared by all of them.
     pub(crate) plain_config: Arc<sockeye::Config>,
     pub(crate) v1_config: Arc<sockeye::Config>,
@@ -44,6 +47,7 @@ pub(crate) struct App {
     pub(crate) deflate: Option<sockeye::DeflateConfig>,
     pub(crate) heartbeat: Duration,
     pub(crate) drain: Drain,
+    pub(crate) sweeper: Sweeper,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) register: Arc<ConnectionRegister>,
 }
@@ -79,10 +83,12 @@ impl App {
             .may_publish(caller, channel, &publication)
             .map(|()| self.hub.publish(channel, publication.account(&caller.account())));
         let metrics = Arc::clone(&self.metrics);
-        let (hub, caller) = (self.hub.clone(), caller.clone());
+        let (hub, caller, names) = (self.hub.clone(), caller.clone(), self.names);
         async move {
             let published = match publishing {
-                Ok(publishing) => publishing.await.map_err(|error| not_taken(&hub, &caller, error)),
+                Ok(publishing) => {
+                    publishing.await.map_err(|error| not_taken(&hub, &caller, error, names))
+                }
                 Err(problem) => Err(problem),
             };
             metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
@@ -98,8 +104,8 @@ impl App {
     ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
         let may = caller.may(Right::Write, channel);
         let ending = may.map(|()| self.hub.end(channel, &caller.account()));
-        let (hub, caller) = (self.hub.clone(), caller.clone());
-        async move { ending?.await.map_err(|error| not_taken(&hub, &caller, error)) }
+        let (hub, caller, names) = (self.hub.clone(), caller.clone(), self.names);
+        async move { ending?.await.map_err(|error| not_taken(&hub, &caller, error, names)) }
     }
 
     fn may_publish(
@@ -110,9 +116,21 @@ impl App {
     ) -> Result<(), Problem> {
         caller.may(Right::Write, channel)?;
         match publication.payload.as_bytes().len() > self.max_message {
-            true => Err(too_large(self.max_message)),
+            true => Err(self.too_large()),
             false => Ok(()),
         }
+    }
+
+    /// `413`: the message is larger than all may be.
+    pub(crate) fn too_large(&self) -> Problem {
+        let (max, option) = (self.max_message, self.names.of("max_message"));
+        let detail = format_args!("A message has at most {max} bytes: see {option}.");
+        Problem::new(Code::TooLarge, detail).and_close()
+    }
+
+    /// An error of the hub as the problem that a client sees.
+    pub(crate) fn refused(&self, error: PublishError) -> Problem {
+        refused(error, self.names)
     }
 
     /// The levels of everything at this moment, for the metrics.
@@ -141,15 +159,20 @@ impl App {
 }
 
 /// Why the hub has not taken what the caller published.
-fn not_taken(hub: &Hub, caller: &Caller, error: PublishError) -> Problem {
+fn not_taken(hub: &Hub, caller: &Caller, error: PublishError, names: OptionNames) -> Problem {
     match error {
-        PublishError::Full { capacity, share } => no_room(hub, caller, capacity, share),
-        error => refused(error),
+        PublishError::Full { capacity, share } => no_room(hub, caller, (capacity, share), names),
+        error => refused(error, names),
     }
 }
 
 /// `507`: which limit is reached, what the account holds of it, and what to do.
-fn no_room(hub: &Hub, caller: &Caller, capacity: Capacity, share: Share) -> Problem {
+fn no_room(
+    hub: &Hub,
+    caller: &Caller,
+    (capacity, share): (Capacity, Share),
+    names: OptionNames,
+) -> Problem {
     let account = caller.account();
     let held = hub.holdings(&account);
     let held = match capacity {
@@ -169,21 +192,23 @@ fn no_room(hub: &Hub, caller: &Caller, capacity: Capacity, share: Share) -> Prob
         ),
         (Capacity::Channels, _) => format!(
             "The limit of channels is reached, {account} has {held} of them, and publishers that have \
-             more have readers on all of theirs: try again later, or raise --max-channels."
+             more have readers on all of theirs: try again later, or raise {}.",
+            names.of("max_channels")
         ),
         _ => format!(
             "The limit of bytes is reached, {account} has {held} of them, and publishers that have \
-             more cannot free any: try again later, or raise --max-bytes."
+             more cannot free any: try again later, or raise {}.",
+            names.of("max_bytes")
         ),
     };
     Problem::new(Code::InsufficientStorage, detail)
 }
 
 /// An error of the hub as the problem that a client sees.
-pub(crate) fn refused(error: PublishError) -> Problem {
+fn refused(error: PublishError, names: OptionNames) -> Problem {
     match error {
         PublishError::TooLarge { .. } => {
-            let detail = format_args!("{error}: see --history-bytes");
+            let detail = format_args!("{error}: see {}", names.of("history_bytes"));
             Problem::new(Code::TooLarge, detail)
         }
         PublishError::Ended => {
@@ -194,7 +219,8 @@ pub(crate) fn refused(error: PublishError) -> Problem {
         PublishError::Full { .. } => Problem::new(Code::InsufficientStorage, error),
         PublishError::NoSpace => {
             let detail = format_args!(
-                "{error}: free space on the disk of --data; publishing then resumes by itself"
+                "{error}: free space on the disk of {}; publishing then resumes by itself",
+                names.of("data")
             );
             Problem::new(Code::InsufficientStorage, detail)
         }
@@ -217,9 +243,4 @@ pub(crate) fn refused(error: PublishError) -> Problem {
         }
         _ => Problem::new(Code::Internal, error),
     }
-}
-
-pub(crate) fn too_large(max: usize) -> Problem {
-    let detail = format_args!("A message has at most {max} bytes: see --max-message.");
-    Problem::new(Code::TooLarge, detail).and_close()
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use sockeye::BadOrigin;
+use sockeye::internals::Origin;
 use sockeye_hub::Hub;
 use sockeye_hub::store::OpenError;
 
@@ -12,12 +14,13 @@ use crate::auth::Authority;
 use crate::conn::accept;
 use crate::http::origin::{Allowed, OriginRule};
 use crate::lifecycle::drain::Drain;
+use crate::lifecycle::sweep::Sweeper;
 use crate::limits::Limits;
 use crate::limits::client_addresses::{AddressSource, ClientAddresses, needed_for};
 use crate::limits::pace::Paces;
 use crate::metrics::Metrics;
 use crate::metrics::connections::ConnectionRegister;
-use crate::options::ServerOptions;
+use crate::options::ChannelOptions;
 use crate::rate::Rate;
 use crate::routes::admin;
 use crate::routes::{self, RouteTable};
@@ -40,16 +43,85 @@ pub enum BuildError {
     Data(#[from] OpenError),
 }
 
-/// Where client addresses come from, if that is enough for the options.
-fn source(
-    options: &ServerOptions,
+/// What [`Channels`] are made of: [`Channels::builder`].
+#[derive(Clone, Debug)]
+pub struct ChannelsBuilder {
+    options: ChannelOptions,
     addresses: ClientAddresses,
-) -> Result<AddressSource, BuildError> {
-    match needed_for(options) {
-        Some(option) if matches!(addresses, ClientAddresses::Unknown) => {
-            Err(BuildError::NoAddresses(option))
-        }
-        needed => Ok(AddressSource { addresses, is_needed: needed.is_some() }),
+    public_origin: Option<Origin>,
+    secure: bool,
+}
+
+impl ChannelsBuilder {
+    /// How the channels behave. Default: that of [`ChannelOptions`].
+    pub fn options(mut self, options: ChannelOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Where the addresses of clients come from. Default: `Unknown`, and then no option may count by address.
+    pub fn client_addresses(mut self, addresses: ClientAddresses) -> Self {
+        self.addresses = addresses;
+        self
+    }
+
+    /// Where clients find the program, such as `https://shop.example`: its pages are the program's own, under
+    /// whatever `Host` a proxy in front asks for. With `https` responses say that the name is never to be used
+    /// without TLS. Default: the request's own `Host`, and the scheme of [`secure`](Self::secure).
+    ///
+    /// # Errors
+    ///
+    /// [`BadOrigin`] if that is not one origin.
+    pub fn public_origin(mut self, origin: &str) -> Result<Self, BadOrigin> {
+        self.public_origin = Some(origin.parse()?);
+        Ok(self)
+    }
+
+    /// Whether clients come by TLS, so that pages of `https:` and the request's `Host` are the program's own.
+    /// Default: no.
+    pub fn secure(mut self, is_secure: bool) -> Self {
+        self.secure = is_secure;
+        self
+    }
+
+    /// The channels, of the options' `backplane` or `data` directory, or new ones in memory. With `data` it may
+    /// block as long as a disk does.
+    ///
+    /// Within a runtime of tokio they are swept from now on, otherwise from the first request on.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown;
+    /// [`BuildError::Data`] if the directory is in use or cannot be used.
+    pub fn build(self) -> Result<Channels, BuildError> {
+        let is_needed = match needed_for(&self.options) {
+            Some(option) if matches!(self.addresses, ClientAddresses::Unknown) => {
+                return Err(BuildError::NoAddresses(option));
+            }
+            option => option.is_some(),
+        };
+        let hub = open_hub(&self.options)?;
+        Ok(self.made_of(hub, is_needed))
+    }
+
+    /// The same for a [`Server`](crate::Server), which knows the addresses of its clients.
+    pub(crate) fn open_for_server(self) -> Result<Channels, OpenError> {
+        // The router of the server may be used elsewhere, too.
+        let is_needed = needed_for(&self.options).is_some();
+        let hub = open_hub(&self.options)?;
+        Ok(self.made_of(hub, is_needed))
+    }
+
+    fn made_of(self, hub: Hub, is_needed: bool) -> Channels {
+        let Self { options, addresses, public_origin, secure } = self;
+        let origins = OriginRule {
+            allowed: Some(Allowed::new(options.allow_origin.clone(), options.option_names)),
+            any_host: options.is_exposed(),
+            secure: public_origin.as_ref().map_or(secure, Origin::is_secure),
+            public: public_origin,
+            names: options.option_names,
+        };
+        Channels::of(hub, &options, origins, AddressSource { addresses, is_needed })
     }
 }
 
@@ -59,9 +131,9 @@ fn source(
 /// # let _ = || {
 /// use std::net::SocketAddr;
 ///
-/// use sockeye_server::{Channels, ClientAddresses, ServerOptions};
+/// use sockeye_server::{Channels, ClientAddresses};
 ///
-/// let channels = Channels::new(&ServerOptions::default(), ClientAddresses::ConnectInfo)?;
+/// let channels = Channels::builder().client_addresses(ClientAddresses::ConnectInfo).build()?;
 /// let program = axum::Router::new().nest("/live", channels.router());
 /// let program = program.into_make_service_with_connect_info::<SocketAddr>();
 /// # Ok::<(), sockeye_server::BuildError>(())
@@ -75,42 +147,22 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// New, empty channels in memory. Of the options, those about listening, `data` and `backplane` are not
-    /// used.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown.
-    pub fn new(options: &ServerOptions, addresses: ClientAddresses) -> Result<Self, BuildError> {
-        let source = source(options, addresses)?;
-        Ok(Self::of(Hub::new(hub_options(options)), options, source))
+    /// Begins to make channels.
+    pub fn builder() -> ChannelsBuilder {
+        ChannelsBuilder {
+            options: ChannelOptions::default(),
+            addresses: ClientAddresses::Unknown,
+            public_origin: None,
+            secure: false,
+        }
     }
 
-    /// The channels of the options' `backplane` or `data` directory, or new ones in memory. Those about
-    /// listening are not used. It may block as long as a disk does.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`new`](Self::new); [`BuildError::Data`] if the directory is in use or cannot be used.
-    pub fn open(options: &ServerOptions, addresses: ClientAddresses) -> Result<Self, BuildError> {
-        let source = source(options, addresses)?;
-        Ok(Self::of(open_hub(options)?, options, source))
-    }
-
-    /// The same for a [`Server`](crate::Server), which knows the addresses of its clients.
-    pub(crate) fn open_for_server(options: &ServerOptions) -> Result<Self, OpenError> {
-        // The router of the server may be used elsewhere, too.
-        let is_needed = needed_for(options).is_some();
-        let source = AddressSource { addresses: ClientAddresses::Unknown, is_needed };
-        Ok(Self::of(open_hub(options)?, options, source))
-    }
-
-    fn of(hub: Hub, options: &ServerOptions, addresses: AddressSource) -> Self {
-        let origins = OriginRule {
-            allowed: Some(Allowed::new(options.allow_origin.clone())),
-            any_host: options.is_exposed(),
-            secure: options.tls.is_some(),
-        };
+    fn of(
+        hub: Hub,
+        options: &ChannelOptions,
+        origins: OriginRule,
+        addresses: AddressSource,
+    ) -> Self {
         let records = hub.backplane().and_then(|backplane| backplane.records());
         let metrics = Arc::new(metrics(options, &hub));
         let app = App {
@@ -119,6 +171,8 @@ impl Channels {
             authority: Authority::new(options.auth_key.clone(), records),
             limits: Arc::new(Limits::new(options, addresses)),
             max_message: options.max_message,
+            names: options.option_names,
+            sweeper: Sweeper::default(),
             plain_config: Arc::new(websocket::config(options, options.max_message)),
             v1_config: Arc::new(v1::config(options)),
             anonymous_config: Arc::new(v1::anonymous_config(options)),
@@ -134,6 +188,7 @@ impl Channels {
             register: ConnectionRegister::new(Arc::clone(&metrics)),
             metrics,
         };
+        app.sweeper.keep(&app.hub);
         Self { app: Arc::new(app) }
     }
 
@@ -142,7 +197,7 @@ impl Channels {
     ///
     /// With another key, tokens of the old one and their tickets are refused from then on; what they
     /// have opened stays open until they expire.
-    pub fn reload(&self, options: &ServerOptions) {
+    pub fn reload(&self, options: &ChannelOptions) {
         if let Some(allowed) = &self.app.origins.allowed {
             allowed.set(options.allow_origin.clone());
         }
@@ -150,9 +205,8 @@ impl Channels {
         self.app.limits.reload(options);
     }
 
-    /// The hub, to publish and subscribe inside the program. A [`Server`](crate::Server) sweeps it; a
-    /// program without one calls [`Hub::sweep`] every few seconds, or messages of idle channels stay
-    /// longer than they should.
+    /// The hub, to publish and subscribe inside the program. It is swept as long as there are these channels, a
+    /// clone of them, or a router.
     pub fn hub(&self) -> &Hub {
         &self.app.hub
     }
@@ -161,6 +215,12 @@ impl Channels {
     /// console at `/`. Nested in another router at `/live`, `/live` leads to the console.
     pub fn router(&self) -> Router {
         routes::router(&self.app)
+    }
+
+    /// The same without the console, its files and `/sockeye.js`, and without an answer for other paths: to be
+    /// merged with routes of the program's own.
+    pub fn api_router(&self) -> Router {
+        routes::api_router(&self.app)
     }
 
     /// Drains the connections: WebSockets get close code 1012, spread over a part of `within`, so that
@@ -205,17 +265,17 @@ impl Channels {
 
 /// The counters, with those of the log and of the engine.
 #[cfg(feature = "prometheus")]
-fn metrics(options: &ServerOptions, hub: &Hub) -> Metrics {
+fn metrics(options: &ChannelOptions, hub: &Hub) -> Metrics {
     Metrics::new(Arc::clone(&options.log_lines_lost), hub.backplane().map(|_| hub.clone()))
 }
 
 #[cfg(not(feature = "prometheus"))]
-fn metrics(_: &ServerOptions, _: &Hub) -> Metrics {
+fn metrics(_: &ChannelOptions, _: &Hub) -> Metrics {
     Metrics
 }
 
 /// The channels themselves, wherever the options say that they are kept.
-fn open_hub(options: &ServerOptions) -> Result<Hub, OpenError> {
+fn open_hub(options: &ChannelOptions) -> Result<Hub, OpenError> {
     match &options.backplane {
         Some(backplane) => Ok(Hub::with_backplane(hub_options(options), Arc::clone(backplane))),
         #[cfg(feature = "fjall")]
@@ -226,7 +286,7 @@ fn open_hub(options: &ServerOptions) -> Result<Hub, OpenError> {
 }
 
 /// What the options say of the channels themselves.
-fn hub_options(options: &ServerOptions) -> sockeye_hub::Options {
+fn hub_options(options: &ChannelOptions) -> sockeye_hub::Options {
     let kept = sockeye_hub::Options::default();
     #[cfg(feature = "fjall")]
     let kept = kept.data(options.data.clone());

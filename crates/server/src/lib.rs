@@ -25,11 +25,12 @@
 //! - [`metrics`]: counters, gauges, the latency histogram and the register of connections.
 //! - [`lifecycle`]: draining, and which connections are in use.
 //! - [`limits`]: connections, requests and invalid tokens for each address; rates of publishers.
-//! - [`options`]: [`ServerOptions`] and their defaults.
+//! - [`options`]: [`ServerOptions`], with the [`ChannelOptions`] in them, and their defaults.
 //! - [`auth`]: tokens, tickets, and what their bearer may do.
 //! - [`http`]: headers, queries, origins, bodies and problems, whatever the route.
 //! - [`net`]: listeners, addresses, write deadlines, and what proxies say of a client.
 //! - [`transport`]: the words for transports.
+//! - [`option_names`]: how options are named to operators and clients.
 //! - [`log`]: log lines that a client can cause, at a limited rate.
 //! - [`rate`]: the one rate limit, of which those of requests, publishers and log lines are made.
 
@@ -49,6 +50,7 @@ mod limits;
 mod log;
 mod metrics;
 mod net;
+mod option_names;
 mod options;
 mod rate;
 mod routes;
@@ -60,17 +62,22 @@ pub use crate::auth::{
     Algorithm, Audience, AuthKey, BadRight, Claims, Grants, KeyError, NumericDate, Right, Rights,
     SignError, SigningKey, TokenError,
 };
-pub use crate::channels::{BuildError, Channels};
+pub use crate::channels::{BuildError, Channels, ChannelsBuilder};
 pub use crate::limits::client_addresses::ClientAddresses;
 pub use crate::net::listener::{BindError, Listen, LocalAddress};
 pub use crate::net::trusted_proxy::{BadCidr, Cidr, TrustedProxy};
-pub use crate::options::ServerOptions;
+pub use crate::option_names::OptionNames;
+pub use crate::options::{ChannelOptions, ServerOptions};
 pub use crate::server::Server;
 pub use crate::transport::{Transport, UnknownTransport};
 #[doc(no_inline)]
-pub use sockeye::{BadOrigin, Listener, OriginPattern};
+pub use sockeye::{BadOrigin, DeflateConfig, Listener, OriginPattern, tls::ServerTls};
 #[doc(no_inline)]
-pub use sockeye_hub::{BadPattern, Pattern, Policy, PolicyRule};
+pub use sockeye_hub::backplane::Backplane;
+#[doc(no_inline)]
+pub use sockeye_hub::store::OpenError;
+#[doc(no_inline)]
+pub use sockeye_hub::{BadPattern, ChannelName, Hub, Pattern, Policy, PolicyRule, Publication};
 
 /// Internal parsers, for the fuzz targets; not a public interface.
 #[doc(hidden)]

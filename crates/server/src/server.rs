@@ -19,11 +19,9 @@ use crate::channels::Channels;
 use crate::conn::accept::ConnectionService;
 use crate::log;
 use crate::net::listener::{BindError, IncomingConnections, Listen, LocalAddress, bind};
+use crate::option_names::OptionNames;
 use crate::options::ServerOptions;
 use crate::routes::admin;
-
-/// How often old messages are dropped from idle channels.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// A channel server on addresses of its own.
 ///
@@ -59,7 +57,7 @@ impl Server {
         knows_its_proxy(&options)?;
         let mut listeners = Vec::with_capacity(options.listen.len());
         for address in &options.listen {
-            listeners.extend(bind(address, options.is_exposed()).await?);
+            listeners.extend(bind(address, options.channels.is_exposed()).await?);
         }
         Self::with_listeners(listeners, options).await
     }
@@ -75,11 +73,12 @@ impl Server {
         mut options: ServerOptions,
     ) -> Result<Self, BindError> {
         knows_its_proxy(&options)?;
-        options.max_connections = options.max_connections.or_else(max_connections);
+        let max = &mut options.channels.max_connections;
+        *max = max.or_else(max_connections);
         let mut local_addrs = Vec::with_capacity(listeners.len());
         for listener in &listeners {
             let address = LocalAddress::of(listener).map_err(BindError::Socket)?;
-            if let (Some(tcp), false) = (address.tcp(), options.is_exposed())
+            if let (Some(tcp), false) = (address.tcp(), options.channels.is_exposed())
                 && !tcp.ip().is_loopback()
             {
                 return Err(BindError::Exposed(Listen::Tcp(tcp.to_string())));
@@ -87,7 +86,7 @@ impl Server {
             local_addrs.push(address.with_tls(options.tls.is_some()));
         }
         let admin = match &options.admin {
-            Some(address) => Some(Self::bind_admin(address).await?),
+            Some(address) => Some(Self::bind_admin(address, options.channels.option_names).await?),
             None => None,
         };
         let (channels, options) = open(options).await?;
@@ -96,7 +95,10 @@ impl Server {
 
     /// The address for operators may be any; one that is not loopback is warned of. Of a name the first
     /// address is used.
-    async fn bind_admin(address: &Listen) -> Result<(Listener, LocalAddress), BindError> {
+    async fn bind_admin(
+        address: &Listen,
+        names: OptionNames,
+    ) -> Result<(Listener, LocalAddress), BindError> {
         let failed = |source| BindError::Admin { address: address.clone(), source };
         let listeners = bind(address, true).await.map_err(|error| match error {
             BindError::Io { source, .. } => failed(source),
@@ -108,8 +110,9 @@ impl Server {
         if local.tcp().is_some_and(|address| !address.ip().is_loopback()) {
             tracing::warn!(
                 address = %local,
-                "anyone who can reach the --admin address sees, without a token, who is connected \
-                 from where: let operators alone reach it"
+                "anyone who can reach the address of {} sees, without a token, who is connected \
+                 from where: let operators alone reach it",
+                names.of("admin")
             );
         }
         Ok((listener, local))
@@ -161,7 +164,7 @@ impl Server {
             Arc::new(ConnectionService::new(self.channels.connection_parts(), &self.options));
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
-            tracing::info!(%address, max_connections = self.options.max_connections, "listening");
+            tracing::info!(%address, max_connections = self.options.channels.max_connections, "listening");
             tasks.spawn(accept(listener, Arc::clone(&service)));
         }
         let mut operators = JoinSet::new();
@@ -172,7 +175,6 @@ impl Server {
             operators.spawn(operators::serve(listener, router, self.options.clone()));
         }
         let hub = self.channels.hub().clone();
-        tasks.spawn(sweep(hub.clone()));
         tasks.spawn(tell_rest_of_log());
         tokio::select! {
             _ = shutdown => {}
@@ -196,31 +198,20 @@ impl Server {
 
 /// Opens the channels, on a thread that may block.
 async fn open(options: ServerOptions) -> Result<(Channels, ServerOptions), BindError> {
-    let open = move || Channels::open_for_server(&options).map(|channels| (channels, options));
+    let (of_channels, secure) = (options.channels.clone(), options.tls.is_some());
+    let open = move || Channels::builder().options(of_channels).secure(secure).open_for_server();
     match spawn_blocking(open).await {
-        Ok(opened) => Ok(opened?),
+        Ok(opened) => Ok((opened?, options)),
         Err(ended) => resume_unwind(ended.into_panic()),
     }
 }
 
 /// Whether it is said which proxies are believed, where a proxy is to say who the client is.
 fn knows_its_proxy(options: &ServerOptions) -> Result<(), BindError> {
-    if options.proxy_protocol && options.trust_proxy.is_empty() {
+    if options.proxy_protocol && options.channels.trust_proxy.is_empty() {
         return Err(BindError::NoProxy);
     }
     Ok(())
-}
-
-/// Drops old messages, until aborted. Channels in use drop theirs as they are used.
-async fn sweep(hub: Hub) -> io::Result<()> {
-    loop {
-        sleep(SWEEP).await;
-        let mut sweep = hub.begin_sweep();
-        while sweep.slice() {
-            // Other tasks run between any two slices.
-            yield_now().await;
-        }
-    }
 }
 
 /// Logs each second how many lines were left out, until aborted.

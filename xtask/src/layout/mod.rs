@@ -63,6 +63,7 @@ const LAYOUTS: &[Layout] = &[
             "transports/websocket → transports → app → {metrics, lifecycle, auth} → http → net → log → rate",
             "transports → conn → {metrics, lifecycle}",
             "metrics → limits → options → auth",
+            "{options, net, http} → option_names",
             "http → transport",
         ],
     },

@@ -71,7 +71,7 @@ impl ClusterFlags {
         let Some(options) = self.options(server) else { return Ok(Membership(None)) };
         let (node, mut joining) = Node::start(options);
         joining.settled().await?;
-        server.backplane = Some(Arc::new(node));
+        server.channels.backplane = Some(Arc::new(node));
         Ok(Membership(Some(joining)))
     }
 
@@ -88,10 +88,10 @@ impl ClusterFlags {
         if let Some(Size(bytes)) = self.cluster_backlog {
             options.max_held_bytes = bytes;
         }
-        options.history_count = server.history_count;
-        options.history_bytes = server.history_bytes;
-        options.history_age = server.history_age;
-        options.max_message = server.max_message;
+        options.history_count = server.channels.history_count;
+        options.history_bytes = server.channels.history_bytes;
+        options.history_age = server.channels.history_age;
+        options.max_message = server.channels.max_message;
         Some(options)
     }
 }

@@ -86,7 +86,7 @@ impl Reload {
             tls.reload()?;
         }
         (self.set_filter)(filter)?;
-        self.channels.reload(&options);
+        self.channels.reload(&options.channels);
         let named = named.iter().map(|(option, path)| (*option, path.as_path()));
         let files = self.files.look_again(named);
         Ok(Changes { options: self.compare(values), files })

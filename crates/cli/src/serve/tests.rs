@@ -10,16 +10,18 @@ use super::Serve;
 use crate::Cli;
 
 /// Fields that have no flag of their own, and why.
-const NO_FLAGS: [(&str, &str); 3] = [
+const NO_FLAGS: [(&str, &str); 4] = [
     ("backplane", "made of --cluster"),
     ("tls", "made of --tls-cert and --tls-key"),
     ("log_lines_lost", "counted, not told"),
+    ("option_names", "the flags themselves"),
 ];
 
 /// Flags whose default is not that of the library, and why.
-const OTHER_DEFAULTS: [(&str, &str); 2] = [
+const OTHER_DEFAULTS: [(&str, &str); 3] = [
     ("admin", "an embedded server has no such address"),
     ("max_connections", "made of the limit of open files"),
+    ("option_names", "the flags themselves"),
 ];
 
 /// Values of every kind that a flag takes; none is a default.
@@ -47,7 +49,12 @@ fn options(flags: &[&str]) -> Result<ServerOptions, String> {
 /// Each field with its value, as `Debug` shows them.
 fn fields(options: &ServerOptions) -> BTreeMap<String, String> {
     let (mut fields, mut current) = (BTreeMap::<String, String>::new(), String::new());
-    for line in format!("{options:#?}").lines() {
+    let debug = format!("{options:#?}");
+    // Those of the channels stand among the others.
+    let (before, rest) = debug.split_once("    channels: ChannelOptions {\n").unwrap();
+    let (inner, after) = rest.split_once("\n    },\n").unwrap();
+    let inner: Vec<_> = inner.lines().map(|line| &line[4..]).collect();
+    for line in before.lines().chain(inner).chain(after.lines()) {
         let field =
             line.strip_prefix("    ").filter(|rest| !rest.starts_with([' ', '}', ']', ')']));
         if let Some((name, value)) = field.and_then(|field| field.split_once(": ")) {
@@ -124,7 +131,7 @@ fn deadlines_are_neither_nothing_nor_for_ever() {
             assert!(options(&[&flag, value]).is_err(), "{flag} {value}");
         }
     }
-    assert_eq!(options(&["--ping-interval", "off"]).unwrap().ping_interval, None);
+    assert_eq!(options(&["--ping-interval", "off"]).unwrap().channels.ping_interval, None);
 }
 
 #[test]
@@ -176,13 +183,15 @@ fn said(time: std::time::Duration) -> String {
 #[test]
 fn the_documentation_says_the_numbers_of_the_code() {
     let options = ServerOptions::default();
-    let (write, ping) = (said(options.write_timeout), options.ping_interval.unwrap());
-    let (pong, heartbeat) = (said(options.pong_timeout), said(options.heartbeat));
-    let (head, body) = (said(options.head_timeout), said(options.body_timeout));
-    let (auth, drain) = (options.auth_timeout, said(options.drain));
-    let (handshakes, bad) = (options.max_handshakes, options.max_bad_tokens_per_address.unwrap());
-    let message = options.max_message >> 10;
-    let in_words = match options.write_timeout.as_secs() {
+    let (write, ping) =
+        (said(options.channels.write_timeout), options.channels.ping_interval.unwrap());
+    let (pong, heartbeat) = (said(options.channels.pong_timeout), said(options.channels.heartbeat));
+    let (head, body) = (said(options.head_timeout), said(options.channels.body_timeout));
+    let (auth, drain) = (options.channels.auth_timeout, said(options.drain));
+    let (handshakes, bad) =
+        (options.max_handshakes, options.channels.max_bad_tokens_per_address.unwrap());
+    let message = options.channels.max_message >> 10;
+    let in_words = match options.channels.write_timeout.as_secs() {
         120 => "two minutes",
         _ => &write,
     };

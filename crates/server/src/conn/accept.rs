@@ -63,13 +63,16 @@ impl ConnectionService {
         let ConnectionContext { limits, drain, metrics, handler } = context;
         Self {
             http1: Arc::new(crate::conn::http1::builder(options.head_timeout)),
-            http2: crate::conn::http2::builder(options.write_timeout, Arc::clone(&metrics)),
+            http2: crate::conn::http2::builder(
+                options.channels.write_timeout,
+                Arc::clone(&metrics),
+            ),
             limits,
             drain,
             metrics,
             handler,
             timeouts: RequestTimeouts { idle: options.keep_alive, head: options.head_timeout },
-            write_timeout: options.write_timeout,
+            write_timeout: options.channels.write_timeout,
             max_http2_buffer: options.max_http2_buffer,
             proxy_protocol: options.proxy_protocol,
             handshakes: Handshakes::new(options.max_handshakes),

@@ -17,6 +17,7 @@ use crate::http::headers::single;
 use crate::http::problem::{Code, Problem};
 use crate::log::Class;
 use crate::net::forwarded::ForwardedOrigin;
+use crate::option_names::OptionNames;
 
 /// How many refused origins are logged: as many as a server with many pages has, without flooding the
 /// log.
@@ -49,19 +50,23 @@ pub(crate) struct OriginRule {
     pub(crate) any_host: bool,
     /// Whether the server's own pages come over TLS.
     pub(crate) secure: bool,
+    /// The origin of its own pages, where that is not read from the request.
+    pub(crate) public: Option<Origin>,
+    pub(crate) names: OptionNames,
 }
 
 /// A list of origins that may change; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowed {
     patterns: Arc<RwLock<Vec<OriginPattern>>>,
+    names: OptionNames,
     /// Refused origins that were logged.
     told: Arc<Mutex<WarnedOrigins>>,
 }
 
 impl Allowed {
-    pub(crate) fn new(patterns: Vec<OriginPattern>) -> Self {
-        let allowed = Self { patterns: Arc::default(), told: Arc::default() };
+    pub(crate) fn new(patterns: Vec<OriginPattern>, names: OptionNames) -> Self {
+        let allowed = Self { patterns: Arc::default(), names, told: Arc::default() };
         allowed.set(patterns);
         allowed
     }
@@ -69,12 +74,18 @@ impl Allowed {
     pub(crate) fn set(&self, patterns: Vec<OriginPattern>) {
         if patterns.iter().any(OriginPattern::is_null) {
             tracing::warn!(
-                "--allow-origin null lets every local file and every sandboxed frame use this server, \
-                 whatever site it is in"
+                "{} null lets every local file and every sandboxed frame use this server, \
+                 whatever site it is in",
+                self.name()
             );
         }
         *self.patterns.write().unwrap_or_else(PoisonError::into_inner) = patterns;
         self.told.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
+    }
+
+    /// The option that sets them.
+    fn name(&self) -> String {
+        self.names.of("allow_origin")
     }
 
     /// The pattern that allows a page of this origin.
@@ -95,8 +106,9 @@ impl Allowed {
         match line {
             Line::Origin => tracing::warn!(
                 more,
-                "a page of {refused} was refused: to let such pages use this server, start it with \
-                 --allow-origin {refused}"
+                "a page of {refused} was refused: to let such pages use this server, set \
+                 {} {refused}",
+                self.name()
             ),
             Line::TooMany => tracing::warn!(
                 more,
@@ -164,15 +176,17 @@ impl OriginRule {
             (None, Some(origin)) => {
                 allowed.tell(&origin.to_string());
                 Err(refused(format_args!(
-                    "Pages of {origin} may not use this server: start it with `--allow-origin {origin}`."
+                    "Pages of {origin} may not use this server: to allow them, set {} {origin}.",
+                    allowed.name()
                 )))
             }
             (None, None) if is_opaque(text) => {
                 allowed.tell("null");
-                Err(refused(
+                Err(refused(format_args!(
                     "Files and sandboxed frames may not use this server: serve the page over HTTP, or \
-                     let all of them in with `--allow-origin null`.",
-                ))
+                     let all of them in with {} null.",
+                    allowed.name()
+                )))
             }
             (None, None) => Err(refused("This Origin is malformed, so it cannot be allowed.")),
         }
@@ -196,14 +210,16 @@ impl OriginRule {
         let scheme = if is_secure { "https" } else { "http" };
         let own = Origin::new(scheme, authority).ok_or_else(bad_host)?;
         // Whatever a proxy says: the host that it used itself has to be allowed.
-        if self.any_host || own.is_loopback() {
+        let is_public = self.public.as_ref().is_some_and(|public| public.is_same_host(&own));
+        if self.any_host || own.is_loopback() || is_public {
             let named = front.host.as_ref().and_then(|host| Origin::new(scheme, host));
-            return Ok(Some(named.unwrap_or(own)));
+            return Ok(Some(self.public.clone().or(named).unwrap_or(own)));
         }
-        Err(refused(
-            "This server answers to loopback names only (http://localhost, http://127.0.0.1): \
-             start it with --auth-key or --open to give it another name.",
-        ))
+        let (key, open) = (self.names.of("auth_key"), self.names.of("open"));
+        Err(refused(format_args!(
+            "This server answers to loopback names only (http://localhost, http://127.0.0.1): set \
+             {key} or {open} to give it another name."
+        )))
     }
 }
 

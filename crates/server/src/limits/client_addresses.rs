@@ -12,7 +12,7 @@ use axum::extract::{ConnectInfo, Request};
 use crate::http::problem::{Code, Problem};
 use crate::limits::peer::Peer;
 use crate::log::{Class, limited};
-use crate::options::ServerOptions;
+use crate::options::ChannelOptions;
 
 type AddressHook = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
 
@@ -84,7 +84,7 @@ impl AddressSource {
 }
 
 /// The first option that is set and counts by address.
-pub(crate) fn needed_for(options: &ServerOptions) -> Option<&'static str> {
+pub(crate) fn needed_for(options: &ChannelOptions) -> Option<&'static str> {
     let has_guard = options.auth_key.is_some() && options.max_bad_tokens_per_address.is_some();
     let needing = [
         (options.max_connections_per_address.is_some(), "max_connections_per_address"),

@@ -28,7 +28,7 @@ use crate::limits::rate::RateLimiter;
 use crate::net::forwarded::{self, ForwardedOrigin, Source, WarnedSources};
 use crate::net::proxy_protocol::Announced;
 use crate::net::trusted_proxy::{self, TrustedProxy};
-use crate::options::ServerOptions;
+use crate::options::ChannelOptions;
 
 /// Where a request comes from, before it has a permit of its own.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Requester {
     peer: Peer,
     pub(crate) front: ForwardedOrigin,
     needs_permit: bool,
+    /// Whether it came through a listener that the server does not count.
+    is_uncounted: bool,
 }
 
 impl Requester {
@@ -60,7 +62,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(options: &ServerOptions, addresses: AddressSource) -> Self {
+    pub(crate) fn new(options: &ChannelOptions, addresses: AddressSource) -> Self {
         Self {
             connections: ConnectionLimiter::new(
                 options.max_connections,
@@ -77,7 +79,7 @@ impl Limits {
     }
 
     /// Applies the options that can change while the server runs.
-    pub(crate) fn reload(&self, options: &ServerOptions) {
+    pub(crate) fn reload(&self, options: &ChannelOptions) {
         self.requests.set(options.max_requests_per_address);
         self.bad_tokens.set(options.max_bad_tokens_per_address);
     }
@@ -137,15 +139,25 @@ impl Limits {
             None => peer,
         };
         let front = ForwardedOrigin { is_secure: front.is_secure.or(announced.is_secure), ..front };
-        Ok(Requester { peer, front, needs_permit })
+        Ok(Requester { peer, front, needs_permit, is_uncounted: !has_permit })
     }
 
     /// Behind a trusted proxy, and in a program with a listener of its own, each request takes a
     /// permit, for as long as what it opens is open.
     pub(crate) fn with_permit(&self, requester: Requester) -> Peer {
-        match requester.needs_permit {
-            true => self.with_client_permit(requester.peer),
-            false => requester.peer,
+        match requester {
+            Requester { needs_permit: false, peer, .. } => peer,
+            Requester { is_uncounted: false, peer, .. } => self.with_client_permit(peer),
+            Requester { peer, .. } => self.with_connection_permit(peer),
+        }
+    }
+
+    /// Counts as a connection for as long as the request, and what it opens, lasts.
+    fn with_connection_permit(&self, peer: Peer) -> Peer {
+        let network = peer.network().filter(|_| !self.is_proxy(&peer));
+        match self.connections.acquire(network, || false) {
+            Ok(permit) => peer.with_permit(permit.into()),
+            Err(full) => peer.over_limit(full),
         }
     }
 

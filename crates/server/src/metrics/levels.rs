@@ -87,7 +87,7 @@ impl Gauges {
             entries: level("history_messages", "Messages kept"),
             readers: level("readers", "Open readers of channels"),
             accounts: level("accounts", "Accounts that channels or messages are charged to"),
-            max_channels: level("max_channels", "Limit of channels (--max-channels)"),
+            max_channels: level("max_channels", "Limit of channels (max_channels)"),
             max_bytes: Level::default(),
             made_room: Family::default(),
             lagging: level("readers_lagging", "Readers that are behind their channel"),
@@ -139,7 +139,7 @@ impl Gauges {
             "Lines of the log that could not be written",
             lost_lines,
         );
-        let help = "Encoded messages not cached because --max-wire-forms was reached";
+        let help = "Encoded messages not cached because max_wire_forms was reached";
         registry.register("wire_forms_not_kept", help, self.forms_not_kept.clone());
         let help = "Channels, messages and keys evicted for publishers that hold less";
         registry.register("evicted", help, self.made_room.clone());
@@ -150,13 +150,13 @@ impl Gauges {
             ("history", "Bytes charged for kept messages", &self.history_bytes),
             (
                 "max_history",
-                "Limit of bytes charged for kept messages (--max-bytes)",
+                "Limit of bytes charged for kept messages (max_bytes)",
                 &self.max_bytes,
             ),
             ("wire_forms", "Bytes of cached encoded messages", &self.form_bytes),
             (
                 "wire_forms_max",
-                "Limit of bytes of cached encoded messages (--max-wire-forms)",
+                "Limit of bytes of cached encoded messages (max_wire_forms)",
                 &self.max_form_bytes,
             ),
             ("idempotency_keys", "Bytes charged for idempotency keys", &self.key_bytes),
@@ -167,11 +167,7 @@ impl Gauges {
                 "Bytes reserved for the compression contexts of clients",
                 &self.deflate_bytes,
             ),
-            (
-                "max_deflate",
-                "Limit of bytes for compression contexts (--max-deflate-memory)",
-                &self.max_deflate_bytes,
-            ),
+            ("max_deflate", "Limit of bytes for compression contexts", &self.max_deflate_bytes),
         ] {
             registry.register_with_unit(name, help, Unit::Bytes, level.clone());
         }

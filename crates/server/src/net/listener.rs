@@ -102,7 +102,7 @@ pub enum BindError {
     /// The address can be reached from other machines, and there is no access control.
     #[error(
         "{0} is not a loopback address, and anyone who can reach it could read and write every \
-         channel: give --auth-key, or --open if that is what you want"
+         channel: set `auth_key`, or `open` if that is what you want"
     )]
     Exposed(Listen),
     /// The address is invalid, in use, or not permitted.
@@ -115,7 +115,7 @@ pub enum BindError {
     },
     /// The same for the address for operators.
     #[error(
-        "cannot listen on {address} for --admin: {source}: give --admin another address, or off"
+        "cannot listen on {address} for `admin`: {source}: set `admin` to another address, or switch it off"
     )]
     Admin {
         /// The address as it was given.
@@ -127,7 +127,7 @@ pub enum BindError {
     #[error("cannot accept connections on a socket that the server was given: {0}")]
     Socket(io::Error),
     /// The PROXY protocol needs trusted proxies, and there are none.
-    #[error("--proxy-protocol needs trusted proxies: name them with --trust-proxy")]
+    #[error("`proxy_protocol` needs trusted proxies: name them in `trust_proxy`")]
     NoProxy,
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
@@ -139,21 +139,21 @@ fn advice(address: &Listen, error: &io::Error) -> &'static str {
     if let Listen::Unix(path) = address {
         return match error.kind() {
             io::ErrorKind::AddrInUse if is_socket(path) => {
-                ": another program listens at this socket: stop it, or give --listen another path"
+                ": another program listens at this socket: stop it, or set `listen` to another path"
             }
             io::ErrorKind::AddrInUse => {
-                ": the file there is not a socket: remove it, or give --listen another path"
+                ": the file there is not a socket: remove it, or set `listen` to another path"
             }
             _ => "",
         };
     }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            ": another program has this port: stop it, or give --listen another address"
+            ": another program has this port: stop it, or set `listen` to another address"
         }
         io::ErrorKind::AddrNotAvailable => ": this machine does not have the address",
         io::ErrorKind::PermissionDenied => {
-            ": ports below 1024 are for privileged programs: give --listen another port"
+            ": ports below 1024 are for privileged programs: set `listen` to another port"
         }
         _ => "",
     }

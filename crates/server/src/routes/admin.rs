@@ -45,7 +45,8 @@ struct Admin {
 /// The routes. Web pages of no origin may read them; at a loopback address the `Host` has to be a
 /// loopback name, against DNS rebinding.
 pub(crate) fn router(app: Arc<App>, any_host: bool) -> Router {
-    let origins = OriginRule { allowed: None, any_host, secure: false };
+    let origins =
+        OriginRule { allowed: None, any_host, secure: false, public: None, names: app.names };
     let admin = Admin { app, origins: Arc::new(origins) };
     let routes = Router::new()
         .route("/healthz", get(async || "ok\n"))

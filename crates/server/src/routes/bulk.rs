@@ -33,6 +33,7 @@ use crate::http::media::{self, Media};
 use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
+use crate::option_names::OptionNames;
 use crate::transports::publication::{MAX_DEPTH, WrittenPublication, max_json};
 use crate::transports::v1;
 
@@ -80,6 +81,7 @@ pub(crate) async fn lines(
 ) -> Result<Answer, Problem> {
     let mut bulk = Bulk::new(app, home, &request)?;
     let mut lines = Lines::new(request.into_body(), max_json(app.max_message), app.body_timeout);
+    lines.names = app.names;
     loop {
         let line = tokio::select! {
             biased;
@@ -109,10 +111,10 @@ pub(crate) async fn lines(
 async fn list(app: &App, request: Request) -> Result<Answer, Problem> {
     let mut bulk = Bulk::new(app, None, &request)?;
     let max = max_json(app.max_message);
-    let body = timeout(app.body_timeout, publish::collect(request.into_body(), max)).await;
+    let body = timeout(app.body_timeout, publish::collect(app, request.into_body(), max)).await;
     let body =
         body.map_err(|_| publish::took_too_long())?.map_err(|problem| match problem.code() {
-            Code::TooLarge => too_long("A list", max),
+            Code::TooLarge => too_long("A list", max, app.names),
             _ => problem,
         })?;
     let text = str::from_utf8(&body).map_err(publish::bad_json)?;
@@ -319,6 +321,7 @@ struct Lines {
     searched: usize,
     /// The longest line, in bytes.
     max: usize,
+    names: OptionNames,
     /// How many bytes may still come.
     bytes_left: u64,
     /// For how long the client may still be waited for, and since when it is.
@@ -331,7 +334,17 @@ impl Lines {
     fn new(body: Body, max: usize, left: Duration) -> Self {
         let bytes_left = (max as u64).saturating_mul(MAX_MESSAGES as u64);
         let buffer = BytesMut::new();
-        Self { body, buffer, searched: 0, max, bytes_left, left, since: None, is_over: false }
+        Self {
+            body,
+            buffer,
+            searched: 0,
+            max,
+            names: OptionNames::default(),
+            bytes_left,
+            left,
+            since: None,
+            is_over: false,
+        }
     }
 
     /// The next line that is not empty. A future that is dropped loses nothing.
@@ -355,7 +368,7 @@ impl Lines {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
         let length = end.map_or(self.buffer.len(), |end| self.searched + end);
         if length > self.max {
-            return Err(too_long("A line", self.max));
+            return Err(too_long("A line", self.max, self.names));
         }
         let Some(_) = end else {
             self.searched = length;
@@ -390,8 +403,9 @@ fn too_many() -> Problem {
     Problem::new(Code::TooLarge, detail).and_close()
 }
 
-fn too_long(what: &str, max: usize) -> Problem {
-    let detail = format_args!("{what} has at most {max} bytes: see --max-message.");
+fn too_long(what: &str, max: usize, names: OptionNames) -> Problem {
+    let option = names.of("max_message");
+    let detail = format_args!("{what} has at most {max} bytes: see {option}.");
     Problem::new(Code::TooLarge, detail).and_close()
 }
 

@@ -7,7 +7,7 @@ use http::header::ALLOW;
 use http::{Method, StatusCode};
 use sockeye_hub::{ChannelName, Loaded, Start};
 
-use crate::app::{self, App};
+use crate::app::App;
 use crate::auth::{Caller, Right};
 use crate::conn::answer::Answer;
 use crate::http::conditional::Known;
@@ -116,6 +116,6 @@ fn read(
 /// `DELETE`: deletes the history; the channel stays.
 async fn forget(app: &App, channel: &ChannelName, caller: &Caller) -> Result<Answer, Problem> {
     caller.may(Right::Write, channel)?;
-    app.hub.forget(channel).await.map_err(app::refused)?;
+    app.hub.forget(channel).await.map_err(|error| app.refused(error))?;
     Ok(StatusCode::NO_CONTENT.into())
 }

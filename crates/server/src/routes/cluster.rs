@@ -34,7 +34,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(hub: Hub) -> Router<S> {
 
 async fn answer(State(hub): State<Hub>, request: Request) -> Result<Response, Problem> {
     let Some(engine) = hub.backplane() else {
-        let detail = "This server is not part of a cluster: see --cluster.";
+        let detail = "This server is not part of a cluster.";
         return Err(Problem::new(Code::NotFound, detail));
     };
     let mut headers = HeaderMap::new();

@@ -12,6 +12,7 @@ use crate::http::conditional::{Known, etag, position_headers};
 use crate::http::problem::{Code, Problem};
 use crate::http::query;
 use crate::http::representation::{Representation, VARY_ON};
+use crate::option_names::OptionNames;
 use crate::transports::encode;
 
 /// Answers with the message at that position, as it is in a page.
@@ -31,7 +32,7 @@ pub(crate) async fn answer(
     // What is up to there is known here by now: so that it is here, too.
     let before = Position { offset: at.offset.saturating_sub(1), ..at };
     let _loaded = app.load(caller, channel, Start::After(before)).await?;
-    let entry = app.hub.entry(channel, at).map_err(|missing| not_there(missing, at))?;
+    let entry = app.hub.entry(channel, at).map_err(|missing| not_there(missing, at, app.names))?;
     let vary = [(VARY, HeaderValue::from_static(VARY_ON))];
     if known.includes(&etag(at)) {
         return Ok((StatusCode::NOT_MODIFIED, position_headers(at), vary).into());
@@ -40,7 +41,7 @@ pub(crate) async fn answer(
     Ok((position_headers(at), vary, headers, encode::json(&entry)).into())
 }
 
-fn not_there(missing: Missing, at: Position) -> Problem {
+fn not_there(missing: Missing, at: Position, names: OptionNames) -> Problem {
     match missing {
         Missing::Never => Problem::new(
             Code::NotFound,
@@ -51,7 +52,10 @@ fn not_there(missing: Missing, at: Position) -> Problem {
         ),
         Missing::Gone => Problem::new(
             Code::Gone,
-            format_args!("The message at {at} is not kept any more: see --history-count."),
+            format_args!(
+                "The message at {at} is not kept any more: see {}.",
+                names.of("history_count")
+            ),
         ),
     }
 }

@@ -54,6 +54,17 @@ enum Resource {
     Tickets,
 }
 
+impl Resource {
+    /// Whether it is none of the console's.
+    fn is_of_channels(&self) -> bool {
+        match self {
+            #[cfg(feature = "console")]
+            Self::Front | Self::File(_) => false,
+            _ => true,
+        }
+    }
+}
+
 /// The paths. axum matches them as [`RouteTable`] does, with the same crate.
 fn paths() -> impl Iterator<Item = (&'static str, Resource)> {
     let paths = [
@@ -108,8 +119,22 @@ impl Handler for RouteTable {
 
 /// The same routes for a program with a listener of its own: what it awaits is the response.
 pub(crate) fn router(app: &Arc<App>) -> Router {
+    let router = axum_router(app, |_| true);
+    let app = Arc::clone(app);
+    router.fallback(move |request: Request| {
+        let answering = Box::pin(answer(Arc::clone(&app), None, request));
+        async move { answering.await.response().await }
+    })
+}
+
+/// Of these routes those of channels.
+pub(crate) fn api_router(app: &Arc<App>) -> Router {
+    axum_router(app, Resource::is_of_channels)
+}
+
+fn axum_router(app: &Arc<App>, includes: impl Fn(&Resource) -> bool) -> Router {
     let mut router = Router::new();
-    for (path, resource) in paths() {
+    for (path, resource) in paths().filter(|(_, resource)| includes(resource)) {
         let app = Arc::clone(app);
         let handler = move |path: Result<RawPathParams, RawPathParamsRejection>,
                             request: Request| {
@@ -122,11 +147,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         };
         router = router.route(path, any(handler));
     }
-    let app = Arc::clone(app);
-    router.fallback(move |request: Request| {
-        let answering = Box::pin(answer(Arc::clone(&app), None, request));
-        async move { answering.await.response().await }
-    })
+    router
 }
 
 /// What a path names.

@@ -13,7 +13,7 @@ use sockeye_hub::{
 };
 use tokio::time::{sleep_until, timeout};
 
-use crate::app::{App, too_large};
+use crate::app::App;
 use crate::auth::{Caller, Right};
 use crate::conn::answer::Answer;
 use crate::http::conditional::position_headers;
@@ -46,7 +46,7 @@ pub(crate) async fn post(
     let key = key(&head.headers, &caller)?;
     refuse_what_is_encoded(&head.headers)?;
     if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
-        return Err(too_large(app.max_message));
+        return Err(app.too_large());
     }
     let body = receive(app, (&caller, &peer), body).await?;
     let payload = payload(&head.headers, &body)?;
@@ -86,7 +86,7 @@ async fn receive(
         // Before the body is read: a publisher above its rate waits on the client's side.
         sleep_until(paces.turn(publisher(caller, peer))).await;
     }
-    let body = timeout(app.body_timeout, collect(body, app.max_message)).await;
+    let body = timeout(app.body_timeout, collect(app, body, app.max_message)).await;
     body.map_err(|_| took_too_long())?
 }
 
@@ -149,13 +149,13 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The whole body in one piece. Memory grows with what arrived, not with what was announced.
-pub(super) async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn collect(app: &App, mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| broke_off())?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > max - whole.len() {
-            return Err(too_large(max));
+            return Err(app.too_large());
         }
         whole.extend_from_slice(&data);
     }

@@ -80,7 +80,7 @@ impl OperatorService {
             http,
             router: TowerToHyperService::new(router),
             head_timeout: options.head_timeout,
-            write_timeout: options.write_timeout.min(MAX_WRITE_TIMEOUT),
+            write_timeout: options.channels.write_timeout.min(MAX_WRITE_TIMEOUT),
         }
     }
 
@@ -117,7 +117,8 @@ mod tests {
             (PendingConnections::default(), ConnectionLimiter::new(Some(1), None));
         let service =
             |options: &ServerOptions| Arc::new(OperatorService::new(router.clone(), options));
-        let short = ServerOptions { write_timeout: Duration::from_secs(3), ..Default::default() };
+        let mut short = ServerOptions::default();
+        short.channels.write_timeout = Duration::from_secs(3);
         for (options, limit) in [(ServerOptions::default(), 10), (short, 3)] {
             let (mut client, server) = duplex(1024);
             client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();

@@ -62,7 +62,7 @@ async fn speaks_http2(mut stream: impl AsyncRead + AsyncWrite + Unpin, pieces: &
 
 #[tokio::test]
 async fn a_new_connection_takes_the_place_of_the_oldest_silent_one() {
-    let server = TestServer::with(|options| options.max_connections = Some(4)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(4)).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
@@ -78,7 +78,7 @@ async fn a_new_connection_takes_the_place_of_the_oldest_silent_one() {
 /// What has arrived on an evicted connection changes nothing: its permit is gone.
 #[tokio::test]
 async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
-    let server = TestServer::with(|options| options.max_connections = Some(8)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(8)).await;
     let head = b"GET /c/chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
     let mut clients = Vec::new();
     for _ in 0..200 {
@@ -102,7 +102,7 @@ async fn a_burst_of_whole_requests_does_not_pass_the_bound() {
 
 #[tokio::test]
 async fn a_half_head_keeps_its_permit_for_a_second_and_is_then_evicted() {
-    let server = TestServer::with(|options| options.max_connections = Some(1)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(1)).await;
     let mut half = TcpStream::connect(server.address).await.unwrap();
     half.write_all(b"GET /c/chat HTTP/1.1\r\n").await.unwrap();
     let let_in = server.has_room();
@@ -153,7 +153,7 @@ async fn a_stalled_handshake_is_evicted_for_one_that_waits() {
 
 #[tokio::test]
 async fn by_tls_a_new_connection_takes_the_place_of_the_oldest_silent_one() {
-    let (server, tls) = secure(|options| options.max_connections = Some(3)).await;
+    let (server, tls) = secure(|options| options.channels.max_connections = Some(3)).await;
     let mut silent = Vec::new();
     for _ in 0..3 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
@@ -177,7 +177,7 @@ async fn a_preface_of_http2_may_come_in_pieces() {
 
 #[tokio::test]
 async fn an_http2_connection_without_a_request_is_evicted() {
-    let server = TestServer::with(|options| options.max_connections = Some(1)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(1)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(PREFACE).await.unwrap();
     stream.write_all(&EMPTY_SETTINGS).await.unwrap();
@@ -191,8 +191,9 @@ async fn an_http2_connection_without_a_request_is_evicted() {
 async fn a_trusted_proxy_on_a_unix_socket_gives_the_clients_address() {
     for (trusted, statuses) in [(true, ["200", "429", "200"]), (false, ["200", "429", "429"])] {
         let server = UnixServer::with(|options| {
-            options.max_connections_per_address = Some(1);
-            options.trust_proxy = trusted.then(|| "unix".parse().unwrap()).into_iter().collect();
+            options.channels.max_connections_per_address = Some(1);
+            options.channels.trust_proxy =
+                trusted.then(|| "unix".parse().unwrap()).into_iter().collect();
         })
         .await;
         let mut open = Vec::new();
@@ -214,7 +215,7 @@ async fn a_trusted_proxy_on_a_unix_socket_gives_the_clients_address() {
 
 #[tokio::test]
 async fn a_unix_socket_has_the_same_limits_and_protocols() {
-    let server = UnixServer::with(|options| options.max_connections = Some(3)).await;
+    let server = UnixServer::with(|options| options.channels.max_connections = Some(3)).await;
     let mut silent = Vec::new();
     for _ in 0..3 {
         silent.push(server.connect().await);
@@ -230,7 +231,7 @@ async fn a_unix_socket_has_the_same_limits_and_protocols() {
 /// The response comes before the end of the request; closing at once would reset the connection.
 #[tokio::test]
 async fn a_refused_client_reads_why_though_it_is_still_sending() {
-    let server = TestServer::with(|options| options.max_connections = Some(1)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(1)).await;
     let _one = stay(&server).await;
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -121,12 +121,12 @@ async fn an_address_that_is_taken_says_what_to_do() {
     let refused = Server::bind(options).await.unwrap_err();
     assert!(matches!(refused, BindError::Admin { .. }));
     let refused = refused.to_string();
-    assert!(refused.contains(&address) && refused.contains("--admin"), "{refused}");
+    assert!(refused.contains(&address) && refused.contains("`admin`"), "{refused}");
 }
 
 #[tokio::test]
 async fn metrics_count_what_is_published_and_refused() {
-    let server = TestServer::with(|options| options.max_message = 10).await;
+    let server = TestServer::with(|options| options.channels.max_message = 10).await;
     server.publish("/c/chat", "hello").await;
     server.publish("/c/chat", "hello").await;
     server.post("/c/chat", "text/plain", "much too long").await;
@@ -195,7 +195,7 @@ async fn metrics_count_listeners_and_what_they_are_given_by_transport() {
 
 #[tokio::test]
 async fn metrics_count_what_was_missing_by_transport() {
-    let server = TestServer::with(|options| options.history_count = 1).await;
+    let server = TestServer::with(|options| options.channels.history_count = 1).await;
     let first = server.publish("/c/chat", "1").await;
     for text in ["2", "3"] {
         server.publish("/c/chat", text).await;

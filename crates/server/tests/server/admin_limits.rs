@@ -16,7 +16,7 @@ const CONNECTIONS: usize = 64;
 
 /// A server with long lists for operators: 40 connections of `sockeye.v1` with 128 subscriptions each.
 async fn server(write_timeout: Duration) -> (TestServer, Vec<sockeye::WebSocket>) {
-    let server = TestServer::with(|options| options.write_timeout = write_timeout).await;
+    let server = TestServer::with(|options| options.channels.write_timeout = write_timeout).await;
     let url = format!("ws://{}/connect", server.address);
     let mut open = Vec::new();
     for number in 0..40 {

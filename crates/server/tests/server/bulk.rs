@@ -55,7 +55,7 @@ async fn each_line_is_a_message_in_the_order_of_the_lines() {
 
 #[tokio::test]
 async fn what_is_refused_is_told_in_its_place_and_the_rest_is_taken() {
-    let server = TestServer::with(|options| options.max_message = 10).await;
+    let server = TestServer::with(|options| options.channels.max_message = 10).await;
     let body = [
         r#"{"data":1}"#,
         "{",
@@ -161,7 +161,7 @@ async fn a_request_has_a_thousand_messages_at_most() {
 
 #[tokio::test]
 async fn lines_and_lists_are_bounded_in_bytes() {
-    let server = TestServer::with(|options| options.max_message = 10).await;
+    let server = TestServer::with(|options| options.channels.max_message = 10).await;
     // Six times the longest message, and 4 KiB.
     let long = format!("{{\"data\":1,\"x\":\"{}\"}}", "x".repeat(5000));
     server.post("/c/chat", LINES, long.clone()).await.assert_problem(413, "too_large");
@@ -234,7 +234,7 @@ async fn on_disk_the_order_is_kept_and_holds() {
     let directory = tempfile::tempdir().unwrap();
     let start = || {
         let data = directory.path().to_owned();
-        TestServer::with(move |options| options.data = Some(data))
+        TestServer::with(move |options| options.channels.data = Some(data))
     };
     let server = start().await;
     let lines: String = (0..300).map(|number| format!("{{\"data\":{number}}}\n")).collect();

@@ -57,10 +57,10 @@ impl TestServer {
         assert_eq!(options.drain, DRAIN, "the default");
         change(&mut options);
         #[cfg(feature = "fjall")]
-        let on_disk = options.data.is_some();
+        let on_disk = options.channels.data.is_some();
         #[cfg(not(feature = "fjall"))]
         let on_disk = false;
-        let is_alone = on_disk || options.backplane.is_some();
+        let is_alone = on_disk || options.channels.backplane.is_some();
         if let Some(urls) = nats::given().filter(|_| !is_alone) {
             return cluster::start(&urls, options).await;
         }

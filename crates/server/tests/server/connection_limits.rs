@@ -47,7 +47,8 @@ async fn there_is_no_limit_until_one_is_set() {
 
 #[tokio::test]
 async fn one_address_has_a_limit_of_connections() {
-    let server = TestServer::with(|options| options.max_connections_per_address = Some(3)).await;
+    let server =
+        TestServer::with(|options| options.channels.max_connections_per_address = Some(3)).await;
     let connections = [stay(&server).await, stay(&server).await, stay(&server).await];
     let refused = server.get("/c/chat").await;
     refused.assert_problem(429, "too_many");
@@ -59,7 +60,7 @@ async fn one_address_has_a_limit_of_connections() {
 
 #[tokio::test]
 async fn the_server_has_a_limit_of_connections() {
-    let server = TestServer::with(|options| options.max_connections = Some(2)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(2)).await;
     let connections = [stay(&server).await, stay(&server).await];
     let refused = server.post("/c/chat", "text/plain", "x").await;
     refused.assert_problem(503, "unavailable");
@@ -72,7 +73,8 @@ async fn the_server_has_a_limit_of_connections() {
 /// HTTP ends with the upgrade; the connection does not.
 #[tokio::test]
 async fn a_websocket_keeps_the_place_of_its_connection() {
-    let server = TestServer::with(|options| options.max_connections_per_address = Some(1)).await;
+    let server =
+        TestServer::with(|options| options.channels.max_connections_per_address = Some(1)).await;
     let url = format!("ws://{}/c/chat", server.address);
     for subprotocol in [None, Some("sockeye.v1")] {
         server.has_room().await;
@@ -94,7 +96,7 @@ async fn a_websocket_keeps_the_place_of_its_connection() {
 /// However many connections come, few are refused at a time: the oldest without a request is closed.
 #[tokio::test]
 async fn a_refusal_is_heard_though_silent_connections_are_being_refused() {
-    let server = TestServer::with(|options| options.max_connections = Some(1)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(1)).await;
     let _one = stay(&server).await;
     let mut silent = Vec::new();
     for _ in 0..64 {
@@ -106,7 +108,8 @@ async fn a_refusal_is_heard_though_silent_connections_are_being_refused() {
 
 #[tokio::test]
 async fn one_address_has_a_limit_of_requests_in_a_second() {
-    let server = TestServer::with(|options| options.max_requests_per_address = Some(1)).await;
+    let server =
+        TestServer::with(|options| options.channels.max_requests_per_address = Some(1)).await;
     // A burst of twice a second's worth.
     for _ in 0..2 {
         assert_eq!(server.get("/c/chat").await.status, StatusCode::OK);
@@ -131,8 +134,8 @@ async fn one_address_has_a_limit_of_requests_in_a_second() {
 #[tokio::test]
 async fn pages_read_that_there_were_too_many() {
     let server = TestServer::with(|options| {
-        options.max_requests_per_address = Some(1);
-        options.allow_origin = vec!["https://app.example".parse().unwrap()];
+        options.channels.max_requests_per_address = Some(1);
+        options.channels.allow_origin = vec!["https://app.example".parse().unwrap()];
     })
     .await;
     let ask = async || {
@@ -153,8 +156,8 @@ async fn pages_read_that_there_were_too_many() {
 #[tokio::test]
 async fn a_trusted_proxy_gives_the_clients_address_and_others_do_not() {
     let trusting = TestServer::with(|options| {
-        options.max_requests_per_address = Some(1);
-        options.trust_proxy = vec!["127.0.0.0/8".parse().unwrap()];
+        options.channels.max_requests_per_address = Some(1);
+        options.channels.trust_proxy = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
     // Each has its own.
@@ -170,7 +173,7 @@ async fn a_trusted_proxy_gives_the_clients_address_and_others_do_not() {
     assert!(refused, "what the client writes itself gave it an address of its own");
 
     let trusting_none =
-        TestServer::with(|options| options.max_requests_per_address = Some(1)).await;
+        TestServer::with(|options| options.channels.max_requests_per_address = Some(1)).await;
     let mut refused = false;
     for number in 0..20 {
         let answer = ask_for(&trusting_none, &format!("203.0.113.{number}")).await;
@@ -182,8 +185,8 @@ async fn a_trusted_proxy_gives_the_clients_address_and_others_do_not() {
 #[tokio::test]
 async fn behind_a_proxy_what_one_client_has_open_counts() {
     let server = TestServer::with(|options| {
-        options.max_connections_per_address = Some(2);
-        options.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
+        options.channels.max_connections_per_address = Some(2);
+        options.channels.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
     })
     .await;
     let stream = async |client: &str| {

@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use sockeye::{Client, Message};
-use sockeye_server::{Channels, ClientAddresses, ServerOptions};
+use sockeye_server::Channels;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -198,7 +198,7 @@ async fn late_readers_get_the_history_and_then_the_end() {
 
 #[tokio::test]
 async fn a_program_that_has_the_channels_inside_ends_them_alike() {
-    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::Unknown).unwrap();
+    let channels = Channels::builder().build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let program = Router::new().merge(channels.router());
@@ -212,7 +212,7 @@ async fn an_end_holds_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let start = || {
         let data = directory.path().to_owned();
-        TestServer::with(move |options| options.data = Some(data))
+        TestServer::with(move |options| options.channels.data = Some(data))
     };
     let server = start().await;
     let first = server.publish("/c/chat", "1").await;

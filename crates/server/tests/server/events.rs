@@ -231,7 +231,8 @@ async fn a_drop_before_the_first_message_is_resumed() {
 /// take each empty line for a message.
 #[tokio::test]
 async fn only_an_event_source_of_the_standard_is_shown_the_position_in_a_block() {
-    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    let server =
+        TestServer::with(|options| options.channels.heartbeat = Duration::from_millis(20)).await;
     for (header, is_block) in [("Pragma", true), ("Accept-Language", true), ("X-Other", false)] {
         let request = server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
         let request = request.header("Cache-Control", "no-cache").header(header, "no-cache");
@@ -245,7 +246,8 @@ async fn only_an_event_source_of_the_standard_is_shown_the_position_in_a_block()
 /// with its line.
 #[tokio::test]
 async fn a_reader_that_takes_each_empty_line_for_a_message_sees_messages_alone() {
-    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    let server =
+        TestServer::with(|options| options.channels.heartbeat = Duration::from_millis(20)).await;
     let before = server.publish("/c/chat", "before").await;
     let request = || server.request(Method::GET, "/c/chat").header("Accept", "text/event-stream");
     let mut stream = server.listen(request()).await;
@@ -268,7 +270,7 @@ async fn a_reader_that_takes_each_empty_line_for_a_message_sees_messages_alone()
 
 #[tokio::test]
 async fn a_gap_comes_in_band_with_the_position_to_resume_from() {
-    let server = TestServer::with(|options| options.history_count = 2).await;
+    let server = TestServer::with(|options| options.channels.history_count = 2).await;
     let mut positions = Vec::new();
     for number in 1..=5 {
         positions.push(server.publish("/c/chat", &number.to_string()).await);
@@ -291,7 +293,8 @@ async fn a_gap_comes_in_band_with_the_position_to_resume_from() {
 
 #[tokio::test]
 async fn a_stream_on_which_nothing_comes_says_that_it_lives() {
-    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    let server =
+        TestServer::with(|options| options.channels.heartbeat = Duration::from_millis(20)).await;
     let mut stream = server.events("/c/chat").await;
     stream.until("\n\n:\n:\n").await;
     let source = EventSource::read(&stream.text);

@@ -12,8 +12,8 @@ use crate::v1::V1;
 /// A server with a low limit of channels, and with tokens.
 async fn server(max_channels: u64) -> TestServer {
     TestServer::with(|options| {
-        options.auth_key = Some(key());
-        options.max_channels = max_channels;
+        options.channels.auth_key = Some(key());
+        options.channels.max_channels = max_channels;
     })
     .await
 }
@@ -90,8 +90,8 @@ async fn sockeye_v1_and_plain_websockets_pay_like_http() {
 #[tokio::test]
 async fn without_tokens_an_address_is_one_publisher_under_whatever_names() {
     let server = TestServer::with(|options| {
-        options.max_channels = 8;
-        options.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
+        options.channels.max_channels = 8;
+        options.channels.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
     })
     .await;
     let post = async |path: String, address: &str| {

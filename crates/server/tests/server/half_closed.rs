@@ -29,7 +29,7 @@ async fn ask_tcp(server: &TestServer, request: &str) -> String {
 async fn a_publication_is_answered_in_memory_and_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     for data in [None, Some(folder.path().to_owned())] {
-        let server = TestServer::with(|options| options.data = data).await;
+        let server = TestServer::with(|options| options.channels.data = data).await;
         for number in 0..50 {
             let answer = ask_tcp(&server, POST).await;
             assert!(answer.starts_with("HTTP/1.1 201 "), "{number}: {answer}");
@@ -42,7 +42,8 @@ async fn a_publication_is_answered_in_memory_and_on_disk() {
 #[tokio::test]
 async fn a_publication_over_tls_is_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let secure = Secure::with(|options| options.data = Some(folder.path().to_owned())).await;
+    let secure =
+        Secure::with(|options| options.channels.data = Some(folder.path().to_owned())).await;
     for _ in 0..20 {
         let answer = ask(secure.connect().await, POST).await;
         assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");

@@ -167,7 +167,7 @@ async fn what_comes_during_a_long_poll_is_the_next_request() {
 
 #[tokio::test]
 async fn an_answer_that_is_still_being_written_is_not_cut_by_the_next() {
-    let server = TestServer::with(|options| options.history_bytes = 1 << 30).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 1 << 30).await;
     let (channel, text) = ("chat".parse().unwrap(), "x".repeat(60 << 10));
     for _ in 0..15 {
         server.hub.publish(&channel, Publication::text(&text)).await.unwrap();

@@ -353,7 +353,7 @@ async fn a_refused_websocket_leaves_the_connection_to_others() {
 #[tokio::test]
 async fn a_body_that_trickles_runs_out_of_time() {
     let limit = Duration::from_millis(50);
-    let secure = Secure::with(|options| options.body_timeout = limit).await;
+    let secure = Secure::with(|options| options.channels.body_timeout = limit).await;
     let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"hel")))]);
     let never: Pieces = Box::pin(stream::StreamExt::chain(first, stream::pending()));
     let post = secure.request(Method::POST, "/c/chat").body(Either::Right(StreamBody::new(never)));

@@ -10,7 +10,7 @@ use crate::client::{TestServer, read_to_end};
 
 #[tokio::test]
 async fn a_message_may_be_as_large_as_the_limit_and_no_larger() {
-    let server = TestServer::with(|options| options.max_message = 10).await;
+    let server = TestServer::with(|options| options.channels.max_message = 10).await;
     for kind in ["text/plain", "application/octet-stream"] {
         assert_eq!(server.post("/c/chat", kind, "0123456789").await.status, StatusCode::CREATED);
         server.post("/c/chat", kind, "0123456789x").await.assert_problem(413, "too_large");
@@ -48,7 +48,7 @@ async fn an_announced_length_is_refused_before_the_body_comes() {
 
 #[tokio::test]
 async fn a_body_without_a_length_is_cut_at_the_limit() {
-    let server = TestServer::with(|options| options.max_message = 10).await;
+    let server = TestServer::with(|options| options.channels.max_message = 10).await;
     let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
     let fits = server.send_raw(format!("{head}5\r\nhello\r\n5\r\nthere\r\n0\r\n\r\n")).await;
     assert!(fits.starts_with("HTTP/1.1 201 "), "{fits}");
@@ -73,7 +73,8 @@ async fn a_body_that_breaks_off_is_not_published() {
 
 #[tokio::test]
 async fn a_body_that_trickles_runs_out_of_time() {
-    let server = TestServer::with(|options| options.body_timeout = Duration::from_millis(50)).await;
+    let server =
+        TestServer::with(|options| options.channels.body_timeout = Duration::from_millis(50)).await;
     let head = "POST /c/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhel";
     let answer = server.send_raw(head).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -101,7 +102,7 @@ async fn a_head_may_be_16_kib_and_have_100_headers() {
 
 #[tokio::test]
 async fn a_message_larger_than_a_whole_history_is_refused() {
-    let server = TestServer::with(|options| options.history_bytes = 1000).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 1000).await;
     server.post("/c/chat", "text/plain", "x".repeat(1001)).await.assert_problem(413, "too_large");
     assert_eq!(
         server.post("/c/chat", "text/plain", "x".repeat(900)).await.status,
@@ -111,7 +112,7 @@ async fn a_message_larger_than_a_whole_history_is_refused() {
 
 #[tokio::test]
 async fn a_server_without_room_says_so_and_serves_the_channels_it_has() {
-    let server = TestServer::with(|options| options.max_channels = 2).await;
+    let server = TestServer::with(|options| options.channels.max_channels = 2).await;
     server.publish("/c/one", "x").await;
     server.publish("/c/two", "x").await;
     let refused = server.post("/c/three", "text/plain", "x").await;

@@ -27,7 +27,7 @@ async fn each_message_is_one_line_of_json() {
 
 #[tokio::test]
 async fn a_gap_is_a_line() {
-    let server = TestServer::with(|options| options.history_count = 1).await;
+    let server = TestServer::with(|options| options.channels.history_count = 1).await;
     let first = server.publish("/c/chat", "1").await;
     let second = server.publish("/c/chat", "2").await;
     server.publish("/c/chat", "3").await;
@@ -46,7 +46,8 @@ async fn the_head_says_where_the_stream_begins() {
 
 #[tokio::test]
 async fn what_is_not_a_message_is_space() {
-    let server = TestServer::with(|options| options.heartbeat = Duration::from_millis(20)).await;
+    let server =
+        TestServer::with(|options| options.channels.heartbeat = Duration::from_millis(20)).await;
     let mut stream = server.lines("/c/chat?pad=100").await;
     stream.until("\n\n\n").await;
     assert_eq!(stream.text.trim(), "");

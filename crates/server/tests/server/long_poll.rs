@@ -110,7 +110,7 @@ async fn a_known_position_waits_for_the_next() {
 
 #[tokio::test]
 async fn a_gap_is_answered_at_once() {
-    let server = TestServer::with(|options| options.history_count = 1).await;
+    let server = TestServer::with(|options| options.channels.history_count = 1).await;
     let first = server.publish("/c/chat", "1").await;
     server.publish("/c/chat", "2").await;
     server.publish("/c/chat", "3").await;

@@ -52,7 +52,7 @@ async fn idle(server: &TestServer) -> TcpStream {
 
 #[tokio::test]
 async fn idle_connections_are_evicted_in_the_order_in_which_they_became_idle() {
-    let server = TestServer::with(|options| options.max_connections = Some(PLACES)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(PLACES)).await;
     let mut idlers = Vec::new();
     for _ in 0..PLACES {
         idlers.push(idle(&server).await);
@@ -76,7 +76,7 @@ async fn idle_connections_are_evicted_in_the_order_in_which_they_became_idle() {
 
 #[tokio::test]
 async fn a_connection_in_use_is_not_evicted() {
-    let server = TestServer::with(|options| options.max_connections = Some(5)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(5)).await;
     let url = format!("ws://{}/c/chat", server.address);
     let mut websocket = Client::new(&url).unwrap().connect().await.unwrap();
     let mut events = stay(&server).await;
@@ -113,7 +113,7 @@ async fn a_connection_in_use_is_not_evicted() {
 /// What a client has sent on a connection that ends in this moment is not lost silently.
 #[tokio::test]
 async fn requests_that_come_while_their_connections_end_do_not_pass_the_bound() {
-    let server = TestServer::with(|options| options.max_connections = Some(PLACES)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(PLACES)).await;
     let mut idlers = Vec::new();
     for _ in 0..PLACES {
         idlers.push(idle(&server).await);
@@ -140,7 +140,7 @@ async fn requests_that_come_while_their_connections_end_do_not_pass_the_bound() 
 /// A refused client that keeps sending gets its response, and its connection is read to its end.
 #[tokio::test]
 async fn lingering_connections_are_evicted() {
-    let server = TestServer::with(|options| options.max_connections = Some(4)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(4)).await;
     let mut lingering = Vec::new();
     for _ in 0..4 {
         let mut stream = connect(&server).await;
@@ -156,7 +156,7 @@ async fn lingering_connections_are_evicted() {
 
 #[tokio::test]
 async fn by_tls_idle_connections_are_evicted() {
-    let secure = Secure::with(|options| options.max_connections = Some(3)).await;
+    let secure = Secure::with(|options| options.channels.max_connections = Some(3)).await;
     let mut idlers = Vec::new();
     for _ in 0..3 {
         let mut stream = secure.connect().await;
@@ -177,7 +177,7 @@ async fn by_tls_idle_connections_are_evicted() {
 
 #[tokio::test]
 async fn on_a_unix_socket_idle_connections_are_evicted() {
-    let server = UnixServer::with(|options| options.max_connections = Some(3)).await;
+    let server = UnixServer::with(|options| options.channels.max_connections = Some(3)).await;
     let mut all = Vec::new();
     for _ in 0..6 {
         let mut stream = server.connect().await;
@@ -191,7 +191,7 @@ async fn on_a_unix_socket_idle_connections_are_evicted() {
 
 #[tokio::test]
 async fn an_http2_connection_without_streams_is_evicted_and_one_with_a_stream_is_not() {
-    let server = TestServer::with(|options| options.max_connections = Some(2)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(2)).await;
     let open = async || {
         let io = TokioIo::new(connect(&server).await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
@@ -244,7 +244,7 @@ async fn operators_find_a_place_though_others_linger() {
 
 #[tokio::test]
 async fn an_idle_connection_is_not_closed_while_there_is_room() {
-    let server = TestServer::with(|options| options.max_connections = Some(3)).await;
+    let server = TestServer::with(|options| options.channels.max_connections = Some(3)).await;
     let mut stream = idle(&server).await;
     for _ in 0..10 {
         drop(idle(&server).await);

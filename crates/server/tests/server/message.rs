@@ -29,7 +29,7 @@ async fn a_message_is_had_by_its_position() {
 
 #[tokio::test]
 async fn what_is_not_there_is_told_from_what_is_not_there_any_more() {
-    let server = TestServer::with(|options| options.history_count = 1).await;
+    let server = TestServer::with(|options| options.channels.history_count = 1).await;
     let first = server.publish("/c/chat", "1").await;
     let second = server.publish("/c/chat", "2").await;
     let get = async |at: &str| server.get(&format!("/c/chat?at={at}")).await;
@@ -98,7 +98,7 @@ async fn a_message_is_had_from_disk_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let start = || {
         let data = directory.path().to_owned();
-        TestServer::with(move |options| options.data = Some(data))
+        TestServer::with(move |options| options.channels.data = Some(data))
     };
     let server = start().await;
     let at = server.publish("/c/chat", "kept").await;

@@ -90,7 +90,7 @@ async fn foreign_pages_may_not_on_any_method() {
 #[tokio::test]
 async fn an_allowed_origin_is_allowed_exactly() {
     let server = TestServer::with(|options| {
-        options.allow_origin = vec!["https://App.example".parse().unwrap()];
+        options.channels.allow_origin = vec!["https://App.example".parse().unwrap()];
     })
     .await;
     for origin in ["https://app.example", "https://app.example:443"] {
@@ -111,7 +111,7 @@ async fn an_allowed_origin_is_allowed_exactly() {
 /// A server that lets pages of these origins use it.
 async fn that_allows(origins: &[&str]) -> TestServer {
     let origins: Vec<_> = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-    TestServer::with(move |options| options.allow_origin = origins.clone()).await
+    TestServer::with(move |options| options.channels.allow_origin = origins.clone()).await
 }
 
 #[tokio::test]
@@ -159,10 +159,10 @@ async fn pages_without_an_origin_can_be_allowed_without_credentials() {
 async fn a_refusal_says_what_to_type() {
     let server = TestServer::start().await;
     for (origin, advice) in [
-        ("https://app.example", "--allow-origin https://app.example"),
-        ("tauri://localhost", "--allow-origin tauri://localhost"),
-        ("null", "--allow-origin null"),
-        ("file://", "--allow-origin null"),
+        ("https://app.example", "`allow_origin` https://app.example"),
+        ("tauri://localhost", "`allow_origin` tauri://localhost"),
+        ("null", "`allow_origin` null"),
+        ("file://", "`allow_origin` null"),
     ] {
         let answer = ask(&server, Method::GET, "localhost:8080", Some(origin)).await;
         answer.assert_problem(403, "bad_origin");
@@ -172,7 +172,7 @@ async fn a_refusal_says_what_to_type() {
     for origin in ["http://a;reboot", "http://$(reboot)", "http://a`b`", "http://*.example.org"] {
         let answer = ask(&server, Method::GET, "localhost:8080", Some(origin)).await;
         answer.assert_problem(403, "bad_origin");
-        assert!(!answer.text().contains("--allow-origin"), "{}", answer.text());
+        assert!(!answer.text().contains("`allow_origin`"), "{}", answer.text());
     }
 }
 
@@ -199,7 +199,7 @@ async fn a_page_that_rebinds_its_name_to_loopback_stays_out() {
 
 #[tokio::test]
 async fn an_open_server_goes_by_the_name_it_is_asked_under() {
-    let server = TestServer::with(|options| options.open = true).await;
+    let server = TestServer::with(|options| options.channels.open = true).await;
     let (host, own) = ("chat.example:8080", "http://chat.example:8080");
     assert_eq!(ask(&server, Method::POST, host, Some(own)).await.status, StatusCode::CREATED);
     assert_eq!(ask(&server, Method::POST, host, None).await.status, StatusCode::CREATED);
@@ -233,7 +233,7 @@ async fn a_host_is_there_once_and_is_a_host() {
 #[tokio::test]
 async fn a_preflight_says_what_a_page_may_send() {
     let server = TestServer::with(|options| {
-        options.allow_origin = vec!["https://app.example".parse().unwrap()];
+        options.channels.allow_origin = vec!["https://app.example".parse().unwrap()];
     })
     .await;
     let preflight = |origin: &'static str| {
@@ -276,7 +276,7 @@ async fn a_preflight_says_what_a_page_may_send() {
 async fn a_page_that_may_come_may_use_what_it_gets() {
     let app = "https://app.example";
     let server = TestServer::with(|options| {
-        options.allow_origin = vec![app.parse().unwrap()];
+        options.channels.allow_origin = vec![app.parse().unwrap()];
     })
     .await;
     for (path, method) in [

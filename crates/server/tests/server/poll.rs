@@ -92,7 +92,7 @@ async fn every_form_of_after_starts_where_it_says() {
 
 #[tokio::test]
 async fn a_poll_gives_the_last_hundred_unless_told_otherwise() {
-    let server = TestServer::with(|options| options.history_count = 2000).await;
+    let server = TestServer::with(|options| options.channels.history_count = 2000).await;
     for number in 1..=1005 {
         let number = number.to_string();
         server.hub.publish(&"chat".parse().unwrap(), Publication::text(&number)).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_poll_gives_the_last_hundred_unless_told_otherwise() {
 
 #[tokio::test]
 async fn a_trimmed_history_is_a_gap() {
-    let server = TestServer::with(|options| options.history_count = 2).await;
+    let server = TestServer::with(|options| options.channels.history_count = 2).await;
     let positions = publish_numbers(&server, 5).await;
     let poll = server.get(&format!("/c/chat?after={}", positions[0])).await;
     assert_eq!(texts(&poll), ["4", "5"]);
@@ -155,7 +155,7 @@ async fn a_known_position_answers_304() {
 
 #[tokio::test]
 async fn a_gap_is_never_hidden_behind_304() {
-    let server = TestServer::with(|options| options.history_count = 1).await;
+    let server = TestServer::with(|options| options.channels.history_count = 1).await;
     let positions = publish_numbers(&server, 3).await;
     let tag = format!("\"{}\"", positions[2]);
     let path = format!("/c/chat?after={}", positions[0]);

@@ -13,7 +13,7 @@ use crate::tls::Secure;
 
 /// What a proxy at a loopback address writes.
 fn behind_a_proxy(options: &mut ServerOptions) {
-    options.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
+    options.channels.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
 }
 
 fn announced(options: &mut ServerOptions) {
@@ -142,7 +142,7 @@ async fn a_proxy_says_it_before_tls_and_on_a_unix_socket() {
     let listen = format!("unix:{}", path.display()).parse().unwrap();
     let secure = Secure::with(|options| {
         announced(options);
-        options.trust_proxy.push("unix".parse().unwrap());
+        options.channels.trust_proxy.push("unix".parse().unwrap());
         options.listen.push(listen);
     })
     .await;
@@ -166,7 +166,7 @@ async fn a_proxy_says_it_before_tls_and_on_a_unix_socket() {
 async fn a_client_that_came_to_the_proxy_by_tls_has_an_https_origin() {
     let server = TestServer::with(|options| {
         announced(options);
-        options.open = true;
+        options.channels.open = true;
     })
     .await;
     let request = "GET /c/chat HTTP/1.1\r\nHost: live.example.org\r\nConnection: close\r\n\
@@ -187,7 +187,7 @@ async fn a_proxy_that_does_not_say_it_is_not_served() {
     }
     // Others begin with their request; their headers are not trusted.
     let server = TestServer::with(|options| {
-        options.trust_proxy = vec!["192.0.2.1".parse().unwrap()];
+        options.channels.trust_proxy = vec!["192.0.2.1".parse().unwrap()];
         options.proxy_protocol = true;
     })
     .await;
@@ -201,7 +201,7 @@ async fn a_proxy_that_does_not_say_it_is_not_served() {
 async fn clients_behind_a_proxy_have_their_own_limit() {
     let server = TestServer::with(|options| {
         announced(options);
-        options.max_connections_per_address = Some(1);
+        options.channels.max_connections_per_address = Some(1);
     })
     .await;
     let ask = async |client: &str| {
@@ -223,7 +223,7 @@ async fn clients_behind_a_proxy_have_their_own_limit() {
 async fn a_client_behind_a_proxy_has_its_limit_on_http_2_too() {
     let server = TestServer::with(|options| {
         announced(options);
-        options.max_connections_per_address = Some(2);
+        options.channels.max_connections_per_address = Some(2);
     })
     .await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -243,7 +243,7 @@ async fn a_client_behind_a_proxy_has_its_limit_on_http_2_too() {
 async fn a_websocket_behind_a_proxy_keeps_the_place_of_its_connection() {
     let server = TestServer::with(|options| {
         behind_a_proxy(options);
-        options.max_connections = Some(1);
+        options.channels.max_connections = Some(1);
     })
     .await;
     let client = sockeye::Client::new(format!("ws://{}/c/chat", server.address)).unwrap();

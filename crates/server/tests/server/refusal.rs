@@ -119,9 +119,9 @@ async fn a_head_that_is_too_large_is_answered_with_431() {
 async fn clients_beyond_a_limit_are_told_so() {
     type Limit = fn(&mut ServerOptions);
     let limits: [(Limit, u16); 3] = [
-        (|options| options.max_connections = Some(1), 503),
-        (|options| options.max_connections_per_address = Some(1), 429),
-        (|options| options.max_requests_per_address = Some(1), 429),
+        (|options| options.channels.max_connections = Some(1), 503),
+        (|options| options.channels.max_connections_per_address = Some(1), 429),
+        (|options| options.channels.max_requests_per_address = Some(1), 429),
     ];
     let (begin, body) = (head("POST /c/chat HTTP/1.1\r\nHost: localhost\r\n"), vec![b'x'; UPLOAD]);
     for (limit, status) in limits {
@@ -145,7 +145,7 @@ async fn an_upload_without_a_token_gets_its_refusal() {
     let file = folder.path().join("key");
     std::fs::write(&file, [7; 32]).unwrap();
     let key = sockeye_server::AuthKey::from_file(&file).unwrap();
-    let server = TestServer::with(|options| options.auth_key = Some(key)).await;
+    let server = TestServer::with(|options| options.channels.auth_key = Some(key)).await;
     let (begin, body) = (head("POST /c/chat HTTP/1.1\r\nHost: localhost\r\n"), vec![b'x'; UPLOAD]);
     for _ in 0..3 {
         let answer = upload(connect(&server).await, &begin, &body).await;

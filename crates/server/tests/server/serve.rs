@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_server::{
-    BindError, Channels, ClientAddresses, Listen, LocalAddress, Server, ServerOptions,
-};
+use sockeye_server::{BindError, Channels, Listen, LocalAddress, Server, ServerOptions};
 use sockeye_testing::eventually_async;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -15,7 +13,7 @@ use crate::client::{DRAIN, SOON, TestServer, read_to_end};
 async fn bind(listen: &str, open: bool) -> Result<Server, BindError> {
     let mut options = ServerOptions::default();
     options.listen = vec![listen.parse().unwrap()];
-    options.open = open;
+    options.channels.open = open;
     Server::bind(options).await
 }
 
@@ -24,7 +22,7 @@ async fn an_address_that_others_reach_needs_to_be_opened() {
     for address in ["0.0.0.0:0", "[::]:0"] {
         let refused = bind(address, false).await.unwrap_err().to_string();
         assert!(refused.contains(address), "{refused}");
-        assert!(refused.contains("--auth-key") && refused.contains("--open"), "{refused}");
+        assert!(refused.contains("`auth_key`") && refused.contains("`open`"), "{refused}");
     }
     bind("0.0.0.0:0", true).await.unwrap();
     for address in ["127.0.0.1:0", "127.0.0.2:0", "localhost:0"] {
@@ -133,7 +131,7 @@ async fn a_client_that_never_finishes_is_cut_off() {
 #[tokio::test]
 #[cfg(feature = "console")]
 async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
-    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::Unknown).unwrap();
+    let channels = Channels::builder().build().unwrap();
     let inner = axum::Router::new().nest("/live", channels.router());
     let program = axum::Router::new()
         .nest("/live", channels.router())
@@ -183,7 +181,7 @@ async fn the_console_works_under_the_path_that_an_embedding_program_gives_it() {
 
 #[tokio::test]
 async fn the_channels_live_inside_another_program() {
-    let channels = Channels::new(&ServerOptions::default(), ClientAddresses::Unknown).unwrap();
+    let channels = Channels::builder().build().unwrap();
     let program = axum::Router::new()
         .route("/", axum::routing::get(async || "the program's own page"))
         .nest("/live", channels.router());

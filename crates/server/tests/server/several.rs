@@ -193,7 +193,7 @@ async fn a_page_of_several_channels_has_the_bound_of_one() {
 
 #[tokio::test]
 async fn a_gap_says_its_channel() {
-    let server = TestServer::with(|options| options.history_count = 1).await;
+    let server = TestServer::with(|options| options.channels.history_count = 1).await;
     let begin = at(&server.get("/c/a,b").await);
     for text in ["1", "2", "3"] {
         server.publish("/c/a", text).await;

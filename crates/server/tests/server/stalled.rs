@@ -51,9 +51,9 @@ async fn ask_and_stall(server: &TestServer, path: &str, accept: &str) -> TcpStre
 #[tokio::test]
 async fn an_unread_stream_is_cut_off() {
     let server = TestServer::with(|options| {
-        options.write_timeout = Duration::from_millis(50);
-        options.history_count = 10_000;
-        options.history_bytes = 1 << 30;
+        options.channels.write_timeout = Duration::from_millis(50);
+        options.channels.history_count = 10_000;
+        options.channels.history_bytes = 1 << 30;
     })
     .await;
     for accept in ["text/event-stream", "application/x-ndjson"] {
@@ -72,9 +72,9 @@ async fn an_unread_stream_is_cut_off() {
 #[tokio::test]
 async fn an_unread_websocket_is_cut_off() {
     let server = TestServer::with(|options| {
-        options.write_timeout = Duration::from_millis(200);
-        options.history_count = 10_000;
-        options.history_bytes = 1 << 30;
+        options.channels.write_timeout = Duration::from_millis(200);
+        options.channels.history_count = 10_000;
+        options.channels.history_bytes = 1 << 30;
     })
     .await;
     for (path, transport) in [("/c/chat", "ws"), ("/c/chat?as=v1", "v1")] {
@@ -96,8 +96,8 @@ async fn an_unread_websocket_is_cut_off() {
 #[tokio::test]
 async fn an_unread_page_holds_no_connection() {
     let server = TestServer::with(|options| {
-        options.write_timeout = Duration::from_millis(50);
-        options.history_bytes = 1 << 30;
+        options.channels.write_timeout = Duration::from_millis(50);
+        options.channels.history_bytes = 1 << 30;
     })
     .await;
     flood(&server).await;
@@ -109,7 +109,7 @@ async fn an_unread_page_holds_no_connection() {
 
 #[tokio::test]
 async fn a_stream_that_reads_on_misses_nothing_that_is_kept() {
-    let server = TestServer::with(|options| options.history_bytes = 1 << 30).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 1 << 30).await;
     let mut stream = server.events("/c/chat").await;
     flood(&server).await;
     server.publish("/c/chat", "the last").await;
@@ -121,7 +121,7 @@ async fn a_stream_that_reads_on_misses_nothing_that_is_kept() {
 
 #[tokio::test]
 async fn a_stream_that_was_too_slow_gets_a_gap_and_goes_on() {
-    let server = TestServer::with(|options| options.history_count = 3).await;
+    let server = TestServer::with(|options| options.channels.history_count = 3).await;
     let mut stream = server.events("/c/chat").await;
     stream.until("\n\n").await;
     flood(&server).await;
@@ -156,9 +156,9 @@ fn offset(position: &str) -> u64 {
 #[tokio::test]
 async fn where_the_policy_is_to_close_the_gap_is_the_end() {
     let server = TestServer::with(|options| {
-        options.history_count = 3;
-        options.policy = vec!["chat=close".parse::<PolicyRule>().unwrap()];
-        assert_eq!(options.policy[0].policy, Policy::Close);
+        options.channels.history_count = 3;
+        options.channels.policy = vec!["chat=close".parse::<PolicyRule>().unwrap()];
+        assert_eq!(options.channels.policy[0].policy, Policy::Close);
     })
     .await;
     for accept in ["text/event-stream", "application/x-ndjson"] {

@@ -108,7 +108,7 @@ async fn names_of_the_server_are_for_tls_alone_and_loopback_is_not_one() {
     let (tls, trust) = certified("chat.example");
     let server = TestServer::with(|options| {
         options.tls = Some(tls);
-        options.open = true;
+        options.channels.open = true;
     })
     .await;
     let connector = TlsConnector::from(Arc::new(trust));
@@ -126,6 +126,6 @@ async fn names_of_the_server_are_for_tls_alone_and_loopback_is_not_one() {
     for host in ["localhost", "127.0.0.1:8443"] {
         assert!(!ask(host).await.contains("strict-transport-security"), "{host}");
     }
-    let plain = TestServer::with(|options| options.open = true).await;
+    let plain = TestServer::with(|options| options.channels.open = true).await;
     assert_eq!(plain.get("/").await.header("strict-transport-security"), "");
 }

@@ -18,7 +18,7 @@ const CANCEL: u32 = 8;
 /// A server with more on its channel than any window holds, and a short deadline.
 async fn server() -> TestServer {
     let server = TestServer::with(|options| {
-        options.write_timeout = Duration::from_millis(100);
+        options.channels.write_timeout = Duration::from_millis(100);
     })
     .await;
     for _ in 0..20 {
@@ -88,9 +88,9 @@ async fn a_websocket_whose_few_small_messages_stay_unread_is_reset() {
     for (pieces, window) in [(1, 0), (2, 0), (3, 0), (3, 2), (3, 4)] {
         for subprotocol in ["plain", "sockeye.v1"] {
             let server = TestServer::with(|options| {
-                options.write_timeout = Duration::from_millis(100);
-                options.ping_interval = Some(Duration::from_millis(100));
-                options.pong_timeout = Duration::from_millis(200);
+                options.channels.write_timeout = Duration::from_millis(100);
+                options.channels.ping_interval = Some(Duration::from_millis(100));
+                options.channels.pong_timeout = Duration::from_millis(200);
             })
             .await;
             let mut client = connect(&server, window).await;
@@ -117,7 +117,7 @@ async fn all_streams_together_hold_no_more_than_they_may() {
     const ROOM: usize = 1 << 20;
     let server = TestServer::with(|options| {
         options.max_http2_buffer = ROOM;
-        options.max_commands = Some(10_000);
+        options.channels.max_commands = Some(10_000);
     })
     .await;
     // Encoded each takes 360 KiB.
@@ -199,8 +199,8 @@ async fn streams_that_are_read_continue_within_the_smallest_budget() {
 async fn long_lived_streams_count_as_connections_do() {
     let places = |server: bool| {
         move |options: &mut ServerOptions| match server {
-            true => options.max_connections = Some(3),
-            false => options.max_connections_per_address = Some(3),
+            true => options.channels.max_connections = Some(3),
+            false => options.channels.max_connections_per_address = Some(3),
         }
     };
     for (in_all, status) in [(true, "503"), (false, "429")] {
@@ -225,9 +225,9 @@ async fn long_lived_streams_count_as_connections_do() {
 #[tokio::test]
 async fn behind_a_proxy_streams_have_places_too() {
     let server = TestServer::with(|options| {
-        options.max_connections = Some(4);
-        options.max_connections_per_address = Some(2);
-        options.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
+        options.channels.max_connections = Some(4);
+        options.channels.max_connections_per_address = Some(2);
+        options.channels.trust_proxy = vec!["127.0.0.1".parse().unwrap()];
     })
     .await;
     let url = format!("ws://{}/c/chat", server.address);

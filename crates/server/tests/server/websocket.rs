@@ -84,7 +84,7 @@ async fn compression_is_agreed_to_and_a_message_is_compressed_once_for_all() {
 
 #[tokio::test]
 async fn compression_can_be_declined() {
-    let server = TestServer::with(|options| options.deflate = None).await;
+    let server = TestServer::with(|options| options.channels.deflate = None).await;
     for protocol in [None, Some("sockeye.v1")] {
         let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
         let client = match protocol {
@@ -101,7 +101,7 @@ async fn compression_can_be_declined() {
 async fn clients_keep_their_context_while_the_budget_lasts_which_the_metrics_tell() {
     let budget = sockeye::DeflateBudget::new(40 << 10);
     let deflate = DeflateConfig::default().takeover_budget(budget);
-    let server = TestServer::with(|options| options.deflate = Some(deflate)).await;
+    let server = TestServer::with(|options| options.channels.deflate = Some(deflate)).await;
     assert_eq!(server.metric("sockeye_max_deflate_bytes").await, f64::from(40 << 10));
     let keeping = DeflateConfig::default().client_takeover(true);
     let mut open = Vec::new();
@@ -120,7 +120,7 @@ async fn clients_keep_their_context_while_the_budget_lasts_which_the_metrics_tel
 #[tokio::test]
 async fn a_channel_with_takeover_reaches_clients_that_allow_it_and_those_that_do_not() {
     let deflate = DeflateConfig::default().server_takeover(true);
-    let server = TestServer::with(|options| options.deflate = Some(deflate)).await;
+    let server = TestServer::with(|options| options.channels.deflate = Some(deflate)).await;
     let mut sockets = Vec::new();
     for config in [DeflateConfig::default(), DeflateConfig::default().server_takeover(true)] {
         let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
@@ -229,7 +229,7 @@ async fn a_subscriber_after_a_position_misses_nothing() {
 
 #[tokio::test]
 async fn where_messages_are_missing_it_closes_with_4410() {
-    let server = TestServer::with(|options| options.history_count = 2).await;
+    let server = TestServer::with(|options| options.channels.history_count = 2).await;
     let first = server.publish("/c/chat", "1").await;
     for text in ["2", "3", "4"] {
         server.publish("/c/chat", text).await;
@@ -242,7 +242,7 @@ async fn where_messages_are_missing_it_closes_with_4410() {
 
 #[tokio::test]
 async fn a_client_that_reads_too_slowly_is_closed_with_4410() {
-    let server = TestServer::with(|options| options.history_bytes = 256 * 1024).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 256 * 1024).await;
     let mut slow = connect(&server, "/c/chat").await;
     let (channel, large) = ("chat".parse().unwrap(), vec![0; 60 * 1024]);
     // More than the sockets' buffers hold; and time for the server to have filled them.
@@ -266,7 +266,7 @@ async fn it_stays_open_when_the_history_is_deleted() {
 
 #[tokio::test]
 async fn a_message_larger_than_the_limit_closes_with_1009() {
-    let server = TestServer::with(|options| options.max_message = 10).await;
+    let server = TestServer::with(|options| options.channels.max_message = 10).await;
     let mut socket = connect(&server, "/c/chat").await;
     socket.send("0123456789").await.unwrap();
     assert_text(&receive(&mut socket).await, "0123456789");
@@ -274,7 +274,7 @@ async fn a_message_larger_than_the_limit_closes_with_1009() {
     assert_eq!(close_of(&mut socket).await, 1009);
 
     // One that is larger than the whole history is too large as well.
-    let server = TestServer::with(|options| options.history_bytes = 1000).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 1000).await;
     let mut socket = connect(&server, "/c/chat").await;
     socket.send("x".repeat(1001)).await.unwrap();
     assert_eq!(close_of(&mut socket).await, 1009);
@@ -282,7 +282,7 @@ async fn a_message_larger_than_the_limit_closes_with_1009() {
 
 #[tokio::test]
 async fn messages_of_a_client_that_does_not_read_are_still_read() {
-    let server = TestServer::with(|options| options.history_bytes = 64 << 20).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 64 << 20).await;
     let mut socket = connect(&server, "/c/chat").await;
     let large = "x".repeat(60 * 1024);
     let sending = async {
@@ -418,7 +418,7 @@ async fn frames_that_come_before_the_answer_are_not_lost() {
 async fn what_is_published_right_before_a_close_comes_back_before_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     for data in [None, Some(folder.path().to_owned())] {
-        let server = TestServer::with(|options| options.data = data).await;
+        let server = TestServer::with(|options| options.channels.data = data).await;
         for round in 0..50 {
             let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
             let url = format!("ws://{}/c/chat", server.address);

@@ -24,7 +24,7 @@ use crate::conn::http2::StreamBudget;
 use crate::lifecycle::drain::ConnectionGuard;
 use crate::limits::peer::Peer;
 use crate::metrics::End;
-use crate::options::ServerOptions;
+use crate::options::ChannelOptions;
 use crate::transport::Transport;
 use crate::transports::publication::max_json;
 use crate::transports::websocket::{self, LAST_MESSAGES};
@@ -45,7 +45,7 @@ mod ending {
 }
 
 /// Limits of a connection on which messages of the options' `max_message` bytes can be published.
-pub(crate) fn config(options: &ServerOptions) -> Config {
+pub(crate) fn config(options: &ChannelOptions) -> Config {
     websocket::config(options, max_json(options.max_message))
 }
 
@@ -57,7 +57,7 @@ const MAX_FRAME: usize = 16 << 10;
 
 /// Limits of a connection without a token yet: the largest frame has room for one, and a larger one is
 /// refused by its header.
-pub(crate) fn anonymous_config(options: &ServerOptions) -> Config {
+pub(crate) fn anonymous_config(options: &ChannelOptions) -> Config {
     const MAX_FRAGMENTS: usize = 16;
     websocket::config(options, MAX_FRAME).max_fragments(MAX_FRAGMENTS)
 }

@@ -17,7 +17,7 @@ use sockeye::{AcceptError, Config, Error, Keepalive, Opening, WebSocket};
 use tokio::net::TcpStream;
 
 use crate::net::write_deadline::WriteDeadline;
-use crate::options::ServerOptions;
+use crate::options::ChannelOptions;
 
 /// How long a client that has sent its Close still gets what was published before, and the answers to
 /// its commands.
@@ -37,7 +37,7 @@ pub(crate) fn was_given_up(error: &Error) -> bool {
 }
 
 /// Limits of a WebSocket with messages of at most that many bytes.
-pub(crate) fn config(options: &ServerOptions, max_message: usize) -> Config {
+pub(crate) fn config(options: &ChannelOptions, max_message: usize) -> Config {
     let timeout = options.pong_timeout;
     let keepalive = options
         .ping_interval

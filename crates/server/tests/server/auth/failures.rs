@@ -13,8 +13,8 @@ async fn show(server: &TestServer, path: &str, token: &str) -> Answer {
 #[tokio::test]
 async fn many_invalid_tokens_get_429_and_valid_ones_are_accepted() {
     let server = TestServer::with(|options| {
-        options.auth_key = Some(key());
-        options.max_bad_tokens_per_address = Some(1);
+        options.channels.auth_key = Some(key());
+        options.channels.max_bad_tokens_per_address = Some(1);
     })
     .await;
     let good = token(r#"{"chat":["read"]}"#);

@@ -20,7 +20,7 @@ pub(crate) const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
 /// A server with tokens signed with [`SECRET`].
 pub(crate) async fn server() -> TestServer {
-    TestServer::with(|options| options.auth_key = Some(key())).await
+    TestServer::with(|options| options.channels.auth_key = Some(key())).await
 }
 
 pub(crate) fn key() -> AuthKey {

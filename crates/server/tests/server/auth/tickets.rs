@@ -179,8 +179,8 @@ async fn a_ticket_is_issued_for_a_valid_token_alone() {
 async fn a_ticket_is_valid_for_the_pages_that_asked() {
     let (ours, theirs) = ("https://app.example", "https://partner.example");
     let server = TestServer::with(|options| {
-        options.auth_key = Some(key());
-        options.allow_origin = [ours, theirs].map(|origin| origin.parse().unwrap()).into();
+        options.channels.auth_key = Some(key());
+        options.channels.allow_origin = [ours, theirs].map(|origin| origin.parse().unwrap()).into();
     })
     .await;
     let from = |origin: &str| format!("Origin: {origin}\r\n{EVENTS}");

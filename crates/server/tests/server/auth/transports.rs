@@ -261,8 +261,8 @@ async fn a_refusal_tells_nothing_of_the_channel() {
 #[tokio::test]
 async fn pages_read_why_they_were_refused() {
     let server = TestServer::with(|options| {
-        options.auth_key = Some(super::key());
-        options.allow_origin = vec!["https://app.example".parse().unwrap()];
+        options.channels.auth_key = Some(super::key());
+        options.channels.allow_origin = vec!["https://app.example".parse().unwrap()];
     })
     .await;
     let page = "Origin: https://app.example\r\n";

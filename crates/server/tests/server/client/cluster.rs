@@ -29,10 +29,10 @@ pub(super) async fn start(urls: &str, options: ServerOptions) -> TestServer {
     let mut cluster = ClusterOptions::new(urls.parse().unwrap());
     cluster.name = nats::unused_name().parse().unwrap();
     cluster.shards = Some(2);
-    cluster.history_count = options.history_count;
-    cluster.history_bytes = options.history_bytes;
-    cluster.history_age = options.history_age;
-    cluster.max_message = options.max_message;
+    cluster.history_count = options.channels.history_count;
+    cluster.history_bytes = options.channels.history_bytes;
+    cluster.history_age = options.channels.history_age;
+    cluster.max_message = options.channels.max_message;
     let mut nodes = Vec::new();
     for _ in 0..NODES {
         let node = node(cluster.clone(), options.clone());
@@ -77,7 +77,7 @@ fn wait_for_all(nodes: &[Hub]) {
 /// A node, once it follows every shard.
 async fn node(cluster: ClusterOptions, mut options: ServerOptions) -> Server {
     let cluster = Cluster::connect(cluster).await.unwrap();
-    options.backplane = Some(Arc::new(cluster.clone()));
+    options.channels.backplane = Some(Arc::new(cluster.clone()));
     let server = Server::bind(options).await.unwrap();
     cluster.ready().await;
     server

@@ -93,7 +93,7 @@ async fn publications_are_kept_in_the_order_in_which_they_were_sent() {
 
 #[tokio::test]
 async fn read_gives_what_a_poll_gives() {
-    let server = TestServer::with(|options| options.history_count = 5).await;
+    let server = TestServer::with(|options| options.channels.history_count = 5).await;
     let first = server.publish("/c/chat", "0").await;
     for number in 1..8 {
         server.publish("/c/chat", &number.to_string()).await;
@@ -119,7 +119,7 @@ async fn read_gives_what_a_poll_gives() {
 /// Errors are sent, with the `id` where there is one, and the connection stays.
 #[tokio::test]
 async fn a_mistake_is_answered_and_costs_nothing_else() {
-    let server = TestServer::with(|options| options.max_message = 8).await;
+    let server = TestServer::with(|options| options.channels.max_message = 8).await;
     let mut connection = V1::connect(&server, "/connect").await;
     let mistakes = [
         (r#"{"op":"sub"}"#, "bad_request"),

@@ -39,7 +39,7 @@ async fn a_binary_frame_closes_with_1003() {
 
 #[tokio::test]
 async fn a_frame_larger_than_any_message_closes_with_1009() {
-    let server = TestServer::with(|options| options.max_message = 100).await;
+    let server = TestServer::with(|options| options.channels.max_message = 100).await;
     let mut connection = V1::connect(&server, "/connect").await;
     connection.send_text(&" ".repeat(10_000)).await;
     assert_eq!(connection.end().await.1, 1009);
@@ -48,7 +48,7 @@ async fn a_frame_larger_than_any_message_closes_with_1009() {
 /// In JSON a message may take six times as many bytes as it has.
 #[tokio::test]
 async fn a_message_of_the_largest_size_fits_however_it_is_written() {
-    let server = TestServer::with(|options| options.max_message = 60_000).await;
+    let server = TestServer::with(|options| options.channels.max_message = 60_000).await;
     let mut connection = V1::connect(&server, "/c/chat").await;
     let escaped = "\\u0007".repeat(60_000);
     let publish = format!("{{\"op\":\"pub\",\"data\":\"{escaped}\"}}");
@@ -73,7 +73,7 @@ async fn a_close_is_answered_with_the_same_code() {
 async fn a_command_right_before_a_close_is_answered_before_it() {
     let folder = tempfile::tempdir().unwrap();
     for data in [None, Some(folder.path().to_owned())] {
-        let server = TestServer::with(|options| options.data = data).await;
+        let server = TestServer::with(|options| options.channels.data = data).await;
         for round in 0..50 {
             let V1 { socket, .. } = V1::connect(&server, "/c/chat").await;
             let (mut reader, writer) = socket.split();

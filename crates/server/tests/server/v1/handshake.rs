@@ -9,7 +9,7 @@ use crate::client::TestServer;
 
 #[tokio::test]
 async fn hello_comes_first() {
-    let server = TestServer::with(|options| options.max_message = 1234).await;
+    let server = TestServer::with(|options| options.channels.max_message = 1234).await;
     let connection = V1::connect(&server, "/connect").await;
     assert_eq!(connection.hello, json!({"ping": 25, "max_message": 1234}));
 }

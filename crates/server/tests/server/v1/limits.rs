@@ -13,7 +13,7 @@ use crate::client::{SOON, TestServer};
 
 #[tokio::test]
 async fn a_client_that_reads_too_slowly_gets_a_gap_and_goes_on() {
-    let server = TestServer::with(|options| options.history_bytes = 256 * 1024).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 256 * 1024).await;
     let mut slow = V1::connect(&server, "/c/chat").await;
     let (channel, large) = ("chat".parse().unwrap(), "x".repeat(60 * 1024));
     // More than the sockets' buffers hold; and time for the server to have filled them.
@@ -40,8 +40,8 @@ async fn a_client_that_reads_too_slowly_gets_a_gap_and_goes_on() {
 #[tokio::test]
 async fn where_the_policy_is_to_close_it_ends_the_subscription_after_the_gap() {
     let server = TestServer::with(|options| {
-        options.history_bytes = 256 * 1024;
-        options.policy = vec!["strict=close".parse().unwrap()];
+        options.channels.history_bytes = 256 * 1024;
+        options.channels.policy = vec!["strict=close".parse().unwrap()];
     })
     .await;
     let mut slow = V1::connect(&server, "/connect").await;
@@ -69,7 +69,7 @@ async fn where_the_policy_is_to_close_it_ends_the_subscription_after_the_gap() {
 /// Commands are executed though messages wait; and answers come before messages.
 #[tokio::test]
 async fn commands_of_a_client_that_does_not_read_are_still_read() {
-    let server = TestServer::with(|options| options.history_bytes = 64 << 20).await;
+    let server = TestServer::with(|options| options.channels.history_bytes = 64 << 20).await;
     let mut connection = V1::connect(&server, "/c/chat").await;
     let large = "x".repeat(60 * 1024);
     for number in 0..150 {
@@ -144,7 +144,7 @@ async fn read_gives_a_page_at_a_time() {
 /// With a paused clock it would take no time at all; here it takes real time.
 #[tokio::test]
 async fn a_client_that_sends_everything_at_once_gets_every_answer_at_its_pace() {
-    let server = TestServer::with(|options| options.max_commands = Some(400)).await;
+    let server = TestServer::with(|options| options.channels.max_commands = Some(400)).await;
     let mut connection = V1::connect(&server, "/connect").await;
     let begun = Instant::now();
     for number in 0..1000 {
@@ -162,7 +162,7 @@ async fn a_client_that_sends_everything_at_once_gets_every_answer_at_its_pace() 
 #[tokio::test]
 async fn publications_have_a_pace_only_where_one_is_set() {
     for (limit, is_slow) in [(None, false), (Some(400), true)] {
-        let server = TestServer::with(|options| options.max_commands = limit).await;
+        let server = TestServer::with(|options| options.channels.max_commands = limit).await;
         let mut connection = V1::connect(&server, "/connect").await;
         let begun = Instant::now();
         for number in 0..1000 {
@@ -181,7 +181,7 @@ async fn publications_have_a_pace_only_where_one_is_set() {
 
 #[tokio::test]
 async fn a_plain_websocket_and_posts_have_the_same_pace() {
-    let server = TestServer::with(|options| options.max_commands = Some(400)).await;
+    let server = TestServer::with(|options| options.channels.max_commands = Some(400)).await;
     let channel = "chat".parse().unwrap();
     let client = Client::new(format!("ws://{}/c/chat", server.address)).unwrap();
     let mut socket = client.connect().await.unwrap();

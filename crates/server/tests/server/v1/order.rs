@@ -19,7 +19,7 @@ async fn server() -> (TestServer, Engine, Arc<Node>) {
     let engine = Engine::new(bounds, 1);
     let node = engine.node();
     let backplane = Arc::<Node>::clone(&node);
-    let server = TestServer::with(|options| options.backplane = Some(backplane)).await;
+    let server = TestServer::with(|options| options.channels.backplane = Some(backplane)).await;
     let shards = CHANNELS.map(|channel| node.shard(&channel.parse().unwrap()));
     assert_ne!(shards[0], shards[1]);
     engine.stop_leader(shards[0]);

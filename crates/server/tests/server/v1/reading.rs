@@ -42,7 +42,7 @@ async fn a_subscription_starts_where_after_says() {
 
 #[tokio::test]
 async fn a_gap_comes_before_what_follows_it() {
-    let server = TestServer::with(|options| options.history_count = 2).await;
+    let server = TestServer::with(|options| options.channels.history_count = 2).await;
     let first = server.publish("/c/chat", "1").await;
     let mut second = String::new();
     for text in ["2", "3", "4"] {
@@ -140,7 +140,7 @@ async fn a_hundred_and_twenty_eight_channels_each_in_their_order() {
 /// A busy channel waits for its turn behind the others after each page.
 #[tokio::test]
 async fn a_long_history_does_not_hold_up_another_channel() {
-    let server = TestServer::with(|options| options.history_count = 20_000).await;
+    let server = TestServer::with(|options| options.channels.history_count = 20_000).await;
     let (busy, text) = ("busy".parse().unwrap(), "x".repeat(1000));
     for _ in 0..10_000 {
         server.hub.publish(&busy, Publication::text(&text)).await.unwrap();

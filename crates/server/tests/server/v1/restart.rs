@@ -11,7 +11,7 @@ async fn one_position_means_the_same_on_every_transport_and_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let start = || {
         let data = directory.path().to_owned();
-        TestServer::with(move |options| options.data = Some(data))
+        TestServer::with(move |options| options.channels.data = Some(data))
     };
     let mut server = start().await;
     let mut at = V1::connect(&server, "/c/chat").await.hello["at"].as_str().unwrap().to_owned();

@@ -80,8 +80,8 @@ async fn a_channel_itself_wants_its_token_at_the_handshake() {
 #[tokio::test]
 async fn a_client_without_a_token_in_time_is_closed_with_4401() {
     let server = TestServer::with(|options| {
-        options.auth_key = Some(auth::key());
-        options.auth_timeout = AUTH_TIMEOUT;
+        options.channels.auth_key = Some(auth::key());
+        options.channels.auth_timeout = AUTH_TIMEOUT;
     })
     .await;
     let mut connection = V1::connect(&server, "/connect").await;
@@ -225,8 +225,8 @@ async fn before_auth_there_are_few_commands() {
 #[tokio::test]
 async fn bad_tokens_count_as_those_of_requests_do() {
     let server = TestServer::with(|options| {
-        options.auth_key = Some(auth::key());
-        options.max_bad_tokens_per_address = Some(1);
+        options.channels.auth_key = Some(auth::key());
+        options.channels.max_bad_tokens_per_address = Some(1);
     })
     .await;
     let mut connection = V1::connect(&server, "/connect").await;
@@ -246,8 +246,8 @@ async fn bad_tokens_count_as_those_of_requests_do() {
 #[tokio::test]
 async fn bad_tokens_end_a_connection_whatever_its_address_may_have() {
     let server = TestServer::with(|options| {
-        options.auth_key = Some(auth::key());
-        options.max_bad_tokens_per_address = Some(1_000_000);
+        options.channels.auth_key = Some(auth::key());
+        options.channels.max_bad_tokens_per_address = Some(1_000_000);
     })
     .await;
     let mut connection = V1::connect(&server, "/connect").await;

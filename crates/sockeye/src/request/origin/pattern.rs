@@ -27,6 +27,16 @@ impl Origin {
         Some(Self { scheme, host, port })
     }
 
+    /// Whether pages of it come over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.scheme == "https"
+    }
+
+    /// Whether it is the same host, on the same port or a default one.
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        self.host == other.host && self.port == other.port
+    }
+
     /// Whether the host can only be this machine: `localhost` and names under it (RFC 6761
     /// §6.3), `127.0.0.0/8`, `[::1]`.
     pub fn is_loopback(&self) -> bool {

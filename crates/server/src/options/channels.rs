@@ -1,4 +1,4 @@
-//! The options of a server, and their defaults.
+//! The options of channels, whoever listens, and their defaults.
 
 #[cfg(feature = "fjall")]
 use std::path::PathBuf;
@@ -8,27 +8,20 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sockeye::internals::defaults;
-use sockeye::tls::ServerTls;
 use sockeye::{DeflateConfig, OriginPattern};
 use sockeye_hub::PolicyRule;
 use sockeye_hub::backplane::Backplane;
 
 use crate::auth::AuthKey;
-use crate::net::listener::Listen;
 use crate::net::trusted_proxy::TrustedProxy;
+use crate::option_names::OptionNames;
 
-/// How a [`Server`](crate::Server) behaves. The default is a server on loopback that keeps its
-/// channels in memory and lets the pages it serves itself, and no others, use it.
+/// How [`Channels`](crate::Channels) behave, in a program of one's own or in a [`Server`](crate::Server). The
+/// default keeps channels in memory, answers to loopback names only, and lets the pages that come from
+/// there, and no others, use them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct ServerOptions {
-    /// Where to listen. Default: `127.0.0.1:8080` alone.
-    pub listen: Vec<Listen>,
-    /// The address that serves `/healthz`, `/readyz`, `/metrics` and `/connections` to operators: HTTP
-    /// without tokens, and without TLS. Default: none.
-    ///
-    /// Danger: anyone who can reach the address sees who is connected from where.
-    pub admin: Option<Listen>,
+pub struct ChannelOptions {
     /// Origins whose pages may use the server, beside its own: such as `https://app.example.org`,
     /// `https://*.example.org`, `tauri://localhost`. Default: none.
     pub allow_origin: Vec<OriginPattern>,
@@ -41,8 +34,6 @@ pub struct ServerOptions {
     ///
     /// Danger: without an `auth_key` this publishes every channel to the whole network.
     pub open: bool,
-    /// The certificate for TLS on every address that is not a Unix socket. Default: none.
-    pub tls: Option<ServerTls>,
     /// The directory to store channels in: a server that starts with it continues them. Default: none,
     /// channels are in memory. A directory belongs to one server at a time.
     #[cfg(feature = "fjall")]
@@ -74,7 +65,7 @@ pub struct ServerOptions {
     /// Connections in all, WebSockets among them. One more takes the place of the oldest that has not
     /// sent a complete request yet; where there is none it is answered 503. Default: for a
     /// [`Server`](crate::Server) as many as there may be open files (`RLIMIT_NOFILE`, the soft limit)
-    /// less a quarter, or 256; for [`Channels`](crate::Channels) no limit.
+    /// less a quarter, or 256; for [`Channels`](crate::Channels) in another program no limit.
     pub max_connections: Option<usize>,
     /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more gets 429.
     /// Behind a trusted proxy requests in progress count, and what they have opened.
@@ -91,17 +82,11 @@ pub struct ServerOptions {
     /// that of [`DeflateConfig`]: a message of a channel is compressed once for all readers, and clients
     /// keep their context within a budget of 64 MiB per process. `None`: no compression.
     pub deflate: Option<DeflateConfig>,
-    /// Bytes that the responses on one HTTP/2 connection may hold together before the next request on it is
-    /// answered; one response may exceed it. Default: 4 MiB.
-    pub max_http2_buffer: usize,
     /// Commands of `sockeye.v1` and messages on a plain WebSocket per second from one connection, and
     /// publications by `POST` per second of one publisher (its `sub`, else its address), with bursts of
     /// twice as many. Further ones are read later, none is refused. Default: 100 commands of
     /// `sockeye.v1`, and no limit for the others.
     pub max_commands: Option<u32>,
-    /// TLS handshakes in progress, from the client's first message on. Default: 1024. Further ones wait;
-    /// while one does, a handshake that has taken a second may be ended for it.
-    pub max_handshakes: usize,
     /// Proxies whose headers are trusted for the client's address (`X-Forwarded-For`, else `Forwarded`,
     /// RFC 7239) and for the scheme and host of the request (`X-Forwarded-Proto` and `-Host`, or
     /// `Forwarded`): pages of that origin are the server's own. Default: none.
@@ -110,20 +95,8 @@ pub struct ServerOptions {
     /// proxy's alone, and the proxy must write `X-Forwarded-For` itself, or remove it where it writes
     /// `Forwarded`.
     pub trust_proxy: Vec<TrustedProxy>,
-    /// Whether each connection of a proxy in `trust_proxy` begins with a PROXY protocol header (version 1
-    /// or 2); one that does not is closed. Other connections begin without one, and so do those to the
-    /// address for operators. Default: no.
-    pub proxy_protocol: bool,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
-    /// How long the server drains its connections when it stops. Default: 30 seconds.
-    pub drain: Duration,
-    /// How long the head of a request may take to arrive, the first one and the handshake of TLS from
-    /// the connection's beginning on; and how long a connection of HTTP/2 may idle. Default: 10 seconds.
-    pub head_timeout: Duration,
-    /// How long an HTTP/1.1 connection may idle between requests. Longer than proxies in front keep
-    /// theirs open: they would send a request on one that is being closed. Default: 75 seconds.
-    pub keep_alive: Duration,
     /// How long a connection on `/connect` may take to send a token, where one is needed and the
     /// handshake had none. Default: 10 seconds.
     pub auth_timeout: Duration,
@@ -148,17 +121,17 @@ pub struct ServerOptions {
     /// Default: a new counter, at 0.
     #[cfg(feature = "prometheus")]
     pub log_lines_lost: Arc<AtomicU64>,
+    /// How problems and log lines name an option that is to be changed. Default: as the field here,
+    /// `` `max_message` ``. A program that has a flag for each says so.
+    pub option_names: OptionNames,
 }
 
-impl Default for ServerOptions {
+impl Default for ChannelOptions {
     fn default() -> Self {
         Self {
-            listen: vec![Listen::Tcp("127.0.0.1:8080".to_owned())],
-            admin: None,
             allow_origin: Vec::new(),
             auth_key: None,
             open: false,
-            tls: None,
             #[cfg(feature = "fjall")]
             data: None,
             backplane: None,
@@ -174,15 +147,9 @@ impl Default for ServerOptions {
             max_requests_per_address: None,
             max_bad_tokens_per_address: Some(100),
             deflate: Some(DeflateConfig::default()),
-            max_http2_buffer: 4 << 20,
             max_commands: None,
-            max_handshakes: defaults::MAX_HANDSHAKES,
             trust_proxy: Vec::new(),
-            proxy_protocol: false,
             max_message: 64 << 10,
-            drain: Duration::from_secs(30),
-            head_timeout: defaults::HANDSHAKE_TIMEOUT,
-            keep_alive: Duration::from_secs(75),
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: defaults::WRITE_TIMEOUT,
@@ -191,23 +158,12 @@ impl Default for ServerOptions {
             heartbeat: Duration::from_secs(15),
             #[cfg(feature = "prometheus")]
             log_lines_lost: Arc::default(),
+            option_names: OptionNames::default(),
         }
     }
 }
 
-impl ServerOptions {
-    /// Sets [`listen`](Self::listen).
-    pub fn listen(mut self, addresses: impl IntoIterator<Item = Listen>) -> Self {
-        self.listen = addresses.into_iter().collect();
-        self
-    }
-
-    /// Sets [`admin`](Self::admin).
-    pub fn admin(mut self, address: impl Into<Option<Listen>>) -> Self {
-        self.admin = address.into();
-        self
-    }
-
+impl ChannelOptions {
     /// Sets [`allow_origin`](Self::allow_origin).
     pub fn allow_origin(mut self, origins: impl IntoIterator<Item = OriginPattern>) -> Self {
         self.allow_origin = origins.into_iter().collect();
@@ -223,12 +179,6 @@ impl ServerOptions {
     /// Sets [`open`](Self::open).
     pub fn open(mut self, open: bool) -> Self {
         self.open = open;
-        self
-    }
-
-    /// Sets [`tls`](Self::tls).
-    pub fn tls(mut self, tls: impl Into<Option<ServerTls>>) -> Self {
-        self.tls = tls.into();
         self
     }
 
@@ -317,21 +267,9 @@ impl ServerOptions {
         self
     }
 
-    /// Sets [`max_http2_buffer`](Self::max_http2_buffer), in bytes.
-    pub fn max_http2_buffer(mut self, bytes: usize) -> Self {
-        self.max_http2_buffer = bytes;
-        self
-    }
-
     /// Sets [`max_commands`](Self::max_commands).
     pub fn max_commands(mut self, commands: impl Into<Option<u32>>) -> Self {
         self.max_commands = commands.into();
-        self
-    }
-
-    /// Sets [`max_handshakes`](Self::max_handshakes).
-    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
-        self.max_handshakes = handshakes;
         self
     }
 
@@ -341,33 +279,9 @@ impl ServerOptions {
         self
     }
 
-    /// Sets [`proxy_protocol`](Self::proxy_protocol).
-    pub fn proxy_protocol(mut self, required: bool) -> Self {
-        self.proxy_protocol = required;
-        self
-    }
-
     /// Sets [`max_message`](Self::max_message), in bytes.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
-        self
-    }
-
-    /// Sets [`drain`](Self::drain).
-    pub fn drain(mut self, time: Duration) -> Self {
-        self.drain = time;
-        self
-    }
-
-    /// Sets [`head_timeout`](Self::head_timeout).
-    pub fn head_timeout(mut self, time: Duration) -> Self {
-        self.head_timeout = time;
-        self
-    }
-
-    /// Sets [`keep_alive`](Self::keep_alive).
-    pub fn keep_alive(mut self, time: Duration) -> Self {
-        self.keep_alive = time;
         self
     }
 
@@ -414,89 +328,14 @@ impl ServerOptions {
         self
     }
 
-    /// Whether the server is meant to be reached from other machines.
+    /// Sets [`option_names`](Self::option_names).
+    pub fn option_names(mut self, names: OptionNames) -> Self {
+        self.option_names = names;
+        self
+    }
+
+    /// Whether the channels are meant to be reached from other machines.
     pub(crate) fn is_exposed(&self) -> bool {
         self.open || self.auth_key.is_some()
-    }
-}
-
-// The documentation has the fields of all features.
-#[cfg(test)]
-#[cfg(all(feature = "fjall", feature = "prometheus"))]
-mod tests {
-    use super::*;
-
-    /// Defaults that are told in other words than a number, `none` or `no`.
-    const IN_WORDS: [&str; 6] = [
-        "deflate",
-        "listen",
-        "log_lines_lost",
-        "max_commands",
-        "max_connections",
-        "max_wire_forms",
-    ];
-
-    /// The number that a default is told as, in bytes, milliseconds or by itself; nothing is 0.
-    fn told(words: &str) -> Option<u64> {
-        let (number, unit) = words.split_once(' ').unwrap_or((words, ""));
-        match number {
-            "none" | "no" => return Some(0),
-            _ => {}
-        }
-        let number: u64 = number.replace(',', "").parse().ok()?;
-        let factor = match unit {
-            "" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            "seconds" => 1000,
-            "minutes" => 60_000,
-            "hours" => 3_600_000,
-            _ => return None,
-        };
-        Some(number * factor)
-    }
-
-    /// The same of a value as `Debug` shows it.
-    fn shown(value: &str) -> Option<u64> {
-        let value =
-            value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value);
-        match (value, value.strip_suffix('s')) {
-            ("None" | "[]" | "false", _) => Some(0),
-            (_, Some(seconds)) => seconds.parse::<u64>().ok().map(|seconds| seconds * 1000),
-            (number, None) => number.parse().ok(),
-        }
-    }
-
-    #[test]
-    fn the_documentation_of_each_option_says_its_default() {
-        let source = include_str!("options.rs");
-        let (_, body) = source.split_once("pub struct ServerOptions {").unwrap();
-        let (body, _) = body.split_once("\n}").unwrap();
-        let debug = format!("{:?}", ServerOptions::default());
-        let (mut doc, mut checked) = (String::new(), 0);
-        for line in body.lines().map(str::trim) {
-            if let Some(text) = line.strip_prefix("///") {
-                doc += text;
-            }
-            let Some((field, _)) = line.strip_prefix("pub ").and_then(|line| line.split_once(':'))
-            else {
-                continue;
-            };
-            let doc = std::mem::take(&mut doc);
-            let (_, rest) = doc.split_once("Default: ").unwrap_or_else(|| panic!("{field}"));
-            let words = rest.split(['.', ':', ',', ';']).next().unwrap_or_default();
-            // `100,000` goes on behind its comma.
-            let words = rest.strip_prefix("100,000").map_or(words, |_| "100,000");
-            if IN_WORDS.contains(&field) {
-                continue;
-            }
-            let (_, value) = debug.split_once(&format!(" {field}: ")).unwrap();
-            let value = value.split([',', ' ']).next().unwrap_or_default();
-            let (told, shown) = (told(words.trim_matches('`')), shown(value));
-            assert!(told.is_some() && told == shown, "{field}: `{words}`, and it is {value}");
-            checked += 1;
-        }
-        assert!(checked > 25, "{checked}");
     }
 }
