@@ -70,6 +70,16 @@ pub struct Header {
     pub length: u64,
 }
 
+/// What there is to know of the header of a whole message in one masked frame that is all there.
+pub(crate) struct UsualHeader {
+    pub(crate) is_binary: bool,
+    /// Of the header itself, with the key.
+    pub(crate) size: usize,
+    /// Of the payload.
+    pub(crate) length: usize,
+    pub(crate) key: [u8; 4],
+}
+
 /// What a receiver allows in a header.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -91,6 +101,9 @@ const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const RSV2_AND_3: u8 = 0x30;
 const MASKED: u8 = 0x80;
+/// The first byte of a text, or of a binary message, in one frame that is not compressed.
+const TEXT: u8 = FIN | 0x1;
+const BINARY: u8 = FIN | 0x2;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
@@ -135,9 +148,42 @@ impl Header {
         Ok(Some((Self { fin, rsv1, opcode, mask, length }, size)))
     }
 
+    /// The header at the beginning of `input` if it is of the form that a server receives most: of a whole
+    /// message, masked, not compressed, with a length of 16 bits at most, all of whose frame is there. It
+    /// keeps every rule that [`decode`](Self::decode) checks; `None` says only that `decode` has to look.
+    #[inline(always)]
+    pub(crate) fn decode_usual(input: &[u8]) -> Option<UsualHeader> {
+        let &[first, second, a, b, c, d, ..] = input else { return None };
+        let kind = first.wrapping_sub(TEXT);
+        if kind > BINARY - TEXT {
+            return None;
+        }
+        // Without the bit of the mask this is too long.
+        let (length, size, key) = match second ^ MASKED {
+            short @ 0..LENGTH_16 => (usize::from(short), 6, [a, b, c, d]),
+            LENGTH_16 => {
+                let length = u16::from_be_bytes([a, b]);
+                if length < LENGTH_16.into() {
+                    return None;
+                }
+                (usize::from(length), 8, [c, d, *input.get(6)?, *input.get(7)?])
+            }
+            _ => return None,
+        };
+        let is_binary = kind == BINARY - TEXT;
+        (input.len() >= size + length).then_some(UsualHeader { is_binary, size, length, key })
+    }
+
     /// Whether the frame is a message by itself, not compressed.
     pub(crate) fn is_whole_message(&self) -> bool {
         matches!(self.opcode, Opcode::Text | Opcode::Binary) && self.fin && !self.rsv1
+    }
+
+    /// The header, encoded, of a whole message without a mask whose length fits into one byte.
+    #[inline(always)]
+    pub(crate) fn short(kind: MessageKind, payload: &[u8]) -> Option<[u8; 2]> {
+        let first = if kind == MessageKind::Text { TEXT } else { BINARY };
+        (payload.len() < LENGTH_16.into()).then_some([first, payload.len() as u8])
     }
 
     /// Writes the header in its shortest form; gives the bytes and how many of them count.
@@ -206,6 +252,15 @@ mod tests {
     fn decode(bytes: &[u8], rules: Rules) -> Result<Option<(Header, usize)>, Violation> {
         // However the bytes are cut, the verdict is the same, and it comes no later than whole.
         let whole = Header::decode(bytes, rules);
+        // The short way says the same, or nothing.
+        let usual = Header::decode_usual(bytes).filter(|_| rules.masked);
+        if let Some(UsualHeader { is_binary, size, length, key }) = usual {
+            let opcode = if is_binary { Opcode::Binary } else { Opcode::Text };
+            let (mask, length) = (Some(key), length as u64);
+            let header = Header { fin: true, rsv1: false, opcode, mask, length };
+            assert_eq!(whole, Ok(Some((header, size))));
+            assert!(length <= (bytes.len() - size) as u64);
+        }
         let first = (0..=bytes.len())
             .map(|cut| Header::decode(&bytes[..cut], rules))
             .find(|result| !matches!(result, Ok(None)));
@@ -228,6 +283,8 @@ mod tests {
                 Header { fin: true, rsv1: false, opcode: Opcode::Binary, mask: None, length };
             let (bytes, written) = header.encode();
             assert_eq!(written, size);
+            let short = Header::short(MessageKind::Binary, &vec![0; length as usize]);
+            assert_eq!(short.as_ref().map(|short| &short[..]), (size == 2).then_some(&bytes[..2]));
             assert_eq!(decode(&bytes[..written], FROM_SERVER), Ok(Some((header, size))));
         }
     }

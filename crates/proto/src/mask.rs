@@ -9,8 +9,17 @@ const LINE: usize = 64;
 ///
 /// Masking and unmasking are the same operation. `offset` is how many bytes of the frame's payload
 /// came before, so that a frame can be unmasked piece by piece as it arrives.
+#[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     let key = u32::from_ne_bytes(key);
+    if payload.len() < LINE {
+        return mask_short(payload, rotate(key, offset));
+    }
+    mask_long(payload, key, offset);
+}
+
+/// The same from a line on.
+fn mask_long(payload: &mut [u8], key: u32, offset: usize) {
     // Rotate the key so that it begins with the byte for payload[0].
     let mut key = rotate(key, offset);
     let mut rest = payload;
@@ -54,11 +63,23 @@ fn mask_words(payload: &mut [u8], key: u32) {
             *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
         }
     }
-    let (words, rest) = rest.as_chunks_mut::<8>();
+    mask_short(rest, key);
+}
+
+/// Less than a line: words, then bytes.
+#[inline(always)]
+fn mask_short(payload: &mut [u8], key: u32) {
+    let wide = u64::from(key) << 32 | u64::from(key);
+    let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
+    // Up to seven bytes: one step for each bit of their number.
+    let (word, rest) = rest.as_chunks_mut::<4>();
+    if let [word] = word {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes()) {
         *byte ^= key;
     }
 }

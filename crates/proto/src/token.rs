@@ -6,5 +6,22 @@ pub fn is_token(text: &str) -> bool {
 }
 
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+/// Which bytes tokens are made of: all that can be seen in ASCII, except delimiters.
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        token[byte as usize] = true;
+        byte += 1;
+    }
+    let delimiters = b"()<>@,;:\\\"/[]?={}";
+    let mut index = 0;
+    while index < delimiters.len() {
+        token[delimiters[index] as usize] = false;
+        index += 1;
+    }
+    token
+};

@@ -4,6 +4,8 @@
 use alloc::{boxed::Box, string::ToString};
 use core::time::Duration;
 
+use bytes::BytesMut;
+
 use super::{Connection, Ending, Event, Receiver, State};
 use crate::{
     close::CloseFrame,
@@ -70,6 +72,19 @@ impl Connection {
             self.queue_close(Some(frame), initiator, now);
         }
         self.ending(initiator, now).closed.failure = Some(failure);
+    }
+
+    /// The peer has broken a rule, or passed a limit: the last event.
+    #[cold]
+    pub(super) fn fail_receiving(
+        &mut self,
+        failure: Failure,
+        input: &mut BytesMut,
+        now: Duration,
+    ) -> Option<Event> {
+        input.clear();
+        self.fail(failure, Peer::Local, now);
+        self.report_closed()
     }
 
     /// The end: no ping is answered any more, and of a message begun nothing is kept.

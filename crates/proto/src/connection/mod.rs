@@ -27,9 +27,10 @@ use crate::{
     closed::{Closed, Peer},
     config::Config,
     deflate::Deflation,
-    error::{Deadline, Failure, Misuse},
+    error::{Deadline, Failure, Misuse, Violation},
     frame::{Header, MAX_CONTROL_PAYLOAD, Opcode, Rules},
     message::{Compression, Fragment, Message, MessageKind, Part},
+    text::Text,
 };
 
 /// Where a client's masking keys come from (RFC 6455 §5.3): unpredictable, a fresh one per frame.
@@ -305,6 +306,7 @@ impl Connection {
     ///
     /// Payloads of a few KiB are copied, so that many small messages go out in one write; larger
     /// ones are not, except on a client when the payload is shared: it has to be masked.
+    #[inline]
     pub fn send(&mut self, message: Message) -> Result<(), Misuse> {
         self.send_with(message, Compression::On)
     }
@@ -370,19 +372,39 @@ impl Connection {
     /// The next event, made from the bytes received so far; `None` when more bytes are needed.
     ///
     /// Consumes from the front of `input` what it has understood.
+    #[inline]
     pub fn poll_event(&mut self, input: &mut BytesMut, now: Duration) -> Option<Event> {
-        if self.state == State::Closed {
+        if self.state == State::Closed || self.close_held {
             // RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
             input.clear();
-            return self.report_closed();
-        }
-        if self.close_held {
-            input.clear();
-            return None;
+            return if self.close_held { None } else { self.report_closed() };
         }
         if input.len() > self.input_seen {
             self.times.received(now);
         }
+        if self.is_client() || !self.receiver.is_at_rest() {
+            return self.poll_unusual(input, now);
+        }
+        let most = self.config.max_message_size;
+        let usual = Receiver::next_usual(input, most);
+        if usual.is_none() && !input.is_empty() {
+            return self.poll_unusual(input, now);
+        }
+        self.input_seen = input.len();
+        self.times.message_ended();
+        let (is_binary, payload) = usual?;
+        if is_binary {
+            return Some(Event::Message(Message::Binary(payload)));
+        }
+        match Text::try_from(payload) {
+            Ok(text) => Some(Event::Message(Message::Text(text))),
+            Err(_) => self.fail_receiving(Violation::InvalidUtf8.into(), input, now),
+        }
+    }
+
+    /// The next event where the input does not begin with a whole message of the usual form.
+    #[inline(never)]
+    fn poll_unusual(&mut self, input: &mut BytesMut, now: Duration) -> Option<Event> {
         let rules = Rules {
             masked: !self.is_client(),
             rsv1: self.deflate.is_some(),
@@ -406,11 +428,7 @@ impl Connection {
                 }
                 self.on_received(received, now)
             }
-            Err(failure) => {
-                input.clear();
-                self.fail(failure, Peer::Local, now);
-                self.report_closed()
-            }
+            Err(failure) => self.fail_receiving(failure, input, now),
         }
     }
 
@@ -457,10 +475,12 @@ impl Connection {
         if self.over {
             return None;
         }
-        [self.close_deadline(), self.message_deadline(), self.keepalive_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        // Mostly there is but one, so the others are looked at first.
+        let others = [self.close_deadline(), self.message_deadline()].into_iter().flatten().min();
+        match (others, self.keepalive_deadline()) {
+            (None, keepalive) => keepalive,
+            (others, keepalive) => others.into_iter().chain(keepalive).min(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::spare;
 use crate::{
     frame::{HEADER_ROOM, Header},
     mask::apply_mask,
+    message::MessageKind,
 };
 
 /// From this size on a payload is not copied beside its header.
@@ -83,6 +84,16 @@ impl Outbox {
             Some(key) => masked(payload, key),
             None => payload,
         });
+    }
+
+    /// Adds a frame of a whole message without a mask if its length fits into one byte; whether it did.
+    #[inline(always)]
+    pub(super) fn push_short(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
+        let Some(header) = Header::short(kind, payload) else { return false };
+        self.reserve(header.len() + payload.len());
+        self.staging.extend_from_slice(&header);
+        self.staging.extend_from_slice(payload);
+        true
     }
 
     /// Adds a frame, copying its payload.

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     deflate::{Inbound, Inflation, OutputLimits},
     error::{Failure, Limit, Violation},
-    frame::{Header, Opcode, Rules},
+    frame::{Header, Opcode, Rules, UsualHeader},
     mask::apply_mask,
     message::{Message, MessageKind, Part},
     text::Text,
@@ -112,6 +112,25 @@ impl Receiver {
         }
     }
 
+    /// The payload of the next message, not checked yet, if that is whole in one frame of the
+    /// [usual form](Header::decode_usual), and whether it is binary; for a server's receiver that is
+    /// [at rest](Self::is_at_rest). `None` says only that [`next`](Self::next) has to look.
+    #[inline(always)]
+    pub(super) fn next_usual(input: &mut BytesMut, most: usize) -> Option<(bool, Bytes)> {
+        let UsualHeader { is_binary, size, length, key } = Header::decode_usual(input)?;
+        if length > most {
+            return None;
+        }
+        apply_mask(&mut input[size..size + length], key, 0);
+        Some((is_binary, cut(size, length, input)))
+    }
+
+    /// Whether no message has begun, and the next one is wanted whole.
+    #[inline(always)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.is_inside_message() && !self.parts_wanted
+    }
+
     /// Whether a message has begun and is not complete.
     pub(super) fn is_inside_message(&self) -> bool {
         self.message.is_some() || self.frame.is_some()
@@ -195,15 +214,14 @@ impl Receiver {
         input: &mut BytesMut,
         config: &Config,
     ) -> Result<Option<Message>, Violation> {
-        let is_alone = self.message.is_none() && !self.parts_wanted && header.is_whole_message();
+        let is_alone = self.is_at_rest() && header.is_whole_message();
         let most = (input.len() - header_size).min(config.max_message_size);
         if !is_alone || header.length > most as u64 {
             return Ok(None);
         }
-        let mut payload = input.split_to(header_size + header.length as usize);
-        payload.advance(header_size);
-        unmask(header, 0, &mut payload);
-        let payload = payload.freeze();
+        let length = header.length as usize;
+        unmask(header, 0, &mut input[header_size..header_size + length]);
+        let payload = cut(header_size, length, input);
         Ok(Some(match header.opcode {
             Opcode::Text => {
                 Message::Text(Text::try_from(payload).map_err(|_| Violation::InvalidUtf8)?)
@@ -314,6 +332,14 @@ impl Receiver {
         };
         Ok(Progress::Complete(Received::Message(message)))
     }
+}
+
+/// Cuts the payload of a frame that is whole at the front of the input out of it.
+#[inline(always)]
+fn cut(header_size: usize, length: usize, input: &mut BytesMut) -> Bytes {
+    let mut payload = input.split_to(header_size + length).freeze();
+    payload.advance(header_size);
+    payload
 }
 
 /// Takes what has arrived of a frame: as the next part, or to the end of what was gathered.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Connection, State};
+use super::{Connection, Role, State};
 #[cfg(feature = "std")]
 use crate::deflate::Prepared;
 use crate::{
@@ -18,7 +18,20 @@ impl Connection {
     /// Do not compress a secret together with data that an attacker may choose: the length reveals how well
     /// a guess fits (RFC 7692 §8). With context takeover that holds for all messages compressed on the
     /// connection.
+    #[inline]
     pub fn send_with(&mut self, message: Message, compression: Compression) -> Result<(), Misuse> {
+        // Most are short and go as they are, on a server, which does not mask.
+        let is_usual = self.state == State::Open
+            && self.fragmented.is_none()
+            && self.deflate.is_none()
+            && matches!(self.role, Role::Server);
+        if is_usual && self.outbox.push_short(message.kind(), message.as_bytes()) {
+            return Ok(());
+        }
+        self.send_unusual(message, compression)
+    }
+
+    fn send_unusual(&mut self, message: Message, compression: Compression) -> Result<(), Misuse> {
         let opcode = self.begin_message(message.kind())?;
         let compressed =
             compression == Compression::On && self.queue_compressed(opcode, message.as_bytes());

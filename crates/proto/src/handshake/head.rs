@@ -123,10 +123,11 @@ impl HeadReader {
     fn poll<T>(
         &mut self,
         input: &mut BytesMut,
-        parse: impl FnOnce(&Self, &[u8]) -> Result<T, MalformedHead>,
+        parse: impl FnOnce(&Self, &Bytes) -> Result<T, MalformedHead>,
     ) -> Result<Option<T>, MalformedHead> {
         let Some(length) = self.find_end(input)? else { return Ok(None) };
-        let parsed = parse(self, &input[..length]);
+        // One copy for all fields: they are not to keep the buffer alive that it was read into.
+        let parsed = parse(self, &Bytes::copy_from_slice(&input[..length]));
         input.advance(length);
         parsed.map(Some)
     }
@@ -137,7 +138,7 @@ impl HeadReader {
         if let [0x15 | 0x16, 0x03, ..] = input {
             return Err(MalformedHead::Tls);
         }
-        while let Some(length) = input[self.scanned..].iter().position(|&byte| byte == b'\n') {
+        while let Some(length) = line_end(&input[self.scanned..]) {
             let end = self.scanned + length + 1;
             self.check_size(end)?;
             // A bare LF ends a line for some parsers and not for others: nothing good comes of it.
@@ -169,7 +170,7 @@ impl HeadReader {
         Ok(())
     }
 
-    fn parse_request(&self, head: &[u8]) -> Result<Request<()>, MalformedHead> {
+    fn parse_request(&self, head: &Bytes) -> Result<Request<()>, MalformedHead> {
         let (mut usual, mut more) = ([const { Field::uninit() }; USUAL_FIELDS], Vec::new());
         let mut parsed = httparse::Request::new(&mut []);
         let result = httparse::ParserConfig::default().parse_request_with_uninit_headers(
@@ -193,11 +194,11 @@ impl HeadReader {
         *request.uri_mut() =
             Uri::try_from(target).map_err(|_| MalformedHead::Syntax("the target is not a URI"))?;
         *request.version_mut() = version(parsed.version);
-        *request.headers_mut() = self.header_map(parsed.headers)?;
+        *request.headers_mut() = self.header_map(head, parsed.headers)?;
         Ok(request)
     }
 
-    fn parse_response(&self, head: &[u8]) -> Result<Response<()>, MalformedHead> {
+    fn parse_response(&self, head: &Bytes) -> Result<Response<()>, MalformedHead> {
         let (mut usual, mut more) = ([const { Field::uninit() }; USUAL_FIELDS], Vec::new());
         let mut parsed = httparse::Response::new(&mut []);
         let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -210,7 +211,7 @@ impl HeadReader {
         *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|_| MalformedHead::Syntax("the status is not a status code"))?;
         *response.version_mut() = version(parsed.version);
-        *response.headers_mut() = self.header_map(parsed.headers)?;
+        *response.headers_mut() = self.header_map(head, parsed.headers)?;
         Ok(response)
     }
 
@@ -243,19 +244,33 @@ impl HeadReader {
         }
     }
 
-    fn header_map(&self, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, MalformedHead> {
+    /// The fields of a head, whose values are slices of it.
+    fn header_map(
+        &self,
+        head: &Bytes,
+        fields: &[httparse::Header<'_>],
+    ) -> Result<HeaderMap, MalformedHead> {
         // A map has room for 32,768 fields, whatever the limit allows.
         let too_many = |_| MalformedHead::Fields(self.limits.fields);
         let mut headers = HeaderMap::try_with_capacity(fields.len()).map_err(too_many)?;
         for field in fields {
             let name = HeaderName::from_bytes(field.name.as_bytes())
                 .map_err(|_| MalformedHead::Syntax("a header field's name is malformed"))?;
-            let value = HeaderValue::from_bytes(field.value)
+            let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
                 .map_err(|_| MalformedHead::Syntax("a header field's value is malformed"))?;
             headers.try_append(name, value).map_err(too_many)?;
         }
         Ok(headers)
     }
+}
+
+/// Where the first line feed is. Sixteen bytes are compared at once.
+fn line_end(input: &[u8]) -> Option<usize> {
+    let (chunks, _) = input.as_chunks::<16>();
+    let has = |chunk: &[u8; 16]| chunk.iter().fold(false, |has, byte| has | (*byte == b'\n'));
+    let begin = 16 * chunks.iter().take_while(|chunk| !has(chunk)).count();
+    let place = input[begin..].iter().position(|&byte| byte == b'\n')?;
+    Some(begin + place)
 }
 
 /// Whether the first line has three words of which the last is a version of HTTP.

@@ -225,10 +225,16 @@ fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
         return Err(bad_request("the target must be a path or an absolute URI"));
     }
     let host = single(request.headers(), &HOST).ok().flatten().unwrap_or_default();
-    if host.contains('@') || host.parse::<Authority>().is_err() {
+    if !is_plain_host(host) && (host.contains('@') || host.parse::<Authority>().is_err()) {
         return Err(bad_request("there must be one Host header with a host"));
     }
     Ok(())
+}
+
+/// Whether it is a host as most are, without a port, for which no parser has to be asked.
+fn is_plain_host(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !host.is_empty() && host.bytes().all(is_plain)
 }
 
 /// Whether it is 16 bytes in base64.
@@ -388,4 +394,21 @@ fn upgrade_required(text: &str) -> Refusal {
         .header(CONNECTION, HeaderValue::from_static("Upgrade, close"))
         .header(UPGRADE, HeaderValue::from_static("websocket"))
         .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_needs_no_parser_is_one_for_the_parser() {
+        for character in '\0'..='\u{ff}' {
+            for host in
+                [format!("{character}"), format!("a{character}"), format!("{character}.b-1")]
+            {
+                assert!(!is_plain_host(&host) || host.parse::<Authority>().is_ok(), "{host:?}");
+            }
+        }
+        assert!(is_plain_host("www.example-1.org") && !is_plain_host("") && !is_plain_host("a:1"));
+    }
 }

@@ -371,6 +371,14 @@ fn a_head_that_comes_byte_by_byte_is_searched_once() {
     }
 }
 
+#[test]
+fn a_field_may_be_empty_and_stand_last() {
+    for lines in [&["X-Empty:"][..], &["X-Empty: "], &["X-Empty:", "X-Last: a"]] {
+        let request = read(&plus(lines), HeadLimits::default()).unwrap();
+        assert_eq!(request.headers()["x-empty"], "");
+    }
+}
+
 /// Rule: N12.
 #[test]
 fn frames_behind_the_request_stay_for_the_connection() {
