@@ -151,7 +151,7 @@ fn crates() -> Result<()> {
 }
 
 /// The tests of the cluster that need servers of NATS.
-const CLUSTER: &str = "package(sockeye-cluster) & test(/^nats::/)";
+const CLUSTER: &str = "package(sockeye-cluster) & test(/^on_nats::/)";
 
 /// The short form of the chaos run on a cluster.
 const CHAOS: &str = "package(sockeye-tests) & binary(cluster) & test(/^failures::hopping_readers/)";

@@ -1,6 +1,6 @@
 //! Why a node does not start: each in one line that says what to do.
 
-use crate::api::ApiError;
+use crate::nats::api::ApiError;
 
 /// Why a cluster cannot be joined.
 #[derive(Debug, thiserror::Error)]

@@ -15,53 +15,40 @@
 //!
 //! | folder or file | |
 //! |---|---|
-//! | `node`, `cluster` | the hub's backplane: before the cluster is reached, and in it |
-//! | `connection`, `permissions`, `traffic`, `api` | NATS: the connection, what it may do, what is under way, and the few requests to JetStream |
-//! | `streams`, `subjects`, `history` | the streams of a cluster, their names, and how much they keep |
-//! | `record`, `time` | messages as a stream has them |
-//! | `feed`, `shard`, `epoch`, `clock` | a shard's messages for the hub, in order and once; when a new epoch begins |
-//! | `publish` | publications, in the order in which they came, and their outcome |
-//! | `members`, `outbox`, `records` | presence and tickets, shared by all nodes |
-//! | `status`, `apply`, `trouble`, `figures` | for operators: how it is, changing it, what is wrong, numbers |
-//! | `options`, `error` | what a cluster is told, and why a node does not start |
+//! | `node` | the hub's backplane: `mod` before its cluster is reached, `cluster` in it |
+//! | `operate` | for operators: how a cluster is, changing it, what is wrong, numbers |
+//! | `presence`, `records` | what hubs tell each other of their members; tickets, shared by all nodes |
+//! | `publish` | publications, in the order in which they came, and their outcome; the clock of a shard |
+//! | `shard` | what a node knows of a shard; its messages for the hub, in order and once; when an epoch begins |
+//! | `streams` | the streams of a cluster: made, checked, and how much they keep |
+//! | `nats` | the connection to NATS, what it may do, what is under way, and the few requests to JetStream |
+//! | `message` | subjects, and messages as a stream has them |
+//! | `error`, `options` | why a node does not start, and what a cluster is told |
+//! | `on_nats` | tests on servers of NATS |
 
 #![forbid(unsafe_code)]
 
-mod api;
-mod apply;
-mod clock;
-mod cluster;
-mod connection;
-mod epoch;
 mod error;
-mod feed;
-mod figures;
-mod history;
-mod members;
+mod message;
+mod nats;
 mod node;
+mod operate;
 mod options;
-mod outbox;
-mod permissions;
+mod presence;
 mod publish;
-mod record;
 mod records;
 mod shard;
-mod status;
 mod streams;
-mod subjects;
-mod time;
-mod traffic;
-mod trouble;
 
 #[cfg(test)]
-mod nats;
+mod on_nats;
 
-pub use apply::{ApplyError, Plan};
-pub use cluster::Cluster;
 pub use error::{Refused, StartError};
-pub use figures::{ClusterFigures, ShardFigures};
+pub use node::cluster::Cluster;
 pub use node::{Joining, Node};
+pub use operate::apply::{ApplyError, Plan};
+pub use operate::figures::{ClusterFigures, ShardFigures};
+pub use operate::status::{FollowerStatus, NodeStatus, ServerStatus, ShardStatus, Status, status};
 pub use options::{
     BadClusterName, BadServers, ClusterName, ClusterOptions, Servers, Storage, Wanted,
 };
-pub use status::{FollowerStatus, NodeStatus, ServerStatus, ShardStatus, Status, status};

@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::tests::message;
+    use crate::message::tests::message;
 
     const INBOX: &str = "_INBOX.a.";
 

@@ -8,7 +8,7 @@
 
 pub(crate) mod ack;
 mod answers;
-pub(crate) mod own_ids;
+pub(crate) mod clock;
 mod queue;
 mod sender;
 mod trim;
@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::ack::Failure;
 use self::sender::{Pending, Sender};
-use crate::api::Api;
-use crate::record::Headers;
+use crate::message::Headers;
+use crate::nats::api::Api;
 use crate::shard::Shard;
 use sockeye_hub::Source;
 use sockeye_hub::backplane::Reply;

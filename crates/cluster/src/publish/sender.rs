@@ -20,9 +20,9 @@ use super::answers::{Answers, Flight};
 use super::queue::{PublishQueue, Sequenced};
 use super::trim::Trim;
 use super::{Limits, Outgoing, PublishCounts};
-use crate::api::Api;
+use crate::nats::api::Api;
+use crate::nats::traffic::UnderWay;
 use crate::shard::Shard;
-use crate::traffic::UnderWay;
 
 /// How long the answer to a message is waited for.
 const ACK: Duration = Duration::from_secs(5);

@@ -1,5 +1,9 @@
 //! Messages as a shard's stream has them: the headers they are written with, and read from.
 
+pub(crate) mod own_ids;
+pub(crate) mod subjects;
+pub(crate) mod time;
+
 use std::sync::Arc;
 
 use async_nats::header::{
@@ -10,9 +14,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sockeye_hub::{EventName, Json, Payload};
 
-use crate::publish::own_ids::is_own;
-use crate::subjects::{Names, Topic};
-use crate::time::parse_millis;
+use crate::message::own_ids::is_own;
+use crate::message::subjects::{Names, Topic};
+use crate::message::time::parse_millis;
 use sockeye_hub::backplane::{Arrival, What};
 
 /// The kind of a payload: `json` or `text`, and bytes without it.

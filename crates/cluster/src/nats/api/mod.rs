@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 pub(crate) use self::direct::{Answer, Get};
 use self::stream::StreamInfo;
-use crate::subjects::Names;
-use crate::time::parse_millis;
-use crate::traffic::Traffic;
+use crate::message::subjects::Names;
+use crate::message::time::parse_millis;
+use crate::nats::traffic::Traffic;
 
 /// How long an answer is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -331,7 +331,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::tests::message;
+    use crate::message::tests::message;
 
     fn answer(text: &[u8]) -> Message {
         message("_INBOX.1", async_nats::HeaderMap::new(), text)

@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::ClusterOptions;
-use crate::api::{Api, ApiError, Get};
+use crate::message::Headers;
+use crate::nats::api::{Api, ApiError, Get};
 use crate::publish::ack::Failure;
 use crate::publish::{Done, Outgoing, Publisher};
-use crate::record::Headers;
 use crate::shard::Shard;
 use crate::streams::SLACK;
 use sockeye_hub::backplane::What;

@@ -10,12 +10,14 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::api::stream::StreamInfo;
-use crate::api::{Api, code};
-use crate::history::History;
+use crate::nats::api::stream::StreamInfo;
+use crate::nats::api::{Api, code};
+use crate::nats::connection;
+use crate::operate::status;
 use crate::options::Wanted;
+use crate::streams::history::History;
 use crate::streams::{self, key};
-use crate::{ClusterOptions, StartError, connection, status};
+use crate::{ClusterOptions, StartError};
 
 /// Why a cluster is not changed.
 #[derive(Debug, thiserror::Error)]

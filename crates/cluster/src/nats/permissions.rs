@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::StartError;
-use crate::api::{Api, Get};
-use crate::subjects::CLOCK;
+use crate::message::subjects::CLOCK;
+use crate::nats::api::{Api, Get};
 
 /// For how long something that was forbidden explains what does not work.
 const EXPLAINS: Duration = Duration::from_secs(60);

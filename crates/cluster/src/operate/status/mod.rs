@@ -16,11 +16,12 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::answer::{About, answer};
 pub(crate) use self::judge::named;
-use crate::api::stream::{Group, StreamInfo};
-use crate::api::{Api, ApiError, code};
+use crate::message::subjects::Names;
+use crate::nats::api::stream::{Group, StreamInfo};
+use crate::nats::api::{Api, ApiError, code};
+use crate::nats::connection;
 use crate::streams::{self, key};
-use crate::subjects::Names;
-use crate::{ClusterOptions, StartError, connection};
+use crate::{ClusterOptions, StartError};
 
 /// How long the answers of nodes are waited for.
 const ANSWERS: Duration = Duration::from_secs(1);

@@ -13,10 +13,10 @@ use sockeye_hub::backplane::MAX_NODE_MESSAGE;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::nats::permissions::Forbidden;
 use crate::node::Waiting;
+use crate::operate::status::ServerStatus;
 use crate::options::shown;
-use crate::permissions::Forbidden;
-use crate::status::ServerStatus;
 use crate::streams::max_message_size;
 use crate::{ClusterOptions, StartError};
 

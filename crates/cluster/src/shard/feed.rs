@@ -15,9 +15,9 @@ use sockeye_hub::{Clock, Epoch};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::api::stream::StreamInfo;
-use crate::api::{Answer, Api, ApiError, Get};
-use crate::record;
+use crate::message;
+use crate::nats::api::stream::StreamInfo;
+use crate::nats::api::{Answer, Api, ApiError, Get};
 use crate::shard::{Reached, Shard};
 use sockeye_hub::backplane::{Feed as Order, Sink, What};
 
@@ -179,7 +179,7 @@ impl Feed {
         let mut next = Some(message);
         let mut count = 0;
         while let Some(message) = next {
-            match record::read(message, self.api.names(), self.shard.number) {
+            match message::read(message, self.api.names(), self.shard.number) {
                 Ok(arrival) => self.order.live(arrival),
                 // Only servers may publish there. What is missing is found by its number.
                 Err(error) => {

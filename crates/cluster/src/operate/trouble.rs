@@ -6,11 +6,11 @@ use std::time::Duration;
 use async_nats::connection::State;
 
 use crate::ClusterOptions;
-use crate::api::Api;
-use crate::connection::unfit;
-use crate::permissions::Forbidden;
+use crate::nats::api::Api;
+use crate::nats::connection::unfit;
+use crate::nats::permissions::Forbidden;
+use crate::operate::status::named;
 use crate::shard::Shard;
-use crate::status::named;
 
 /// Why a node is not ready, if so: it does not know everything, or cannot do what its clients may ask for. A shard may be
 /// stale for `allowed`.

@@ -1,5 +1,7 @@
 //! What hubs tell each other of their members: over core NATS, where nothing of it is stored.
 
+mod outbox;
+
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use crate::outbox::{Errand, NextSend, Outbox};
-use crate::subjects::Names;
+use crate::message::subjects::Names;
+use crate::presence::outbox::{Errand, NextSend, Outbox};
 
 /// How often the hub looks at the others.
 const TICK: Duration = Duration::from_millis(250);

@@ -1,5 +1,8 @@
 //! Where a shard is, shared by its tasks.
 
+pub(crate) mod epoch;
+pub(crate) mod feed;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -7,10 +7,11 @@ use async_nats::connection::State;
 use futures_util::StreamExt as _;
 
 use super::NodeStatus;
-use crate::api::Api;
-use crate::permissions::Forbidden;
+use crate::ClusterOptions;
+use crate::nats::api::Api;
+use crate::nats::permissions::Forbidden;
+use crate::operate::trouble;
 use crate::shard::Shard;
-use crate::{ClusterOptions, trouble};
 
 /// What a node knows of itself.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! A node: it is there before its cluster can be reached, and joins it as soon as it can.
 
+pub(crate) mod cluster;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,11 +15,11 @@ use sockeye_hub::store::StoreError;
 use sockeye_hub::{ChannelName, IdempotencyKey, PublishError};
 use tokio::sync::{oneshot, watch};
 
-use crate::cluster::message_id;
-use crate::figures::ClusterFigures;
-use crate::members::Members;
+use crate::message::subjects::Names;
+use crate::node::cluster::message_id;
+use crate::operate::figures::ClusterFigures;
+use crate::presence::Members;
 use crate::streams::MAX_SHARDS;
-use crate::subjects::Names;
 use crate::{Cluster, ClusterOptions, StartError, Status};
 
 /// A node of a cluster that may not be reachable yet: the backplane of a server that listens meanwhile.

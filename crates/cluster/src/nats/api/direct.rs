@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::{Api, ApiError};
-use crate::record;
+use crate::message;
 use sockeye_hub::backplane::Arrival;
 
 /// How many messages follow that did not fit into the answer.
@@ -123,7 +123,7 @@ impl Api {
             }
             match message.status.map(|status| status.as_u16()) {
                 None | Some(200) => {
-                    let arrival = record::read(message, self.names(), shard);
+                    let arrival = message::read(message, self.names(), shard);
                     let arrival = arrival.map_err(|bad| ApiError::Garbled(bad.to_string()))?;
                     answer.arrivals.push(arrival);
                 }

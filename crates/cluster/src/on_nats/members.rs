@@ -9,9 +9,9 @@ use sockeye_hub::backplane::{Figure, NodeId, NodeLink, NodeSink};
 use tokio::runtime::Handle;
 
 use super::*;
-use crate::connection;
-use crate::members::Members;
+use crate::nats::connection;
 use crate::node::Waiting;
+use crate::presence::Members;
 
 /// What passes a slow link at a time, and how long until more does: some 400 KB in a second.
 const PIECE: usize = 4 << 10;
@@ -82,7 +82,7 @@ fn pass_slowly(mut from: TcpStream, mut to: TcpStream) {
 async fn join(options: &ClusterOptions, node: u64) -> (Members, Arc<dyn NodeLink>, Arc<Ear>) {
     let connected = connection::connect(options, &Waiting::new()).await.expect("a connection");
     let (members, ear) = (Members::default(), Arc::<Ear>::default());
-    let names = Arc::new(crate::subjects::Names::new(options.name.clone(), 1));
+    let names = Arc::new(crate::message::subjects::Names::new(options.name.clone(), 1));
     let link = members.link(names, NodeId(node), Arc::<Ear>::clone(&ear));
     members.start(&connected.client, &Handle::current());
     (members, link, ear)

@@ -200,7 +200,7 @@ pub(crate) fn named(shards: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{FollowerStatus, ServerStatus};
+    use crate::operate::status::{FollowerStatus, ServerStatus};
 
     fn follower(name: &str) -> FollowerStatus {
         FollowerStatus { name: name.to_owned(), current: true, ..FollowerStatus::default() }

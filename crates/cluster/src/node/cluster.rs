@@ -15,22 +15,25 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{interval, sleep};
 
-use crate::api::{Api, ApiError, Get, code};
-use crate::connection::{self, Connection};
-use crate::feed::{self, Feed, FeedBounds, Reset};
-use crate::figures::ClusterFigures;
-use crate::members::Members;
+use crate::message::Headers;
+use crate::message::own_ids::OwnIds;
+use crate::message::subjects::Names;
+use crate::nats::api::{Api, ApiError, Get, code};
+use crate::nats::connection::{self, Connection};
+use crate::nats::permissions;
 use crate::node::Waiting;
+use crate::operate::figures::ClusterFigures;
+use crate::operate::status::{self, About};
+use crate::presence::Members;
 use crate::publish::ack::Failure;
-use crate::publish::own_ids::OwnIds;
+use crate::publish::clock;
 use crate::publish::{Done, Limits, Outgoing, PublishCounts, Publisher};
-use crate::record::Headers;
 use crate::records::{self, SharedRecords};
 use crate::shard::Shard;
-use crate::status::{self, About};
+use crate::shard::epoch;
+use crate::shard::feed::{self, Feed, FeedBounds, Reset};
 use crate::streams::{self, SLACK, key};
-use crate::subjects::Names;
-use crate::{ClusterOptions, StartError, clock, epoch, permissions, record};
+use crate::{ClusterOptions, StartError, message};
 use sockeye_hub::backplane::{
     self, Backplane, Figure, NodeId, NodeLink, NodeSink, Records, Reply, Sink, Stored, What,
 };
@@ -465,7 +468,7 @@ fn put_marker(publisher: &Publisher, subject: &str) -> oneshot::Receiver<Result<
     let (done, outcome) = oneshot::channel();
     publisher.publish(Outgoing {
         subject: subject.to_owned().into(),
-        headers: Headers::Other(record::forget_headers()),
+        headers: Headers::Other(message::forget_headers()),
         payload: Bytes::new(),
         repeatable: true,
         source: None,

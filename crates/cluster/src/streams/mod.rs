@@ -1,5 +1,7 @@
 //! The streams of a cluster: made by the first node that starts, and checked by all.
 
+pub(crate) mod history;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +11,13 @@ use serde_json::Value;
 use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, Epoch, EventName};
 use tokio::time::sleep;
 
-use crate::api::stream::{Republish, StreamConfig, StreamInfo};
-use crate::api::{Api, ApiError, code};
 use crate::error::Refused;
-use crate::history::History;
+use crate::message::subjects::Names;
+use crate::nats::api::stream::{Republish, StreamConfig, StreamInfo};
+use crate::nats::api::{Api, ApiError, code};
 use crate::node::Waiting;
 use crate::options::Wanted;
-use crate::subjects::Names;
+use crate::streams::history::History;
 use crate::{ClusterOptions, StartError, Storage};
 
 /// What the entries of the metadata are called.
