@@ -15,13 +15,13 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    certificate::Certificate,
-    compression::Compression,
-    listening,
-    output::announce,
-    processors,
-    signals::ServerSignals,
-    units::{Size, Switch, listen_address, number, some_size, time_or_off},
+    flags::certificate::Certificate,
+    flags::compression::Compression,
+    flags::listening,
+    flags::units::{Size, Switch, listen_address, number, some_size, time_or_off},
+    system::processors,
+    system::signals::ServerSignals,
+    terminal::output::announce,
 };
 
 /// How long clients may take to answer the Close when the server stops.

@@ -1,68 +1,43 @@
 //! The program `sockeye`: a channel server, and tools for work with WebSockets.
 //!
-//! A command is a file, or a folder where it has several; the rest is what commands share.
+//! Each command has a file or a folder of its name; the rest is what commands share.
 //!
 //! | folder or file | |
 //! |---|---|
 //! | `serve`, `config` | `sockeye serve`, and what it reads again at SIGHUP; its configuration from flags, environment and file |
-//! | `echo`, `connect`, `check`, `doctor`, `token` | the commands of these names |
-//! | `subscribe`, `publish`, `channel`, `pace` | a channel as a client sees it: where it is, the transports, positions, tries, the rate |
+//! | `echo`, `connect`, `listen`, `check`, `doctor`, `cluster`, `token` | the commands of these names |
+//! | `subscribe`, `publish`, `channel` | a channel as a client sees it: where it is, the transports, positions, tries |
 //! | `bench` | `sockeye bench`: load, and what it does to a server |
-//! | `cluster` | `sockeye cluster`: how a cluster is, and changing it |
-//! | `listen` | `sockeye listen`: clients that are printed and answered by a person, by a pipe, or by a process each |
-//! | `completions`, `man` | completions for shells and pages for man(1), of the same definitions |
-//! | `limits`, `deadlines`, `compression`, `certificate`, `listening` | flags and addresses that several servers have |
-//! | `request`, `route` | flags of all clients: headers and credentials; certificates, proxies, addresses |
-//! | `log`, `output`, `visible`, `prompt`, `progress`, `explain`, `usage` | what is printed, and where; what a peer sent, made harmless; errors that say what to do |
-//! | `stop`, `signals`, `input`, `environment`, `processors`, `service_manager`, `fingerprints`, `units`, `absent` | the system: signals, the input, variables, systemd, files; sizes and times; options of features that are left out |
+//! | `help` | completions for shells and pages for man(1), of the same definitions; the examples of the help, run |
+//! | `errors` | wrong usage, and why there is no connection: what to do |
+//! | `flags` | flags and values that several commands have: compression, certificates, headers, proxies, rates, sizes and times |
+//! | `log` | the log on stderr: levels, text or JSON |
+//! | `system` | signals, how the program is stopped, processors, files that change |
+//! | `terminal` | stdin, stdout and the keyboard; what a peer sent, made harmless |
 
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-#[cfg(not(all(feature = "cluster", feature = "fjall")))]
-mod absent;
 mod bench;
-mod certificate;
 mod channel;
 mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
-mod completions;
-mod compression;
 mod config;
 mod connect;
-mod deadlines;
 mod doctor;
 mod echo;
-mod environment;
-// Examples name what only the features give.
-#[cfg(all(test, unix, feature = "cluster", feature = "fjall"))]
-mod examples;
-mod explain;
-mod fingerprints;
-mod input;
-mod limits;
+mod errors;
+mod flags;
+mod help;
 mod listen;
-mod listening;
 mod log;
-mod man;
-mod output;
-mod pace;
-mod processors;
-mod progress;
-mod prompt;
 mod publish;
-mod request;
-mod route;
 mod serve;
-mod service_manager;
-mod signals;
-mod stop;
 mod subscribe;
+mod system;
+mod terminal;
 mod token;
-mod units;
-mod usage;
-mod visible;
 
 use std::{env, process::ExitCode};
 
@@ -73,11 +48,13 @@ use clap::{
 };
 
 use crate::{
-    config::Values,
+    config::{Values, environment},
+    errors::usage::{self, WrongUsage},
+    help::{completions, man},
     log::Log,
-    output::{OutputError, in_one_line, print_line},
-    signals::ServerSignals,
-    usage::WrongUsage,
+    system::signals::ServerSignals,
+    terminal::output::{self, OutputError, in_one_line, print_line},
+    terminal::prompt,
 };
 
 /// WebSockets: a channel server, a client, an echo server.

@@ -12,11 +12,11 @@ use crate::{
         follow::{Follow, TRANSPORTS},
         transport,
     },
-    output::{complain, print_with},
-    pace::Pace,
-    progress::Progress,
-    stop::Stop,
-    units::{Time, deadline, number},
+    flags::pace::Pace,
+    flags::units::{Time, deadline, number},
+    system::stop::Stop,
+    terminal::output::{complain, print_with},
+    terminal::progress::Progress,
 };
 
 /// Read a channel

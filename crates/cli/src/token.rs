@@ -15,8 +15,8 @@ use sockeye_server::{
 };
 
 use crate::{
-    output::{complain, print_line},
-    units::{roughly, time},
+    flags::units::{roughly, time},
+    terminal::output::{complain, print_line},
 };
 
 /// Make an access token, or look into one

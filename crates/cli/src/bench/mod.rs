@@ -21,8 +21,8 @@ use clap::{Args, Subcommand};
 use crate::bench::process::Watched;
 use crate::bench::report::Report;
 use crate::bench::run::Window;
-use crate::processors;
-use crate::units::time;
+use crate::flags::units::time;
+use crate::system::processors;
 
 /// Put load on a WebSocket server and measure it: throughput, latency, CPU and memory
 ///
@@ -111,6 +111,6 @@ impl Common {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let text = if self.json { report.json() } else { report.to_string() };
-        Ok(crate::output::print_line(text.trim_end())?)
+        Ok(crate::terminal::output::print_line(text.trim_end())?)
     }
 }

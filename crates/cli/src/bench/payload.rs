@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use sockeye::Message;
 
-use crate::units::Size;
+use crate::flags::units::Size;
 
 #[derive(Debug, Args)]
 pub(super) struct Payload {

@@ -18,9 +18,9 @@ use tokio::net::TcpSocket;
 use url::{Host, Position};
 
 use super::fanout::Resource;
-use crate::compression::Compression;
-use crate::request::url;
-use crate::route::Route;
+use crate::flags::compression::Compression;
+use crate::flags::request::url;
+use crate::flags::route::Route;
 
 /// How many connections come from one loopback address.
 const PER_ADDRESS: usize = 1000;

@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use url::Position;
 
 use super::{Channel, Failure};
-use crate::explain::{self, Problem};
+use crate::errors::explain::{self, Problem};
 
 /// The longest answer that has no messages: a position, or why there is none.
 pub(crate) const MAX_ANSWER: usize = 8 << 10;

@@ -20,10 +20,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::{
-    output::OutputError,
-    request::{authorization, header},
-    route::Route,
-    units::{Size, Time, deadline, some_size},
+    flags::request::{authorization, header},
+    flags::route::Route,
+    flags::units::{Size, Time, deadline, some_size},
+    terminal::output::OutputError,
 };
 
 /// Where the channel is, and the credentials to send.

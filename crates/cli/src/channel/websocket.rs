@@ -12,7 +12,7 @@ use super::{
     http::nonsense,
     message::{End, Gap, Message, maybe_position},
 };
-use crate::explain;
+use crate::errors::explain;
 
 const SUBPROTOCOL: &str = "sockeye.v1";
 

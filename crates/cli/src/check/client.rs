@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Check, progress::Bar};
-use crate::{output::complain, stop::Stop};
+use crate::{system::stop::Stop, terminal::output::complain};
 
 pub(super) async fn check(check: &Check, address: &str) -> anyhow::Result<(String, Report)> {
     let mut stop = Stop::new()?;

@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use crate::visible;
+use crate::terminal::visible;
 
 /// What a line begins with, and its colour (ECMA-48 §8.3.117).
 const COLOURS: [(&str, &str); 5] = [

@@ -13,12 +13,12 @@ use clap::Args;
 use sockeye_check::{CheckError, Options, Report, Role, chapters};
 
 use crate::{
-    certificate::Certificate,
-    output::{complain, complain_at_the_end, print_as_it_is, print_line},
-    request::{Request, url},
-    route::Route,
-    units::{Time, deadline, listen_address, number},
-    usage::WrongUsage,
+    errors::usage::WrongUsage,
+    flags::certificate::Certificate,
+    flags::request::{Request, url},
+    flags::route::Route,
+    flags::units::{Time, deadline, listen_address, number},
+    terminal::output::{complain, complain_at_the_end, print_as_it_is, print_line},
 };
 
 /// Check a WebSocket server, or with --listen a client, against every rule of its standards

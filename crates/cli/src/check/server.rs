@@ -8,7 +8,7 @@ use sockeye_check::{Dial, Dialing, Report, Stream, Target, check_server};
 use url::Position;
 
 use super::{Check, progress::Bar};
-use crate::stop::Stop;
+use crate::system::stop::Stop;
 
 /// Connections through proxies and TLS, with nothing sent yet.
 struct Connector(Client);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sockeye_cluster::{ClusterName, ClusterOptions, Servers};
 
-use crate::units::{number, trimmed};
+use crate::flags::units::{number, trimmed};
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Cluster")]

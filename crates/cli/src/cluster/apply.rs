@@ -6,8 +6,8 @@ use tokio::runtime::Builder;
 
 use super::access::{Access, replicas};
 use crate::{
-    output::print_line,
-    units::{Size, Time, number, some_size, some_time, trimmed},
+    flags::units::{Size, Time, number, some_size, some_time, trimmed},
+    terminal::output::print_line,
 };
 
 /// Change the replicas, the limits and the history of a cluster

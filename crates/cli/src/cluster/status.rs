@@ -15,8 +15,8 @@ use super::{
     table::{Table, bytes},
 };
 use crate::{
-    output::print_line,
-    units::{number, trimmed},
+    flags::units::{number, trimmed},
+    terminal::output::print_line,
 };
 
 /// Show the servers, shards and nodes of a cluster, and what is wrong

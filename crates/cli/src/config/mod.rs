@@ -4,6 +4,7 @@
 //! option that neither a flag nor the environment speaks of goes in among the arguments, so that it
 //! is checked, refused and explained like a flag.
 
+pub(crate) mod environment;
 mod file;
 mod show;
 

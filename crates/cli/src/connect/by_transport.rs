@@ -21,7 +21,7 @@ use crate::{
         follow::Follow,
     },
     publish::{Kind, Sender},
-    stop::Stop,
+    system::stop::Stop,
 };
 
 /// How long polling waits between two requests, at least and at most.

@@ -9,7 +9,7 @@ use sockeye::{
 };
 
 use super::{Connect, frames::Frames, screen::Screen};
-use crate::explain;
+use crate::errors::explain;
 
 impl Connect {
     /// Opens the WebSocket; the outer error is one of the options.

@@ -36,13 +36,13 @@ use self::{
 };
 use crate::{
     channel::transport,
-    input::{self, Separator},
-    output::complain,
-    prompt::Prompt,
-    request::{Request, url},
-    route::Route,
-    stop::Stop,
-    units::{Size, Time, deadline, number, some_size, time},
+    flags::request::{Request, url},
+    flags::route::Route,
+    flags::units::{Size, Time, deadline, number, some_size, time},
+    system::stop::Stop,
+    terminal::input::{self, Separator},
+    terminal::output::complain,
+    terminal::prompt::Prompt,
 };
 
 /// Open a WebSocket: type and see, or pipe in and out

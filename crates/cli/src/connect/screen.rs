@@ -14,9 +14,9 @@ use tracing_subscriber::fmt::{
 
 use super::{hex, json, transcript::Transcript};
 use crate::{
-    output::{complain, print_ended},
-    prompt::Prompt,
-    visible,
+    terminal::output::{complain, print_ended},
+    terminal::prompt::Prompt,
+    terminal::visible,
 };
 
 /// How messages are shown.

@@ -19,7 +19,7 @@ use super::{
     screen::Screen,
     source::{Next, Source},
 };
-use crate::stop::Stop;
+use crate::system::stop::Stop;
 
 /// How long a server may take to close the connection of a program whose output is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use super::{
     screen::Screen,
     typed::{HELP, Typed},
 };
-use crate::{input, stop};
+use crate::{system::stop, terminal::input};
 
 /// What is to be done next.
 #[derive(Debug)]

@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 use self::progress::Bar;
 use crate::{
     channel::address,
-    explain,
-    output::{OutputError, print_line},
-    request::Request,
-    route::Route,
-    stop::Stop,
-    units::{Time, at_most_a_day, deadline},
+    errors::explain,
+    flags::request::Request,
+    flags::route::Route,
+    flags::units::{Time, at_most_a_day, deadline},
+    system::stop::Stop,
+    terminal::output::{OutputError, print_line},
 };
 
 /// See whether live connections work from here, through the proxies and firewalls in between

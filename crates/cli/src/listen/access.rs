@@ -8,7 +8,7 @@ use http::{
 };
 use sockeye::{OriginPattern, Origins, Refusal, internals};
 
-use crate::units::trimmed;
+use crate::flags::units::trimmed;
 
 /// How a token is offered as a subprotocol, by a browser: it can set no other header.
 const TOKEN_PROTOCOL: &str = "bearer.";

@@ -45,12 +45,14 @@ use self::{
     typing::{LastCame, Lines, Typing, piped},
 };
 use crate::{
-    certificate::Certificate,
-    compression::Compression,
-    listening,
-    prompt::Prompt,
-    signals::ServerSignals,
-    units::{Size, Switch, Time, deadline, listen_address, number, some_size, time, time_or_off},
+    flags::certificate::Certificate,
+    flags::compression::Compression,
+    flags::listening,
+    flags::units::{
+        Size, Switch, Time, deadline, listen_address, number, some_size, time, time_or_off,
+    },
+    system::signals::ServerSignals,
+    terminal::prompt::Prompt,
 };
 
 /// How long clients may take to answer the Close when the server stops.

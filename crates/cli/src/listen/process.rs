@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::units::{Switch, Time, deadline, deadline_or_off, number};
+use crate::flags::units::{Switch, Time, deadline, deadline_or_off, number};
 
 /// Variables of ours that a process has, too; all others may be secrets.
 const PASSED_ON: [&str; 10] =

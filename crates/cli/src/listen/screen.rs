@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{cgi::Link, clients::Name};
 use crate::{
-    output::{complain, print_with},
-    prompt::Prompt,
-    visible,
+    terminal::output::{complain, print_with},
+    terminal::prompt::Prompt,
+    terminal::visible,
 };
 
 /// How many lines wait for each output.

@@ -23,8 +23,8 @@ use self::{
     writer::{LogGuard, LogWriter},
 };
 use crate::{
-    output::complain,
-    units::{Size, some_size},
+    flags::units::{Size, some_size},
+    terminal::output::complain,
 };
 
 /// What is logged without --log: what an operator should look at.

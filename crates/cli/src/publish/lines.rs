@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{
     channel::{Channel, Failure, backoff::Backoff, websocket},
-    input::{self, Separator},
-    output::{OutputError, complain, print_line},
-    pace::Pace,
-    progress::{Progress, input_length},
-    stop::Stop,
+    flags::pace::Pace,
+    system::stop::Stop,
+    terminal::input::{self, Separator},
+    terminal::output::{OutputError, complain, print_line},
+    terminal::progress::{Progress, input_length},
 };
 
 /// How many lines are read ahead of those that are sent.

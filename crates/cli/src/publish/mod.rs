@@ -14,11 +14,11 @@ use self::lines::Lines;
 pub(crate) use self::{message::Kind, one_by_one::Sender};
 use crate::{
     channel::{ChannelArgs, Failure, transport},
-    input::{self, Separator},
-    output::print_line,
-    stop::Stop,
-    units::number,
-    usage::WrongUsage,
+    errors::usage::WrongUsage,
+    flags::units::number,
+    system::stop::Stop,
+    terminal::input::{self, Separator},
+    terminal::output::print_line,
 };
 
 /// Write to a channel

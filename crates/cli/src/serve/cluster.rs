@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     cluster::access::{Access, replicas},
-    units::{Size, number, some_size, trimmed},
+    flags::units::{Size, number, some_size, trimmed},
 };
 
 /// How long a node that has joined its cluster may take until it follows every shard.

@@ -5,7 +5,7 @@ use std::future::pending;
 use clap::Args;
 use sockeye_server::ServerOptions;
 
-use crate::absent::built_without;
+use crate::serve::absent::built_without;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClusterFlags {

@@ -12,8 +12,8 @@ use sockeye_server::Channels;
 
 use super::Serve;
 use crate::{
-    config::Values, fingerprints::Fingerprints, log::SetFilter, output::in_one_line,
-    service_manager,
+    config::Values, log::SetFilter, serve::service_manager, system::fingerprints::Fingerprints,
+    terminal::output::in_one_line,
 };
 
 /// Options that change while the server runs. Of the others the log says that they need a restart.

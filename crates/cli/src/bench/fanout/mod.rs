@@ -42,8 +42,8 @@ use super::Common;
 use super::echo::positive;
 use super::report::{DELIVERIES, Report};
 use super::run::{self, Start, Tally};
-use crate::request::url;
-use crate::units::{Size, time};
+use crate::flags::request::url;
+use crate::flags::units::{Size, time};
 
 /// How many connections a thread opens at once.
 const OPENING: usize = 16;

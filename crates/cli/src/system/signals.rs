@@ -9,7 +9,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::stop::Stop;
+use crate::system::stop::Stop;
 
 /// Signals whose default is to end the program, and that mean nothing to a server.
 const IGNORED: &[(&str, Raw)] = &[

@@ -1,12 +1,17 @@
 //! `sockeye serve`: the channel server.
 
+#[cfg(not(all(feature = "cluster", feature = "fjall")))]
+mod absent;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(not(feature = "cluster"))]
-#[path = "serve/no_cluster.rs"]
+#[path = "no_cluster.rs"]
 mod cluster;
+mod deadlines;
 mod greeting;
+mod limits;
 mod reload;
+mod service_manager;
 
 use std::{
     io::ErrorKind,
@@ -24,23 +29,23 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use self::cluster::ClusterFlags;
-use self::greeting::{greeting, make_token, serving};
-use self::reload::{ReadAgain, Reload};
 #[cfg(not(feature = "fjall"))]
-use crate::absent::built_without;
+use self::absent::built_without;
+use self::cluster::ClusterFlags;
+use self::deadlines::Deadlines;
+use self::greeting::{greeting, make_token, serving};
+use self::limits::Limits;
+use self::reload::{ReadAgain, Reload};
+use self::service_manager::GivenSocket;
 use crate::{
-    certificate::Certificate,
     config::{Config, Values},
-    deadlines::Deadlines,
-    fingerprints::{self, Fingerprints},
-    limits::Limits,
+    flags::certificate::Certificate,
+    flags::units::{Size, Time, listen_address, number, some_size, some_time, trimmed},
     log::{Log, SetFilter},
-    output::announce,
-    processors,
-    service_manager::{self, GivenSocket},
-    signals::ServerSignals,
-    units::{Size, Time, listen_address, number, some_size, some_time, trimmed},
+    system::fingerprints::{self, Fingerprints},
+    system::processors,
+    system::signals::ServerSignals,
+    terminal::output::announce,
 };
 
 /// Serve channels: publish with curl, listen in a browser

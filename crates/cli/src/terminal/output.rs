@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::visible;
+use crate::terminal::visible;
 
 /// How long the last line of the program waits for a stderr that takes nothing.
 const LAST_WORDS: Duration = Duration::from_secs(1);

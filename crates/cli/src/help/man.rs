@@ -9,7 +9,7 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-use crate::output::print_as_it_is;
+use crate::terminal::output::print_as_it_is;
 
 /// The day that stands below the pages, as groff and mandoc want one: in a package that of its commit, which `cargo
 /// xtask dist` gives; else that of the last change to what the pages say.

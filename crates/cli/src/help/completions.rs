@@ -3,7 +3,7 @@
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::output::print_as_it_is;
+use crate::terminal::output::print_as_it_is;
 
 /// Print the completions for a shell
 ///

@@ -6,8 +6,8 @@ use sockeye::internals;
 use sockeye_server::{ChannelOptions, ServerOptions, TrustedProxy};
 
 use crate::{
-    compression::Compression,
-    units::{Size, number, some_size, trimmed},
+    flags::compression::Compression,
+    flags::units::{Size, number, some_size, trimmed},
 };
 
 #[derive(Debug, Args)]

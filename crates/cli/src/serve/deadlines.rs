@@ -3,7 +3,7 @@
 use clap::Args;
 use sockeye_server::{ChannelOptions, ServerOptions};
 
-use crate::units::{Switch, Time, at_most_a_day, deadline, deadline_or_off};
+use crate::flags::units::{Switch, Time, at_most_a_day, deadline, deadline_or_off};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Deadlines")]

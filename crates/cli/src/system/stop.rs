@@ -5,7 +5,7 @@ use std::{io, process, thread, time::Duration};
 use rustix::process::{Signal as Number, getpid, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::prompt;
+use crate::terminal::prompt;
 
 /// How long a client may take to end after it was asked to.
 const DEADLINE: Duration = Duration::from_secs(10);

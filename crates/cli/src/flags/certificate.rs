@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use sockeye::tls::{ServerTls, TlsError};
 
-use crate::fingerprints::{self, Fingerprints};
+use crate::system::fingerprints::{self, Fingerprints};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Certificate {

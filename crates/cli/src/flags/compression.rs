@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use sockeye::{DeflateBudget, DeflateConfig};
 
-use crate::units::Size;
+use crate::flags::units::Size;
 
 /// `on`, `off` or `takeover`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

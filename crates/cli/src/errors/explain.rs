@@ -12,7 +12,7 @@ use sockeye::{
 };
 use sockeye_proto::handshake::MalformedHead;
 
-use crate::{route::Route, units::roughly};
+use crate::{flags::route::Route, flags::units::roughly};
 
 /// What the server says when something is wrong (RFC 9457).
 #[derive(Debug, Deserialize)]
