@@ -44,11 +44,12 @@ mod streams;
 mod on_nats;
 
 pub use error::{Refused, StartError};
+pub use nats::connection::ServerStatus;
 pub use node::cluster::Cluster;
 pub use node::{Joining, Node};
 pub use operate::apply::{ApplyError, Plan};
 pub use operate::figures::{ClusterFigures, ShardFigures};
-pub use operate::status::{FollowerStatus, NodeStatus, ServerStatus, ShardStatus, Status, status};
+pub use operate::status::{FollowerStatus, NodeStatus, ShardStatus, Status, status};
 pub use options::{
     BadClusterName, BadServers, ClusterName, ClusterOptions, Servers, Storage, Wanted,
 };

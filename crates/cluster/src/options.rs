@@ -6,6 +6,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
+use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, EventName};
+
+/// What headers and subject of a message take at most beside its payload.
+pub(crate) const OVERHEAD: usize = 4096;
+// Its channel twice (subject, and `Nats-Subject` when it is published again), its event, and the
+// headers of JetStream with their names.
+const _: () = assert!(2 * ChannelName::MAX_LEN + EventName::MAX_LEN + 1024 < OVERHEAD);
+const _: () = assert!(ENTRY_OVERHEAD < OVERHEAD as u64);
 
 /// Where NATS is and how the cluster keeps its channels. Every node of a cluster is given the same
 /// `name` and history.
@@ -184,6 +192,11 @@ impl ClusterOptions {
     pub fn max_reads(mut self, reads: usize) -> Self {
         self.max_reads = reads;
         self
+    }
+
+    /// The largest message of NATS that is published, in bytes.
+    pub(crate) fn max_message_size(&self) -> usize {
+        self.max_message.saturating_add(OVERHEAD)
     }
 
     /// How many channels of one of that many shards are read at once.

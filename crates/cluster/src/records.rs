@@ -16,8 +16,9 @@ use sockeye_hub::backplane::{Answer, Record, Records};
 use sockeye_hub::store::StoreError;
 use tokio::time::{Instant, sleep};
 
-use crate::nats::api::{Api, ApiError, code};
-use crate::node::Waiting;
+use crate::error::jetstream::{ApiError, code};
+use crate::nats::api::Api;
+use crate::nats::waiting::Waiting;
 use crate::publish::ack::{self, Ack, Failure};
 use crate::streams::{DUPLICATE_WINDOW, FORMAT, key, make, patiently, refused};
 use crate::{ClusterOptions, StartError};

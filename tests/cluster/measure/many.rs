@@ -68,7 +68,7 @@ fn fill(nats: &Nats) -> f64 {
     })
 }
 
-/// As `crates/cluster/src/subjects.rs` has it: FNV-1a, the halves folded into each other.
+/// As `crates/cluster/src/message/subjects.rs` has it: FNV-1a, the halves folded into each other.
 fn shard(channel: &str) -> u64 {
     let hash = channel.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

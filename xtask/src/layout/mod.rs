@@ -77,6 +77,14 @@ const LAYOUTS: &[Layout] = &[
         ],
     },
     Layout {
+        sources: "crates/cluster/src",
+        rules: &[
+            "node → {operate, presence, records}",
+            "{operate, records} → publish → shard → streams → nats → {error, message} → options",
+            "presence → message",
+        ],
+    },
+    Layout {
         sources: "crates/check/src",
         rules: &[
             "run → report → {probe, chapters}",

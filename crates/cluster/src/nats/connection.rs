@@ -9,15 +9,14 @@ use async_nats::{
     ServerAddr, ServerInfo,
 };
 use futures_util::future::join_all;
+use serde::Serialize;
 use sockeye_hub::backplane::MAX_NODE_MESSAGE;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::nats::permissions::Forbidden;
-use crate::node::Waiting;
-use crate::operate::status::ServerStatus;
+use crate::nats::waiting::Waiting;
 use crate::options::shown;
-use crate::streams::max_message_size;
 use crate::{ClusterOptions, StartError};
 
 /// How long a connection may take.
@@ -44,6 +43,20 @@ pub(crate) struct Connection {
     pub(crate) forbidden: Forbidden,
     /// How often a server has said that it is about to stop.
     pub(crate) stopping: watch::Receiver<u64>,
+}
+
+/// A server of NATS.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct ServerStatus {
+    /// Its address, as it was given.
+    pub address: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Why it does not answer.
+    pub failure: Option<String>,
 }
 
 /// Connects, however long it takes.
@@ -253,7 +266,7 @@ pub(crate) fn unfit(info: &ServerInfo, options: &ClusterOptions) -> Option<Start
     if version(&info.version).is_none_or(|version| version < OLDEST) {
         return Some(StartError::Version { server, version: info.version.clone() });
     }
-    let (needed, max_payload) = (max_message_size(options), info.max_payload);
+    let (needed, max_payload) = (options.max_message_size(), info.max_payload);
     if max_payload >= needed.max(MAX_NODE_MESSAGE) {
         return None;
     }

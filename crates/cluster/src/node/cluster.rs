@@ -15,13 +15,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{interval, sleep};
 
+use crate::error::jetstream::{ApiError, code};
 use crate::message::Headers;
 use crate::message::own_ids::OwnIds;
 use crate::message::subjects::Names;
-use crate::nats::api::{Api, ApiError, Get, code};
+use crate::nats::api::{Api, Get};
 use crate::nats::connection::{self, Connection};
 use crate::nats::permissions;
-use crate::node::Waiting;
+use crate::nats::waiting::Waiting;
 use crate::operate::figures::ClusterFigures;
 use crate::operate::status::{self, About};
 use crate::presence::Members;
@@ -133,7 +134,7 @@ impl Cluster {
             .map(|(number, found)| Arc::new(Shard::new(number, found.epoch)))
             .collect();
         let (queued, counts) = (Arc::new(AtomicU64::new(0)), Arc::new(PublishCounts::default()));
-        let message = streams::max_message_size(&options) as u64;
+        let message = options.max_message_size() as u64;
         let limits = Limits { history: options.history_bytes, message, answers: capacity };
         let publisher = |shard: &Arc<Shard>| {
             let (queued, counts) = (Arc::clone(&queued), Arc::clone(&counts));

@@ -16,6 +16,7 @@ use sockeye_hub::{ChannelName, IdempotencyKey, PublishError};
 use tokio::sync::{oneshot, watch};
 
 use crate::message::subjects::Names;
+use crate::nats::waiting::Waiting;
 use crate::node::cluster::message_id;
 use crate::operate::figures::ClusterFigures;
 use crate::presence::Members;
@@ -51,25 +52,6 @@ pub struct Joining {
     joined: Option<Cluster>,
 }
 
-/// What joining waits for, in words.
-#[derive(Clone, Debug)]
-pub(crate) struct Waiting(watch::Sender<Option<String>>);
-
-impl Waiting {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(None))
-    }
-
-    /// It waits for this.
-    pub(crate) fn wait_for(&self, what: String) {
-        self.0.send_replace(Some(what));
-    }
-
-    fn text(&self) -> Option<String> {
-        self.0.borrow().clone()
-    }
-}
-
 impl Node {
     /// Begins to join the cluster, in a task of its own, and goes on until it has or is refused.
     ///
@@ -79,7 +61,7 @@ impl Node {
     pub fn start(options: ClusterOptions) -> (Self, Joining) {
         let waiting = Waiting::new();
         let (told, outcome) = oneshot::channel();
-        let joining = Joining { outcome, waiting: waiting.0.subscribe(), joined: None };
+        let joining = Joining { outcome, waiting: waiting.subscribe(), joined: None };
         let node = Self(Arc::new(Inner {
             options,
             started: Instant::now(),

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::nats::connection;
-use crate::node::Waiting;
+use crate::nats::waiting::Waiting;
 use crate::presence::Members;
 
 /// What passes a slow link at a time, and how long until more does: some 400 KB in a second.

@@ -10,8 +10,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::error::jetstream::code;
+use crate::nats::api::Api;
 use crate::nats::api::stream::StreamInfo;
-use crate::nats::api::{Api, code};
 use crate::nats::connection;
 use crate::operate::status;
 use crate::options::Wanted;

@@ -6,7 +6,7 @@ use async_nats::client::{PublishError as SendError, PublishErrorKind};
 use async_nats::{Message, RequestError, RequestErrorKind, StatusCode};
 use serde::Deserialize;
 
-use crate::nats::api::{Refusal, code};
+use crate::error::jetstream::{Refusal, code};
 use sockeye_hub::PublishError;
 
 /// How long a message with the id of one that is just being stored waits.

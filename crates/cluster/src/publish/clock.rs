@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::ClusterOptions;
+use crate::error::jetstream::ApiError;
 use crate::message::Headers;
-use crate::nats::api::{Api, ApiError, Get};
+use crate::nats::api::{Api, Get};
 use crate::publish::ack::Failure;
 use crate::publish::{Done, Outgoing, Publisher};
 use crate::shard::Shard;

@@ -11,8 +11,9 @@ use sockeye_hub::Epoch;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::error::jetstream::ApiError;
+use crate::nats::api::Api;
 use crate::nats::api::stream::StreamInfo;
-use crate::nats::api::{Api, ApiError};
 use crate::shard::feed::{Finding, Reset};
 use crate::shard::{Reached, Shard};
 use crate::streams::key;

@@ -15,9 +15,10 @@ use sockeye_hub::{Clock, Epoch};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::error::jetstream::ApiError;
 use crate::message;
 use crate::nats::api::stream::StreamInfo;
-use crate::nats::api::{Answer, Api, ApiError, Get};
+use crate::nats::api::{Answer, Api, Get};
 use crate::shard::{Reached, Shard};
 use sockeye_hub::backplane::{Feed as Order, Sink, What};
 

@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, Epoch, EventName};
+use sockeye_hub::Epoch;
 use tokio::time::sleep;
 
 use crate::error::Refused;
+use crate::error::jetstream::{ApiError, code};
 use crate::message::subjects::Names;
+use crate::nats::api::Api;
 use crate::nats::api::stream::{Republish, StreamConfig, StreamInfo};
-use crate::nats::api::{Api, ApiError, code};
-use crate::node::Waiting;
+use crate::nats::waiting::Waiting;
+use crate::options::OVERHEAD;
 use crate::options::Wanted;
 use crate::streams::history::History;
 use crate::{ClusterOptions, StartError, Storage};
@@ -44,13 +46,6 @@ pub(crate) const SLACK: Duration = Duration::from_hours(1);
 ///
 /// [`IdempotencyKey::REMEMBERED`]: sockeye_hub::IdempotencyKey::REMEMBERED
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(6);
-/// What headers and subject of a message take at most beside its payload.
-pub(crate) const OVERHEAD: usize = 4096;
-// Its channel twice (subject, and `Nats-Subject` when it is published again), its event, and the
-// headers of JetStream with their names.
-const _: () = assert!(2 * ChannelName::MAX_LEN + EventName::MAX_LEN + 1024 < OVERHEAD);
-const _: () = assert!(ENTRY_OVERHEAD < OVERHEAD as u64);
-
 /// How often and in what distance something is asked again that does not work just now.
 const TRIES: usize = 60;
 /// How often where the servers most likely do not suffice.
@@ -209,7 +204,7 @@ fn config(names: &Arc<Names>, options: &ClusterOptions, shard: u16) -> StreamCon
         max_msgs_per_subject: per_subject(&history),
         max_age: max_age(&history),
         max_bytes: bytes,
-        max_msg_size: i32::try_from(max_message_size(options)).unwrap_or(i32::MAX),
+        max_msg_size: i32::try_from(options.max_message_size()).unwrap_or(i32::MAX),
         discard: "new",
         duplicate_window: nanos(DUPLICATE_WINDOW),
         allow_direct: true,
@@ -283,11 +278,6 @@ pub(crate) fn not_changed(stream: &str, config: &Value, error: ApiError) -> Star
         }
         _ => refused(&format!("to change {stream}"), error),
     }
-}
-
-/// The largest message of NATS that is published, in bytes.
-pub(crate) fn max_message_size(options: &ClusterOptions) -> usize {
-    options.max_message.saturating_add(OVERHEAD)
 }
 
 /// One more than is shown: that one tells that others have gone before it.
@@ -408,7 +398,7 @@ fn check_relied_on(
         }
     }
     let size = info.number("max_msg_size").filter(|size| *size > 0);
-    let needed = signed(max_message_size(options) as u64);
+    let needed = signed(options.max_message_size() as u64);
     match size.filter(|size| *size < needed) {
         Some(size) => differs("max_msg_size", size.to_string(), format!("{needed} or more")),
         None => Ok(()),

@@ -11,7 +11,8 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{Api, ApiError};
+use super::Api;
+use crate::error::jetstream::ApiError;
 use crate::message;
 use sockeye_hub::backplane::Arrival;
 

@@ -200,7 +200,8 @@ pub(crate) fn named(shards: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::status::{FollowerStatus, ServerStatus};
+    use crate::nats::connection::ServerStatus;
+    use crate::operate::status::FollowerStatus;
 
     fn follower(name: &str) -> FollowerStatus {
         FollowerStatus { name: name.to_owned(), current: true, ..FollowerStatus::default() }

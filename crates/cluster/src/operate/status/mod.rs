@@ -16,10 +16,11 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::answer::{About, answer};
 pub(crate) use self::judge::named;
+use crate::error::jetstream::{ApiError, code};
 use crate::message::subjects::Names;
+use crate::nats::api::Api;
 use crate::nats::api::stream::{Group, StreamInfo};
-use crate::nats::api::{Api, ApiError, code};
-use crate::nats::connection;
+use crate::nats::connection::{self, ServerStatus};
 use crate::streams::{self, key};
 use crate::{ClusterOptions, StartError};
 
@@ -48,20 +49,6 @@ pub struct Status {
     /// The stream of tickets, if it was asked for.
     #[serde(skip)]
     pub(crate) records: Option<ShardStatus>,
-}
-
-/// A server of NATS.
-#[derive(Clone, Debug, Default, Serialize)]
-#[non_exhaustive]
-pub struct ServerStatus {
-    /// Its address, as it was given.
-    pub address: String,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its version.
-    pub version: Option<String>,
-    /// Why it does not answer.
-    pub failure: Option<String>,
 }
 
 /// A shard: a stream in NATS.

@@ -1,6 +1,8 @@
 //! Why a node does not start: each in one line that says what to do.
 
-use crate::nats::api::ApiError;
+pub(crate) mod jetstream;
+
+use self::jetstream::ApiError;
 
 /// Why a cluster cannot be joined.
 #[derive(Debug, thiserror::Error)]
