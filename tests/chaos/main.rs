@@ -8,7 +8,7 @@ fn hopping_readers_see_every_message_once_though_the_server_is_killed() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let ground = Ground::Disk { data: data.path().to_owned(), kills: 3 };
     let report = chaos::run(&Plan::short(ground));
-    assert!(report.verdict.is_sound(), "{report}");
-    let stretches = report.verdict.stretches;
+    assert!(report.findings.is_sound(), "{report}");
+    let stretches = report.findings.stretches;
     assert!(stretches.iter().all(|stretches| *stretches > 0), "{report}");
 }

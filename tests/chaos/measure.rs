@@ -35,7 +35,7 @@ fn main() -> std::io::Result<ExitCode> {
         writeln!(std::io::stdout(), "seed {seed}")?;
         let report = chaos::run(&Plan { seed, messages, ..Plan::full(ground) });
         writeln!(std::io::stdout(), "{report}\n")?;
-        if !report.verdict.is_sound() {
+        if !report.findings.is_sound() {
             return Ok(ExitCode::FAILURE);
         }
         if Instant::now() >= deadline {

@@ -16,7 +16,7 @@ use sockeye_tests::websocket::WebSocket;
 #[test]
 fn hopping_readers_see_every_message_once_though_servers_of_nats_and_nodes_are_killed() {
     let report = chaos::run(&Plan::short(Ground::Cluster(Fault::FEW.to_vec())));
-    assert!(report.verdict.is_sound(), "{report}");
+    assert!(report.findings.is_sound(), "{report}");
 }
 
 #[test]

@@ -11,23 +11,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use sockeye_testing::PATIENCE;
+use sockeye_testing::{PATIENCE, eventually};
 
 use crate::build_directory;
 use crate::network::Network;
 
 /// How many servers there are.
 pub const SERVERS: usize = 3;
-
-/// How long servers may take to find each other and to elect a leader: elections are drawn by lot from
-/// some seconds.
-const ELECTION: Duration = Duration::from_secs(60);
 
 /// Where `nats-server` is: `NATS_SERVER`, or in the Python environment of the tests.
 ///
@@ -86,7 +82,7 @@ pub fn with_servers(command: &mut Command) -> ExitStatus {
     }
 }
 
-/// The servers, stopped and removed when dropped.
+/// The servers, stopped and removed when dropped. What they have logged is shown where a test fails.
 #[derive(Debug)]
 pub struct Nats {
     directory: TempDir,
@@ -131,7 +127,7 @@ impl Nats {
         let listen = format!("listen: \"{}:{}\"\n", nats.hosts[0], nats.client(0));
         std::fs::write(nats.file(0, "conf"), listen).expect("a file");
         nats.start_one(0);
-        nats.wait("it does not listen", || nats.listens(0));
+        eventually("a server that listens", || nats.listens(0));
         nats
     }
 
@@ -196,7 +192,7 @@ impl Nats {
             let before = loaded(server);
             self.configure(server, lines);
             self.signal(server, Signal::HUP);
-            self.wait(&format!("server {server} does not read its configuration"), || {
+            eventually(format!("server {server} with its new configuration"), || {
                 loaded(server).is_some_and(|now| Some(now) != before)
             });
         }
@@ -284,7 +280,7 @@ impl Nats {
     ///
     /// When they do not leave.
     pub fn wait_deserted(&self, server: usize) {
-        self.wait(&format!("clients of {server} stay"), || {
+        eventually(format!("server {server} without clients"), || {
             self.ask(server, "/connz").is_none_or(|seen| seen["num_connections"] == 0)
         });
     }
@@ -331,7 +327,7 @@ impl Nats {
     pub fn wait_healthy(&self) {
         let running = (0..SERVERS).filter(|server| self.servers[*server].is_some());
         for server in running {
-            self.wait(&format!("server {server} is not healthy"), || {
+            eventually(format!("a healthy server {server}"), || {
                 self.ask(server, "/healthz").is_some_and(|health| health["status"] == "ok")
             });
         }
@@ -344,12 +340,7 @@ impl Nats {
     /// When there is none in time.
     #[must_use]
     pub fn leader_of(&self, stream: &str) -> usize {
-        let mut leader = None;
-        self.wait(&format!("{stream} has no leader"), || {
-            leader = self.find_leader(stream);
-            leader.is_some()
-        });
-        leader.expect("it was waited for")
+        eventually(format!("a leader of {stream}"), || self.find_leader(stream))
     }
 
     fn find_leader(&self, stream: &str) -> Option<usize> {
@@ -434,14 +425,6 @@ impl Nats {
         }
     }
 
-    fn wait(&self, what: &str, mut is: impl FnMut() -> bool) {
-        let deadline = Instant::now() + ELECTION;
-        while !is() {
-            assert!(Instant::now() < deadline, "{what}\n{}", self.logs());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// What the server shows operators.
     fn ask(&self, server: usize, path: &str) -> Option<Value> {
         let url = format!("http://{}:{}{path}", self.hosts[server], self.monitor(server));
@@ -470,9 +453,13 @@ impl Nats {
 }
 
 impl Drop for Nats {
+    #[expect(clippy::print_stderr, reason = "for a test that fails")]
     fn drop(&mut self) {
         for server in 0..SERVERS {
             self.kill(server);
+        }
+        if thread::panicking() {
+            eprintln!("{}", self.logs());
         }
     }
 }

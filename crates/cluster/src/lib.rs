@@ -51,5 +51,5 @@ pub use operate::apply::{ApplyError, Plan};
 pub use operate::figures::{ClusterFigures, ShardFigures};
 pub use operate::status::{FollowerStatus, NodeStatus, ShardStatus, Status, status};
 pub use options::{
-    BadClusterName, BadServers, ClusterName, ClusterOptions, Servers, Storage, Wanted,
+    ApplyOptions, BadClusterName, BadServers, ClusterName, ClusterOptions, Servers, Storage,
 };

@@ -11,7 +11,7 @@ use super::transport::{Position, Transport};
 
 /// What was found. All figures but the last three are faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Findings {
     /// Messages that a reader should have got and did not.
     pub lost: u64,
     /// Messages that a reader got twice, or that are in the log twice.
@@ -49,24 +49,24 @@ impl Checker {
 
     /// Compares everything with the history.
     /// `is_dense` if offsets rise by one.
-    pub(super) fn verdict(&self, history: &[(Position, String)], is_dense: bool) -> Verdict {
-        let mut verdict = Verdict::default();
-        let log = verdict.one_log(history, is_dense);
+    pub(super) fn findings(&self, history: &[(Position, String)], is_dense: bool) -> Findings {
+        let mut findings = Findings::default();
+        let log = findings.one_log(history, is_dense);
         for published in &self.published {
-            verdict.acknowledgements(published, &log);
+            findings.acknowledgements(published, &log);
         }
         for seen in &self.seen {
-            verdict.reader(seen, &log);
+            findings.reader(seen, &log);
         }
-        verdict.broken_promises.truncate(TOLD);
-        verdict
+        findings.broken_promises.truncate(TOLD);
+        findings
     }
 }
 
 /// The log as it is in the end: the message at each position.
 type Log<'h> = BTreeMap<&'h Position, &'h str>;
 
-impl Verdict {
+impl Findings {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_sound(&self) -> bool {
@@ -150,7 +150,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lost, repeated, out_of_order, acknowledged, delivered, .. } = self;
         writeln!(f, "{acknowledged} acknowledged, {delivered} delivered, by stretches of")?;
@@ -176,48 +176,48 @@ mod tests {
         Delivery { at: at(offset), id: id.to_owned(), transport: Transport::Poll }
     }
 
-    /// The verdict on one publisher that published a, b and c, and one reader that saw this.
-    fn verdict_on(deliveries: Vec<Delivery>) -> Verdict {
+    /// The findings on one publisher that published a, b and c, and one reader that saw this.
+    fn findings_on(deliveries: Vec<Delivery>) -> Findings {
         let history: Vec<_> =
             ["a", "b", "c"].iter().zip(1..).map(|(id, n)| (at(n), (*id).to_owned())).collect();
         let acknowledged = history.iter().map(|(at, id)| (id.clone(), at.clone())).collect();
         let mut checker = Checker::default();
         checker.published(Published { acknowledged, ..Published::default() });
         checker.read(Seen { deliveries, reached_the_end: true, ..Seen::default() });
-        checker.verdict(&history, true)
+        checker.findings(&history, true)
     }
 
     #[test]
     fn a_reader_that_saw_everything_once_and_in_order_passes() {
-        let verdict = verdict_on(vec![delivery(1, "a"), delivery(2, "b"), delivery(3, "c")]);
-        assert!(verdict.is_sound(), "{verdict}");
-        assert_eq!((verdict.acknowledged, verdict.delivered), (3, 3));
+        let findings = findings_on(vec![delivery(1, "a"), delivery(2, "b"), delivery(3, "c")]);
+        assert!(findings.is_sound(), "{findings}");
+        assert_eq!((findings.acknowledged, findings.delivered), (3, 3));
     }
 
     #[test]
     fn a_missing_message_is_lost() {
-        let verdict = verdict_on(vec![delivery(1, "a"), delivery(3, "c")]);
-        assert_eq!((verdict.lost, verdict.repeated, verdict.out_of_order), (1, 0, 0));
-        assert!(!verdict.is_sound());
+        let findings = findings_on(vec![delivery(1, "a"), delivery(3, "c")]);
+        assert_eq!((findings.lost, findings.repeated, findings.out_of_order), (1, 0, 0));
+        assert!(!findings.is_sound());
     }
 
     #[test]
     fn a_message_that_comes_twice_is_repeated() {
         let twice = vec![delivery(1, "a"), delivery(2, "b"), delivery(2, "b"), delivery(3, "c")];
-        let verdict = verdict_on(twice);
-        assert_eq!((verdict.lost, verdict.repeated, verdict.out_of_order), (0, 1, 0));
+        let findings = findings_on(twice);
+        assert_eq!((findings.lost, findings.repeated, findings.out_of_order), (0, 1, 0));
     }
 
     #[test]
     fn a_message_behind_a_later_one_is_out_of_order() {
-        let verdict = verdict_on(vec![delivery(1, "a"), delivery(3, "c"), delivery(2, "b")]);
-        assert_eq!((verdict.lost, verdict.repeated, verdict.out_of_order), (0, 0, 1));
+        let findings = findings_on(vec![delivery(1, "a"), delivery(3, "c"), delivery(2, "b")]);
+        assert_eq!((findings.lost, findings.repeated, findings.out_of_order), (0, 0, 1));
     }
 
     #[test]
     fn another_message_at_a_position_is_noticed() {
-        let verdict = verdict_on(vec![delivery(1, "a"), delivery(2, "x"), delivery(3, "c")]);
-        assert!(!verdict.is_sound());
+        let findings = findings_on(vec![delivery(1, "a"), delivery(2, "x"), delivery(3, "c")]);
+        assert!(!findings.is_sound());
     }
 
     #[test]
@@ -225,6 +225,6 @@ mod tests {
         let mut checker = Checker::default();
         let acknowledged = vec![("a".to_owned(), at(1)), ("b".to_owned(), at(2))];
         checker.published(Published { acknowledged, ..Published::default() });
-        assert_eq!(checker.verdict(&[(at(1), "a".to_owned())], true).lost, 1);
+        assert_eq!(checker.findings(&[(at(1), "a".to_owned())], true).lost, 1);
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-pub use checker::Verdict;
+pub use checker::Findings;
 pub use ground::{Fault, Ground};
 
 use crate::chaos::checker::Checker;
@@ -62,7 +62,7 @@ pub struct Report {
     /// What has happened to the servers, in its order.
     faults: Vec<String>,
     /// What all readers saw, compared.
-    pub verdict: Verdict,
+    pub findings: Findings,
 }
 
 /// What the threads of a run share.
@@ -153,7 +153,7 @@ pub fn run(plan: &Plan) -> Report {
         plan: plan.clone(),
         took: began.elapsed(),
         faults,
-        verdict: checker.verdict(&history, running.is_dense()),
+        findings: checker.findings(&history, running.is_dense()),
     }
 }
 
@@ -187,7 +187,7 @@ fn make_faults(plan: &Plan, stage: &Stage, running: &mut ground::Running) -> Vec
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, took, faults, verdict } = self;
+        let Self { plan, took, faults, findings } = self;
         let Plan { seed, messages, publishers, hoppers, ground } = plan;
         writeln!(
             f,
@@ -196,6 +196,6 @@ impl fmt::Display for Report {
             took.as_secs_f64()
         )?;
         faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
-        write!(f, "{verdict}")
+        write!(f, "{findings}")
     }
 }

@@ -1,7 +1,7 @@
 //! `sockeye cluster apply`: changes what a cluster was made with.
 
 use clap::Args;
-use sockeye_cluster::{Plan, Servers, Wanted};
+use sockeye_cluster::{ApplyOptions, Plan, Servers};
 use tokio::runtime::Builder;
 
 use super::access::{Access, replicas};
@@ -66,7 +66,7 @@ pub(crate) struct Apply {
 
 impl Apply {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let mut wanted = Wanted::default();
+        let mut wanted = ApplyOptions::default();
         wanted.replicas = self.cluster_replicas;
         wanted.max_bytes = self.cluster_bytes.map(|size| size.0);
         wanted.history_count = self.history_count;

@@ -1,7 +1,7 @@
 //! What `apply` changes while nodes run, and what it leaves.
 
 use super::*;
-use crate::options::Wanted;
+use crate::options::ApplyOptions;
 use crate::streams::key;
 use crate::{ApplyError, Plan};
 
@@ -16,20 +16,16 @@ async fn small(nats: &Nats) -> (Node, ClusterOptions) {
 async fn more_bytes_are_refused_while_a_node_drops_what_is_beyond_fewer() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
-    let wanted = Wanted { history_bytes: Some(1 << 20), ..Wanted::default() };
+    let wanted = ApplyOptions { history_bytes: Some(1 << 20), ..ApplyOptions::default() };
     // A node that is slow to answer is not seen.
-    let refused = async {
-        loop {
-            if let Err(refused) = Plan::make(&options, &wanted).await {
-                break refused;
-            }
-        }
-    };
-    let refused = timeout(PATIENCE, refused).await.expect("the node is seen");
+    let refused = eventually_async("a refusal, because of the node", async || {
+        Plan::make(&options, &wanted).await.err()
+    })
+    .await;
     assert!(matches!(refused, ApplyError::OldLimit { .. }), "{refused}");
     assert!(refused.to_string().contains("stop the nodes first"), "{refused}");
     // What no node drops by itself may grow.
-    let wanted = Wanted { history_count: Some(5000), ..Wanted::default() };
+    let wanted = ApplyOptions { history_count: Some(5000), ..ApplyOptions::default() };
     let plan = Plan::make(&options, &wanted).await.unwrap();
     assert!(plan.changes_history());
     let info = node.api().info(&node.api().names().stream(0)).await.unwrap();
@@ -41,18 +37,13 @@ async fn more_bytes_are_kept_once_no_node_runs() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
     node.cluster.disconnect().await;
-    let wanted = Wanted { history_bytes: Some(1 << 20), ..Wanted::default() };
-    let plan = async {
-        loop {
-            match Plan::make(&options, &wanted).await {
-                Ok(plan) => break plan,
-                Err(refused) => {
-                    assert!(matches!(refused, ApplyError::OldLimit { .. }), "{refused}")
-                }
-            }
-        }
-    };
-    let plan = timeout(PATIENCE, plan).await.expect("the node is gone");
+    let wanted = ApplyOptions { history_bytes: Some(1 << 20), ..ApplyOptions::default() };
+    let plan = eventually_async("a plan, once the node is gone", async || {
+        let plan = Plan::make(&options, &wanted).await;
+        assert!(matches!(plan, Ok(_) | Err(ApplyError::OldLimit { .. })), "{plan:?}");
+        plan
+    })
+    .await;
     plan.apply().await.unwrap();
     let large = Node::start_with(ClusterOptions { history_bytes: 1 << 20, ..options }).await;
     for number in 0..200 {
@@ -65,7 +56,7 @@ async fn more_bytes_are_kept_once_no_node_runs() {
 async fn tickets_are_on_as_many_servers_as_messages() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
-    let wanted = Wanted { replicas: Some(3), ..Wanted::default() };
+    let wanted = ApplyOptions { replicas: Some(3), ..ApplyOptions::default() };
     let plan = Plan::make(&options, &wanted).await.unwrap();
     assert!(plan.to_string().contains("sockeye_c1 and sockeye_t"), "{plan}");
     plan.apply().await.unwrap();
@@ -81,7 +72,7 @@ async fn tickets_are_on_as_many_servers_as_messages() {
 async fn an_epoch_that_a_node_has_given_meanwhile_stays() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
-    let wanted = Wanted { history_count: Some(5000), ..Wanted::default() };
+    let wanted = ApplyOptions { history_count: Some(5000), ..ApplyOptions::default() };
     let plan = Plan::make(&options, &wanted).await.unwrap();
     let (api, stream) = (node.api(), node.api().names().stream(0));
     let mut config = api.info(&stream).await.unwrap().config;

@@ -1,6 +1,6 @@
 //! Servers of NATS die, messages get lost on the way: everything comes once and in order.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -120,12 +120,7 @@ async fn publishing_without_a_majority_is_unavailable_after_ten_seconds() {
     }
     let begun = Instant::now();
     // The node knows that it is not connected as soon as the connection is gone.
-    let gone = async {
-        while node.cluster.is_connected() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, gone).await.expect("the connection is gone");
+    eventually_async("the end of the connection", async || !node.cluster.is_connected()).await;
     let outcome = node.publish(&chat(), "lost", None).await.unwrap();
     assert_eq!(outcome, Err(Failure::Unavailable));
     assert!(begun.elapsed() >= Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -133,14 +128,10 @@ async fn publishing_without_a_majority_is_unavailable_after_ten_seconds() {
         nats.start_one(server);
     }
     nats.wait_healthy();
-    let after = async {
-        loop {
-            if let Ok(offset) = node.publish(&chat(), "after", Some("after")).await.unwrap() {
-                return offset;
-            }
-        }
-    };
-    let after = timeout(2 * PATIENCE, after).await.expect("it goes on by itself");
+    let after = eventually_async("a publication, by itself", async || {
+        node.publish(&chat(), "after", Some("after")).await.unwrap()
+    })
+    .await;
     let told = node.hub.reaches(node.cluster.shard(&chat()), after).await;
     assert_eq!(told.messages.values().collect::<Vec<_>>(), ["before", "after"]);
 }
@@ -161,22 +152,16 @@ async fn a_stream_that_is_put_back_begins_a_new_epoch() {
         nats.wait_healthy();
     };
     restart(&mut nats, &Nats::save_files);
-    let lost = async {
-        loop {
-            if let Ok(offset) = one.publish(&channel, "lost", Some("lost")).await.unwrap() {
-                return offset;
-            }
-        }
-    };
-    let lost = timeout(2 * PATIENCE, lost).await.expect("it goes on");
+    let lost = eventually_async("a publication after the restart", async || {
+        one.publish(&channel, "lost", Some("lost")).await.unwrap()
+    })
+    .await;
     two.hub.reaches(shard, lost).await;
     restart(&mut nats, &Nats::put_files_back);
-    let begun_anew = async {
-        while [&one, &two].iter().any(|node| node.hub.of(shard).epochs.len() < 2) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(3 * PATIENCE, begun_anew).await.expect("a new epoch");
+    eventually_async("a new epoch on both nodes", async || {
+        [&one, &two].iter().all(|node| node.hub.of(shard).epochs.len() == 2)
+    })
+    .await;
     let epochs = [&one, &two].map(|node| node.hub.of(shard).epochs);
     assert_eq!(epochs[0], epochs[1], "the same on every node");
     assert_ne!(epochs[0][0], epochs[0][1]);
@@ -194,12 +179,10 @@ async fn what_is_published_when_the_connection_has_ended_for_good_has_an_outcome
         (Some("id"), [Failure::Unavailable, Failure::Unknown]),
     ] {
         // It ends when what is under way has gone.
-        let failure = loop {
-            let outcome = timeout(2 * PATIENCE, node.publish(&chat(), "after", id)).await;
-            if let Err(failure) = outcome.expect("an outcome").unwrap() {
-                break failure;
-            }
-        };
+        let failure = eventually_async("a failure", async || {
+            node.publish(&chat(), "after", id).await.unwrap().err()
+        })
+        .await;
         assert!(failures.contains(&failure), "{failure:?}");
     }
 }

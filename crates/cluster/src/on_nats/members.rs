@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_hub::backplane::{Figure, NodeId, NodeLink, NodeSink};
@@ -30,12 +31,8 @@ impl Ear {
     }
 
     async fn hears(&self, what: &[u8]) {
-        let hears = async {
-            while self.count(what) == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(2 * PATIENCE, hears).await.expect("it is heard");
+        let text = String::from_utf8_lossy(what);
+        eventually_async(format!("a message {text}"), async || self.count(what) > 0).await;
     }
 }
 
@@ -96,14 +93,12 @@ async fn a_sign_of_life_goes_ahead_of_a_flood_of_joins_on_a_slow_link() {
     let (_members, link, _) = join(&slow, 1).await;
     let (_others, _, ear) = join(&options(&nats), 2).await;
     // Each knows of the other's subscriptions.
-    let met = async {
-        while ear.count(b"hello") == 0 || ear.count(b"sign") == 0 {
-            link.send(None, Bytes::from_static(b"hello"));
-            link.show_life(Bytes::from_static(b"sign"));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(PATIENCE, met).await.expect("they hear each other");
+    eventually_async("messages from the other node", async || {
+        link.send(None, Bytes::from_static(b"hello"));
+        link.show_life(Bytes::from_static(b"sign"));
+        ear.count(b"hello") > 0 && ear.count(b"sign") > 0
+    })
+    .await;
     let join = Bytes::from([&b"join"[..], &[b'.'; 300]].concat());
     (0..FLOOD).for_each(|_| link.send(None, join.clone()));
     ear.hears(b"join").await;
@@ -112,10 +107,5 @@ async fn a_sign_of_life_goes_ahead_of_a_flood_of_joins_on_a_slow_link() {
     let before = ear.count(b"join");
     assert!(before < FLOOD / 2, "{before} joins came before it");
     // None of them is lost.
-    let all = async {
-        while ear.count(b"join") < FLOOD {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(4 * PATIENCE, all).await.expect("all come");
+    eventually_async("all joins", async || ear.count(b"join") == FLOOD).await;
 }

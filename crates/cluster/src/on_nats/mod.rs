@@ -8,11 +8,10 @@ mod refusals;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sockeye_hub::backplane::{Arrival, Backplane, Sink, What};
 use sockeye_hub::{ChannelName, Epoch, Payload, Source};
-use sockeye_testing::PATIENCE;
+use sockeye_testing::{PATIENCE, eventually_async};
 use sockeye_tests::nats::Nats;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -44,14 +43,11 @@ impl Recorder {
 
     /// Waits until the shard is known up to there.
     async fn reaches(&self, shard: u16, offset: u64) -> Told {
-        let reached = async {
-            while self.of(shard).upto < offset {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let told = timeout(2 * PATIENCE, reached).await;
-        told.unwrap_or_else(|_| panic!("{offset} is not reached: {:?}", self.of(shard).upto));
-        self.of(shard)
+        eventually_async(format!("shard {shard} up to {offset}"), async || {
+            let told = self.of(shard);
+            if told.upto < offset { Err(told.upto) } else { Ok(told) }
+        })
+        .await
     }
 }
 
@@ -218,11 +214,6 @@ async fn a_channel_keeps_little_more_than_the_bytes_that_are_shown() {
     }
     let kept = async || node.cluster.read(channel.clone()).await.unwrap().messages.len();
     // Publishing does not wait for the purge.
-    let trimmed = async {
-        while kept().await > 45 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, trimmed).await.expect("it is purged");
+    eventually_async("the purge", async || kept().await <= 45).await;
     assert!(kept().await > 20, "more stays than is shown");
 }

@@ -1,5 +1,7 @@
 //! Records that all nodes share: of many changes at once one succeeds, and each is gone after its time.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sockeye_hub::backplane::Records;
 use sockeye_hub::store::StoreError;
@@ -53,12 +55,10 @@ async fn a_record_is_gone_after_its_time() {
         let put = records.put(key.to_owned(), value.clone(), 0, ttl).await.unwrap();
         assert!(put.is_some());
     }
-    let gone = async {
-        while records.get("short".to_owned()).await.unwrap().is_some() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(PATIENCE, gone).await.expect("it is gone");
+    eventually_async("the end of a record", async || {
+        records.get("short".to_owned()).await.unwrap().is_none()
+    })
+    .await;
     assert!(records.get("long".to_owned()).await.unwrap().is_some());
     let again = records.put("short".to_owned(), value, 0, MINUTE).await;
     assert!(again.unwrap().is_some(), "nothing is left of it");

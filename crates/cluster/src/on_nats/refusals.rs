@@ -58,19 +58,20 @@ async fn a_server_that_takes_only_smaller_messages_later_makes_a_node_unready() 
     let nats = Nats::start();
     let node = Node::start(&nats).await;
     assert_eq!((node.cluster.health(), node.cluster.trouble()), (Ok(()), None));
-    let becomes = async |is_well: bool| loop {
-        // The server reads its configuration a moment after it was told to.
+    let reconfigured = async |lines: &str, is_expected: fn(Option<&str>) -> bool| {
+        nats.reconfigure(lines);
         node.api().client().force_reconnect().await.expect("there is a client");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let told = node.cluster.trouble();
-        let says = told.as_ref().is_some_and(|told| told.contains("set its max_payload to 524288"));
-        if node.cluster.health().is_ok() == is_well && (says || is_well && told.is_none()) {
-            return;
-        }
+        eventually_async(format!("the consequence of {lines}"), async || {
+            let (health, trouble) = (node.cluster.health(), node.cluster.trouble());
+            let is_so = is_expected(trouble.as_deref()) && health.is_ok() == trouble.is_none();
+            if is_so { Ok(()) } else { Err((health, trouble)) }
+        })
+        .await;
     };
-    nats.reconfigure("max_payload: 256KB");
-    timeout(PATIENCE, becomes(false)).await.expect("it is not ready, and says why");
-    nats.reconfigure("max_payload: 1MB");
-    timeout(PATIENCE, becomes(true)).await.expect("it is ready again");
+    let says_why = |told: Option<&str>| {
+        told.is_some_and(|told| told.contains("set its max_payload to 524288"))
+    };
+    reconfigured("max_payload: 256KB", says_why).await;
+    reconfigured("max_payload: 1MB", |told| told.is_none()).await;
     node.published(&chat(), "after").await;
 }

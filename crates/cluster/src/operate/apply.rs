@@ -15,7 +15,7 @@ use crate::nats::api::Api;
 use crate::nats::api::stream::StreamInfo;
 use crate::nats::connection;
 use crate::operate::status;
-use crate::options::Wanted;
+use crate::options::ApplyOptions;
 use crate::streams::history::History;
 use crate::streams::{self, key};
 use crate::{ClusterOptions, StartError};
@@ -77,7 +77,7 @@ pub enum ApplyError {
 #[derive(Debug)]
 pub struct Plan {
     api: Api,
-    wanted: Wanted,
+    wanted: ApplyOptions,
     streams: Vec<Stream>,
     /// Whether the replicas of the stream of records change.
     changes_records: bool,
@@ -105,7 +105,7 @@ impl Plan {
     /// # Errors
     ///
     /// [`ApplyError`] if it cannot be looked at, or may not be changed so: in one line that says what to do.
-    pub async fn make(options: &ClusterOptions, wanted: &Wanted) -> Result<Self, ApplyError> {
+    pub async fn make(options: &ClusterOptions, wanted: &ApplyOptions) -> Result<Self, ApplyError> {
         let (client, _) = connection::connect_to_each(options).await?;
         let api = status::api(client, options).await?;
         let mut plan = Self {

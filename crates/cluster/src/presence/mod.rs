@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::message::subjects::Names;
-use crate::presence::outbox::{Errand, NextSend, Outbox};
+use crate::presence::outbox::{NextSend, Outbox, OutboxItem};
 
 /// How often the hub looks at the others.
 const TICK: Duration = Duration::from_millis(250);
@@ -60,7 +60,7 @@ struct Link {
 
 impl NodeLink for Link {
     fn send(&self, to: Option<NodeId>, message: Bytes) {
-        self.outbox.push(Errand::Send(self.names.node_subject(to), message));
+        self.outbox.push(OutboxItem::Send(self.names.node_subject(to), message));
     }
 
     fn show_life(&self, sign: Bytes) {
@@ -105,7 +105,7 @@ impl Members {
         async move {
             let (done, is_done) = oneshot::channel();
             let Some(outbox) = outbox else { return };
-            outbox.push(Errand::Flush(done));
+            outbox.push(OutboxItem::Flush(done));
             let _ = timeout(2 * SEND_TIMEOUT, is_done).await;
         }
     }
@@ -186,11 +186,11 @@ impl MemberSender {
                 () = sleep_until(until), if echo.is_some() => (sent, echo) = (0, None),
                 next = self.outbox.next(echo.is_none()) => match next {
                     NextSend::Sign(sign) => self.send(self.signs.clone(), sign).await,
-                    NextSend::Errand(Errand::Send(subject, message)) => {
+                    NextSend::Item(OutboxItem::Send(subject, message)) => {
                         sent += message.len();
                         self.send(subject, message).await;
                     }
-                    NextSend::Errand(Errand::Flush(done)) => {
+                    NextSend::Item(OutboxItem::Flush(done)) => {
                         let _ = timeout(SEND_TIMEOUT, self.client.flush()).await;
                         let _ = done.send(());
                     }

@@ -25,20 +25,20 @@ pub(crate) struct Outbox {
 struct OutboxQueue {
     /// The newest sign of life, until it is taken.
     sign: Option<Bytes>,
-    errands: VecDeque<Errand>,
+    items: VecDeque<OutboxItem>,
     bytes: usize,
 }
 
 /// Something to be done, in its turn.
 #[derive(Debug)]
-pub(crate) enum Errand {
+pub(crate) enum OutboxItem {
     /// Under this subject.
     Send(String, Bytes),
     /// To tell that everything before has gone out.
     Flush(oneshot::Sender<()>),
 }
 
-impl Errand {
+impl OutboxItem {
     fn charge(&self) -> usize {
         match self {
             Self::Send(subject, message) => OVERHEAD + subject.len() + message.len(),
@@ -49,8 +49,8 @@ impl Errand {
 
 impl Outbox {
     /// Has it sent behind everything else, if there is room.
-    pub(crate) fn push(&self, errand: Errand) {
-        let charge = errand.charge();
+    pub(crate) fn push(&self, item: OutboxItem) {
+        let charge = item.charge();
         {
             let mut waiting = self.lock();
             if waiting.bytes + charge > MAX_BYTES {
@@ -58,7 +58,7 @@ impl Outbox {
                 return;
             }
             waiting.bytes += charge;
-            waiting.errands.push_back(errand);
+            waiting.items.push_back(item);
         }
         self.filled.notify_one();
     }
@@ -101,7 +101,7 @@ impl Outbox {
 #[derive(Debug)]
 pub(crate) enum NextSend {
     Sign(Bytes),
-    Errand(Errand),
+    Item(OutboxItem),
 }
 
 impl OutboxQueue {
@@ -112,9 +112,9 @@ impl OutboxQueue {
         if !also_others {
             return None;
         }
-        let errand = self.errands.pop_front()?;
-        self.bytes -= errand.charge();
-        Some(NextSend::Errand(errand))
+        let item = self.items.pop_front()?;
+        self.bytes -= item.charge();
+        Some(NextSend::Item(item))
     }
 }
 
@@ -122,13 +122,13 @@ impl OutboxQueue {
 mod tests {
     use super::*;
 
-    fn message(length: usize) -> Errand {
-        Errand::Send("all".to_owned(), vec![0; length].into())
+    fn message(length: usize) -> OutboxItem {
+        OutboxItem::Send("all".to_owned(), vec![0; length].into())
     }
 
     async fn taken(outbox: &Outbox) -> usize {
         match outbox.next(true).await {
-            NextSend::Errand(Errand::Send(_, message)) => message.len(),
+            NextSend::Item(OutboxItem::Send(_, message)) => message.len(),
             next => panic!("{next:?}"),
         }
     }

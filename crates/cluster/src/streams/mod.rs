@@ -17,8 +17,8 @@ use crate::message::subjects::Names;
 use crate::nats::api::Api;
 use crate::nats::api::stream::{Republish, StreamConfig, StreamInfo};
 use crate::nats::waiting::Waiting;
+use crate::options::ApplyOptions;
 use crate::options::OVERHEAD;
-use crate::options::Wanted;
 use crate::streams::history::History;
 use crate::{ClusterOptions, StartError, Storage};
 
@@ -237,7 +237,7 @@ pub(crate) fn config_from(
     info: &StreamInfo,
     names: &Names,
     shard: u16,
-    wanted: &Wanted,
+    wanted: &ApplyOptions,
     history: &History,
 ) -> Value {
     let mut config = info.config.clone();

@@ -208,7 +208,7 @@ impl ClusterOptions {
 /// What a cluster is to have from now on. What is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Wanted {
+pub struct ApplyOptions {
     /// See [`ClusterOptions::replicas`].
     pub replicas: Option<u8>,
     /// See [`ClusterOptions::max_bytes`].
