@@ -32,6 +32,17 @@ class Case(unittest.IsolatedAsyncioTestCase):
             for text in texts:
                 await client.publish(channel, text)
 
+    async def read_many(self, client: sockeye.AsyncClient, count: int) -> None:
+        """A message on each of that many channels comes to its subscription."""
+        channels = [new_channel() for _ in range(count)]
+        subscriptions = [client.subscribe(channel) for channel in channels]
+        for subscription in subscriptions:
+            await subscription.ready()
+        for channel in channels:
+            await client.publish(channel, channel)
+        for subscription in subscriptions:
+            self.assertEqual(await data_of(subscription, 1), [subscription.channel])
+
 
 class Reading(Case):
     async def test_what_is_published_arrives_as_it_was_published(self) -> None:
@@ -71,27 +82,13 @@ class Reading(Case):
                         self.assertEqual(await data_of(subscription, len(expected)), expected)
 
     async def test_many_channels_are_read_on_one_connection(self) -> None:
-        channels = [new_channel() for _ in range(100)]
         async with Proxy.to(self.server.url) as proxy, sockeye.AsyncClient(proxy.url, transports=["v1"]) as client:
-            subscriptions = [client.subscribe(channel) for channel in channels]
-            for subscription in subscriptions:
-                await subscription.ready()
-            for channel in channels:
-                await client.publish(channel, channel)
-            for subscription in subscriptions:
-                self.assertEqual(await data_of(subscription, 1), [subscription.channel])
+            await self.read_many(client, 100)
             self.assertEqual(proxy.asked, ["v1"])
 
     async def test_many_channels_are_live_over_events(self) -> None:
-        channels = [new_channel() for _ in range(70)]
         async with sockeye.AsyncClient(self.server.url, transports=["sse"], poll_interval=0.1) as client:
-            subscriptions = [client.subscribe(channel) for channel in channels]
-            for subscription in subscriptions:
-                await subscription.ready()
-            for channel in channels:
-                await client.publish(channel, channel)
-            for subscription in subscriptions:
-                self.assertEqual(await data_of(subscription, 1), [subscription.channel])
+            await self.read_many(client, 70)
 
     async def test_what_the_server_keeps_no_longer_is_a_gap_on_every_transport(self) -> None:
         channel = new_channel()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import unittest
 
 from sockeye._backoff import BASE, CAP, backoff
+from sockeye._client import AsyncClient, Options
 from sockeye._errors import SockeyeError
 from sockeye._events import EventParser
 from sockeye._http import Http, base_url, channel_path
@@ -53,6 +55,10 @@ class Events(unittest.TestCase):
 
 
 class Parts(unittest.TestCase):
+    def test_both_clients_take_the_same_options(self) -> None:
+        parameters = inspect.signature(AsyncClient).parameters.values()
+        self.assertEqual([each.name for each in parameters if each.kind is each.KEYWORD_ONLY], list(Options.__annotations__))
+
     def test_positions_of_one_epoch_compare(self) -> None:
         self.assertTrue(is_past("k3f9.10", "k3f9.9"))
         self.assertFalse(is_past("k3f9.9", "k3f9.9"))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ssl as tls
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from ._client import AsyncClient
+from ._client import AsyncClient, Options
 from ._errors import SockeyeError
-from ._http import Token
 from ._messages import Item, Page, Position, Presence
-from ._status import TRANSPORTS, State, Status, Transport
+from ._status import State, Status, Transport
 from ._subscription import Subscription
 
 T = TypeVar("T")
@@ -27,33 +25,9 @@ class Client:
     other threads than yours. It is to be closed: use it with `with`, or call `close`.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        token: Token = None,
-        name: str | None = None,
-        transports: Sequence[Transport] = TRANSPORTS,
-        poll_interval: float = 5.0,
-        headers: Mapping[str, str] | None = None,
-        ssl: tls.SSLContext | None = None,
-        http2: bool = False,
-        max_message: int = 16 * 1024 * 1024,
-        on_status: Callable[[Status], None] | None = None,
-    ) -> None:
+    def __init__(self, url: str, **options: Unpack[Options]) -> None:
         # What is wrong with the options is said before there is a thread.
-        self._client = AsyncClient(
-            url,
-            token=token,
-            name=name,
-            transports=transports,
-            poll_interval=poll_interval,
-            headers=headers,
-            ssl=ssl,
-            http2=http2,
-            max_message=max_message,
-            on_status=on_status,
-        )
+        self._client = AsyncClient(url, **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="sockeye", daemon=True)
         self._closing = threading.Lock()

@@ -14,6 +14,7 @@ import ssl as tls
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import TypedDict
 
 from ._backoff import backoff
 from ._connection import Connection
@@ -26,6 +27,20 @@ from ._subscription import Subscription
 PUBLISH_ATTEMPTS = 6
 MOST_CHANNELS = 128
 """How many subscriptions a server allows on one WebSocket."""
+
+
+class Options(TypedDict, total=False):
+    """The options of a client, for `Client`, which hands them on: `AsyncClient` says what they do and their defaults."""
+
+    token: Token
+    name: str | None
+    transports: Sequence[Transport]
+    poll_interval: float
+    headers: Mapping[str, str] | None
+    ssl: tls.SSLContext | None
+    http2: bool
+    max_message: int
+    on_status: Callable[[Status], None] | None
 
 
 class AsyncClient:
