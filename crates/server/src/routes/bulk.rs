@@ -120,42 +120,42 @@ async fn list(app: &App, request: Request) -> Result<Answer, Problem> {
     let text = str::from_utf8(&body).map_err(publish::bad_json)?;
     Json::parse_within(text, MAX_DEPTH + 1).map_err(publish::bad_json)?;
     let no_list = |_| bad_request("The body is a list: `[{\"ch\":…,\"data\":…}, …]`.");
-    // Counted before they are kept: a list of many small values would take several times its bytes.
-    let Count(count) = serde_json::from_str(text).map_err(no_list)?;
-    if count > MAX_MESSAGES {
-        return Err(too_many());
-    }
-    let messages: Vec<&RawValue> = serde_json::from_str(text).map_err(no_list)?;
-    for message in messages {
+    let Messages(messages) = serde_json::from_str(text).map_err(no_list)?;
+    for message in messages.ok_or_else(too_many)? {
         bulk.add(message.get().as_bytes()).await;
     }
     Ok(bulk.answer().await)
 }
 
-/// How many values a list has.
-struct Count(usize);
+/// The messages of a list. Of one with too many, none: a list of many small values would take several times its
+/// bytes.
+struct Messages<'a>(Option<Vec<&'a RawValue>>);
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de> Deserialize<'de> for Messages<'de> {
     fn deserialize<D: Deserializer<'de>>(list: D) -> Result<Self, D::Error> {
-        list.deserialize_seq(Counter)
+        list.deserialize_seq(MessagesVisitor)
     }
 }
 
-struct Counter;
+struct MessagesVisitor;
 
-impl<'de> Visitor<'de> for Counter {
-    type Value = Count;
+impl<'de> Visitor<'de> for MessagesVisitor {
+    type Value = Messages<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Count, A::Error> {
-        let mut count = 0;
-        while list.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Messages<'de>, A::Error> {
+        let mut messages = Vec::new();
+        while let Some(message) = list.next_element()? {
+            if messages.len() == MAX_MESSAGES {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Messages(None));
+            }
+            messages.push(message);
         }
-        Ok(Count(count))
+        Ok(Messages(Some(messages)))
     }
 }
 
