@@ -48,7 +48,7 @@ export async function curl(channel, ...data) {
   return stdout && JSON.parse(stdout);
 }
 
-/** One person at the console: a browser of her own, in a channel. */
+/** One person at the console: a browser of their own, in a channel. */
 export class Person {
   /** What the page logged as an error, threw, or asked of another origin. */
   complaints = [];

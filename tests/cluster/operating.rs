@@ -220,7 +220,7 @@ fn a_smaller_history_is_refused_until_loss_is_allowed_and_no_node_runs() {
 /// A node is stopped as an orchestrator does it, while others publish and read: its readers go on at
 /// another node, and every publication is there.
 #[test]
-fn a_node_that_is_drained_loses_nobody() {
+fn a_node_that_is_drained_loses_no_client() {
     let nats = Nats::start();
     let [leaving, staying] = [(); 2].map(|()| node(&nats, &["--drain", "10s"]));
     let mut streams: Vec<_> =

@@ -76,7 +76,7 @@ pub fn with_servers(command: &mut Command) -> ExitStatus {
         if let Some(status) = child.try_wait().expect("it can be waited for") {
             return status;
         }
-        nats.delete_what_nobody_uses();
+        nats.delete_unused_streams();
         // How often it is cleaned up.
         thread::sleep(Duration::from_secs(1));
     }
@@ -382,7 +382,7 @@ impl Nats {
     }
 
     /// Deletes the streams of tests whose process has ended.
-    fn delete_what_nobody_uses(&self) {
+    fn delete_unused_streams(&self) {
         let mut client = self.client_of(0);
         let answer = client.request("$JS.API.STREAM.NAMES", "");
         let answer: Value = serde_json::from_str(&answer).unwrap_or_default();

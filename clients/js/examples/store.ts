@@ -1,6 +1,6 @@
 /**
  * A channel as a store, by the contract of Svelte: `$messages` in a component of Svelte is its value, and whatever else
- * subscribes to stores can use it. It reads the channel while somebody is subscribed to the store. Copy it into your project.
+ * subscribes to stores can use it. It reads the channel while the store has a subscriber. Copy it into your project.
  *
  *     const messages = channelStore<Line>(sockeye, 'chat', { after: '-50' });
  */
@@ -44,7 +44,7 @@ export function channelStore<Data = unknown>(sockeye: Sockeye, channel: string, 
       return () => {
         watchers.delete(watcher);
         if (watchers.size || !reading) return;
-        // It goes on from there when somebody subscribes again.
+        // It goes on from there with the next subscriber.
         at = reading.at ?? at;
         reading.close();
         reading = null;

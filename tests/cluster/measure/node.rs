@@ -57,7 +57,7 @@ impl Socket {
         !self.0.buffer().is_empty()
     }
 
-    /// What nobody reads is closed: [`receive`](Self::receive) ends.
+    /// A WebSocket that is not read is closed: then this fails.
     pub(crate) fn receive(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let frame = Frame::read(&mut self.0)?;

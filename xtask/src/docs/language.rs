@@ -9,7 +9,8 @@ use regex_lite::Regex;
 use super::{Source, line_of, sources};
 
 /// Where people write for people.
-const FILES: [&str; 8] = ["*.md", "*.rs", "*.js", "*.mjs", "*.ts", "*.html", "*.toml", "*.yml"];
+const FILES: [&str; 9] =
+    ["*.md", "*.rs", "*.js", "*.mjs", "*.ts", "*.py", "*.html", "*.toml", "*.yml"];
 /// Written by a command, or the list below itself.
 const EXCEPT: [&str; 3] =
     ["docs/internals/conformance.md", "xtask/src/docs/language.rs", "clients/js/served/"];
@@ -48,7 +49,8 @@ const PATTERNS: &[(&str, &str)] = &[
         "that many",
     ),
     (r"(says?|said|told|tells?) goodbye|farewells?", "closes, ends"),
-    (r"nobody (waits|polls|listens|answers|takes|holds|shares)", "none, no client, is not read"),
+    (r"(?-i:[Nn]obody|[Ss]omebody)('s)?", "no client, no task, another program"),
+    (r"(she|hers?|herself)", "it, they"),
 ];
 
 /// What is not written in documents either.
@@ -152,7 +154,7 @@ mod tests {
         );
         assert_eq!(
             found("    async fn nobody_waits_for_it() {}"),
-            ["a.md:1: `nobody waits`; better: none, no client, is not read"]
+            ["a.md:1: `nobody`; better: no client, no task, another program"]
         );
     }
 

@@ -102,7 +102,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Who listens to a channel: how many in all, and a page of those with a name."""
+    """The members of a channel: how many in all, and a page of those with a name."""
 
     count: int
     members: list[Member]

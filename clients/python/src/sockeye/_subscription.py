@@ -135,7 +135,7 @@ class Subscription:
         self._failure = error
         if not self._ready.done():
             self._ready.set_exception(error)
-            # Nobody has to ask for it.
+            # Where no task asks for it, asyncio does not complain.
             self._ready.exception()
         self._close()
 

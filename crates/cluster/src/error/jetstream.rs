@@ -49,7 +49,7 @@ pub(crate) enum ApiError {
     #[error("NATS has not answered in time")]
     Unanswered,
     /// No server answers for the subject.
-    #[error("nobody in NATS answers for JetStream")]
+    #[error("no server of NATS answers for JetStream")]
     NoResponders,
     /// JetStream says why not.
     #[error("JetStream says: {description} ({code})")]

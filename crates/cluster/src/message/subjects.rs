@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_of_somebody_else_speaks_of_nothing() {
+    fn a_subject_of_another_program_has_no_topic() {
         let names = names(1);
         for subject in [
             "",

@@ -79,7 +79,7 @@ impl Forbidden {
         StartError::Forbidden { server: server.to_owned(), said }
     }
 
-    /// Changes what is known without waking anybody.
+    /// Changes what is known without waking a task.
     fn change(&self, change: impl FnOnce(&mut ForbiddenState)) {
         self.state.send_if_modified(|state| {
             change(state);
@@ -115,8 +115,8 @@ fn in_words(said: &str) -> String {
     format!("NATS forbids the user what a node of this cluster does ({said})")
 }
 
-/// Whether a complaint is about a message to one channel. An operator may forbid some, and then nobody's clients make a
-/// node unready by them.
+/// Whether a complaint is about a message to one channel. An operator may forbid some, and then clients that use them do
+/// not make a node unready.
 fn is_of_one_channel(said: &str) -> bool {
     let subject = said.split('"').nth(1).unwrap_or_default();
     let tokens: Vec<_> = subject.split('.').collect();

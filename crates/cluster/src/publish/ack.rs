@@ -42,11 +42,11 @@ pub(crate) enum Failure {
     NoSpace,
     /// The servers do not keep up.
     Busy,
-    /// Nobody took it in time.
+    /// No server took it in time.
     Unavailable,
     /// It may be stored, or not.
     Unknown,
-    /// Somebody else has published first.
+    /// Another publication was stored first.
     Conflict,
     /// JetStream refused it for another reason, which was logged.
     Failed,

@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_somebody_else_is_left_alone() {
+    fn a_stream_of_another_program_is_left_alone() {
         let foreign = info(&options(), |config| config["metadata"] = Value::Null);
         assert!(said(&foreign, &options()).contains("--cluster-name"));
         let newer = info(&options(), |config| config["metadata"][key::FORMAT] = "2".into());
