@@ -3,6 +3,16 @@
 //!
 //! `cargo xtask test` builds what the tests start. Nothing here uses the crates under test; frames and
 //! handshakes are those of `sockeye-testing`.
+//!
+//! | folder or file | |
+//! |---|---|
+//! | [`program`], [`shell`], [`terminal`], [`streams`] | the program: started and stopped, as a guide types it, on a terminal, with odd outputs |
+//! | [`curl`], [`websocket`], [`http2`] | clients: curl, a WebSocket that is read, HTTP/2 frame by frame |
+//! | [`peer`], [`script`], [`foreign`] | other peers: byte for byte, and in other languages |
+//! | [`cut`], [`middlebox`], [`reverse_proxy`] | what is in between: connections that are cut or changed, real proxies |
+//! | [`nats`], [`network`], [`away`] | a cluster: servers of NATS, hosts that are cut off, and what clients see meanwhile |
+//! | [`chaos`] | messages, readers and faults at once, and a checker |
+//! | [`idle`], [`tls`] | very many idle connections; certificates |
 
 pub mod away;
 pub mod chaos;

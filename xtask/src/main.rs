@@ -1,4 +1,16 @@
 //! The project's own commands: `cargo xtask --help`.
+//!
+//! | folder or file | |
+//! |---|---|
+//! | `test`, `prepare` | the steps of `cargo xtask test`, and what they need beyond Rust |
+//! | `layout` | which folder imports from which, and how long files and functions are: of the step `format` |
+//! | `docs` | the documents: links, language, the answers of CONTRIBUTING, the book |
+//! | `conformance` | which test shows which rule of the standards |
+//! | `features`, `miri`, `fuzz` | other features and systems; `unsafe` under Miri; the fuzz targets |
+//! | `interop`, `check_peers`, `autobahn` | clients and servers of others, `sockeye check` on them, the Autobahn suite |
+//! | `bench`, `micro`, `idle`, `chaos` | measuring: beside peers, piece by piece, idle connections, what is lost in faults |
+//! | `dist` | what is installed: programs, manual, completions, a Debian package |
+//! | `page`, `shell` | parts of the page of figures that commands write; running programs |
 
 #![expect(clippy::print_stderr, reason = "a developer watches it")]
 
