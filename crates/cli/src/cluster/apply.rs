@@ -66,14 +66,14 @@ pub(crate) struct Apply {
 
 impl Apply {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let mut wanted = ApplyOptions::default();
-        wanted.replicas = self.cluster_replicas;
-        wanted.max_bytes = self.cluster_bytes.map(|size| size.0);
-        wanted.history_count = self.history_count;
-        wanted.history_bytes = self.history_bytes.map(|size| size.0);
-        wanted.history_age = self.history_age.map(|time| time.0);
-        wanted.max_message = self.max_message.map(Size::in_memory);
-        wanted.allow_loss = self.allow_loss;
+        let wanted = ApplyOptions::default()
+            .replicas(self.cluster_replicas)
+            .max_bytes(self.cluster_bytes.map(|size| size.0))
+            .history_count(self.history_count)
+            .history_bytes(self.history_bytes.map(|size| size.0))
+            .history_age(self.history_age.map(|time| time.0))
+            .max_message(self.max_message.map(Size::in_memory))
+            .allow_loss(self.allow_loss);
         let options = self.access.options(self.cluster);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {

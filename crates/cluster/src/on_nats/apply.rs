@@ -16,7 +16,7 @@ async fn small(nats: &Nats) -> (Node, ClusterOptions) {
 async fn more_bytes_are_refused_while_a_node_drops_what_is_beyond_fewer() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
-    let wanted = ApplyOptions { history_bytes: Some(1 << 20), ..ApplyOptions::default() };
+    let wanted = ApplyOptions::default().history_bytes(1 << 20);
     // A node that is slow to answer is not seen.
     let refused = eventually_async("a refusal, because of the node", async || {
         Plan::make(&options, &wanted).await.err()
@@ -25,7 +25,7 @@ async fn more_bytes_are_refused_while_a_node_drops_what_is_beyond_fewer() {
     assert!(matches!(refused, ApplyError::OldLimit { .. }), "{refused}");
     assert!(refused.to_string().contains("stop the nodes first"), "{refused}");
     // What no node drops by itself may grow.
-    let wanted = ApplyOptions { history_count: Some(5000), ..ApplyOptions::default() };
+    let wanted = ApplyOptions::default().history_count(5000);
     let plan = Plan::make(&options, &wanted).await.unwrap();
     assert!(plan.changes_history());
     let info = node.api().info(&node.api().names().stream(0)).await.unwrap();
@@ -37,7 +37,7 @@ async fn more_bytes_are_kept_once_no_node_runs() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
     node.cluster.disconnect().await;
-    let wanted = ApplyOptions { history_bytes: Some(1 << 20), ..ApplyOptions::default() };
+    let wanted = ApplyOptions::default().history_bytes(1 << 20);
     let plan = eventually_async("a plan, once the node is gone", async || {
         let plan = Plan::make(&options, &wanted).await;
         assert!(matches!(plan, Ok(_) | Err(ApplyError::OldLimit { .. })), "{plan:?}");
@@ -56,7 +56,7 @@ async fn more_bytes_are_kept_once_no_node_runs() {
 async fn tickets_are_on_as_many_servers_as_messages() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
-    let wanted = ApplyOptions { replicas: Some(3), ..ApplyOptions::default() };
+    let wanted = ApplyOptions::default().replicas(3);
     let plan = Plan::make(&options, &wanted).await.unwrap();
     assert!(plan.to_string().contains("sockeye_c1 and sockeye_t"), "{plan}");
     plan.apply().await.unwrap();
@@ -72,7 +72,7 @@ async fn tickets_are_on_as_many_servers_as_messages() {
 async fn an_epoch_that_a_node_has_given_meanwhile_stays() {
     let nats = Nats::start();
     let (node, options) = small(&nats).await;
-    let wanted = ApplyOptions { history_count: Some(5000), ..ApplyOptions::default() };
+    let wanted = ApplyOptions::default().history_count(5000);
     let plan = Plan::make(&options, &wanted).await.unwrap();
     let (api, stream) = (node.api(), node.api().names().stream(0));
     let mut config = api.info(&stream).await.unwrap().config;
