@@ -302,25 +302,42 @@ fn long_input_has_a_bar_where_stderr_is_a_terminal_and_stdout_is_not() {
 
 #[test]
 fn wrong_usage_is_one_line_that_says_what_to_do_and_then_the_usage() {
-    let cases: [(&str, &[&str]); 9] = [
-        ("connect", &[]),
-        ("connect", &["--bnary", "ws://127.0.0.1/"]),
-        ("subscribe", &[]),
-        ("publish", &[]),
-        ("publish", &["--rate", "5", "http://127.0.0.1/c/a", "x"]),
-        ("token", &["--channel", "chat=swim"]),
-        ("bench", &["swim"]),
-        ("serve", &["--listen", "somewhere"]),
-        ("echo", &["--deflate", "perhaps"]),
+    let cases: [(&[&str], &str); 22] = [
+        (&[], "sockeye needs a command: serve, echo, "),
+        (&["swim"], "'swim'"),
+        (&["connect"], "<URL>"),
+        (&["connect", "--bnary", "ws://127.0.0.1/"], "'--binary'"),
+        (&["connect", "127.0.0.1"], "the scheme is missing: write ws://127.0.0.1"),
+        (&["connect", "--transport", "sse", "http://127.0.0.1/c/a,b"], "several channels"),
+        (&["subscribe"], "<URL>"),
+        (&["subscribe", "ftp://127.0.0.1/c/a"], "write http://, https://, ws:// or wss://"),
+        (&["publish"], "<URL>"),
+        (&["publish", "--rate", "5", "http://127.0.0.1/c/a", "x"], "write - in the place of DATA"),
+        (&["token"], "give --key FILE to make a token, or a TOKEN to look into"),
+        (&["token", "--sub", "ann"], "give --key FILE to make a token, or a TOKEN to look into"),
+        (&["token", "--channel", "chat=swim"], "swim"),
+        (&["bench"], "sockeye bench needs a command: echo, fanout, connections or handshakes"),
+        (&["bench", "swim"], "'swim'"),
+        (&["bench", "echo", "ftp://127.0.0.1"], "write ws:// or wss://"),
+        (&["check"], "<URL>"),
+        (&["check", "--timeout", "0", "ws://127.0.0.1"], "write a time as 500ms"),
+        (&["doctor", "x"], "the scheme is missing: write http://x"),
+        (&["completions", "ksh"], "bash"),
+        (&["serve", "--listen", "somewhere"], "write an address as"),
+        (&["echo", "--deflate", "perhaps"], "perhaps"),
     ];
-    for (command, args) in cases {
-        let output = run(&[&[command], args].concat(), "");
-        assert_eq!(output.status.code(), Some(2), "{command} {args:?}");
+    for (args, told) in cases {
+        let output = run(args, "");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
         let said = String::from_utf8(output.stderr).expect("a text");
-        let mut paragraphs = said.split("\n\n");
-        let first = paragraphs.next().unwrap_or_default();
+        let (first, rest) = said.split_once("\n\n").expect("a line and more");
         assert!(first.starts_with("error: ") && first.lines().count() == 1, "{said}");
-        let rest: Vec<_> = paragraphs.collect();
-        assert!(rest.iter().any(|it| it.contains("Usage: ") || it.contains("--help")), "{said}");
+        assert!(first.contains(told), "{said}");
+        let usage = match args.iter().take_while(|arg| !arg.starts_with('-')).next() {
+            Some(command) if *command != "swim" => format!("Usage: sockeye {command}"),
+            _ => "Usage: sockeye <COMMAND>".to_owned(),
+        };
+        assert!(rest.contains(&usage), "{said}");
     }
 }

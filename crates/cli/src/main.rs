@@ -42,10 +42,7 @@ mod token;
 use std::{env, process::ExitCode};
 
 use anyhow::{anyhow, bail};
-use clap::{
-    ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
-    parser::ValueSource,
-};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
     config::{Values, environment},
@@ -136,7 +133,7 @@ fn parse() -> Result<Parsed, clap::Error> {
 fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
     let parsed = match parse() {
         Ok(parsed) => parsed,
-        Err(wrong) => return explain(&wrong),
+        Err(wrong) => return explain(wrong),
     };
     if let Some(("serve", serve)) = parsed.matches.subcommand()
         && serve.get_flag("print_config")
@@ -196,21 +193,11 @@ impl Parsed {
 }
 
 /// Prints help or the version on stdout, or says on stderr what is wrong with the arguments.
-fn explain(said: &clap::Error) -> anyhow::Result<ExitCode> {
-    let wrong = ExitCode::from(2);
-    match said.kind() {
-        // Help, where a command is missing.
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = said.print();
-            Ok(wrong)
-        }
-        _ if said.use_stderr() => {
-            usage::complain(said);
-            Ok(wrong)
-        }
-        _ => match said.print() {
-            Err(error) => Err(OutputError::from(error).into()),
-            Ok(()) => Ok(ExitCode::SUCCESS),
-        },
+fn explain(said: clap::Error) -> anyhow::Result<ExitCode> {
+    if said.use_stderr() {
+        usage::complain(said, Cli::command());
+        return Ok(ExitCode::from(2));
     }
+    said.print().map_err(OutputError::from)?;
+    Ok(ExitCode::SUCCESS)
 }

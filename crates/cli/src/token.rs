@@ -15,6 +15,7 @@ use sockeye_server::{
 };
 
 use crate::{
+    errors::usage::WrongUsage,
     flags::units::{roughly, time},
     terminal::output::{complain, print_line},
 };
@@ -26,7 +27,6 @@ use crate::{
 /// key in PEM (RSA, P-256, Ed25519), whose public half the server has. Any JSON Web Token library makes
 /// such tokens, too.
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
 #[command(after_help = "Examples:
   openssl rand -hex 32 > secret
   sockeye serve --auth-key secret
@@ -43,7 +43,7 @@ pub(crate) struct Token {
     token: Option<String>,
 
     /// The secret or the private key (PEM) to sign with; a public key is enough to look
-    #[arg(long, value_name = "FILE", required_unless_present = "token")]
+    #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
     /// The bearer's name, as presence shows it
@@ -79,7 +79,10 @@ impl Token {
 
     /// Prints a token that a server with this key takes.
     fn mint(self) -> anyhow::Result<()> {
-        let Some(file) = &self.key else { bail!("give the key: --key FILE") };
+        let Some(file) = &self.key else {
+            let what = "give --key FILE to make a token, or a TOKEN to look into (- reads it from the input)";
+            return Err(WrongUsage::new("token", what).into());
+        };
         let key =
             SigningKey::from_file(file).with_context(|| format!("--key {}", file.display()))?;
         let now = NumericDate::now();

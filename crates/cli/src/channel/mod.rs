@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct ChannelArgs {
     /// The channel: http://HOST[:PORT]/c/NAME, or https, ws, wss
-    #[arg(value_parser = address)]
+    #[arg(value_parser = single)]
     url: Address,
 
     /// Send this access token
@@ -135,6 +135,24 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
     })
 }
 
+/// The URL of one channel.
+fn single(text: &str) -> Result<Address, String> {
+    let address = address(text)?;
+    match several(&address) {
+        Some(wrong) => Err(wrong),
+        None => Ok(address),
+    }
+}
+
+/// What is wrong with a URL of several channels: they have a position in common, which is not that of a message.
+pub(crate) fn several(address: &Address) -> Option<String> {
+    let name = address.url().path().rsplit('/').next().unwrap_or_default();
+    let is_several = name.contains(',') || name.to_ascii_lowercase().contains("%2c");
+    is_several.then(|| {
+        format!("{name} names several channels: give one, and start the program once for each")
+    })
+}
+
 impl ChannelArgs {
     /// The channel that the arguments name.
     pub(crate) fn open(&self) -> anyhow::Result<Channel> {
@@ -181,15 +199,8 @@ impl Channel {
         self
     }
 
-    /// The channel, unless its certificates, say, are wrong from the start. One URL may be of several
-    /// channels: they have a position in common, which is not that of a message.
+    /// The channel, unless its certificates, say, are wrong from the start.
     pub(crate) fn checked(self) -> anyhow::Result<Self> {
-        let name = self.url.path().rsplit('/').next().unwrap_or_default();
-        if name.contains(',') || name.to_ascii_lowercase().contains("%2c") {
-            anyhow::bail!(
-                "{name} are several channels: give one, and start the program once for each"
-            );
-        }
         self.client(&[])?;
         Ok(self)
     }

@@ -19,7 +19,9 @@ use crate::{
         Channel, Failure,
         feed::{FeedEvent, Sink},
         follow::Follow,
+        several,
     },
+    errors::usage::WrongUsage,
     publish::{Kind, Sender},
     system::stop::Stop,
 };
@@ -77,6 +79,9 @@ impl Connect {
 
     fn channel(&self) -> anyhow::Result<Channel> {
         let address: Address = self.url.parse()?;
+        if let Some(wrong) = several(&address) {
+            return Err(WrongUsage::new("connect", wrong).into());
+        }
         let mut headers: http::HeaderMap = self.request.headers(&address)?.into_iter().collect();
         if let Some(value) = address.authorization() {
             headers.entry(AUTHORIZATION).or_insert(value);

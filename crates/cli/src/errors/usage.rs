@@ -1,12 +1,17 @@
 //! Wrong usage: one line that says what to do, then the usage.
 
 use std::{
+    env,
     error::Error,
+    ffi::OsString,
     fmt::{self, Display},
     io::{self, IsTerminal, Write},
 };
 
-use clap::{Command, error::ErrorKind};
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// What is wrong with the arguments of a command, and its flags alone do not show. The program ends with it as
 /// with any wrong usage.
@@ -25,12 +30,53 @@ impl WrongUsage {
     pub(crate) fn complain(&self, mut program: Command) {
         program.build();
         let found = program.find_subcommand_mut(self.command).expect("it is a command");
-        complain(&found.error(ErrorKind::ValueValidation, &self.why));
+        say(&found.error(ErrorKind::ValueValidation, &self.why));
     }
 }
 
-/// Says what is wrong with the arguments. A stderr that takes nothing changes nothing.
-pub(crate) fn complain(wrong: &clap::Error) {
+/// Says what is wrong with the arguments of the program.
+pub(crate) fn complain(mut wrong: clap::Error, program: Command) {
+    let mut command = named(program, env::args_os().skip(1));
+    match wrong.kind() {
+        // All of its help is its usage.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let wrong = wrong.render();
+            say(&command.error(ErrorKind::MissingSubcommand, missing(&command)));
+            // As for every complaint.
+            let _ = write!(io::stderr(), "\n{wrong}");
+        }
+        // A wrong value comes without.
+        _ if wrong.get(ContextKind::Usage).is_none() => {
+            let usage = command.render_usage();
+            wrong.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+            say(&wrong);
+        }
+        _ => say(&wrong),
+    }
+}
+
+/// The command that the arguments name, with what is above it in its usage.
+fn named(mut program: Command, arguments: impl Iterator<Item = OsString>) -> Command {
+    program.build();
+    let mut found = &program;
+    for argument in arguments {
+        let Some(command) = found.find_subcommand(&argument) else { break };
+        found = command;
+    }
+    found.clone()
+}
+
+/// What to write in the place of a command that is missing.
+fn missing(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| *name != "help").collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    format!("{name} needs a command: {} or {last}", others.join(", "))
+}
+
+/// Writes what is wrong. A stderr that takes nothing changes nothing.
+fn say(wrong: &clap::Error) {
     let rendered = wrong.render();
     let text = match io::stderr().is_terminal() {
         true => rendered.ansi().to_string(),
