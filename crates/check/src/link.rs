@@ -3,13 +3,14 @@
 
 use std::{io, pin::Pin, time::Duration};
 
+use bytes::{Buf as _, BytesMut};
 use sockeye_wire::{
     Frame, Role,
     frame::{CLOSE, PONG, RSV1, close_payload},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -28,8 +29,16 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
 /// The most bytes of a head that are read.
 const MOST_HEAD: usize = 1 << 16;
+/// How much is read at a time, at least.
+const READ: usize = 1 << 14;
 /// How long a write may take before the peer counts as one that takes nothing.
 const WRITE: Duration = Duration::from_secs(3);
+
+/// The most bytes, and the most frames, that are read of one connection: no case asks for a tenth of that.
+pub(crate) const MOST_BYTES: usize = 64 << 20;
+pub(crate) const MOST_FRAMES: usize = 50_000;
+/// How a connection that sends more than that has ended.
+const FLOOD: &str = "it sends without end";
 
 const BEHIND_CLOSE: &str = "a message behind a Close";
 const CONTROL_BEHIND_CLOSE: &str = "a control frame behind a Close";
@@ -82,8 +91,12 @@ pub(crate) struct Link {
     stream: Stream,
     /// Which end this is.
     pub(crate) role: Role,
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     end: Option<End>,
+    bytes_read: usize,
+    frames_read: usize,
+    /// A write was given up: the peer takes nothing more.
+    is_stuck: bool,
     pub(crate) trace: Trace,
     pub(crate) agreement: Option<Agreement>,
     inflater: Inflater,
@@ -93,7 +106,8 @@ pub(crate) struct Link {
     /// The `Sec-WebSocket-Key` of a client's request.
     pub(crate) key: Option<String>,
     is_closed_by_peer: bool,
-    masks: Vec<[u8; 4]>,
+    /// That of the peer's last frame with one.
+    mask: Option<[u8; 4]>,
     frames_sent: u8,
 }
 
@@ -102,8 +116,11 @@ impl Link {
         Self {
             stream,
             role,
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
             end: None,
+            bytes_read: 0,
+            frames_read: 0,
+            is_stuck: false,
             trace: Trace::default(),
             agreement: None,
             inflater: Inflater::default(),
@@ -111,7 +128,7 @@ impl Link {
             mistakes: Vec::new(),
             key: None,
             is_closed_by_peer: false,
-            masks: Vec::new(),
+            mask: None,
             frames_sent: 0,
         }
     }
@@ -122,9 +139,15 @@ impl Link {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
+        if self.is_stuck {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         match timeout(WRITE, writing).await {
             Ok(written) => written,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => {
+                self.is_stuck = true;
+                Err(io::ErrorKind::TimedOut.into())
+            }
         }
     }
 
@@ -177,7 +200,7 @@ impl Link {
         let reading = async {
             loop {
                 if let Some(at) = self.buffer.windows(4).position(|end| end == b"\r\n\r\n") {
-                    let head: Vec<u8> = self.buffer.drain(..at + 4).collect();
+                    let head = self.buffer.split_to(at + 4);
                     return Ok(String::from_utf8_lossy(&head).into_owned());
                 }
                 if self.buffer.len() > MOST_HEAD {
@@ -198,6 +221,11 @@ impl Link {
         result
     }
 
+    /// Whether the peer has sent more than is read of a connection.
+    pub(crate) fn is_flooded(&self) -> bool {
+        matches!(&self.end, Some(End::Broken(how)) if how == FLOOD)
+    }
+
     /// What has come and was not read.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer
@@ -206,6 +234,13 @@ impl Link {
     /// The next thing that comes, or `None` if that takes longer.
     pub(crate) async fn next(&mut self, within: Duration) -> Option<Input> {
         timeout(within, self.input()).await.ok()
+    }
+
+    /// The next thing that comes until then. A peer that goes on sending holds nobody up: what has come by then
+    /// and was not read is not looked at.
+    pub(crate) async fn next_until(&mut self, until: Instant) -> Option<Input> {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() { None } else { self.next(left).await }
     }
 
     /// Reads whatever comes, and answers nothing, until the end; `false` if that takes longer.
@@ -238,9 +273,16 @@ impl Link {
         if self.end.is_some() {
             return false;
         }
+        self.buffer.reserve(READ);
         match self.stream.read_buf(&mut self.buffer).await {
             Ok(0) => self.end = Some(End::InOrder),
-            Ok(_) => return true,
+            Ok(count) => {
+                self.bytes_read += count;
+                if self.bytes_read <= MOST_BYTES && self.frames_read <= MOST_FRAMES {
+                    return true;
+                }
+                self.end = Some(End::Broken(FLOOD.to_owned()));
+            }
             // TLS without its last message, as most servers end it.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.end = Some(End::InOrder)
@@ -254,7 +296,8 @@ impl Link {
     fn take(&mut self) -> Option<Input> {
         loop {
             let (frame, count) = Frame::parse(&self.buffer)?;
-            self.buffer.drain(..count);
+            self.buffer.advance(count);
+            self.frames_read += 1;
             self.trace.frame(Direction::Came, &frame);
             if let Some(input) = self.read(frame) {
                 return Some(input);
@@ -262,8 +305,11 @@ impl Link {
         }
     }
 
+    /// Each mistake once: the first frame that has it shows it.
     fn blame(&mut self, what: &'static str, frame: &Frame) {
-        self.mistakes.push(Mistake { what, shown: frame.to_string() });
+        if self.mistakes.iter().all(|mistake| mistake.what != what) {
+            self.mistakes.push(Mistake { what, shown: frame.to_string() });
+        }
     }
 
     /// What a frame means. `None` for a part of a message.
@@ -371,10 +417,10 @@ impl Link {
             self.blame(if is_control { CONTROL_BEHIND_CLOSE } else { BEHIND_CLOSE }, frame);
         }
         match frame.mask {
-            Some(mask) if self.masks.last() == Some(&mask) => {
+            Some(mask) if self.mask == Some(mask) => {
                 self.blame("the masking key of the frame before", frame);
             }
-            Some(mask) => self.masks.push(mask),
+            Some(mask) => self.mask = Some(mask),
             None => {}
         }
     }

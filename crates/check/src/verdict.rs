@@ -84,6 +84,8 @@ impl Ruling {
     }
 }
 
+const FLOODS: &str = "the peer sends without end";
+
 /// A ruling, and what it was made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
@@ -100,8 +102,10 @@ impl Judged {
         Self { ruling, trace: Trace::default(), mistakes: Vec::new(), key: None }
     }
 
-    /// A ruling on what went over this connection.
+    /// A ruling on what went over this connection. There is none where the peer has sent without end: its
+    /// answer may be behind all that.
     pub(crate) fn of(link: Link, ruling: Ruling) -> Self {
+        let ruling = if link.is_flooded() { Ruling::not_judged(FLOODS) } else { ruling };
         let Link { trace, mistakes, key, .. } = link;
         Self { ruling, trace, mistakes, key }
     }

@@ -15,6 +15,8 @@ mod own;
 mod response;
 mod utf8;
 
+use std::sync::LazyLock;
+
 use sockeye_wire::Role;
 
 use crate::case::Case;
@@ -50,11 +52,13 @@ pub const ALL: &[Chapter] = &[
     own::CHAPTER,
 ];
 
+/// Every case, made once: some are megabytes that are computed.
+static CASES: LazyLock<Vec<Case>> =
+    LazyLock::new(|| ALL.iter().flat_map(|chapter| (chapter.cases)()).collect());
+
 /// All cases for peers of this role.
-#[must_use]
-pub fn all(peer: Role) -> Vec<Case> {
-    let cases = ALL.iter().flat_map(|chapter| (chapter.cases)());
-    cases.filter(|case| case.side.is_none_or(|side| side == peer)).collect()
+pub fn all(peer: Role) -> impl Iterator<Item = &'static Case> {
+    CASES.iter().filter(move |case| case.side.is_none_or(|side| side == peer))
 }
 
 #[cfg(test)]
@@ -77,7 +81,7 @@ mod tests {
 
     #[test]
     fn there_are_several_hundred_cases_for_servers_and_for_clients() {
-        let (servers, clients) = (all(Role::Server).len(), all(Role::Client).len());
+        let (servers, clients) = (all(Role::Server).count(), all(Role::Client).count());
         assert!(servers >= 300 && clients >= 250, "{servers} and {clients}");
     }
 }

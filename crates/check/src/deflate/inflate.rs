@@ -8,8 +8,8 @@ pub(crate) struct Inflated {
     pub(crate) furthest: usize,
 }
 
-/// The most that is inflated.
-const MOST: usize = 1 << 26;
+/// The most that is inflated: four times the largest message of any case.
+const MOST: usize = 1 << 24;
 
 /// Bytes as bits, the lowest first.
 struct Bits<'b> {

@@ -69,18 +69,21 @@ fn close(code: Option<u16>) -> String {
 /// The Pongs that are due, and behind them the answer to one more Ping: the connection is whole.
 async fn pongs(link: &mut Link, case: &Case, due: &[Vec<u8>], patience: Patience) -> Ruling {
     let (mut waiting, mut is_asked) = (due, false);
+    let mut until = Instant::now() + patience.answer;
     loop {
         if waiting.is_empty() && !is_asked {
             let _ = link.send(&Frame::unmasked(PING, PROBE)).await;
-            is_asked = true;
+            (until, is_asked) = (Instant::now() + patience.answer, true);
         }
-        match link.next(patience.answer).await {
+        match link.next_until(until).await {
             Some(Input::Pong(payload)) if is_asked && payload == PROBE => {
                 return Ruling::passed("the Ping is answered");
             }
             // Of Pings that come together the last may be the only one that is answered (§5.5.3).
             Some(Input::Pong(payload)) => match waiting.iter().rposition(|due| *due == payload) {
-                Some(at) => waiting = &waiting[at + 1..],
+                Some(at) => {
+                    (waiting, until) = (&waiting[at + 1..], Instant::now() + patience.answer);
+                }
                 // It is unsolicited, which is allowed (§5.5.3); an answer would have this payload.
                 None if due.is_empty() || due.contains(&payload) => {}
                 None => {
@@ -105,10 +108,12 @@ async fn echo(link: &mut Link, case: &Case, due: &[Message], patience: Patience)
     let largest = due.iter().map(|message| message.payload.len()).max().unwrap_or_default();
     // A slow machine needs its time for a large one: that much more for each MiB.
     let wait = patience.answer * (1 + u32::try_from(largest >> 20).unwrap_or(u32::MAX >> 1));
-    let mut came = 0;
+    let (mut came, mut until) = (0, Instant::now() + wait);
     while came < due.len() {
-        match link.next(wait).await {
-            Some(Input::Message(message)) if message == due[came] => came += 1,
+        match link.next_until(until).await {
+            Some(Input::Message(message)) if message == due[came] => {
+                (came, until) = (came + 1, Instant::now() + wait);
+            }
             Some(Input::Message(message)) => {
                 let what = format!("{} in place of {}", shown(&message), shown(&due[came]));
                 return Ruling::against(case.level, what);
@@ -134,8 +139,9 @@ async fn echo(link: &mut Link, case: &Case, due: &[Message], patience: Patience)
 
 /// An echo that refers to nothing further back.
 async fn window(link: &mut Link, case: &Case, most: u16, patience: Patience) -> Ruling {
+    let until = Instant::now() + patience.answer;
     loop {
-        match link.next(patience.answer).await {
+        match link.next_until(until).await {
             Some(Input::Message(_)) if link.furthest() <= usize::from(most) => {
                 return Ruling::passed(format!("it refers {} bytes back", link.furthest()));
             }
@@ -160,10 +166,11 @@ async fn window(link: &mut Link, case: &Case, most: u16, patience: Patience) -> 
 /// The connection fails (RFC 6455 §7.1.7): it ends, and should say why.
 async fn fails(link: &mut Link, case: &Case, codes: &[u16], patience: Patience) -> Ruling {
     let valid = valid_before(case, link.role);
-    let (mut wait, mut is_asked, mut messages) = (patience.quiet, false, 0);
+    let (mut is_asked, mut messages) = (false, 0);
+    let mut until = Instant::now() + patience.quiet;
     let is_large = case.steps.iter().flat_map(frames_of).any(|frame| frame.payload.len() > 4096);
     loop {
-        match link.next(wait).await {
+        match link.next_until(until).await {
             Some(Input::Close(code)) => {
                 let ruling = match code {
                     Some(code) if codes.contains(&code) => Ruling::passed(close(Some(code))),
@@ -197,7 +204,7 @@ async fn fails(link: &mut Link, case: &Case, codes: &[u16], patience: Patience) 
             }
             None => {
                 let _ = link.send(&Frame::unmasked(PING, PROBE)).await;
-                (wait, is_asked) = (patience.answer, true);
+                (until, is_asked) = (Instant::now() + patience.answer, true);
             }
         }
     }
@@ -288,7 +295,7 @@ async fn after_close(
     }
     let until = Instant::now() + patience.answer;
     loop {
-        match link.next(until.saturating_duration_since(Instant::now())).await {
+        match link.next_until(until).await {
             Some(Input::End(_)) => return ruling,
             Some(Input::Message(message)) => {
                 let what = format!("{} behind the Close", shown(&message));
@@ -307,7 +314,7 @@ async fn after_close(
 async fn closes(link: &mut Link, case: &Case, rule: CloseRule, patience: Patience) -> Ruling {
     let (until, valid) = (Instant::now() + patience.answer, valid_before(case, link.role));
     loop {
-        match link.next(until.saturating_duration_since(Instant::now())).await {
+        match link.next_until(until).await {
             Some(Input::Close(code)) => {
                 let ruling = match (rule, code) {
                     (CloseRule::NeverThisCode(never), Some(code)) if code == never => {
@@ -352,7 +359,7 @@ async fn ends_after_close(link: &mut Link, case: &Case, seconds: u64) -> Ruling 
     let (began, mut is_closed) = (Instant::now(), false);
     let until = began + Duration::from_secs(seconds);
     loop {
-        match link.next(until.saturating_duration_since(Instant::now())).await {
+        match link.next_until(until).await {
             Some(Input::End(_)) => {
                 return Ruling::passed(format!(
                     "ends after {:.1} s",

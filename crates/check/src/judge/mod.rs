@@ -6,6 +6,7 @@ mod opening;
 use std::time::Duration;
 
 use sockeye_wire::{Frame, Role};
+use tokio::time::timeout;
 
 use crate::{
     case::{Case, Expect, Opening, Step},
@@ -34,9 +35,30 @@ pub(crate) enum Peer<'p> {
     Client(Stream),
 }
 
+impl Patience {
+    /// The longest that a case may take, whatever the peer does: it may send, or take, one byte at a time.
+    fn most(&self, case: &Case) -> Duration {
+        let own = match case.expect {
+            Expect::EndsWithin(seconds) | Expect::EndsAfterClose(seconds) => seconds,
+            _ => 0,
+        };
+        self.answer * ANSWERS + Duration::from_secs(own)
+    }
+}
+
+/// How many answers a case has the time for. That with the most waits for a handful.
+const ANSWERS: u32 = 6;
+
 /// Tries a case.
 pub(crate) async fn judge(case: &Case, peer: Peer<'_>, patience: Patience) -> Judged {
-    let judged = tried(case, peer, patience).await;
+    let most = patience.most(case);
+    let judged = match timeout(most, tried(case, peer, patience)).await {
+        Ok(judged) => judged,
+        Err(_) => Judged::from_ruling(Ruling::not_judged(format!(
+            "it goes on for more than {} s",
+            most.as_secs_f64()
+        ))),
+    };
     Judged { ruling: judged.ruling.of_level(case.level), ..judged }
 }
 

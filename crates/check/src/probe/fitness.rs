@@ -14,6 +14,7 @@ use crate::{
 pub(crate) enum Unfit {
     Unreachable(String),
     NoWebSocket(String),
+    Floods(String),
 }
 
 /// How long a server gets before it is asked once more.

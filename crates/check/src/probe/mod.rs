@@ -8,6 +8,7 @@ use sockeye_wire::{
     Frame,
     frame::{BINARY, PING, TEXT},
 };
+use tokio::time::Instant;
 
 use crate::{
     case::{Case, Message, case},
@@ -37,6 +38,8 @@ pub struct Abilities {
     pub is_broadcast: bool,
     /// It opens a WebSocket at all.
     pub opens: bool,
+    /// It answers neither messages nor Pings.
+    pub is_mute: bool,
 }
 
 /// How long an echo may take before there is none. An echo is not the point of most servers.
@@ -69,8 +72,15 @@ pub(crate) async fn server(target: &Target, patience: Patience) -> Result<Abilit
         second.link.close(1000).await;
     }
     first.link.close(1000).await;
-    abilities.takes_text = abilities.echoes || goes_on(TEXT, target, patience).await;
-    abilities.takes_binary = goes_on(BINARY, target, patience).await;
+    let mut behind = Vec::new();
+    let kinds = if abilities.echoes { &[BINARY][..] } else { &[TEXT, BINARY] };
+    for kind in kinds {
+        behind.push(answers(*kind, target, patience).await);
+    }
+    if behind.contains(&Behind::Flood) {
+        return Err(Unfit::Floods(format!("{} sends without end", target.authority)));
+    }
+    abilities.heard(&behind);
     abilities.has_http2 = Http2::connect(target, patience.answer).await.is_some();
     if let Ok(mut opened) = open(&plain(Some(OFFER)), Peer::Server(target), patience).await {
         abilities.deflates = opened.link.agreement.is_some();
@@ -102,43 +112,79 @@ async fn echoes(opened: &mut OpenLink, token: &str, is_sent: bool) -> bool {
     tokio::time::timeout(wait, waiting).await.unwrap_or(false)
 }
 
-/// Whether a connection goes on behind a message.
-async fn goes_on(kind: u8, target: &Target, patience: Patience) -> bool {
-    let opened = open(&plain(None), Peer::Server(target), patience).await;
-    let Ok(mut opened) = opened else { return true };
-    let goes_on = answers_behind(&mut opened, kind, patience).await;
-    opened.link.close(1000).await;
-    goes_on
+/// What comes behind a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// The answer to a Ping.
+    Pong,
+    /// Nothing in time.
+    Nothing,
+    /// A Close, or the end of the connection.
+    End,
+    /// More than is read of a connection.
+    Flood,
 }
 
-/// Whether a Ping behind a message is answered.
-async fn answers_behind(opened: &mut OpenLink, kind: u8, patience: Patience) -> bool {
+impl Abilities {
+    /// What comes behind a text, if that was asked for, and behind a binary message.
+    fn heard(&mut self, behind: &[Behind]) {
+        self.takes_text = self.echoes || behind.first() != Some(&Behind::End);
+        self.takes_binary = behind.last() != Some(&Behind::End);
+        let is_nothing = |behind: &Behind| *behind == Behind::Nothing;
+        self.is_mute = !self.echoes && behind.iter().all(is_nothing);
+    }
+}
+
+/// What a server does behind a message.
+async fn answers(kind: u8, target: &Target, patience: Patience) -> Behind {
+    let opened = open(&plain(None), Peer::Server(target), patience).await;
+    // One that does not open is judged by that.
+    let Ok(mut opened) = opened else { return Behind::Pong };
+    let behind = answers_behind(&mut opened, kind, patience).await;
+    opened.link.close(1000).await;
+    behind
+}
+
+/// What is answered to a Ping behind a message.
+async fn answers_behind(opened: &mut OpenLink, kind: u8, patience: Patience) -> Behind {
     let _ = opened.link.send(&Frame::unmasked(kind, "sockeye check")).await;
     let _ = opened.link.send(&Frame::unmasked(PING, "behind")).await;
+    let until = Instant::now() + patience.answer;
     loop {
-        match opened.link.next(patience.answer).await {
-            Some(Input::Pong(_)) => return true,
-            Some(Input::End(_) | Input::Close(_)) => return false,
+        match opened.link.next_until(until).await {
+            Some(Input::Pong(_)) => return Behind::Pong,
+            Some(Input::End(_)) if opened.link.is_flooded() => return Behind::Flood,
+            Some(Input::End(_) | Input::Close(_)) => return Behind::End,
             Some(_) => {}
-            // One that answers no Pings is judged by that.
-            None => return true,
+            None => return Behind::Nothing,
         }
     }
 }
 
 /// Finds out what a client does, on its first connection.
-pub(crate) async fn client(stream: Stream, patience: Patience) -> Abilities {
+///
+/// # Errors
+///
+/// When it sends without end.
+pub(crate) async fn client(stream: Stream, patience: Patience) -> Result<Abilities, Unfit> {
     let mut abilities = Abilities::default();
     let Ok(mut opened) = open(&plain(None), Peer::Client(stream), patience).await else {
-        return abilities;
+        return Ok(abilities);
     };
     abilities.opens = true;
     let extensions: Vec<_> = opened.head.values("sec-websocket-extensions").collect();
     abilities.deflates = extensions.iter().any(|value| value.contains("permessage-deflate"));
     abilities.echoes = echoes(&mut opened, "sockeye check", true).await;
-    abilities.takes_text = abilities.echoes || answers_behind(&mut opened, TEXT, patience).await;
-    abilities.takes_binary = answers_behind(&mut opened, BINARY, patience).await;
+    let mut behind = Vec::new();
+    let kinds = if abilities.echoes { &[BINARY][..] } else { &[TEXT, BINARY] };
+    for kind in kinds {
+        behind.push(answers_behind(&mut opened, *kind, patience).await);
+    }
+    if behind.contains(&Behind::Flood) {
+        return Err(Unfit::Floods("the client sends without end".to_owned()));
+    }
+    abilities.heard(&behind);
     opened.link.close(1000).await;
     opened.link.half_close().await;
-    abilities
+    Ok(abilities)
 }

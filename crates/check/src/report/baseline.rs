@@ -59,8 +59,8 @@ impl Baseline {
     /// Its ids that are those of no case for peers of this role: misspelt, renamed, or of the other role.
     #[must_use]
     pub fn unknown(&self, peer: Role) -> Vec<String> {
-        let known: BTreeSet<_> = chapters::all(peer).into_iter().map(|case| case.id).collect();
-        self.0.keys().filter(|id| !known.contains(*id)).cloned().collect()
+        let known: BTreeSet<_> = chapters::all(peer).map(|case| &*case.id).collect();
+        self.0.keys().filter(|id| !known.contains(id.as_str())).cloned().collect()
     }
 
     /// Marks what is known, and gives the ids that are fixed: in the baseline, and passed now.

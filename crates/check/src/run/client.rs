@@ -4,14 +4,18 @@ use std::{
     collections::{HashSet, VecDeque},
     fmt,
     pin::pin,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sockeye_wire::Role;
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use super::{
-    CheckError, INTERRUPTED, OnProgress, Options, Progress,
+    CheckError, GONE, OnProgress, Options, Progress, bounded,
     findings::{Findings, not_judged, wants_confirmation},
 };
 use crate::{
@@ -77,21 +81,16 @@ pub async fn check_client(
     };
     let first = first.ok_or(CheckError::NoClient)?;
     let abilities = tokio::select! {
-        abilities = probe::client(first.0, options.waits()) => abilities,
+        abilities = probe::client(first.0, options.waits()) => abilities?,
         () = &mut stop => return Err(CheckError::NoClient),
     };
     let cases = options.cases(Role::Client);
+    let options = &options.for_peer(&abilities);
     let mut run = Run::new(&cases, &abilities, options);
-    let is_interrupted = {
-        let running = run.everything(connections, on_progress);
-        tokio::select! {
-            () = running => false,
-            () = &mut stop => true,
-        }
-    };
-    let why = if is_interrupted { INTERRUPTED } else { "the client does not connect any more" };
-    let outcomes = run.findings.conclude(&cases, why);
-    Ok(Report::new(abilities, outcomes, began.elapsed(), is_interrupted))
+    let running = run.everything(connections, on_progress);
+    let left = bounded(running, stop, began, options).await;
+    let outcomes = run.findings.conclude(&cases, left.unwrap_or(GONE));
+    Ok(Report::new(abilities, outcomes, began.elapsed(), left.is_some()))
 }
 
 /// All cases, those that wait for a connection and those that have been tried.

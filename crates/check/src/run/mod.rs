@@ -9,6 +9,8 @@ mod watched;
 
 use std::fmt;
 
+use tokio::time::{Instant, sleep_until};
+
 pub use self::{
     client::{Accepted, Connections, check_client},
     options::Options,
@@ -16,6 +18,7 @@ pub use self::{
 };
 use crate::{
     case::{Case, Need},
+    link::{MOST_BYTES, MOST_FRAMES},
     probe::{Abilities, Unfit},
 };
 
@@ -40,6 +43,9 @@ pub enum CheckError {
     /// A server is reached that opens no WebSocket at this URL: what it answers to a right request, and
     /// what to do about it.
     NoWebSocket(String),
+    /// The peer sends more than is read of a connection, and nothing has asked for it: its answers cannot be told
+    /// from that.
+    Floods(String),
     /// No client has connected, or not for long enough.
     NoClient,
 }
@@ -47,7 +53,7 @@ pub enum CheckError {
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) | Self::NoWebSocket(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::NoWebSocket(why) | Self::Floods(why) => f.write_str(why),
             Self::NoClient => f.write_str("no client has connected"),
         }
     }
@@ -60,12 +66,36 @@ impl From<Unfit> for CheckError {
         match unfit {
             Unfit::Unreachable(why) => Self::Unreachable(why),
             Unfit::NoWebSocket(why) => Self::NoWebSocket(why),
+            Unfit::Floods(why) => Self::Floods(format!(
+                "{why}: more than {MOST_FRAMES} frames or {} MiB that nothing has asked for; no answer can be told \
+                 from that",
+                MOST_BYTES >> 20
+            )),
         }
     }
 }
 
 /// Why a case was not judged when the run was ended early.
 const INTERRUPTED: &str = "interrupted before it was tried";
+/// The same when the run has taken too long.
+const OVER: &str = "the time of the check was over before it was tried";
+/// The same when the client has gone.
+const GONE: &str = "the client does not connect any more";
+
+/// Runs until it is through, until `stop` is ready or until it has taken too long. Why cases are left, if it is
+/// not through.
+async fn bounded(
+    running: impl Future<Output = ()>,
+    stop: impl Future<Output = ()>,
+    began: Instant,
+    options: &Options,
+) -> Option<&'static str> {
+    tokio::select! {
+        () = running => None,
+        () = stop => Some(INTERRUPTED),
+        () = sleep_until(began + options.max_time) => Some(OVER),
+    }
+}
 
 impl Abilities {
     /// Why a case cannot be judged on this peer.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockeye_wire::Role;
 
-use crate::{case::Case, chapters, judge::Patience};
+use crate::{case::Case, chapters, judge::Patience, probe::Abilities};
 
 /// Which cases are tried, and how.
 #[derive(Clone, Debug)]
@@ -21,7 +21,12 @@ pub struct Options {
     /// How long to wait for a reaction to what is wrong, before the peer is asked whether it still
     /// answers. Default 300 ms; three times as long when a finding is tried again.
     pub quiet: Duration,
+    /// How long the whole check may take, from the first connection on. Default 5 min.
+    pub max_time: Duration,
 }
+
+/// What a peer gets for an answer that has answered nothing at all.
+const MUTE: Duration = Duration::from_secs(1);
 
 impl Default for Options {
     fn default() -> Self {
@@ -31,6 +36,7 @@ impl Default for Options {
             jobs: 16,
             patience: Duration::from_secs(5),
             quiet: Duration::from_millis(300),
+            max_time: Duration::from_mins(5),
         }
     }
 }
@@ -67,14 +73,27 @@ impl Options {
         Self { quiet, ..self }
     }
 
+    /// Ends the whole check after so long: what is not tried by then is not judged. Default 5 min.
+    #[must_use]
+    pub fn max_time(self, max_time: Duration) -> Self {
+        Self { max_time, ..self }
+    }
+
+    /// The same, with less patience for a peer that answers neither messages nor Pings: nearly every case would
+    /// wait to its end.
+    pub(super) fn for_peer(&self, abilities: &Abilities) -> Self {
+        let patience = if abilities.is_mute { self.patience.min(MUTE) } else { self.patience };
+        self.clone().patience(patience)
+    }
+
     /// The cases for peers of this role that these options leave.
     #[must_use]
     pub fn cases(&self, peer: Role) -> Vec<Case> {
         let begins = |id: &str, with: &[String]| with.iter().any(|begin| id.starts_with(begin));
-        let mut cases = chapters::all(peer);
-        cases.retain(|case| self.only.is_empty() || begins(&case.id, &self.only));
-        cases.retain(|case| !begins(&case.id, &self.skip));
-        cases
+        let cases = chapters::all(peer)
+            .filter(|case| self.only.is_empty() || begins(&case.id, &self.only))
+            .filter(|case| !begins(&case.id, &self.skip));
+        cases.cloned().collect()
     }
 
     pub(super) fn waits(&self) -> Patience {

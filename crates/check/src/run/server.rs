@@ -1,12 +1,12 @@
 //! A server: the cases side by side, and what they found once more.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use sockeye_wire::Role;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
-    CheckError, INTERRUPTED, OnProgress, Options, Progress,
+    CheckError, OnProgress, Options, Progress, bounded,
     findings::{Findings, not_judged, wants_confirmation},
 };
 use crate::{
@@ -33,19 +33,13 @@ pub async fn check_server(
     let began = Instant::now();
     let abilities = probe::server(target, options.waits()).await?;
     let cases = options.cases(Role::Server);
+    let options = &options.for_peer(&abilities);
     let run = Run { target: target.clone(), abilities, patience: options.waits() };
     let mut findings = Findings::of(&cases);
-    let is_interrupted = {
-        let mut stop = pin!(stop);
-        let running = run.everything(&cases, options, on_progress, &mut findings);
-        tokio::select! {
-            () = running => false,
-            () = &mut stop => true,
-        }
-    };
-    let why = if is_interrupted { INTERRUPTED } else { "the check itself failed" };
-    let outcomes = findings.conclude(&cases, why);
-    Ok(Report::new(abilities, outcomes, began.elapsed(), is_interrupted))
+    let running = run.everything(&cases, options, on_progress, &mut findings);
+    let left = bounded(running, stop, began, options).await;
+    let outcomes = findings.conclude(&cases, left.unwrap_or("the check itself failed"));
+    Ok(Report::new(abilities, outcomes, began.elapsed(), left.is_some()))
 }
 
 #[derive(Clone)]

@@ -193,4 +193,8 @@ pub(crate) enum Defect {
     SendsBehindClose,
     SendsTextBehindClose,
     SendsBadDeflate,
+    // Peers that no case ends with.
+    Floods,
+    Drips,
+    Mute,
 }

@@ -3,11 +3,12 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, TcpStream},
+    time::Duration,
 };
 
 use sockeye_wire::{
     Frame, Role,
-    frame::{BINARY, CLOSE, FIN, Form, PONG, RSV1, RSV3, TEXT, close_payload},
+    frame::{BINARY, CLOSE, FIN, Form, PING, PONG, RSV1, RSV3, TEXT, close_payload},
 };
 
 use crate::{
@@ -78,6 +79,9 @@ impl Session {
     }
 
     pub(crate) fn run(mut self) -> io::Result<()> {
+        if let Some(Floods | Drips | Mute) = self.defect {
+            return self.never_ends();
+        }
         let silence = if self.has(NoSilenceDeadline) { FOR_EVER } else { DEADLINE };
         self.stream.set_read_timeout(Some(silence))?;
         self.stream.set_write_timeout(Some(DEADLINE))?;
@@ -111,6 +115,24 @@ impl Session {
         }
     }
 
+    /// Whatever comes: Pings as fast as they are taken, one after the other, or nothing.
+    fn never_ends(mut self) -> io::Result<()> {
+        let ping = Frame::unmasked(PING, "");
+        match self.defect {
+            Some(Floods) => loop {
+                self.stream.write_all(&ping.encode().repeat(1000))?;
+            },
+            Some(Drips) => loop {
+                self.stream.write_all(&ping.encode())?;
+                std::thread::sleep(Duration::from_millis(20));
+            },
+            _ => {
+                drain(&mut self.stream, FOR_EVER);
+                Ok(())
+            }
+        }
+    }
+
     /// The client has sent its last byte.
     fn ended(&self) -> io::Result<()> {
         if self.has(NoHalfClose) {
@@ -133,7 +155,7 @@ impl Session {
         let first = *self.first_mask.get_or_insert(frame.mask.unwrap_or_default());
         let key = match self.defect {
             Some(FirstMask) => Some(first),
-            Some(ThreeByteMask) => frame.mask.map(|[a, b, c, _]| [a, b, c, 0]),
+            Some(ThreeByteMask) if matches!(frame.mask, Some([0, 0, 0, _])) => Some([0; 4]),
             _ => None,
         };
         if let Some(key) = key {
@@ -428,13 +450,10 @@ impl Session {
             Some(SendsBadDeflate) if self.codec.is_some() => {
                 self.write(Frame::unmasked(BINARY | RSV1, [0xFF; 8]))?;
             }
-            Some(DropsAtHalfClose) => {
-                // What is at its end already is answered no more.
-                self.stream.set_read_timeout(Some(std::time::Duration::from_secs(1)))?;
-                if self.stream.peek(&mut [0]).is_ok_and(|count| count == 0) {
-                    return Ok(Then::End);
-                }
-                self.stream.set_read_timeout(Some(DEADLINE))?;
+            // What is at its end already is answered no more.
+            Some(DropsAtHalfClose) if payload == b"last" => {
+                drain(&mut self.stream, DEADLINE);
+                return Ok(Then::End);
             }
             _ => {}
         }

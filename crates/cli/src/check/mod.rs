@@ -96,6 +96,10 @@ pub(crate) struct Check {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = deadline)]
     timeout: Time,
 
+    /// How long the whole check may take: what is not tried by then is not judged, and it exits with 1
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = deadline)]
+    max_time: Time,
+
     #[command(flatten)]
     request: Request,
 
@@ -137,7 +141,7 @@ impl Check {
             Ok((peer, report)) => self.conclude(&peer, report, &baseline),
             Err(error) => match error.downcast_ref() {
                 // 1 says that a rule is broken: here nothing was looked at.
-                Some(CheckError::NoWebSocket(_)) => {
+                Some(CheckError::NoWebSocket(_) | CheckError::Floods(_)) => {
                     complain_at_the_end(format_args!("sockeye: {error}"));
                     Ok(ExitCode::from(2))
                 }
@@ -156,6 +160,7 @@ impl Check {
             .skip(self.skip.clone())
             .jobs(self.jobs)
             .patience(self.timeout.0)
+            .max_time(self.max_time.0)
     }
 
     /// The cases that are chosen, by chapter: id, section, title.
