@@ -17,6 +17,7 @@ compile! {
     readme: "../README.md",
     readme_zh_cn: "../README.zh-CN.md",
     browser_api: "../docs/library/browser-api.md",
+    channels_client: "../docs/library/channels-client.md",
     client: "../docs/library/client.md",
     compression: "../docs/library/compression.md",
     embedding: "../docs/library/embedding.md",

@@ -44,7 +44,8 @@ fn add_target(target: &str) -> Result<()> {
         .with_context(|| format!("the standard library for {target} is needed"))
 }
 
-const LIBRARIES: &str = "-p sockeye-proto -p sockeye -p sockeye-hub -p sockeye-server";
+const LIBRARIES: &str =
+    "-p sockeye-proto -p sockeye -p sockeye-hub -p sockeye-server -p sockeye-client";
 
 /// Looks for errors and warnings in the libraries. Clippy, because its way to forbid warnings concerns
 /// the workspace alone: `RUSTFLAGS` would have all dependencies built once more.

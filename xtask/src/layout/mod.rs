@@ -117,6 +117,19 @@ const LAYOUTS: &[Layout] = &[
             "help → terminal",
         ],
     },
+    Layout {
+        sources: "crates/client/src",
+        rules: &[
+            "client → {connection, name} → error → failure",
+            "connection → {queue, status, feed, frame, publication} → message → position",
+            "connection → token → failure",
+            "{queue, status} → error",
+            "{feed, frame, publication} → {http, endpoint} → failure",
+            "http → endpoint",
+            "{connection, status} → transport",
+            "{connection, publication} → random",
+        ],
+    },
     Layout { sources: "crates/testing/src", rules: &["clock", "docs", "wait"] },
 ];
 

@@ -1,0 +1,205 @@
+//! The settings of a client.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, USER_AGENT},
+};
+use sockeye::Address;
+
+use super::Client;
+use crate::{
+    Error, Status, Transport,
+    connection::Core,
+    endpoint::Endpoint,
+    token::{TokenSource, Tokens},
+};
+
+/// The settings of a [`Client`].
+#[must_use = "a client is made by build()"]
+pub struct ClientBuilder {
+    url: String,
+    headers: HeaderMap,
+    wrong: Option<Error>,
+    tokens: TokenSource,
+    transports: Vec<Transport>,
+    poll_interval: Duration,
+    connect_timeout: Duration,
+    answer_timeout: Duration,
+    max_message: usize,
+    connector: Box<dyn Fn(sockeye::Client) -> sockeye::Client + Send + Sync>,
+    on_status: Box<dyn Fn(&Status) + Send + Sync>,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: String) -> Self {
+        let mut headers = HeaderMap::new();
+        let agent = concat!("sockeye-client/", env!("CARGO_PKG_VERSION"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        Self {
+            url,
+            headers,
+            wrong: None,
+            tokens: TokenSource::None,
+            transports: Transport::DEFAULT.to_vec(),
+            poll_interval: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            max_message: 16 << 20,
+            connector: Box::new(|client| client),
+            on_status: Box::new(|_| {}),
+        }
+    }
+
+    /// Sends this access token with each request.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.tokens = TokenSource::Fixed(token.into());
+        self
+    }
+
+    /// Asks this function for an access token: when one is needed, before it expires, and when the server refuses one.
+    /// The date of expiry is that of a JSON Web Token (RFC 7519 §4.1.4); a fresh one is asked for when a fifth of its time is
+    /// left. The function may take 30 s.
+    ///
+    /// ```
+    /// let client = sockeye_client::Client::builder("https://live.example.org/")
+    ///     .token_with(|| async { std::fs::read_to_string("token") })
+    ///     .build()?;
+    /// # Ok::<(), sockeye_client::Error>(())
+    /// ```
+    pub fn token_with<F, T, E>(mut self, token: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        self.tokens = TokenSource::Asked(Arc::new(move || {
+            let token = token();
+            Box::pin(async move { token.await.map_err(|error| error.to_string()) })
+        }));
+        self
+    }
+
+    /// Sets the transports that may be used, the best first. Default: [`Transport::DEFAULT`]: `v1`, `sse`, `longpoll`,
+    /// `poll`.
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.transports = transports.into_iter().collect();
+        self
+    }
+
+    /// Sets how long polling waits between two requests of a channel while there is nothing new. Default 5 s.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// Sets how long connecting may take, with the head of the answer, and how long the first event of a stream.
+    /// Default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the rest of an answer may take: a page, an acknowledgement. Default 30 s.
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest message to accept, in bytes as the server encodes it. Default 16 MiB. A page of polls may have
+    /// 8 MiB more.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Sets the header `User-Agent`. Default `sockeye-client/` and the version.
+    pub fn user_agent(mut self, agent: &str) -> Self {
+        self.headers.remove(USER_AGENT);
+        self.header("user-agent", agent)
+    }
+
+    /// Adds a header to each request. One that cannot be sent is an error of [`build`](Self::build).
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => _ = self.headers.append(name, value),
+            _ => {
+                _ = self.wrong.get_or_insert(Error::Option(format!(
+                    "{name:?} is not a header, or its value is not one"
+                )))
+            }
+        }
+        self
+    }
+
+    /// Sets how connections are made, with the library's own client: certificates to trust, a proxy, a Unix socket. It is
+    /// called for each connection, of WebSockets and of requests alike. Default: the authorities that the system
+    /// trusts, and the proxy of the environment.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tls")]
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockeye_client::{Client, sockeye::tls::ClientTls};
+    ///
+    /// let tls = ClientTls::new().root_file("our-own-authority.pem")?;
+    /// let client = Client::builder("https://live.internal/")
+    ///     .connect_with(move |client| client.tls(tls.clone()).no_proxy())
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_with(
+        mut self,
+        connector: impl Fn(sockeye::Client) -> sockeye::Client + Send + Sync + 'static,
+    ) -> Self {
+        self.connector = Box::new(connector);
+        self
+    }
+
+    /// Calls this when a connection begins, works, or waits. It must not block. Default: nothing is called.
+    pub fn on_status(mut self, call: impl Fn(&Status) + Send + Sync + 'static) -> Self {
+        self.on_status = Box::new(call);
+        self
+    }
+
+    /// The client. It connects when it is used.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is not one of a server, a header cannot be sent, or there is no transport.
+    pub fn build(self) -> Result<Client, Error> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        if self.transports.is_empty() {
+            return Err(Error::Option("there is no transport: name one at least".to_owned()));
+        }
+        let address: Address = self
+            .url
+            .parse()
+            .map_err(|error| Error::Url(format!("{:?} does not do: {error}", self.url)))?;
+        let path = address.url().path().trim_end_matches('/');
+        if path.rsplit('/').nth(1) == Some("c") {
+            let why =
+                format!("{} is a channel, and its name is for subscribe and publish", self.url);
+            return Err(Error::Url(why));
+        }
+        let mut headers = self.headers;
+        if let Some(basic) = address.authorization() {
+            headers.entry(AUTHORIZATION).or_insert(basic);
+        }
+        let endpoint = Endpoint::new(&address, headers)
+            .connect_timeout(self.connect_timeout)
+            .answer_timeout(self.answer_timeout)
+            .max_message(self.max_message)
+            .connect_with(self.connector);
+        Ok(Client::of(Core {
+            endpoint,
+            tokens: Tokens::new(self.tokens),
+            transports: self.transports,
+            poll_interval: self.poll_interval,
+            on_status: self.on_status,
+        }))
+    }
+}

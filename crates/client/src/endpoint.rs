@@ -1,0 +1,199 @@
+//! A URL of a server, with all that requests to it have in common.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use sockeye::{Address, Client, ConnectError};
+use tokio::time::timeout;
+use url::Url;
+
+use crate::failure::Failure;
+
+/// How much longer a page may be than the longest message: the server puts 1 MiB of payload into one, which may
+/// grow sixfold in JSON, and has something to say of each message.
+const PAGE: usize = 8 << 20;
+
+/// What sets how a connection is made: TLS, a proxy, a Unix socket.
+type Connector = Arc<dyn Fn(Client) -> Client + Send + Sync>;
+
+/// A URL of a server, with all that requests to it have in common.
+#[derive(Clone)]
+pub struct Endpoint {
+    url: Url,
+    /// The zone of an IPv6 address, which is not a part of the URL.
+    zone: Option<String>,
+    headers: HeaderMap,
+    timeout: Duration,
+    answer_timeout: Duration,
+    max_message: usize,
+    connector: Connector,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers may have a token.
+        out.debug_struct("Endpoint").field("url", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// What is at that address, with the default limits.
+    pub fn new(address: &Address, headers: HeaderMap) -> Self {
+        Self {
+            url: address.url().clone(),
+            zone: address.zone().map(str::to_owned),
+            headers,
+            timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            max_message: 16 << 20,
+            connector: Arc::new(|client| client),
+        }
+    }
+
+    /// Sets how connecting is done.
+    pub fn connect_with(
+        mut self,
+        connector: impl Fn(Client) -> Client + Send + Sync + 'static,
+    ) -> Self {
+        self.connector = Arc::new(connector);
+        self
+    }
+
+    /// Sets how long connecting may take, with the head of the answer. Default 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how long the rest of an answer may take. Default 30 s.
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest message to accept, in bytes as they are received. Default 16 MiB.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// The same server at another path, below the one of this URL.
+    pub(crate) fn below(&self, path: &str) -> Self {
+        let mut endpoint = self.clone();
+        let above = self.url.path().trim_end_matches('/');
+        endpoint.url.set_path(&format!("{above}/{path}"));
+        endpoint
+    }
+
+    /// The same with this token.
+    pub(crate) fn bearer(mut self, token: Option<&HeaderValue>) -> Self {
+        if let Some(token) = token {
+            self.headers.insert(AUTHORIZATION, token.clone());
+        }
+        self
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) fn answers_within(&self) -> Duration {
+        self.answer_timeout
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        self.max_message
+    }
+
+    /// The longest page, in bytes.
+    pub(crate) fn max_page(&self) -> usize {
+        self.max_message.saturating_add(PAGE)
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+
+    /// The URL, as it is addressed.
+    pub fn address(&self) -> &Url {
+        &self.url
+    }
+
+    /// The URL, with these parameters set.
+    pub(crate) fn url(&self, parameters: &[(&str, &str)]) -> Url {
+        let mut url = self.url.clone();
+        if !parameters.is_empty() {
+            let is_kept = |name: &str| parameters.iter().all(|(set, _)| *set != name);
+            let pairs = self.url.query_pairs().filter(|(name, _)| is_kept(name));
+            url.query_pairs_mut().clear().extend_pairs(pairs).extend_pairs(parameters);
+        }
+        url
+    }
+
+    /// Where it is, for people to read: without a password.
+    pub fn name(&self) -> String {
+        let mut url = self.url.clone();
+        let _ = (url.set_username(""), url.set_password(None));
+        self.zoned(&url).replacen("ws", "http", 1)
+    }
+
+    /// Says that this is not a channel of Sockeye's, and why.
+    pub fn is_none_for(&self, why: impl fmt::Display) -> String {
+        let name = self.name();
+        match self.is_of_sockeye() {
+            true => format!("{name} is not a channel of Sockeye's: {why}"),
+            false => format!("{name} is not a channel: its path would be /c/NAME: {why}"),
+        }
+    }
+
+    /// Where a channel is, for a URL that is not one of a channel.
+    pub(crate) fn hint(&self) -> String {
+        if self.is_of_sockeye() {
+            return String::new();
+        }
+        let mut url = self.url.clone();
+        url.set_path("/c/NAME");
+        url.set_query(None);
+        format!("; a channel of Sockeye's is at {}", Self { url, ..self.clone() }.name())
+    }
+
+    fn is_of_sockeye(&self) -> bool {
+        let path = self.url.path();
+        path.contains("/c/") || path.ends_with("/connect") || path.ends_with("/publish")
+    }
+
+    /// Waits for the rest of an answer, as long as it may take.
+    pub async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let limit = self.answer_timeout;
+        let late = |_| Failure::broken(format!("the server takes more than {limit:?} to answer"));
+        timeout(limit, answer).await.map_err(late)?
+    }
+
+    /// A URL with the zone of its address.
+    fn zoned(&self, url: &Url) -> String {
+        match &self.zone {
+            Some(zone) => url.as_str().replacen(']', &format!("%25{zone}]"), 1),
+            None => url.as_str().to_owned(),
+        }
+    }
+
+    /// What opens a WebSocket there, or connects as for one.
+    ///
+    /// # Errors
+    ///
+    /// When the URL cannot be connected to.
+    pub fn client(&self, parameters: &[(&str, &str)]) -> Result<Client, ConnectError> {
+        let client = Client::new(self.zoned(&self.url(parameters)))?.timeout(self.timeout);
+        let headers = self.headers.iter();
+        let client = headers
+            .fold(client, |client, (name, value)| client.header(name.clone(), value.clone()));
+        Ok((self.connector)(client))
+    }
+}

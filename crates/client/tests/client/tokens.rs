@@ -1,0 +1,127 @@
+//! Tokens: refused, replaced, and fresh before the old one expires.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, SystemTime},
+};
+
+use sockeye_client::Transport;
+use sockeye_server::{ChannelOptions, SigningKey};
+use sockeye_testing::eventually_async;
+
+use crate::common::{Between, Treatment, client, next, serve, text};
+
+const SECRET: &[u8] = b"a secret of this test, with more than 32 bytes";
+
+/// A token for the channel `chat` that lasts for this long.
+fn token(lasts: Duration) -> String {
+    let exp = SystemTime::UNIX_EPOCH.elapsed().unwrap() + lasts;
+    let claims = serde_json::json!({
+        "sub": "ann",
+        "exp": exp.as_secs_f64(),
+        "channels": {"chat": ["read", "write"]},
+    });
+    let key = SigningKey::from_bytes(SECRET).unwrap();
+    key.sign(&serde_json::from_value(claims).unwrap()).unwrap()
+}
+
+async fn server() -> std::net::SocketAddr {
+    let key = SigningKey::from_bytes(SECRET).unwrap().auth_key();
+    serve(ChannelOptions::default().auth_key(key)).await
+}
+
+#[tokio::test]
+async fn a_token_opens_what_it_grants_by_every_transport() {
+    let url = format!("http://{}", server().await);
+    for transport in Transport::ALL {
+        let good = token(Duration::from_secs(60));
+        let (with, _) = client(&url, &[transport], |builder| builder.token(good));
+        let mut chat = with.subscribe("chat");
+        chat.ready().await.unwrap();
+        with.publish("chat", "for ann").await.unwrap();
+        assert_eq!(text(&mut chat).await, "for ann", "{transport}");
+        let refused = next(&mut with.subscribe("other")).await.unwrap_err();
+        assert_eq!(refused.code(), Some("forbidden"), "{transport}: {refused}");
+        assert_eq!(with.publish("other", "text").await.unwrap_err().code(), Some("forbidden"));
+        let (wrong, _) = client(&url, &[transport], |builder| builder.token("not.a.token"));
+        let refused = next(&mut wrong.subscribe("chat")).await.unwrap_err();
+        assert!(
+            refused
+                .problem()
+                .is_some_and(|problem| problem.status == Some(http::StatusCode::UNAUTHORIZED)),
+            "{transport}: {refused}"
+        );
+        assert!(wrong.publish("chat", "text").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_asked_for_once_more_by_every_transport() {
+    let url = format!("http://{}", server().await);
+    for transport in Transport::ALL {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let (client, _) = client(&url, &[transport], move |builder| {
+            builder.token_with(move || {
+                let number = count.fetch_add(1, SeqCst);
+                async move {
+                    match number {
+                        0 => Ok::<_, String>("not.a.token".to_owned()),
+                        _ => Ok(token(Duration::from_secs(600))),
+                    }
+                }
+            })
+        });
+        let mut chat = client.subscribe("chat");
+        chat.ready().await.unwrap();
+        client.publish("chat", "text").await.unwrap();
+        assert_eq!(text(&mut chat).await, "text", "{transport}");
+        assert_eq!(asked.load(SeqCst), 2, "{transport}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_always_refused_is_not_asked_for_all_the_time() {
+    let url = format!("http://{}", server().await);
+    for transport in Transport::ALL {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let (client, _) = client(&url, &[transport], move |builder| {
+            builder.token_with(move || {
+                let number = count.fetch_add(1, SeqCst);
+                async move { Ok::<_, String>(format!("not.a.token.{number}")) }
+            })
+        });
+        next(&mut client.subscribe("chat")).await.unwrap_err();
+        assert_eq!(asked.load(SeqCst), 2, "{transport}");
+    }
+}
+
+/// The server ends what an expired token has opened: that nothing was opened anew shows that a fresh one came first.
+#[tokio::test]
+async fn a_fresh_token_comes_before_the_old_one_expires() {
+    let between = Between::before(server().await, |_| Treatment::Pass).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (client, mut statuses) = client(&between.url(), &[Transport::V1], move |builder| {
+        builder.token_with(move || {
+            count.fetch_add(1, SeqCst);
+            async { Ok::<_, String>(token(Duration::from_secs(3))) }
+        })
+    });
+    let mut chat = client.subscribe("chat");
+    chat.ready().await.unwrap();
+    // By then the first has expired.
+    eventually_async("the third token", async || asked.load(SeqCst) >= 3).await;
+    client.publish("chat", "still here").await.unwrap();
+    assert_eq!(text(&mut chat).await, "still here");
+    assert_eq!(between.count("get /connect"), 1);
+    let mut told = 0;
+    while let Ok(status) = statuses.try_recv() {
+        told += 1;
+        assert!(told <= 2, "{status:?}");
+    }
+}
