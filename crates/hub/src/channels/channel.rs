@@ -15,8 +15,7 @@ use crate::accounts::{Account, Capacity, Stamp};
 use crate::backplane::{Stored, What};
 use crate::channels::Keys;
 use crate::channels::Registry;
-use crate::log::Content;
-use crate::log::Log;
+use crate::log::{Content, Dropped, Log};
 use crate::stats::Meter;
 use crate::store::{Head, Saved, Store, StoreError};
 use crate::{
@@ -193,8 +192,8 @@ impl Channel {
                 return Some(Err(PublishError::Ended));
             }
             let admitted = state.admit(publication, (account, share), &self.name, registry);
-            let mut dropped = match admitted {
-                Ok(dropped) => dropped,
+            let made_room = match admitted {
+                Ok(made_room) => made_room,
                 Err(error) => return Some(Err(error)),
             };
             let position = state
@@ -203,8 +202,7 @@ impl Channel {
             meter.published(publication.charge());
             state.remember(publication, position, account.number, meter);
             state.stakes.charge(account, publication.charge_in_all(), &self.name);
-            dropped.append(&mut state.expire(options, meter, now));
-            (position, dropped)
+            (position, (made_room, state.expire(options, meter, now)))
         };
         self.grown.notify_waiters();
         Some(Ok(position))
@@ -233,7 +231,7 @@ impl Channel {
         options: &Options,
         meter: &Meter,
         limit: usize,
-    ) -> (Vec<Arc<Entry>>, usize) {
+    ) -> (Dropped, usize) {
         let mut state = self.lock();
         let now = options.clock.now();
         state.expire_some(options, meter, now, limit)
@@ -439,7 +437,7 @@ impl ChannelState {
         (account, share): (&Arc<Account>, Share),
         name: &ChannelName,
         registry: &Registry,
-    ) -> Result<Vec<Arc<Entry>>, PublishError> {
+    ) -> Result<Dropped, PublishError> {
         let Registry { options, meter, shards, .. } = registry;
         let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
         self.take_slot(account, share, name, (shards, meter))?;
@@ -463,7 +461,7 @@ impl ChannelState {
         }
     }
 
-    pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Vec<Arc<Entry>> {
+    pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Dropped {
         self.expire_some(options, meter, now, usize::MAX).0
     }
 
@@ -473,7 +471,7 @@ impl ChannelState {
         meter: &Meter,
         now: u64,
         limit: usize,
-    ) -> (Vec<Arc<Entry>>, usize) {
+    ) -> (Dropped, usize) {
         self.follow(now);
         let dropped = self.log.trim(options, now, limit);
         self.release(&dropped, meter);
@@ -526,7 +524,7 @@ impl ChannelState {
         others: bool,
         limit: usize,
         meter: &Meter,
-    ) -> Vec<Arc<Entry>> {
+    ) -> Dropped {
         let (mut own, mut foreign, mut count) = (0, 0, 0);
         for (index, entry) in self.log.entries().take(limit).enumerate() {
             if entry.payer() == payer {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use crate::backplane::{Arrival, Cluster, Sink, Stored, What};
 use crate::channels::channel::free;
 use crate::channels::{Backing, Channel, ChannelState, Extent, Registry};
-use crate::log::{Content, Log};
+use crate::log::{Content, Dropped, Log};
 use crate::{Entry, Epoch, Position, Start};
 
 /// What a backplane tells its hub. It does not keep the hub alive.
@@ -146,7 +146,7 @@ impl Channel {
                 match message {
                     Some((content, id)) => {
                         let message = (offset, ts, content, id);
-                        dropped.append(&mut state.arrived(message, registry));
+                        dropped.extend(state.arrived(message, registry));
                     }
                     None => {
                         meter.dropped_all(&state.log);
@@ -154,7 +154,7 @@ impl Channel {
                     }
                 }
             }
-            dropped.append(&mut state.expire(options, meter, options.clock.now()));
+            dropped.extend(state.expire(options, meter, options.clock.now()));
         }
         self.grown.notify_waiters();
         if !dropped.is_empty() {
@@ -247,11 +247,7 @@ type Message = (u64, u64, Content, Option<Arc<str>>);
 
 impl ChannelState {
     /// A message came; gives what went for it where all channels in memory have readers.
-    fn arrived(
-        &mut self,
-        (offset, ts, content, id): Message,
-        registry: &Registry,
-    ) -> Vec<Arc<Entry>> {
+    fn arrived(&mut self, (offset, ts, content, id): Message, registry: &Registry) -> Dropped {
         let Registry { meter, program, .. } = registry;
         let position = Position { epoch: self.log.end().epoch, offset };
         let entry = Arc::new(Entry::new(position, ts, content, &meter.forms));

@@ -67,6 +67,10 @@ impl Keys {
         limit: usize,
         mut forgotten: impl FnMut(u32, u64),
     ) -> usize {
+        // Most channels never have any.
+        if self.used.capacity() == 0 {
+            return 0;
+        }
         let oldest = now.saturating_sub(IdempotencyKey::REMEMBERED.as_millis() as u64);
         let mut count = 0;
         while count < limit

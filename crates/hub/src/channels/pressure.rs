@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::accounts::{Account, Capacity, Stamp};
 use crate::channels::Channel;
 use crate::channels::Registry;
+use crate::log::Dropped;
 use crate::stats::Evicted;
 use crate::{ChannelName, IdempotencyKey, Share};
 
@@ -243,7 +244,7 @@ impl Registry {
         let mut state = channel.lock();
         let stake = state.stakes.of(number);
         let bytes = (quota.min((stake / PART).max(LEAST_PART)), spare);
-        let (mut keys, mut dropped) = (0, Vec::new());
+        let (mut keys, mut dropped) = (0, Dropped::new());
         if step == Step::Keys {
             let (count, bytes) = state.keys.evict(number, bytes, work.0);
             keys = count;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
+use indexmap::map::RawEntryApiV1;
 
 use crate::accounts::Slots;
 use crate::backplane::{Cluster, Known};
@@ -50,9 +51,10 @@ impl Walk {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shard {
-    channels: IndexMap<ChannelName, Arc<Channel>>,
+    /// By the hash that names the shard, too, so that a name is hashed once.
+    channels: IndexMap<ChannelName, Arc<Channel>, RandomState>,
     /// Where channels begin that the shard does not know: the highest offset of any channel it has
     /// let go of. So a channel that was let go of and comes back goes on at a higher offset than
     /// any it had, though nothing about it was kept: no position ever means two entries. A reader that
@@ -70,11 +72,13 @@ impl Shards {
         cluster: Option<Cluster>,
         max_channels: u64,
     ) -> Self {
+        let hasher = RandomState::new();
+        let shard = || Shard { channels: IndexMap::with_hasher(hasher.clone()), floor: 0 };
         Self {
             epoch,
             cluster,
-            shards: std::array::from_fn(|_| RwLock::default()),
-            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| RwLock::new(shard())),
+            hasher,
             kept,
             slots: Slots::new(max_channels),
             hand: Mutex::new(Walk::begin()),
@@ -89,8 +93,9 @@ impl Shards {
 
     /// The channel, if the hub knows it, or else the offset at which it would begin.
     pub(crate) fn find(&self, name: &ChannelName) -> Result<Arc<Channel>, u64> {
-        let shard = self.read(name);
-        shard.channels.get(name).cloned().ok_or(shard.floor)
+        let hash = self.hasher.hash_one(name);
+        let shard = read(self.shard_of(hash));
+        shard.get(hash, name).cloned().ok_or(shard.floor)
     }
 
     /// The channel, made if there is none.
@@ -106,7 +111,8 @@ impl Shards {
 
     /// The channel, made if there is none, with one reader more: it stays until that is released.
     pub(crate) fn join(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
-        if let Some(channel) = self.read(name).channels.get(name) {
+        let hash = self.hasher.hash_one(name);
+        if let Some(channel) = read(self.shard_of(hash)).get(hash, name) {
             channel.readers.fetch_add(1, Relaxed);
             return Arc::clone(channel);
         }
@@ -241,20 +247,22 @@ impl Shards {
         Arc::clone(channel)
     }
 
-    fn read(&self, name: &ChannelName) -> RwLockReadGuard<'_, Shard> {
-        read(self.shard(name))
-    }
-
     fn write(&self, name: &ChannelName) -> RwLockWriteGuard<'_, Shard> {
-        write(self.shard(name))
+        write(self.shard_of(self.hasher.hash_one(name)))
     }
 
-    fn shard(&self, name: &ChannelName) -> &RwLock<Shard> {
-        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    /// The shard of names with that hash. Its map goes by the lowest bits and the highest.
+    fn shard_of(&self, hash: u64) -> &RwLock<Shard> {
+        &self.shards[(hash >> 32) as usize % SHARDS]
     }
 }
 
 impl Shard {
+    fn get(&self, hash: u64, name: &ChannelName) -> Option<&Arc<Channel>> {
+        let found = self.channels.raw_entry_v1().from_hash(hash, |known| known == name);
+        found.map(|(_, channel)| channel)
+    }
+
     fn is_spacious(&self) -> bool {
         self.channels.capacity() > 64 + 4 * self.channels.len()
     }

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::log::Head;
 use crate::{Entry, Epoch, GapReason, Options, Policy, Position, Run};
 
@@ -27,6 +29,10 @@ pub(crate) fn channel_time(last_ts: u64, now: u64) -> u64 {
 pub(crate) fn is_ahead(ts: u64, now: u64) -> bool {
     channel_time(ts, now) < ts
 }
+
+/// What a log has dropped, to be freed without the lock: mostly one entry for one that came, for which
+/// nothing is allocated.
+pub(crate) type Dropped = SmallVec<[Arc<Entry>; 2]>;
 
 /// Recent entries in the order of their offsets. Where the hub gives the offsets, each is one more than
 /// the one before; where a backplane gives them, they rise with holes that mean nothing.
@@ -284,7 +290,7 @@ impl Log {
 
     /// Drops the oldest entries, at most `limit`, until the rest is within the options' bounds, and
     /// gives back what was dropped so that its memory is freed without the lock.
-    pub(crate) fn trim(&mut self, options: &Options, now: u64, limit: usize) -> Vec<Arc<Entry>> {
+    pub(crate) fn trim(&mut self, options: &Options, now: u64, limit: usize) -> Dropped {
         let oldest = self.ts_before(options.history_age, now);
         if self.keeps_end() && self.published(self.last, self.last_ts) < oldest {
             self.ending = Ending::Old;
@@ -297,14 +303,17 @@ impl Log {
     }
 
     /// Drops the oldest entries until at least `bytes` are free, or nothing is left.
-    pub(crate) fn make_room(&mut self, bytes: u64) -> Vec<Arc<Entry>> {
+    pub(crate) fn make_room(&mut self, bytes: u64) -> Dropped {
+        if bytes == 0 {
+            return Dropped::new();
+        }
         let enough = self.bytes.saturating_sub(bytes);
         self.drop_while(usize::MAX, |log, _| log.bytes > enough)
     }
 
     /// Drops the oldest entries, that many, so that another account finds room. It is not the fault of
     /// the readers: those that have not read them are told `expired`.
-    pub(crate) fn evict(&mut self, count: usize) -> Vec<Arc<Entry>> {
+    pub(crate) fn evict(&mut self, count: usize) -> Dropped {
         let from = self.start;
         let keep = self.entries.len().saturating_sub(count);
         let dropped = self.drop_while(usize::MAX, |log, _| log.entries.len() > keep);
@@ -315,12 +324,8 @@ impl Log {
         dropped
     }
 
-    fn drop_while(
-        &mut self,
-        limit: usize,
-        surplus: impl Fn(&Self, &Entry) -> bool,
-    ) -> Vec<Arc<Entry>> {
-        let mut dropped = Vec::new();
+    fn drop_while(&mut self, limit: usize, surplus: impl Fn(&Self, &Entry) -> bool) -> Dropped {
+        let mut dropped = Dropped::new();
         while let Some(oldest) = self.entries.front() {
             if dropped.len() == limit || !surplus(self, oldest) {
                 break;

@@ -18,7 +18,7 @@ mod run;
 #[cfg(test)]
 mod sparse_tests;
 
-pub(crate) use self::channel_log::{Cursor, Log, channel_time, is_ahead};
+pub(crate) use self::channel_log::{Cursor, Dropped, Log, channel_time, is_ahead};
 pub(crate) use self::entry::Content;
 pub use self::entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
 pub use self::forms::{EntryForm, FORM_OVERHEAD, RunForm};
