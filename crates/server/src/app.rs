@@ -54,15 +54,18 @@ pub(crate) struct App {
 
 impl App {
     /// Makes the channel ready to be read from `start` on, as long as what this gives is held, unless
-    /// the caller has no right to it. To be called before anything else is done with it.
+    /// the caller does not have this right. To be called before anything else is done with it, and before the
+    /// right is looked at: it is asked for here.
     pub(crate) async fn load(
         &self,
         caller: &Caller,
-        channel: &ChannelName,
+        (right, channel): (Right, &ChannelName),
         start: Start,
     ) -> Result<Option<Loaded>, Problem> {
-        let may = |right| caller.may(right, channel).is_ok();
-        if !may(Right::Read) && !may(Right::Write) {
+        if let Some(asking) = caller.asking(right, channel) {
+            asking.await?;
+        }
+        if caller.may(right, channel).is_err() {
             return Ok(None);
         }
         let loaded = self.hub.load(channel, start).await;

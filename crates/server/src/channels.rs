@@ -38,6 +38,11 @@ pub enum BuildError {
          option to None"
     )]
     NoAddresses(&'static str),
+    /// Tokens decide, or the authoriser does.
+    #[error(
+        "`auth_key` and `authorizer` contradict each other: an authoriser can ask a key itself"
+    )]
+    TwoAuthorizers,
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
     Data(#[from] OpenError),
@@ -92,8 +97,11 @@ impl ChannelsBuilder {
     /// # Errors
     ///
     /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown;
-    /// [`BuildError::Data`] if the directory is in use or cannot be used.
+    /// [`BuildError::TwoAuthorizers`] if there are an `auth_key` and an `authorizer`; [`BuildError::Data`] if the directory is in use or cannot be used.
     pub fn build(self) -> Result<Channels, BuildError> {
+        if self.options.auth_key.is_some() && self.options.authorizer.is_some() {
+            return Err(BuildError::TwoAuthorizers);
+        }
         let is_needed = match needed_for(&self.options) {
             Some(option) if matches!(self.addresses, ClientAddresses::Unknown) => {
                 return Err(BuildError::NoAddresses(option));
@@ -168,7 +176,8 @@ impl Channels {
         let app = App {
             hub,
             origins,
-            authority: Authority::new(options.auth_key.clone(), records),
+            authority: Authority::new(options.auth_key.clone(), records)
+                .asking(options.authorizer.clone()),
             limits: Arc::new(Limits::new(options, addresses)),
             max_message: options.max_message,
             names: options.option_names,

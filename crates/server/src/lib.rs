@@ -59,8 +59,9 @@ mod transport;
 mod transports;
 
 pub use crate::auth::{
-    Algorithm, Audience, AuthKey, BadRight, Claims, Grants, KeyError, NumericDate, Right, Rights,
-    SignError, SigningKey, TokenError,
+    Algorithm, AnyAuthorizer, Audience, AuthKey, AuthorizeError, Authorizer, BadRight, Claims,
+    Decision, Grants, Identified, KeyError, NumericDate, Right, Rights, SignError, SigningKey,
+    TokenError,
 };
 pub use crate::channels::{BuildError, Channels, ChannelsBuilder};
 pub use crate::limits::client_addresses::ClientAddresses;

@@ -54,7 +54,7 @@ impl Server {
     /// `trust_proxy`; [`BindError::Io`] when the operating system refuses;
     /// [`BindError::Data`] when the directory for the channels cannot be used.
     pub async fn bind(options: ServerOptions) -> Result<Self, BindError> {
-        knows_its_proxy(&options)?;
+        check(&options)?;
         let mut listeners = Vec::with_capacity(options.listen.len());
         for address in &options.listen {
             listeners.extend(bind(address, options.channels.is_exposed()).await?);
@@ -72,7 +72,7 @@ impl Server {
         listeners: Vec<Listener>,
         mut options: ServerOptions,
     ) -> Result<Self, BindError> {
-        knows_its_proxy(&options)?;
+        check(&options)?;
         let max = &mut options.channels.max_connections;
         *max = max.or_else(max_connections);
         let mut local_addrs = Vec::with_capacity(listeners.len());
@@ -206,10 +206,14 @@ async fn open(options: ServerOptions) -> Result<(Channels, ServerOptions), BindE
     }
 }
 
-/// Whether it is said which proxies are believed, where a proxy is to say who the client is.
-fn knows_its_proxy(options: &ServerOptions) -> Result<(), BindError> {
+/// Whether the options fit each other: it is said which proxies are believed, where a proxy is to say who the client is,
+/// and who decides.
+fn check(options: &ServerOptions) -> Result<(), BindError> {
     if options.proxy_protocol && options.channels.trust_proxy.is_empty() {
         return Err(BindError::NoProxy);
+    }
+    if options.channels.auth_key.is_some() && options.channels.authorizer.is_some() {
+        return Err(BindError::TwoAuthorizers);
     }
     Ok(())
 }

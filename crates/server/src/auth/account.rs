@@ -11,7 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use sockeye::internals::Network;
 
-use super::{Caller, Claims, Identity};
+use super::Claims;
+use super::caller::{Caller, Identity};
 
 /// A network in eight bytes, for it is kept with every connection: the /64 of an IPv6 address, or an
 /// IPv4 address behind four bytes that begin a multicast address (`ff…`), which is never a source.
@@ -29,7 +30,7 @@ impl PackedNetwork {
         })
     }
 
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         match self.0 {
             0 => "address unknown".to_owned(),
             bits if bits >= V4 => format!("address {}", Ipv4Addr::from_bits(bits as u32)),
@@ -55,7 +56,8 @@ impl Caller {
         match &self.0 {
             Identity::Unchecked(_, network) => network.name().into(),
             Identity::Bearer(session) => Cow::Borrowed(&session.account),
-            Identity::Anonymous => PackedNetwork::of(None).name().into(),
+            Identity::Asked(session) => Cow::Borrowed(&session.account),
+            Identity::Anonymous | Identity::Unidentified => PackedNetwork::of(None).name().into(),
         }
     }
 
@@ -66,6 +68,7 @@ impl Caller {
             // A `sub` that looks the same is harmless: the hash of a token is unknown without the
             // token.
             Identity::Bearer(session) => session.claims.sub.as_deref().unwrap_or(&session.account),
+            Identity::Asked(session) => session.subject.as_deref().unwrap_or(&session.account),
             _ => self.id().unwrap_or_default(),
         }
     }

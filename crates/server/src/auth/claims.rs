@@ -66,7 +66,7 @@ impl Claims {
     }
 }
 
-fn is_subject(sub: &str) -> bool {
+pub(super) fn is_subject(sub: &str) -> bool {
     (1..=MAX_SUB).contains(&sub.len()) && is_shown_as_it_is(sub)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
 use super::name::is_shown_as_it_is;
@@ -25,7 +26,7 @@ impl<'r> Credential<'r> {
     /// The one credential. Two are refused (RFC 6750 §2): it would be ambiguous which one counts.
     pub(super) fn of(request: &'r Request) -> Result<Option<Self>, Problem> {
         let ticket = query::parameter(request.uri(), "ticket")?.map(Self::Ticket);
-        let tokens = in_header(request).chain(in_subprotocols(request)).map(Self::Token);
+        let tokens = tokens(request.headers(), is_handshake(request)).map(Self::Token);
         let mut shown = tokens.chain(ticket);
         match (shown.next(), shown.next()) {
             (credential, None) => Ok(credential),
@@ -36,9 +37,14 @@ impl<'r> Credential<'r> {
     }
 }
 
+/// The tokens in the headers, those that a handshake offers as subprotocols among them.
+pub(super) fn tokens(headers: &HeaderMap, is_handshake: bool) -> impl Iterator<Item = &str> {
+    in_authorization(headers).chain(in_subprotocols(is_handshake.then_some(headers)))
+}
+
 /// `Authorization: Bearer TOKEN` (RFC 6750 §2.1). Other schemes are ignored.
-fn in_header(request: &Request) -> impl Iterator<Item = &str> {
-    let lines = request.headers().get_all(AUTHORIZATION).iter();
+fn in_authorization(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(AUTHORIZATION).iter();
     lines.filter_map(|line| {
         let (scheme, token) = line.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -46,10 +52,8 @@ fn in_header(request: &Request) -> impl Iterator<Item = &str> {
 }
 
 /// An offered subprotocol `bearer.TOKEN`, in the one header of a handshake that a page can set.
-fn in_subprotocols(request: &Request) -> impl Iterator<Item = &str> {
-    let handshake = is_handshake(request).then_some(request);
-    let lines =
-        handshake.into_iter().flat_map(|request| request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
+fn in_subprotocols(handshake: Option<&HeaderMap>) -> impl Iterator<Item = &str> {
+    let lines = handshake.into_iter().flat_map(|headers| headers.get_all(SEC_WEBSOCKET_PROTOCOL));
     let offers = lines.flat_map(|line| line.to_str()).flat_map(|line| line.split(','));
     offers.filter_map(|offer| offer.trim().strip_prefix(SUBPROTOCOL))
 }

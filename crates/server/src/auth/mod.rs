@@ -8,16 +8,22 @@
 //! - [`token`], [`claims`], [`grants`]: verifying a token, and what it says.
 //! - [`key`], [`der`], [`sign`]: the key that verifies tokens, and one that signs them.
 //! - [`tickets`], [`shared_tickets`]: one-time stand-ins for a token, for URLs; on one server, in a cluster.
+//! - [`caller`]: the caller of a request, and what it may do; [`problems`]: why it may not.
+//! - [`authorizer`], [`asked`]: an authoriser of the program's own, and what it has said of a caller.
 //! - [`account`]: what a caller's publications are charged to.
 //! - [`name`]: names that are safe to show.
 
 mod account;
+mod asked;
+mod authorizer;
+mod caller;
 mod claims;
 mod credentials;
 mod der;
 mod grants;
 mod key;
 mod name;
+mod problems;
 mod shared_tickets;
 mod sign;
 mod tickets;
@@ -29,17 +35,22 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use http::HeaderValue;
-use http::header::{ORIGIN, WWW_AUTHENTICATE};
+use http::header::ORIGIN;
 use sockeye::internals::Network;
+use sockeye_hub::Position;
 use sockeye_hub::backplane::Records;
-use sockeye_hub::{ChannelName, Position};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::account::PackedNetwork;
+pub use self::authorizer::{AnyAuthorizer, AuthorizeError, Authorizer, Decision, Identified};
+use self::caller::Identity;
+pub(crate) use self::caller::{Caller, Ending};
 pub use self::claims::{Audience, Claims, NumericDate};
 use self::credentials::Credential;
 pub use self::grants::{BadRight, Grants, Right, Rights};
 pub use self::key::{Algorithm, AuthKey, KeyError};
+use self::problems::{no_such_ticket, not_good};
+pub(crate) use self::problems::{no_token, not_allowed};
 use self::shared_tickets::{Presented, SharedStream, SharedTickets};
 pub use self::sign::{SignError, SigningKey};
 pub(crate) use self::tickets::GOOD_FOR as TICKET_GOOD_FOR;
@@ -58,6 +69,8 @@ pub(crate) struct Authority {
     keyring: Option<RwLock<Arc<Keyring>>>,
     /// Where tickets are in a cluster.
     records: Option<Arc<dyn Records>>,
+    /// What decides in the place of tokens.
+    authorizer: Option<AnyAuthorizer>,
 }
 
 /// Why there is no ticket.
@@ -105,7 +118,12 @@ impl Authority {
     /// With `records` tickets are shared with all nodes that have the same.
     pub(crate) fn new(key: Option<AuthKey>, records: Option<Arc<dyn Records>>) -> Self {
         let keyring = key.map(|key| RwLock::new(Keyring::new(key, records.as_ref())));
-        Self { keyring, records }
+        Self { keyring, records, authorizer: None }
+    }
+
+    /// The same, where the authoriser decides if there is one.
+    pub(crate) fn asking(self, authorizer: Option<AnyAuthorizer>) -> Self {
+        Self { authorizer, ..self }
     }
 
     /// Replaces the key, where there was one. Whether there are tokens at all stays as it is.
@@ -135,9 +153,24 @@ impl Authority {
         })
     }
 
-    /// The caller of the request. A request without a token is anonymous: it may load the console, or
-    /// authenticate later.
-    pub(crate) fn identify(
+    /// The caller of the request, and the request. A request without credentials is anonymous: it may load the
+    /// console, or authenticate later.
+    pub(crate) async fn identify(
+        &self,
+        request: Request,
+        network: Option<Network>,
+    ) -> Result<(Caller, Request), Problem> {
+        let Some(authorizer) = &self.authorizer else {
+            return Ok((self.identify_by_token(&request, network).await?, request));
+        };
+        let (head, body) = request.into_parts();
+        let session = Box::pin(authorizer.identified(&head, network)).await?;
+        let identity =
+            session.map_or(Identity::Unidentified, |session| Identity::Asked(session.into()));
+        Ok((Caller(identity), Request::from_parts(head, body)))
+    }
+
+    fn identify_by_token(
         &self,
         request: &Request,
         network: Option<Network>,
@@ -211,8 +244,19 @@ impl Authority {
         Ok(Bearer { keyring, token, session, origin })
     }
 
+    /// The caller that a connection authenticates as, or why the token is invalid.
+    pub(crate) async fn authenticate(
+        &self,
+        token: &str,
+        network: Option<Network>,
+    ) -> Result<Caller, Problem> {
+        let Some(authorizer) = &self.authorizer else { return self.caller(token) };
+        let session = Box::pin(authorizer.authenticated(token, network)).await?;
+        Ok(Caller(Identity::Asked(session.into())))
+    }
+
     /// The bearer of the token, or why it is invalid.
-    pub(crate) fn caller(&self, token: &str) -> Result<Caller, Problem> {
+    fn caller(&self, token: &str) -> Result<Caller, Problem> {
         // Where nothing is verified, a token changes nothing.
         let Some(keyring) = self.keyring() else {
             return Ok(Caller(Identity::Unchecked(None, PackedNetwork::of(None))));
@@ -227,6 +271,9 @@ enum Shown {
     /// A ticket, on which the cluster is asked.
     Ticket(Redeeming),
 }
+
+/// A question in progress.
+pub(crate) type Asking = Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>;
 
 type Redeeming = Pin<Box<dyn Future<Output = Result<Caller, Problem>> + Send>>;
 
@@ -264,20 +311,6 @@ impl Keyring {
     }
 }
 
-/// The caller of a request, and what it may do.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Caller(Identity);
-
-#[derive(Clone, Debug, Default)]
-enum Identity {
-    /// There are no tokens here; the name is what the caller calls itself.
-    Unchecked(Option<Arc<str>>, PackedNetwork),
-    /// The request has no token.
-    #[default]
-    Anonymous,
-    Bearer(Arc<Session>),
-}
-
 /// What a valid token grants, and until when.
 #[derive(Debug)]
 struct Session {
@@ -309,123 +342,4 @@ impl Session {
     fn has_ended(&self) -> bool {
         NumericDate::now() >= self.exp || Instant::now() >= self.ends
     }
-}
-
-impl Caller {
-    /// The caller of a request that has passed the middleware.
-    pub(crate) fn of(request: &Request) -> Self {
-        request.extensions().get().cloned().unwrap_or_default()
-    }
-
-    /// Whether a token is needed before the caller may do anything.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        matches!(self.0, Identity::Anonymous)
-    }
-
-    /// Whether the request had a good token.
-    pub(crate) fn is_bearer(&self) -> bool {
-        matches!(self.0, Identity::Bearer(_))
-    }
-
-    /// The caller of a connection after `fresh` has authenticated on it. The subject stays the same:
-    /// what the connection has opened was opened for it.
-    pub(crate) fn renewed(&self, fresh: Self) -> Result<Self, Problem> {
-        match (&self.0, &fresh.0) {
-            // Where nothing is verified, a token changes nothing.
-            (Identity::Unchecked(..), _) => Ok(self.clone()),
-            (Identity::Bearer(_), _) if self.id() != fresh.id() => {
-                let detail = "The token has another subject: open another connection with it.";
-                Err(Problem::new(Code::Forbidden, detail))
-            }
-            _ => Ok(fresh),
-        }
-    }
-
-    /// The caller's name in presence; anonymous callers have none.
-    pub(crate) fn id(&self) -> Option<&str> {
-        match &self.0 {
-            Identity::Unchecked(name, _) => name.as_deref(),
-            Identity::Anonymous => None,
-            Identity::Bearer(session) => session.claims.sub.as_deref(),
-        }
-    }
-
-    /// A stream of events begins at this position, and whether the channel has reached it. A ticket
-    /// that opens the stream again reaches back no further; one that claimed a position in the future
-    /// could.
-    pub(crate) fn opens_events(&self, from: Position, exists: bool) -> Result<(), Problem> {
-        let Identity::Bearer(session) = &self.0 else { return Ok(()) };
-        let Some(stream) = &session.stream else { return Ok(()) };
-        if !exists {
-            return Err(no_such_ticket());
-        }
-        stream.begins(from);
-        Ok(())
-    }
-
-    /// Whether the caller has the right on the channel, and the problem if not.
-    pub(crate) fn may(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
-        match &self.0 {
-            Identity::Unchecked(..) => Ok(()),
-            Identity::Anonymous => Err(no_token()),
-            Identity::Bearer(session) if session.has_ended() => Err(expired()),
-            Identity::Bearer(session) if session.claims.channels.allow(right, channel) => Ok(()),
-            Identity::Bearer(_) => Err(not_granted(right)),
-        }
-    }
-
-    /// Waits until the token has expired: then what it opened ends. An anonymous caller has nothing
-    /// that could expire.
-    pub(crate) async fn expired(&self) {
-        match &self.0 {
-            // Boxed: where there are no tokens, there is no memory for a timer.
-            Identity::Bearer(session) => Box::pin(sleep_until(session.ends)).await,
-            Identity::Unchecked(..) | Identity::Anonymous => std::future::pending().await,
-        }
-    }
-}
-
-/// `401` without an error code: the request has no token (RFC 6750 §3.1).
-pub(crate) fn no_token() -> Problem {
-    Problem::new(
-        Code::Unauthorized,
-        "A token is needed: send it as `Authorization: Bearer TOKEN`. `sockeye token` makes one.",
-    )
-    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sockeye\""))
-}
-
-/// `401`: the token has expired.
-pub(crate) fn expired() -> Problem {
-    not_good(&TokenError::Expired)
-}
-
-/// `401`: the token is invalid (RFC 6750 §3.1).
-fn not_good(wrong: &TokenError) -> Problem {
-    let challenge = match wrong {
-        TokenError::Expired => {
-            "Bearer realm=\"sockeye\", error=\"invalid_token\", error_description=\"The token has expired\""
-        }
-        _ => "Bearer realm=\"sockeye\", error=\"invalid_token\"",
-    };
-    Problem::new(Code::Unauthorized, format_args!("Get another token: {wrong}."))
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-}
-
-/// `401`: the ticket is invalid.
-fn no_such_ticket() -> Problem {
-    let challenge = "Bearer realm=\"sockeye\", error=\"invalid_token\"";
-    let detail =
-        "The ticket is unknown, used, expired or for another origin: get one by POST /tickets.";
-    Problem::new(Code::Unauthorized, detail)
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-}
-
-/// `403`: the token is valid and does not grant this.
-fn not_granted(right: Right) -> Problem {
-    let challenge = "Bearer realm=\"sockeye\", error=\"insufficient_scope\"";
-    Problem::new(
-        Code::Forbidden,
-        format_args!("The token does not grant `{right}` on this channel."),
-    )
-    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }

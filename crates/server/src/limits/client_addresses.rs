@@ -85,11 +85,12 @@ impl AddressSource {
 
 /// The first option that is set and counts by address.
 pub(crate) fn needed_for(options: &ChannelOptions) -> Option<&'static str> {
-    let has_guard = options.auth_key.is_some() && options.max_bad_tokens_per_address.is_some();
+    let has_tokens = options.auth_key.is_some() || options.authorizer.is_some();
+    let has_guard = has_tokens && options.max_bad_tokens_per_address.is_some();
     let needing = [
         (options.max_connections_per_address.is_some(), "max_connections_per_address"),
         (options.max_requests_per_address.is_some(), "max_requests_per_address"),
-        (has_guard, "max_bad_tokens_per_address (with auth_key)"),
+        (has_guard, "max_bad_tokens_per_address (with auth_key or an authorizer)"),
     ];
     needing.into_iter().find_map(|(is_set, name)| is_set.then_some(name))
 }

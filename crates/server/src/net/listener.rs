@@ -129,6 +129,11 @@ pub enum BindError {
     /// The PROXY protocol needs trusted proxies, and there are none.
     #[error("`proxy_protocol` needs trusted proxies: name them in `trust_proxy`")]
     NoProxy,
+    /// Tokens decide, or the authoriser does.
+    #[error(
+        "`auth_key` and `authorizer` contradict each other: an authoriser can ask a key itself"
+    )]
+    TwoAuthorizers,
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
     Data(OpenError),

@@ -12,7 +12,7 @@ use sockeye::{DeflateConfig, OriginPattern};
 use sockeye_hub::PolicyRule;
 use sockeye_hub::backplane::Backplane;
 
-use crate::auth::AuthKey;
+use crate::auth::{AnyAuthorizer, AuthKey, Authorizer};
 use crate::net::trusted_proxy::TrustedProxy;
 use crate::option_names::OptionNames;
 
@@ -29,6 +29,9 @@ pub struct ChannelOptions {
     /// server may read and write every channel. With one a server may listen on any address and
     /// answers to any `Host`. Default: none.
     pub auth_key: Option<AuthKey>,
+    /// What decides in the place of tokens: see [`Authorizer`]. With one, channels may be reached from any address
+    /// and answer to any `Host`. Default: none.
+    pub authorizer: Option<AnyAuthorizer>,
     /// Whether anyone who can reach the server may use it, under any `Host`. Default: no; then it
     /// listens on loopback addresses only and answers to loopback names only.
     ///
@@ -131,6 +134,7 @@ impl Default for ChannelOptions {
         Self {
             allow_origin: Vec::new(),
             auth_key: None,
+            authorizer: None,
             open: false,
             #[cfg(feature = "fjall")]
             data: None,
@@ -173,6 +177,12 @@ impl ChannelOptions {
     /// Sets [`auth_key`](Self::auth_key).
     pub fn auth_key(mut self, key: impl Into<Option<AuthKey>>) -> Self {
         self.auth_key = key.into();
+        self
+    }
+
+    /// Sets [`authorizer`](Self::authorizer).
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Some(AnyAuthorizer::new(authorizer));
         self
     }
 
@@ -336,6 +346,6 @@ impl ChannelOptions {
 
     /// Whether the channels are meant to be reached from other machines.
     pub(crate) fn is_exposed(&self) -> bool {
-        self.open || self.auth_key.is_some()
+        self.open || self.auth_key.is_some() || self.authorizer.is_some()
     }
 }

@@ -231,33 +231,13 @@ impl<'a> Bulk<'a> {
         if let Some(paces) = &self.app.paces {
             sleep_until(paces.turn(self.publisher.clone())).await;
         }
-        match self.begin(json) {
+        match begin(self.app, &self.caller, (self.home, self.source), json).await {
             Ok(publishing) => self.in_flight.push_back(Box::pin(publishing)),
             Err(problem) => self.in_flight.push_back(Box::pin(std::future::ready(Err(problem)))),
         }
         while self.in_flight.len() >= IN_FLIGHT {
             self.settle_one().await;
         }
-    }
-
-    fn begin(
-        &self,
-        json: &[u8],
-    ) -> Result<impl Future<Output = Result<Position, Problem>> + Send + use<>, Problem> {
-        let written = WrittenPublication::parse(json)?;
-        let channel = match (self.home, &written.channel) {
-            (None, None) => return Err(bad_request("Say which channel: `ch`.")),
-            (Some(home), Some(named)) if home != named => {
-                return Err(bad_request("`ch` is another channel than that of the URL."));
-            }
-            (Some(home), _) => home,
-            (None, Some(named)) => named,
-        };
-        let key = written.key.map(|key| IdempotencyKey::new(self.caller.publisher(), &key));
-        let mut publication = Publication::of(written.payload.as_ref()).source(self.source);
-        publication.event = written.event;
-        publication.key = key.transpose().map_err(bad_request)?;
-        Ok(self.app.publish(&self.caller, channel, publication))
     }
 
     /// Waits for the next outcome, in the order of the messages.
@@ -310,6 +290,30 @@ impl<'a> Bulk<'a> {
             None => (status, headers, json).into(),
         }
     }
+}
+
+/// Begins to publish one, with what the others have before it.
+async fn begin(
+    app: &App,
+    caller: &Caller,
+    (home, source): (Option<&ChannelName>, Source),
+    json: &[u8],
+) -> Result<impl Future<Output = Result<Position, Problem>> + Send + use<>, Problem> {
+    let written = WrittenPublication::parse(json)?;
+    let channel = match (home, &written.channel) {
+        (None, None) => return Err(bad_request("Say which channel: `ch`.")),
+        (Some(home), Some(named)) if home != named => {
+            return Err(bad_request("`ch` is another channel than that of the URL."));
+        }
+        (Some(home), _) => home,
+        (None, Some(named)) => named,
+    };
+    let key = written.key.map(|key| IdempotencyKey::new(caller.publisher(), &key));
+    let mut publication = Publication::of(written.payload.as_ref()).source(source);
+    publication.event = written.event;
+    publication.key = key.transpose().map_err(bad_request)?;
+    caller.ask(Right::Write, channel).await?;
+    Ok(app.publish(caller, channel, publication))
 }
 
 /// The lines of a body, as it comes.

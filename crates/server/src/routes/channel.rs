@@ -32,7 +32,11 @@ pub(crate) async fn answer(
 ) -> Result<Answer, Problem> {
     refuse_misplaced(&request)?;
     let caller = Caller::of(&request);
-    let loaded = app.load(&caller, &channel, beginning(&request)).await?;
+    let right = match *request.method() {
+        Method::POST | Method::DELETE => Right::Write,
+        _ => Right::Read,
+    };
+    let loaded = app.load(&caller, (right, &channel), beginning(&request)).await?;
     match *request.method() {
         Method::GET | Method::CONNECT if is_handshake(&request) => {
             websocket::open(app, &channel, request)

@@ -21,7 +21,7 @@ pub(crate) async fn answer(
     (caller, channel): (&Caller, &ChannelName),
     request: Request,
 ) -> Result<Answer, Problem> {
-    caller.may(Right::Read, channel)?;
+    caller.ask(Right::Read, channel).await?;
     let at = query::at(request.uri())?;
     if Representation::of(&request)? != Some(Representation::Json) {
         let detail = "One message is application/json: accept that, and give no `stream`.";
@@ -31,7 +31,7 @@ pub(crate) async fn answer(
     drop(request);
     // What is up to there is known here by now: so that it is here, too.
     let before = Position { offset: at.offset.saturating_sub(1), ..at };
-    let _loaded = app.load(caller, channel, Start::After(before)).await?;
+    let _loaded = app.load(caller, (Right::Read, channel), Start::After(before)).await?;
     let entry = app.hub.entry(channel, at).map_err(|missing| not_there(missing, at, app.names))?;
     let vary = [(VARY, HeaderValue::from_static(VARY_ON))];
     if known.includes(&etag(at)) {

@@ -146,15 +146,15 @@ where
 async fn identify<F>(
     app: &App,
     peer: Peer,
-    mut request: Request,
+    request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Result<Answer, Problem>
 where
     F: Future<Output = Answer>,
 {
-    let caller = app.authority.identify(&request, peer.network()).await;
-    let caller = caller.map_err(|problem| app.limits.refused(problem, &peer))?;
-    if caller.is_bearer() {
+    let identified = app.authority.identify(request, peer.network()).await;
+    let (caller, mut request) = identified.map_err(|problem| app.limits.refused(problem, &peer))?;
+    if caller.is_known() {
         peer.trust();
     }
     request.extensions_mut().insert(caller);

@@ -23,7 +23,7 @@ pub(crate) async fn answer(
 ) -> Result<Answer, Problem> {
     match *request.method() {
         Method::GET | Method::HEAD => {
-            Caller::of(&request).may(Right::Presence, &channel)?;
+            Caller::of(&request).ask(Right::Presence, &channel).await?;
             let limit = query::limit(request.uri())?;
             let after = query::parameter(request.uri(), "after")?;
             let stream_budget = StreamBudget::of(&request);

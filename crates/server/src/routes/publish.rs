@@ -53,6 +53,8 @@ pub(crate) async fn post(
 
     let mut publication = Publication::of(payload);
     (publication.event, publication.key) = (event, key);
+    // The body may have taken its time.
+    caller.ask(Right::Write, channel).await?;
     let position = app.publish(&caller, channel, publication).await?;
     let json = format!("{{\"at\":\"{position}\"}}");
     let headers = [(CONTENT_TYPE, "application/json")];
@@ -71,6 +73,7 @@ async fn close(
         let detail = "Publish the last message first: the end of a channel has no body.";
         return Err(Problem::new(Code::BadRequest, detail));
     }
+    caller.ask(Right::Write, channel).await?;
     let position = app.end(caller, channel).await?;
     let headers = [(CONTENT_TYPE, "application/json")];
     Ok((position_headers(position), headers, encode::end_json("", position)).into())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use futures_util::future::try_join_all;
 use http::header::ALLOW;
 use http::{Method, StatusCode};
 use sockeye_hub::{ChannelName, Start};
@@ -43,7 +44,7 @@ pub(crate) async fn answer(
     }
     let channels = channels(names)?;
     let caller = Caller::of(&request);
-    channels.iter().try_for_each(|channel| caller.may(Right::Read, channel))?;
+    try_join_all(channels.iter().map(|channel| caller.ask(Right::Read, channel))).await?;
     if query::has_at(request.uri()) {
         return Err(bad_request("`at` gives one message of one channel."));
     }
@@ -56,7 +57,7 @@ pub(crate) async fn answer(
     for (index, channel) in channels.iter().enumerate() {
         let otherwise = if waits { Start::Now } else { Start::Earliest };
         let start = loaded_from.as_ref().map_or(otherwise, |starts| starts[index]);
-        loaded.push(app.load(&caller, channel, start).await?);
+        loaded.push(app.load(&caller, (Right::Read, channel), start).await?);
     }
     let comes_back = request.headers().contains_key(LAST_EVENT_ID);
     let is_head = *request.method() == Method::HEAD;

@@ -5,6 +5,7 @@
 //! they pass through proxies that buffer.
 
 use std::convert::Infallible;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use sockeye_hub::{Budget, ChannelName, Hub, Loaded, Page, Position, Reader, Star
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::auth::{self, Caller};
+use crate::auth::Caller;
 use crate::conn::answer::Answer;
 use crate::conn::http2::StreamBudget;
 use crate::http::body::Segments;
@@ -73,9 +74,9 @@ pub(crate) fn messages(
     Ok(Answer::defer(async move |left| {
         let mut response = tokio::select! {
             biased;
-            () = caller.expired() => {
+            ended = caller.ends(slice::from_ref(&channel)) => {
                 record.ends(End::Expired);
-                return auth::expired().into_response();
+                return ended.problem().into_response();
             }
             (page, response) = stream_budget.next_page(
                 &mut reader,

@@ -8,6 +8,7 @@ mod acceptance;
 mod admin;
 mod admin_limits;
 mod auth;
+mod authorizers;
 mod bulk;
 mod client;
 mod connection_limits;

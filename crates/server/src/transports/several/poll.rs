@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Reading, first_turn, has_been_told, pages};
 use crate::app::App;
-use crate::auth::{self, Caller};
+use crate::auth::Caller;
 use crate::conn::answer::Answer;
 use crate::conn::http2::StreamBudget;
 use crate::http::body::Segments;
@@ -69,9 +69,9 @@ pub(crate) fn messages(
     Ok(Answer::defer(async move |left| {
         let mut response = tokio::select! {
             biased;
-            () = caller.expired() => {
+            ended = caller.ends(&reading.channels) => {
                 record.ends(End::Expired);
-                return auth::expired().into_response();
+                return ended.problem().into_response();
             }
             () = news(&readers) => {
                 gather(&mut readers, &reads, budget, (&known, &stream_budget)).await

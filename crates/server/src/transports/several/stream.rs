@@ -67,7 +67,7 @@ pub(crate) fn open(
         record,
         ready: vec![before, padding, after, opening].into_iter(),
         heartbeat: heartbeat(app.heartbeat),
-        ending: Box::pin(ending(guard, caller)),
+        ending: Box::pin(ending(guard, caller, channels.clone())),
         left: None,
         stream_budget: StreamBudget::of(request),
     };

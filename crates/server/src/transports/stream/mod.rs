@@ -106,7 +106,7 @@ pub(crate) fn open(
         reader,
         ready: opening.into_iter(),
         heartbeat: heartbeat(app.heartbeat),
-        ending: Box::pin(ending(guard, caller)),
+        ending: Box::pin(ending(guard, caller, vec![channel.clone()])),
         left: None,
         stream_budget,
         _presence: presence,
@@ -194,7 +194,8 @@ fn length(pieces: &[Bytes]) -> usize {
 pub(crate) enum StreamEnd {
     /// The server drains: the client is to reconnect at its own time.
     Restart(ConnectionGuard),
-    /// The token has expired: the client reconnects with a fresh one.
+    /// The token has expired: the client reconnects with a fresh one. Or it may not read any more, and is told so
+    /// when it reconnects.
     Expired,
     /// The client was too slow, and the channel's policy is to close such streams after their gap.
     TooSlow,
@@ -213,11 +214,15 @@ pub(crate) fn reason(ending: &StreamEnd) -> End {
 }
 
 /// Waits until the server ends the stream.
-pub(crate) async fn ending(guard: ConnectionGuard, caller: Caller) -> StreamEnd {
+pub(crate) async fn ending(
+    guard: ConnectionGuard,
+    caller: Caller,
+    channels: Vec<ChannelName>,
+) -> StreamEnd {
     let expired = tokio::select! {
         biased;
         () = guard.close_at() => false,
-        () = caller.expired() => true,
+        _ = caller.ends(&channels) => true,
     };
     if expired { StreamEnd::Expired } else { StreamEnd::Restart(guard) }
 }

@@ -10,7 +10,7 @@ use super::command::{ChannelOp, Command, Id, Op};
 use super::frame::{self, At, Messages, Subscribed};
 use super::session::V1Session;
 use super::subscriptions;
-use crate::auth::Right;
+use crate::auth::{Caller, Right};
 use crate::http::problem::{Code, Problem};
 use crate::transports::presence;
 use crate::transports::publication::Payload;
@@ -27,7 +27,7 @@ impl V1Session {
     pub(super) async fn execute(&mut self, Command { id, op }: Command<'_>) {
         let is_publication = matches!(op, Op::Channel(_, ChannelOp::Publish { .. }));
         let done = match op {
-            Op::Authenticate { token } => self.authenticate(&token, id),
+            Op::Authenticate { token } => self.authenticate(&token, id).await,
             Op::Ping => Ok(Some(String::new())),
             Op::Channel(channel, channel_op) => self.execute_on(channel, channel_op, id).await,
         };
@@ -56,7 +56,16 @@ impl V1Session {
             ChannelOp::Subscribe { start, .. } => *start,
             _ => Start::Now,
         };
-        let _loaded = self.app.load(&self.caller, &channel, start).await?;
+        // Present on a channel, and gone from it: neither needs its messages.
+        let right = match &channel_op {
+            ChannelOp::Publish { .. } | ChannelOp::Close => Some(Right::Write),
+            ChannelOp::Read { .. } | ChannelOp::Subscribe { .. } => Some(Right::Read),
+            ChannelOp::Unsubscribe | ChannelOp::Who { .. } => None,
+        };
+        let _loaded = match right {
+            Some(right) => self.app.load(&self.caller, (right, &channel), start).await?,
+            None => None,
+        };
         match channel_op {
             ChannelOp::Publish { payload, event, key } => {
                 self.publish(&channel, &payload, event, key.as_deref(), id)
@@ -66,13 +75,16 @@ impl V1Session {
                 Ok(None)
             }
             ChannelOp::Read { start, limit } => self.read(&channel, start, limit),
-            ChannelOp::Subscribe { start, presence } => self.subscribe(&channel, start, presence),
+            ChannelOp::Subscribe { start, presence } => {
+                ask_to_subscribe(&self.caller, &channel, presence).await?;
+                self.subscribe(&channel, start, presence)
+            }
             ChannelOp::Unsubscribe => {
                 self.unsubscribe(&channel);
                 Ok(Some(String::new()))
             }
             ChannelOp::Who { after, limit } => {
-                self.caller.may(Right::Presence, &channel)?;
+                self.caller.ask(Right::Presence, &channel).await?;
                 let page = presence::page(&self.app.hub, &channel, after.as_deref(), limit).await?;
                 Ok(Some(presence::page_json(&page)))
             }
@@ -80,20 +92,21 @@ impl V1Session {
     }
 
     /// Continues with what the token grants. Subscriptions that it does not grant end.
-    fn authenticate(&mut self, token: &str, id: Option<Id<'_>>) -> Done {
-        let fresh = self.app.authority.caller(token).map_err(|problem| self.refused(problem))?;
+    async fn authenticate(&mut self, token: &str, id: Option<Id<'_>>) -> Done {
+        let network = self.record.peer().network();
+        let fresh = self.app.authority.authenticate(token, network).await;
+        let fresh = fresh.map_err(|problem| self.refused(problem))?;
         self.become_caller(self.caller.renewed(fresh)?);
         self.answer(frame::ok(id, ""));
-        let lost: Vec<_> = self
+        let subscribed: Vec<_> = self
             .subscriptions
             .channels()
-            .filter_map(|(channel, presence)| {
-                let problem = self.may_subscribe(channel, presence).err()?;
-                Some((channel.clone(), problem))
-            })
+            .map(|(channel, presence)| (channel.clone(), presence))
             .collect();
-        for (channel, problem) in lost {
-            self.end_subscription(&channel, &problem);
+        for (channel, presence) in subscribed {
+            if let Err(problem) = ask_to_subscribe(&self.caller, &channel, presence).await {
+                self.end_subscription(&channel, &problem);
+            }
         }
         Ok(None)
     }
@@ -151,13 +164,7 @@ impl V1Session {
         Ok(Some(Messages(&page).to_string()))
     }
 
-    fn may_subscribe(&self, channel: &ChannelName, presence: bool) -> Result<(), Problem> {
-        self.caller.may(Right::Read, channel)?;
-        if presence { self.caller.may(Right::Presence, channel) } else { Ok(()) }
-    }
-
     fn subscribe(&mut self, channel: &ChannelName, start: Start, presence: bool) -> Done {
-        self.may_subscribe(channel, presence)?;
         if self.is_subscribed(channel) {
             return Err(bad_request("Already subscribed: `unsub` first to begin elsewhere."));
         }
@@ -171,6 +178,16 @@ impl V1Session {
         self.add_subscription(reader, start, presence);
         Ok(Some(subscribed))
     }
+}
+
+/// Whether the caller may subscribe, and be told who is present.
+async fn ask_to_subscribe(
+    caller: &Caller,
+    channel: &ChannelName,
+    presence: bool,
+) -> Result<(), Problem> {
+    caller.ask(Right::Read, channel).await?;
+    if presence { caller.ask(Right::Presence, channel).await } else { Ok(()) }
 }
 
 fn bad_request(detail: impl Display) -> Problem {

@@ -17,7 +17,7 @@ use super::command::Command;
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Closing, ending, frame};
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, Right, not_allowed};
 use crate::conn::http2::StreamBudget;
 use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Pace;
@@ -49,6 +49,8 @@ pub(super) struct V1Session {
     pub(super) record: ConnectionRecord,
     /// Ends when the token expires.
     expiry: Pin<Box<dyn Future<Output = Closing> + Send>>,
+    /// Gives the rights of its subscriptions that the caller has lost, where they are asked for again.
+    losing: Option<Losing>,
     /// The channel of the URL, for commands that name none.
     pub(super) home: Option<ChannelName>,
     pub(super) subscriptions: Subscriptions,
@@ -75,6 +77,9 @@ pub(super) struct V1Session {
 /// An answer that is not known yet.
 type Answering = Pin<Box<dyn Future<Output = String> + Send>>;
 
+/// Rights that are lost, when some are.
+type Losing = Pin<Box<dyn Future<Output = Vec<(Right, ChannelName)>> + Send>>;
+
 impl V1Session {
     /// A session that begins with `hello`, and on `/c/{channel}` with the subscription to it.
     pub(super) fn begin(
@@ -86,6 +91,7 @@ impl V1Session {
         let mut session = Self {
             app: Arc::clone(app),
             expiry: Box::pin(expiry(caller.clone(), app.auth_timeout)),
+            losing: None,
             caller,
             record,
             home: home.map(|(channel, _)| channel.clone()),
@@ -119,6 +125,32 @@ impl V1Session {
         let channel_read = self.record.reads(&reader, start);
         let (hub, id) = (&self.app.hub, self.caller.id());
         self.subscriptions.add(Subscription::new(hub, reader, channel_read, id, presence));
+        self.watch_rights();
+    }
+
+    /// From now on the rights of the subscriptions there are now are asked for again, if that is how it is
+    /// decided.
+    fn watch_rights(&mut self) {
+        if !self.caller.is_asked() {
+            return;
+        }
+        let mut rights = Vec::new();
+        for (channel, presence) in self.subscriptions.channels() {
+            rights.push((Right::Read, channel.clone()));
+            rights.extend(presence.then(|| (Right::Presence, channel.clone())));
+        }
+        let caller = self.caller.clone();
+        self.losing = Some(Box::pin(async move { caller.lost(&rights).await }));
+    }
+
+    /// Ends the subscriptions that need one of these rights.
+    fn lose(&mut self, rights: &[(Right, ChannelName)]) {
+        for (right, channel) in rights {
+            if self.subscriptions.contains(channel) {
+                self.end_subscription(channel, &not_allowed(*right));
+            }
+        }
+        self.watch_rights();
     }
 
     /// Executes commands and sends messages until the client leaves, which is `None`, or there is a
@@ -143,6 +175,7 @@ impl V1Session {
             tokio::select! {
                 biased;
                 ending = &mut self.expiry => return Some(ending),
+                lost = lost(&mut self.losing), if self.losing.is_some() => self.lose(&lost),
                 Some(answer) = self.publishing.next() => self.answer(answer),
                 message = incoming.next(), if has_room && pause.is_none() => {
                     self.heard = Some(self.or_lost(message?)?);
@@ -207,6 +240,7 @@ impl V1Session {
         self.expiry = Box::pin(expiry(caller.clone(), self.app.auth_timeout));
         self.record.identified_as(caller.id());
         self.caller = caller;
+        self.watch_rights();
     }
 
     /// Counts a token that was refused, as one in a request is counted; after too many the connection
@@ -374,6 +408,14 @@ async fn expiry(caller: Caller, auth_timeout: Duration) -> Closing {
     }
     caller.expired().await;
     ending::EXPIRED
+}
+
+/// Waits for rights that are lost.
+async fn lost(losing: &mut Option<Losing>) -> Vec<(Right, ChannelName)> {
+    match losing {
+        Some(losing) => losing.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until all that was sent is written.

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
@@ -25,7 +26,7 @@ use super::handshake::Handshake;
 use super::in_flight::InFlight;
 use super::woken_only::woken_only;
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, Ending, Right};
 use crate::conn::http2::StreamBudget;
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::ConnectionGuard;
@@ -92,6 +93,7 @@ const MISSING: Closing =
 const ENDED: Closing = (1000, "the channel has ended", End::Ended);
 const RESTARTING: Closing = (1012, "the server restarts: connect again", End::Drain);
 const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one", End::Expired);
+const NOT_ANY_MORE: Closing = (4403, "not allowed to read here any more", End::Expired);
 const FORBIDDEN: Closing = (4403, "not allowed to publish here", End::Refused);
 const TOO_LARGE: Closing = (1009, "the message is larger than the history limit", End::Refused);
 /// Without a close frame: the client would not read it.
@@ -126,7 +128,7 @@ impl PlainSession {
                 tokio::select! {
                     biased;
                     () = self.guard.close_at() => Some(RESTARTING),
-                    () = self.caller.expired() => Some(EXPIRED),
+                    ended = self.caller.ends(slice::from_ref(self.channel_read.channel())) => Some(closing(ended)),
                     () = std::future::ready(()), if has_missed => Some(MISSING),
                     ending = &mut delivering => ending,
                     // A message that is sent is no reason to poll for one that arrives.
@@ -201,6 +203,11 @@ fn receive<'a>(
                 Message::Binary(bytes) => PayloadRef::Bytes(bytes),
             };
             let publication = Publication::of(payload).source(source);
+            if let Some(asking) = caller.asking(Right::Write, channel)
+                && let Err(problem) = asking.await
+            {
+                return Some(refusal(&problem));
+            }
             let mut publishing = Box::pin(app.publish(caller, channel, publication));
             match publishing.as_mut().now_or_never() {
                 Some(Ok(_)) => {}
@@ -208,6 +215,13 @@ fn receive<'a>(
                 None => in_flight.add(publishing),
             }
         }
+    }
+}
+
+fn closing(ending: Ending) -> Closing {
+    match ending {
+        Ending::Expired => EXPIRED,
+        Ending::Refused => NOT_ANY_MORE,
     }
 }
 

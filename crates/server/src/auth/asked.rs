@@ -1,0 +1,226 @@
+//! What an [`Authorizer`](super::authorizer::Authorizer) has said of one caller, and asking it again.
+//!
+//! An answer is known until it lapses, so that a connection that publishes or reads asks once. What is open asks
+//! again when three quarters of that time are over: an authoriser that cannot answer for a moment ends nothing, and
+//! one that cannot answer in the rest of the time ends everything.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::request::Parts;
+use sockeye::internals::Network;
+use sockeye_hub::ChannelName;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::LONGEST;
+use super::account::PackedNetwork;
+use super::authorizer::{AnyAuthorizer, AnySession, AuthorizeError, Decision, Identified};
+use super::claims::is_subject;
+use super::grants::Right;
+use super::problems::{not_identified, not_signed_in};
+use crate::http::problem::{Code, Problem};
+use crate::log::{Class, limited};
+
+/// How long an authoriser may take to answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long any answer is good for at least.
+const LEAST: Duration = Duration::from_secs(1);
+/// The answers that are known of one caller. With more of them some are asked for again.
+const MAX_KNOWN: usize = 512;
+
+/// A caller that an authoriser has identified.
+#[derive(Debug)]
+pub(super) struct AskedSession {
+    authorizer: AnyAuthorizer,
+    session: AnySession,
+    pub(super) subject: Option<Box<str>>,
+    pub(super) account: Box<str>,
+    /// When everything ends that it has opened.
+    ends: Option<Instant>,
+    known: Mutex<HashMap<(ChannelName, Right), Known>>,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    is_allowed: bool,
+    /// When to ask again for what is still open.
+    again: Instant,
+    /// When it is good no more.
+    until: Instant,
+}
+
+impl Known {
+    fn of(decision: Decision, now: Instant) -> Self {
+        let time = decision.good_for.clamp(LEAST, LONGEST);
+        Self { is_allowed: decision.is_allowed, again: now + time / 4 * 3, until: now + time }
+    }
+}
+
+impl AnyAuthorizer {
+    /// Whose request it is.
+    pub(super) async fn identified(
+        &self,
+        request: &Parts,
+        network: Option<Network>,
+    ) -> Result<Option<AskedSession>, Problem> {
+        let identified = self.ask(|| self.0.authorizer.identify(request)).await?;
+        identified.map(|identified| self.session(identified, network)).transpose()
+    }
+
+    /// Whose token it is.
+    pub(super) async fn authenticated(
+        &self,
+        token: &str,
+        network: Option<Network>,
+    ) -> Result<AskedSession, Problem> {
+        self.session(self.ask(|| self.0.authorizer.authenticate(token)).await?, network)
+    }
+
+    fn session(
+        &self,
+        identified: Identified<AnySession>,
+        network: Option<Network>,
+    ) -> Result<AskedSession, Problem> {
+        let Identified { session, subject, good_for } = identified;
+        if subject.as_deref().is_some_and(|subject| !is_subject(subject)) {
+            limited!(WARN, Class::Failed, "the authoriser gave a subject that cannot be shown");
+            return Err(Problem::new(
+                Code::Internal,
+                "The caller has a name that cannot be shown.",
+            ));
+        }
+        let account = match &subject {
+            Some(subject) => format!("subject {subject}"),
+            None => PackedNetwork::of(network).name(),
+        };
+        Ok(AskedSession {
+            authorizer: self.clone(),
+            session,
+            subject: subject.map(Into::into),
+            account: account.into(),
+            ends: good_for.map(|time| Instant::now() + time.min(LONGEST)),
+            known: Mutex::default(),
+        })
+    }
+
+    /// Waits for the answer. Whatever is none, is a problem.
+    async fn ask<T, F>(&self, question: impl FnOnce() -> F + Send) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<T, AuthorizeError>> + Send,
+    {
+        let asking = async {
+            let _turn = self.0.asks.acquire().await;
+            question().await
+        };
+        let why = match timeout(PATIENCE, AssertUnwindSafe(asking).catch_unwind()).await {
+            Ok(Ok(Ok(answer))) => return Ok(answer),
+            Ok(Ok(Err(AuthorizeError::Invalid))) => return Err(not_identified()),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "it panicked".to_owned(),
+            Err(_) => format!("it did not answer within {} s", PATIENCE.as_secs()),
+        };
+        limited!(WARN, Class::Failed, why, "the authoriser has no answer");
+        let detail = "It cannot be decided at present who may do this: try again in a moment.";
+        Err(Problem::new(Code::Unavailable, detail))
+    }
+}
+
+impl AskedSession {
+    /// Whether the caller has the right, as far as that is known; `None` if it has to be asked.
+    pub(super) fn known(&self, right: Right, channel: &ChannelName) -> Option<bool> {
+        let known = self.answers().get(&(channel.clone(), right)).copied()?;
+        (Instant::now() < known.until).then_some(known.is_allowed)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
+    }
+
+    /// Waits until all that the caller has opened ends.
+    pub(super) async fn ended(&self) {
+        match self.ends {
+            Some(ends) => sleep_until(ends).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Asks whether the caller has the right, and remembers the answer.
+    pub(super) async fn ask(&self, right: Right, channel: &ChannelName) -> Result<bool, Problem> {
+        let authorizer = &self.authorizer;
+        let question = || authorizer.0.authorizer.authorize(&self.session, right, channel);
+        let decision = authorizer.ask(question).await.map_err(|problem| match problem.code() {
+            // It was identified before.
+            Code::Unauthorized => not_signed_in(),
+            _ => problem,
+        })?;
+        let (now, mut answers) = (Instant::now(), self.answers());
+        if answers.len() >= MAX_KNOWN {
+            answers.retain(|_, known| now < known.until);
+        }
+        if answers.len() >= MAX_KNOWN {
+            answers.clear();
+        }
+        answers.insert((channel.clone(), right), Known::of(decision, now));
+        Ok(decision.is_allowed)
+    }
+
+    /// Waits until the caller has lost one of these rights, and gives all that it has lost then. Each is asked for
+    /// again before its answer lapses.
+    pub(super) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<(Right, ChannelName)> {
+        let mut asks: Vec<_> = rights.iter().map(|right| (self.due(right), right)).collect();
+        loop {
+            let next = asks.iter().map(|(known, _)| known.again).min();
+            match next {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+            let (now, mut lost) = (Instant::now(), Vec::new());
+            for (known, right) in &mut asks {
+                if known.again <= now {
+                    match self.asked_again(*known, right).await {
+                        Some(fresh) => *known = fresh,
+                        None => lost.push((*right).clone()),
+                    }
+                }
+            }
+            if !lost.is_empty() {
+                return lost;
+            }
+        }
+    }
+
+    /// What is known of a right; where that is nothing, or no more, it is a no at once.
+    fn due(&self, (right, channel): &(Right, ChannelName)) -> Known {
+        let now = Instant::now();
+        let known = self.answers().get(&(channel.clone(), *right)).copied();
+        known.unwrap_or(Known { is_allowed: false, again: now, until: now })
+    }
+
+    /// The answer of now, or the one before it as long as that is good; `None` is a no.
+    async fn asked_again(
+        &self,
+        known: Known,
+        (right, channel): &(Right, ChannelName),
+    ) -> Option<Known> {
+        match timeout_at(known.until, self.ask(*right, channel)).await {
+            Ok(Ok(true)) => Some(self.due(&(*right, channel.clone()))),
+            Ok(Ok(false)) | Err(_) => None,
+            Ok(Err(_)) if known.until <= Instant::now() => None,
+            Ok(Err(_)) => Some(Known { again: known.until.min(Instant::now() + LEAST), ..known }),
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<(ChannelName, Right), Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rights that a reader of these channels needs.
+pub(super) fn to_read(channels: &[ChannelName]) -> Vec<(Right, ChannelName)> {
+    channels.iter().map(|channel| (Right::Read, channel.clone())).collect()
+}

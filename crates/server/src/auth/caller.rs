@@ -1,0 +1,205 @@
+//! The caller of a request, and what it may do.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use sockeye_hub::{ChannelName, Position};
+use tokio::time::sleep_until;
+
+use super::account::PackedNetwork;
+use super::asked::{self, AskedSession};
+use super::grants::Right;
+use super::problems::{expired, no_such_ticket, no_token, not_allowed, not_granted, not_signed_in};
+use super::{Asking, Session};
+use crate::http::problem::{Code, Problem};
+
+/// The caller of a request, and what it may do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller(pub(super) Identity);
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Identity {
+    /// There are no tokens here; the name is what the caller calls itself.
+    Unchecked(Option<Arc<str>>, PackedNetwork),
+    /// The request has no token.
+    #[default]
+    Anonymous,
+    Bearer(Arc<Session>),
+    /// The program's authoriser knows nobody of the request.
+    Unidentified,
+    /// It knows the caller, and is asked what it may do.
+    Asked(Arc<AskedSession>),
+}
+
+impl Caller {
+    /// The caller of a request that has passed the middleware.
+    pub(crate) fn of(request: &Request) -> Self {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
+
+    /// Whether a token is needed before the caller may do anything.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        matches!(self.0, Identity::Anonymous | Identity::Unidentified)
+    }
+
+    /// Whether the program's authoriser is asked what it may do.
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.0, Identity::Asked(_))
+    }
+
+    /// Whether the request had good credentials.
+    pub(crate) fn is_known(&self) -> bool {
+        match &self.0 {
+            Identity::Bearer(_) => true,
+            Identity::Asked(session) => session.subject.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The caller of a connection after `fresh` has authenticated on it. The subject stays the same:
+    /// what the connection has opened was opened for it.
+    pub(crate) fn renewed(&self, fresh: Self) -> Result<Self, Problem> {
+        match (&self.0, &fresh.0) {
+            // Where nothing is verified, a token changes nothing.
+            (Identity::Unchecked(..), _) => Ok(self.clone()),
+            (Identity::Bearer(_) | Identity::Asked(_), _) if self.id() != fresh.id() => {
+                let detail = "The token has another subject: open another connection with it.";
+                Err(Problem::new(Code::Forbidden, detail))
+            }
+            _ => Ok(fresh),
+        }
+    }
+
+    /// The caller's name in presence; anonymous callers have none.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match &self.0 {
+            Identity::Unchecked(name, _) => name.as_deref(),
+            Identity::Anonymous | Identity::Unidentified => None,
+            Identity::Bearer(session) => session.claims.sub.as_deref(),
+            Identity::Asked(session) => session.subject.as_deref(),
+        }
+    }
+
+    /// A stream of events begins at this position, and whether the channel has reached it. A ticket
+    /// that opens the stream again reaches back no further; one that claimed a position in the future
+    /// could.
+    pub(crate) fn opens_events(&self, from: Position, exists: bool) -> Result<(), Problem> {
+        let Identity::Bearer(session) = &self.0 else { return Ok(()) };
+        let Some(stream) = &session.stream else { return Ok(()) };
+        if !exists {
+            return Err(no_such_ticket());
+        }
+        stream.begins(from);
+        Ok(())
+    }
+
+    /// Asks for the right, if it has to be asked for before [`may`](Self::may) knows it. `None` where it need not
+    /// be: then nothing has room for the question.
+    pub(crate) fn asking(&self, right: Right, channel: &ChannelName) -> Option<Asking> {
+        let Identity::Asked(session) = &self.0 else { return None };
+        if session.has_ended() || session.known(right, channel).is_some() {
+            return None;
+        }
+        let (session, channel) = (Arc::clone(session), channel.clone());
+        Some(Box::pin(async move { session.ask(right, &channel).await.map(|_| ()) }))
+    }
+
+    /// Whether the caller has the right on the channel, and the problem if not.
+    pub(crate) async fn ask(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
+        if let Some(asking) = self.asking(right, channel) {
+            asking.await?;
+        }
+        self.may(right, channel)
+    }
+
+    /// The same where nothing can be waited for: what has to be [asked](Self::ask) first, and was not, is refused.
+    pub(crate) fn may(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
+        match &self.0 {
+            Identity::Unchecked(..) => Ok(()),
+            Identity::Anonymous => Err(no_token()),
+            Identity::Bearer(session) if session.has_ended() => Err(expired()),
+            Identity::Bearer(session) if session.claims.channels.allow(right, channel) => Ok(()),
+            Identity::Bearer(_) => Err(not_granted(right)),
+            Identity::Unidentified => Err(not_signed_in()),
+            Identity::Asked(session) if session.has_ended() => Err(not_signed_in()),
+            Identity::Asked(session) => match session.known(right, channel) {
+                Some(true) => Ok(()),
+                Some(false) | None => Err(not_allowed(right)),
+            },
+        }
+    }
+
+    /// Waits until the token has expired: then what it opened ends. An anonymous caller has nothing
+    /// that could expire.
+    pub(crate) async fn expired(&self) {
+        match &self.0 {
+            // Boxed: where there are no tokens, there is no memory for a timer.
+            Identity::Bearer(session) => Box::pin(sleep_until(session.ends)).await,
+            Identity::Asked(session) => Box::pin(session.ended()).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the caller has lost one of these rights while it is open what they have opened, and gives all
+    /// that it has lost then.
+    pub(crate) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<(Right, ChannelName)> {
+        match &self.0 {
+            Identity::Asked(session) => Box::pin(session.lost(rights)).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Waits until what reads these channels for the caller has to end: the token has expired, or the authoriser
+    /// has said that the caller may not read them any more.
+    pub(crate) fn ends<'a>(&'a self, channels: &'a [ChannelName]) -> Ends<'a> {
+        Ends(match &self.0 {
+            Identity::Bearer(_) => Some(Box::pin(async {
+                self.expired().await;
+                Ending::Expired
+            })),
+            Identity::Asked(session) => Some(Box::pin(async {
+                let rights = asked::to_read(channels);
+                tokio::select! {
+                    biased;
+                    () = session.ended() => Ending::Expired,
+                    _ = session.lost(&rights) => Ending::Refused,
+                }
+            })),
+            _ => None,
+        })
+    }
+}
+
+/// Waits until something ends; where nothing can end it, there is no memory for that.
+pub(crate) struct Ends<'a>(Option<Pin<Box<dyn Future<Output = Ending> + Send + 'a>>>);
+
+impl Future for Ends<'_> {
+    type Output = Ending;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ending> {
+        match &mut self.0 {
+            Some(ending) => ending.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Why what a caller has opened ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its token has expired.
+    Expired,
+    /// It may not read any more.
+    Refused,
+}
+
+impl Ending {
+    pub(crate) fn problem(self) -> Problem {
+        match self {
+            Self::Expired => expired(),
+            Self::Refused => not_allowed(Right::Read),
+        }
+    }
+}
