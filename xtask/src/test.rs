@@ -199,8 +199,12 @@ fn doctests() -> Result<()> {
 fn docs() -> Result<()> {
     links::check()?;
     questions::check()?;
-    let mut doc = shell::cargo(["doc", "--workspace", "--no-deps", "--lib", "--all-features"]);
-    shell::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+    // The private pages first: those of the API are what stays.
+    for items in [&["--document-private-items"][..], &[]] {
+        let mut doc = shell::cargo(["doc", "--workspace", "--no-deps", "--lib", "--all-features"]);
+        shell::run(doc.args(items).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    }
+    Ok(())
 }
 
 /// The program `sockeye` as a whole: its command line, hostile peers, many idle ones.

@@ -16,6 +16,8 @@
 //! | `terminal` | stdin, stdout and the keyboard; what a peer sent, made harmless |
 
 #![forbid(unsafe_code)]
+// What documents an argument is printed as its help.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;

@@ -1,4 +1,4 @@
-//! A draft: what a group of publications will make of one channel, once the store has kept it.
+//! A batch: what a group of publications will make of one channel, once the store has kept it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct PendingPublish {
     publisher: oneshot::Sender<Outcome<Position>>,
 }
 
-/// One channel's part of a group. The channel is joined as long as the draft lives.
+/// One channel's part of a group. The channel is joined as long as the batch lives.
 #[derive(Debug)]
 pub(crate) struct ChannelBatch {
     channel: Arc<Channel>,
@@ -92,7 +92,7 @@ impl PendingPublish {
 }
 
 impl ChannelBatch {
-    /// An empty draft for a channel that was joined.
+    /// An empty batch for a channel that was joined.
     pub(crate) fn new(channel: Arc<Channel>) -> Self {
         let (epoch, head) = {
             let state = channel.lock();

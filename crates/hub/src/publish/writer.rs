@@ -151,7 +151,7 @@ struct Worker {
     full: Option<Instant>,
 }
 
-/// The drafts of a group, or why a channel cannot have one.
+/// The batches of a group, or why a channel cannot have one.
 type Batches = HashMap<ChannelName, Result<ChannelBatch, StoreError>>;
 
 impl Worker {
@@ -345,7 +345,7 @@ enum Sweeping {
     /// Channels that are not in memory are looked at: that many more, and, one at a time, those in
     /// which something is too old.
     Visiting(usize, Vec<ChannelName>),
-    Tidying,
+    Compacting,
 }
 
 /// Sweeping: what the options do not cover any more goes from the store, too.
@@ -357,7 +357,7 @@ impl Worker {
             Sweeping::Begun => self.probe().map(|()| Some(Sweeping::Settling(Walk::begin()))),
             Sweeping::Settling(walk) => self.settle(walk),
             Sweeping::Visiting(left, old) => self.visit(left, old),
-            Sweeping::Tidying => self.store.tidy().map(|()| None),
+            Sweeping::Compacting => self.store.compact().map(|()| None),
         };
         match gone_on {
             Ok(sweep) => self.sweep = sweep,
@@ -409,7 +409,7 @@ impl Worker {
             return Ok(Some(Sweeping::Visiting(left, old)));
         }
         if left == 0 {
-            return Ok(Some(Sweeping::Tidying));
+            return Ok(Some(Sweeping::Compacting));
         }
         let limit = left.min(SLICE);
         let listed = self.store.list(self.swept.as_ref(), limit)?;

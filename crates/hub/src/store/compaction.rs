@@ -1,4 +1,4 @@
-//! Tidying: what was deleted leaves the disk also when nothing comes after it.
+//! Compaction: what was deleted leaves the disk also when nothing comes after it.
 //!
 //! The tree drops rows when it rewrites its files, which it does as new ones come. After a large
 //! deletion and silence it would do so never; so when most of it is dead it is rewritten whole.
@@ -46,7 +46,7 @@ impl Compaction {
             }
             Step::Flushing if rows.sealed_memtable_count() == 0 => {
                 let rows = rows.clone();
-                let thread = Builder::new().name("sockeye-tidy".to_owned());
+                let thread = Builder::new().name("sockeye-compact".to_owned());
                 state.step = Step::Rewriting(thread.spawn(move || rewrite(&rows))?);
             }
             Step::Rewriting(thread) if thread.is_finished() => {

@@ -44,7 +44,7 @@ pub(crate) struct Disk {
 }
 
 struct Tables {
-    tidy: Compaction,
+    compaction: Compaction,
     // Dropped before the database, which waits for all that uses it.
     rows: Keyspace,
     database: Database,
@@ -227,9 +227,9 @@ impl Store for Disk {
         })
     }
 
-    fn tidy(&self) -> Result<(), StoreError> {
+    fn compact(&self) -> Result<(), StoreError> {
         let bytes = self.meta().bytes;
-        self.read(|tables| tables.tidy.step(&tables.rows, bytes))
+        self.read(|tables| tables.compaction.step(&tables.rows, bytes))
     }
 }
 
@@ -245,7 +245,7 @@ impl Tables {
         let rows = database.keyspace("rows", options)?;
         // `fjall` syncs what is in the directories of trees, and not their names.
         files::sync_dir(&path.join("keyspaces"))?;
-        let tables = Self { tidy: Compaction::default(), rows, database };
+        let tables = Self { compaction: Compaction::default(), rows, database };
         if let Some(row) = tables.rows.get(rows::META)? {
             return Ok((tables, Meta::decode(&row)?));
         }

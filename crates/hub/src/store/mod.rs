@@ -100,7 +100,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`] if the store fails.
-    fn tidy(&self) -> Result<(), StoreError> {
+    fn compact(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }
