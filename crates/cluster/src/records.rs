@@ -20,7 +20,7 @@ use crate::error::jetstream::{ApiError, code};
 use crate::nats::api::Api;
 use crate::nats::waiting::Waiting;
 use crate::publish::ack::{self, Ack, Failure};
-use crate::streams::{DUPLICATE_WINDOW, FORMAT, key, make, patiently, refused};
+use crate::streams::{DUPLICATE_WINDOW, FORMAT, key, make, refused, retrying};
 use crate::{ClusterOptions, StartError};
 
 const TTL: &str = "Nats-TTL";
@@ -65,10 +65,10 @@ pub(crate) async fn ensure(
 ) -> Result<(), StartError> {
     let stream = api.names().records_stream();
     let failed = |error| refused(&format!("to look for {stream}"), error);
-    let info = match patiently(waiting, || api.info(&stream)).await {
+    let info = match retrying(waiting, || api.info(&stream)).await {
         Err(error) if error.code() == Some(code::NO_STREAM) => {
             let first = api.names().stream(0);
-            let shard = patiently(waiting, || api.info(&first)).await.map_err(failed)?;
+            let shard = retrying(waiting, || api.info(&first)).await.map_err(failed)?;
             let replicas = shard.number("num_replicas").unwrap_or(1);
             let config = config(api, replicas);
             let asked = options.replicas.unwrap_or(u8::try_from(replicas).unwrap_or(u8::MAX));

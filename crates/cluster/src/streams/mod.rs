@@ -66,7 +66,7 @@ pub(crate) async fn shards(
     waiting: &Waiting,
 ) -> Result<u16, StartError> {
     let first = api.names().stream(0);
-    match patiently(waiting, || api.info(&first)).await {
+    match retrying(waiting, || api.info(&first)).await {
         Ok(info) => {
             let there = shards_of(&first, &info)?;
             match options.shards {
@@ -113,7 +113,7 @@ async fn ensure_one(
     waiting: &Waiting,
 ) -> Result<Found, StartError> {
     let stream = api.names().stream(shard);
-    let info = match patiently(waiting, || api.info(&stream)).await {
+    let info = match retrying(waiting, || api.info(&stream)).await {
         Err(error) if error.code() == Some(code::NO_STREAM) => {
             let config = config(api.names(), options, shard);
             make(api, &stream, &config, config.num_replicas, waiting).await?
@@ -131,7 +131,7 @@ pub(crate) async fn make(
     replicas: u8,
     waiting: &Waiting,
 ) -> Result<StreamInfo, StartError> {
-    match patiently(waiting, || create(api, stream, config)).await {
+    match retrying(waiting, || create(api, stream, config)).await {
         Err(error) if error.code() != Some(code::NAME_IN_USE) => {
             return Err(not_made(stream, replicas, error));
         }
@@ -145,7 +145,7 @@ pub(crate) async fn make(
             _ => info,
         }
     };
-    patiently(waiting, look).await.map_err(|error| refused(&format!("to look at {stream}"), error))
+    retrying(waiting, look).await.map_err(|error| refused(&format!("to look at {stream}"), error))
 }
 
 /// Creates a stream. Servers that start are not all known to each other at once.
@@ -168,7 +168,7 @@ pub(crate) fn waiting_for_jetstream(error: &ApiError) -> String {
 }
 
 /// Asks again while it may just not work yet: servers that start elect their leaders.
-pub(crate) async fn patiently<T, F>(
+pub(crate) async fn retrying<T, F>(
     waiting: &Waiting,
     mut ask: impl FnMut() -> F,
 ) -> Result<T, ApiError>

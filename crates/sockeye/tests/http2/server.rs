@@ -11,6 +11,7 @@ use sockeye::{
     Client, CloseCode, ConnectError, DeflateBudget, DeflateConfig, Incoming, ResponseError, Server,
     http2::Connection,
 };
+use sockeye_testing::eventually_async;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -92,18 +93,6 @@ impl Running {
         });
         Some((sender, ended))
     }
-}
-
-/// Tries again where a slow machine was too slow for a short deadline.
-async fn patiently<T>(attempt: impl AsyncFn() -> Option<T>) -> T {
-    let trying = async {
-        loop {
-            if let Some(done) = attempt().await {
-                return done;
-            }
-        }
-    };
-    timeout(SOON, trying).await.expect("one attempt is quick enough")
 }
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
@@ -254,14 +243,15 @@ async fn a_server_that_stops_closes_each_websocket_and_then_the_connection() {
 async fn a_connection_that_is_not_used_ends_and_one_that_is_stays() {
     let limit = Duration::from_millis(50);
     let running = Running::with(|server| server.handshake_timeout(limit)).await;
-    let mut socket = patiently(async || {
+    // A slow machine may be too slow for that short a deadline.
+    let mut socket = eventually_async("a WebSocket", async || {
         let connection = Connection::connect(&running.client).await.ok()?;
         Some(connection.open(running.client.clone()).await.ok()?.socket)
     })
     .await;
-    let (_sender, ended) = patiently(async || running.speak().await).await;
+    let (_sender, ended) = eventually_async("a connection", async || running.speak().await).await;
     timeout(SOON, ended).await.expect("the idle connection ends").unwrap();
-    let ended = patiently(async || {
+    let ended = eventually_async("an answer", async || {
         let (mut sender, ended) = running.speak().await?;
         let get = Request::builder().uri("https://localhost/").body(()).unwrap();
         let (response, _) = sender.send_request(get, true).ok()?;
@@ -328,7 +318,7 @@ async fn there_are_200_streams_and_no_more() {
 async fn a_head_that_trickles_runs_out_of_time() {
     let limit = Duration::from_millis(50);
     let running = Running::with(|server| server.handshake_timeout(limit)).await;
-    let stream = patiently(async || running.reach().await.ok()).await;
+    let stream = eventually_async("a connection", async || running.reach().await.ok()).await;
     let mut client = RawPeer::client_over(stream, &[]).await;
     client.send(HEADERS, 0, 1, &block(&REQUEST)).await;
     while timeout(SOON, client.next()).await.expect("the connection ends").is_some() {}
@@ -338,7 +328,7 @@ async fn a_head_that_trickles_runs_out_of_time() {
 async fn a_refusal_that_the_client_does_not_read_does_not_keep_the_connection() {
     let limit = Duration::from_millis(50);
     let running = Running::with(|server| server.handshake_timeout(limit)).await;
-    let stream = patiently(async || running.reach().await.ok()).await;
+    let stream = eventually_async("a connection", async || running.reach().await.ok()).await;
     // Its streams have no window for the text of a refusal.
     let mut client = RawPeer::client_over(stream, &[(4, 0)]).await;
     let mut request = REQUEST;
@@ -398,9 +388,5 @@ async fn the_websockets_of_a_connection_share_the_budget_of_compression() {
     }
     assert_eq!(budget.reserved(), 64 << 10);
     drop(open);
-    let is_free = async || {
-        tokio::task::yield_now().await;
-        (budget.reserved() == 0).then_some(())
-    };
-    patiently(is_free).await;
+    eventually_async("a budget that is free", async || budget.reserved() == 0).await;
 }

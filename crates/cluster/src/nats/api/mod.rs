@@ -187,24 +187,24 @@ impl Api {
         &self,
         subject: String,
         question: &impl Serialize,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<T, ApiError> {
         let question =
             serde_json::to_vec(question).map_err(|error| ApiError::Garbled(error.to_string()))?;
-        self.send(format!("$JS.API.{subject}"), question, patience).await
+        self.send(format!("$JS.API.{subject}"), question, limit).await
     }
 
     async fn send<T: DeserializeOwned>(
         &self,
         subject: String,
         payload: Vec<u8>,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<T, ApiError> {
         let _under_way = self.traffic.begun().await;
-        let request = Request::new().payload(payload.into()).timeout(Some(patience));
+        let request = Request::new().payload(payload.into()).timeout(Some(limit));
         let asked = self.client.send_request(subject, request);
         // Sending, too, waits where the connection is gone.
-        let answer = timeout(patience, asked).await.map_err(|_| ApiError::Unanswered)?;
+        let answer = timeout(limit, asked).await.map_err(|_| ApiError::Unanswered)?;
         let answer = answer.map_err(|error| match error.kind() {
             RequestErrorKind::TimedOut => ApiError::Unanswered,
             RequestErrorKind::NoResponders => ApiError::NoResponders,
