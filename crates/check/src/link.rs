@@ -236,7 +236,7 @@ impl Link {
         timeout(within, self.input()).await.ok()
     }
 
-    /// The next thing that comes until then. A peer that goes on sending holds nobody up: what has come by then
+    /// The next thing that comes until then. A peer that goes on sending does not hold this up: what has come by then
     /// and was not read is not looked at.
     pub(crate) async fn next_until(&mut self, until: Instant) -> Option<Input> {
         let left = until.saturating_duration_since(Instant::now());

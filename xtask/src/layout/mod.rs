@@ -112,7 +112,7 @@ const LAYOUTS: &[Layout] = &[
             "serve → config",
             "connect → publish → channel → errors → flags",
             "{bench, doctor, subscribe} → channel",
-            "check → errors",
+            "{check, token} → errors",
             "{echo, listen, token} → flags",
             "help → terminal",
         ],

@@ -214,7 +214,7 @@ impl Session<'_> {
     fn ordered(&mut self, order: Order) -> Result<(), Failure> {
         match order {
             Order::Open(name) => {
-                // With another channel on it the WebSocket is read on: what one does not take waits at the server.
+                // With another channel on it the WebSocket is read on: what a channel does not take waits at the server.
                 if let Some(held) = self.held.take().filter(|held| *held != name) {
                     self.pause(&held)?;
                 }
@@ -276,7 +276,7 @@ impl Session<'_> {
                 self.outgoing.send(command).map_err(Failure::broken)
             }
             Err(failure) => {
-                // Whoever asked may have gone.
+                // The task that asked may have ended.
                 let _ = order.reply.send(Err(failure));
                 Ok(())
             }
@@ -362,7 +362,7 @@ impl Session<'_> {
                     (None, Some(at)) => Ok(at),
                     (None, None) => Err(Failure::broken("the answer has no position")),
                 };
-                // Whoever asked may have gone.
+                // The task that asked may have ended.
                 let _ = reply.send(outcome);
                 Ok(())
             }
@@ -419,7 +419,7 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         for (_, asked) in self.asked.drain() {
             if let Asked::Publication(reply) = asked {
-                // Whoever asked may have gone.
+                // The task that asked may have ended.
                 let _ = reply.send(Err(Failure::broken("the connection was lost")));
             }
         }

@@ -1,4 +1,4 @@
-//! The options of channels, whoever listens, and their defaults.
+//! The options of channels, with any listener, and their defaults.
 
 #[cfg(feature = "fjall")]
 use std::path::PathBuf;

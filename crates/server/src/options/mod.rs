@@ -1,4 +1,4 @@
-//! The options, and their defaults: of channels, whoever listens, and of a server that does.
+//! The options, and their defaults: of channels, with any listener, and of a server that has its own.
 
 mod channels;
 
