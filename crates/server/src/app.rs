@@ -144,6 +144,7 @@ impl App {
         Levels {
             hub: self.hub.figures(),
             max_form_bytes: self.hub.max_form_bytes(),
+            max_presence_bytes: self.hub.options().max_presence_bytes,
             max_channels: self.hub.options().max_channels,
             max_bytes: self.hub.options().max_bytes,
             store_is_failing: self.hub.health().is_err(),

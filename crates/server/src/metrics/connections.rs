@@ -130,6 +130,11 @@ impl ConnectionRegister {
 }
 
 impl ConnectionRecord {
+    /// Where it is counted.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.register.metrics
+    }
+
     /// Begins to read a channel. From `start` the metrics know whether the client resumed, and whether
     /// anything was missing.
     pub(crate) fn reads(&self, reader: &Reader, start: Start) -> ChannelRead {

@@ -31,6 +31,7 @@ pub(crate) struct Metrics {
     streams: Gauge,
     streams_given_up: Counter,
     buffered: Gauge,
+    answers: Gauge,
     waits: Counter,
     latency: Latency,
     gauges: Gauges,
@@ -82,6 +83,7 @@ impl Metrics {
             streams: Gauge::default(),
             streams_given_up: Counter::default(),
             buffered: Gauge::default(),
+            answers: Gauge::default(),
             waits: Counter::default(),
             latency: Latency::default(),
             gauges: Gauges::register(registry, lost_lines),
@@ -115,6 +117,8 @@ impl Metrics {
         registry.register("http2_streams", help, self.streams.clone());
         let help = "Bytes that HTTP/2 streams hold and their clients have not read";
         registry.register_with_unit("http2_buffered", help, Unit::Bytes, self.buffered.clone());
+        let help = "Bytes of answers to polls that their clients have not taken whole";
+        registry.register_with_unit("unread_answers", help, Unit::Bytes, self.answers.clone());
         let help = "Times a stream waited because the streams of its connection held too much";
         registry.register("http2_waits", help, self.waits.clone());
         let help = "HTTP/2 streams reset because the client did not read them";
@@ -207,6 +211,11 @@ impl Metrics {
     /// HTTP/2 streams hold that many bytes more, or fewer.
     pub(crate) fn http2_buffered(&self, bytes: i64) {
         self.buffered.inc_by(bytes);
+    }
+
+    /// Answers to polls hold that many bytes more, or fewer.
+    pub(crate) fn answers_hold(&self, bytes: i64) {
+        self.answers.inc_by(bytes);
     }
 
     /// A stream waits for the budget of its connection.

@@ -17,6 +17,7 @@ type Level = Gauge<u64, AtomicU64>;
 pub(crate) struct Levels {
     pub(crate) hub: Figures,
     pub(crate) max_form_bytes: u64,
+    pub(crate) max_presence_bytes: u64,
     pub(crate) max_channels: u64,
     pub(crate) max_bytes: u64,
     pub(crate) store_is_failing: bool,
@@ -53,6 +54,7 @@ pub(super) struct Gauges {
     forms_not_kept: Counter,
     key_bytes: Level,
     presence_bytes: Level,
+    max_presence_bytes: Level,
     ticket_bytes: Level,
     deflate_bytes: Level,
     max_deflate_bytes: Level,
@@ -118,6 +120,7 @@ impl Gauges {
             forms_not_kept: Counter::default(),
             key_bytes: Level::default(),
             presence_bytes: Level::default(),
+            max_presence_bytes: Level::default(),
             ticket_bytes: Level::default(),
             deflate_bytes: Level::default(),
             max_deflate_bytes: Level::default(),
@@ -161,6 +164,7 @@ impl Gauges {
             ),
             ("idempotency_keys", "Bytes charged for idempotency keys", &self.key_bytes),
             ("presence", "Bytes charged for presence", &self.presence_bytes),
+            ("max_presence", "Limit of bytes charged for presence", &self.max_presence_bytes),
             ("tickets", "Bytes of memory for tickets", &self.ticket_bytes),
             (
                 "deflate",
@@ -186,6 +190,7 @@ impl Gauges {
         self.max_form_bytes.set(levels.max_form_bytes);
         self.key_bytes.set(figures.key_bytes);
         self.presence_bytes.set(figures.presence_bytes);
+        self.max_presence_bytes.set(levels.max_presence_bytes);
         self.ticket_bytes.set(levels.ticket_bytes);
         if let Some((reserved, limit)) = levels.deflate {
             self.deflate_bytes.set(reserved);

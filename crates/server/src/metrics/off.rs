@@ -39,6 +39,8 @@ impl Metrics {
 
     pub(crate) fn http2_buffered(&self, _bytes: i64) {}
 
+    pub(crate) fn answers_hold(&self, _bytes: i64) {}
+
     pub(crate) fn http2_waited(&self) {}
 
     pub(crate) fn stream_given_up(&self) {}

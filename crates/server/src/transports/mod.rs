@@ -6,6 +6,7 @@
 //! - [`websocket`]: the handshake, and plain WebSockets.
 //! - [`v1`]: `sockeye.v1`, many channels on one WebSocket.
 //! - [`publication`]: publications as JSON.
+//! - [`unread`]: what the answers of polls hold that are not taken.
 //! - [`encode`], [`presence`]: messages and presence as JSON, the same on every transport.
 
 pub(crate) mod encode;
@@ -14,5 +15,6 @@ pub(crate) mod presence;
 pub(crate) mod publication;
 pub(crate) mod several;
 pub(crate) mod stream;
+pub(crate) mod unread;
 pub(crate) mod v1;
 pub(crate) mod websocket;

@@ -34,6 +34,7 @@ use crate::metrics::End;
 use crate::transport::Transport;
 use crate::transports::encode;
 use crate::transports::presence;
+use crate::transports::unread::counted;
 
 /// The most bytes of messages in one response, however many are asked for, unless one message alone is
 /// longer. A client that does not read its response keeps that much in memory.
@@ -95,7 +96,7 @@ pub(crate) fn messages(
             () = left.told() => nothing(&reader, &hub, &known),
         };
         prefer_applied(&mut response, wait);
-        response
+        counted(response, record.metrics())
     }))
 }
 
@@ -120,7 +121,7 @@ fn now(
         let start = start.unwrap_or(Start::Last(limit as u64));
         let response = answer(&page, &known, |other| hub.is_same_place(&channel, page.at, other));
         metrics.polled(start, &page, length(&response));
-        response
+        counted(response, &metrics)
     };
     match stream_budget.is_limited() {
         true => Answer::defer(async move |_| stream_budget.make(read, length).await),

@@ -7,6 +7,7 @@ use sockeye::Client;
 use sockeye_hub::Publication;
 use sockeye_server::ServerOptions;
 use sockeye_testing::http2::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, block, frame};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -159,6 +160,49 @@ async fn all_streams_together_hold_no_more_than_they_may() {
     drop(client);
     server.has_readers(0).await;
     let freed = async { while server.value("sockeye_http2_buffered_bytes").await > 0 {} };
+    timeout(SOON, freed).await.expect("nothing is held");
+}
+
+/// Answers that are not read hold what the documents say, and `/metrics` tells how much that is.
+#[tokio::test]
+async fn what_unread_answers_hold_is_bounded_and_told() {
+    const CLIENTS: usize = 8;
+    let server = TestServer::start().await;
+    // Encoded each takes 360 KiB.
+    let text = "\u{1}".repeat(60 << 10);
+    for _ in 0..20 {
+        server.hub.publish(&"chat".parse().unwrap(), Publication::text(&text)).await.unwrap();
+    }
+    assert_eq!(server.value("sockeye_unread_answers_bytes").await, 0);
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let path = [
+            "/c/chat?limit=1000",
+            "/c/chat?after=earliest&wait=20",
+            "/c/chat,other?after=earliest",
+        ];
+        let request =
+            format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path[number % path.len()]);
+        // Little of it fits into the buffers of the kernel.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(server.address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    let (least, most) = (CLIENTS << 19, CLIENTS * (3 << 19));
+    let held = async {
+        loop {
+            let held = server.value("sockeye_unread_answers_bytes").await;
+            assert!(held <= most, "{held}");
+            if held >= least {
+                break;
+            }
+        }
+    };
+    timeout(SOON, held).await.expect("all answers are held");
+    drop(clients);
+    let freed = async { while server.value("sockeye_unread_answers_bytes").await > 0 {} };
     timeout(SOON, freed).await.expect("nothing is held");
 }
 

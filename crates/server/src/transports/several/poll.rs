@@ -25,6 +25,7 @@ use crate::metrics::End;
 use crate::metrics::connections::ChannelRead;
 use crate::transport::Transport;
 use crate::transports::poll::{MAX_BYTES, come_back, length, prefer_applied};
+use crate::transports::unread::counted;
 use crate::transports::{encode, presence};
 
 /// `HEAD`: the position to subscribe after.
@@ -84,7 +85,7 @@ pub(crate) fn messages(
             () = left.told() => nothing(&readers, &known),
         };
         prefer_applied(&mut response, wait);
-        response
+        counted(response, record.metrics())
     }))
 }
 
@@ -147,7 +148,7 @@ fn now(
             metrics.polled(start.unwrap_or(Start::Last(0)), &page, payloads(&page));
             page
         });
-        answer(&reading.channels, &pages, &known)
+        counted(answer(&reading.channels, &pages, &known), &metrics)
     };
     match stream_budget.is_limited() {
         true => Answer::defer(async move |_| stream_budget.make(read, length).await),
