@@ -2,6 +2,7 @@
 //! of the machine's root. `cargo xtask test package` makes it, of the program as it is built for tests, in two versions.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,7 +18,8 @@ const ENABLED: &str = "etc/systemd/system/multi-user.target.wants/sockeye.servic
 
 /// The two versions, the older first.
 fn packages() -> [PathBuf; 2] {
-    let folder = build_directory().parent().expect("it is in a folder").join("packages");
+    let here = || build_directory().parent().expect("it is in a folder").join("packages");
+    let folder = env::var_os("SOCKEYE_PACKAGES").map_or_else(here, PathBuf::from);
     let files = fs::read_dir(folder).expect("`cargo xtask test package` makes them");
     let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
     files.sort();

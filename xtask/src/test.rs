@@ -232,8 +232,7 @@ fn browser() -> Result<()> {
 /// The Debian package, in two versions, of the program as it is built for tests.
 fn package() -> Result<()> {
     shell::run(&mut shell::cargo(["build", "--workspace"]))?;
-    dist::packages_for_tests()?;
-    nextest("package(sockeye-tests) & binary(package)")
+    dist::test_packages()
 }
 
 /// The advisories are left to where their database can be had: see `deny.toml`.

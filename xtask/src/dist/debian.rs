@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::documents;
+use super::{changed, documents};
 use crate::prepare::Need;
 use crate::shell;
 
@@ -41,7 +41,9 @@ pub(crate) fn package(
         Compression::Small => ("-Zxz", "-z6"),
         Compression::Fast => ("-Zgzip", "-z1"),
     };
+    // The same bytes at any time.
     let mut build = Command::new("dpkg-deb");
+    build.env("SOURCE_DATE_EPOCH", changed()?);
     build.args(["--root-owner-group", kind, level, "--build"]).arg(&tree).arg(&package);
     shell::run(&mut build)?;
     fs::remove_dir_all(&tree)?;

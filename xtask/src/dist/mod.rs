@@ -3,10 +3,11 @@
 pub(crate) mod debian;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::prepare::{self, Need};
@@ -24,6 +25,10 @@ pub(crate) struct Options {
     /// Install missing Debian packages with sudo, where you are not root
     #[arg(long)]
     install: bool,
+    /// Install, run, upgrade and purge the Debian package that is made, as `cargo xtask test package` does it with one
+    /// of the program for tests
+    #[arg(long)]
+    test: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +45,14 @@ enum Kind {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let all = [Kind::Musl, Kind::Gnu, Kind::Debian];
     let kinds = if options.kinds.is_empty() { &all[..] } else { &options.kinds };
+    ensure!(
+        !options.test || kinds.contains(&Kind::Debian),
+        "--test is for the Debian package: name `debian` too"
+    );
     prepare::prepare_with(&[Need::Binutils], options.install)?;
+    if options.test {
+        prepare::prepare_with(&[Need::CargoTool("cargo-nextest")], options.install)?;
+    }
     let out = shell::target()?.join("dist");
     fs::create_dir_all(&out)?;
     for kind in kinds {
@@ -49,42 +61,62 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 prepare::prepare_with(&[Need::Musl], options.install)?;
                 archive("x86_64-unknown-linux-musl", &out)?;
             }
-            Kind::Gnu => archive("x86_64-unknown-linux-gnu", &out)?,
+            Kind::Gnu => archive(GNU, &out)?,
             Kind::Debian => {
                 prepare::prepare_with(debian::NEEDS, options.install)?;
-                let program = program("x86_64-unknown-linux-gnu", &out)?;
-                debian::package(&program.stripped, VERSION, &out, debian::Compression::Small)?;
+                let folder = program(GNU, &out)?;
+                let stripped = folder.join(PROGRAM);
+                debian::package(&stripped, VERSION, &out, debian::Compression::Small)?;
+                if options.test {
+                    let packages = folder.join("packages");
+                    two_packages(&stripped, &packages)?;
+                    test(&packages)?;
+                }
+                fs::remove_dir_all(folder)?;
             }
         }
     }
     checksums(&out)
 }
 
-/// Makes two Debian packages, an older and a newer one, of the program that tests run, into `target/packages`.
-pub(crate) fn packages_for_tests() -> Result<()> {
+/// Makes the packages of the step `package`, of the program that tests run, and tests them.
+pub(crate) fn test_packages() -> Result<()> {
     let target = shell::target()?;
-    let out = target.join("packages");
-    if out.exists() {
-        fs::remove_dir_all(&out)?;
-    }
-    fs::create_dir_all(&out)?;
     let stripped = target.join("sockeye.stripped");
     let mut strip = Command::new("strip");
     shell::run(strip.arg("-o").arg(&stripped).arg(target.join("debug/sockeye")))?;
+    let packages = target.join("packages");
+    two_packages(&stripped, &packages)?;
+    test(&packages)
+}
+
+/// Makes two Debian packages of a program, an older and a newer one, and nothing else in this folder.
+fn two_packages(stripped: &Path, out: &Path) -> Result<()> {
+    if out.exists() {
+        fs::remove_dir_all(out)?;
+    }
+    fs::create_dir_all(out)?;
     for version in [VERSION.to_owned(), format!("{VERSION}+1")] {
-        debian::package(&stripped, &version, &out, debian::Compression::Fast)?;
+        debian::package(stripped, &version, out, debian::Compression::Fast)?;
     }
     Ok(())
 }
 
-/// A program for users, and what a debugger wants to know of it.
-struct Program {
-    stripped: PathBuf,
-    debug: PathBuf,
+/// Installs, runs, upgrades and purges the two packages.
+fn test(packages: &Path) -> Result<()> {
+    let filter = "package(sockeye-tests) & binary(package)";
+    let mut tests = shell::cargo(["nextest", "run", "--workspace", "-E", filter]);
+    shell::run(tests.env("SOCKEYE_PACKAGES", packages))
 }
 
-/// Builds the program for this target. What a debugger needs stands beside it and is named in it.
-fn program(target: &str, out: &Path) -> Result<Program> {
+const GNU: &str = "x86_64-unknown-linux-gnu";
+/// The file of the program, and that of what a debugger wants to know of it: the first names the second, which stands
+/// beside it.
+const PROGRAM: &str = "sockeye";
+const DEBUG: &str = "sockeye.debug";
+
+/// Builds the program for this target, and gives the folder with both files.
+fn program(target: &str, out: &Path) -> Result<PathBuf> {
     let args = ["build", "--release", "--locked", "-p", "sockeye-cli", "--target", target];
     // The day in the pages of the manual.
     let day = shell::output(&mut shell::command("git", ["log", "-1", "--format=%cs"]))?;
@@ -92,7 +124,7 @@ fn program(target: &str, out: &Path) -> Result<Program> {
     let built = shell::target()?.join(target).join("release/sockeye");
     let folder = out.join(target);
     fs::create_dir_all(&folder)?;
-    let (stripped, debug) = (folder.join("sockeye"), folder.join("sockeye.debug"));
+    let (stripped, debug) = (folder.join(PROGRAM), folder.join(DEBUG));
     let (source, program, symbols) = (text(&built)?, text(&stripped)?, text(&debug)?);
     let link = format!("--add-gnu-debuglink={symbols}");
     for args in [
@@ -102,21 +134,23 @@ fn program(target: &str, out: &Path) -> Result<Program> {
     ] {
         shell::run(&mut shell::command("objcopy", args.iter().copied()))?;
     }
-    Ok(Program { stripped, debug })
+    fs::set_permissions(debug, fs::Permissions::from_mode(0o644))?;
+    Ok(folder)
 }
 
 /// An archive of the program with its pages, completions, licences and the unit of systemd; the debug information is
 /// one of its own.
 fn archive(target: &str, out: &Path) -> Result<()> {
-    let program = program(target, out)?;
+    let built = program(target, out)?;
     let name = format!("sockeye-{VERSION}-{target}");
     let folder = out.join(&name);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
-    fs::copy(&program.stripped, folder.join("sockeye"))?;
-    documents(&program.stripped, &folder.join("man"), &folder.join("completions"))?;
+    let program = folder.join(PROGRAM);
+    fs::copy(built.join(PROGRAM), &program)?;
+    documents(&program, &folder.join("man"), &folder.join("completions"))?;
     for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         fs::copy(shell::root().join(file), folder.join(file))?;
     }
@@ -127,11 +161,12 @@ fn archive(target: &str, out: &Path) -> Result<()> {
     }
     tar(out, &name, &name)?;
     fs::remove_dir_all(&folder)?;
-    let debug = format!("{name}-debug");
-    fs::rename(&program.debug, out.join(format!("{name}.debug")))
-        .and_then(|()| fs::remove_dir_all(out.join(target)))?;
-    tar(out, &debug, &format!("{name}.debug"))?;
-    fs::remove_file(out.join(format!("{name}.debug")))?;
+    // Unpacked in the same place, it is beside the program.
+    fs::create_dir_all(&folder)?;
+    fs::rename(built.join(DEBUG), folder.join(DEBUG))?;
+    fs::remove_dir_all(built)?;
+    tar(out, &format!("{name}-debug"), &name)?;
+    fs::remove_dir_all(&folder)?;
     Ok(())
 }
 
@@ -157,14 +192,14 @@ fn tar(out: &Path, name: &str, content: &str) -> Result<()> {
     let mut tar = Command::new("tar");
     // Without a name and a time of its own in the archive.
     tar.current_dir(out).args(["-I", "gzip -n"]);
-    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime", &changed()?]);
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime"]);
+    tar.arg(format!("@{}", changed()?));
     shell::run(tar.args(["-cf", &archive, content]))
 }
 
-/// When the sources were last changed, for the times in archives.
+/// When the sources were last changed, in seconds since 1970, for the times in archives and packages.
 fn changed() -> Result<String> {
-    let time = shell::output(&mut shell::command("git", ["log", "-1", "--format=%ct"]))?;
-    Ok(format!("@{time}"))
+    shell::output(&mut shell::command("git", ["log", "-1", "--format=%ct"]))
 }
 
 /// `SHA256SUMS`: a line for each file to be handed out.
