@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::thread;
 
@@ -174,19 +175,44 @@ async fn echo(url: &str, tls: &ClientTls) {
 
 /// `sockeye check --listen` with these options, and where it listens.
 fn listening(options: &[&str]) -> (Child, String) {
-    let mut check = std::process::Command::new(path())
-        .args(["check", "--listen", "127.0.0.1:0", "--json"])
-        .args(options)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut command = std::process::Command::new(path());
+    started(command.args(["check", "--listen", "127.0.0.1:0", "--json"]).args(options))
+}
+
+/// The same of a command that starts it.
+fn started(command: &mut std::process::Command) -> (Child, String) {
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = command.spawn().expect("the program starts");
     let mut first = String::new();
     let mut stderr = BufReader::new(check.stderr.take().expect("stderr"));
     stderr.read_line(&mut first).expect("a line");
     let mut words = first.split([' ', ',']);
     let url = words.find(|word| word.starts_with("ws")).expect("a URL");
+    // Nobody else reads it, and what is said later is not lost in a closed pipe.
+    thread::spawn(move || stderr.lines().for_each(drop));
     (check, url.to_owned())
+}
+
+/// Connections that ask for nothing take descriptors until they are cases: the check waits for room, and goes on.
+#[test]
+fn without_descriptors_a_check_of_a_client_goes_on() {
+    let line = "ulimit -n 48 && exec \"$0\" \"$@\"";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", line]).arg(path()).args(["check", "--listen", "127.0.0.1:0", "--json"]);
+    command.args(["--only", "close/code,endings", "--timeout", "300ms"]);
+    let (check, url) = started(&mut command);
+    let address = url.trim_start_matches("ws://").to_owned();
+    // The first that is a client shows what it does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(talk(&url, &ClientTls::new())).expect("a WebSocket");
+    let silent = || TcpStream::connect(&address).expect("the system accepts it");
+    let silent: Vec<_> = (0..120).map(|_| silent()).collect();
+    let (report, _) = report_of(check);
+    drop(silent);
+    let counts = &report["counts"];
+    assert_eq!(report["interrupted"], false, "{report}");
+    assert_eq!((&counts["broken"], &counts["loose"]), (&0.into(), &0.into()), "{report}");
+    assert!(counts["not_judged"].as_u64().is_some_and(|count| count > 10), "{counts}");
 }
 
 /// What it prints, and how it ends.
@@ -267,6 +293,8 @@ fn wrong_usage_ends_with_2() {
     for (args, told) in [
         (&["--only", "nosuch"][..], "no case is left by --only and --skip"),
         (&["--baseline", &baseline], "cannot read the baseline"),
+        (&["--html", "/"], "cannot write /: "),
+        (&["--junit", "/nowhere/check.xml"], "cannot write /nowhere/check.xml: "),
     ] {
         let output = run(&[&["check", "ws://127.0.0.1:1"], args].concat(), "");
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -1,11 +1,13 @@
 //! A client that connects again and again: each connection is the next case.
 
 use std::{
-    io,
+    convert::Infallible,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -13,8 +15,8 @@ use sockeye::tls::ServerTls;
 use sockeye_check::{Accepted, Connections, Report, check_client};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::timeout,
+    sync::{Semaphore, mpsc},
+    time::{sleep, timeout},
 };
 
 use super::{Check, progress::Bar};
@@ -39,15 +41,26 @@ pub(super) async fn check(check: &Check, address: &str) -> anyhow::Result<(Strin
     let (sender, mut connections) = Connections::new();
     let bar = Bar::new();
     let show = |progress| bar.show(progress);
-    let accepting =
-        Accepting { tls, sender, deadline: check.timeout.0, has_failed: Arc::default() };
+    let accepting = Accepting {
+        tls,
+        sender,
+        deadline: check.timeout.0,
+        has_failed: Arc::default(),
+        waiting: Arc::new(Semaphore::new(WAITING)),
+    };
     tokio::select! {
         report = check_client(&mut connections, &options, &show, stop.requested()) => {
             Ok((format!("the client of {url}"), report?))
         }
-        error = accepting.accept(&listener) => Err(error).context("cannot accept a connection"),
+        never = accepting.accept(&listener) => match never {},
     }
 }
+
+/// How many connections that are no case yet are accepted; others wait in the system's queue.
+const WAITING: usize = 64;
+
+/// How long to wait when no connection can be accepted: there are no descriptors, say.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What becomes of connections.
 #[derive(Clone)]
@@ -55,22 +68,36 @@ struct Accepting {
     tls: Option<ServerTls>,
     sender: mpsc::Sender<Accepted>,
     /// How long a client may take to agree on TLS.
-    deadline: std::time::Duration,
+    deadline: Duration,
     /// Whether a client has failed to agree on TLS, which is told once.
     has_failed: Arc<AtomicBool>,
+    /// Held while a connection is no case yet.
+    waiting: Arc<Semaphore>,
 }
 
 impl Accepting {
-    /// Gives away every connection. It ends with an error alone.
-    async fn accept(self, listener: &TcpListener) -> io::Error {
+    /// Gives away every connection.
+    async fn accept(self, listener: &TcpListener) -> Infallible {
+        let mut is_told = false;
         loop {
+            let place = Arc::clone(&self.waiting).acquire_owned().await;
             match listener.accept().await {
                 Ok((stream, _)) => {
                     // Without it, small frames wait for acknowledgements.
                     let _ = stream.set_nodelay(true);
-                    tokio::spawn(self.clone().give(stream));
+                    let giving = self.clone().give(stream);
+                    tokio::spawn(async move {
+                        let _place = place;
+                        giving.await;
+                    });
                 }
-                Err(error) => return error,
+                // What was found until now is worth more than this connection.
+                Err(error) => {
+                    if !mem::replace(&mut is_told, true) {
+                        complain(format_args!("cannot accept a connection: {error}"));
+                    }
+                    sleep(PAUSE).await;
+                }
             }
         }
     }

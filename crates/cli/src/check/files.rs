@@ -1,6 +1,9 @@
 //! The files that `sockeye check` reads and writes.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+};
 
 use anyhow::{Context as _, anyhow};
 use sockeye_check::{Baseline, Report};
@@ -13,6 +16,20 @@ impl Check {
         let text = fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read the baseline {}", path.display()))?;
         Baseline::parse(&text).map_err(|wrong| anyhow!("{}: {wrong}", path.display()))
+    }
+
+    /// Whether the files can be written: after the check it would be too late to say.
+    pub(super) fn try_files(&self) -> anyhow::Result<()> {
+        [&self.junit, &self.html, &self.write_baseline].into_iter().flatten().try_for_each(|path| {
+            let is_new = !path.exists();
+            let opened = OpenOptions::new().append(true).create(true).open(path);
+            opened.with_context(|| format!("cannot write {}", path.display()))?;
+            if is_new {
+                // A check that finds no server leaves no empty report.
+                let _ = fs::remove_file(path);
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn write_files(&self, peer: &str, report: &Report) -> anyhow::Result<()> {

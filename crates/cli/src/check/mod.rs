@@ -123,6 +123,7 @@ impl Check {
             ));
         }
         let baseline = self.read_baseline().map_err(|wrong| wrong_usage(format!("{wrong:#}")))?;
+        self.try_files().map_err(|wrong| wrong_usage(format!("{wrong:#}")))?;
         for id in baseline.unknown(role) {
             complain(format_args!(
                 "warning: {id} in the baseline is not a case for {}: misspelt, or renamed",
@@ -193,7 +194,8 @@ impl Check {
         baseline: &sockeye_check::Baseline,
     ) -> anyhow::Result<ExitCode> {
         let fixed = baseline.apply(&mut report);
-        self.write_files(peer, &report)?;
+        // What cannot be written any more is printed all the same.
+        let written = self.write_files(peer, &report);
         if self.json {
             let mut json = report.to_json(peer);
             json["fixed"] = fixed.into();
@@ -208,6 +210,7 @@ impl Check {
                 false => print_line(text.trim_end())?,
             }
         }
+        written?;
         let fails = report.is_interrupted || report.is_broken() && self.write_baseline.is_none();
         Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
