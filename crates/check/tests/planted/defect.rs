@@ -197,4 +197,6 @@ pub(crate) enum Defect {
     Floods,
     Drips,
     Mute,
+    // What is right, and not what every server does.
+    WantsSubprotocol,
 }

@@ -181,6 +181,9 @@ fn fields(request: &Request, defect: Option<Defect>) -> bool {
         protocols.iter().flat_map(|value| value.split(',').map(str::trim)).collect();
     let twice = names.iter().enumerate().any(|(at, name)| names[..at].contains(name));
     let spaced = names.iter().any(|name| name.contains(' '));
+    if has(WantsSubprotocol) && !names.is_empty() && !names.contains(&"mine") {
+        return false;
+    }
     let hosts = match hosts {
         0 => has(NoHost),
         1 => true,

@@ -123,7 +123,7 @@ fn found(report: &Report) -> BTreeSet<String> {
 /// for its server, so that many of them do that together.
 async fn prove(rows: impl Iterator<Item = &'static Row>, peer: Role) {
     let (mut running, mut wrong) = (tokio::task::JoinSet::new(), String::new());
-    let places = Arc::new(tokio::sync::Semaphore::new(16));
+    let places = Arc::new(tokio::sync::Semaphore::new(32));
     for row in rows {
         let places = Arc::clone(&places);
         running.spawn(async move {
@@ -331,6 +331,13 @@ async fn a_right_server_has_no_findings() {
         report.outcomes.iter().filter(|one| one.verdict == Verdict::NotJudged).collect();
     assert!(not.is_empty(), "{not:?}");
     assert!(report.abilities.echoes && report.abilities.deflates && !report.abilities.is_broadcast);
+}
+
+/// One that speaks none of the subprotocols that it is offered may refuse (RFC 6455 §4.2.2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_wants_its_subprotocol_has_no_findings() {
+    let report = check_with(Some(Defect::WantsSubprotocol), &options(&["opening"])).await;
+    assert_eq!(found(&report), BTreeSet::new(), "{}", report.to_text(false));
 }
 
 /// No case for servers without a defect that it finds.
