@@ -1,5 +1,15 @@
 //! The console and the browser client in a real browser: runs the tests of `browser/` against the program.
 
+#[path = "../examples/examples/shop/main.rs"]
+#[expect(
+    dead_code,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`main` is the example's own, and may print"
+)]
+mod shop;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,6 +29,9 @@ const TOKENS: &[&str] = &["signed-in"];
 const OWN: &[&str] = &["echo", "resume", "tokens"];
 /// Those of pages of other origins, in two browsers.
 const FOREIGN: &[&str] = &["classic", "htmx", "origin", "readers"];
+
+/// That of the example `shop`.
+const SHOP: &[&str] = &["shop"];
 
 /// A secret for tokens, known to the server and to the tests.
 const KEY: &str = "only for tests: f3b0c1d2e4a5968778695a4b3c2d1e0f";
@@ -93,8 +106,29 @@ fn pages_of_other_origins_work_where_they_may_and_are_told_where_not() {
 }
 
 #[test]
+fn the_shop_shows_orders_to_their_customers_alone() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = runtime.block_on(async {
+        let shop = shop::Shop::default();
+        let channels = shop::channels(&shop).expect("channels");
+        let app = shop::app(shop, &channels).into_make_service_with_connect_info::<SocketAddr>();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let _channels = channels;
+            axum::serve(listener, app).await
+        });
+        url
+    });
+    let mut node = node(SHOP);
+    // There is no server of the program itself.
+    node.env("SOCKEYE_URL", &url).env("SOCKEYE_SHOP", &url);
+    passes(node);
+}
+
+#[test]
 fn every_browser_test_is_run() {
-    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN].concat();
+    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, SHOP].concat();
     for file in test_files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = groups.iter().filter(|group| name.starts_with(**group)).count();
