@@ -80,8 +80,19 @@ impl FromIterator<Right> for Rights {
 }
 
 /// The claim `channels`: rights by pattern, at most 1000 patterns and rights together.
+///
+/// In a token a pattern may have `{sub}` once, in the place of which stands the token's `sub`: `user:{sub}:*`. Such a
+/// line grants nothing before the token is [verified](super::AuthKey::verify), and nothing if the `sub` has a `:`, the
+/// character behind `{sub}`, or one that no channel's name has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants(Vec<(Pattern, Rights)>);
+pub struct Grants {
+    patterns: Vec<(Pattern, Rights)>,
+    /// Lines with [`SUB`], as they are written.
+    templates: Vec<(Box<str>, Rights)>,
+}
+
+/// Stands for the token's `sub`.
+const SUB: &str = "{sub}";
 
 impl Grants {
     /// Patterns and rights, together, in one token.
@@ -89,26 +100,57 @@ impl Grants {
 
     /// Whether the right on the channel is granted.
     pub fn allow(&self, right: Right, channel: &ChannelName) -> bool {
-        self.0.iter().any(|(pattern, rights)| rights.contains(right) && pattern.matches(channel))
+        let grants = |(pattern, rights): &(Pattern, Rights)| {
+            rights.contains(right) && pattern.matches(channel)
+        };
+        self.patterns.iter().any(grants)
     }
 
-    /// The patterns and their rights, in the order in which they were written.
-    pub fn iter(&self) -> impl Iterator<Item = &(Pattern, Rights)> {
-        self.0.iter()
+    /// The same with the subject in the place of `{sub}`.
+    pub(super) fn of_subject(mut self, subject: Option<&str>) -> Self {
+        let templates = std::mem::take(&mut self.templates);
+        let of =
+            |(template, rights): (Box<str>, Rights)| Some((with(&template, subject?)?, rights));
+        self.patterns.extend(templates.into_iter().filter_map(of));
+        self
     }
+
+    /// The patterns and their rights, in the order in which they were written; without those that have `{sub}`.
+    pub fn iter(&self) -> impl Iterator<Item = &(Pattern, Rights)> {
+        self.patterns.iter()
+    }
+}
+
+/// The pattern with this subject in it, unless the name could then be another's.
+fn with(template: &str, subject: &str) -> Option<Pattern> {
+    let (before, behind) = template.split_once(SUB)?;
+    let is_apart = |char| char != ':' && !behind.starts_with(char);
+    let is_name = !subject.is_empty() && subject.chars().all(is_apart) && !subject.contains('*');
+    is_name.then(|| format!("{before}{subject}{behind}").parse().ok())?
+}
+
+/// Whether the pattern is good for subjects: it has `{sub}` once, and no `*` right behind it, which would take `anna`
+/// for `ann`.
+fn is_template(text: &str) -> bool {
+    let is_pattern = text.replacen(SUB, "a", 1).parse::<Pattern>().is_ok();
+    text.contains(SUB) && is_pattern && !text.contains(&format!("{SUB}*"))
 }
 
 impl FromIterator<(Pattern, Rights)> for Grants {
     fn from_iter<I: IntoIterator<Item = (Pattern, Rights)>>(grants: I) -> Self {
-        Self(grants.into_iter().collect())
+        Self { patterns: grants.into_iter().collect(), templates: Vec::new() }
     }
 }
 
 impl Serialize for Grants {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (pattern, rights) in &self.0 {
+        let length = self.patterns.len() + self.templates.len();
+        let mut map = serializer.serialize_map(Some(length))?;
+        for (pattern, rights) in &self.patterns {
             map.serialize_entry(&pattern.to_string(), rights)?;
+        }
+        for (template, rights) in &self.templates {
+            map.serialize_entry(template, rights)?;
         }
         map.end()
     }
@@ -140,17 +182,23 @@ impl<'de> Visitor<'de> for GrantsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Grants, A::Error> {
-        let (mut grants, mut items) = (Vec::new(), 0);
-        while let Some(pattern) = map.next_key::<String>()? {
-            let pattern: Pattern = pattern.parse().map_err(de::Error::custom)?;
+        let (mut grants, mut items) = (Grants::default(), 0);
+        while let Some(text) = map.next_key::<String>()? {
+            let pattern = match is_template(&text) {
+                true => None,
+                false => Some(text.parse::<Pattern>().map_err(de::Error::custom)?),
+            };
             let List { rights, length } = map.next_value()?;
             items += 1 + length;
             if items > Grants::MAX_ITEMS {
                 return Err(de::Error::custom("more than 1000 patterns and rights"));
             }
-            grants.push((pattern, rights));
+            match pattern {
+                Some(pattern) => grants.patterns.push((pattern, rights)),
+                None => grants.templates.push((text.into(), rights)),
+            }
         }
-        Ok(Grants(grants))
+        Ok(grants)
     }
 }
 
@@ -227,6 +275,45 @@ mod tests {
         assert!(may(Right::Read, "a") && may(Right::Write, "a") && may(Right::Write, "ab"));
         assert!(!may(Right::Read, "ab") && !may(Right::Presence, "a") && !may(Right::Read, "b"));
         assert!(Right::ALL.iter().all(|right| !may(*right, "c")));
+    }
+
+    #[test]
+    fn a_subject_stands_in_its_place_and_reaches_no_other() {
+        let of = |subject: Option<&str>, pattern: &str, channel: &str| {
+            let grants = grants(&format!("{{\"{pattern}\":[\"read\"]}}")).unwrap();
+            assert!(!grants.allow(Right::Read, &channel.parse().unwrap()), "before");
+            grants.of_subject(subject).allow(Right::Read, &channel.parse().unwrap())
+        };
+        let cases = [
+            ("user:{sub}:*", "ann", "user:ann:inbox", true),
+            ("user:{sub}:*", "ann", "user:anna:inbox", false),
+            ("user:{sub}", "ann", "user:ann", true),
+            ("user:{sub}", "ann", "user:ann:inbox", false),
+            ("{sub}", "ann", "ann", true),
+            ("{sub}-*", "ann", "ann-x", true),
+            // In the name of another, or no name.
+            ("user:{sub}:*", "ann:x", "user:ann:x:inbox", false),
+            ("user:{sub}", "ann:x", "user:ann:x", false),
+            ("{sub}-*", "ann-x", "ann-x-y", false),
+            ("user:{sub}", "*", "user:x", false),
+            ("user:{sub}", "an*", "user:ann", false),
+            ("user:{sub}", "an n", "user:ann", false),
+            ("user:{sub}", "{sub}", "user:sub", false),
+            ("{sub}", "-ann", "ann", false),
+        ];
+        for (pattern, subject, channel, expected) in cases {
+            assert_eq!(
+                of(Some(subject), pattern, channel),
+                expected,
+                "{pattern} {subject} {channel}"
+            );
+        }
+        assert!(!of(None, "user:{sub}:*", "user:x:y") && !of(Some(""), "u{sub}", "u"));
+        let json = r#"{"news":["read"],"user:{sub}:*":["read","write"]}"#;
+        assert_eq!(serde_json::to_string(&grants(json).unwrap()).unwrap(), json);
+        for bad in ["user:{sub}*", "{sub}*", "{sub}{sub}", "{id}", "a{sub}/", "{sub"] {
+            assert!(grants(&format!("{{\"{bad}\":[\"read\"]}}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -39,9 +39,10 @@ impl AuthKey {
         if !self.is_signed(signed.as_bytes(), &decode(signature)?) {
             return Err(TokenError::Signature);
         }
-        let claims: Claims =
+        let mut claims: Claims =
             object(&decode(claims)?).map_err(|wrong| TokenError::Claims(wrong.to_string()))?;
         claims.check(now, self.audience())?;
+        claims.channels = claims.channels.of_subject(claims.sub.as_deref());
         Ok(claims)
     }
 }

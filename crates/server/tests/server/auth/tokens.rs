@@ -19,6 +19,18 @@ fn of_claims(claims: &str) -> Result<(), TokenError> {
 }
 
 #[test]
+fn a_pattern_with_sub_in_it_is_of_the_token_s_own_subject() {
+    let claims =
+        r#"{"sub":"ann","exp":1900000000,"channels":{"user:{sub}:*":["read"],"u{sub}":[]}}"#;
+    let verified = key().verify(&sign(HEADER, claims), NumericDate(Duration::from_secs(NOW)));
+    let channels = verified.unwrap().channels;
+    let may = |channel: &str| channels.allow(Right::Read, &channel.parse().unwrap());
+    assert!(may("user:ann:inbox") && !may("user:anna:inbox") && !may("user:ben:inbox"));
+    let whole = r#"{"sub":"ann","exp":1900000000,"channels":{"user:{sub}*":["read"]}}"#;
+    assert!(matches!(of_claims(whole), Err(TokenError::Claims(_))));
+}
+
+#[test]
 fn exp_is_needed_and_exact() {
     assert_eq!(of_claims("{}"), Err(TokenError::NoExpiry));
     assert_eq!(of_claims(r#"{"exp":null}"#), Err(TokenError::NoExpiry));
