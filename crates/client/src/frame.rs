@@ -161,7 +161,10 @@ impl From<Refusal> for Failure {
 /// # Errors
 ///
 /// When it is not opened.
-pub async fn open(endpoint: &Endpoint, parameters: &[(&str, &str)]) -> Result<WebSocket, Failure> {
+pub(crate) async fn open(
+    endpoint: &Endpoint,
+    parameters: &[(&str, &str)],
+) -> Result<WebSocket, Failure> {
     let client = endpoint.client(parameters).map_err(Failure::unreachable)?;
     let config = Config::default().max_message_size(endpoint.max());
     let opening = client.subprotocol(SUBPROTOCOL).config(config).connect();

@@ -171,6 +171,10 @@ fn no_answer(endpoint: &Endpoint, error: &hyper::Error) -> Failure {
     if error.is_parse_too_large() {
         return Failure::broken("the head of the answer is too large");
     }
+    // The request that waited is told no more than that.
+    if error.is_canceled() || error.is_incomplete_message() {
+        return Failure::broken("the server ended the connection without an answer");
+    }
     if !error.is_parse() {
         return Failure::broken(error);
     }

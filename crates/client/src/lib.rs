@@ -61,7 +61,7 @@
 //! | `client` | what applications use: the client, its settings, subscriptions, publications |
 //! | `connection`, `name` | where each channel was read to, and the attempts to read on: which transport, when again; names of channels |
 //! | `queue`, `token`, `status` | what waits for the application; tokens; what is told of connections |
-//! | `feed` | one channel over one transport of HTTP, without a policy |
+//! | `feed` | one channel over one transport, without a policy |
 //! | `frame`, `publication` | frames of `sockeye.v1`; what is published |
 //! | `http`, `endpoint` | requests; a URL with what they have in common |
 //! | `error`, `failure`, `message`, `position`, `transport`, `random` | the words of all of it |
@@ -105,8 +105,8 @@ pub mod internals {
     pub use crate::{
         endpoint::Endpoint,
         failure::{Ended, Failure, ProblemDetails, is_final, nonsense, refusal},
-        feed::{FeedEvent, Sink, ndjson, poll, sse},
-        frame::{Bye, Done, Frame, Hello, Refusal, open},
+        feed::{FeedEvent, Sink, ndjson, poll, sse, v1},
+        frame::{Bye, Done, Frame, Hello, Refusal},
         http::{Http, MAX_ANSWER, Question},
         position::MAX_POSITION,
     };

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use sockeye_client::internals::{self, ndjson, poll, sse, v1};
 use sockeye_server::Transport;
 use tokio::time::sleep;
 
 use super::{
-    Channel, Ended, Failure,
+    Channel, Failure,
     backoff::Backoff,
     feed::{FeedEvent, Sink},
-    ndjson, poll, sse, websocket,
 };
 
 /// What is tried, the best first.
@@ -45,13 +45,14 @@ impl Follow<'_> {
             has_message: false,
             transport: Transport::V1,
             is_told: false,
+            failure: None,
         };
         loop {
             let (transport, begun) = (self.transports[turn], Instant::now());
             let is_last = turn + 1 == self.transports.len();
             cursor.has_message = false;
             (cursor.transport, cursor.is_told) = (transport, false);
-            let Err(failure) = self.listen(transport, &mut cursor).await;
+            let failure = self.listen(transport, &mut cursor).await;
             let worked = cursor.has_message || begun.elapsed() >= WORKS_AFTER;
             let (why, retry) = match failure {
                 Failure::Enough => return Ok(()),
@@ -79,16 +80,21 @@ impl Follow<'_> {
         }
     }
 
-    async fn listen(&self, transport: Transport, cursor: &mut Cursor<'_, impl Sink>) -> Ended {
-        let (channel, after) = (self.channel, cursor.at.clone());
-        match transport {
+    /// Reads by this transport, and gives what has ended it.
+    async fn listen(&self, transport: Transport, cursor: &mut Cursor<'_, impl Sink>) -> Failure {
+        let (endpoint, after) = (self.channel.endpoint(), cursor.at.clone());
+        let Err(failure) = match transport {
             // A plain WebSocket has no positions; `resumable` reads `ws` as `v1`.
-            Transport::Ws | Transport::V1 => websocket::listen(channel, &after, cursor).await,
-            Transport::Sse => sse::listen(channel, &after, cursor).await,
-            Transport::Ndjson => ndjson::listen(channel, &after, cursor).await,
-            Transport::LongPoll => poll::wait(channel, &after, cursor).await,
-            Transport::Poll => poll::repeat(channel, &after, self.interval, cursor).await,
-        }
+            Transport::Ws | Transport::V1 => v1::listen(endpoint, &after, cursor).await,
+            Transport::Sse => sse::listen(endpoint, &after, cursor).await,
+            Transport::Ndjson => ndjson::listen(endpoint, &after, cursor).await,
+            Transport::LongPoll => poll::read(endpoint, &after, poll::Pace::Held, cursor).await,
+            Transport::Poll => {
+                let pace = poll::Pace::Interval(self.interval);
+                poll::read(endpoint, &after, pace, cursor).await
+            }
+        };
+        cursor.failure.take().unwrap_or_else(|| self.channel.failure(failure))
     }
 }
 
@@ -106,10 +112,12 @@ struct Cursor<'f, S> {
     /// By what it is read, and whether that was said.
     transport: Transport,
     is_told: bool,
+    /// Why the sink takes no more.
+    failure: Option<Failure>,
 }
 
-impl<S: Sink> Sink for Cursor<'_, S> {
-    fn take(&mut self, news: FeedEvent) -> Result<(), Failure> {
+impl<S: Sink> Cursor<'_, S> {
+    fn see(&mut self, news: FeedEvent) -> Result<(), Failure> {
         match &news {
             FeedEvent::Open => {
                 self.is_open = true;
@@ -119,11 +127,11 @@ impl<S: Sink> Sink for Cursor<'_, S> {
                     (self.note)(format!("* reading {name} by {how} ({transport}), after {at}"));
                 }
             }
-            FeedEvent::At(at) => self.at.clone_from(at),
-            FeedEvent::Gap(gap) => self.at.clone_from(&gap.next),
+            FeedEvent::At(at) => self.at = at.to_string(),
+            FeedEvent::Gap(gap) => self.at = gap.next.to_string(),
             FeedEvent::Message(message) => {
                 self.has_message = true;
-                self.at.clone_from(&message.at);
+                self.at = message.position().to_string();
             }
             FeedEvent::End(end) => {
                 (self.note)(format!("* {} has ended at {}", self.name, end.at));
@@ -132,6 +140,15 @@ impl<S: Sink> Sink for Cursor<'_, S> {
             }
         }
         self.sink.take(news)
+    }
+}
+
+impl<S: Sink> internals::Sink for Cursor<'_, S> {
+    fn take(&mut self, news: FeedEvent) -> Result<(), internals::Failure> {
+        self.see(news).map_err(|failure| {
+            self.failure = Some(failure);
+            internals::Failure::Enough
+        })
     }
 
     async fn next_may_come(&mut self) {

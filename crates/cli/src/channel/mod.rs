@@ -3,23 +3,18 @@
 pub(crate) mod backoff;
 pub(crate) mod feed;
 pub(crate) mod follow;
-pub(crate) mod http;
-pub(crate) mod message;
-pub(crate) mod ndjson;
-pub(crate) mod poll;
-pub(crate) mod sse;
 pub(crate) mod transport;
-pub(crate) mod websocket;
 
-use std::{convert::Infallible, fmt, time::Duration};
+use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use clap::Args;
-use sockeye::{Address, AddressError, Client};
+use sockeye::{Address, AddressError};
+use sockeye_client::internals::{self, Endpoint};
 use tokio::time::timeout;
-use url::Url;
 
 use crate::{
+    errors::explain,
     flags::request::{authorization, header},
     flags::route::Route,
     flags::units::{Size, Time, deadline, some_size},
@@ -64,16 +59,9 @@ pub(crate) struct ChannelArgs {
 /// A channel with all that requests to it have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
-    url: Url,
-    /// The zone of an IPv6 address, which is not a part of the URL.
-    zone: Option<String>,
-    headers: HeaderMap,
-    /// How long connecting may take, with the head of the answer.
-    timeout: Duration,
+    endpoint: Endpoint,
     /// How long the rest of an answer may take.
     answer_timeout: Duration,
-    /// The largest message, in bytes as they are received.
-    max_message: usize,
     route: Route,
 }
 
@@ -95,9 +83,6 @@ pub(crate) enum Failure {
     /// Nothing more is wanted.
     Enough,
 }
-
-/// What a feed comes to: it goes on until something ends it.
-pub(crate) type Ended = Result<Infallible, Failure>;
 
 impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Self {
@@ -160,11 +145,11 @@ impl ChannelArgs {
         if let Some(credentials) = self.credentials()? {
             headers.insert(AUTHORIZATION, credentials);
         }
-        let mut channel = Channel::new(&self.url, self.route.clone(), headers)
+        Channel::new(&self.url, self.route.clone(), headers)
             .connect_timeout(self.connect_timeout.0)
-            .max_message(self.max_message.in_memory());
-        channel.answer_timeout = self.answer_timeout.0;
-        channel.checked()
+            .max_message(self.max_message.in_memory())
+            .answer_timeout(self.answer_timeout.0)
+            .checked()
     }
 
     fn credentials(&self) -> anyhow::Result<Option<HeaderValue>> {
@@ -176,71 +161,62 @@ impl ChannelArgs {
 impl Channel {
     /// The channel at that address, with the limits that are the defaults of the flags.
     pub(crate) fn new(address: &Address, route: Route, headers: HeaderMap) -> Self {
-        Self {
-            url: address.url().clone(),
-            zone: address.zone().map(str::to_owned),
-            headers,
-            timeout: Duration::from_secs(10),
-            answer_timeout: Duration::from_secs(30),
-            max_message: 16 << 20,
-            route,
-        }
+        let endpoint = Endpoint::new(address, headers);
+        Self { endpoint, answer_timeout: Duration::from_secs(30), route }
     }
 
     /// Sets how long connecting may take.
     pub(crate) fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.endpoint = self.endpoint.connect_timeout(timeout);
+        self
+    }
+
+    /// Sets how long the rest of an answer may take.
+    fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.endpoint = self.endpoint.answer_timeout(timeout);
+        self.answer_timeout = timeout;
         self
     }
 
     /// Sets the largest message to accept, in bytes.
     pub(crate) fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
+        self.endpoint = self.endpoint.max_message(bytes);
         self
     }
 
-    /// The channel, unless its certificates, say, are wrong from the start.
-    pub(crate) fn checked(self) -> anyhow::Result<Self> {
-        self.client(&[])?;
+    /// The channel, reached by its route, unless its certificates, say, are wrong from the start.
+    pub(crate) fn checked(mut self) -> anyhow::Result<Self> {
+        self.endpoint = self.endpoint.connect_with(self.route.connector()?);
+        self.endpoint.client(&[])?;
         Ok(self)
     }
 
-    /// The channel's URL, with these parameters set.
-    fn url(&self, parameters: &[(&str, &str)]) -> Url {
-        let mut url = self.url.clone();
-        if !parameters.is_empty() {
-            let is_kept = |name: &str| parameters.iter().all(|(set, _)| *set != name);
-            let pairs = self.url.query_pairs().filter(|(name, _)| is_kept(name));
-            url.query_pairs_mut().clear().extend_pairs(pairs).extend_pairs(parameters);
-        }
-        url
+    /// What requests to it go to.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Where it is, for people to read: without a password.
     pub(crate) fn name(&self) -> String {
-        let mut url = self.url.clone();
-        let _ = (url.set_username(""), url.set_password(None));
-        self.zoned(&url).replacen("ws", "http", 1)
+        self.endpoint.name()
     }
 
-    /// Says that this is not a channel of Sockeye's, and why.
-    pub(crate) fn is_none_for(&self, why: impl fmt::Display) -> String {
-        let name = self.name();
-        match self.url.path().starts_with("/c/") {
-            true => format!("{name} is not a channel of Sockeye's: {why}"),
-            false => format!("{name} is not a channel: its path would be /c/NAME: {why}"),
+    /// A failure, with what to do where that is known.
+    pub(crate) fn failure(&self, failure: internals::Failure) -> Failure {
+        match failure {
+            internals::Failure::Unreachable(error) => {
+                Failure::Unreachable(explain::connect_error(*error, &self.route))
+            }
+            internals::Failure::Refused(problem) => Failure::Refused(problem.message),
+            internals::Failure::Broken { cause: Some(error), retry, .. } => {
+                let why = explain::connect_error(*error, &self.route).to_string();
+                Failure::Broken { why, retry }
+            }
+            internals::Failure::Broken { problem, retry, .. } => {
+                Failure::Broken { why: problem.message, retry }
+            }
+            internals::Failure::Enough => Failure::Enough,
         }
-    }
-
-    /// Where a channel is, for a URL that is not one of a channel.
-    fn hint(&self) -> String {
-        if self.url.path().starts_with("/c/") {
-            return String::new();
-        }
-        let mut url = self.url.clone();
-        url.set_path("/c/NAME");
-        url.set_query(None);
-        format!("; a channel of Sockeye's is at {}", Self { url, ..self.clone() }.name())
     }
 
     /// Waits for the rest of an answer, as long as it may take.
@@ -252,21 +228,5 @@ impl Channel {
         let late =
             |_| Failure::broken(format!("the server takes more than {} to answer", Time(limit)));
         timeout(limit, answer).await.map_err(late)?
-    }
-
-    /// A URL with the zone of its address.
-    fn zoned(&self, url: &Url) -> String {
-        match &self.zone {
-            Some(zone) => url.as_str().replacen(']', &format!("%25{zone}]"), 1),
-            None => url.as_str().to_owned(),
-        }
-    }
-
-    /// What opens a WebSocket there, or connects as for one.
-    fn client(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Client> {
-        let client = Client::new(self.zoned(&self.url(parameters)))?.timeout(self.timeout);
-        let client = self.route.apply(client)?;
-        let headers = self.headers.iter();
-        Ok(headers.fold(client, |client, (name, value)| client.header(name.clone(), value.clone())))
     }
 }

@@ -145,7 +145,7 @@ impl Sink for ScreenSink<'_> {
                 let mut payload = Vec::new();
                 message.write_payload(&mut payload).map_err(Failure::broken)?;
                 let shown = match String::from_utf8(payload) {
-                    Ok(text) if !message.is_bytes() => Message::from(text),
+                    Ok(text) if !message.is_binary() => Message::from(text),
                     Ok(text) => text.into_bytes().into(),
                     Err(error) => error.into_bytes().into(),
                 };

@@ -7,6 +7,7 @@ use http::Response;
 use sockeye::{
     Address, Client, Config, ConnectError, DeflateConfig, Direction, Opened, ResponseError, http2,
 };
+use sockeye_client::internals::refusal;
 
 use super::{Connect, frames::Frames, screen::Screen};
 use crate::errors::explain;
@@ -44,7 +45,7 @@ impl Connect {
     pub(super) fn not_opened(&self, error: ConnectError) -> anyhow::Error {
         match error {
             ConnectError::Response(ResponseError::Status(response)) => {
-                let why = explain::refusal(&response);
+                let why = refusal(&response);
                 let (url, why) = (&self.url, why.trim_end_matches('.'));
                 anyhow!("{url} did not open a WebSocket: {why}{}", self.channel_hint())
             }

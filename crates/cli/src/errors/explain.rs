@@ -3,9 +3,6 @@
 use std::io;
 
 use anyhow::anyhow;
-use bytes::Bytes;
-use http::{Response, StatusCode, header::LOCATION};
-use serde::Deserialize;
 use sockeye::{
     ConnectError, ProxyError, ResponseError,
     tls::rustls::{self, AlertDescription as Alert, CertificateError, InvalidMessage},
@@ -14,44 +11,11 @@ use sockeye_proto::handshake::MalformedHead;
 
 use crate::{flags::route::Route, flags::units::roughly};
 
-/// What the server says when something is wrong (RFC 9457).
-#[derive(Debug, Deserialize)]
-pub(crate) struct Problem {
-    pub(crate) code: String,
-    pub(crate) detail: String,
-}
-
-impl Problem {
-    /// The problem in a body, if it is one of Sockeye's.
-    pub(crate) fn in_body(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
-    }
-}
-
 /// The error with what to do, where that is known.
 pub(crate) fn connect_error(error: ConnectError, route: &Route) -> anyhow::Error {
     match advice(&error, route) {
         Some(sentence) => anyhow!(sentence),
         None => error.into(),
-    }
-}
-
-/// What a server that opens no WebSocket has answered: its own words, if there are any.
-pub(crate) fn refusal(response: &Response<Bytes>) -> String {
-    let status = response.status();
-    let body: &[u8] = response.body();
-    if let Some(Problem { code, detail }) = Problem::in_body(body) {
-        return format!("the server answers {status}: {code}: {detail}");
-    }
-    if let Some(to) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
-        let to = String::from_utf8_lossy(to.as_bytes());
-        return format!("the server answers {status}, and sends to {to}");
-    }
-    match std::str::from_utf8(body).map(str::trim) {
-        Ok(text) if (1..200).contains(&text.len()) && !text.contains(['<', '\n']) => {
-            format!("the server answers {status}: {text}")
-        }
-        _ => format!("the server answers {status}"),
     }
 }
 
@@ -159,15 +123,4 @@ fn certificate(host: &str, wrong: &CertificateError, route: &Route) -> Option<St
 fn name_of(presented: &str) -> &str {
     let inner = presented.split_once('(').map_or(presented, |(_, rest)| rest.trim_end_matches(')'));
     inner.trim_matches('"')
-}
-
-/// Whether the status says that the request is wrong, and not the moment.
-pub(crate) fn is_final(status: StatusCode) -> bool {
-    let is_for_now = matches!(
-        status,
-        StatusCode::NOT_ACCEPTABLE | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-    );
-    let is_never =
-        matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED);
-    is_never || status.is_redirection() || status.is_client_error() && !is_for_now
 }

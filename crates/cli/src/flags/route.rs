@@ -44,17 +44,27 @@ struct ProxyChoice(Option<Box<Proxy>>);
 
 impl Route {
     pub(crate) fn apply(&self, client: Client) -> Result<Client, TlsError> {
-        let mut client = client.tls(self.tls()?);
-        if let Some(ProxyChoice(choice)) = &self.proxy {
-            client = match choice {
-                Some(proxy) => client.proxy(Proxy::clone(proxy)),
-                None => client.no_proxy(),
-            };
-        }
-        if let Some(path) = &self.unix_socket {
-            client = client.unix_socket(path);
-        }
-        Ok(client)
+        self.connector().map(|connect| connect(client))
+    }
+
+    /// What has any client take this way. Files of certificates are read once.
+    pub(crate) fn connector(
+        &self,
+    ) -> Result<impl Fn(Client) -> Client + Send + Sync + use<>, TlsError> {
+        let (tls, proxy, path) = (self.tls()?, self.proxy.clone(), self.unix_socket.clone());
+        Ok(move |client: Client| {
+            let mut client = client.tls(tls.clone());
+            if let Some(ProxyChoice(choice)) = &proxy {
+                client = match choice {
+                    Some(proxy) => client.proxy(Proxy::clone(proxy)),
+                    None => client.no_proxy(),
+                };
+            }
+            match &path {
+                Some(path) => client.unix_socket(path),
+                None => client,
+            }
+        })
     }
 
     /// Whether authorities were named.

@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};
 use sockeye::{CloseCode, Message, Reader, Writer};
+use sockeye_client::internals::v1::{self, Answer as Answered};
 use sockeye_server::Transport;
 use tokio::{
     sync::{Notify, mpsc},
@@ -18,7 +19,7 @@ use super::{
     window::{Answer, Window},
 };
 use crate::{
-    channel::{Channel, Failure, backoff::Backoff, websocket},
+    channel::{Channel, Failure, backoff::Backoff},
     flags::pace::Pace,
     system::stop::Stop,
     terminal::input::{self, Separator},
@@ -159,7 +160,9 @@ impl<'p> Lines<'p> {
     /// Publishes on one connection until all is answered.
     async fn connection(&mut self, stop: &mut Stop, has_worked: &mut bool) -> Result<(), Failure> {
         let socket = tokio::select! {
-            socket = self.channel.publishing_websocket() => socket?,
+            socket = v1::open_to_publish(self.channel.endpoint()) => {
+                socket.map_err(|failure| self.channel.failure(failure))?
+            }
             () = stop.requested() => return Err(Failure::Refused(self.interrupted().to_string())),
         };
         *has_worked = true;
@@ -338,10 +341,10 @@ async fn receive(
         let received = match received {
             Some(Ok(received)) => received,
             Some(Err(error)) => return Err(Failure::Broken { why: error.to_string(), retry }),
-            None => return Err(websocket::ended(reader.closed(), retry)),
+            None => return Err(channel.failure(v1::ended(reader.closed(), retry))),
         };
-        match websocket::answer(&received)? {
-            websocket::Answer::Bye(time) => retry = time,
+        match v1::answer(&received).map_err(|failure| channel.failure(failure))? {
+            Answered::Bye(time) => retry = time,
             answer => state.borrow_mut().take(answer)?,
         }
     }
@@ -369,21 +372,22 @@ impl LinesState {
     }
 
     /// Takes what the server says.
-    fn take(&mut self, answer: websocket::Answer) -> Result<(), Failure> {
+    fn take(&mut self, answer: Answered) -> Result<(), Failure> {
         match answer {
-            websocket::Answer::Limit(limit) => self.limit = limit,
-            websocket::Answer::Published(id, at) => self.window.answer(id, Answer::At(at)),
-            websocket::Answer::Refused { id, why, retry: true } => {
-                self.window.answer(id, Answer::Again(why));
+            Answered::Limit(limit) => self.limit = limit,
+            Answered::Published(id, at) => self.window.answer(id, Answer::At(at.to_string())),
+            Answered::Refused(id, problem) if problem.retry => {
+                self.window.answer(id, Answer::Again(problem.message));
             }
-            websocket::Answer::Refused { id, why, .. } if is_of_a_line(&why) => {
-                self.window.answer(id, Answer::Refused(why));
+            Answered::Refused(id, problem) if is_of_a_line(&problem.message) => {
+                self.window.answer(id, Answer::Refused(problem.message));
             }
-            websocket::Answer::Refused { id, why, .. } => {
+            Answered::Refused(id, problem) => {
+                let why = problem.message;
                 let why = if id == 1 { why } else { at_line(id, &anyhow!(why)).to_string() };
                 return Err(Failure::Refused(why));
             }
-            websocket::Answer::Bye(_) | websocket::Answer::Other => {}
+            Answered::Bye(_) | Answered::Other => {}
         }
         Ok(())
     }

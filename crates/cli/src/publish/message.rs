@@ -10,7 +10,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::channel::{Failure, http::Question};
+use sockeye_client::internals::Question;
+
+use crate::channel::Failure;
 
 const SOCKEYE_EVENT: HeaderName = HeaderName::from_static("sockeye-event");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

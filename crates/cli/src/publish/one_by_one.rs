@@ -6,6 +6,10 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use serde::Deserialize;
 use sockeye::WebSocket;
+use sockeye_client::{
+    Position,
+    internals::{Http, MAX_ANSWER, v1},
+};
 use sockeye_server::Transport;
 use tokio::time::sleep;
 
@@ -13,12 +17,7 @@ use super::{
     ATTEMPTS,
     message::{Keys, Kind},
 };
-use crate::channel::{
-    Channel, Failure,
-    backoff::Backoff,
-    http::{Http, MAX_ANSWER},
-    websocket,
-};
+use crate::channel::{Channel, Failure, backoff::Backoff};
 
 /// What messages are sent over, one after the other.
 pub(crate) struct Sender<'c> {
@@ -26,7 +25,7 @@ pub(crate) struct Sender<'c> {
     kind: Kind,
     transport: Option<Transport>,
     keys: Keys,
-    http: Http<'c>,
+    http: Http,
     socket: Option<WebSocket>,
     /// Whether something was acknowledged: then what breaks is worth another attempt.
     has_worked: bool,
@@ -38,12 +37,12 @@ impl<'c> Sender<'c> {
         kind: Kind,
         transport: Option<Transport>,
     ) -> anyhow::Result<Self> {
-        let (http, keys) = (Http::new(channel), Keys::new()?);
+        let (http, keys) = (Http::default(), Keys::new()?);
         Ok(Self { channel, kind, transport, keys, http, socket: None, has_worked: false })
     }
 
     /// Publishes until it is acknowledged, and gives the position.
-    pub(crate) async fn send(&mut self, data: Bytes) -> Result<String, Failure> {
+    pub(crate) async fn send(&mut self, data: Bytes) -> Result<Position, Failure> {
         let (key, mut backoff) = (self.keys.next(), Backoff::default());
         let mut attempt = 1;
         loop {
@@ -69,27 +68,33 @@ impl<'c> Sender<'c> {
         }
     }
 
-    async fn send_by_http(&mut self, data: &Bytes, key: &str) -> Result<String, Failure> {
+    async fn send_by_http(&mut self, data: &Bytes, key: &str) -> Result<Position, Failure> {
         #[derive(Deserialize)]
         struct Published {
-            at: String,
+            at: Position,
         }
-        let answer = self.http.ask_whole(&self.kind.question(data, key)?, MAX_ANSWER).await?;
-        let Ok(Published { at }) = serde_json::from_slice(&answer) else {
-            let why = self.channel.is_none_for("it answers with something else than a position");
+        let (channel, question) = (self.channel, self.kind.question(data, key)?);
+        let endpoint = channel.endpoint();
+        let answer = self.http.ask_whole(endpoint, &question, MAX_ANSWER).await;
+        let answer = answer.map_err(|failure| channel.failure(failure))?;
+        let Ok(Published { at }) = serde_json::from_slice(answer.body()) else {
+            let why = endpoint.is_none_for("it answers with something else than a position");
             return Err(Failure::Refused(why));
         };
         Ok(at)
     }
 
-    async fn send_by_websocket(&mut self, data: &Bytes, key: &str) -> Result<String, Failure> {
+    async fn send_by_websocket(&mut self, data: &Bytes, key: &str) -> Result<Position, Failure> {
         let command = self.kind.command(1, data, key)?;
+        let told = |failure| self.channel.failure(failure);
         if self.socket.is_none() {
-            self.socket = Some(self.channel.publishing_websocket().await?);
+            let opened = v1::open_to_publish(self.channel.endpoint()).await;
+            self.socket = Some(opened.map_err(told)?);
         }
         match &mut self.socket {
             Some(socket) => {
-                self.channel.in_time(websocket::send_publication(socket, command)).await
+                let publishing = async { v1::publish(socket, command).await.map_err(told) };
+                self.channel.in_time(publishing).await
             }
             None => Err(Failure::broken("there is no connection")),
         }

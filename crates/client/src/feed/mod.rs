@@ -3,6 +3,7 @@
 pub mod ndjson;
 pub mod poll;
 pub mod sse;
+pub mod v1;
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub trait Sink {
     fn take(&mut self, news: FeedEvent) -> Result<(), Failure>;
 
     /// Waits until the next message may come. What brings it is not read any further meanwhile.
-    fn next_may_come(&mut self) -> impl Future<Output = ()> + Send {
+    fn next_may_come(&mut self) -> impl Future<Output = ()> {
         async {}
     }
 }
