@@ -82,6 +82,14 @@ impl Payload {
         }
     }
 
+    fn len(&self) -> usize {
+        match &self.0 {
+            PayloadKind::Text(text) => text.len(),
+            PayloadKind::Binary(bytes) => bytes.len(),
+            PayloadKind::Json(json) => json.get().len(),
+        }
+    }
+
     fn bytes(&self) -> Bytes {
         match &self.0 {
             PayloadKind::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -154,6 +162,11 @@ impl Publication {
             self.key = Some(crate::random::key().map_err(without)?);
         }
         Ok(self)
+    }
+
+    /// How many bytes it carries.
+    pub(crate) fn len(&self) -> usize {
+        self.payload.len()
     }
 
     /// The message as a request by HTTP.

@@ -64,6 +64,7 @@ pub(super) async fn run(
         last_id: 0,
         asked: HashMap::new(),
         in_flight: 0,
+        max_message: usize::MAX,
         subscribed: HashSet::new(),
         opening: HashMap::new(),
         held: None,
@@ -134,6 +135,8 @@ struct Session<'c> {
     last_id: u64,
     asked: HashMap<u64, Asked>,
     in_flight: usize,
+    /// The most bytes that the server takes for a message.
+    max_message: usize,
     subscribed: HashSet<Arc<str>>,
     /// The channels that are subscribed to once the server has answered, and by when it has to.
     opening: HashMap<Arc<str>, Instant>,
@@ -206,6 +209,7 @@ impl Session<'_> {
         if let Some(ping) = hello.ping.filter(|ping| *ping > 0) {
             self.ping_after = Duration::from_secs(ping.min(3600));
         }
+        self.max_message = hello.max_message.unwrap_or(usize::MAX);
         self.heard = Instant::now();
         self.connection.works(self.id);
         Ok(())
@@ -269,7 +273,16 @@ impl Session<'_> {
 
     fn publish(&mut self, order: PublishOrder) -> Result<(), Failure> {
         self.last_id += 1;
-        match order.publication.command(self.last_id) {
+        let max = self.max_message;
+        let command = match order.publication.len() > max {
+            // Sent all the same, it might end the connection, and with it what is read.
+            true => {
+                let why = format!("The server takes {max} bytes at most.");
+                Err(Failure::Refused(Problem::coded("too_large".to_owned(), &why, false)))
+            }
+            false => order.publication.command(self.last_id),
+        };
+        match command {
             Ok(command) => {
                 self.in_flight += 1;
                 self.asked.insert(self.last_id, Asked::Publication(order.reply));

@@ -105,4 +105,12 @@ async fn what_the_server_refuses_is_not_sent_again() {
     assert_eq!(refused.code(), Some("bad_event"), "{refused}");
     assert!(client.publish("chat", "text").event("a\nb").await.is_err());
     assert!(between.count("post /") <= 2);
+    let reading = only(&between.url(), Transport::V1);
+    let mut chat = reading.subscribe("chat");
+    chat.ready().await.unwrap();
+    let refused = reading.publish("chat", vec![0; 1 << 20]).await.unwrap_err();
+    assert_eq!(refused.code(), Some("too_large"), "{refused}");
+    reading.publish("chat", "small").await.unwrap();
+    assert_eq!(text(&mut chat).await, "small");
+    assert_eq!(between.count("get /connect"), 1);
 }
