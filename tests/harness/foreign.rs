@@ -32,7 +32,7 @@ pub fn start(peer: &Peer, arguments: &[&str]) -> Script {
         other => interpreted(Path::new(other.tool().0), &source),
     };
     command.args(arguments);
-    Script::spawn(command)
+    Script::spawn(&mut command)
 }
 
 fn interpreted(program: &Path, source: &Path) -> Command {

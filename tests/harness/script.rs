@@ -2,11 +2,12 @@
 //!
 //! A script prints one JSON object per line, and exits with a failure when a check does not hold.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -44,7 +45,7 @@ impl Script {
             command.env(name, trusted.authority());
         }
         command.arg(folder().join(file)).args(args);
-        Self::spawn(command)
+        Self::spawn(&mut command)
     }
 
     /// Starts a program that reports as scripts do.
@@ -53,7 +54,7 @@ impl Script {
     ///
     /// When it does not start.
     #[must_use]
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("`cargo xtask test interop` installs its programs");
         let output = BufReader::new(child.stdout.take().expect("the output is piped"));
@@ -76,6 +77,19 @@ impl Script {
             Err(RecvTimeoutError::Timeout) => panic!("the script says nothing"),
         };
         Some(serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+    }
+
+    /// The next thing it reports, if that comes within this time.
+    ///
+    /// # Errors
+    ///
+    /// When it is not JSON, or the script has ended.
+    pub fn report_within(&mut self, time: Duration) -> io::Result<Option<Value>> {
+        match self.lines.recv_timeout(time) {
+            Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// Waits for its end, which must be a success.

@@ -57,7 +57,7 @@ impl Library {
             }
         };
         command.arg(folder().join("interop").join(file)).args(arguments);
-        Script::spawn(command)
+        Script::spawn(&mut command)
     }
 }
 

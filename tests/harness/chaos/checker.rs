@@ -24,8 +24,8 @@ pub struct Findings {
     pub acknowledged: u64,
     /// Messages that came to readers.
     pub delivered: u64,
-    /// Stretches of reading: polls, long polls, event streams, WebSockets.
-    pub stretches: [u64; 4],
+    /// Stretches of reading: polls, long polls, event streams, WebSockets, the clients for Rust, JavaScript and Python.
+    pub stretches: [u64; Transport::COUNT],
 }
 
 /// How many broken promises are told in words.

@@ -18,7 +18,7 @@ pub(super) struct Seen {
     /// Gaps that were told, though the history covers the whole run.
     pub(super) gaps: Vec<String>,
     /// Stretches on each transport, in the order of [`Transport::ALL`].
-    pub(super) stretches: [u64; 4],
+    pub(super) stretches: [u64; Transport::COUNT],
     /// Whether it came to the channel's end before it lost patience.
     pub(super) reached_the_end: bool,
 }
@@ -40,7 +40,7 @@ pub(super) fn read(stage: &Stage, mut random: StdRng) -> Seen {
     let mut last: Option<Position> = None;
     let mut progress = Instant::now();
     while progress.elapsed() < PERSEVERANCE {
-        let choice = random.random_range(0..Transport::ALL.len());
+        let choice = random.random_range(0..stage.transports);
         let transport = Transport::ALL[choice];
         seen.stretches[choice] += 1;
         // Skewed towards short stretches: hopping is where things go wrong.

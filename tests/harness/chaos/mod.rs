@@ -24,6 +24,7 @@ pub use checker::Findings;
 pub use ground::{Fault, Ground};
 
 use crate::chaos::checker::Checker;
+use crate::chaos::transport::Transport;
 
 /// What a run does.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Plan {
     pub publishers: u64,
     /// How many read, hopping from transport to transport.
     pub hoppers: u64,
+    /// Whether readers also hop to the clients for JavaScript and Python, which need Node and a Python environment.
+    pub in_other_languages: bool,
     /// What it runs on, and what happens to that.
     pub ground: Ground,
 }
@@ -44,13 +47,27 @@ impl Plan {
     /// The short form, which each test run has.
     #[must_use]
     pub fn short(ground: Ground) -> Self {
-        Self { seed: rand::random(), messages: 3_000, publishers: 8, hoppers: 4, ground }
+        Self {
+            seed: rand::random(),
+            messages: 3_000,
+            publishers: 8,
+            hoppers: 4,
+            in_other_languages: false,
+            ground,
+        }
     }
 
     /// The full size, which `cargo xtask chaos` has if it is not told another.
     #[must_use]
     pub fn full(ground: Ground) -> Self {
-        Self { seed: rand::random(), messages: 100_000, publishers: 32, hoppers: 8, ground }
+        Self {
+            seed: rand::random(),
+            messages: 100_000,
+            publishers: 32,
+            hoppers: 8,
+            in_other_languages: false,
+            ground,
+        }
     }
 }
 
@@ -68,6 +85,8 @@ pub struct Report {
 /// What the threads of a run share.
 #[derive(Debug)]
 struct Stage {
+    /// How many of all transports readers hop to.
+    transports: usize,
     /// The URLs of the servers that run now; others after each restart.
     urls: Mutex<Vec<String>>,
     acknowledged: Mutex<u64>,
@@ -116,6 +135,10 @@ pub fn run(plan: &Plan) -> Report {
     let began = Instant::now();
     let mut running = ground::start(plan);
     let stage = Stage {
+        transports: match plan.in_other_languages {
+            true => Transport::COUNT,
+            false => Transport::OF_RUST,
+        },
         urls: Mutex::new(running.urls()),
         acknowledged: Mutex::new(0),
         progress: Condvar::new(),
@@ -188,7 +211,7 @@ fn make_faults(plan: &Plan, stage: &Stage, running: &mut ground::Running) -> Vec
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plan, took, faults, findings } = self;
-        let Plan { seed, messages, publishers, hoppers, ground } = plan;
+        let Plan { seed, messages, publishers, hoppers, in_other_languages: _, ground } = plan;
         writeln!(
             f,
             "seed {seed}: {messages} messages by {publishers} publishers to {hoppers} hopping readers, \

@@ -1,14 +1,18 @@
-//! The four transports, each as a bare client of its own: no code of ours is under this test but
-//! the server's.
+//! Four transports, each as a bare client of its own, where no code of ours is under this test but the server's; and the
+//! client for Rust, by any of its transports. With `cargo xtask test interop`, those for JavaScript and Python, too.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use serde_json::Value;
+use sockeye_client::{Client, Item};
 
 use super::CHANNEL;
+use crate::script::{Script, folder, python};
 use sockeye_testing::frame::{Frame, PING, PONG, TEXT, masked};
 use sockeye_testing::handshake::{Head, request_with};
 
@@ -33,14 +37,30 @@ pub(super) enum Transport {
     LongPoll,
     EventStream,
     WebSocket,
+    /// The client for Rust: by one of its transports, or by what gets through.
+    RustClient,
+    /// The same of the client for JavaScript, in Node.
+    JavaScriptClient,
+    /// The same of the client for Python.
+    PythonClient,
 }
 
 /// How long a stretch waits for more before the reader hops on.
 const SILENCE: Duration = Duration::from_secs(1);
 
 impl Transport {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Poll, Self::LongPoll, Self::EventStream, Self::WebSocket];
+    pub(super) const COUNT: usize = 7;
+    pub(super) const ALL: [Self; Self::COUNT] = [
+        Self::Poll,
+        Self::LongPoll,
+        Self::EventStream,
+        Self::WebSocket,
+        Self::RustClient,
+        Self::JavaScriptClient,
+        Self::PythonClient,
+    ];
+    /// Those that need no other language, of all.
+    pub(super) const OF_RUST: usize = 5;
 
     /// Reads from behind `after` until `deliver` has enough, nothing more comes, or it breaks.
     pub(super) fn read(
@@ -54,6 +74,18 @@ impl Transport {
             Self::LongPoll => poll(&format!("{url}/c/{CHANNEL}?after={after}&wait=1"), deliver),
             Self::EventStream => event_stream(url, after, deliver),
             Self::WebSocket => websocket(url, after, deliver),
+            Self::RustClient => rust_client(url, after, deliver),
+            Self::JavaScriptClient => {
+                let mut node = Command::new("node");
+                node.arg(folder().join("harness/chaos/reader.mjs"));
+                script(&mut node, url, after, deliver)
+            }
+            Self::PythonClient => {
+                let mut reader = Command::new(python());
+                reader.arg(folder().join("harness/chaos/reader.py"));
+                reader.env("PYTHONPATH", folder().join("../clients/python/src"));
+                script(reader.env("PYTHONDONTWRITEBYTECODE", "1"), url, after, deliver)
+            }
         }
     }
 }
@@ -139,6 +171,60 @@ fn websocket(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> 
             _ => return Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
+}
+
+/// The client for Rust, which goes on by itself when it breaks.
+fn rust_client(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> io::Result<()> {
+    let all = sockeye_client::Transport::ALL;
+    let mut client = Client::builder(url).poll_interval(Duration::from_millis(50));
+    // None of them means what gets through.
+    if let Some(transport) = all.get(rand::random_range(0..=all.len())) {
+        client = client.transports([*transport]);
+    }
+    let client = client.build().map_err(io::Error::other)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut messages = client.subscribe(CHANNEL).after(after).buffer(64);
+        loop {
+            let Ok(item) = tokio::time::timeout(SILENCE, messages.next()).await else {
+                // Nothing more comes for now.
+                return Ok(());
+            };
+            let event = match item.transpose().map_err(io::Error::other)? {
+                Some(Item::Message(message)) => {
+                    let json: Value = message.json()?;
+                    let id = json["id"].as_str().ok_or_else(|| unexpected(&json))?.to_owned();
+                    let at =
+                        Position::parse(message.position()).ok_or_else(|| unexpected(&json))?;
+                    Event::Message { at, id }
+                }
+                Some(Item::Gap(gap)) => Event::Gap(serde_json::to_value(gap)?),
+                other => return Err(io::Error::other(format!("not a message: {other:?}"))),
+            };
+            if !deliver(event) {
+                return Ok(());
+            }
+        }
+    })
+}
+
+/// A client of another language, in a process of its own.
+fn script(
+    command: &mut Command,
+    url: &str,
+    after: &str,
+    deliver: &mut dyn FnMut(Event) -> bool,
+) -> io::Result<()> {
+    let mut reader = Script::spawn(command.args([url, CHANNEL, after]));
+    // Its beginning takes the longer the more the machine has to do.
+    let mut patience = SILENCE * 10;
+    while let Some(json) = reader.report_within(patience)? {
+        if !deliver(event(&json)?) {
+            break;
+        }
+        patience = SILENCE;
+    }
+    Ok(())
 }
 
 /// A message or a gap from its JSON, the same on every transport.
