@@ -32,7 +32,7 @@ pub(crate) struct Channel {
     /// Wakes the readers that wait. The list of them is made of nodes in their own futures: a
     /// reader that waits costs the channel nothing.
     pub(crate) grown: Notify,
-    /// Changed only while the shard is locked, so that a channel is never removed under a reader
+    /// Changed only while the stripe is locked, so that a channel is never removed under a reader
     /// that is just coming.
     pub(crate) readers: AtomicUsize,
     /// How much of it is here: an [`Extent`].
@@ -438,9 +438,9 @@ impl ChannelState {
         name: &ChannelName,
         registry: &Registry,
     ) -> Result<Dropped, PublishError> {
-        let Registry { options, meter, shards, .. } = registry;
+        let Registry { options, meter, map, .. } = registry;
         let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
-        self.take_slot(account, share, name, (shards, meter))?;
+        self.take_slot(account, share, name, (map, meter))?;
         let dropped = self.log.make_room(surplus);
         self.release(&dropped, meter);
         Ok(dropped)

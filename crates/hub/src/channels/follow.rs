@@ -76,7 +76,7 @@ impl Registry {
             if let Some(&group) = found.get(channel) {
                 let (_, group): &mut (_, Vec<_>) = &mut groups[group];
                 group.push(arrival);
-            } else if let Ok(channel) = self.shards.find(channel) {
+            } else if let Ok(channel) = self.map.find(channel) {
                 found.insert(channel.name.clone(), groups.len());
                 groups.push((channel, vec![arrival]));
             }
@@ -86,7 +86,7 @@ impl Registry {
     }
 
     fn each_of(&self, cluster: &Cluster, shard: u16, each: impl Fn(&Channel)) {
-        for channel in self.shards.all() {
+        for channel in self.map.all() {
             if cluster.backplane.shard(&channel.name) == shard {
                 each(&channel);
             }
@@ -97,7 +97,7 @@ impl Registry {
     pub(crate) fn make_room_in_memory(&self) {
         let is_full = || self.meter.bytes_in_all() > self.options.max_bytes;
         if is_full() {
-            self.shards.evict_some(&self.meter, is_full);
+            self.map.evict_some(&self.meter, is_full);
         }
     }
 }

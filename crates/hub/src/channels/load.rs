@@ -71,7 +71,7 @@ impl Registry {
         };
         // From a position that does not exist a reader goes on with the oldest that is kept.
         let start = if exists { start } else { Start::Earliest };
-        let channel = self.shards.join(name, &self.meter);
+        let channel = self.map.join(name, &self.meter);
         channel.touch();
         let loaded = Loaded::joined(self, Arc::clone(&channel));
         if !channel.has(start) {
@@ -112,7 +112,7 @@ impl Registry {
         let outcome = Arc::new(outcome);
         let weak = Arc::downgrade(&outcome);
         // So the hub does not let go of it meanwhile.
-        let joined = self.shards.join(&channel.name, &self.meter);
+        let joined = self.map.join(&channel.name, &self.meter);
         let loaded = Loaded::joined(self, Arc::clone(&joined));
         let (registry, cluster) = (Arc::clone(self), cluster.clone());
         tokio::spawn(async move {

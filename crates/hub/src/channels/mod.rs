@@ -5,7 +5,7 @@
 //! - `load`: reading channels from a backplane
 //! - `keys`: the idempotency keys that a channel remembers
 //! - `reader`: a cursor in a channel's log, and a way to wait there
-//! - `shards`: the channels by name
+//! - `map`: the channels by name
 //! - `registry`: everything the hub and the thread that writes share
 //! - `pressure`: which account makes room when the hub is full
 //! - `sweep`: dropping what is too old, a slice at a time
@@ -14,10 +14,10 @@ mod channel;
 mod follow;
 mod keys;
 mod load;
+mod map;
 mod pressure;
 mod reader;
 mod registry;
-mod shards;
 mod sweep;
 
 pub(crate) use self::channel::{Channel, ChannelState, Extent, KEYS_AT_ONCE};
@@ -25,7 +25,7 @@ pub(crate) use self::follow::Follower;
 pub(crate) use self::keys::Keys;
 pub(crate) use self::load::Load;
 pub use self::load::Loaded;
+pub(crate) use self::map::{ChannelMap, Walk};
 pub use self::reader::Reader;
 pub(crate) use self::registry::{Backing, Registry};
-pub(crate) use self::shards::{Shards, Walk};
 pub use self::sweep::Sweep;

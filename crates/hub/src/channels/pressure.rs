@@ -60,7 +60,7 @@ impl Registry {
         channel: &Arc<Channel>,
         (charge, key): (u64, Option<&IdempotencyKey>),
     ) -> Share {
-        let slots = &self.shards.slots;
+        let slots = &self.map.slots;
         if self.over(charge) == 0 && !slots.is_full() {
             return Share::Own;
         }
@@ -96,18 +96,18 @@ impl Registry {
             let begin = Stamp::after_all_uses();
             let mut after = Stamp::default();
             while freed < batch.min(spare) && work.take(LOOK) {
-                let Some((stamp, name)) = self.shards.slots.next_of(victim, after, begin) else {
+                let Some((stamp, name)) = self.map.slots.next_of(victim, after, begin) else {
                     break;
                 };
                 after = stamp;
-                let Ok(channel) = self.shards.find(&name) else { continue };
+                let Ok(channel) = self.map.find(&name) else { continue };
                 match self.unused_since(&channel, stamp, begin) {
-                    Err(used) => self.shards.slots.relist(&name, used),
+                    Err(used) => self.map.slots.relist(&name, used),
                     Ok(()) if self.hand_over(victim, &channel) => spare -= spare.min(1),
                     Ok(()) => freed += u64::from(self.remove(&channel)),
                 }
             }
-            (freed, !self.shards.slots.is_full() || !work.is_left())
+            (freed, !self.map.slots.is_full() || !work.is_left())
         })
     }
 
@@ -116,18 +116,18 @@ impl Registry {
         let (mut found, mut work) = (Vec::new(), Work(WORK));
         let (begin, mut after) = (Stamp::after_all_uses(), Stamp::default());
         while (found.len() as u64) < count && work.take(LOOK) {
-            let Some((stamp, name)) = self.shards.slots.next_of(victim, after, begin) else {
+            let Some((stamp, name)) = self.map.slots.next_of(victim, after, begin) else {
                 break;
             };
             after = stamp;
-            let used = match self.shards.find(&name) {
+            let used = match self.map.find(&name) {
                 Ok(channel) if self.hand_over(victim, &channel) => continue,
                 Ok(channel) => self.unused_since(&channel, stamp, begin),
                 Err(_) if self.presence.has_presence(&name) => Err(begin.0),
                 Err(_) => Ok(()),
             };
             match used {
-                Err(used) => self.shards.slots.relist(&name, used),
+                Err(used) => self.map.slots.relist(&name, used),
                 Ok(()) => found.push(name),
             }
         }
@@ -195,7 +195,7 @@ impl Registry {
         while freed < quota && work.take(LOOK) {
             let Some((stamp, name)) = victim.next_stake(after, begin) else { break };
             after = stamp;
-            let Ok(channel) = self.shards.find(&name) else { continue };
+            let Ok(channel) = self.map.find(&name) else { continue };
             let bytes = (quota - freed, spare.saturating_sub(freed));
             freed += match step {
                 Step::Channels => {
@@ -284,14 +284,14 @@ impl Registry {
     fn hand_over(&self, victim: &Account, channel: &Channel) -> bool {
         let larger = channel.lock().stakes.larger_than(victim.number).cloned();
         if let Some(account) = &larger {
-            self.shards.slots.hand_over(&channel.name, account);
+            self.map.slots.hand_over(&channel.name, account);
         }
         larger.is_some()
     }
 
     /// Lets go of a channel without readers, with all that is in memory of it.
     fn remove(&self, channel: &Arc<Channel>) -> bool {
-        let removed = self.shards.remove_if(channel, &self.meter, |_| true);
+        let removed = self.map.remove_if(channel, &self.meter, |_| true);
         if removed && !self.is_kept() {
             self.meter.evicted(Evicted::Channels, 1);
         }

@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use crate::accounts::{Account, Accounts, Capacity};
 use crate::backplane::Cluster;
-use crate::channels::{Channel, Load, Shards};
+use crate::channels::{Channel, ChannelMap, Load};
 use crate::log::Log;
 use crate::presence::PresenceRegistry;
 use crate::stats::Figures;
@@ -19,7 +19,7 @@ use crate::{ChannelName, Epoch, Options};
 #[derive(Debug)]
 pub(crate) struct Registry {
     pub(crate) options: Options,
-    pub(crate) shards: Shards,
+    pub(crate) map: ChannelMap,
     /// Shared with the entries, which may outlive the hub in the hands of a reader.
     pub(crate) meter: Arc<Meter>,
     pub(crate) accounts: Arc<Accounts>,
@@ -61,12 +61,12 @@ impl Registry {
     pub(crate) fn new(options: Options, kept: Backing) -> Arc<Self> {
         let is_here = matches!(kept, Backing::Here);
         let cluster = kept.cluster().cloned();
-        let shards = Shards::new(kept.epoch(), !is_here, cluster, options.max_channels);
+        let map = ChannelMap::new(kept.epoch(), !is_here, cluster, options.max_channels);
         let meter = Arc::new(Meter::new(&options));
         let accounts = Arc::<Accounts>::default();
         let (program, presence) = (accounts.of(""), Arc::new(PresenceRegistry::new(&options)));
         let loads = Mutex::default();
-        Arc::new(Self { options, shards, meter, accounts, program, presence, kept, loads })
+        Arc::new(Self { options, map, meter, accounts, program, presence, kept, loads })
     }
 
     /// Takes over the channels that the store keeps, in the order in which they were published on.
@@ -79,7 +79,7 @@ impl Registry {
         })?;
         kept.sort_by_key(|(last_ts, ..)| *last_ts);
         for (_, channel, account) in &kept {
-            self.shards.slots.adopt(channel, account);
+            self.map.slots.adopt(channel, account);
         }
         Ok(())
     }
@@ -94,23 +94,23 @@ impl Registry {
 
     /// The account that the channel is charged to, or, if it is charged to none, the program's.
     pub(crate) fn owner_of(&self, channel: &ChannelName) -> Arc<Account> {
-        self.shards.slots.owner(channel).unwrap_or_else(|| Arc::clone(&self.program))
+        self.map.slots.owner(channel).unwrap_or_else(|| Arc::clone(&self.program))
     }
 
     /// Looks at the log of a channel, which leaves nothing behind if nothing was ever published on
     /// it.
     pub(crate) fn look<T>(&self, name: &ChannelName, look: impl FnOnce(&mut Log, u64) -> T) -> T {
-        let Self { options, shards, meter, kept, .. } = self;
+        let Self { options, map, meter, kept, .. } = self;
         if let Backing::Cluster(cluster) = kept {
             return self.look_at(cluster, name, look);
         }
-        match shards.find(name) {
+        match map.find(name) {
             Ok(channel) if channel.is_whole() => {
                 channel.touch();
                 channel.read(options, meter, look)
             }
             Err(floor) if !self.is_kept() => {
-                look(&mut Log::new(shards.epoch(), floor), options.clock.now())
+                look(&mut Log::new(map.epoch(), floor), options.clock.now())
             }
             _ => {
                 let (channel, _) = self.join(name);
@@ -128,10 +128,10 @@ impl Registry {
         name: &ChannelName,
         look: impl FnOnce(&mut Log, u64) -> T,
     ) -> T {
-        let Self { options, shards, meter, .. } = self;
+        let Self { options, map, meter, .. } = self;
         // Asked first: all that came up to there is in the channel by then.
         let place = cluster.place(name);
-        match shards.find(name) {
+        match map.find(name) {
             Ok(channel) => {
                 channel.touch();
                 channel.read(options, meter, |log, now| {
@@ -162,7 +162,7 @@ impl Registry {
     ///
     /// The channel is there also after an error, and to be [left](Self::leave) in any case.
     pub(crate) fn join(&self, name: &ChannelName) -> (Arc<Channel>, Result<(), StoreError>) {
-        let channel = self.shards.join(name, &self.meter);
+        let channel = self.map.join(name, &self.meter);
         channel.touch();
         let restored = self.restore(&channel);
         (channel, restored)
@@ -171,13 +171,13 @@ impl Registry {
     /// Ends what [`join`](Self::join) began.
     pub(crate) fn leave(&self, channel: &Arc<Channel>) {
         channel.touch();
-        self.shards.leave(channel, &self.meter);
+        self.map.leave(channel, &self.meter);
     }
 
     /// Whether the channel can be used without asking the store for it.
     pub(crate) fn is_at_hand(&self, name: &ChannelName) -> bool {
         !matches!(self.kept, Backing::Store(_))
-            || self.shards.find(name).is_ok_and(|channel| channel.is_whole())
+            || self.map.find(name).is_ok_and(|channel| channel.is_whole())
     }
 
     /// Reads the channel from the store unless it has been. Its caller has joined it, or knows that

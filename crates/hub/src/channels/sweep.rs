@@ -15,8 +15,8 @@ const WORK: usize = 512;
 const LARGE: usize = 256 << 10;
 /// What a look at a channel costs.
 const LOOK: usize = 4;
-/// What a shard of the channels or of presence costs: there are few, and much may be in one.
-const SHARD: usize = WORK;
+/// What a stripe of the channels or of presence costs: there are few, and much may be in one.
+const STRIPE: usize = WORK;
 
 /// A sweep under way: see [`Hub::begin_sweep`](crate::Hub::begin_sweep). Dropping it ends it where it is.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ pub struct Sweep {
 #[derive(Debug)]
 enum Stage {
     Channels(Walk),
-    /// The channels' shards, from this number on.
-    Shards(usize),
-    /// Presence, from this shard on.
+    /// The channels' stripes, from this number on.
+    Stripes(usize),
+    /// Presence, from this stripe on.
     Presence(usize),
     Done,
 }
@@ -61,7 +61,7 @@ impl Sweep {
         !matches!(self.stage, Stage::Done)
     }
 
-    /// Does the next piece of at most that much work, or of one channel or shard; gives what it cost.
+    /// Does the next piece of at most that much work, or of one channel or stripe; gives what it cost.
     fn step(&mut self, left: usize) -> usize {
         if !self.dropped.is_empty() {
             let count = left.min(self.dropped.len());
@@ -74,21 +74,21 @@ impl Sweep {
         let registry = &self.registry;
         let (next, cost) = match &mut self.stage {
             Stage::Channels(walk) => {
-                self.waiting = registry.shards.some(walk, WORK / LOOK);
+                self.waiting = registry.map.some(walk, WORK / LOOK);
                 // glibc keeps what is freed in small pieces until it is asked for a large one, and then
                 // joins all of it at once, which took 90 ms after 100,000 entries: so ask often.
                 drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE)));
                 match self.waiting.is_empty() {
-                    true => (Stage::Shards(0), 1),
+                    true => (Stage::Stripes(0), 1),
                     false => return 1,
                 }
             }
-            Stage::Shards(shard) => match registry.shards.shrink(*shard) {
-                true => (Stage::Shards(*shard + 1), WORK / 8),
+            Stage::Stripes(stripe) => match registry.map.shrink(*stripe) {
+                true => (Stage::Stripes(*stripe + 1), WORK / 8),
                 false => (Stage::Presence(0), 1),
             },
-            Stage::Presence(shard) => match self.registry.presence.sweep(*shard) {
-                true => (Stage::Presence(*shard + 1), SHARD),
+            Stage::Presence(stripe) => match self.registry.presence.sweep(*stripe) {
+                true => (Stage::Presence(*stripe + 1), STRIPE),
                 false => (Stage::Done, 1),
             },
             Stage::Done => return 0,
@@ -99,7 +99,7 @@ impl Sweep {
 
     /// Drops what is too old in a channel, and lets go of it if it is not needed.
     fn channel(&mut self, channel: Arc<Channel>, limit: usize) -> usize {
-        let Registry { options, shards, meter, .. } = &*self.registry;
+        let Registry { options, map, meter, .. } = &*self.registry;
         if channel.is_restoring() {
             // It is used now, and no task waits for its lock.
             return 0;
@@ -117,12 +117,12 @@ impl Sweep {
         let is_gone = match self.registry.is_kept() {
             // As long as there is room a channel is remembered even when it is idle, and a reader
             // that comes back to it is not told of a gap.
-            false => has_many(&self.registry) && shards.forget_idle(&channel, meter),
+            false => has_many(&self.registry) && map.forget_idle(&channel, meter),
             true if was_used => false,
             // It can be read again when it is used.
-            true if self.is_short => shards.evict(&channel, meter),
+            true if self.is_short => map.evict(&channel, meter),
             // It was made for a publication that was not taken.
-            true => shards.release(&channel, meter),
+            true => map.release(&channel, meter),
         };
         if is_gone && let Some(channel) = Arc::into_inner(channel) {
             self.dropped.extend(channel.into_entries());

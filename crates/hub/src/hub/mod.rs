@@ -138,16 +138,16 @@ impl Hub {
         publication: &Publication<'_>,
     ) -> Result<Position, PublishError> {
         let registry = &*self.0.registry;
-        let Registry { shards, meter, .. } = registry;
+        let Registry { map, meter, .. } = registry;
         let account = registry.account(publication.account);
         loop {
-            let found = shards.find_or_add(channel, meter);
+            let found = map.find_or_add(channel, meter);
             let what = (publication.charge_in_all(), publication.key.as_ref());
             let share = registry.make_room(&account, &found, what);
             match found.publish(publication, &account, share, registry) {
                 Some(Ok(position)) => return Ok(position),
                 Some(Err(error)) => {
-                    shards.release(&found, meter);
+                    map.release(&found, meter);
                     return Err(error);
                 }
                 // The channel was idle and the hub let go of it just now: take its successor.
@@ -286,14 +286,14 @@ impl Hub {
         account: &Arc<Account>,
     ) -> Result<Position, PublishError> {
         let registry = &*self.0.registry;
-        let Registry { shards, meter, .. } = registry;
+        let Registry { map, meter, .. } = registry;
         loop {
-            let found = shards.find_or_add(channel, meter);
+            let found = map.find_or_add(channel, meter);
             let share = registry.make_room(account, &found, (0, None));
             match found.end(account, share, registry) {
                 Some(Ok(position)) => return Ok(position),
                 Some(Err(error)) => {
-                    shards.release(&found, meter);
+                    map.release(&found, meter);
                     return Err(error);
                 }
                 None => {}
@@ -310,13 +310,13 @@ impl Hub {
     /// [`PublishError`], from the future, if there is a store and it fails. In memory it is done at
     /// once.
     pub fn forget(&self, channel: &ChannelName) -> Writing<()> {
-        let Registry { shards, meter, .. } = &*self.0.registry;
+        let Registry { map, meter, .. } = &*self.0.registry;
         match &self.0.backend {
             Backend::Memory => {}
             Backend::Store(writer) => return writer.forget(channel),
             Backend::Cluster(cluster) => return remote::forget(cluster, channel),
         }
-        if let Ok(channel) = shards.find(channel) {
+        if let Ok(channel) = map.find(channel) {
             channel.forget(meter);
         }
         Writing::done(Ok(()))
@@ -425,7 +425,7 @@ impl Hub {
     /// The epoch of the hub's positions: random, for this run or for the life of what is kept. With a
     /// backplane each shard has its own, which [`position`](Self::position) gives; this is the first's.
     pub fn epoch(&self) -> Epoch {
-        self.0.registry.shards.epoch()
+        self.0.registry.map.epoch()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sets of all channels on which a client is present, in shards like the channels.
+//! The sets of all channels on which a client is present, in stripes like the channels.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,13 +11,13 @@ use super::peers::Peers;
 use super::set::PresenceSet;
 use crate::{ChannelName, Clock, Options};
 
-const SHARDS: usize = 64;
+const STRIPES: usize = 64;
 
-type Shard = HashMap<ChannelName, PresenceSet>;
+type Stripe = HashMap<ChannelName, PresenceSet>;
 
 #[derive(Debug)]
 pub(crate) struct PresenceRegistry {
-    shards: [Mutex<Shard>; SHARDS],
+    stripes: [Mutex<Stripe>; STRIPES],
     /// Names come from peers, and those must not be able to choose where they fall.
     hasher: RandomState,
     pub(super) budget: PresenceBudget,
@@ -29,7 +29,7 @@ pub(crate) struct PresenceRegistry {
 impl PresenceRegistry {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
+            stripes: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             budget: PresenceBudget::new(options),
             clock: options.clock.clone(),
@@ -60,16 +60,16 @@ impl PresenceRegistry {
 
     /// Whether a client is present on the channel, or something watches it.
     pub(crate) fn has_presence(&self, channel: &ChannelName) -> bool {
-        lock(self.shard(channel)).contains_key(channel)
+        lock(self.stripe(channel)).contains_key(channel)
     }
 
-    /// Removes the clients that have not polled again in time, in one shard. Whether there is a shard of
+    /// Removes the clients that have not polled again in time, in one stripe. Whether there is a stripe of
     /// that number.
-    pub(crate) fn sweep(&self, shard: usize) -> bool {
-        let Some(shard) = self.shards.get(shard) else { return false };
+    pub(crate) fn sweep(&self, stripe: usize) -> bool {
+        let Some(stripe) = self.stripes.get(stripe) else { return false };
         let now = self.clock.now();
-        let mut shard = lock(shard);
-        shard.retain(|channel, set| {
+        let mut stripe = lock(stripe);
+        stripe.retain(|channel, set| {
             set.expire(now, &self.budget);
             self.tell(channel, set);
             if set.is_unused() {
@@ -78,8 +78,8 @@ impl PresenceRegistry {
             !set.is_unused()
         });
         // Shrink the map after many removals.
-        if shard.capacity() > 64 + 4 * shard.len() {
-            shard.shrink_to_fit();
+        if stripe.capacity() > 64 + 4 * stripe.len() {
+            stripe.shrink_to_fit();
         }
         true
     }
@@ -97,8 +97,8 @@ impl PresenceRegistry {
         act: impl FnOnce(&mut PresenceSet, u64) -> T,
     ) -> T {
         let now = self.clock.now();
-        let mut shard = lock(self.shard(channel));
-        let set = shard.entry(channel.clone()).or_insert_with(|| {
+        let mut stripe = lock(self.stripe(channel));
+        let set = stripe.entry(channel.clone()).or_insert_with(|| {
             self.budget.open(channel);
             let outgoing = self.peers.get().map(|_| Vec::new());
             PresenceSet::sharing(outgoing)
@@ -108,7 +108,7 @@ impl PresenceRegistry {
         let outcome = act(set, now);
         self.tell(channel, set);
         if set.is_unused() {
-            shard.remove(channel);
+            stripe.remove(channel);
             self.budget.close(channel);
         }
         outcome
@@ -120,8 +120,8 @@ impl PresenceRegistry {
         channel: &ChannelName,
         act: impl FnOnce(Option<&mut PresenceSet>) -> T,
     ) -> T {
-        let mut shard = lock(self.shard(channel));
-        let mut set = shard.get_mut(channel);
+        let mut stripe = lock(self.stripe(channel));
+        let mut set = stripe.get_mut(channel);
         if let Some(set) = &mut set {
             set.expire(self.clock.now(), &self.budget);
             self.tell(channel, set);
@@ -129,7 +129,7 @@ impl PresenceRegistry {
         act(set)
     }
 
-    /// Tells other nodes what has changed in the set, in its order: with its shard locked.
+    /// Tells other nodes what has changed in the set, in its order: with its stripe locked.
     fn tell(&self, channel: &ChannelName, set: &mut PresenceSet) {
         if let Some(outgoing) = &mut set.outgoing
             && !outgoing.is_empty()
@@ -139,12 +139,12 @@ impl PresenceRegistry {
         }
     }
 
-    fn shard(&self, channel: &ChannelName) -> &Mutex<Shard> {
-        &self.shards[self.hasher.hash_one(channel) as usize % SHARDS]
+    fn stripe(&self, channel: &ChannelName) -> &Mutex<Stripe> {
+        &self.stripes[self.hasher.hash_one(channel) as usize % STRIPES]
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
     // A set is whole between any two statements, so a panic elsewhere is no reason to stop.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+    stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -130,7 +130,7 @@ impl ChannelBatch {
 
     /// Gives the publication its place, or refuses it; `share` stands in its way, if anything does.
     pub(crate) fn add(&mut self, pending: PendingPublish, share: Share, registry: &Registry) {
-        let Registry { options, meter, shards, .. } = registry;
+        let Registry { options, meter, map, .. } = registry;
         let now = options.clock.now();
         let mut state = self.channel.lock();
         let _dropped = state.expire(options, meter, now);
@@ -155,7 +155,7 @@ impl ChannelBatch {
         };
         drop(state);
         match surplus {
-            Ok(_) if is_new && !shards.slots.take(&self.channel.name, &pending.account) => {
+            Ok(_) if is_new && !map.slots.take(&self.channel.name, &pending.account) => {
                 return pending.refuse(PublishError::Full { capacity: Capacity::Channels, share });
             }
             Ok(surplus) => self.surplus = surplus,
@@ -211,7 +211,7 @@ impl ChannelBatch {
             // Of a channel that may be kept the slot stays taken.
             Err(StoreError::Unknown) => self.channel.invalidate(),
             Err(_) if !self.channel.lock().persistent => {
-                registry.shards.slots.free(&self.channel.name);
+                registry.map.slots.free(&self.channel.name);
             }
             Err(_) => {}
         }

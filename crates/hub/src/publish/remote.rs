@@ -31,7 +31,7 @@ pub(crate) fn send(
     if let Some(id) = &id {
         // From now on the channel is here, so that the key is known when it comes, also where the engine
         // forgets it.
-        let found = registry.shards.find_or_add(channel, &registry.meter);
+        let found = registry.map.find_or_add(channel, &registry.meter);
         found.touch();
         if let Some(first) = found.lock().repeated(Some(&IdempotencyKey::of_text(id))) {
             return Writing::done(Ok(first));

@@ -211,7 +211,7 @@ impl Worker {
         if self.registry.over(bytes) > 0 {
             // Channels without readers can be read again.
             let registry = &self.registry;
-            registry.shards.evict_some(&registry.meter, || registry.over(bytes) > 0);
+            registry.map.evict_some(&registry.meter, || registry.over(bytes) > 0);
         }
         for pending in group {
             self.queued.fetch_sub(pending.charge, Relaxed);
@@ -237,7 +237,7 @@ impl Worker {
     fn make_room(&mut self, batch: &ChannelBatch, pending: &PendingPublish) -> Share {
         let registry = Arc::clone(&self.registry);
         let mut share = Share::Own;
-        if registry.shards.slots.is_full() && batch.is_new() {
+        if registry.map.slots.is_full() && batch.is_new() {
             let batch = (registry.options.max_channels / 64).clamp(1, SWEEP as u64);
             share = registry.take_from_largest(
                 &pending.account,
@@ -262,7 +262,7 @@ impl Worker {
     fn remove(&mut self, unused: &[ChannelName]) -> u64 {
         let registry = Arc::clone(&self.registry);
         let joined: Vec<_> =
-            unused.iter().map(|name| registry.shards.join(name, &registry.meter)).collect();
+            unused.iter().map(|name| registry.map.join(name, &registry.meter)).collect();
         // None is read from the store meanwhile; a reader that has come before stays.
         let alone: Vec<_> = joined
             .iter()
@@ -278,7 +278,7 @@ impl Worker {
         } else {
             for (channel, _held) in &alone {
                 channel.begin_anew(self.store.floor(), &registry.meter);
-                registry.shards.slots.free(&channel.name);
+                registry.map.slots.free(&channel.name);
                 freed += 1;
             }
             registry.meter.evicted(Evicted::Channels, alone.len());
@@ -372,7 +372,7 @@ impl Worker {
 
     /// Tells the store what some channels in memory have dropped since they were written.
     fn settle(&mut self, mut walk: Walk) -> Result<Option<Sweeping>, StoreError> {
-        let some = self.registry.shards.some(&mut walk, SLICE);
+        let some = self.registry.map.some(&mut walk, SLICE);
         if some.is_empty() {
             return Ok(Some(Sweeping::Visiting(SWEEP, Vec::new())));
         }
@@ -432,7 +432,7 @@ impl Worker {
             self.write(&idle)?;
             for change in &idle {
                 if let Change::Remove(channel) = change {
-                    self.registry.shards.slots.free(channel);
+                    self.registry.map.slots.free(channel);
                 }
             }
         }

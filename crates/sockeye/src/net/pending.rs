@@ -42,10 +42,10 @@ struct Register {
     evicted: u64,
 }
 
-type Queue = BTreeMap<u64, Waiting>;
+type Queue = BTreeMap<u64, PendingEntry>;
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingEntry {
     since: Instant,
     /// Wakes the task that is to end the connection.
     waker: Option<Waker>,
@@ -122,7 +122,7 @@ impl PendingConnections {
 }
 
 impl Register {
-    fn take_oldest(&mut self) -> Option<Waiting> {
+    fn take_oldest(&mut self) -> Option<PendingEntry> {
         if let Some((_, oldest)) = self.silent.pop_first() {
             return Some(oldest);
         }
@@ -289,7 +289,7 @@ impl Pending {
     fn wait_as(&self, register: &mut Register, stage: Stage, waker: Option<Waker>) {
         let number = register.next;
         register.next += 1;
-        let waiting = Waiting { since: Instant::now(), waker };
+        let waiting = PendingEntry { since: Instant::now(), waker };
         if let Some(queue) = register.queue(stage) {
             queue.insert(number, waiting);
         }
@@ -297,7 +297,7 @@ impl Pending {
     }
 
     /// What it is in the register, if it was not evicted.
-    fn leave(&self, register: &mut Register) -> Option<Waiting> {
+    fn leave(&self, register: &mut Register) -> Option<PendingEntry> {
         let PackedStage { stage, number } = self.place();
         register.queue(stage)?.remove(&number)
     }

@@ -44,10 +44,10 @@ use crate::{
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Incoming(Box<Waiting>);
+pub struct Incoming(Box<IncomingParts>);
 
 #[derive(Debug)]
-struct Waiting {
+struct IncomingParts {
     pending: Unanswered,
     request: Request<()>,
     offer: Offer,
@@ -71,7 +71,7 @@ impl Incoming {
         permit: Permit,
         settings: Arc<Settings>,
     ) -> Self {
-        Self(Box::new(Waiting {
+        Self(Box::new(IncomingParts {
             pending: Unanswered(Some((pending, settings.pending.register_served()))),
             request,
             offer,
@@ -184,14 +184,14 @@ impl Incoming {
 
     /// Answers with this refusal, and closes the connection, or the stream of HTTP/2.
     pub async fn refuse_with(self, refusal: Refusal) {
-        let Waiting { pending, permit, .. } = *self.0;
+        let IncomingParts { pending, permit, .. } = *self.0;
         // Another client may come while this one is read to its end.
         drop(permit);
         pending.refuse(&refusal).await;
     }
 }
 
-impl Waiting {
+impl IncomingParts {
     async fn accept(self: Box<Self>) -> Result<WebSocket, AcceptError> {
         let Self { pending, mut offer, peer, permit, config, headers, settings, .. } = *self;
         if settings.connections.closing().is_cancelled() {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use super::{
     core::shared::Shared,
     core::state::SocketState,
-    reader::{Reader, Waiting},
+    reader::{Reader, ReceiveWait},
 };
 use crate::Error;
 
@@ -65,7 +65,7 @@ impl MessageReader<'_> {
     pub async fn chunk(&mut self) -> Option<Result<Bytes, Error>> {
         let rest = &mut self.rest;
         while rest.wants_part() {
-            let mut waiting = Waiting::new(&rest.shared);
+            let mut waiting = ReceiveWait::new(&rest.shared);
             let next = poll_fn(|cx| waiting.poll(cx, SocketState::poll_part)).await;
             drop(waiting);
             if let Err(error) = rest.go_on(next) {

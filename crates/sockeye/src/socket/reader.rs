@@ -29,13 +29,13 @@ impl Reader {
     /// The next message; as [`WebSocket::recv`](super::WebSocket::recv).
     pub fn recv(&mut self) -> impl Future<Output = Option<Result<Message, Error>>> {
         // Not `async`: each level would hold the same state once more.
-        let mut waiting = Waiting::new(&self.handle.shared);
+        let mut waiting = ReceiveWait::new(&self.handle.shared);
         poll_fn(move |cx| waiting.poll(cx, SocketState::poll_message))
     }
 
     /// The next message as a stream; as [`WebSocket::recv_stream`](super::WebSocket::recv_stream).
     pub async fn recv_stream(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
-        let mut waiting = Waiting::new(&self.handle.shared);
+        let mut waiting = ReceiveWait::new(&self.handle.shared);
         let first = poll_fn(|cx| waiting.poll(cx, SocketState::poll_first_part)).await?;
         drop(waiting);
         let shared = &self.handle.shared;
@@ -74,12 +74,12 @@ impl Reader {
 }
 
 /// A wait for a message. If it is dropped, the background driver reads in its place.
-pub(super) struct Waiting<'a> {
+pub(super) struct ReceiveWait<'a> {
     shared: &'a Arc<Shared>,
     pending: bool,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> ReceiveWait<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
         Self { shared, pending: false }
     }
@@ -95,7 +95,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ReceiveWait<'_> {
     fn drop(&mut self) {
         if self.pending {
             self.shared.stop_waiting();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Channel, ChannelState};
 use crate::Share;
 use crate::accounts::{Account, Capacity};
-use crate::channels::{Registry, Shards};
+use crate::channels::{ChannelMap, Registry};
 use crate::stats::Meter;
 use crate::{ChannelName, Position, PublishError};
 
@@ -18,7 +18,7 @@ impl Channel {
         share: Share,
         registry: &Registry,
     ) -> Option<Result<Position, PublishError>> {
-        let Registry { options, meter, shards, .. } = registry;
+        let Registry { options, meter, map, .. } = registry;
         let position = {
             let mut state = self.lock();
             if state.retired {
@@ -28,7 +28,7 @@ impl Channel {
             if state.log.has_ended() {
                 return Some(Ok(state.log.end()));
             }
-            if let Err(error) = state.take_slot(account, share, &self.name, (shards, meter)) {
+            if let Err(error) = state.take_slot(account, share, &self.name, (map, meter)) {
                 return Some(Err(error));
             }
             state.log.end_channel(options.clock.now())
@@ -45,10 +45,10 @@ impl ChannelState {
         account: &Arc<Account>,
         share: Share,
         name: &ChannelName,
-        (shards, meter): (&Shards, &Meter),
+        (map, meter): (&ChannelMap, &Meter),
     ) -> Result<(), PublishError> {
         if !self.persistent {
-            if !shards.slots.take(name, account) {
+            if !map.slots.take(name, account) {
                 return Err(PublishError::Full { capacity: Capacity::Channels, share });
             }
             self.mark_persistent(meter);

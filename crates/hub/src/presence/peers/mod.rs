@@ -59,7 +59,7 @@ type Due = BTreeMap<(ChannelName, NodeId), (u64, Option<Instant>)>;
 
 /// The other nodes.
 ///
-/// Locks are taken in this order: a shard of the registry, then any one of these.
+/// Locks are taken in this order: a stripe of the registry, then any one of these.
 #[derive(Debug)]
 pub(super) struct Peers {
     node: NodeId,
@@ -142,7 +142,7 @@ impl Peers {
         self.link.send(to, Message { from: self.node, body }.encode());
     }
 
-    /// Tells all of what has changed here. To be called with the channel's shard locked.
+    /// Tells all of what has changed here. To be called with the channel's stripe locked.
     pub(super) fn tell(&self, channel: &ChannelName, changes: Vec<PresenceChange>) {
         let mut told = lock(&self.told);
         for change in changes {
@@ -154,7 +154,7 @@ impl Peers {
         }
     }
 
-    /// The channel is watched. To be called with its shard locked.
+    /// The channel is watched. To be called with its stripe locked.
     pub(super) fn follow(&self, channel: &ChannelName, set: &mut PresenceSet) {
         set.remote = Some(Box::default());
         // First this: a node that comes from now on finds the channel here.
@@ -166,7 +166,7 @@ impl Peers {
         }
     }
 
-    /// The channel is not watched any more. To be called with its shard locked.
+    /// The channel is not watched any more. To be called with its stripe locked.
     pub(super) fn unfollow(&self, channel: &ChannelName, set: &mut PresenceSet) {
         set.remote = None;
         lock(&self.followed).remove(channel);

@@ -22,7 +22,7 @@ pub(super) struct Inbound {
     /// The bytes received and not decoded yet; no buffer while there are none.
     pub(super) input: Input,
     /// What was decoded while the reader was not waiting.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<ReadAhead>>,
     pub(super) reader: ReaderState,
     parts: Parts,
     /// The number of messages that were received in parts, the current one included.
@@ -69,7 +69,7 @@ pub(super) enum ReadSide {
 
 /// Messages, or parts of them, that the application has not asked for yet.
 #[derive(Default)]
-struct Waiting {
+struct ReadAhead {
     arrivals: VecDeque<Arrival>,
     bytes: usize,
 }
@@ -147,7 +147,7 @@ impl Inbound {
 
     /// Whether as much was decoded as is kept for a reader that does not ask.
     fn is_full(&self) -> bool {
-        let is_enough = |waiting: &Waiting| {
+        let is_enough = |waiting: &ReadAhead| {
             waiting.arrivals.len() >= MAX_WAITING || waiting.bytes >= MAX_WAITING_BYTES
         };
         self.waiting.as_deref().is_some_and(is_enough)

@@ -1,4 +1,5 @@
-//! The channels of a hub by name, in shards, so that publishers on different channels do not meet.
+//! The channels of a hub by name, in stripes with a lock each, so that publishers on different channels do not wait
+//! for each other.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -15,12 +16,12 @@ use crate::stats::Meter;
 use crate::{ChannelName, Epoch, Position};
 
 /// Enough that on any machine two publishers rarely want to write to the same one.
-const SHARDS: usize = 64;
+const STRIPES: usize = 64;
 
 #[derive(Debug)]
-pub(crate) struct Shards {
+pub(crate) struct ChannelMap {
     epoch: Epoch,
-    shards: [RwLock<Shard>; SHARDS],
+    stripes: [RwLock<Stripe>; STRIPES],
     /// Names come from peers, and those must not be able to choose where they fall.
     hasher: RandomState,
     /// Whether a store or a backplane may know of channels that are not here.
@@ -40,31 +41,31 @@ const LOOK: usize = 256;
 /// that is added or removed meanwhile may not be, or twice.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    shard: usize,
-    /// The channels of the shard with this number and above are done.
+    stripe: usize,
+    /// The channels of the stripe with this number and above are done.
     done: usize,
 }
 
 impl Walk {
     pub(crate) fn begin() -> Self {
-        Self { shard: 0, done: usize::MAX }
+        Self { stripe: 0, done: usize::MAX }
     }
 }
 
 #[derive(Debug)]
-struct Shard {
-    /// By the hash that names the shard, too, so that a name is hashed once.
+struct Stripe {
+    /// By the hash that names the stripe, too, so that a name is hashed once.
     channels: IndexMap<ChannelName, Arc<Channel>, RandomState>,
-    /// Where channels begin that the shard does not know: the highest offset of any channel it has
+    /// Where channels begin that the stripe does not know: the highest offset of any channel it has
     /// let go of. So a channel that was let go of and comes back goes on at a higher offset than
     /// any it had, though nothing about it was kept: no position ever means two entries. A reader that
     /// comes back to it with an old position is told a gap, though perhaps nothing is missing:
-    /// the price of not remembering. One floor for all would do; one for each shard makes such
+    /// the price of not remembering. One floor for all would do; one for each stripe makes such
     /// gaps rarer.
     floor: u64,
 }
 
-impl Shards {
+impl ChannelMap {
     /// No channels yet; `kept` if a store or a backplane may know of some.
     pub(crate) fn new(
         epoch: Epoch,
@@ -73,11 +74,11 @@ impl Shards {
         max_channels: u64,
     ) -> Self {
         let hasher = RandomState::new();
-        let shard = || Shard { channels: IndexMap::with_hasher(hasher.clone()), floor: 0 };
+        let stripe = || Stripe { channels: IndexMap::with_hasher(hasher.clone()), floor: 0 };
         Self {
             epoch,
             cluster,
-            shards: std::array::from_fn(|_| RwLock::new(shard())),
+            stripes: std::array::from_fn(|_| RwLock::new(stripe())),
             hasher,
             kept,
             slots: Slots::new(max_channels),
@@ -94,8 +95,8 @@ impl Shards {
     /// The channel, if the hub knows it, or else the offset at which it would begin.
     pub(crate) fn find(&self, name: &ChannelName) -> Result<Arc<Channel>, u64> {
         let hash = self.hasher.hash_one(name);
-        let shard = read(self.shard_of(hash));
-        shard.get(hash, name).cloned().ok_or(shard.floor)
+        let stripe = read(self.stripe_of(hash));
+        stripe.get(hash, name).cloned().ok_or(stripe.floor)
     }
 
     /// The channel, made if there is none.
@@ -112,14 +113,14 @@ impl Shards {
     /// The channel, made if there is none, with one reader more: it stays until that is released.
     pub(crate) fn join(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
         let hash = self.hasher.hash_one(name);
-        if let Some(channel) = read(self.shard_of(hash)).get(hash, name) {
+        if let Some(channel) = read(self.stripe_of(hash)).get(hash, name) {
             channel.readers.fetch_add(1, Relaxed);
             return Arc::clone(channel);
         }
         // Held until the channel is there: everything that comes from now on is given to it.
         let known = self.hold(name);
-        let mut shard = self.write(name);
-        let channel = self.add(&mut shard, name, known.as_deref(), meter);
+        let mut stripe = self.write(name);
+        let channel = self.add(&mut stripe, name, known.as_deref(), meter);
         channel.readers.fetch_add(1, Relaxed);
         channel
     }
@@ -163,9 +164,9 @@ impl Shards {
         }
     }
 
-    /// Shrinks the map of a shard after many removals. Whether there is a shard of that number.
-    pub(crate) fn shrink(&self, shard: usize) -> bool {
-        let Some(lock) = self.shards.get(shard) else { return false };
+    /// Shrinks the map of a stripe after many removals. Whether there is a stripe of that number.
+    pub(crate) fn shrink(&self, stripe: usize) -> bool {
+        let Some(lock) = self.stripes.get(stripe) else { return false };
         if read(lock).is_spacious() {
             write(lock).channels.shrink_to_fit();
         }
@@ -180,33 +181,33 @@ impl Shards {
         meter: &Meter,
         also: impl Fn(&ChannelState) -> bool,
     ) -> bool {
-        let mut shard = self.write(&channel.name);
-        let removed = shard.remove_if(channel, meter, also);
+        let mut stripe = self.write(&channel.name);
+        let removed = stripe.remove_if(channel, meter, also);
         if removed.is_some() {
             match self.kept {
                 true => self.slots.relist(&channel.name, channel.last_used()),
                 false => self.slots.free(&channel.name),
             }
         }
-        drop(shard);
+        drop(stripe);
         removed.is_some()
     }
 
     /// The next channels on the way, up to `limit`; none at its end.
     pub(crate) fn some(&self, walk: &mut Walk, limit: usize) -> Vec<Arc<Channel>> {
         let mut some = Vec::with_capacity(limit);
-        while let Some(lock) = self.shards.get(walk.shard) {
-            let shard = read(lock);
+        while let Some(lock) = self.stripes.get(walk.stripe) {
+            let stripe = read(lock);
             // From the end: where one is removed, the last one takes its place, and that is done.
-            let end = walk.done.min(shard.channels.len());
+            let end = walk.done.min(stripe.channels.len());
             let begin = end.saturating_sub(limit - some.len());
-            let part = shard.channels.get_range(begin..end).into_iter();
+            let part = stripe.channels.get_range(begin..end).into_iter();
             some.extend(part.flat_map(|part| part.values().rev().cloned()));
             if begin > 0 {
                 walk.done = begin;
                 break;
             }
-            *walk = Walk { shard: walk.shard + 1, ..Walk::begin() };
+            *walk = Walk { stripe: walk.stripe + 1, ..Walk::begin() };
             if some.len() == limit {
                 break;
             }
@@ -216,8 +217,8 @@ impl Shards {
 
     /// All channels.
     pub(crate) fn all(&self) -> Vec<Arc<Channel>> {
-        let of_shard = |shard| read(shard).channels.values().cloned().collect::<Vec<_>>();
-        self.shards.iter().flat_map(of_shard).collect()
+        let of_stripe = |stripe| read(stripe).channels.values().cloned().collect::<Vec<_>>();
+        self.stripes.iter().flat_map(of_stripe).collect()
     }
 
     /// What is known of the channel's shard of the backplane, held. It is taken before the lock of the
@@ -228,13 +229,13 @@ impl Shards {
 
     fn add(
         &self,
-        shard: &mut Shard,
+        stripe: &mut Stripe,
         name: &ChannelName,
         known: Option<&Known>,
         meter: &Meter,
     ) -> Arc<Channel> {
-        let floor = shard.floor;
-        let channel = shard.channels.entry(name.clone()).or_insert_with(|| {
+        let floor = stripe.floor;
+        let channel = stripe.channels.entry(name.clone()).or_insert_with(|| {
             meter.channels.fetch_add(1, Relaxed);
             let of_hub = Position { epoch: self.epoch, offset: floor };
             let (begin, extent) = match known {
@@ -247,17 +248,17 @@ impl Shards {
         Arc::clone(channel)
     }
 
-    fn write(&self, name: &ChannelName) -> RwLockWriteGuard<'_, Shard> {
-        write(self.shard_of(self.hasher.hash_one(name)))
+    fn write(&self, name: &ChannelName) -> RwLockWriteGuard<'_, Stripe> {
+        write(self.stripe_of(self.hasher.hash_one(name)))
     }
 
-    /// The shard of names with that hash. Its map goes by the lowest bits and the highest.
-    fn shard_of(&self, hash: u64) -> &RwLock<Shard> {
-        &self.shards[(hash >> 32) as usize % SHARDS]
+    /// The stripe of names with that hash. Its map goes by the lowest bits and the highest.
+    fn stripe_of(&self, hash: u64) -> &RwLock<Stripe> {
+        &self.stripes[(hash >> 32) as usize % STRIPES]
     }
 }
 
-impl Shard {
+impl Stripe {
     fn get(&self, hash: u64, name: &ChannelName) -> Option<&Arc<Channel>> {
         let found = self.channels.raw_entry_v1().from_hash(hash, |known| known == name);
         found.map(|(_, channel)| channel)
@@ -274,7 +275,7 @@ impl Shard {
         meter: &Meter,
         also: impl Fn(&ChannelState) -> bool,
     ) -> Option<Keys> {
-        // Readers come with this shard locked, so none comes now; a publisher that holds the
+        // Readers come with this stripe locked, so none comes now; a publisher that holds the
         // channel already sees `retired` and asks again.
         let mut state = channel.lock();
         if state.retired || channel.readers.load(Relaxed) > 0 || !also(&state) {
@@ -291,11 +292,11 @@ impl Shard {
     }
 }
 
-// A shard is whole between any two statements, so a panic elsewhere is no reason to stop.
-fn read(shard: &RwLock<Shard>) -> RwLockReadGuard<'_, Shard> {
-    shard.read().unwrap_or_else(PoisonError::into_inner)
+// A stripe is whole between any two statements, so a panic elsewhere is no reason to stop.
+fn read(stripe: &RwLock<Stripe>) -> RwLockReadGuard<'_, Stripe> {
+    stripe.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
-    shard.write().unwrap_or_else(PoisonError::into_inner)
+fn write(stripe: &RwLock<Stripe>) -> RwLockWriteGuard<'_, Stripe> {
+    stripe.write().unwrap_or_else(PoisonError::into_inner)
 }
