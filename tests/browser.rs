@@ -1,5 +1,13 @@
 //! The console and the browser client in a real browser: runs the tests of `browser/` against the program.
 
+#[path = "../examples/examples/answer/main.rs"]
+#[expect(
+    dead_code,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`main` is the example's own, and may print"
+)]
+mod answer;
 #[path = "../examples/examples/shop/main.rs"]
 #[expect(
     dead_code,
@@ -12,6 +20,7 @@ mod shop;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sockeye_tests::program::{Sockeye, run};
@@ -32,6 +41,8 @@ const FOREIGN: &[&str] = &["classic", "htmx", "origin", "readers"];
 
 /// That of the example `shop`.
 const SHOP: &[&str] = &["shop"];
+/// That of the example `answer`.
+const ANSWER: &[&str] = &["answer"];
 
 /// A secret for tokens, known to the server and to the tests.
 const KEY: &str = "only for tests: f3b0c1d2e4a5968778695a4b3c2d1e0f";
@@ -127,8 +138,29 @@ fn the_shop_shows_orders_to_their_customers_alone() {
 }
 
 #[test]
+fn an_answer_is_read_over_a_reload_and_restarts() {
+    let data = tempfile::tempdir().expect("a folder for the channels");
+    let (folder, free) = (data.path().join("channels"), free_address());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let pages = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
+    let pages = pages.expect("a free port");
+    let url = format!("http://{}/", pages.local_addr().expect("its address"));
+    let pace = Duration::from_millis(60);
+    runtime.spawn(async move { answer::serve(pages, &free, folder, pace).await });
+    let mut node = node(ANSWER);
+    node.env("SOCKEYE_URL", &url).env("SOCKEYE_ANSWER", &url);
+    passes(node);
+}
+
+/// An address that is free now, for a server that comes back to it.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").to_string()
+}
+
+#[test]
 fn every_browser_test_is_run() {
-    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, SHOP].concat();
+    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, SHOP, ANSWER].concat();
     for file in test_files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = groups.iter().filter(|group| name.starts_with(**group)).count();
