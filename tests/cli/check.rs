@@ -188,7 +188,7 @@ fn started(command: &mut std::process::Command) -> (Child, String) {
     stderr.read_line(&mut first).expect("a line");
     let mut words = first.split([' ', ',']);
     let url = words.find(|word| word.starts_with("ws")).expect("a URL");
-    // Nobody else reads it, and what is said later is not lost in a closed pipe.
+    // No other task reads it, and what is said later is not lost in a closed pipe.
     thread::spawn(move || stderr.lines().for_each(drop));
     (check, url.to_owned())
 }

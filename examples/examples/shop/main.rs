@@ -73,7 +73,7 @@ pub(crate) fn app(shop: Shop, channels: &Channels) -> Router {
         .nest("/live", channels.api_router())
 }
 
-/// Who is signed in, by the secret of the cookie. A shop has this in its database. Clones are the same.
+/// The people that are signed in, by the secret of the cookie. A shop has this in its database. Clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Shop {
     sessions: Arc<Mutex<HashMap<String, String>>>,

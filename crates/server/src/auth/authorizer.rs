@@ -34,7 +34,7 @@ pub(super) const MAX_ASKS: usize = 256;
 /// use http::request::Parts;
 /// use sockeye_server::{AuthorizeError, Authorizer, ChannelName, Decision, Identified, Right};
 ///
-/// /// Each customer reads the channel of its own orders, and nobody publishes.
+/// /// Each customer reads the channel of its own orders, and none publishes.
 /// struct Shop;
 ///
 /// impl Authorizer for Shop {
@@ -65,8 +65,8 @@ pub trait Authorizer: Send + Sync + 'static {
     /// What it knows of a caller.
     type Session: Send + Sync + 'static;
 
-    /// Whose request it is, by its headers, query and extensions; `None` if it is nobody's. The console is
-    /// there for all; anything else of nobody's is `401`.
+    /// Whose request it is, by its headers, query and extensions; `None` if it names none. The console is
+    /// there for all; anything else is `401` then.
     ///
     /// # Errors
     ///

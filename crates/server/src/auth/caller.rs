@@ -27,7 +27,7 @@ pub(super) enum Identity {
     #[default]
     Anonymous,
     Bearer(Arc<Session>),
-    /// The program's authoriser knows nobody of the request.
+    /// The program's authoriser knows no caller by the request.
     Unidentified,
     /// It knows the caller, and is asked what it may do.
     Asked(Arc<AskedSession>),

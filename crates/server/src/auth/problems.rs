@@ -16,7 +16,7 @@ pub(crate) fn no_token() -> Problem {
     .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sockeye\""))
 }
 
-/// `401`: the program's authoriser knows nobody of the request.
+/// `401`: the program's authoriser knows no caller by the request.
 pub(super) fn not_signed_in() -> Problem {
     Problem::new(
         Code::Unauthorized,

@@ -66,7 +66,7 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// As [`accept`](crate::accept).
+    /// As [`accept`].
     pub async fn from_stream<T>(stream: T, origins: Origins) -> Result<Self, AcceptError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,

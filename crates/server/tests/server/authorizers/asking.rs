@@ -371,7 +371,7 @@ async fn presence_shows_the_subject() {
     let (status, body) = program.get("/c/open/presence").await;
     let body = body.await;
     assert!(status == 200 && body.contains(r#""id":"ann""#), "{body}");
-    // A name that cannot be shown is a mistake of the program, and nobody's.
+    // A name that cannot be shown is a mistake of the program, and names none.
     assert_eq!(program.get_as("", "/c/open").await.0, 500);
 }
 

@@ -386,7 +386,7 @@ async fn commands_are_granted_or_refused() {
     in_each_way(async |served, decides| {
         let good = decides.credentials();
         let mut known = served.open("/connect", Some("sockeye.v1"), Some(&good)).await.unwrap();
-        let mut nobody = served.open("/connect", Some("sockeye.v1"), None).await.unwrap();
+        let mut anonymous = served.open("/connect", Some("sockeye.v1"), None).await.unwrap();
         for (id, of) in commands.iter().enumerate() {
             let on = |channel: &str| {
                 let mut of = of.clone();
@@ -402,7 +402,7 @@ async fn commands_are_granted_or_refused() {
             }
             let refused = command(&mut known, on("shut")).await;
             assert!(is(&refused, "forbidden"), "{decides:?} {of}: {refused}");
-            let refused = command(&mut nobody, on("open")).await;
+            let refused = command(&mut anonymous, on("open")).await;
             assert!(is(&refused, "unauthorized"), "{decides:?} {of}: {refused}");
         }
         let token = match decides {
@@ -410,13 +410,13 @@ async fn commands_are_granted_or_refused() {
             _ => token(CLAIM),
         };
         let wrong = json!({"id": "a", "op": "auth", "token": format!("{token}x")});
-        let refused = command(&mut nobody, wrong).await;
+        let refused = command(&mut anonymous, wrong).await;
         assert_eq!(refused["err"]["code"], "unauthorized", "{decides:?}");
         let right = json!({"id": "b", "op": "auth", "token": token});
-        assert!(command(&mut nobody, right).await["ok"].is_object(), "{decides:?}");
-        let read = command(&mut nobody, json!({"id": "c", "op": "read", "ch": "open"})).await;
+        assert!(command(&mut anonymous, right).await["ok"].is_object(), "{decides:?}");
+        let read = command(&mut anonymous, json!({"id": "c", "op": "read", "ch": "open"})).await;
         assert!(read["ok"].is_object(), "{decides:?}: {read}");
-        let read = command(&mut nobody, json!({"id": "d", "op": "read", "ch": "shut"})).await;
+        let read = command(&mut anonymous, json!({"id": "d", "op": "read", "ch": "shut"})).await;
         assert_eq!(read["err"]["code"], "forbidden", "{decides:?}: {read}");
     })
     .await;

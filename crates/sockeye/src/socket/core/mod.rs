@@ -1,4 +1,4 @@
-//! What is behind the handles of a connection: its [state](state), its transport, the tasks that wait for
+//! What is behind the handles of a connection: its [state], its transport, the tasks that wait for
 //! it, and the [driver](background) that serves it while none does.
 
 pub(super) mod arrival;
