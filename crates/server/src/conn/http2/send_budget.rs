@@ -154,36 +154,45 @@ impl StreamBudget {
 
     /// The reader's next page and what is made of it, as soon as there is a page, and budget.
     /// Cancel-safe, as waiting for a reader is.
-    pub(crate) async fn next_page<T>(
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    pub(crate) fn next_page<'a, T: 'a>(
+        &'a self,
+        reader: &'a mut Reader,
+        budget: Budget,
+        make: impl Fn(&Page) -> T + 'a,
+        size: impl Fn(&Page, &T) -> usize + 'a,
+    ) -> impl Future<Output = (Page, T)> + 'a {
+        async move {
+            if self.0.is_none() {
+                let page = reader.next_page(budget).await;
+                let made = make(&page);
+                return (page, made);
+            }
+            // Boxed: most connections are not shared, and all would have memory for it.
+            Box::pin(self.next_page_within(reader, budget, make, size)).await
+        }
+    }
+
+    async fn next_page_within<T>(
         &self,
         reader: &mut Reader,
         budget: Budget,
         make: impl Fn(&Page) -> T,
         size: impl Fn(&Page, &T) -> usize,
     ) -> (Page, T) {
-        if self.0.is_none() {
-            let page = reader.next_page(budget).await;
-            let made = make(&page);
-            return (page, made);
-        }
-        // Boxed: most connections are not shared, and all would have memory for it.
-        Box::pin(async move {
-            loop {
-                consume_budget().await;
-                reader.readable().await;
-                let next = || {
-                    let page = reader.try_next_page(budget)?;
-                    let made = make(&page);
-                    Some((page, made))
-                };
-                let size = |next: &Option<(Page, T)>| {
-                    next.as_ref().map_or(0, |(page, made)| size(page, made))
-                };
-                if let Some(next) = self.make(next, size).await {
-                    return next;
-                }
+        loop {
+            consume_budget().await;
+            reader.readable().await;
+            let next = || {
+                let page = reader.try_next_page(budget)?;
+                let made = make(&page);
+                Some((page, made))
+            };
+            let size =
+                |next: &Option<(Page, T)>| next.as_ref().map_or(0, |(page, made)| size(page, made));
+            if let Some(next) = self.make(next, size).await {
+                return next;
             }
-        })
-        .await
+        }
     }
 }

@@ -198,16 +198,17 @@ fn receive<'a>(
             if let Some(pace) = &mut pace {
                 pace.count();
             }
-            let payload = match &message {
-                Message::Text(text) => PayloadRef::Text(text),
-                Message::Binary(bytes) => PayloadRef::Bytes(bytes),
-            };
-            let publication = Publication::of(payload).source(source);
+            // Before the publication is made: a connection that waits would have memory for it.
             if let Some(asking) = caller.asking(Right::Write, channel)
                 && let Err(problem) = asking.await
             {
                 return Some(refusal(&problem));
             }
+            let payload = match &message {
+                Message::Text(text) => PayloadRef::Text(text),
+                Message::Binary(bytes) => PayloadRef::Bytes(bytes),
+            };
+            let publication = Publication::of(payload).source(source);
             let mut publishing = Box::pin(app.publish(caller, channel, publication));
             match publishing.as_mut().now_or_never() {
                 Some(Ok(_)) => {}
@@ -276,26 +277,41 @@ fn deliver<'a>(
                 )
                 .await;
             waits.store(false, Relaxed);
-            if page.gap.is_some_and(is_missing) {
-                return Some(MISSING);
-            }
-            let mut sent = match &made {
-                Some(frames) => outgoing.send_frames(frames).await,
-                // Boxed: few connections do it so, and all would have memory for it.
-                None => Box::pin(send_each(&page.entries, outgoing)).await,
-            };
-            if stream_budget.is_limited() && sent.is_ok() {
-                sent = Box::pin(outgoing.flush()).await;
-                stream_budget.set(0);
-            }
-            if let Err(error) = sent {
-                return lost(&error);
-            }
-            channel_read.delivered(&page, length(&page));
-            if page.end {
-                return Some(ENDED);
+            if let Err(ending) = send((page, made), channel_read, outgoing, stream_budget).await {
+                return ending;
             }
         }
+    }
+}
+
+/// Sends a page, whose frames were made unless the connection has its own; or gives why nothing follows.
+///
+/// A future of its own, so that the page has no memory while the connection waits for it.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn send<'a>(
+    (page, made): (Page, Option<Bytes>),
+    channel_read: &'a ChannelRead,
+    outgoing: &'a mut sockeye::Writer,
+    stream_budget: &'a StreamBudget,
+) -> impl Future<Output = Result<(), Option<Closing>>> + Send + 'a {
+    async move {
+        if page.gap.is_some_and(is_missing) {
+            return Err(Some(MISSING));
+        }
+        let mut sent = match &made {
+            Some(frames) => outgoing.send_frames(frames).await,
+            // Boxed: few connections do it so, and all would have memory for it.
+            None => Box::pin(send_each(&page.entries, outgoing)).await,
+        };
+        if stream_budget.is_limited() && sent.is_ok() {
+            sent = Box::pin(outgoing.flush()).await;
+            stream_budget.set(0);
+        }
+        if let Err(error) = sent {
+            return Err(lost(&error));
+        }
+        channel_read.delivered(&page, length(&page));
+        if page.end { Err(Some(ENDED)) } else { Ok(()) }
     }
 }
 
