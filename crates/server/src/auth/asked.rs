@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::request::Parts;
 use sockeye::internals::Network;
 use sockeye_hub::ChannelName;
@@ -21,7 +21,7 @@ use super::account::PackedNetwork;
 use super::authorizer::{AnyAuthorizer, AnySession, AuthorizeError, Decision, Identified};
 use super::claims::is_subject;
 use super::grants::Right;
-use super::problems::{not_identified, not_signed_in};
+use super::problems::{not_allowed, not_decided, not_identified, not_signed_in};
 use crate::http::problem::{Code, Problem};
 use crate::log::{Class, limited};
 
@@ -31,6 +31,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LEAST: Duration = Duration::from_secs(1);
 /// The answers that are known of one caller. With more of them some are asked for again.
 const MAX_KNOWN: usize = 512;
+/// How many questions are asked again at once for one caller: one after the other, the last of many could come after
+/// its answer has lapsed.
+const AGAIN_AT_ONCE: usize = 32;
 
 /// A caller that an authoriser has identified.
 #[derive(Debug)]
@@ -125,8 +128,22 @@ impl AnyAuthorizer {
             Err(_) => format!("it did not answer within {} s", PATIENCE.as_secs()),
         };
         limited!(WARN, Class::Failed, why, "the authoriser has no answer");
-        let detail = "It cannot be decided at present who may do this: try again in a moment.";
-        Err(Problem::new(Code::Unavailable, detail))
+        Err(not_decided())
+    }
+}
+
+/// A right that a caller has lost while what needs it is open.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) right: Right,
+    pub(crate) channel: ChannelName,
+    /// Whether the authoriser has said no; else it has not answered until its yes lapsed.
+    pub(super) is_refused: bool,
+}
+
+impl Lost {
+    pub(crate) fn problem(&self) -> Problem {
+        if self.is_refused { not_allowed(self.right) } else { not_decided() }
     }
 }
 
@@ -150,7 +167,11 @@ impl AskedSession {
     }
 
     /// Asks whether the caller has the right, and remembers the answer.
-    pub(super) async fn ask(&self, right: Right, channel: &ChannelName) -> Result<bool, Problem> {
+    pub(super) async fn ask(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
+        self.answer(right, channel).await.map(|_| ())
+    }
+
+    async fn answer(&self, right: Right, channel: &ChannelName) -> Result<Known, Problem> {
         let authorizer = &self.authorizer;
         let question = || authorizer.0.authorizer.authorize(&self.session, right, channel);
         let decision = authorizer.ask(question).await.map_err(|problem| match problem.code() {
@@ -165,13 +186,14 @@ impl AskedSession {
         if answers.len() >= MAX_KNOWN {
             answers.clear();
         }
-        answers.insert((channel.clone(), right), Known::of(decision, now));
-        Ok(decision.is_allowed)
+        let known = Known::of(decision, now);
+        answers.insert((channel.clone(), right), known);
+        Ok(known)
     }
 
     /// Waits until the caller has lost one of these rights, and gives all that it has lost then. Each is asked for
     /// again before its answer lapses.
-    pub(super) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<(Right, ChannelName)> {
+    pub(super) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<Lost> {
         let mut asks: Vec<_> = rights.iter().map(|right| (self.due(right), right)).collect();
         loop {
             let next = asks.iter().map(|(known, _)| known.again).min();
@@ -179,39 +201,58 @@ impl AskedSession {
                 Some(next) => sleep_until(next).await,
                 None => std::future::pending().await,
             }
-            let (now, mut lost) = (Instant::now(), Vec::new());
-            for (known, right) in &mut asks {
-                if known.again <= now {
-                    match self.asked_again(*known, right).await {
-                        Some(fresh) => *known = fresh,
-                        None => lost.push((*right).clone()),
+            let now = Instant::now();
+            let due = asks.iter_mut().filter(|(known, _)| known.again <= now);
+            let asked = due.map(|(known, (right, channel))| async {
+                match self.asked_again(*known, *right, channel).await {
+                    Ok(fresh) => {
+                        *known = fresh;
+                        None
+                    }
+                    Err(is_refused) => {
+                        Some(Lost { right: *right, channel: channel.clone(), is_refused })
                     }
                 }
-            }
+            });
+            let asked: Vec<_> = asked.collect();
+            let asked = stream::iter(asked).buffer_unordered(AGAIN_AT_ONCE);
+            let lost: Vec<_> = asked.filter_map(std::future::ready).collect().await;
             if !lost.is_empty() {
                 return lost;
             }
         }
     }
 
-    /// What is known of a right; where that is nothing, or no more, it is a no at once.
+    /// What is known of a right of something open. A no counts at once, and so does a yes that has lapsed. Where
+    /// the answer was forgotten, for the others that came, it is asked for at once and waited for.
     fn due(&self, (right, channel): &(Right, ChannelName)) -> Known {
         let now = Instant::now();
         let known = self.answers().get(&(channel.clone(), *right)).copied();
-        known.unwrap_or(Known { is_allowed: false, again: now, until: now })
+        match known {
+            Some(known) if known.is_allowed => known,
+            Some(known) => Known { again: now, until: now, ..known },
+            None => Known { is_allowed: true, again: now, until: now + PATIENCE },
+        }
     }
 
-    /// The answer of now, or the one before it as long as that is good; `None` is a no.
+    /// The answer of now, or the one before it as long as that is good; else whether it is a no.
     async fn asked_again(
         &self,
         known: Known,
-        (right, channel): &(Right, ChannelName),
-    ) -> Option<Known> {
-        match timeout_at(known.until, self.ask(*right, channel)).await {
-            Ok(Ok(true)) => Some(self.due(&(*right, channel.clone()))),
-            Ok(Ok(false)) | Err(_) => None,
-            Ok(Err(_)) if known.until <= Instant::now() => None,
-            Ok(Err(_)) => Some(Known { again: known.until.min(Instant::now() + LEAST), ..known }),
+        right: Right,
+        channel: &ChannelName,
+    ) -> Result<Known, bool> {
+        if !known.is_allowed {
+            return Err(true);
+        }
+        match timeout_at(known.until, self.answer(right, channel)).await {
+            Ok(Ok(fresh)) if fresh.is_allowed => Ok(fresh),
+            Ok(Ok(_)) => Err(true),
+            Ok(Err(problem)) if problem.code() == Code::Unauthorized => Err(true),
+            Ok(Err(_)) if Instant::now() < known.until => {
+                Ok(Known { again: known.until.min(Instant::now() + LEAST), ..known })
+            }
+            Ok(Err(_)) | Err(_) => Err(false),
         }
     }
 

@@ -9,9 +9,11 @@ use sockeye_hub::{ChannelName, Position};
 use tokio::time::sleep_until;
 
 use super::account::PackedNetwork;
-use super::asked::{self, AskedSession};
+use super::asked::{self, AskedSession, Lost};
 use super::grants::Right;
-use super::problems::{expired, no_such_ticket, no_token, not_allowed, not_granted, not_signed_in};
+use super::problems::{
+    expired, no_such_ticket, no_token, not_allowed, not_decided, not_granted, not_signed_in,
+};
 use super::{Asking, Session};
 use crate::http::problem::{Code, Problem};
 
@@ -103,7 +105,7 @@ impl Caller {
             return None;
         }
         let (session, channel) = (Arc::clone(session), channel.clone());
-        Some(Box::pin(async move { session.ask(right, &channel).await.map(|_| ()) }))
+        Some(Box::pin(async move { session.ask(right, &channel).await }))
     }
 
     /// Whether the caller has the right on the channel, and the problem if not.
@@ -126,7 +128,9 @@ impl Caller {
             Identity::Asked(session) if session.has_ended() => Err(not_signed_in()),
             Identity::Asked(session) => match session.known(right, channel) {
                 Some(true) => Ok(()),
-                Some(false) | None => Err(not_allowed(right)),
+                Some(false) => Err(not_allowed(right)),
+                // The answer has lapsed since.
+                None => Err(not_decided()),
             },
         }
     }
@@ -144,7 +148,7 @@ impl Caller {
 
     /// Waits until the caller has lost one of these rights while it is open what they have opened, and gives all
     /// that it has lost then.
-    pub(crate) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<(Right, ChannelName)> {
+    pub(crate) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<Lost> {
         match &self.0 {
             Identity::Asked(session) => Box::pin(session.lost(rights)).await,
             _ => std::future::pending().await,
@@ -164,7 +168,12 @@ impl Caller {
                 tokio::select! {
                     biased;
                     () = session.ended() => Ending::Expired,
-                    _ = session.lost(&rights) => Ending::Refused,
+                    lost = session.lost(&rights) => {
+                        match lost.iter().any(|lost| lost.is_refused) {
+                            true => Ending::Refused,
+                            false => Ending::Undecided,
+                        }
+                    }
                 }
             })),
             _ => None,
@@ -193,6 +202,8 @@ pub(crate) enum Ending {
     Expired,
     /// It may not read any more.
     Refused,
+    /// The authoriser has not answered until its yes lapsed.
+    Undecided,
 }
 
 impl Ending {
@@ -200,6 +211,7 @@ impl Ending {
         match self {
             Self::Expired => expired(),
             Self::Refused => not_allowed(Right::Read),
+            Self::Undecided => not_decided(),
         }
     }
 }

@@ -42,6 +42,7 @@ use sockeye_hub::backplane::Records;
 use tokio::time::Instant;
 
 use self::account::PackedNetwork;
+pub(crate) use self::asked::Lost;
 pub use self::authorizer::{AnyAuthorizer, AuthorizeError, Authorizer, Decision, Identified};
 use self::caller::Identity;
 pub(crate) use self::caller::{Caller, Ending};
@@ -49,8 +50,8 @@ pub use self::claims::{Audience, Claims, NumericDate};
 use self::credentials::Credential;
 pub use self::grants::{BadRight, Grants, Right, Rights};
 pub use self::key::{Algorithm, AuthKey, KeyError};
+pub(crate) use self::problems::no_token;
 use self::problems::{no_such_ticket, not_good};
-pub(crate) use self::problems::{no_token, not_allowed};
 use self::shared_tickets::{Presented, SharedStream, SharedTickets};
 pub use self::sign::{SignError, SigningKey};
 pub(crate) use self::tickets::GOOD_FOR as TICKET_GOOD_FOR;

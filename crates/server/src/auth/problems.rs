@@ -33,8 +33,14 @@ pub(super) fn not_identified() -> Problem {
 }
 
 /// `403`: the program's authoriser says no.
-pub(crate) fn not_allowed(right: Right) -> Problem {
+pub(super) fn not_allowed(right: Right) -> Problem {
     Problem::new(Code::Forbidden, format_args!("The right `{right}` on this channel is not yours."))
+}
+
+/// `503`: the program's authoriser has no answer.
+pub(super) fn not_decided() -> Problem {
+    let detail = "It cannot be decided at present who may do this: try again in a moment.";
+    Problem::new(Code::Unavailable, detail)
 }
 
 /// `401`: the token has expired.

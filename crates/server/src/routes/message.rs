@@ -32,6 +32,7 @@ pub(crate) async fn answer(
     // What is up to there is known here by now: so that it is here, too.
     let before = Position { offset: at.offset.saturating_sub(1), ..at };
     let _loaded = app.load(caller, (Right::Read, channel), Start::After(before)).await?;
+    caller.may(Right::Read, channel)?;
     let entry = app.hub.entry(channel, at).map_err(|missing| not_there(missing, at, app.names))?;
     let vary = [(VARY, HeaderValue::from_static(VARY_ON))];
     if known.includes(&etag(at)) {

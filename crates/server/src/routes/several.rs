@@ -58,6 +58,8 @@ pub(crate) async fn answer(
         let otherwise = if waits { Start::Now } else { Start::Earliest };
         let start = loaded_from.as_ref().map_or(otherwise, |starts| starts[index]);
         loaded.push(app.load(&caller, (Right::Read, channel), start).await?);
+        // The answer may have lapsed while the others were asked for, and be another now.
+        caller.may(Right::Read, channel)?;
     }
     let comes_back = request.headers().contains_key(LAST_EVENT_ID);
     let is_head = *request.method() == Method::HEAD;

@@ -17,7 +17,7 @@ use super::command::Command;
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Closing, ending, frame};
 use crate::app::App;
-use crate::auth::{Caller, Right, not_allowed};
+use crate::auth::{Caller, Lost, Right};
 use crate::conn::http2::StreamBudget;
 use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Pace;
@@ -78,7 +78,7 @@ pub(super) struct V1Session {
 type Answering = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// Rights that are lost, when some are.
-type Losing = Pin<Box<dyn Future<Output = Vec<(Right, ChannelName)>> + Send>>;
+type Losing = Pin<Box<dyn Future<Output = Vec<Lost>> + Send>>;
 
 impl V1Session {
     /// A session that begins with `hello`, and on `/c/{channel}` with the subscription to it.
@@ -144,10 +144,10 @@ impl V1Session {
     }
 
     /// Ends the subscriptions that need one of these rights.
-    fn lose(&mut self, rights: &[(Right, ChannelName)]) {
-        for (right, channel) in rights {
-            if self.subscriptions.contains(channel) {
-                self.end_subscription(channel, &not_allowed(*right));
+    fn lose(&mut self, rights: &[Lost]) {
+        for lost in rights {
+            if self.subscriptions.contains(&lost.channel) {
+                self.end_subscription(&lost.channel, &lost.problem());
             }
         }
         self.watch_rights();
@@ -411,7 +411,7 @@ async fn expiry(caller: Caller, auth_timeout: Duration) -> Closing {
 }
 
 /// Waits for rights that are lost.
-async fn lost(losing: &mut Option<Losing>) -> Vec<(Right, ChannelName)> {
+async fn lost(losing: &mut Option<Losing>) -> Vec<Lost> {
     match losing {
         Some(losing) => losing.await,
         None => std::future::pending().await,

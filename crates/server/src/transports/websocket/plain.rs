@@ -94,6 +94,8 @@ const ENDED: Closing = (1000, "the channel has ended", End::Ended);
 const RESTARTING: Closing = (1012, "the server restarts: connect again", End::Drain);
 const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one", End::Expired);
 const NOT_ANY_MORE: Closing = (4403, "not allowed to read here any more", End::Expired);
+const UNDECIDED: Closing =
+    (1013, "it cannot be decided at present who may read here: connect later", End::Expired);
 const FORBIDDEN: Closing = (4403, "not allowed to publish here", End::Refused);
 const TOO_LARGE: Closing = (1009, "the message is larger than the history limit", End::Refused);
 /// Without a close frame: the client would not read it.
@@ -223,6 +225,7 @@ fn closing(ending: Ending) -> Closing {
     match ending {
         Ending::Expired => EXPIRED,
         Ending::Refused => NOT_ANY_MORE,
+        Ending::Undecided => UNDECIDED,
     }
 }
 

@@ -27,6 +27,8 @@ struct Inner {
     granted: Mutex<HashSet<(String, Right)>>,
     good_for: Mutex<Duration>,
     session_good_for: Mutex<Option<Duration>>,
+    /// How long an answer on a channel takes.
+    takes: Mutex<fn(&str) -> Duration>,
     mood: watch::Sender<Mood>,
     asked: AtomicUsize,
     waiting: AtomicUsize,
@@ -34,12 +36,13 @@ struct Inner {
 
 impl Shop {
     /// Every known caller has these rights.
-    pub(super) fn new(rights: impl IntoIterator<Item = (&'static str, Right)>) -> Self {
-        let granted = rights.into_iter().map(|(channel, right)| (channel.to_owned(), right));
+    pub(super) fn new<C: Into<String>>(rights: impl IntoIterator<Item = (C, Right)>) -> Self {
+        let granted = rights.into_iter().map(|(channel, right)| (channel.into(), right));
         Self(Arc::new(Inner {
             granted: Mutex::new(granted.collect()),
             good_for: Mutex::new(Decision::GOOD_FOR),
             session_good_for: Mutex::default(),
+            takes: Mutex::new(|_| Duration::ZERO),
             mood: watch::Sender::new(Mood::Answers),
             asked: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -48,6 +51,11 @@ impl Shop {
 
     pub(super) fn good_for(self, time: Duration) -> Self {
         *self.0.good_for.lock().unwrap() = time;
+        self
+    }
+
+    pub(super) fn takes(self, time: fn(&str) -> Duration) -> Self {
+        *self.0.takes.lock().unwrap() = time;
         self
     }
 
@@ -116,6 +124,10 @@ impl Authorizer for Shop {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         self.0.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Waiting(&self.0.waiting);
+        let takes = self.0.takes.lock().unwrap()(channel.as_str());
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let mut mood = self.0.mood.subscribe();
         let mood = *mood.wait_for(|mood| *mood != Mood::IsSilent).await.unwrap();
         match mood {
