@@ -8,6 +8,9 @@
     reason = "`main` is the example's own, and may print"
 )]
 mod answer;
+#[path = "../examples/examples/devices/main.rs"]
+#[expect(dead_code, clippy::print_stdout, reason = "`main` is the example's own, and may print")]
+mod devices;
 #[path = "../examples/examples/shop/main.rs"]
 #[expect(
     dead_code,
@@ -41,6 +44,8 @@ const FOREIGN: &[&str] = &["classic", "htmx", "origin", "readers"];
 
 /// That of the example `shop`.
 const SHOP: &[&str] = &["shop"];
+/// That of the example `devices`.
+const DEVICES: &[&str] = &["devices"];
 /// That of the example `answer`.
 const ANSWER: &[&str] = &["answer"];
 
@@ -152,6 +157,22 @@ fn an_answer_is_read_over_a_reload_and_restarts() {
     passes(node);
 }
 
+#[test]
+fn tabs_follow_some_of_ten_thousand_devices() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let devices = devices::Devices::new();
+        tokio::spawn(devices.clone().simulate(Duration::from_millis(100)));
+        tokio::spawn(async move { axum::serve(listener, devices::app(devices)).await });
+        url
+    });
+    let mut node = node(DEVICES);
+    node.env("SOCKEYE_URL", &url).env("SOCKEYE_DEVICES", &url);
+    passes(node);
+}
+
 /// An address that is free now, for a server that comes back to it.
 fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -160,7 +181,7 @@ fn free_address() -> String {
 
 #[test]
 fn every_browser_test_is_run() {
-    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, SHOP, ANSWER].concat();
+    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, SHOP, ANSWER, DEVICES].concat();
     for file in test_files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = groups.iter().filter(|group| name.starts_with(**group)).count();
