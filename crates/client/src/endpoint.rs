@@ -11,7 +11,7 @@ use crate::failure::Failure;
 
 /// How much longer a page may be than the longest message: the server puts 1 MiB of payload into one, which may
 /// grow sixfold in JSON, and has something to say of each message.
-const PAGE: usize = 8 << 20;
+pub(crate) const PAGE: usize = 8 << 20;
 
 /// What sets how a connection is made: TLS, a proxy, a Unix socket.
 type Connector = Arc<dyn Fn(Client) -> Client + Send + Sync>;

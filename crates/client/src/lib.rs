@@ -70,6 +70,8 @@
 
 mod client;
 mod connection;
+#[cfg(test)]
+mod documented;
 mod endpoint;
 mod error;
 mod failure;

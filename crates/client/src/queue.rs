@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::{Error, Position, message::Item};
 
 /// How many bytes of messages wait for the application; one page may come on top.
-const MAX_BYTES: usize = 16 << 20;
+pub(crate) const MAX_BYTES: usize = 16 << 20;
 
 /// The queue between what reads a channel and the application.
 #[derive(Debug)]

@@ -14,6 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::publish::Attempts;
 pub use self::{builder::ClientBuilder, publish::Publish, subscription::Subscription};
+#[cfg(test)]
+pub(crate) use self::{publish::MOST_LINES, subscription::BUFFER};
 use crate::{
     Error, Gap, Message, Position,
     connection::{Connection, Core, PublishOrder},

@@ -26,7 +26,7 @@ use crate::{
 /// How often a publication is sent before it is given up.
 const ATTEMPTS: u32 = 6;
 /// Messages of one request at most: the server's bound.
-const MOST_LINES: usize = 1000;
+pub(crate) const MOST_LINES: usize = 1000;
 /// When a request of many has this many bytes, the rest goes into another.
 const MANY_BYTES: usize = 1 << 20;
 /// The longest answer to many.

@@ -13,7 +13,7 @@ use super::Client;
 use crate::{Error, Item, Position, connection::Connection, queue::Queue};
 
 /// How many items wait for the application by default.
-const BUFFER: usize = 1024;
+pub(crate) const BUFFER: usize = 1024;
 
 /// The messages of a channel, in order, each once: a [`Stream`], made by [`Client::subscribe`].
 ///

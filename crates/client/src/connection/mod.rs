@@ -18,6 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::ways::Ways;
+#[cfg(test)]
+pub(crate) use self::{requests::HELD_REQUESTS, socket::HELLO_WITHIN};
 use crate::{
     Error, Position, Status, Transport,
     endpoint::Endpoint,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Requests that the server holds, at a time; channels beyond are polled. Each is a connection of its own.
-const HELD_REQUESTS: usize = 64;
+pub(crate) const HELD_REQUESTS: usize = 64;
 /// The soonest that an attempt begins anew with a fresh token.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The server speaks first; a WebSocket on which nothing has come by then does not work.
-const HELLO_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// How long the answer to a command may take that was sent because nothing was heard.
 const PONG_WITHIN: Duration = Duration::from_secs(5);
 /// After how long a silence it asks whether the server is there, where that does not say.
