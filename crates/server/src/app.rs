@@ -69,6 +69,10 @@ impl App {
             return Ok(None);
         }
         let loaded = self.hub.load(channel, start).await;
+        // Loading may have taken longer than the answer was good for.
+        if let Some(asking) = caller.asking(right, channel) {
+            asking.await?;
+        }
         loaded.map(Some).map_err(|error| Problem::new(Code::Unavailable, error))
     }
 

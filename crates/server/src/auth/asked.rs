@@ -29,8 +29,11 @@ use crate::log::{Class, limited};
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long any answer is good for at least.
 const LEAST: Duration = Duration::from_secs(1);
-/// The answers that are known of one caller. With more of them some are asked for again.
+/// The answers that are known of one caller. With more of them those that nothing open depends on are asked for
+/// again.
 const MAX_KNOWN: usize = 512;
+/// The same with those that something open depends on, or did until they lapse.
+const MAX_WATCHED: usize = 2048;
 /// How many questions are asked again at once for one caller: one after the other, the last of many could come after
 /// its answer has lapsed.
 const AGAIN_AT_ONCE: usize = 32;
@@ -55,12 +58,15 @@ struct Known {
     again: Instant,
     /// When it is good no more.
     until: Instant,
+    /// Whether something that is open depends on it.
+    is_watched: bool,
 }
 
 impl Known {
     fn of(decision: Decision, now: Instant) -> Self {
         let time = decision.good_for.clamp(LEAST, LONGEST);
-        Self { is_allowed: decision.is_allowed, again: now + time / 4 * 3, until: now + time }
+        let (again, until) = (now + time / 4 * 3, now + time);
+        Self { is_allowed: decision.is_allowed, again, until, is_watched: false }
     }
 }
 
@@ -180,14 +186,11 @@ impl AskedSession {
             _ => problem,
         })?;
         let (now, mut answers) = (Instant::now(), self.answers());
-        if answers.len() >= MAX_KNOWN {
-            answers.retain(|_, known| now < known.until);
-        }
-        if answers.len() >= MAX_KNOWN {
-            answers.clear();
-        }
-        let known = Known::of(decision, now);
-        answers.insert((channel.clone(), right), known);
+        make_room(&mut answers, now);
+        let key = (channel.clone(), right);
+        let is_watched = answers.get(&key).is_some_and(|known| known.is_watched);
+        let known = Known { is_watched, ..Known::of(decision, now) };
+        answers.insert(key, known);
         Ok(known)
     }
 
@@ -226,12 +229,16 @@ impl AskedSession {
     /// What is known of a right of something open. A no counts at once, and so does a yes that has lapsed. Where
     /// the answer was forgotten, for the others that came, it is asked for at once and waited for.
     fn due(&self, (right, channel): &(Right, ChannelName)) -> Known {
-        let now = Instant::now();
-        let known = self.answers().get(&(channel.clone(), *right)).copied();
-        match known {
-            Some(known) if known.is_allowed => known,
-            Some(known) => Known { again: now, until: now, ..known },
-            None => Known { is_allowed: true, again: now, until: now + PATIENCE },
+        let (now, mut answers) = (Instant::now(), self.answers());
+        let Some(known) = answers.get_mut(&(channel.clone(), *right)) else {
+            let until = now + PATIENCE;
+            return Known { is_allowed: true, again: now, until, is_watched: true };
+        };
+        // From now on other answers do not take its place: what puts it off would put off a no.
+        known.is_watched = true;
+        match known.is_allowed {
+            true => *known,
+            false => Known { again: now, until: now, ..*known },
         }
     }
 
@@ -258,6 +265,19 @@ impl AskedSession {
 
     fn answers(&self) -> MutexGuard<'_, HashMap<(ChannelName, Right), Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets answers, if there are too many for one more.
+fn make_room(answers: &mut HashMap<(ChannelName, Right), Known>, now: Instant) {
+    if answers.len() >= MAX_KNOWN {
+        answers.retain(|_, known| now < known.until);
+    }
+    if answers.len() >= MAX_KNOWN {
+        answers.retain(|_, known| known.is_watched);
+    }
+    if answers.len() >= MAX_WATCHED {
+        answers.clear();
     }
 }
 

@@ -231,6 +231,38 @@ async fn commands_do_not_put_off_that_a_subscription_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_take_the_place_of_others_put_off_nothing() {
+    let names = names(600);
+    let rights = names.iter().map(|name| (name.clone(), Right::Write));
+    let rights = rights.chain(GRANTED.map(|(name, right)| (name.to_owned(), right)));
+    let takes = |name: &str| Duration::from_secs(if name == "open" { 5 } else { 0 });
+    let program = Program::start(Shop::new(rights).takes(takes));
+    let mut socket = program.open("/connect", Some("sockeye.v1")).await;
+    let on = |op: &str, channel: &str| json!({"id": 1, "op": op, "ch": channel, "data": 1});
+    assert!(command(&mut socket, on("sub", "open")).await["ok"].is_object());
+    let opened = Instant::now();
+    for name in &names {
+        assert!(command(&mut socket, on("pub", name)).await["ok"].is_object());
+    }
+    program.shop.revoke("open", Right::Read);
+    let mut ended = false;
+    while !ended && opened.elapsed() < Duration::from_secs(75) {
+        for op in ["sub", "unsub"] {
+            socket.send(on(op, "news").to_string()).await.unwrap();
+            loop {
+                let frame = frame(&mut socket).await;
+                ended |= frame["ch"] == "open" && frame["err"].is_object();
+                if frame["id"] == 1 {
+                    break;
+                }
+            }
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(ended && opened.elapsed() < Duration::from_secs(62), "{:?}", opened.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_still_granted_stays_open() {
     let program = Program::start(Shop::new(GRANTED));
     let mut socket = program.open("/c/open", None).await;
