@@ -1,6 +1,7 @@
 //! The answer to a request, as handlers give it: a response, or one that comes later.
 //!
-//! A parked long poll took 2,464 bytes instead of 11,464 (`cargo xtask idle`, 21 November 2026). Two things
+//! A parked long poll takes 2,793 bytes, and one that hyper held would take 12,312, as its connection does once it is
+//! answered (`cargo xtask idle longpoll`, 30 November 2026; 2,464 and 11,464 on 21 November). Two things
 //! would cost the difference: hyper's two buffers of 8 KiB, which a request needs while it arrives and a
 //! response while it leaves, and the layers that a request came through. So a handler never waits for a
 //! message itself. What it returns says by its type what is still to come:
