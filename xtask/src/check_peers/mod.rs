@@ -1,6 +1,7 @@
 //! `cargo xtask check-peers`: `sockeye check` on servers and clients of others, for
 //! `docs/tools/check.md`: what each of them is found to do, with its version.
 
+mod bytes;
 mod peers;
 mod running;
 
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
+use self::bytes::Reading;
 use self::peers::{PEERS, Peer};
 use self::running::Running;
 use crate::prepare::{self, Need};
@@ -105,6 +107,23 @@ fn summary(report: &Value) -> String {
         for case in cases.iter().filter(|case| case["verdict"] == verdict) {
             let (id, came) = (case["id"].as_str(), case["came"].as_str());
             text += &format!("\n{verdict:<6} {}: {}", id.unwrap_or("?"), came.unwrap_or("?"));
+        }
+    }
+    text + &confirmed(cases)
+}
+
+/// How many of the loose findings a second reading of their bytes bears out, and which ones people have to read.
+fn confirmed(cases: &[Value]) -> String {
+    let loose: Vec<_> = cases.iter().filter(|case| case["verdict"] == "loose").collect();
+    let of = |wanted: Reading| loose.iter().filter(move |case| bytes::read(case) == wanted);
+    let ids = |wanted| of(wanted).filter_map(|case| case["id"].as_str()).collect::<Vec<_>>();
+    let confirmed = of(Reading::Confirmed).count();
+    let mut text = format!("\nof {} loose, the bytes bear out {confirmed}", loose.len());
+    for (reading, told) in
+        [(Reading::ByHand, "to be read by hand"), (Reading::Contradicted, "NOT borne out")]
+    {
+        if of(reading).next().is_some() {
+            text += &format!("; {told}: {}", ids(reading).join(", "));
         }
     }
     text
