@@ -2,13 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::ChildStdout;
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sockeye_tests::program::{Running, Sockeye, assert_fails, run};
+use sockeye_tests::program::{Running, Sockeye, assert_fails, path, run};
 use sockeye_tests::tls::Certificates;
 
 const TRANSPORTS: [&str; 5] = ["v1", "sse", "ndjson", "longpoll", "poll"];
@@ -82,6 +82,23 @@ fn several_channels_are_refused() {
             assert!(said.contains("\nUsage: sockeye "), "{said}");
         }
     }
+}
+
+/// As `head` goes when it has seen enough.
+#[test]
+fn a_reader_that_has_gone_ends_it_without_another_message() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/chat");
+    publish(&url, "one");
+    let mut subscribe = Command::new(path());
+    let subscribe = subscribe.args(["subscribe", "--after", "earliest", &url]);
+    let mut subscribe = subscribe.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut line = String::new();
+    let mut output = BufReader::new(subscribe.stdout.take().expect("a pipe"));
+    output.read_line(&mut line).expect("a line");
+    assert_eq!(line, "one\n");
+    drop(output);
+    assert!(subscribe.wait().expect("it ends").success());
 }
 
 /// Live and for those that come later, by every transport.

@@ -15,7 +15,7 @@ use crate::{
     flags::pace::Pace,
     flags::units::{Time, deadline, number},
     system::stop::Stop,
-    terminal::output::{complain, print_with},
+    terminal::output::{complain, print_with, reader_gone},
     terminal::progress::Progress,
 };
 
@@ -79,6 +79,7 @@ impl Subscribe {
             tokio::select! {
                 result = self.read(&channel) => result,
                 () = stop.requested() => Ok(()),
+                () = reader_gone() => Ok(()),
             }
         });
         runtime.shutdown_background();

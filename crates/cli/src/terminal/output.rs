@@ -5,11 +5,18 @@
 
 use std::{
     fmt,
+    future::pending,
     io::{self, IsTerminal, Write},
     sync::mpsc,
     thread,
     time::Duration,
 };
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+use tokio::sync::oneshot;
 
 use crate::terminal::visible;
 
@@ -92,6 +99,28 @@ pub(crate) fn print_as_it_is(lines: &str) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     out.write_all(lines.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// Ready when the reader of a pipe that stdout is has closed it, as `head` does: nothing more is worth waiting for. A
+/// write would tell it, and may be long in coming. Never ready for anything else.
+pub(crate) async fn reader_gone() {
+    let (gone, is_gone) = oneshot::channel();
+    // It waits as long as the program runs. Without a thread the next write tells it.
+    let _ = thread::Builder::new().spawn(move || {
+        let stdout = io::stdout();
+        loop {
+            // With no events asked for, it returns for errors alone.
+            let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut polled, None) {
+                Ok(_) if polled[0].revents().contains(PollFlags::ERR) => return gone.send(()).ok(),
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    });
+    if is_gone.await.is_err() {
+        pending().await
+    }
 }
 
 /// Prints what a server says of itself when it begins. Clients are served whether or not stdout takes it,
