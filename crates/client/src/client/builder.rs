@@ -6,7 +6,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, USER_AGENT},
 };
-use sockeye::Address;
+use sockeye::{Address, AddressError};
 
 use super::Client;
 use crate::{
@@ -175,14 +175,12 @@ impl ClientBuilder {
         if self.transports.is_empty() {
             return Err(Error::Option("there is no transport: name one at least".to_owned()));
         }
-        let address: Address = self
-            .url
-            .parse()
-            .map_err(|error| Error::Url(format!("{:?} does not do: {error}", self.url)))?;
+        let address: Address =
+            self.url.parse().map_err(|error: AddressError| Error::Url(error.to_string()))?;
         let path = address.url().path().trim_end_matches('/');
         if path.rsplit('/').nth(1) == Some("c") {
-            let why =
-                format!("{} is a channel, and its name is for subscribe and publish", self.url);
+            let name = Endpoint::new(&address, HeaderMap::new()).name();
+            let why = format!("{name} is a channel, and its name is for subscribe and publish");
             return Err(Error::Url(why));
         }
         let mut headers = self.headers;
@@ -201,5 +199,18 @@ impl ClientBuilder {
             poll_interval: self.poll_interval,
             on_status: self.on_status,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_no_password() {
+        for url in ["http://ann:secret@host/c/chat", "http://ann:secret@host:99999/"] {
+            let error = Client::new(url).unwrap_err().to_string();
+            assert!(error.contains("host") && !error.contains("secret"), "{error}");
+        }
     }
 }

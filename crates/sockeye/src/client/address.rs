@@ -92,24 +92,25 @@ impl FromStr for Address {
     /// Reads a `ws`, `wss`, `http` or `https` URL; the latter two mean the former two. An IPv6 address
     /// may have a zone, as in `[fe80::1%25eth0]` or `[fe80::1%eth0]`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        let given = || without_credentials(text);
         let invalid = |reason: &dyn ToString| AddressError::Invalid {
-            url: text.to_owned(),
+            url: given(),
             reason: reason.to_string(),
         };
         let (without_zone, zone) = split_zone(text);
         let mut url = Url::parse(&without_zone).map_err(|error| match error {
-            url::ParseError::RelativeUrlWithoutBase => AddressError::Scheme(text.to_owned()),
+            url::ParseError::RelativeUrlWithoutBase => AddressError::Scheme(given()),
             error => invalid(&error),
         })?;
         if url.fragment().is_some() {
-            return Err(AddressError::Fragment(text.to_owned()));
+            return Err(AddressError::Fragment(given()));
         }
         let scheme = match url.scheme() {
             "ws" | "http" => "ws",
             "wss" | "https" => "wss",
-            _ => return Err(AddressError::Scheme(text.to_owned())),
+            _ => return Err(AddressError::Scheme(given())),
         };
-        url.set_scheme(scheme).map_err(|()| AddressError::Scheme(text.to_owned()))?;
+        url.set_scheme(scheme).map_err(|()| AddressError::Scheme(given()))?;
         let authority = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (Some(host), None) => host.to_owned(),
@@ -122,6 +123,16 @@ impl FromStr for Address {
         };
         let target = target.parse().map_err(|error| invalid(&error))?;
         Ok(Self { url, zone, authority, target })
+    }
+}
+
+/// The URL for people to read: a name and a password in it are for the server alone.
+fn without_credentials(url: &str) -> String {
+    let begin = url.find("//").map_or(url.len(), |slashes| slashes + 2);
+    let authority = url[begin..].split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{}{}", &url[..begin], &url[begin + at + 1..]),
+        None => url.to_owned(),
     }
 }
 
@@ -193,6 +204,14 @@ mod tests {
     fn a_fragment_is_refused_even_if_empty() {
         for url in ["ws://h/#a", "ws://h/#"] {
             assert_eq!(url.parse::<Address>(), Err(AddressError::Fragment(url.to_owned())));
+        }
+    }
+
+    #[test]
+    fn errors_have_no_password() {
+        for url in ["ws://ann:se@cret@h:99999/", "ftp://ann:se@cret@h/", "ws://ann:se@cret@h/#a"] {
+            let error = url.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains("//h") && !error.contains("cret"), "{error}");
         }
     }
 
