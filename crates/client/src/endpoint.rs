@@ -13,6 +13,9 @@ use crate::failure::Failure;
 /// grow sixfold in JSON, and has something to say of each message.
 pub(crate) const PAGE: usize = 8 << 20;
 
+/// Longer than that is as good as for ever.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// What sets how a connection is made: TLS, a proxy, a Unix socket.
 type Connector = Arc<dyn Fn(Client) -> Client + Send + Sync>;
 
@@ -61,13 +64,13 @@ impl Endpoint {
 
     /// Sets how long connecting may take, with the head of the answer. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST);
         self
     }
 
     /// Sets how long the rest of an answer may take. Default 30 s.
     pub fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
+        self.answer_timeout = timeout.min(LONGEST);
         self
     }
 

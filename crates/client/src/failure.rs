@@ -74,6 +74,8 @@ pub enum Failure {
         problem: Problem,
         /// How long to leave the server alone.
         retry: Duration,
+        /// Whether the server has said so to end it: then it is not the transport that does not work.
+        is_farewell: bool,
         /// The error of connecting, if it was that.
         cause: Option<Box<ConnectError>>,
     },
@@ -102,7 +104,13 @@ impl Failure {
 
     /// It may be tried again after this time.
     pub fn later(problem: Problem, retry: Duration) -> Self {
-        Self::Broken { problem, retry, cause: None }
+        let is_farewell = !retry.is_zero();
+        Self::Broken { problem, retry, is_farewell, cause: None }
+    }
+
+    /// It was cut; on any such end the server wants to be left alone for this time.
+    pub fn cut(problem: Problem, retry: Duration) -> Self {
+        Self::Broken { problem, retry, is_farewell: false, cause: None }
     }
 }
 

@@ -126,7 +126,8 @@ impl Item {
         match self {
             Self::Message(message) => {
                 let data = message.data.as_ref().map_or(0, |data| data.get().len());
-                data + message.b64.as_ref().map_or(0, Bytes::len)
+                let event = message.event.as_ref().map_or(0, String::len);
+                data + event + message.b64.as_ref().map_or(0, Bytes::len)
             }
             Self::Gap(_) | Self::End(_) => 0,
         }
@@ -146,7 +147,8 @@ impl Message {
 
     /// When the server took it.
     pub fn time(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(self.ts)
+        let since = Duration::from_millis(self.ts);
+        SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// The event's name, if the publisher gave one.
@@ -269,4 +271,17 @@ pub(crate) fn to_base64<S: Serializer>(bytes: &Option<Bytes>, to: S) -> Result<S
 /// In JSON line breaks stand between values only, where they are as good as spaces.
 fn in_one_line(json: &str) -> String {
     json.replace(['\r', '\n'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_message_keeps_counts_and_no_time_is_too_late() {
+        let json = r#"{"at":"k.1","ts":18446744073709551615,"data":12,"event":"abcd"}"#;
+        let message: Message = serde_json::from_str(json).unwrap();
+        message.time();
+        assert_eq!(Item::Message(message).size(), 6);
+    }
 }

@@ -52,6 +52,14 @@ impl Tokens {
         Self { source, last: Mutex::default() }
     }
 
+    /// The last token has expired at the server. Whether another may come.
+    pub(crate) fn expired(&self) -> bool {
+        if let Ok(mut last) = self.last.try_lock() {
+            *last = None;
+        }
+        matches!(self.source, TokenSource::Asked(_))
+    }
+
     /// The token to send, if there is one.
     pub(crate) async fn current(&self) -> Result<Option<Token>, Failure> {
         self.other_than(None).await

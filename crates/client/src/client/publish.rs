@@ -182,6 +182,10 @@ impl Client {
                 _ => None,
             };
             let published = match by_socket {
+                // The token has expired: a request is sent with a fresh one.
+                Some(Err(Failure::Refused(problem))) if problem.is_unauthorized() => {
+                    self.position(&endpoint, &question).await
+                }
                 Some(published) => published,
                 None => self.position(&endpoint, &question).await,
             };

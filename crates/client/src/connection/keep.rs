@@ -30,13 +30,12 @@ struct Tasks {
 }
 
 /// Keeps the connection until it has had no channel for a while, or the client is dropped.
-pub(super) async fn keep(connection: Arc<Connection>, closing: CancellationToken) {
-    // Also when the runtime ends.
-    let _guard = ClosesWhenDropped(&connection);
+pub(super) async fn keep(closes: ClosesWhenDropped, closing: CancellationToken) {
+    let connection = &closes.0;
     let mut tasks = Tasks::default();
     while let Some(deadline) = connection.step(&mut tasks) {
         tokio::select! {
-            Some(ended) = tasks.set.join_next() => tasks.ended(&connection, ended),
+            Some(ended) = tasks.set.join_next() => tasks.ended(connection, ended),
             () = connection.changed.notified() => {}
             () = sleep_until(deadline) => {}
             () = closing.cancelled() => return,
@@ -44,9 +43,10 @@ pub(super) async fn keep(connection: Arc<Connection>, closing: CancellationToken
     }
 }
 
-struct ClosesWhenDropped<'c>(&'c Connection);
+/// Closes the connection when nothing keeps it any more: also when the runtime ends, even before it has begun to.
+pub(super) struct ClosesWhenDropped(pub(super) Arc<Connection>);
 
-impl Drop for ClosesWhenDropped<'_> {
+impl Drop for ClosesWhenDropped {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.fail(&Error::Closed);
@@ -177,8 +177,12 @@ impl Connection {
 
 impl State {
     /// When a better transport than the one that works is to be tried.
-    fn climb_due(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn climb_due(&self, now: Instant) -> Option<Instant> {
         let current = self.current.as_ref().filter(|current| current.since.is_some())?;
+        // Two that begin "now" begin at different places: what is between them would be skipped.
+        if self.channels.values().any(|channel| channel.at.is_none()) {
+            return None;
+        }
         match self.climber {
             Some(_) => None,
             None => self.ways.better_at(current.rank, now),
@@ -194,9 +198,12 @@ impl State {
         now: Instant,
     ) -> Option<(Duration, Error)> {
         let lived = attempt.since.map_or(Duration::ZERO, |since| now - since);
-        let (is_unauthorized, retry) = match &failure {
+        // Neither a farewell nor a token says anything of the transport.
+        let (is_blameless, retry) = match &failure {
             Failure::Refused(problem) => (problem.is_unauthorized(), Duration::ZERO),
-            Failure::Broken { problem, retry, .. } => (problem.is_unauthorized(), *retry),
+            Failure::Broken { problem, retry, is_farewell, .. } => {
+                (*is_farewell || problem.is_unauthorized(), *retry)
+            }
             Failure::Unreachable(_) | Failure::Enough => (false, Duration::ZERO),
         };
         if lived >= STABLE {
@@ -204,7 +211,7 @@ impl State {
         }
         if lived >= FLAPPING {
             self.ways.known(attempt.rank);
-        } else if retry.is_zero() && !is_unauthorized {
+        } else if !is_blameless {
             self.ways.block(attempt.rank, now);
             if self.ways.best(now).is_some() && self.failures == 0 {
                 return None;

@@ -112,6 +112,13 @@ struct Reading {
 impl Connection {
     /// Begins, without a channel.
     pub(crate) fn start(core: Arc<Core>, closing: CancellationToken) -> Arc<Self> {
+        let connection = Arc::new(Self::new(core));
+        let closes = keep::ClosesWhenDropped(Arc::clone(&connection));
+        tokio::spawn(keep::keep(closes, closing));
+        connection
+    }
+
+    fn new(core: Arc<Core>) -> Self {
         let state = State {
             channels: HashMap::new(),
             ways: Ways::new(&core.transports),
@@ -123,9 +130,7 @@ impl Connection {
             idle_since: None,
             is_closed: false,
         };
-        let connection = Arc::new(Self { core, state: Mutex::new(state), changed: Notify::new() });
-        tokio::spawn(keep::keep(Arc::clone(&connection), closing));
-        connection
+        Self { core, state: Mutex::new(state), changed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -148,6 +153,10 @@ impl Connection {
             queue.begins(at);
         }
         let channel = Channel { queue: Arc::clone(queue), after: after.to_owned(), at };
+        if channel.at.is_none() {
+            // Another is tried once it is known where this one began.
+            state.climber = None;
+        }
         state.channels.insert(Arc::clone(name), channel);
         state.order(&Order::Open(Arc::clone(name)));
         drop(state);
@@ -215,7 +224,9 @@ impl Connection {
         if is_news {
             channel.queue.begins(&at);
             channel.after = at.to_string();
-            channel.at = Some(at);
+            if channel.at.replace(at).is_none() {
+                self.changed.notify_one();
+            }
         }
     }
 
@@ -234,7 +245,9 @@ impl Connection {
             return;
         }
         channel.after = at.to_string();
-        channel.at = Some(at);
+        if channel.at.replace(at).is_none() {
+            self.changed.notify_one();
+        }
         channel.queue.put(item.of_channel(name));
         if is_end {
             // Nothing follows: it is not read again, on whatever transport.
@@ -296,5 +309,38 @@ impl State {
                 Order::Shut(name) => Order::Shut(Arc::clone(name)),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(id: u64, rank: usize, since: Option<Instant>) -> Attempt {
+        let (orders, publications) = (mpsc::unbounded_channel().0, mpsc::channel(1).0);
+        Attempt { id, rank, since, orders, publications }
+    }
+
+    #[tokio::test]
+    async fn two_transports_that_begin_now_skip_nothing_between_them() {
+        let core = Core {
+            endpoint: Endpoint::new(&"http://127.0.0.1/".parse().unwrap(), http::HeaderMap::new()),
+            tokens: Tokens::default(),
+            transports: vec![Transport::V1, Transport::Poll],
+            poll_interval: Duration::from_secs(5),
+            on_status: Box::new(|_| {}),
+        };
+        let connection = Connection::new(Arc::new(core));
+        connection.lock().current = Some(attempt(1, 1, Some(Instant::now())));
+        connection.lock().climber = Some(attempt(2, 0, None));
+        let (chat, queue) = (Arc::from("chat"), Arc::new(Queue::new(4)));
+        assert!(connection.want(&chat, "now", &queue));
+        assert_eq!(connection.lock().climb_due(Instant::now()), None);
+        connection.stands(1, &chat, "k.4".parse().unwrap());
+        // A message is published, and then the other asks where the channel is.
+        connection.works(2);
+        connection.stands(2, &chat, "k.5".parse().unwrap());
+        assert_eq!(connection.reading(&chat).unwrap().after, "k.4");
+        assert!(connection.lock().climb_due(Instant::now()).is_some());
     }
 }

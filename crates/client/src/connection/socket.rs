@@ -386,7 +386,8 @@ impl Session<'_> {
 
     /// The server refuses a channel, or cannot have it read now.
     fn refused(&self, name: &Arc<str>, problem: Problem) -> Result<(), Failure> {
-        if problem.retry {
+        let expired = || self.connection.core.tokens.expired();
+        if problem.retry || problem.is_unauthorized() && expired() {
             return Err(Failure::later(problem, Duration::ZERO));
         }
         self.connection.refused(self.id, name, problem);

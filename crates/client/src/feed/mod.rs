@@ -41,7 +41,7 @@ pub trait Sink {
     /// [`Failure::Enough`], with which the feed ends.
     fn take(&mut self, news: FeedEvent) -> Result<(), Failure>;
 
-    /// Waits until the next message may come. What brings it is not read any further meanwhile.
+    /// Waits until the next message or gap may come. What brings it is not read any further meanwhile.
     fn next_may_come(&mut self) -> impl Future<Output = ()> {
         async {}
     }
@@ -50,10 +50,47 @@ pub trait Sink {
 /// Passes on what a piece of a stream has completed: there is no more of it than the piece has bytes.
 pub(crate) async fn pass_on(news: Vec<FeedEvent>, sink: &mut impl Sink) -> Result<(), Failure> {
     for news in news {
-        if matches!(news, FeedEvent::Message(_)) {
+        if matches!(news, FeedEvent::Message(_) | FeedEvent::Gap(_)) {
             sink.next_may_come().await;
         }
         sink.take(news)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, task::Context};
+
+    use super::*;
+
+    /// Has room for four.
+    struct Four(usize);
+
+    impl Sink for Four {
+        fn take(&mut self, _: FeedEvent) -> Result<(), Failure> {
+            self.0 += 1;
+            Ok(())
+        }
+
+        async fn next_may_come(&mut self) {
+            if self.0 >= 4 {
+                pending().await
+            }
+        }
+    }
+
+    #[test]
+    fn gaps_wait_for_room_as_messages_do() {
+        let gap = |_| {
+            let gap = r#"{"after":"k.1","next":"k.1","why":"slow"}"#;
+            FeedEvent::Gap(serde_json::from_str(gap).unwrap())
+        };
+        let mut four = Four(0);
+        {
+            let passing = std::pin::pin!(pass_on((0..100).map(gap).collect(), &mut four));
+            assert!(passing.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        }
+        assert_eq!(four.0, 4);
+    }
 }

@@ -76,7 +76,8 @@ pub async fn read(endpoint: &Endpoint, after: &str, pace: Pace, sink: &mut impl 
         let wait = pace.wait(asked);
         let (page, retry) = ask(endpoint, &mut http, &after, wait).await?;
         sink.take(FeedEvent::Open)?;
-        let is_empty = page.messages.is_empty();
+        // A page that leads nowhere is no reason to ask again at once, whatever is in it.
+        let is_empty = page.messages.is_empty() || *page.at == *after;
         after = page.at.to_string();
         pass_on(page, sink).await?;
         if !retry.is_zero() {
@@ -130,6 +131,7 @@ async fn page(
 /// Passes a page on, and where the reader is then.
 async fn pass_on(page: Page, sink: &mut impl Sink) -> Result<(), Failure> {
     if let Some(gap) = page.gap {
+        sink.next_may_come().await;
         sink.take(FeedEvent::Gap(gap))?;
     }
     for message in page.messages {

@@ -42,8 +42,11 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
         let silence = if events.has_begun { SILENCE } else { endpoint.timeout() };
         let piece = timeout(silence, body.frame()).await;
         let piece = piece.map_err(|_| Failure::broken("nothing is heard of the server"))?;
-        let retry = events.retry;
-        let broken = |why: &dyn ToString| Failure::later(Problem::new(why.to_string()), retry);
+        let (retry, is_farewell) = (events.retry, events.is_farewell);
+        let broken = |why: &dyn ToString| match is_farewell {
+            true => Failure::later(Problem::new(why.to_string()), retry),
+            false => Failure::cut(Problem::new(why.to_string()), retry),
+        };
         let piece = piece.ok_or_else(|| broken(&"the server has ended the stream"))?;
         let piece = piece.map_err(|error| broken(&error))?;
         let Ok(bytes) = piece.into_data() else { continue };
@@ -96,6 +99,10 @@ struct Events {
     has_new_id: bool,
     /// How long to wait before coming back.
     retry: Duration,
+    /// Whether that was said after the opening, which says it of any end.
+    is_farewell: bool,
+    /// Whether a block has ended.
+    has_opened: bool,
 }
 
 impl Events {
@@ -138,6 +145,7 @@ impl Events {
     /// Takes a line; an empty one ends an event.
     fn end_line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
+            self.has_opened = true;
             let event = std::mem::take(&mut self.event);
             self.event.id.clone_from(&event.id);
             // An id holds on; alone it is news once.
@@ -159,7 +167,10 @@ impl Events {
                 }
                 empty => *empty = Some(value.to_owned()),
             },
-            "retry" => self.retry = value.parse().map_or(self.retry, Duration::from_millis),
+            "retry" => {
+                self.retry = value.parse().map_or(self.retry, Duration::from_millis);
+                self.is_farewell = self.has_opened;
+            }
             _ => {}
         }
         None

@@ -84,7 +84,10 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
                     sink.next_may_come().await;
                     sink.take(FeedEvent::Message(message))?;
                 }
-                Some(Item::Gap(gap)) => sink.take(FeedEvent::Gap(gap))?,
+                Some(Item::Gap(gap)) => {
+                    sink.next_may_come().await;
+                    sink.take(FeedEvent::Gap(gap))?;
+                }
                 Some(Item::End(end)) => sink.take(FeedEvent::End(end))?,
                 None => {}
             }

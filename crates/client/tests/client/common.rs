@@ -39,6 +39,8 @@ pub(crate) enum Treatment {
     Hold,
     /// It is passed on, and the connection ends with the first bytes of the answer.
     Cut,
+    /// It is passed on, and the connection ends once a stream has said where it begins.
+    CutOpen,
 }
 
 /// Stands between a client and a server.
@@ -139,6 +141,15 @@ async fn pass(
                 _ = answers.read(&mut first) => {}
             }
             let _ = to.shutdown().await;
+        }
+        Treatment::CutOpen => {
+            let mut answer = Vec::new();
+            while !answer.windows(4).any(|bytes| bytes == b"id: ") {
+                let mut piece = [0; 1024];
+                let Ok(length @ 1..) = server.read(&mut piece).await else { return };
+                answer.extend_from_slice(&piece[..length]);
+                let _ = client.write_all(&piece[..length]).await;
+            }
         }
         Treatment::Pass | Treatment::Refuse => {
             _ = copy_bidirectional(&mut client, &mut server).await;

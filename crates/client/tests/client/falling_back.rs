@@ -102,3 +102,21 @@ async fn a_server_that_is_away_is_waited_for_and_the_application_told() {
     let (first, _chat) = begins.await.unwrap();
     assert_eq!(first.unwrap().message().unwrap().text().as_deref(), Some("at last"));
 }
+
+#[tokio::test]
+async fn a_stream_that_is_cut_again_and_again_gives_way_to_polls() {
+    let server = serve(ChannelOptions::default()).await;
+    let between = Between::before(server, |head| match head.contains("text/event-stream") {
+        true => Treatment::CutOpen,
+        false => Treatment::Pass,
+    })
+    .await;
+    let transports = [Transport::Sse, Transport::LongPoll];
+    let (client, mut statuses) = client(&between.url(), &transports, |builder| builder);
+    let mut chat = client.subscribe("chat");
+    chat.ready().await.unwrap();
+    assert_eq!(live(&mut statuses).await, Transport::Sse);
+    assert_eq!(live(&mut statuses).await, Transport::LongPoll);
+    client.publish("chat", "by polls").await.unwrap();
+    assert_eq!(text(&mut chat).await, "by polls");
+}

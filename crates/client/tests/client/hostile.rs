@@ -33,7 +33,7 @@ const fn attack(transport: Transport, first: &'static [u8], piece: &'static [u8]
 }
 
 /// Reads a head, to its end.
-fn read_head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -44,7 +44,7 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// What begins an answer as the client expects it.
-fn begin(head: &str) -> String {
+pub(crate) fn begin(head: &str) -> String {
     let field = |name: &str| {
         let mut fields = head.lines().filter_map(|line| line.split_once(": "));
         fields
@@ -181,4 +181,34 @@ async fn a_server_that_is_silent_is_given_up_in_time() {
             item = next(&mut chat) => panic!("{transport}: {item:?}"),
         }
     }
+}
+
+/// A page that does not lead on, though there is a message in it, is no reason to ask again at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_leads_nowhere_is_not_asked_for_without_a_pause() {
+    const INTERVAL: Duration = Duration::from_millis(300);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = Client::builder(format!("http://{}", listener.local_addr().unwrap()))
+        .transports([Transport::Poll])
+        .poll_interval(INTERVAL)
+        .build()
+        .unwrap();
+    let mut chat = client.subscribe("chat").after("earliest");
+    let polled = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let page = r#"{"at":"k.1","messages":[{"at":"k.1","ts":1,"data":1}]}"#;
+        let length = page.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{page}");
+        let mut answered = std::time::Instant::now();
+        for _ in 0..2 {
+            read_head(&mut stream).unwrap();
+            answered = std::time::Instant::now();
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        read_head(&mut stream).unwrap();
+        answered.elapsed()
+    });
+    assert!(next(&mut chat).await.is_ok());
+    let pause = polled.await.unwrap();
+    assert!(pause >= INTERVAL, "{pause:?}");
 }

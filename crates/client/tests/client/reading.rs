@@ -268,3 +268,22 @@ fn a_runtime_that_ends_ends_its_subscriptions() {
     assert!(ended.to_string().contains("the runtime of this client has ended"), "{ended}");
     drop(second);
 }
+
+#[test]
+fn a_runtime_that_ends_before_a_connection_begins_leaves_nothing_that_never_reads() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let url = second.block_on(async { serve(ChannelOptions::default()).await });
+    let client = only(&format!("http://{url}"), Transport::V1);
+    let mut early = client.subscribe("early");
+    first.block_on(async {
+        assert!(futures_util::poll!(early.next()).is_pending());
+    });
+    drop(first);
+    second.block_on(async {
+        assert!(next(&mut early).await.is_err(), "its runtime has ended");
+        let mut chat = client.subscribe("chat");
+        let ready = tokio::time::timeout(sockeye_testing::PATIENCE, chat.ready()).await;
+        ready.expect("it reads").unwrap();
+    });
+}

@@ -1,6 +1,7 @@
 //! Tokens: refused, replaced, and fresh before the old one expires.
 
 use std::{
+    io::Write as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -8,11 +9,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use sockeye_client::Transport;
+use sockeye_client::{Client, Transport};
 use sockeye_server::{ChannelOptions, SigningKey};
-use sockeye_testing::eventually_async;
+use sockeye_testing::{
+    eventually_async,
+    frame::{Frame, TEXT},
+};
 
-use crate::common::{Between, Treatment, client, next, serve, text};
+use crate::{
+    common::{Between, Treatment, client, next, serve, text},
+    hostile::{begin, read_head},
+};
 
 const SECRET: &[u8] = b"a secret of this test, with more than 32 bytes";
 
@@ -124,4 +131,41 @@ async fn a_fresh_token_comes_before_the_old_one_expires() {
         told += 1;
         assert!(told <= 2, "{status:?}");
     }
+}
+
+/// It was good when the WebSocket was opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_expires_before_a_channel_is_subscribed_to_is_replaced() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let asked = AtomicUsize::new(0);
+    let client = Client::builder(format!("http://{}", listener.local_addr().unwrap()))
+        .transports([Transport::V1])
+        .token_with(move || {
+            let number = asked.fetch_add(1, SeqCst);
+            async move { Ok::<_, String>(format!("token-{number}")) }
+        })
+        .build()
+        .unwrap();
+    let served = tokio::task::spawn_blocking(move || {
+        let outcomes = [
+            r#""err":{"code":"unauthorized","message":"expired","retry":false}"#,
+            r#""ok":{"at":"k.1"}"#,
+        ];
+        let mut kept = Vec::new();
+        for (number, outcome) in outcomes.iter().enumerate() {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = read_head(&mut stream).unwrap();
+            assert!(head.contains(&format!("Bearer token-{number}")), "{head}");
+            stream.write_all(begin(&head).as_bytes()).unwrap();
+            stream.write_all(&Frame::unmasked(TEXT, r#"{"hello":{}}"#).encode()).unwrap();
+            Frame::read(&mut stream).unwrap();
+            let answer = format!("{{\"id\":1,{outcome}}}");
+            stream.write_all(&Frame::unmasked(TEXT, answer).encode()).unwrap();
+            kept.push(stream);
+        }
+        kept
+    });
+    let mut chat = client.subscribe("chat");
+    assert_eq!(chat.ready().await.unwrap().to_string(), "k.1");
+    served.await.unwrap();
 }
