@@ -2,20 +2,27 @@
 
 use anyhow::{Context as _, Result};
 
+use crate::prepare::{self, Need};
 use crate::shell;
+use crate::test::NEXTEST;
+
+pub(crate) const HACK: Need = Need::CargoTool("cargo-hack");
 
 const WINDOWS: &str = "x86_64-pc-windows-gnu";
 const WASM: &str = "wasm32-unknown-unknown";
 
-/// Checks that no set of features has a warning: none, each feature alone, and of the libraries each two
-/// of them, of which the program's features are made; the step `clippy` has all. Development dependencies add
-/// none, since no test is built.
-///
-/// Then runs the tests of the channel server without any.
-pub(crate) fn powerset() -> Result<()> {
-    let sets = "--feature-powerset --depth 2 --skip default";
-    check("hack clippy", &format!("--lib {sets}"), LIBRARIES)?;
-    check("hack clippy", "--bins --each-feature --skip default", "-p sockeye-cli")?;
+/// Checks that no feature has a warning alone, nor the lack of all, in the libraries and the program; the step
+/// `clippy` has all. Development dependencies add none, since no test is built.
+pub(crate) fn each() -> Result<()> {
+    let each = "--each-feature --exclude-all-features --skip default";
+    check("hack clippy", &format!("--lib {each}"), LIBRARIES)?;
+    check("hack clippy", &format!("--bins {each}"), "-p sockeye-cli")
+}
+
+/// `cargo xtask features`: each two features of the libraries, and the tests of the channel server without any.
+pub(crate) fn run() -> Result<()> {
+    prepare::prepare(&[HACK, NEXTEST])?;
+    check("hack clippy", "--lib --feature-powerset --depth 2 --skip default", LIBRARIES)?;
     let servers = "-p sockeye-hub -p sockeye-server -p sockeye-cli";
     let line = format!("nextest run --no-default-features {servers}");
     shell::run(&mut shell::cargo(line.split(' ')))

@@ -1,6 +1,11 @@
 //! `cargo xtask fuzz`: the targets of `fuzz/`, for as long as one likes.
 
-use anyhow::{Result, ensure};
+use std::num::NonZero;
+use std::process::Command;
+use std::sync::Mutex;
+use std::{iter, thread};
+
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::prepare::{self, Need};
@@ -28,26 +33,55 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// Fuzzes every target for a few seconds: the step of `cargo xtask test`.
+/// Fuzzes every target for a few seconds, one on each processor: the step of `cargo xtask test`.
 pub(crate) fn briefly() -> Result<()> {
-    fuzz_all(BRIEF_SECONDS)
+    shell::run(&mut cargo_fuzz("build"))?;
+    let targets = Mutex::new(targets()?.into_iter());
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let next = || targets.lock().expect("no target panics").next();
+    let work = || iter::from_fn(next).try_for_each(|target| fuzz_quietly(&target));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no target panics"))
+    })
 }
 
 fn fuzz_all(seconds: u64) -> Result<()> {
+    targets()?.iter().try_for_each(|target| fuzz(target, seconds))
+}
+
+fn targets() -> Result<Vec<String>> {
     let targets = shell::output(&mut shell::cargo(["fuzz", "list"]))?;
     ensure!(!targets.is_empty(), "fuzz/ has no targets");
-    targets.lines().try_for_each(|target| fuzz(target, seconds))
+    Ok(targets.lines().map(str::to_owned).collect())
+}
+
+fn fuzz(target: &str, seconds: u64) -> Result<()> {
+    shell::run(fuzzing(&mut cargo_fuzz("run"), target, seconds))
+}
+
+/// What a target prints is shown when it has failed.
+fn fuzz_quietly(target: &str) -> Result<()> {
+    eprintln!("fuzzing {target} for {BRIEF_SECONDS} s");
+    let output = fuzzing(&mut cargo_fuzz("run"), target, BRIEF_SECONDS).output();
+    let output = output.with_context(|| format!("{target} did not start"))?;
+    ensure!(output.status.success(), "{target}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn fuzzing<'a>(command: &'a mut Command, target: &str, seconds: u64) -> &'a mut Command {
+    command.args([target, "--", &format!("-max_total_time={seconds}")])
 }
 
 /// Sanitizers are a nightly feature of the compiler. Where there is no nightly, the stable one is
 /// asked to offer it all the same.
-fn fuzz(target: &str, seconds: u64) -> Result<()> {
+fn cargo_fuzz(command: &str) -> Command {
     let mut cargo = shell::command("cargo", []);
     if shell::succeeds(&mut shell::cargo(["+nightly", "--version"])) {
         cargo.arg("+nightly");
     } else {
         cargo.env("RUSTC_BOOTSTRAP", "1");
     }
-    let time = format!("-max_total_time={seconds}");
-    shell::run(cargo.args(["fuzz", "run", target, "--", &time]))
+    cargo.args(["fuzz", command]);
+    cargo
 }

@@ -58,6 +58,8 @@ enum Command {
     /// What mdBook calls while it builds the book
     #[command(hide = true)]
     BookLinks(docs::book::Preprocess),
+    /// Each two features of the libraries, and the tests of the channel server without any feature
+    Features,
     /// Fuzz for long; `cargo xtask test fuzz` does it for a few seconds
     Fuzz(fuzz::Options),
     /// Measure what an idle connection costs the server
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Dist(options) => dist::run(&options),
         Command::Book(options) => docs::book::run(&options),
         Command::BookLinks(options) => docs::book::preprocess(&options),
+        Command::Features => features::run(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Bench(options) => bench::run(&options),

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the steps that must pass, quick failures first.
 
+use std::num::NonZero;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -37,11 +38,7 @@ const STEPS: &[Step] = &[
     Step { name: "format", needs: &[], run: format },
     Step { name: "conformance", needs: &[], run: conformance::check },
     Step { name: "clippy", needs: &[], run: clippy },
-    Step {
-        name: "features",
-        needs: &[Need::CargoTool("cargo-hack"), NEXTEST],
-        run: features::powerset,
-    },
+    Step { name: "features", needs: &[features::HACK], run: features::each },
     Step { name: "wasm", needs: &[], run: features::wasm },
     Step { name: "windows", needs: &[Need::MinGw], run: features::windows },
     Step { name: "crates", needs: &[NEXTEST], run: crates },
@@ -164,12 +161,10 @@ fn cluster() -> Result<()> {
     let older = prepare::older_nats()?;
     let version = shell::output(&mut shell::command(&older.to_string_lossy(), ["--version"]))?;
     eprintln!("--- the short form of chaos once more, on {version}");
-    let mut chaos = shell::cargo(["nextest", "run", "--workspace", "--filterset", CHAOS]);
-    shell::run(chaos.env("NATS_SERVER", older))?;
-    let filter = contract()?;
+    shell::run(shell::cargo([]).args(nextest_args(CHAOS)).env("NATS_SERVER", older))?;
     let with_nats = shell::target()?.join("debug/with-nats");
-    let nextest = ["cargo", "nextest", "run", "--workspace", "--filterset", &filter];
-    shell::run(&mut shell::command(&with_nats.to_string_lossy(), nextest))
+    let mut command = shell::command(&with_nats.to_string_lossy(), ["cargo"]);
+    shell::run(command.args(nextest_args(&contract()?)))
 }
 
 /// The tests of what is promised to clients, without those that are about one process: a list with the
@@ -231,7 +226,7 @@ fn browser() -> Result<()> {
 
 /// The Debian package, in two versions, of the program as it is built for tests.
 fn package() -> Result<()> {
-    shell::run(&mut shell::cargo(["build", "--workspace"]))?;
+    build()?;
     dist::test_packages()
 }
 
@@ -242,11 +237,24 @@ fn deny() -> Result<()> {
 
 /// Builds the program, then runs tests that start it.
 fn whole_program(filter: &str) -> Result<()> {
-    shell::run(&mut shell::cargo(["build", "--workspace"]))?;
+    build()?;
     nextest(&format!("package(sockeye-tests) & {filter}"))
+}
+
+/// Builds the programs with the features that the tests have, too, so that all dependencies are built once.
+fn build() -> Result<()> {
+    shell::run(&mut shell::cargo(["build", "--workspace", "--bins", "--tests", "--examples"]))
 }
 
 /// Always on the whole workspace, so that its crates are built once, with one set of features.
 fn nextest(filter: &str) -> Result<()> {
-    shell::run(&mut shell::cargo(["nextest", "run", "--workspace", "--filterset", filter]))
+    shell::run(shell::cargo([]).args(nextest_args(filter)))
+}
+
+/// Tests wait for events most of their time: three for each processor keep it busy.
+fn nextest_args(filter: &str) -> [String; 7] {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = (3 * processors).to_string();
+    let args = ["nextest", "run", "--workspace", "--filterset", filter, "--test-threads", &threads];
+    args.map(str::to_owned)
 }
