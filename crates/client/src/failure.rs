@@ -75,7 +75,7 @@ pub enum Failure {
         /// How long to leave the server alone.
         retry: Duration,
         /// Whether the server has said so to end it: then it is not the transport that does not work.
-        is_farewell: bool,
+        is_on_purpose: bool,
         /// The error of connecting, if it was that.
         cause: Option<Box<ConnectError>>,
     },
@@ -104,13 +104,13 @@ impl Failure {
 
     /// It may be tried again after this time.
     pub fn later(problem: Problem, retry: Duration) -> Self {
-        let is_farewell = !retry.is_zero();
-        Self::Broken { problem, retry, is_farewell, cause: None }
+        let is_on_purpose = !retry.is_zero();
+        Self::Broken { problem, retry, is_on_purpose, cause: None }
     }
 
     /// It was cut; on any such end the server wants to be left alone for this time.
     pub fn cut(problem: Problem, retry: Duration) -> Self {
-        Self::Broken { problem, retry, is_farewell: false, cause: None }
+        Self::Broken { problem, retry, is_on_purpose: false, cause: None }
     }
 }
 

@@ -179,7 +179,7 @@ fn not_opened(error: ConnectError) -> Failure {
     let broken = |error: ConnectError| Failure::Broken {
         problem: Problem::new(&error),
         retry: Duration::ZERO,
-        is_farewell: false,
+        is_on_purpose: false,
         cause: Some(Box::new(error)),
     };
     match error {

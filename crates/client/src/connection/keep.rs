@@ -198,11 +198,11 @@ impl State {
         now: Instant,
     ) -> Option<(Duration, Error)> {
         let lived = attempt.since.map_or(Duration::ZERO, |since| now - since);
-        // Neither a farewell nor a token says anything of the transport.
+        // Neither an end that the server wants nor a token says anything of the transport.
         let (is_blameless, retry) = match &failure {
             Failure::Refused(problem) => (problem.is_unauthorized(), Duration::ZERO),
-            Failure::Broken { problem, retry, is_farewell, .. } => {
-                (*is_farewell || problem.is_unauthorized(), *retry)
+            Failure::Broken { problem, retry, is_on_purpose, .. } => {
+                (*is_on_purpose || problem.is_unauthorized(), *retry)
             }
             Failure::Unreachable(_) | Failure::Enough => (false, Duration::ZERO),
         };

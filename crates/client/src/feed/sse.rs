@@ -42,8 +42,8 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
         let silence = if events.has_begun { SILENCE } else { endpoint.timeout() };
         let piece = timeout(silence, body.frame()).await;
         let piece = piece.map_err(|_| Failure::broken("nothing is heard of the server"))?;
-        let (retry, is_farewell) = (events.retry, events.is_farewell);
-        let broken = |why: &dyn ToString| match is_farewell {
+        let (retry, is_on_purpose) = (events.retry, events.is_on_purpose);
+        let broken = |why: &dyn ToString| match is_on_purpose {
             true => Failure::later(Problem::new(why.to_string()), retry),
             false => Failure::cut(Problem::new(why.to_string()), retry),
         };
@@ -100,7 +100,7 @@ struct Events {
     /// How long to wait before coming back.
     retry: Duration,
     /// Whether that was said after the opening, which says it of any end.
-    is_farewell: bool,
+    is_on_purpose: bool,
     /// Whether a block has ended.
     has_opened: bool,
 }
@@ -169,7 +169,7 @@ impl Events {
             },
             "retry" => {
                 self.retry = value.parse().map_or(self.retry, Duration::from_millis);
-                self.is_farewell = self.has_opened;
+                self.is_on_purpose = self.has_opened;
             }
             _ => {}
         }
