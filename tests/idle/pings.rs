@@ -19,8 +19,8 @@ pub(crate) fn measure(connections: usize) -> Vec<Figure> {
     let server = Sockeye::echo(&["--keepalive", "25s"]);
     let mut peers = idle::open(server.address(), connections);
     for peer in &peers {
-        let patience = Some(2 * EVERY);
-        peer.stream().set_read_timeout(patience).expect("a TCP option");
+        let timeout = Some(2 * EVERY);
+        peer.stream().set_read_timeout(timeout).expect("a TCP option");
     }
     // The first round is not counted: it says that all are there.
     answer_pings(&mut peers);

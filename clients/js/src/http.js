@@ -139,7 +139,7 @@ export async function severalTimes(times, attempt, signal) {
 }
 
 /** Does something again and again until it works or the server refuses. `failed` is told when it fails and when it is next tried. */
-export async function patiently(http, attempt, signal, failed) {
+export async function withRetries(http, attempt, signal, failed) {
   for (let n = 0; ; n += 1) {
     try {
       return await attempt();

@@ -14,7 +14,7 @@
 
 import { Connection, plain } from './connection.js';
 import { home } from './home.js';
-import { BAD_ORIGIN, Http, patiently, severalTimes } from './http.js';
+import { BAD_ORIGIN, Http, withRetries, severalTimes } from './http.js';
 import { opened, randomKey } from './message.js';
 import { inBrowser } from './runtime.js';
 import { Subscription } from './subscription.js';
@@ -72,7 +72,7 @@ export class Sockeye extends EventTarget {
     const subscription = new Subscription(channel, options, {
       read: (after, signal) => {
         const failed = (error, retryAt) => this.#stuck({ state: 'waiting', transport: null, retryAt, error: plain(error) });
-        return patiently(this.#http, () => this.read(channel, { after, signal }), signal, failed);
+        return withRetries(this.#http, () => this.read(channel, { after, signal }), signal, failed);
       },
       changed: () => this.#ask(),
       closed: () => this.#subscriptions.delete(subscription) && this.#ask(),

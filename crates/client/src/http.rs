@@ -45,8 +45,8 @@ pub struct Question<'q> {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// How long the server may take on purpose.
-    pub patience: Duration,
+    /// How long the server may hold its answer.
+    pub hold: Duration,
 }
 
 /// A connection to a server that lasts from one request to the next.
@@ -66,7 +66,7 @@ impl<'q> Question<'q> {
     /// A question without headers and body.
     pub fn new(method: Method, parameters: Vec<(&'q str, &'q str)>) -> Self {
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { method, parameters, headers, body, patience: Duration::ZERO }
+        Self { method, parameters, headers, body, hold: Duration::ZERO }
     }
 }
 
@@ -96,7 +96,7 @@ impl Http {
         endpoint: &Endpoint,
         question: &Question<'_>,
     ) -> Result<Response<Incoming>, Failure> {
-        let limit = endpoint.timeout() + question.patience;
+        let limit = endpoint.timeout() + question.hold;
         let response = timeout(limit, self.send(endpoint, question)).await;
         let response = response.map_err(|_| Failure::broken("the server does not answer"))??;
         match response.status() {

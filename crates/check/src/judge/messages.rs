@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_wire::{Frame, Role, frame::PING};
 use tokio::time::Instant;
 
-use super::{Patience, perform};
+use super::{Timeouts, perform};
 use crate::{
     case::{Case, CloseRule, Expect, Message, Step},
     link::{Input, Link},
@@ -15,15 +15,15 @@ use crate::{
 /// What asks whether the peer still answers.
 const PROBE: &[u8] = b"still there?";
 
-pub(super) async fn judge(link: &mut Link, case: &Case, patience: Patience) -> Ruling {
+pub(super) async fn judge(link: &mut Link, case: &Case, timeouts: Timeouts) -> Ruling {
     perform(link, &case.steps).await;
     let ruling = match &case.expect {
-        Expect::Opens => pongs(link, case, &[], patience).await,
-        Expect::Pongs(payloads) => pongs(link, case, payloads, patience).await,
-        Expect::Echo(messages) => echo(link, case, messages, patience).await,
-        Expect::Window(most) => window(link, case, *most, patience).await,
-        Expect::Fails(codes) => fails(link, case, codes, patience).await,
-        Expect::ClosesWith(rule) => closes(link, case, *rule, patience).await,
+        Expect::Opens => pongs(link, case, &[], timeouts).await,
+        Expect::Pongs(payloads) => pongs(link, case, payloads, timeouts).await,
+        Expect::Echo(messages) => echo(link, case, messages, timeouts).await,
+        Expect::Window(most) => window(link, case, *most, timeouts).await,
+        Expect::Fails(codes) => fails(link, case, codes, timeouts).await,
+        Expect::ClosesWith(rule) => closes(link, case, *rule, timeouts).await,
         Expect::EndsWithin(seconds) => ends(link, case, *seconds).await,
         Expect::EndsAfterClose(seconds) => ends_after_close(link, case, *seconds).await,
         Expect::Refuses
@@ -67,13 +67,13 @@ fn close(code: Option<u16>) -> String {
 }
 
 /// The Pongs that are due, and behind them the answer to one more Ping: the connection is whole.
-async fn pongs(link: &mut Link, case: &Case, due: &[Vec<u8>], patience: Patience) -> Ruling {
+async fn pongs(link: &mut Link, case: &Case, due: &[Vec<u8>], timeouts: Timeouts) -> Ruling {
     let (mut waiting, mut is_asked) = (due, false);
-    let mut until = Instant::now() + patience.answer;
+    let mut until = Instant::now() + timeouts.answer;
     loop {
         if waiting.is_empty() && !is_asked {
             let _ = link.send(&Frame::unmasked(PING, PROBE)).await;
-            (until, is_asked) = (Instant::now() + patience.answer, true);
+            (until, is_asked) = (Instant::now() + timeouts.answer, true);
         }
         match link.next_until(until).await {
             Some(Input::Pong(payload)) if is_asked && payload == PROBE => {
@@ -82,7 +82,7 @@ async fn pongs(link: &mut Link, case: &Case, due: &[Vec<u8>], patience: Patience
             // Of Pings that come together the last may be the only one that is answered (§5.5.3).
             Some(Input::Pong(payload)) => match waiting.iter().rposition(|due| *due == payload) {
                 Some(at) => {
-                    (waiting, until) = (&waiting[at + 1..], Instant::now() + patience.answer);
+                    (waiting, until) = (&waiting[at + 1..], Instant::now() + timeouts.answer);
                 }
                 // It is unsolicited, which is allowed (§5.5.3); an answer would have this payload.
                 None if due.is_empty() || due.contains(&payload) => {}
@@ -104,10 +104,10 @@ async fn pongs(link: &mut Link, case: &Case, due: &[Vec<u8>], patience: Patience
 }
 
 /// The messages come back.
-async fn echo(link: &mut Link, case: &Case, due: &[Message], patience: Patience) -> Ruling {
+async fn echo(link: &mut Link, case: &Case, due: &[Message], timeouts: Timeouts) -> Ruling {
     let largest = due.iter().map(|message| message.payload.len()).max().unwrap_or_default();
     // A slow machine needs its time for a large one: that much more for each MiB.
-    let wait = patience.answer * (1 + u32::try_from(largest >> 20).unwrap_or(u32::MAX >> 1));
+    let wait = timeouts.answer * (1 + u32::try_from(largest >> 20).unwrap_or(u32::MAX >> 1));
     let (mut came, mut until) = (0, Instant::now() + wait);
     while came < due.len() {
         match link.next_until(until).await {
@@ -138,8 +138,8 @@ async fn echo(link: &mut Link, case: &Case, due: &[Message], patience: Patience)
 }
 
 /// An echo that refers to nothing further back.
-async fn window(link: &mut Link, case: &Case, most: u16, patience: Patience) -> Ruling {
-    let until = Instant::now() + patience.answer;
+async fn window(link: &mut Link, case: &Case, most: u16, timeouts: Timeouts) -> Ruling {
+    let until = Instant::now() + timeouts.answer;
     loop {
         match link.next_until(until).await {
             Some(Input::Message(_)) if link.furthest() <= usize::from(most) => {
@@ -164,10 +164,10 @@ async fn window(link: &mut Link, case: &Case, most: u16, patience: Patience) -> 
 }
 
 /// The connection fails (RFC 6455 §7.1.7): it ends, and should say why.
-async fn fails(link: &mut Link, case: &Case, codes: &[u16], patience: Patience) -> Ruling {
+async fn fails(link: &mut Link, case: &Case, codes: &[u16], timeouts: Timeouts) -> Ruling {
     let valid = valid_before(case, link.role);
     let (mut is_asked, mut messages) = (false, 0);
-    let mut until = Instant::now() + patience.quiet;
+    let mut until = Instant::now() + timeouts.quiet;
     let is_large = case.steps.iter().flat_map(frames_of).any(|frame| frame.payload.len() > 4096);
     loop {
         match link.next_until(until).await {
@@ -179,7 +179,7 @@ async fn fails(link: &mut Link, case: &Case, codes: &[u16], patience: Patience) 
                     }
                     code => Ruling::loose(format!("{}, not {}", close(code), listed(codes))),
                 };
-                return after_close(link, case, code, ruling, patience).await;
+                return after_close(link, case, code, ruling, timeouts).await;
             }
             Some(Input::End(None)) => return Ruling::loose(end(None)),
             // A reset, which may have taken a Close with it.
@@ -204,7 +204,7 @@ async fn fails(link: &mut Link, case: &Case, codes: &[u16], patience: Patience) 
             }
             None => {
                 let _ = link.send(&Frame::unmasked(PING, PROBE)).await;
-                (until, is_asked) = (Instant::now() + patience.answer, true);
+                (until, is_asked) = (Instant::now() + timeouts.answer, true);
             }
         }
     }
@@ -284,7 +284,7 @@ async fn after_close(
     case: &Case,
     code: Option<u16>,
     ruling: Ruling,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Ruling {
     if !case.steps.iter().flat_map(frames_of).any(|frame| frame.opcode() == 8) {
         link.close(code.unwrap_or(1000)).await;
@@ -293,7 +293,7 @@ async fn after_close(
     if link.role == Role::Server {
         link.half_close().await;
     }
-    let until = Instant::now() + patience.answer;
+    let until = Instant::now() + timeouts.answer;
     loop {
         match link.next_until(until).await {
             Some(Input::End(_)) => return ruling,
@@ -311,8 +311,8 @@ async fn after_close(
 }
 
 /// A Close is answered.
-async fn closes(link: &mut Link, case: &Case, rule: CloseRule, patience: Patience) -> Ruling {
-    let (until, valid) = (Instant::now() + patience.answer, valid_before(case, link.role));
+async fn closes(link: &mut Link, case: &Case, rule: CloseRule, timeouts: Timeouts) -> Ruling {
+    let (until, valid) = (Instant::now() + timeouts.answer, valid_before(case, link.role));
     loop {
         match link.next_until(until).await {
             Some(Input::Close(code)) => {
@@ -325,7 +325,7 @@ async fn closes(link: &mut Link, case: &Case, rule: CloseRule, patience: Patienc
                     }
                     (_, code) => Ruling::passed(close(code)),
                 };
-                return after_close(link, case, code, ruling, patience).await;
+                return after_close(link, case, code, ruling, timeouts).await;
             }
             Some(Input::Ping(_) | Input::Pong(_)) => {}
             Some(Input::Message(message))

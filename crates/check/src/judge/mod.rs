@@ -21,7 +21,7 @@ pub(crate) use self::opening::{OpenLink, ask, open};
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// For an answer that has to come.
     pub(crate) answer: Duration,
     /// For a reaction to what is wrong, before the peer is asked whether it still answers.
@@ -35,7 +35,7 @@ pub(crate) enum Peer<'p> {
     Client(Stream),
 }
 
-impl Patience {
+impl Timeouts {
     /// The longest that a case may take, whatever the peer does: it may send, or take, one byte at a time.
     fn most(&self, case: &Case) -> Duration {
         let own = match case.expect {
@@ -50,9 +50,9 @@ impl Patience {
 const ANSWERS: u32 = 6;
 
 /// Tries a case.
-pub(crate) async fn judge(case: &Case, peer: Peer<'_>, patience: Patience) -> Judged {
-    let most = patience.most(case);
-    let judged = match timeout(most, tried(case, peer, patience)).await {
+pub(crate) async fn judge(case: &Case, peer: Peer<'_>, timeouts: Timeouts) -> Judged {
+    let most = timeouts.most(case);
+    let judged = match timeout(most, tried(case, peer, timeouts)).await {
         Ok(judged) => judged,
         Err(_) => Judged::from_ruling(Ruling::not_judged(format!(
             "it goes on for more than {} s",
@@ -62,27 +62,27 @@ pub(crate) async fn judge(case: &Case, peer: Peer<'_>, patience: Patience) -> Ju
     Judged { ruling: judged.ruling.of_level(case.level), ..judged }
 }
 
-async fn tried(case: &Case, peer: Peer<'_>, patience: Patience) -> Judged {
+async fn tried(case: &Case, peer: Peer<'_>, timeouts: Timeouts) -> Judged {
     let target = match &peer {
         Peer::Server(target) => Some(*target),
         Peer::Client(_) => None,
     };
-    let mut opened = match open(case, peer, patience).await {
+    let mut opened = match open(case, peer, timeouts).await {
         Ok(opened) => opened,
         Err(judged) => return judged,
     };
     let ruling = match &case.expect {
         Expect::Survives => match target {
-            Some(target) => survives(&mut opened.link, case, target, patience).await,
+            Some(target) => survives(&mut opened.link, case, target, timeouts).await,
             None => Ruling::not_judged("a client is not asked to connect twice"),
         },
         Expect::Beside => match (opened.http2.take(), target) {
             (Some(http2), Some(target)) => {
-                beside(&mut opened.link, case, &http2, target, patience).await
+                beside(&mut opened.link, case, &http2, target, timeouts).await
             }
             _ => Ruling::not_judged("it is not over HTTP/2"),
         },
-        _ => messages::judge(&mut opened.link, case, patience).await,
+        _ => messages::judge(&mut opened.link, case, timeouts).await,
     };
     Judged::of(opened.link, ruling)
 }
@@ -93,15 +93,15 @@ async fn beside(
     case: &Case,
     http2: &Http2,
     target: &Target,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Ruling {
     perform(link, &case.steps).await;
-    tokio::time::sleep(patience.quiet).await;
-    let opened = http2.open(target, &Opening::default(), patience.answer).await;
+    tokio::time::sleep(timeouts.quiet).await;
+    let opened = http2.open(target, &Opening::default(), timeouts.answer).await;
     match opened {
         Ok((response, stream)) if response.status().is_success() => {
             let fresh = Case { expect: Expect::Opens, steps: Vec::new(), ..case.clone() };
-            messages::judge(&mut Link::new(stream, Role::Client), &fresh, patience).await
+            messages::judge(&mut Link::new(stream, Role::Client), &fresh, timeouts).await
         }
         Ok((response, _)) => {
             Ruling::against(case.level, format!("the other is refused: {}", response.status()))
@@ -111,15 +111,15 @@ async fn beside(
 }
 
 /// Does what it does to one connection, and opens another.
-async fn survives(link: &mut Link, case: &Case, target: &Target, patience: Patience) -> Ruling {
+async fn survives(link: &mut Link, case: &Case, target: &Target, timeouts: Timeouts) -> Ruling {
     perform(link, &case.steps).await;
     // A server that ends of it takes a moment for that.
-    tokio::time::sleep(patience.quiet).await;
+    tokio::time::sleep(timeouts.quiet).await;
     // A right handshake, whatever that of the case was.
     let fresh = Case { opening: Opening::default(), steps: Vec::new(), ..case.clone() };
     let fresh = Case { expect: Expect::Opens, ..fresh };
-    match open(&fresh, Peer::Server(target), patience).await {
-        Ok(mut opened) => messages::judge(&mut opened.link, &fresh, patience).await,
+    match open(&fresh, Peer::Server(target), timeouts).await {
+        Ok(mut opened) => messages::judge(&mut opened.link, &fresh, timeouts).await,
         Err(judged) => {
             Ruling::against(case.level, format!("no new connection opens: {}", judged.ruling.came))
         }

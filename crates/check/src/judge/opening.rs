@@ -8,7 +8,7 @@ use sockeye_wire::{
     handshake::{Head, accept_for},
 };
 
-use super::{Patience, Peer, own_role};
+use super::{Peer, Timeouts, own_role};
 use crate::{
     case::{Case, Change, Expect, Look, Need, Opening},
     deflate::{self, Agreement},
@@ -33,15 +33,15 @@ pub(crate) struct OpenLink {
 pub(crate) async fn open(
     case: &Case,
     peer: Peer<'_>,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<OpenLink, Judged> {
     let role = own_role(&peer);
     match peer {
         Peer::Server(target) if case.opening.http2.is_some() => {
-            over_http2(case, target, patience).await
+            over_http2(case, target, timeouts).await
         }
         Peer::Server(target) => match target.dial.dial().await {
-            Ok(stream) => as_client(case, target, Link::new(stream, role), patience).await,
+            Ok(stream) => as_client(case, target, Link::new(stream, role), timeouts).await,
             Err(error) => Err(Judged::from_ruling(match case.expect {
                 Expect::Opens | Expect::Survives => {
                     Ruling::against(case.level, format!("no connection: {error}"))
@@ -49,17 +49,17 @@ pub(crate) async fn open(
                 _ => Ruling::not_judged(format!("no connection: {error}")),
             })),
         },
-        Peer::Client(stream) => as_server(case, Link::new(stream, role), patience).await,
+        Peer::Client(stream) => as_server(case, Link::new(stream, role), timeouts).await,
     }
 }
 
 /// Opens a WebSocket on a stream of HTTP/2 (RFC 8441 §5).
-async fn over_http2(case: &Case, target: &Target, patience: Patience) -> Result<OpenLink, Judged> {
+async fn over_http2(case: &Case, target: &Target, timeouts: Timeouts) -> Result<OpenLink, Judged> {
     let none = Judged::from_ruling;
-    let Some(http2) = Http2::connect(target, patience.answer).await else {
+    let Some(http2) = Http2::connect(target, timeouts.answer).await else {
         return Err(none(Ruling::not_judged("no connection with HTTP/2")));
     };
-    let opened = http2.open(target, &case.opening, patience.answer).await;
+    let opened = http2.open(target, &case.opening, timeouts.answer).await;
     let is_refusal = case.expect == Expect::Refuses;
     let (response, stream) = match opened {
         Ok(opened) => opened,
@@ -129,7 +129,7 @@ async fn as_client(
     case: &Case,
     target: &Target,
     mut link: Link,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Result<OpenLink, Judged> {
     let key = head::key();
     let request = head::request(target, &case.opening, &key);
@@ -155,7 +155,7 @@ async fn as_client(
             http2: None,
         });
     }
-    let head = read_head(&mut link, patience.answer).await;
+    let head = read_head(&mut link, timeouts.answer).await;
     match case.expect {
         Expect::Refuses => return Err(Judged::of(link, refused(case, head, None))),
         Expect::RefusesNaming(name, value) => {
@@ -351,8 +351,8 @@ fn looked_at(case: &Case, target: &Target, look: Look, head: &Head) -> Ruling {
     }
 }
 
-async fn as_server(case: &Case, mut link: Link, patience: Patience) -> Result<OpenLink, Judged> {
-    let head = read_head(&mut link, patience.answer).await;
+async fn as_server(case: &Case, mut link: Link, timeouts: Timeouts) -> Result<OpenLink, Judged> {
+    let head = read_head(&mut link, timeouts.answer).await;
     let head = match head {
         Ok(head) => head,
         Err(why) => {
@@ -395,7 +395,7 @@ async fn as_server(case: &Case, mut link: Link, patience: Patience) -> Result<Op
     link.agreement = opening.extensions.and_then(Agreement::of);
     match case.expect {
         Expect::Refuses => {
-            let ruling = not_opened(case, &mut link, patience).await;
+            let ruling = not_opened(case, &mut link, timeouts).await;
             Err(Judged::of(link, ruling))
         }
         _ if case.needs.contains(&Need::Deflate) && !offers_deflate => {
@@ -412,8 +412,8 @@ async fn as_server(case: &Case, mut link: Link, patience: Patience) -> Result<Op
 }
 
 /// Whether a client has taken a response that it must not take.
-async fn not_opened(case: &Case, link: &mut Link, patience: Patience) -> Ruling {
-    let mut wait = patience.quiet;
+async fn not_opened(case: &Case, link: &mut Link, timeouts: Timeouts) -> Ruling {
+    let mut wait = timeouts.quiet;
     for is_asked in [false, true] {
         match link.next(wait).await {
             Some(Input::End(_)) => return Ruling::passed("the client ends the connection"),
@@ -428,7 +428,7 @@ async fn not_opened(case: &Case, link: &mut Link, patience: Patience) -> Ruling 
         }
         if !is_asked {
             let _ = link.send(&Frame::unmasked(PING, "still there?")).await;
-            wait = patience.answer;
+            wait = timeouts.answer;
         }
     }
     Ruling::against(case.level, "the client neither ends the connection nor answers")

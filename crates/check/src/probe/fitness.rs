@@ -5,7 +5,7 @@ use std::time::Duration;
 use sockeye_wire::handshake::Head;
 
 use crate::{
-    judge::{Patience, ask},
+    judge::{Timeouts, ask},
     target::Target,
 };
 
@@ -22,18 +22,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks for a WebSocket, and once more if there is none. A server that agrees and answers wrongly is one
 /// for the cases to judge.
-pub(super) async fn look(target: &Target, patience: Patience) -> Result<(), Unfit> {
-    if once(target, patience).await.is_ok() {
+pub(super) async fn look(target: &Target, timeouts: Timeouts) -> Result<(), Unfit> {
+    if once(target, timeouts).await.is_ok() {
         return Ok(());
     }
     tokio::time::sleep(PAUSE).await;
-    once(target, patience).await
+    once(target, timeouts).await
 }
 
-async fn once(target: &Target, patience: Patience) -> Result<(), Unfit> {
+async fn once(target: &Target, timeouts: Timeouts) -> Result<(), Unfit> {
     let stream = target.dial.dial().await;
     let stream = stream.map_err(|error| Unfit::Unreachable(error.to_string()))?;
-    let head = ask(target, stream, patience.answer).await;
+    let head = ask(target, stream, timeouts.answer).await;
     let why = match head {
         Ok(head) => match status(&head) {
             Some(101) => return Ok(()),

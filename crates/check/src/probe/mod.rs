@@ -14,7 +14,7 @@ use crate::{
     case::{Case, Message, case},
     head,
     http2::Http2,
-    judge::{OpenLink, Patience, Peer, open},
+    judge::{OpenLink, Peer, Timeouts, open},
     link::{Input, Stream},
     target::Target,
 };
@@ -56,14 +56,14 @@ fn plain(extensions: Option<&'static str>) -> Case {
 /// # Errors
 ///
 /// When it is not reached, or opens no WebSocket here.
-pub(crate) async fn server(target: &Target, patience: Patience) -> Result<Abilities, Unfit> {
-    fitness::look(target, patience).await?;
+pub(crate) async fn server(target: &Target, timeouts: Timeouts) -> Result<Abilities, Unfit> {
+    fitness::look(target, timeouts).await?;
     let mut abilities = Abilities::default();
-    let Ok(mut first) = open(&plain(None), Peer::Server(target), patience).await else {
+    let Ok(mut first) = open(&plain(None), Peer::Server(target), timeouts).await else {
         return Ok(abilities);
     };
     abilities.opens = true;
-    let second = open(&plain(None), Peer::Server(target), patience).await.ok();
+    let second = open(&plain(None), Peer::Server(target), timeouts).await.ok();
     let token = format!("sockeye check {}", head::key());
     abilities.echoes = echoes(&mut first, &token, true).await;
     if let (true, Some(mut second)) = (abilities.echoes, second) {
@@ -75,14 +75,14 @@ pub(crate) async fn server(target: &Target, patience: Patience) -> Result<Abilit
     let mut behind = Vec::new();
     let kinds = if abilities.echoes { &[BINARY][..] } else { &[TEXT, BINARY] };
     for kind in kinds {
-        behind.push(answers(*kind, target, patience).await);
+        behind.push(answers(*kind, target, timeouts).await);
     }
     if behind.contains(&Behind::Flood) {
         return Err(Unfit::Floods(format!("{} sends without end", target.authority)));
     }
     abilities.heard(&behind);
-    abilities.has_http2 = Http2::connect(target, patience.answer).await.is_some();
-    if let Ok(mut opened) = open(&plain(Some(OFFER)), Peer::Server(target), patience).await {
+    abilities.has_http2 = Http2::connect(target, timeouts.answer).await.is_some();
+    if let Ok(mut opened) = open(&plain(Some(OFFER)), Peer::Server(target), timeouts).await {
         abilities.deflates = opened.link.agreement.is_some();
         opened.link.close(1000).await;
     }
@@ -136,20 +136,20 @@ impl Abilities {
 }
 
 /// What a server does behind a message.
-async fn answers(kind: u8, target: &Target, patience: Patience) -> Behind {
-    let opened = open(&plain(None), Peer::Server(target), patience).await;
+async fn answers(kind: u8, target: &Target, timeouts: Timeouts) -> Behind {
+    let opened = open(&plain(None), Peer::Server(target), timeouts).await;
     // One that does not open is judged by that.
     let Ok(mut opened) = opened else { return Behind::Pong };
-    let behind = answers_behind(&mut opened, kind, patience).await;
+    let behind = answers_behind(&mut opened, kind, timeouts).await;
     opened.link.close(1000).await;
     behind
 }
 
 /// What is answered to a Ping behind a message.
-async fn answers_behind(opened: &mut OpenLink, kind: u8, patience: Patience) -> Behind {
+async fn answers_behind(opened: &mut OpenLink, kind: u8, timeouts: Timeouts) -> Behind {
     let _ = opened.link.send(&Frame::unmasked(kind, "sockeye check")).await;
     let _ = opened.link.send(&Frame::unmasked(PING, "behind")).await;
-    let until = Instant::now() + patience.answer;
+    let until = Instant::now() + timeouts.answer;
     loop {
         match opened.link.next_until(until).await {
             Some(Input::Pong(_)) => return Behind::Pong,
@@ -166,9 +166,9 @@ async fn answers_behind(opened: &mut OpenLink, kind: u8, patience: Patience) -> 
 /// # Errors
 ///
 /// When it sends without end.
-pub(crate) async fn client(stream: Stream, patience: Patience) -> Result<Abilities, Unfit> {
+pub(crate) async fn client(stream: Stream, timeouts: Timeouts) -> Result<Abilities, Unfit> {
     let mut abilities = Abilities::default();
-    let Ok(mut opened) = open(&plain(None), Peer::Client(stream), patience).await else {
+    let Ok(mut opened) = open(&plain(None), Peer::Client(stream), timeouts).await else {
         return Ok(abilities);
     };
     abilities.opens = true;
@@ -178,7 +178,7 @@ pub(crate) async fn client(stream: Stream, patience: Patience) -> Result<Abiliti
     let mut behind = Vec::new();
     let kinds = if abilities.echoes { &[BINARY][..] } else { &[TEXT, BINARY] };
     for kind in kinds {
-        behind.push(answers_behind(&mut opened, *kind, patience).await);
+        behind.push(answers_behind(&mut opened, *kind, timeouts).await);
     }
     if behind.contains(&Behind::Flood) {
         return Err(Unfit::Floods("the client sends without end".to_owned()));

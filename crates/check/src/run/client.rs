@@ -81,7 +81,7 @@ pub async fn check_client(
     };
     let first = first.ok_or(CheckError::NoClient)?;
     let abilities = tokio::select! {
-        abilities = probe::client(first.0, options.waits()) => abilities?,
+        abilities = probe::client(first.0, options.timeouts()) => abilities?,
         () = &mut stop => return Err(CheckError::NoClient),
     };
     let cases = options.cases(Role::Client);
@@ -146,12 +146,12 @@ impl<'c> Run<'c> {
                         continue;
                     };
                     let case = self.cases[at].clone();
-                    let patience = match self.findings.first(at) {
-                        None => self.options.waits(),
-                        Some(_) => self.options.more_patience(),
+                    let timeouts = match self.findings.first(at) {
+                        None => self.options.timeouts(),
+                        Some(_) => self.options.longer_timeouts(),
                     };
                     running.spawn(async move {
-                        (at, judge(&case, Peer::Client(stream), patience).await)
+                        (at, judge(&case, Peer::Client(stream), timeouts).await)
                     });
                 }
             }

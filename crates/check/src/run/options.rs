@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sockeye_wire::Role;
 
-use crate::{case::Case, chapters, judge::Patience, probe::Abilities};
+use crate::{case::Case, chapters, judge::Timeouts, probe::Abilities};
 
 /// Which cases are tried, and how.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Options {
     /// How many connections are open at a time, at most.
     pub jobs: usize,
     /// How long an answer may take. Default 5 s.
-    pub patience: Duration,
+    pub answer_timeout: Duration,
     /// How long to wait for a reaction to what is wrong, before the peer is asked whether it still
     /// answers. Default 300 ms; three times as long when a finding is tried again.
     pub quiet: Duration,
@@ -34,7 +34,7 @@ impl Default for Options {
             only: Vec::new(),
             skip: Vec::new(),
             jobs: 16,
-            patience: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(5),
             quiet: Duration::from_millis(300),
             max_time: Duration::from_mins(5),
         }
@@ -62,8 +62,8 @@ impl Options {
 
     /// Waits so long for an answer. Default 5 s.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn answer_timeout(self, answer_timeout: Duration) -> Self {
+        Self { answer_timeout, ..self }
     }
 
     /// Waits so long for a reaction to what is wrong, before the peer is asked whether it still answers.
@@ -79,11 +79,12 @@ impl Options {
         Self { max_time, ..self }
     }
 
-    /// The same, with less patience for a peer that answers neither messages nor Pings: nearly every case would
+    /// The same, with a shorter timeout for a peer that answers neither messages nor Pings: nearly every case would
     /// wait to its end.
     pub(super) fn for_peer(&self, abilities: &Abilities) -> Self {
-        let patience = if abilities.is_mute { self.patience.min(MUTE) } else { self.patience };
-        self.clone().patience(patience)
+        let answer_timeout =
+            if abilities.is_mute { self.answer_timeout.min(MUTE) } else { self.answer_timeout };
+        self.clone().answer_timeout(answer_timeout)
     }
 
     /// The cases for peers of this role that these options leave.
@@ -96,12 +97,12 @@ impl Options {
         cases.cloned().collect()
     }
 
-    pub(super) fn waits(&self) -> Patience {
-        Patience { answer: self.patience, quiet: self.quiet }
+    pub(super) fn timeouts(&self) -> Timeouts {
+        Timeouts { answer: self.answer_timeout, quiet: self.quiet }
     }
 
     /// With what a fault is tried again.
-    pub(super) fn more_patience(&self) -> Patience {
-        Patience { answer: self.patience * 2, quiet: self.quiet * 3 }
+    pub(super) fn longer_timeouts(&self) -> Timeouts {
+        Timeouts { answer: self.answer_timeout * 2, quiet: self.quiet * 3 }
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     case::{Case, Expect},
-    judge::{Patience, Peer, judge},
+    judge::{Peer, Timeouts, judge},
     probe::{self, Abilities},
     report::Report,
     target::Target,
@@ -31,10 +31,10 @@ pub async fn check_server(
     stop: impl Future<Output = ()>,
 ) -> Result<Report, CheckError> {
     let began = Instant::now();
-    let abilities = probe::server(target, options.waits()).await?;
+    let abilities = probe::server(target, options.timeouts()).await?;
     let cases = options.cases(Role::Server);
     let options = &options.for_peer(&abilities);
-    let run = Run { target: target.clone(), abilities, patience: options.waits() };
+    let run = Run { target: target.clone(), abilities, timeouts: options.timeouts() };
     let mut findings = Findings::of(&cases);
     let running = run.everything(&cases, options, on_progress, &mut findings);
     let left = bounded(running, stop, began, options).await;
@@ -46,7 +46,7 @@ pub async fn check_server(
 struct Run {
     target: Target,
     abilities: Abilities,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 impl Run {
@@ -70,7 +70,7 @@ impl Run {
             findings.first(*at).is_some_and(|judged| self.is_due_again(case, judged))
         };
         let faults: Vec<_> = cases.iter().enumerate().filter(is_due).collect();
-        let patient = Self { patience: options.more_patience(), ..self.clone() };
+        let patient = Self { timeouts: options.longer_timeouts(), ..self.clone() };
         let keep = |at: usize, judged| findings.keep(at, &cases[at].id, judged, false);
         patient.side_by_side(faults.into_iter(), options.jobs.div_ceil(2), keep).await;
         let mut all = cases.iter().enumerate();
@@ -125,7 +125,7 @@ impl Run {
         match (&case.expect, self.abilities.missing(case)) {
             (_, Some(why)) => not_judged(why),
             (Expect::Never(_), None) => not_judged("nothing is sent for this"),
-            _ => judge(case, Peer::Server(&self.target), self.patience).await,
+            _ => judge(case, Peer::Server(&self.target), self.timeouts).await,
         }
     }
 }

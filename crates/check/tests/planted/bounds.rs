@@ -20,7 +20,7 @@ async fn checked(defect: Defect, more: &[&str], max_time: Duration) -> Result<Re
         "endings/cut",
     ];
     let options =
-        options(&[&cases, more].concat()).patience(Duration::from_secs(1)).max_time(max_time);
+        options(&[&cases, more].concat()).answer_timeout(Duration::from_secs(1)).max_time(max_time);
     check_server(&target, &options, &|_| {}, pending()).await
 }
 

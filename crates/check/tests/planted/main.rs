@@ -59,7 +59,7 @@ impl Dial for Direct {
 
 fn options(only: &[&str]) -> Options {
     let only = only.iter().map(|only| (*only).to_owned()).collect();
-    Options::default().only(only).patience(Duration::from_secs(3))
+    Options::default().only(only).answer_timeout(Duration::from_secs(3))
 }
 
 async fn check_with(defect: Option<Defect>, options: &Options) -> Report {
@@ -292,7 +292,7 @@ async fn a_server_that_opens_no_websocket_is_told_at_once() {
         (Defect::SpeaksSsh, "it answers what is not HTTP: \"SSH-2.0-planted\""),
     ] {
         let target = target(server::start(Some(defect)), http2);
-        let options = options(&[]).patience(Duration::from_secs(1));
+        let options = options(&[]).answer_timeout(Duration::from_secs(1));
         let error = check_server(&target, &options, &|_| {}, pending()).await.err();
         let Some(CheckError::NoWebSocket(why)) = error else { panic!("{defect:?}: {error:?}") };
         assert_eq!(why, format!("no WebSocket at {}/: {told}", target.authority));

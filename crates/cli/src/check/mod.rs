@@ -160,7 +160,7 @@ impl Check {
             .only(self.only.clone())
             .skip(self.skip.clone())
             .jobs(self.jobs)
-            .patience(self.timeout.0)
+            .answer_timeout(self.timeout.0)
             .max_time(self.max_time.0)
     }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, Connection, Order, State, requests, socket, ways::FLAPPING};
+use super::{Attempt, Connection, Order, State, candidates::FLAPPING, requests, socket};
 use crate::{Error, Status, Transport, failure::Failure};
 
 /// How long an attempt lasts until the failures before it are forgotten.
@@ -90,13 +90,13 @@ impl Connection {
                 _ if state.current.is_some() => {}
                 Some(until) => deadline = deadline.min(until),
                 None => {
-                    let rank = state.ways.best(now).unwrap_or(0);
+                    let rank = state.candidates.best(now).unwrap_or(0);
                     state.current = Some(self.begin(&mut state, rank, tasks));
                     connects = true;
                 }
             }
             if let Some(due) = state.climb_due(now) {
-                match state.ways.best(now) {
+                match state.candidates.best(now) {
                     Some(rank) if due <= now => {
                         state.climber = Some(self.begin(&mut state, rank, tasks));
                     }
@@ -129,7 +129,7 @@ impl Connection {
             // The receiver is there.
             let _ = orders.send(Order::Open(Arc::clone(name)));
         }
-        let (connection, transport) = (Arc::clone(self), state.ways.transport(rank));
+        let (connection, transport) = (Arc::clone(self), state.candidates.transport(rank));
         let handle = tasks.set.spawn(async move {
             let failure = match transport {
                 Transport::V1 => socket::run(&connection, id, ordered, to_publish).await,
@@ -146,7 +146,7 @@ impl Connection {
         let now = Instant::now();
         let mut state = self.lock();
         if let Some(climber) = state.climber.take_if(|climber| climber.id == id) {
-            state.ways.block(climber.rank, now);
+            state.candidates.block(climber.rank, now);
             return;
         }
         let Some(attempt) = state.current.take_if(|current| current.id == id) else { return };
@@ -185,7 +185,7 @@ impl State {
         }
         match self.climber {
             Some(_) => None,
-            None => self.ways.better_at(current.rank, now),
+            None => self.candidates.better_at(current.rank, now),
         }
     }
 
@@ -210,15 +210,15 @@ impl State {
             self.failures = 0;
         }
         if lived >= FLAPPING {
-            self.ways.known(attempt.rank);
+            self.candidates.known(attempt.rank);
         } else if !is_blameless {
-            self.ways.block(attempt.rank, now);
-            if self.ways.best(now).is_some() && self.failures == 0 {
+            self.candidates.block(attempt.rank, now);
+            if self.candidates.best(now).is_some() && self.failures == 0 {
                 return None;
             }
         }
-        if self.ways.best(now).is_none() {
-            self.ways.unblock();
+        if self.candidates.best(now).is_none() {
+            self.candidates.unblock();
         }
         self.failures += 1;
         let backoff = Backoff::default().cap(Duration::from_secs(30));

@@ -1,9 +1,9 @@
 //! Where each channel was read to, and one attempt that reads on; another when it ends.
 
+mod candidates;
 mod keep;
 mod requests;
 mod socket;
-mod ways;
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::ways::Ways;
+use self::candidates::Candidates;
 #[cfg(test)]
 pub(crate) use self::{requests::HELD_REQUESTS, socket::HELLO_WITHIN};
 use crate::{
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
 
 struct State {
     channels: HashMap<Arc<str>, Channel>,
-    ways: Ways,
+    candidates: Candidates,
     /// What reads.
     current: Option<Attempt>,
     /// What is tried beside it, because it may be better.
@@ -80,7 +80,7 @@ struct Channel {
 /// One attempt to read over one transport, from its opening to its end.
 struct Attempt {
     id: u64,
-    /// Which of the ways it takes.
+    /// Which of the candidates it takes.
     rank: usize,
     /// When it first delivered.
     since: Option<Instant>,
@@ -121,7 +121,7 @@ impl Connection {
     fn new(core: Arc<Core>) -> Self {
         let state = State {
             channels: HashMap::new(),
-            ways: Ways::new(&core.transports),
+            candidates: Candidates::new(&core.transports),
             current: None,
             climber: None,
             last_id: 0,
@@ -178,7 +178,7 @@ impl Connection {
     pub(crate) fn publisher(&self) -> Option<mpsc::Sender<PublishOrder>> {
         let state = self.lock();
         let current = state.current.as_ref().filter(|current| current.since.is_some())?;
-        let is_v1 = state.ways.transport(current.rank) == Transport::V1;
+        let is_v1 = state.candidates.transport(current.rank) == Transport::V1;
         is_v1.then(|| current.publications.clone())
     }
 
@@ -207,7 +207,7 @@ impl Connection {
         }
         current.since = Some(Instant::now());
         let rank = current.rank;
-        let transport = state.ways.transport(rank);
+        let transport = state.candidates.transport(rank);
         drop(state);
         self.changed.notify_one();
         (self.core.on_status)(&Status::Live { transport });

@@ -105,7 +105,7 @@ async fn ask(
     // A poll that does not wait has to say that it listens.
     parameters.push(if wait > 0 { ("wait", &seconds) } else { ("presence", "1") });
     let mut question = Question::new(Method::GET, parameters);
-    question.patience = Duration::from_secs(wait);
+    question.hold = Duration::from_secs(wait);
     page(endpoint, http, &question).await
 }
 

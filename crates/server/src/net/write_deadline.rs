@@ -382,9 +382,9 @@ impl<S: AsyncRead + Unpin> WriteDeadline<S> {
             // Something arrived: the time of silence begins again.
             lingering.silence = None;
         }
-        let patience = lingering.until.min(Instant::now() + LINGER_SILENCE);
+        let until = lingering.until.min(Instant::now() + LINGER_SILENCE);
         let silence = &mut lingering.silence;
-        silence.get_or_insert_with(|| Box::pin(sleep_until(patience))).as_mut().poll(cx)
+        silence.get_or_insert_with(|| Box::pin(sleep_until(until))).as_mut().poll(cx)
     }
 }
 

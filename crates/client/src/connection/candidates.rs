@@ -15,10 +15,10 @@ const LAST_AGAIN_AFTER: Duration = Duration::from_secs(900);
 
 /// The transports that may be used, the best first.
 #[derive(Debug)]
-pub(super) struct Ways(Vec<Way>);
+pub(super) struct Candidates(Vec<Candidate>);
 
 #[derive(Debug)]
-struct Way {
+struct Candidate {
     transport: Transport,
     /// When it may be tried again, if it has failed.
     blocked_until: Option<Instant>,
@@ -26,14 +26,14 @@ struct Way {
     penalty: Duration,
 }
 
-impl Ways {
+impl Candidates {
     pub(super) fn new(transports: &[Transport]) -> Self {
-        let way = |transport: &Transport| Way {
+        let candidate = |transport: &Transport| Candidate {
             transport: *transport,
             blocked_until: None,
             penalty: FIRST_AGAIN_AFTER,
         };
-        Self(transports.iter().map(way).collect())
+        Self(transports.iter().map(candidate).collect())
     }
 
     pub(super) fn transport(&self, rank: usize) -> Transport {
@@ -42,12 +42,12 @@ impl Ways {
 
     /// The best one that may be tried.
     pub(super) fn best(&self, now: Instant) -> Option<usize> {
-        self.0.iter().position(|way| way.blocked_until.is_none_or(|until| until <= now))
+        self.0.iter().position(|candidate| candidate.blocked_until.is_none_or(|until| until <= now))
     }
 
     /// When a better one than this may be tried.
     pub(super) fn better_at(&self, rank: usize, now: Instant) -> Option<Instant> {
-        self.0[..rank].iter().map(|way| way.blocked_until.unwrap_or(now)).min()
+        self.0[..rank].iter().map(|candidate| candidate.blocked_until.unwrap_or(now)).min()
     }
 
     /// It has lasted: it may be tried again soon after it fails.
@@ -57,16 +57,16 @@ impl Ways {
 
     /// It does not work: it is left alone for a while.
     pub(super) fn block(&mut self, rank: usize, now: Instant) {
-        let way = &mut self.0[rank];
-        let half = way.penalty / 2;
-        way.blocked_until = Some(now + half + crate::random::up_to(half));
-        way.penalty = (way.penalty * 2).min(LAST_AGAIN_AFTER);
+        let candidate = &mut self.0[rank];
+        let half = candidate.penalty / 2;
+        candidate.blocked_until = Some(now + half + crate::random::up_to(half));
+        candidate.penalty = (candidate.penalty * 2).min(LAST_AGAIN_AFTER);
     }
 
     /// None works, so it is not the transports: all may be tried.
     pub(super) fn unblock(&mut self) {
-        for way in &mut self.0 {
-            way.blocked_until = None;
+        for candidate in &mut self.0 {
+            candidate.blocked_until = None;
         }
     }
 }
@@ -77,22 +77,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_transport_that_failed_is_left_alone_longer_each_time_unless_it_is_known_to_work() {
-        let mut ways = Ways::new(&Transport::DEFAULT);
+        let mut candidates = Candidates::new(&Transport::DEFAULT);
         let now = Instant::now();
-        assert_eq!((ways.best(now), ways.better_at(0, now)), (Some(0), None));
+        assert_eq!((candidates.best(now), candidates.better_at(0, now)), (Some(0), None));
         let mut bounds = Vec::new();
         for _ in 0..6 {
-            ways.block(0, now);
-            assert_eq!(ways.best(now), Some(1));
-            bounds.push((ways.better_at(1, now).unwrap() - now).as_secs_f64());
+            candidates.block(0, now);
+            assert_eq!(candidates.best(now), Some(1));
+            bounds.push((candidates.better_at(1, now).unwrap() - now).as_secs_f64());
         }
         for (bound, most) in bounds.iter().zip([60.0, 120.0, 240.0, 480.0, 900.0, 900.0]) {
             assert!((most / 2.0..=most).contains(bound), "{bounds:?}");
         }
-        ways.known(0);
-        ways.block(0, now);
-        assert!(ways.better_at(1, now).unwrap() - now <= KNOWN_AGAIN_AFTER);
-        ways.unblock();
-        assert_eq!(ways.best(now), Some(0));
+        candidates.known(0);
+        candidates.block(0, now);
+        assert!(candidates.better_at(1, now).unwrap() - now <= KNOWN_AGAIN_AFTER);
+        candidates.unblock();
+        assert_eq!(candidates.best(now), Some(0));
     }
 }
