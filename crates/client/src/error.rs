@@ -46,9 +46,6 @@ pub enum Error {
         /// What was wrong the last time.
         problem: Problem,
     },
-    /// The function that gives tokens has failed.
-    #[error("there is no token: {0}")]
-    Token(String),
     /// The client has been dropped, or the runtime that it ran on has ended.
     #[error("the runtime of this client has ended")]
     Closed,
