@@ -240,12 +240,12 @@ fn install_rust_target(target: &str) -> Result<()> {
 }
 
 /// Installs a program with the dependencies its own lock file names. One that is there is left as
-/// it is, whatever its version.
+/// it is, whatever its version. Not optimised: that would take longer than it saves.
 fn install_cargo_tool(name: &str) -> Result<()> {
     if is_program(name.split('@').next().unwrap_or(name)) {
         return Ok(());
     }
-    shell::run(&mut shell::cargo(["install", "--locked", name]))
+    shell::run(&mut shell::cargo(["install", "--debug", "--locked", name]))
 }
 
 /// Puts the packages that the `package-lock.json` of a folder names beside it.
