@@ -64,7 +64,7 @@ pub use crate::auth::{
     TokenError,
 };
 pub use crate::channels::{BuildError, Channels, ChannelsBuilder};
-pub use crate::limits::client_addresses::ClientAddresses;
+pub use crate::limits::client_addresses::{ClientAddress, ClientAddresses};
 pub use crate::net::listener::{BindError, Listen, LocalAddress};
 pub use crate::net::trusted_proxy::{BadCidr, Cidr, TrustedProxy};
 pub use crate::option_names::OptionNames;

@@ -65,8 +65,8 @@ pub trait Authorizer: Send + Sync + 'static {
     /// What it knows of a caller.
     type Session: Send + Sync + 'static;
 
-    /// Whose request it is, by its headers, query and extensions; `None` if it names none. The console is
-    /// there for all; anything else is `401` then.
+    /// Whose request it is, by its headers, query and extensions, a [`ClientAddress`](crate::ClientAddress)
+    /// among them; `None` if it names none. The console is there for all; anything else is `401` then.
     ///
     /// # Errors
     ///

@@ -127,6 +127,11 @@ impl Authority {
         Self { authorizer, ..self }
     }
 
+    /// Whether an authoriser decides.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.authorizer.is_some()
+    }
+
     /// Replaces the key, where there was one. Whether there are tokens at all stays as it is.
     pub(crate) fn reload(&self, key: Option<&AuthKey>) {
         let (Some(current), Some(key)) = (&self.keyring, key) else { return };

@@ -29,6 +29,12 @@ pub enum ClientAddresses {
     Hook(Arc<AddressHook>),
 }
 
+/// The address of the client that a request comes from, among the extensions of the request that an
+/// [`Authorizer`](crate::Authorizer) is shown: the peer of the connection, or the one that a trusted proxy names.
+/// It is not there where no address is known, as for a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
 impl ClientAddresses {
     /// From a function of a request, for a program that has addresses from elsewhere than
     /// `ConnectInfo`.

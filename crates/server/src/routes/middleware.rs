@@ -21,6 +21,7 @@ use crate::http::headers;
 use crate::http::problem::Problem;
 use crate::http::upgrade;
 use crate::limits::Requester;
+use crate::limits::client_addresses::ClientAddress;
 use crate::limits::peer::Peer;
 use crate::log::{Class, limited, shown};
 use crate::routes::preflight;
@@ -146,12 +147,15 @@ where
 async fn identify<F>(
     app: &App,
     peer: Peer,
-    request: Request,
+    mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Result<Answer, Problem>
 where
     F: Future<Output = Answer>,
 {
+    if let Some(address) = peer.address().filter(|_| app.authority.is_asking()) {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
     let identified = app.authority.identify(request, peer.network()).await;
     let (caller, mut request) = identified.map_err(|problem| app.limits.refused(problem, &peer))?;
     if caller.is_known() {
