@@ -1,5 +1,6 @@
 //! The command line of `sockeye`, as a person and a pipe meet it.
 
+mod authorize;
 mod bench;
 mod check;
 mod common;

@@ -34,7 +34,13 @@ impl WebSocket {
         Self::open_with(node, path, "Sec-WebSocket-Protocol: sockeye.v1\r\n")
     }
 
-    fn open_with(node: &Sockeye, path: &str, lines: &str) -> Self {
+    /// Opens one with these lines in its handshake, each of which ends with `\r\n`.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    #[must_use]
+    pub fn open_with(node: &Sockeye, path: &str, lines: &str) -> Self {
         let mut peer = Peer::connect(node.address());
         peer.send(request_with(path, lines).as_bytes(), Chunks::Whole);
         let head = peer.read_head();

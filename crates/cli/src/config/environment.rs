@@ -13,9 +13,12 @@ use clap::{
 };
 
 /// Options of `serve` without which there is less protection.
-const PROTECTION: [&str; 6] = [
+const PROTECTION: [&str; 9] = [
     "auth_audience",
     "auth_key",
+    "authorize_cacert",
+    "authorize_secret",
+    "authorize_url",
     "max_connections_per_address",
     "max_requests_per_address",
     "tls_cert",

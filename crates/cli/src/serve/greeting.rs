@@ -4,14 +4,24 @@ use std::{net::SocketAddr, path::Path};
 
 use sockeye_server::{Algorithm, AuthKey, LocalAddress, Server};
 
-/// Where the server listens, and what to do with it, ready to paste; `token` is the command that makes a
-/// token, where one is asked for.
-pub(super) fn greeting(server: &Server, token: Option<&str>) -> String {
+/// What there is to tell of a server beside its addresses.
+pub(super) enum Hints {
+    /// Every client may do anything.
+    Open,
+    /// Tokens are asked for, and this command makes one.
+    Token(String),
+    /// The application there decides.
+    Application(String),
+}
+
+/// Where the server listens, and what to do with it, ready to paste.
+pub(super) fn greeting(server: &Server, shown: &Hints) -> String {
     let listening = server.local_addrs().iter().map(|address| format!("listening on {address}"));
     let admin = server.admin_addr().map(|address| format!("admin on {address}"));
-    let hints = server.local_addrs().first().map(|address| match token {
-        Some(token) => hints_with_token(address, token),
-        None => hints(address),
+    let hints = server.local_addrs().first().map(|address| match shown {
+        Hints::Open => hints(address),
+        Hints::Token(token) => hints_with_token(address, token),
+        Hints::Application(name) => format!("\n  rights     decided by {name}\n"),
     });
     listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
 }

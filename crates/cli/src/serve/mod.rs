@@ -2,6 +2,7 @@
 
 #[cfg(not(all(feature = "cluster", feature = "fjall")))]
 mod absent;
+mod authorize;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(not(feature = "cluster"))]
@@ -31,9 +32,10 @@ use tokio::{
 
 #[cfg(not(feature = "fjall"))]
 use self::absent::built_without;
+use self::authorize::AuthorizeFlags;
 use self::cluster::ClusterFlags;
 use self::deadlines::Deadlines;
-use self::greeting::{greeting, make_token, serving};
+use self::greeting::{Hints, greeting, make_token, serving};
 use self::limits::Limits;
 use self::reload::{ReadAgain, Reload};
 use self::service_manager::GivenSocket;
@@ -61,6 +63,7 @@ use crate::{
   sockeye serve --data ./channels
   sockeye serve --cluster nats://10.0.0.1:4222,nats://10.0.0.2:4222
   sockeye serve --listen 0.0.0.0:8080 --auth-key secret    # tokens: see sockeye token --help
+  sockeye serve --authorize-url https://app.example.org/sockeye    # your own program decides
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
 pub(crate) struct Serve {
     /// Where to listen: an address, of a name all that it has, :PORT for every address of this machine, or
@@ -93,6 +96,9 @@ pub(crate) struct Serve {
     /// Take only tokens that name this audience in `aud`
     #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_AUDIENCE", requires = "auth_key")]
     auth_audience: Option<String>,
+
+    #[command(flatten)]
+    authorize: AuthorizeFlags,
 
     #[command(flatten)]
     certificate: Certificate,
@@ -185,29 +191,28 @@ impl Serve {
         let result = runtime.block_on(async {
             let ServerSignals { mut stop, mut again, others } = signals;
             let files = Fingerprints::of(self.files());
-            let (key, audience) = (self.auth_key.clone(), self.auth_audience.clone());
+            let rights = self.rights();
             let cluster = self.cluster.clone();
             // It may wait for a disk, and no client is served yet.
             let starting = async {
                 let mut options = spawn_blocking(move || self.options()).await??;
                 let mut membership = cluster.join(&mut options).await?;
-                let token = key.zip(options.channels.auth_key.as_ref());
-                let token = token.map(|(file, key)| make_token(key, &file, audience.as_deref()));
+                let hints = rights.hints(options.channels.auth_key.as_ref());
                 let tls = options.tls.clone();
                 let server = bind(options, &given, is_default_admin)
                     .await
                     .map_err(|error| in_flags(&error))?;
                 membership.follow().await?;
-                anyhow::Ok((tls, token, server, membership))
+                anyhow::Ok((tls, hints, server, membership))
             };
-            let (tls, token, server, membership) = tokio::select! {
+            let (tls, hints, server, membership) = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 started = starting => started?,
             };
             let channels = server.channels().clone();
             let reload = Reload { channels, tls, set_filter, read_again, values, files };
             tokio::spawn(others.heed(reload.on_request()));
-            announce(greeting(&server, token.as_deref()));
+            announce(greeting(&server, &hints));
             service_manager::ready(&serving(&server));
             tokio::spawn(service_manager::feed_watchdog());
             let second_request = async {
@@ -245,6 +250,12 @@ impl Serve {
         fingerprints::named([("auth_key", self.auth_key.as_ref()), certificate, key])
     }
 
+    /// What decides who may do what, to be told.
+    fn rights(&self) -> Rights {
+        let (key, audience) = (self.auth_key.clone(), self.auth_audience.clone());
+        Rights { key, audience, application: self.authorize.name() }
+    }
+
     /// Says what is wrong with options that are good one by one.
     fn check(&self) -> anyhow::Result<()> {
         let (largest, default) = (self.max_message.0, ChannelOptions::default().max_message as u64);
@@ -256,6 +267,11 @@ impl Serve {
                 self.max_message
             );
         }
+        ensure!(
+            self.auth_key.is_none() || !self.authorize.is_given(),
+            "--auth-key and --authorize-url contradict each other: give the one for tokens, or the other to \
+             have an application decide"
+        );
         Ok(())
     }
 
@@ -272,6 +288,7 @@ impl Serve {
             Some(file) => Some(auth_key(file, self.auth_audience)?),
             None => None,
         };
+        options.channels.authorizer = self.authorize.authorizer()?;
         #[cfg(feature = "fjall")]
         (options.channels.data = self.data);
         options.channels.history_count = self.history_count;
@@ -287,6 +304,26 @@ impl Serve {
         #[cfg(feature = "prometheus")]
         (options.channels.log_lines_lost = self.log.lost());
         Ok(options)
+    }
+}
+
+/// What decides who may do what.
+struct Rights {
+    key: Option<PathBuf>,
+    audience: Option<String>,
+    application: Option<String>,
+}
+
+impl Rights {
+    /// What to tell of it, with the key that was read.
+    fn hints(self, key: Option<&AuthKey>) -> Hints {
+        match (self.key.zip(key), self.application) {
+            (Some((file, key)), _) => {
+                Hints::Token(make_token(key, &file, self.audience.as_deref()))
+            }
+            (None, Some(application)) => Hints::Application(application),
+            (None, None) => Hints::Open,
+        }
     }
 }
 

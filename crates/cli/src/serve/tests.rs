@@ -11,7 +11,7 @@ use crate::Cli;
 
 /// Fields that have no flag of their own, and why.
 const NO_FLAGS: [(&str, &str); 5] = [
-    ("authorizer", "code of the program that embeds channels"),
+    ("authorizer", "made of --authorize-url"),
     ("backplane", "made of --cluster"),
     ("tls", "made of --tls-cert and --tls-key"),
     ("log_lines_lost", "counted, not told"),
