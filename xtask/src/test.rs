@@ -173,7 +173,7 @@ fn contract() -> Result<String> {
     let list = std::fs::read_to_string(shell::root().join("tests/cluster/one-process.txt"))?;
     let mut filter = "(package(sockeye-server) & binary(server)) \
                       | (package(sockeye-tests) & binary(push)) \
-                      | (package(sockeye-tests) & binary(cli) & test(/^(publish|subscribe)::/))"
+                      | (package(sockeye-tests) & binary(cli) & test(/^(authorize|publish|subscribe)::/))"
         .to_owned();
     for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let mut words = line.splitn(3, ' ');
