@@ -1,5 +1,6 @@
 //! Running `sockeye serve` for others: the address for operators, the log, the end.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sockeye_tests::curl::curl;
+use sockeye_tests::dashboard;
 use sockeye_tests::peer::{Chunks, Peer};
 use sockeye_tests::program::{Sockeye, assert_fails, run};
 
@@ -43,6 +45,23 @@ fn promtool_finds_nothing_wrong_with_the_metrics() {
     let output = promtool.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}\n{metrics}");
+}
+
+/// Prometheus' own parser, on each query as the expression of a rule.
+#[test]
+fn promtool_takes_every_query_of_the_dashboard() {
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, query) in dashboard::queries().iter().enumerate() {
+        let query = Value::from(query.as_str());
+        write!(rules, "  - record: query_{number}\n    expr: {query}\n").expect("a string");
+    }
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(rules.as_bytes()).expect("room for it");
+    let mut promtool = Command::new("promtool");
+    let output = promtool.args(["check", "rules"]).arg(file.path()).output();
+    let output = output.expect("`cargo xtask test program` installs it");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}\n{rules}");
 }
 
 #[test]

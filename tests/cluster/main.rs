@@ -13,6 +13,7 @@ mod tickets;
 
 use serde_json::Value;
 use sockeye_tests::curl::{Stream, curl};
+use sockeye_tests::dashboard;
 use sockeye_tests::nats::Nats;
 use sockeye_tests::program::Sockeye;
 
@@ -186,6 +187,12 @@ fn metrics_say_what_a_node_does_in_its_cluster() {
         assert!(page.contains(&format!("`{name}`")), "{name} is not documented");
     }
     assert_eq!(names.len(), page.matches("`sockeye_cluster_").count(), "{shown}");
+    let of_cluster = |name: &String| name.starts_with("sockeye_cluster_");
+    let of_dashboard: Vec<_> = dashboard::metrics().into_iter().filter(of_cluster).collect();
+    assert!(of_dashboard.len() > 10, "{of_dashboard:?}");
+    for name in &of_dashboard {
+        assert!(names.contains(&name.as_str()), "the dashboard shows {name}, which is not there");
+    }
     for name in ["stored", "received"] {
         let begin = format!("sockeye_cluster_{name}_total ");
         let count = shown.lines().find_map(|line| line.strip_prefix(&begin)?.parse::<u64>().ok());

@@ -13,11 +13,13 @@
 //! | [`nats`], [`network`], [`away`] | a cluster: servers of NATS, hosts that are cut off, and what clients see meanwhile |
 //! | [`chaos`] | messages, readers and faults at once, and a checker |
 //! | [`idle`], [`tls`] | very many idle connections; certificates |
+//! | [`dashboard`] | the dashboard for Grafana |
 
 pub mod away;
 pub mod chaos;
 pub mod curl;
 pub mod cut;
+pub mod dashboard;
 pub mod foreign;
 pub mod http2;
 pub mod idle;

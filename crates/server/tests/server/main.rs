@@ -14,6 +14,8 @@ mod client;
 mod connection_limits;
 #[cfg(feature = "console")]
 mod console;
+#[cfg(feature = "prometheus")]
+mod dashboard;
 mod embedded;
 mod ends;
 mod errors;
