@@ -294,3 +294,29 @@ fn last_id(shown: &str) -> &str {
 fn texts(shown: &str) -> Vec<String> {
     shown.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
 }
+
+#[test]
+fn a_node_lists_the_channels_that_it_has_used_and_ends_its_own_connections() {
+    let cluster = Cluster::start();
+    let open = |node| Stream::open(&[&cluster.url(node, "/c/chat?as=ann&stream=sse")]);
+    let mut streams = [open(0), open(1)];
+    for stream in &mut streams {
+        // The position at which it begins.
+        stream.until("id: ");
+    }
+    let at = cluster.publish(2, "chat", "to both");
+    for stream in &mut streams {
+        stream.until("to both");
+    }
+    let shown = json(&cluster.nodes[0].shows_operators("/channels"));
+    let chat = &shown["channels"][0];
+    assert_eq!((&shown["count"], &chat["channel"]), (&1.into(), &"chat".into()), "{shown}");
+    assert_eq!((&chat["at"], &chat["messages"]), (&at.into(), &1.into()), "{shown}");
+    assert_eq!(chat["readers"], serde_json::json!({"sse": 1}), "{shown}");
+    let answer = json(&cluster.nodes[0].takes_from_operators("/disconnect?subject=ann"));
+    assert_eq!(answer, serde_json::json!({"disconnected": 1}));
+    let [first, second] = &mut streams;
+    first.rest();
+    let _ = cluster.publish(0, "chat", "to one");
+    second.until("to one");
+}

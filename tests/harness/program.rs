@@ -343,7 +343,15 @@ impl Sockeye {
         curl(&[&format!("{admin}{path}")])
     }
 
-    /// The same, whatever the status is.
+    /// What it answers to a `POST` of operators to this path. For `serve` only.
+    #[must_use]
+    pub fn takes_from_operators(&self, path: &str) -> String {
+        let line = self.wait_for("admin on ");
+        let admin = line.split_once("admin on ").expect("it was found by that").1;
+        curl(&["-X", "POST", &format!("{admin}{path}")])
+    }
+
+    /// What it shows operators under this path, whatever the status is.
     #[must_use]
     pub fn shows_operators_at_all(&self, path: &str) -> String {
         let line = self.wait_for("admin on ");

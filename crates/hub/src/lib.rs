@@ -89,7 +89,7 @@ mod stats;
 pub mod store;
 
 pub use accounts::{Capacity, Share};
-pub use channels::{Loaded, Reader, Sweep};
+pub use channels::{ChannelPage, Listing, Loaded, Reader, Sweep};
 pub use error::PublishError;
 pub use hub::Hub;
 pub use log::{
@@ -104,7 +104,7 @@ pub use names::{
 pub use options::{Clock, Options};
 pub use presence::{Lease, Member, Presence, PresenceChange, Watch};
 pub use publish::{Publishing, Writing};
-pub use stats::{Figures, Holdings};
+pub use stats::{ChannelFigures, Figures, Holdings};
 
 /// Not a part of the API: for the fuzz targets.
 #[doc(hidden)]

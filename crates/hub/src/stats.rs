@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::log::FormCache;
 use crate::log::Log;
-use crate::{Entry, Options};
+use crate::{Entry, Options, Position};
 
 /// What a hub holds at a moment, for a metrics page. The numbers are read one after another, so
 /// under load they may be some entries apart.
@@ -42,6 +42,22 @@ pub struct Figures {
     pub evicted_entries: u64,
     /// The same of idempotency keys of channels that stayed.
     pub evicted_keys: u64,
+}
+
+/// What a hub has in memory of one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelFigures {
+    /// Where the channel is: the position of its last entry, also if that is not kept any more.
+    pub at: Position,
+    /// Entries that are kept.
+    pub entries: u64,
+    /// What these are charged for, in bytes (see [`Entry::charge`](crate::Entry::charge)).
+    pub bytes: u64,
+    /// When the last entry was published, in milliseconds since the Unix epoch; `None` if nothing is known of one.
+    pub last_ts: Option<u64>,
+    /// Whether the channel has ended.
+    pub ended: bool,
 }
 
 /// What one account holds.

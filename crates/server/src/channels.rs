@@ -251,8 +251,8 @@ impl Channels {
     }
 
     /// The routes for operators, for a program with a listener of its own: `/healthz`, `/readyz`,
-    /// `/metrics` and `/connections`. Danger: they show who is connected from where; let operators
-    /// alone reach them.
+    /// `/metrics`, `/connections`, `/channels` and `/disconnect`. Danger: they show who is connected from where, and
+    /// end connections; let operators alone reach them.
     pub fn admin_router(&self) -> Router {
         admin::router(self.shared(), true)
     }

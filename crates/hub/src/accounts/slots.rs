@@ -1,6 +1,7 @@
 //! Slots: the channels that count for the bound, and the account that each is charged to.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ChannelName;
@@ -73,6 +74,13 @@ impl Slots {
     /// The account that the channel is charged to.
     pub(crate) fn owner(&self, channel: &ChannelName) -> Option<Arc<Account>> {
         self.taken().by_channel.get(channel).map(|slot| Arc::clone(&slot.account))
+    }
+
+    /// The channels from there on in the order of their names, up to `limit`.
+    pub(crate) fn following(&self, from: Bound<&str>, limit: usize) -> Vec<ChannelName> {
+        let taken = self.taken();
+        let behind = taken.by_channel.range::<str, _>((from, Bound::Unbounded));
+        behind.take(limit).map(|(name, _)| name.clone()).collect()
     }
 
     /// The channel unused longest of those of the account that are listed after `after` and before

@@ -5,6 +5,7 @@
 //! - `load`: reading channels from a backplane
 //! - `keys`: the idempotency keys that a channel remembers
 //! - `reader`: a cursor in a channel's log, and a way to wait there
+//! - `listing`: the channels there are, in pages
 //! - `map`: the channels by name
 //! - `registry`: everything the hub and the thread that writes share
 //! - `pressure`: which account makes room when the hub is full
@@ -13,6 +14,7 @@
 mod channel;
 mod follow;
 mod keys;
+mod listing;
 mod load;
 mod map;
 mod pressure;
@@ -23,6 +25,7 @@ mod sweep;
 pub(crate) use self::channel::{Channel, ChannelState, Extent, KEYS_AT_ONCE};
 pub(crate) use self::follow::Follower;
 pub(crate) use self::keys::Keys;
+pub use self::listing::{ChannelPage, Listing};
 pub(crate) use self::load::Load;
 pub use self::load::Loaded;
 pub(crate) use self::map::{ChannelMap, Walk};

@@ -1,5 +1,6 @@
 //! The hub: all channels, and the operations on them.
 
+mod listing;
 mod presence;
 
 use std::io;

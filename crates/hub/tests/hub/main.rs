@@ -17,6 +17,7 @@ mod journal;
 #[cfg(feature = "fjall")]
 mod kept_model;
 mod keys;
+mod listing;
 mod memory;
 mod model;
 mod policies;

@@ -4,27 +4,38 @@
 //! it ends, and for each channel that it reads a [`ChannelRead`], which it tells of every page that it
 //! has handed to the connection. That is counted in the metrics, and shown by `/connections`; the end
 //! of a connection that was more than a request is logged.
+//!
+//! Operators end connections here: what serves one waits for [`Disconnected`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use serde_json::{Value, json};
 use sockeye_hub::{ChannelName, Hub, Page, Position, Reader, Start};
+use tokio::task::yield_now;
 
 use crate::limits::peer::Peer;
 use crate::log::{Class, limited, shown};
+use crate::metrics::disconnect::Disconnect;
 use crate::metrics::{End, Metrics, now};
 use crate::transport::Transport;
 
 /// The size of a list of connections, in bytes, after which it ends.
 pub(crate) const MAX_JSON: usize = 256 << 10;
 
+/// How many records are taken from the register at once: every connection that begins or ends waits for its
+/// lock.
+const SLICE: usize = 1024;
+
 /// All records of one server.
 #[derive(Debug)]
 pub(crate) struct ConnectionRegister {
     metrics: Arc<Metrics>,
-    open: Mutex<HashMap<u64, Arc<RecordState>>>,
+    /// By their numbers, so in the order in which they began.
+    open: Mutex<BTreeMap<u64, Arc<RecordState>>>,
     next: AtomicU64,
 }
 
@@ -41,6 +52,7 @@ struct RecordState {
     messages: AtomicU64,
     bytes: AtomicU64,
     channels_read: Mutex<Vec<Arc<ChannelPosition>>>,
+    disconnect: Disconnect,
 }
 
 /// The position of a connection on one channel.
@@ -90,33 +102,91 @@ impl ConnectionRegister {
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             channels_read: Mutex::default(),
+            disconnect: Disconnect::default(),
         });
         lock(&self.open).insert(number, Arc::clone(&state));
         self.metrics.opened(transport);
         ConnectionRecord { register: Arc::clone(self), number, state, end: End::Left }
     }
 
+    /// The next records after a number, a [`SLICE`] of them; none at the end.
+    fn slice(&self, after: u64) -> Vec<(u64, Arc<RecordState>)> {
+        let open = lock(&self.open);
+        let behind = open.range(after.saturating_add(1)..).take(SLICE);
+        behind.map(|(number, state)| (*number, Arc::clone(state))).collect()
+    }
+
     /// How many messages each reader of a channel is behind.
     pub(crate) fn lags(&self, hub: &Hub) -> Vec<u64> {
-        let states: Vec<_> = lock(&self.open).values().cloned().collect();
-        let lags = |state: &Arc<RecordState>| -> Vec<u64> {
-            lock(&state.channels_read).iter().map(|position| position.lag(hub)).collect()
-        };
-        states.iter().flat_map(lags).collect()
+        let (mut lags, mut after) = (Vec::new(), 0);
+        loop {
+            let slice = self.slice(after);
+            let Some((last, _)) = slice.last() else { return lags };
+            after = *last;
+            for (_, state) in &slice {
+                lags.extend(lock(&state.channels_read).iter().map(|position| position.lag(hub)));
+            }
+        }
+    }
+
+    /// How many connections of each transport read each of the channels.
+    pub(crate) async fn readers(
+        &self,
+        channels: &[ChannelName],
+    ) -> Vec<[u64; Transport::ALL.len()]> {
+        let places: HashMap<_, _> = channels.iter().zip(0..).collect();
+        let mut readers = vec![[0; Transport::ALL.len()]; channels.len()];
+        let mut after = 0;
+        loop {
+            let slice = self.slice(after);
+            let Some((last, _)) = slice.last() else { return readers };
+            after = *last;
+            for (_, state) in &slice {
+                for position in &*lock(&state.channels_read) {
+                    if let Some(place) = places.get(&position.channel) {
+                        let of_channel: &mut [u64; Transport::ALL.len()] = &mut readers[*place];
+                        of_channel[state.transport as usize] += 1;
+                    }
+                }
+            }
+            yield_now().await;
+        }
+    }
+
+    /// Ends the connection of that number. Whether there is one.
+    pub(crate) fn disconnect(&self, number: u64) -> bool {
+        let state = lock(&self.open).get(&number).cloned();
+        state.as_ref().is_some_and(|state| {
+            state.disconnect.ask();
+            true
+        })
+    }
+
+    /// Ends all connections of that subject there are now; gives how many that nothing had ended before.
+    pub(crate) async fn disconnect_all_of(&self, subject: &str) -> u64 {
+        // What comes meanwhile comes after it was asked for.
+        let end = self.next.load(Relaxed);
+        let (mut count, mut after) = (0, 0);
+        loop {
+            let mut slice = self.slice(after);
+            slice.retain(|(number, _)| *number < end);
+            let Some((last, _)) = slice.last() else { return count };
+            after = *last;
+            for (_, state) in &slice {
+                let is_of_subject = state.subject.get().is_some_and(|known| **known == *subject);
+                count += u64::from(is_of_subject && state.disconnect.ask());
+            }
+            yield_now().await;
+        }
     }
 
     /// The number of connections, and as JSON those after `after` in the order in which they began:
     /// `limit` of them and some [`MAX_JSON`] at most. `next` is the `after` of the rest.
     pub(crate) fn json(&self, hub: &Hub, after: u64, limit: usize) -> Value {
-        let (count, mut open) = {
-            let open = lock(&self.open);
-            let behind = open.iter().filter(|(number, _)| **number > after);
-            let behind: Vec<_> = behind.map(|(number, it)| (*number, Arc::clone(it))).collect();
-            (open.len(), behind)
-        };
-        open.sort_unstable_by_key(|(number, _)| *number);
+        let count = lock(&self.open).len();
+        let open = self.slice(after);
         let (mut shown, mut length, mut last) = (Vec::new(), 0, after);
-        for (number, state) in open.iter().take(limit) {
+        for (number, state) in open.iter().take(limit.min(SLICE - 1)) {
             if length >= MAX_JSON {
                 break;
             }
@@ -166,9 +236,26 @@ impl ConnectionRecord {
         }
     }
 
+    /// Waits until an operator ends the connection. One task at a time may wait.
+    pub(crate) fn disconnected(&self) -> Disconnected {
+        Disconnected(Arc::clone(&self.state))
+    }
+
     /// Says why it ends, if the client does not end it.
     pub(crate) fn ends(&mut self, end: End) {
         self.end = end;
+    }
+}
+
+/// Waits until an operator ends the connection.
+#[derive(Debug)]
+pub(crate) struct Disconnected(Arc<RecordState>);
+
+impl Future for Disconnected {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.disconnect.poll(cx)
     }
 }
 

@@ -4,6 +4,7 @@
 //! clients cannot create more. `docs/operate/operations.md` lists the names.
 //!
 //! - [`connections`]: the register of connections that `/connections` shows.
+//! - `disconnect`: ending a connection for an operator.
 //! - `counters`: what is counted, of the feature `prometheus`; `off` is in its place without that.
 //! - `engine`: what a backplane counts.
 //! - `latency`: the histogram of delivery times.
@@ -14,6 +15,7 @@
 pub(crate) mod connections;
 #[cfg(feature = "prometheus")]
 mod counters;
+mod disconnect;
 #[cfg(feature = "prometheus")]
 mod engine;
 #[cfg(feature = "prometheus")]
@@ -51,6 +53,8 @@ pub(crate) enum End {
     Drain,
     /// The token has expired.
     Expired,
+    /// An operator has ended it.
+    Disconnected,
     /// Messages are missing, and its transport or its policy does not continue after that.
     Gap,
     /// The client did something that it may not, or too much of it.
@@ -65,6 +69,7 @@ impl End {
             Self::Stalled => "stalled",
             Self::Drain => "drain",
             Self::Expired => "expired",
+            Self::Disconnected => "disconnected",
             Self::Gap => "gap",
             Self::Refused => "refused",
         }

@@ -17,10 +17,10 @@ use crate::net::listener::Listen;
 pub struct ServerOptions {
     /// Where to listen. Default: `127.0.0.1:8080` alone.
     pub listen: Vec<Listen>,
-    /// The address that serves `/healthz`, `/readyz`, `/metrics` and `/connections` to operators: HTTP
+    /// The address that serves `/healthz`, `/readyz`, `/metrics`, `/connections` and `/channels` to operators: HTTP
     /// without tokens, and without TLS. Default: none.
     ///
-    /// Danger: anyone who can reach the address sees who is connected from where.
+    /// Danger: anyone who can reach the address sees who is connected from where, and can end connections.
     pub admin: Option<Listen>,
     /// The certificate for TLS on every address that is not a Unix socket. Default: none.
     pub tls: Option<ServerTls>,

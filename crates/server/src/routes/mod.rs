@@ -9,7 +9,7 @@
 //! - [`presence`]: the members of a channel, at `/c/{channel}/presence`.
 //! - [`tickets`]: tickets for tokens, by `POST /tickets`.
 //! - `console`: the console at `/`, its files, and the browser client, of the feature `console`.
-//! - [`admin`]: for operators, `/healthz`, `/readyz`, `/metrics`, `/connections`, on an address of their own;
+//! - [`admin`]: for operators, `/healthz`, `/readyz`, `/metrics`, `/connections`, `/channels`, `/disconnect`, on an address of their own;
 //!   [`cluster`]: `/cluster` there.
 
 pub(crate) mod admin;

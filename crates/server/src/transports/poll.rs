@@ -71,13 +71,17 @@ pub(crate) fn messages(
     let mut reader = hub.subscribe(&channel, start);
     let mut record = app.register.begin(Transport::LongPoll, caller.id(), peer);
     let channel_read = record.reads(&reader, start);
-    let guard = app.drain.guard();
+    let (guard, disconnected) = (app.drain.guard(), record.disconnected());
     Ok(Answer::defer(async move |left| {
         let mut response = tokio::select! {
             biased;
             ended = caller.ends(slice::from_ref(&channel)) => {
                 record.ends(End::Expired);
                 return ended.problem().into_response();
+            }
+            () = disconnected => {
+                record.ends(End::Disconnected);
+                close(nothing(&reader, &hub, &known))
             }
             (page, response) = stream_budget.next_page(
                 &mut reader,
@@ -197,6 +201,11 @@ fn nothing(reader: &Reader, hub: &Hub, known: &Known) -> Response {
 pub(crate) fn come_back(mut response: Response, retry: Duration) -> Response {
     let seconds = retry.as_secs_f64().ceil().to_string();
     insert(&mut response, RETRY_AFTER, &seconds);
+    close(response)
+}
+
+/// The last response on this connection.
+pub(crate) fn close(mut response: Response) -> Response {
     insert(&mut response, CONNECTION, "close");
     response
 }

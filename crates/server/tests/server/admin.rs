@@ -31,7 +31,7 @@ impl TestServer {
     }
 
     /// Waits until there are `count` connections, and gives what is listed of them.
-    async fn connections(&self, count: usize) -> Vec<Value> {
+    pub(crate) async fn connections(&self, count: usize) -> Vec<Value> {
         eventually_async(format!("{count} connections"), async || {
             let listed = self.operate("/connections").await.json();
             match &listed["connections"] {

@@ -265,3 +265,47 @@ async fn what_a_library_says_names_its_options_and_no_flags() {
         assert!(told.contains(option) && !told.contains("--"), "{told}");
     }
 }
+
+/// The program's own listener and runtime of HTTP serve both.
+#[tokio::test]
+async fn an_operator_of_the_program_ends_what_is_open() {
+    let channels = Channels::builder().build().unwrap();
+    let routes = axum::Router::new().nest("/live", channels.router());
+    let address = serve(routes.nest("/operators", channels.admin_router()), false).await;
+    let get = |path: &str, accept: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n")
+    };
+    let mut open = Vec::new();
+    for request in [
+        get("/live/c/chat?as=ann", "text/event-stream"),
+        get("/live/c/chat,news?as=ann", "application/x-ndjson"),
+        get("/live/c/chat?wait=60&as=ann", "application/json"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    let url = format!("ws://{address}/live/c/chat?as=ann");
+    let mut socket = sockeye::connect(&url).await.unwrap();
+    eventually_async("all read", async || {
+        let readers = channels.hub().figures().readers;
+        if readers == 5 { Ok(()) } else { Err(readers) }
+    })
+    .await;
+    let mut operator = TcpStream::connect(address).await.unwrap();
+    let order = format!(
+        "POST /operators/disconnect?subject=ann HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    );
+    operator.write_all(order.as_bytes()).await.unwrap();
+    assert!(read_to_end(operator).await.ends_with(r#"{"disconnected":4}"#));
+    assert!(timeout(SOON, socket.recv()).await.unwrap().is_none_or(|got| got.is_err()));
+    assert_eq!(socket.closed().unwrap().code(), 4403);
+    eventually_async("nothing reads", async || {
+        let readers = channels.hub().figures().readers;
+        if readers == 0 { Ok(()) } else { Err(readers) }
+    })
+    .await;
+    // Its connection ends with the answer to the poll.
+    let answer = read_to_end(open.pop().unwrap()).await;
+    assert!(answer.contains("\"messages\":[]"), "{answer}");
+}

@@ -36,6 +36,8 @@ mod long_poll;
 #[cfg(feature = "prometheus")]
 mod making_room;
 mod message;
+#[cfg(feature = "prometheus")]
+mod operating;
 mod origin;
 mod poll;
 mod presence;

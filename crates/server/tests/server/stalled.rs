@@ -16,7 +16,7 @@ use crate::event_source::EventSource;
 const FLOOD: usize = 20 << 20;
 
 /// Publishes more than a connection buffers.
-async fn flood(server: &TestServer) {
+pub(crate) async fn flood(server: &TestServer) {
     let (channel, text) = ("chat".parse().unwrap(), "x".repeat(60 << 10));
     for _ in 0..FLOOD / text.len() {
         server.hub.publish(&channel, Publication::text(&text)).await.unwrap();
@@ -40,7 +40,7 @@ impl TestServer {
 }
 
 /// A client that sends this request and then reads nothing.
-async fn ask_and_stall(server: &TestServer, path: &str, accept: &str) -> TcpStream {
+pub(crate) async fn ask_and_stall(server: &TestServer, path: &str, accept: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n");
     let head = head + "Connection: close\r\n\r\n";

@@ -24,7 +24,7 @@ use crate::limits::peer::Peer;
 use crate::metrics::End;
 use crate::metrics::connections::ChannelRead;
 use crate::transport::Transport;
-use crate::transports::poll::{MAX_BYTES, come_back, length, prefer_applied};
+use crate::transports::poll::{MAX_BYTES, close, come_back, length, prefer_applied};
 use crate::transports::unread::counted;
 use crate::transports::{encode, presence};
 
@@ -66,13 +66,17 @@ pub(crate) fn messages(
     let mut readers: Vec<_> = reading.channels.iter().zip(&starts).map(begin).collect();
     let reads: Vec<_> =
         readers.iter().zip(&starts).map(|(reader, start)| record.reads(reader, *start)).collect();
-    let guard = app.drain.guard();
+    let (guard, disconnected) = (app.drain.guard(), record.disconnected());
     Ok(Answer::defer(async move |left| {
         let mut response = tokio::select! {
             biased;
             ended = caller.ends(&reading.channels) => {
                 record.ends(End::Expired);
                 return ended.problem().into_response();
+            }
+            () = disconnected => {
+                record.ends(End::Disconnected);
+                close(nothing(&readers, &known))
             }
             () = news(&readers) => {
                 gather(&mut readers, &reads, budget, (&known, &stream_budget)).await

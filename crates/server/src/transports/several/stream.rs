@@ -52,7 +52,7 @@ pub(crate) fn open(
     }
     let record = app.register.begin(form.transport(), caller.id(), peer);
     let reads = readers.iter().zip(&starts).map(|(reader, start)| record.reads(reader, *start));
-    let guard = app.drain.guard();
+    let (guard, disconnected) = (app.drain.guard(), record.disconnected());
     let headers = [
         (CONTENT_TYPE, form.content_type()),
         (CACHE_CONTROL, "no-store, no-transform"),
@@ -67,7 +67,7 @@ pub(crate) fn open(
         record,
         ready: vec![before, padding, after, opening].into_iter(),
         heartbeat: heartbeat(app.heartbeat),
-        ending: Box::pin(ending(guard, caller, channels.clone())),
+        ending: Box::pin(ending(guard, disconnected, caller, channels.clone())),
         left: None,
         stream_budget: StreamBudget::of(request),
     };

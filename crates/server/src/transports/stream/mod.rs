@@ -39,7 +39,7 @@ use crate::http::representation::VARY_ON;
 use crate::lifecycle::drain::ConnectionGuard;
 use crate::limits::peer::Peer;
 use crate::metrics::End;
-use crate::metrics::connections::{ChannelRead, ConnectionRecord};
+use crate::metrics::connections::{ChannelRead, ConnectionRecord, Disconnected};
 use crate::transport::Transport;
 use crate::transports::encode::run_form;
 
@@ -87,6 +87,7 @@ pub(crate) fn open(
     }
     caller.opens_events(from, !is_ahead)?;
     let record = app.register.begin(form.transport(), caller.id(), peer);
+    let disconnected = record.disconnected();
     let presence = app.hub.join(channel, caller.id());
     let guard = app.drain.guard();
     let at = reader.position();
@@ -106,7 +107,7 @@ pub(crate) fn open(
         reader,
         ready: opening.into_iter(),
         heartbeat: heartbeat(app.heartbeat),
-        ending: Box::pin(ending(guard, caller, vec![channel.clone()])),
+        ending: Box::pin(ending(guard, disconnected, caller, vec![channel.clone()])),
         left: None,
         stream_budget,
         _presence: presence,
@@ -197,6 +198,8 @@ pub(crate) enum StreamEnd {
     /// The token has expired: the client reconnects with a fresh one. Or it may not read any more, and is told so
     /// when it reconnects.
     Expired,
+    /// An operator has ended it.
+    Disconnected,
     /// The client was too slow, and the channel's policy is to close such streams after their gap.
     TooSlow,
     /// The channel has ended, and the client was told so.
@@ -208,6 +211,7 @@ pub(crate) fn reason(ending: &StreamEnd) -> End {
     match ending {
         StreamEnd::Restart(_) => End::Drain,
         StreamEnd::Expired => End::Expired,
+        StreamEnd::Disconnected => End::Disconnected,
         StreamEnd::TooSlow => End::Gap,
         StreamEnd::Ended => End::Ended,
     }
@@ -216,15 +220,17 @@ pub(crate) fn reason(ending: &StreamEnd) -> End {
 /// Waits until the server ends the stream.
 pub(crate) async fn ending(
     guard: ConnectionGuard,
+    disconnected: Disconnected,
     caller: Caller,
     channels: Vec<ChannelName>,
 ) -> StreamEnd {
-    let expired = tokio::select! {
+    let end = tokio::select! {
         biased;
-        () = guard.close_at() => false,
-        _ = caller.ends(&channels) => true,
+        () = guard.close_at() => None,
+        () = disconnected => Some(StreamEnd::Disconnected),
+        _ = caller.ends(&channels) => Some(StreamEnd::Expired),
     };
-    if expired { StreamEnd::Expired } else { StreamEnd::Restart(guard) }
+    end.unwrap_or(StreamEnd::Restart(guard))
 }
 
 /// Ticks while the stream is open, so that no proxy closes it as idle.

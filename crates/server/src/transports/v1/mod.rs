@@ -38,6 +38,7 @@ mod ending {
 
     pub(super) const NO_TOKEN: Closing = (4401, "no valid token in time: send `auth` first");
     pub(super) const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one");
+    pub(super) const DISCONNECTED: Closing = (4403, "disconnected by an operator");
     pub(super) const NOT_TEXT: Closing = (1003, "sockeye.v1 is JSON in text frames");
     pub(super) const RESTARTING: Closing = (1012, "the server restarts: connect again");
     pub(super) const BAD_TOKENS: Closing = (4429, "too many invalid tokens");
@@ -81,9 +82,11 @@ async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) 
     let Ok(socket) = websocket::opened(opening).await else { return };
     let (mut incoming, mut outgoing) = socket.split();
     incoming.hold_close();
+    let disconnected = session.record.disconnected();
     let ending = tokio::select! {
         biased;
         () = guard.close_at() => Some(ending::RESTARTING),
+        () = disconnected => Some(ending::DISCONNECTED),
         ending = session.converse(&mut incoming, &mut outgoing) => ending,
     };
     if ending.is_none() {
@@ -96,6 +99,7 @@ async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) 
     session.record.ends(match code {
         1012 => End::Drain,
         4401 => End::Expired,
+        4403 => End::Disconnected,
         _ => End::Refused,
     });
     let is_restarting = code == ending::RESTARTING.0;

@@ -93,6 +93,7 @@ const MISSING: Closing =
 const ENDED: Closing = (1000, "the channel has ended", End::Ended);
 const RESTARTING: Closing = (1012, "the server restarts: connect again", End::Drain);
 const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one", End::Expired);
+const DISCONNECTED: Closing = (4403, "disconnected by an operator", End::Disconnected);
 const NOT_ANY_MORE: Closing = (4403, "not allowed to read here any more", End::Expired);
 const UNDECIDED: Closing =
     (1013, "it cannot be decided at present who may read here: connect later", End::Expired);
@@ -130,6 +131,7 @@ impl PlainSession {
                 tokio::select! {
                     biased;
                     () = self.guard.close_at() => Some(RESTARTING),
+                    () = self.record.disconnected() => Some(DISCONNECTED),
                     ended = self.caller.ends(slice::from_ref(self.channel_read.channel())) => Some(closing(ended)),
                     () = std::future::ready(()), if has_missed => Some(MISSING),
                     ending = &mut delivering => ending,
