@@ -70,6 +70,66 @@ fn what_is_printed_can_be_fed_back() {
     assert_eq!(print_config(&config, &[], &[]), config);
 }
 
+const CHANNELS: &str = "policy = [\"device:*=latest\", \"*=close\"]\nhistory_count = 7\n\
+    [[channel]]\nmatch = \"device:boss\"\n\n\
+    [[channel]]\nmatch = \"device:*\"\nmax_message = \"1k\"\npresence = false\n\n\
+    [[channel]]\nmatch = \"log:*\"\npublish = false\npolicy = \"catchup\"\n";
+
+#[test]
+fn rules_of_channels_are_tables_in_a_file_and_lines_elsewhere() {
+    let config = print_config(CHANNELS, &[], &[]);
+    let line = "channel = [\"device:boss\", \"device:* max_message=1k presence=false\", \
+                \"log:* policy=catchup publish=false\"]";
+    let words = |text: &str| {
+        let mut words: Vec<_> = text.split([' ', '"', ',', '[', ']']).map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    let found = config.lines().find(|found| found.starts_with("channel = ")).expect("rules");
+    assert_eq!(words(found), words(line), "{config}");
+    assert_eq!(print_config(&config, &[], &[]), config, "it can be fed back");
+    let env = [("SOCKEYE_CHANNEL", "a publish=false, b*")];
+    let config = print_config(CHANNELS, &env, &[]);
+    assert!(config.contains("\nchannel = [\"a publish=false\", \"b*\"]\n"), "{config}");
+}
+
+#[test]
+fn the_settings_of_one_channel_are_shown() {
+    let (_folder, path) = file(CHANNELS);
+    let path = path.to_str().expect("a path in UTF-8");
+    let settings = |channel: &str| {
+        let print = format!("--print-config={channel}");
+        let output = run(&["serve", &print, "--config", path], "");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    let all = |max: &str, policy: &str, publish: bool, presence: bool| {
+        format!(
+            "max_message = \"{max}\"\npolicy = \"{policy}\"\npublish = {publish}\n\
+             presence = {presence}\nanonymous_read = false\nhistory_count = 7\n\
+             history_bytes = \"16M\"\nhistory_age = \"24h\"\n"
+        )
+    };
+    for (channel, rule, expected) in [
+        (
+            "device:boss",
+            "the first rule that matches is of device:boss",
+            all("64k", "latest", true, true),
+        ),
+        (
+            "device:7",
+            "the first rule that matches is of device:*",
+            all("1k", "latest", true, false),
+        ),
+        ("log:a", "the first rule that matches is of log:*", all("64k", "catchup", false, true)),
+        ("chat", "no rule matches", all("64k", "close", true, true)),
+    ] {
+        assert_eq!(settings(channel), format!("# {channel}: {rule}\n{expected}"));
+    }
+    let output = run(&["serve", "--print-config=no name"], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
 #[test]
 fn a_mistake_is_named_with_its_line() {
     let cases = [
@@ -81,6 +141,16 @@ fn a_mistake_is_named_with_its_line() {
         ("\nmax_message = 1.5\n", "sockeye.toml:2: write max_message ="),
         ("\n\ndrain = \n", "sockeye.toml:3: "),
         ("drain = \"1s\"\ndrain = \"2s\"\n", "sockeye.toml:2: "),
+        ("[[channel]]\nmatch = \"a*b\"\n", "sockeye.toml:2: invalid value 'a*b'"),
+        ("open = true\n[[channel]]\npublish = false\n", "sockeye.toml:2: write match = "),
+        (
+            "[[channel]]\nmatch = \"a\"\npublish = true\n[[channel]]\nmatch = \"b\"\npublish = 1\n",
+            "sockeye.toml:6: invalid value 'b publish=1' for '--channel <PATTERN KEY=VALUE>': write publish=true",
+        ),
+        ("[[channel]]\nmatch = \"a\"\nhistory = 7\n", "there is no setting history of channels"),
+        ("[[channel]]\nmatch = \"a\"\npolicy = \"latest,b\"\n", "sockeye.toml:3: write policy ="),
+        ("[channel]\nmatch = \"a\"\n", "sockeye.toml:1: write [[channel]], in two brackets"),
+        ("channel = [\"a\", \"b publish=no\"]\n", "sockeye.toml:1: invalid value 'b publish=no'"),
     ];
     for (content, told) in cases {
         let line = refused(content);
@@ -123,6 +193,7 @@ fn an_empty_variable_that_would_switch_protection_off_is_an_error_that_names_it(
     for variable in [
         "SOCKEYE_AUTH_KEY",
         "SOCKEYE_AUTH_AUDIENCE",
+        "SOCKEYE_CHANNEL",
         "SOCKEYE_TLS_CERT",
         "SOCKEYE_TLS_KEY",
         "SOCKEYE_MAX_CONNECTIONS_PER_ADDRESS",
@@ -186,7 +257,7 @@ fn a_wrong_value_of_the_environment_is_named_with_its_variable() {
 
 #[test]
 fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 11] = [
         (&["--max-message", "17M"], 1, "--history-bytes 16M"),
         (&["--max-message", "2M", "--history-bytes", "1M"], 1, "--history-bytes 1M"),
         (&["--max-message", "2M", "--max-bytes", "1M"], 1, "--max-bytes 1M"),
@@ -195,6 +266,9 @@ fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
         (&["--max-channels", "abc"], 2, "write a whole number above zero"),
         (&["--max-connections-per-address", "0"], 2, "write a whole number above zero"),
         (&["--max-http2-buffer", "0"], 2, "leaves no room"),
+        (&["--channel", "a max_message=65k"], 1, "more than --max-message 64k"),
+        (&["--channel", "a anonymous_read=true"], 1, "changes nothing without --auth-key"),
+        (&["--channel", "a publish=no"], 2, "write publish=true or publish=false"),
     ];
     for (flags, code, expected) in cases {
         let output = run(&[&["serve", "--listen", "127.0.0.1:0"], flags].concat(), "");

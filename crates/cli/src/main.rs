@@ -47,7 +47,7 @@ use anyhow::{anyhow, bail};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use crate::{
-    config::{Values, environment},
+    config::{Shown, Values, environment},
     errors::usage::{self, WrongUsage},
     help::{completions, man},
     log::Log,
@@ -137,10 +137,14 @@ fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
         Ok(parsed) => parsed,
         Err(wrong) => return explain(wrong),
     };
-    if let Some(("serve", serve)) = parsed.matches.subcommand()
-        && serve.get_flag("print_config")
+    if let (Some(("serve", matches)), Command::Serve(serve)) =
+        (parsed.matches.subcommand(), &parsed.cli.command)
+        && let Some(shown) = serve.shown()
     {
-        print_line(&config::show(&parsed.program, serve))?;
+        print_line(&match shown {
+            Shown::Of(channel) => serve.settings_of(channel)?,
+            Shown::All => config::show(&parsed.program, matches),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let log = match &parsed.cli.command {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_hub::{
-    Capacity, ChannelName, Hub, Loaded, Position, Publication, PublishError, Share, Start,
+    Capacity, ChannelName, Hub, Lease, Loaded, Position, Publication, PublishError, Share, Start,
 };
 
 use crate::auth::{Authority, Caller, Right};
+use crate::channel_rule::ChannelRules;
 use crate::http::origin::OriginRule;
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::Drain;
@@ -28,7 +29,10 @@ pub(crate) struct App {
     pub(crate) origins: OriginRule,
     pub(crate) authority: Authority,
     pub(crate) limits: Arc<Limits>,
+    /// The largest message; a channel may have less.
     pub(crate) max_message: usize,
+    /// What holds for some channels only.
+    pub(crate) rules: Arc<ChannelRules>,
     pub(crate) names: OptionNames,
     /// The limits of plain WebSockets and of `sockeye.v1`, shared by all of them.
     pub(crate) plain_config: Arc<sockeye::Config>,
@@ -122,17 +126,36 @@ impl App {
         publication: &Publication<'_>,
     ) -> Result<(), Problem> {
         caller.may(Right::Write, channel)?;
-        match publication.payload.as_bytes().len() > self.max_message {
-            true => Err(self.too_large()),
+        let max = self.max_message_of(channel);
+        match publication.payload.as_bytes().len() > max {
+            true => Err(self.too_large(max)),
             false => Ok(()),
         }
     }
 
-    /// `413`: the message is larger than all may be.
-    pub(crate) fn too_large(&self) -> Problem {
-        let (max, option) = (self.max_message, self.names.of("max_message"));
-        let detail = format_args!("A message has at most {max} bytes: see {option}.");
+    /// The largest message on the channel, in bytes.
+    pub(crate) fn max_message_of(&self, channel: &ChannelName) -> usize {
+        self.rules.max_message(channel, self.max_message)
+    }
+
+    /// `413`: the message is larger than this, the most on all channels or on one.
+    pub(crate) fn too_large(&self, max: usize) -> Problem {
+        let detail = match max < self.max_message {
+            true => {
+                let option = self.names.of("channel");
+                format!("A message on this channel has at most {max} bytes: see {option}.")
+            }
+            false => {
+                let option = self.names.of("max_message");
+                format!("A message has at most {max} bytes: see {option}.")
+            }
+        };
         Problem::new(Code::TooLarge, detail).and_close()
+    }
+
+    /// Makes a client present on the channel as long as what this gives is held, if the channel has presence.
+    pub(crate) fn join(&self, channel: &ChannelName, id: Option<&str>) -> Option<Lease> {
+        self.rules.has_presence(channel).then(|| self.hub.join(channel, id))
     }
 
     /// An error of the hub as the problem that a client sees.

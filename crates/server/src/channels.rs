@@ -11,6 +11,7 @@ use sockeye_hub::store::OpenError;
 
 use crate::app::App;
 use crate::auth::Authority;
+use crate::channel_rule::{ChannelRules, policies};
 use crate::conn::accept;
 use crate::http::origin::{Allowed, OriginRule};
 use crate::lifecycle::drain::Drain;
@@ -173,13 +174,16 @@ impl Channels {
     ) -> Self {
         let records = hub.backplane().and_then(|backplane| backplane.records());
         let metrics = Arc::new(metrics(options, &hub));
+        let rules = Arc::new(ChannelRules::new(&options.channel));
         let app = App {
             hub,
             origins,
             authority: Authority::new(options.auth_key.clone(), records)
-                .asking(options.authorizer.clone()),
+                .asking(options.authorizer.clone())
+                .under(Arc::clone(&rules)),
             limits: Arc::new(Limits::new(options, addresses)),
             max_message: options.max_message,
+            rules,
             names: options.option_names,
             sweeper: Sweeper::default(),
             plain_config: Arc::new(websocket::config(options, options.max_message)),
@@ -302,7 +306,7 @@ fn hub_options(options: &ChannelOptions) -> sockeye_hub::Options {
     kept.history_count(options.history_count)
         .history_bytes(options.history_bytes)
         .history_age(options.history_age)
-        .policies(options.policy.clone())
+        .policies(policies(&options.channel, &options.policy))
         .max_channels(options.max_channels)
         .max_bytes(options.max_bytes)
         .max_form_bytes(options.max_wire_forms)

@@ -32,6 +32,7 @@
 //! - [`transport`]: the words for transports.
 //! - [`option_names`]: how options are named to operators and clients.
 //! - [`log`]: log lines that a client can cause, at a limited rate.
+//! - [`channel_rule`]: what holds for some channels only.
 //! - [`rate`]: the one rate limit, of which those of requests, publishers and log lines are made.
 
 #![forbid(unsafe_code)]
@@ -40,6 +41,7 @@
 
 mod app;
 mod auth;
+mod channel_rule;
 mod channels;
 mod conn;
 #[cfg(test)]
@@ -63,6 +65,7 @@ pub use crate::auth::{
     Decision, Grants, Identified, KeyError, NumericDate, Right, Rights, SignError, SigningKey,
     TokenError,
 };
+pub use crate::channel_rule::ChannelRule;
 pub use crate::channels::{BuildError, Channels, ChannelsBuilder};
 pub use crate::limits::client_addresses::{ClientAddress, ClientAddresses};
 pub use crate::net::listener::{BindError, Listen, LocalAddress};

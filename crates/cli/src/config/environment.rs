@@ -13,12 +13,13 @@ use clap::{
 };
 
 /// Options of `serve` without which there is less protection.
-const PROTECTION: [&str; 9] = [
+const PROTECTION: [&str; 10] = [
     "auth_audience",
     "auth_key",
     "authorize_cacert",
     "authorize_secret",
     "authorize_url",
+    "channel",
     "max_connections_per_address",
     "max_requests_per_address",
     "tls_cert",

@@ -34,8 +34,15 @@ impl File {
             .map_err(|error| at(error.span().unwrap_or(0..0), error.message()))?;
         let mut settings = Vec::new();
         for (key, value) in table.get_ref() {
-            let setting = setting(key.get_ref(), value.get_ref(), program);
-            settings.push(setting.map_err(|wrong| at(key.span(), &wrong))?);
+            let setting = match (key.get_ref().as_ref(), value.get_ref()) {
+                ("channel", DeValue::Array(tables)) if tables.iter().any(is_table) => {
+                    rules(tables, program)
+                }
+                (key_text, value) => {
+                    setting(key_text, value, program).map_err(|wrong| (key.span(), wrong))
+                }
+            };
+            settings.push(setting.map_err(|(span, wrong)| at(span, &wrong))?);
         }
         Ok(Self(settings))
     }
@@ -67,6 +74,9 @@ fn setting(key: &str, value: &DeValue<'_>, program: &Command) -> Result<Setting,
             let texts = texts.ok_or_else(|| format!("write {key} = [\"…\", \"…\"]"))?;
             texts.iter().map(|text| OsString::from(format!("--{flag}={text}"))).collect()
         }
+        (ArgAction::Append, DeValue::Table(_)) => {
+            return Err(format!("write [[{key}]], in two brackets, for each rule"));
+        }
         (_, value) => {
             let text = text(value).ok_or_else(|| format!("write {key} = \"…\""))?;
             vec![OsString::from(format!("--{flag}={text}"))]
@@ -74,6 +84,50 @@ fn setting(key: &str, value: &DeValue<'_>, program: &Command) -> Result<Setting,
     };
     check(&arguments, flag, program)?;
     Ok(Setting { option: key.to_owned(), arguments })
+}
+
+fn is_table(value: &Spanned<DeValue<'_>>) -> bool {
+    matches!(value.get_ref(), DeValue::Table(_))
+}
+
+/// `[[channel]]`: each table is the rule that the flag has in one line, and each of its lines is checked by itself.
+fn rules(
+    tables: &[Spanned<DeValue<'_>>],
+    program: &Command,
+) -> Result<Setting, (Range<usize>, String)> {
+    let mut arguments = Vec::new();
+    for table in tables {
+        let wrong = || "write match = \"PATTERN\" in each [[channel]], as in match = \"device:*\"";
+        let no_match = || (table.span(), wrong().to_owned());
+        let DeValue::Table(settings) = table.get_ref() else { return Err(no_match()) };
+        let pattern = settings.get("match").ok_or_else(no_match)?;
+        let span = pattern.span();
+        let pattern = word(pattern.get_ref()).ok_or_else(|| (span.clone(), wrong().to_owned()))?;
+        let argument = |settings: &str| OsString::from(format!("--channel={pattern}{settings}"));
+        check(&[argument("")], "channel", program).map_err(|wrong| (span, wrong))?;
+        let mut line = String::new();
+        for (key, value) in settings.iter().filter(|(key, _)| key.get_ref() != "match") {
+            let name = key.get_ref();
+            let setting = word(value.get_ref()).map(|value| format!(" {name}={value}"));
+            let setting = setting.ok_or_else(|| (key.span(), format!("write {name} = \"…\"")))?;
+            let checked = check(&[argument(&setting)], "channel", program);
+            checked.map_err(|wrong| (key.span(), wrong))?;
+            line.push_str(&setting);
+        }
+        arguments.push(argument(&line));
+    }
+    Ok(Setting { option: "channel".to_owned(), arguments })
+}
+
+/// A value that is one word on a line of settings.
+fn word(value: &DeValue<'_>) -> Option<String> {
+    let text = match value {
+        DeValue::Boolean(is_on) => is_on.to_string(),
+        value => text(value)?,
+    };
+    let is_word =
+        !text.is_empty() && !text.contains([',', '=']) && !text.contains(char::is_whitespace);
+    is_word.then_some(text)
 }
 
 /// All that a file may set.

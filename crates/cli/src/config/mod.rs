@@ -12,9 +12,11 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use clap::{Args, Command, error::ErrorKind, parser::ValueSource};
+use sockeye_server::ChannelName;
 use toml::Value;
 
 use self::file::File;
@@ -34,9 +36,31 @@ pub(crate) struct Config {
     #[arg(long, value_name = "FILE", env = "SOCKEYE_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Show what flags, environment and file come to, as a file, and exit
-    #[arg(long)]
-    print_config: bool,
+    /// Show what flags, environment and file come to, as a file, and exit; of a channel, what holds for it
+    #[arg(long, value_name = "CHANNEL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "", value_parser = shown)]
+    print_config: Option<Shown>,
+}
+
+impl Config {
+    /// What is to be shown, if anything.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.print_config.as_ref()
+    }
+}
+
+/// What `--print-config` shows.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    All,
+    Of(ChannelName),
+}
+
+fn shown(channel: &str) -> Result<Shown, <ChannelName as FromStr>::Err> {
+    match channel {
+        "" => Ok(Shown::All),
+        channel => channel.parse().map(Shown::Of),
+    }
 }
 
 /// The arguments with those options of the file that are set neither by flags nor by the environment.

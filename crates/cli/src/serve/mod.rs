@@ -3,6 +3,7 @@
 #[cfg(not(all(feature = "cluster", feature = "fjall")))]
 mod absent;
 mod authorize;
+mod channel_rules;
 #[cfg(feature = "cluster")]
 mod cluster;
 #[cfg(not(feature = "cluster"))]
@@ -22,8 +23,8 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::{Args, builder::BoolishValueParser};
 use sockeye_server::{
-    AuthKey, BindError, ChannelOptions, Listen, OptionNames, OriginPattern, PolicyRule, Server,
-    ServerOptions,
+    AuthKey, BindError, ChannelOptions, ChannelRule, Listen, OptionNames, OriginPattern,
+    PolicyRule, Server, ServerOptions,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -33,6 +34,7 @@ use tokio::{
 #[cfg(not(feature = "fjall"))]
 use self::absent::built_without;
 use self::authorize::AuthorizeFlags;
+use self::channel_rules::rule;
 use self::cluster::ClusterFlags;
 use self::deadlines::Deadlines;
 use self::greeting::{Hints, greeting, make_token, serving};
@@ -40,7 +42,7 @@ use self::limits::Limits;
 use self::reload::{ReadAgain, Reload};
 use self::service_manager::GivenSocket;
 use crate::{
-    config::{Config, Values},
+    config::{Config, Shown, Values},
     flags::certificate::Certificate,
     flags::units::{Size, Time, listen_address, number, some_size, some_time, trimmed},
     log::{Log, SetFilter},
@@ -64,7 +66,8 @@ use crate::{
   sockeye serve --cluster nats://10.0.0.1:4222,nats://10.0.0.2:4222
   sockeye serve --listen 0.0.0.0:8080 --auth-key secret    # tokens: see sockeye token --help
   sockeye serve --authorize-url https://app.example.org/sockeye    # your own program decides
-  sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h")]
+  sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h
+  sockeye serve --channel 'device:* max_message=1k presence=false' --channel 'log:* publish=false'")]
 pub(crate) struct Serve {
     /// Where to listen: an address, of a name all that it has, :PORT for every address of this machine, or
     /// unix:PATH; may be given several times
@@ -155,6 +158,14 @@ pub(crate) struct Serve {
     #[arg(default_value_t = Size(ChannelOptions::default().max_message as u64), value_parser = some_size)]
     max_message: Size,
 
+    /// What holds for some channels only: a pattern, and behind it max_message=SIZE, policy=POLICY,
+    /// publish=false (nobody publishes by requests or connections), presence=false,
+    /// anonymous_read=true (all may read, without a token); may be given several times, the first whose
+    /// pattern matches the channel counts. In the file: [[channel]], with match = "PATTERN"
+    #[arg(long, value_name = "PATTERN KEY=VALUE", env = "SOCKEYE_CHANNEL", value_delimiter = ',')]
+    #[arg(help_heading = "Limits", value_parser = rule)]
+    channel: Vec<ChannelRule>,
+
     #[command(flatten)]
     cluster: ClusterFlags,
 
@@ -172,6 +183,11 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// What of the configuration is to be shown, if anything.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.config.shown()
+    }
+
     /// What to log, and how.
     pub(crate) fn log(&self) -> &Log {
         &self.log
@@ -272,7 +288,7 @@ impl Serve {
             "--auth-key and --authorize-url contradict each other: give the one for tokens, or the other to \
              have an application decide"
         );
-        Ok(())
+        self.check_channel_rules()
     }
 
     /// What the flags say, with the keys and certificates that they name.
@@ -298,6 +314,7 @@ impl Serve {
         options.channels.max_bytes = self.max_bytes.0;
         options.channels.policy = self.policy;
         options.channels.max_message = self.max_message.in_memory();
+        options.channels.channel = self.channel;
         self.limits.apply(&mut options);
         self.deadlines.apply(&mut options);
         options.tls = self.certificate.read()?;

@@ -26,7 +26,7 @@ const OTHER_DEFAULTS: [(&str, &str); 3] = [
 ];
 
 /// Values of every kind that a flag takes; none is a default.
-const VALUES: [&str; 9] = [
+const VALUES: [&str; 10] = [
     "11",
     "11s",
     "11k",
@@ -34,6 +34,7 @@ const VALUES: [&str; 9] = [
     "https://page.example",
     "192.0.2.0/24",
     "news:*=latest",
+    "news:* publish=false",
     "somewhere",
     "off",
 ];

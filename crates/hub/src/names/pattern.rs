@@ -31,6 +31,14 @@ impl Pattern {
         let name = channel.as_str();
         if self.is_prefix { name.starts_with(&*self.text) } else { name == &*self.text }
     }
+
+    /// Whether every channel that the other one means is meant.
+    pub fn includes(&self, other: &Self) -> bool {
+        match self.is_prefix {
+            true => other.text.starts_with(&*self.text),
+            false => self == other,
+        }
+    }
 }
 
 impl FromStr for Pattern {
@@ -71,6 +79,18 @@ mod tests {
         assert!(matches("chat:*", "chat:a") && matches("chat:*", "chat:"));
         assert!(!matches("chat:*", "chat"));
         assert!(matches("*", "anything"));
+    }
+
+    #[test]
+    fn a_pattern_includes_those_that_mean_no_other_channel() {
+        let includes = |one: &str, other: &str| {
+            one.parse::<Pattern>().unwrap().includes(&other.parse().unwrap())
+        };
+        assert!(
+            includes("*", "a") && includes("*", "*") && includes("a*", "a") && includes("a", "a")
+        );
+        assert!(includes("a*", "ab*") && includes("a*", "a*"));
+        assert!(!includes("a", "a*") && !includes("ab*", "a*") && !includes("a", "b"));
     }
 
     #[test]

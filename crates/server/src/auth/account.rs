@@ -53,18 +53,20 @@ pub(super) fn of_token(claims: &Claims, token: &str) -> Box<str> {
 impl Caller {
     /// The account that the caller's publications are charged to, in words that the caller may read.
     pub(crate) fn account(&self) -> Cow<'_, str> {
-        match &self.0 {
+        match self.identity() {
             Identity::Unchecked(_, network) => network.name().into(),
             Identity::Bearer(session) => Cow::Borrowed(&session.account),
             Identity::Asked(session) => Cow::Borrowed(&session.account),
-            Identity::Anonymous | Identity::Unidentified => PackedNetwork::of(None).name().into(),
+            Identity::Anonymous | Identity::Unidentified | Identity::Ruled(_) => {
+                PackedNetwork::of(None).name().into()
+            }
         }
     }
 
     /// The publisher that idempotency keys belong to: the token's `sub`, else the token; where there
     /// are no tokens, the name that the caller gives itself, or one that all others share.
     pub(crate) fn publisher(&self) -> &str {
-        match &self.0 {
+        match self.identity() {
             // A `sub` that looks the same is harmless: the hash of a token is unknown without the
             // token.
             Identity::Bearer(session) => session.claims.sub.as_deref().unwrap_or(&session.account),

@@ -12,9 +12,11 @@ use super::account::PackedNetwork;
 use super::asked::{self, AskedSession, Lost};
 use super::grants::Right;
 use super::problems::{
-    expired, no_such_ticket, no_token, not_allowed, not_decided, not_granted, not_signed_in,
+    expired, no_presence, no_such_ticket, no_token, not_allowed, not_decided, not_granted,
+    not_published, not_signed_in,
 };
 use super::{Asking, Session};
+use crate::channel_rule::ChannelRules;
 use crate::http::problem::{Code, Problem};
 
 /// The caller of a request, and what it may do.
@@ -33,6 +35,16 @@ pub(super) enum Identity {
     Unidentified,
     /// It knows the caller, and is asked what it may do.
     Asked(Arc<AskedSession>),
+    /// Any of the others, where there are rules for some channels. A variant, so that where there are none no
+    /// connection has memory for them.
+    Ruled(Arc<Ruled>),
+}
+
+/// A caller on a server that has rules for some channels.
+#[derive(Debug)]
+pub(super) struct Ruled {
+    identity: Identity,
+    rules: Arc<ChannelRules>,
 }
 
 impl Caller {
@@ -41,19 +53,49 @@ impl Caller {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
+    /// The same caller, on a server with these rules.
+    pub(super) fn under(self, rules: &Arc<ChannelRules>) -> Self {
+        match rules.is_empty() {
+            true => self,
+            false => Self(Identity::Ruled(Arc::new(Ruled {
+                identity: self.0,
+                rules: Arc::clone(rules),
+            }))),
+        }
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        match &self.0 {
+            Identity::Ruled(ruled) => &ruled.identity,
+            identity => identity,
+        }
+    }
+
+    /// What the rules for some channels say of the right, whoever the caller is.
+    fn ruled(&self, right: Right, channel: &ChannelName) -> Option<Result<(), Problem>> {
+        let Identity::Ruled(ruled) = &self.0 else { return None };
+        let rule = ruled.rules.of(channel)?;
+        match right {
+            Right::Write if !rule.publish => Some(Err(not_published())),
+            Right::Presence if !rule.presence => Some(Err(no_presence())),
+            Right::Read if rule.anonymous_read => Some(Ok(())),
+            _ => None,
+        }
+    }
+
     /// Whether a token is needed before the caller may do anything.
     pub(crate) fn is_anonymous(&self) -> bool {
-        matches!(self.0, Identity::Anonymous | Identity::Unidentified)
+        matches!(self.identity(), Identity::Anonymous | Identity::Unidentified)
     }
 
     /// Whether the program's authoriser is asked what it may do.
     pub(crate) fn is_asked(&self) -> bool {
-        matches!(self.0, Identity::Asked(_))
+        matches!(self.identity(), Identity::Asked(_))
     }
 
     /// Whether the request had good credentials.
     pub(crate) fn is_known(&self) -> bool {
-        match &self.0 {
+        match self.identity() {
             Identity::Bearer(_) => true,
             Identity::Asked(session) => session.subject.is_some(),
             _ => false,
@@ -63,7 +105,7 @@ impl Caller {
     /// The caller of a connection after `fresh` has authenticated on it. The subject stays the same:
     /// what the connection has opened was opened for it.
     pub(crate) fn renewed(&self, fresh: Self) -> Result<Self, Problem> {
-        match (&self.0, &fresh.0) {
+        match (self.identity(), fresh.identity()) {
             // Where nothing is verified, a token changes nothing.
             (Identity::Unchecked(..), _) => Ok(self.clone()),
             (Identity::Bearer(_) | Identity::Asked(_), _) if self.id() != fresh.id() => {
@@ -76,9 +118,9 @@ impl Caller {
 
     /// The caller's name in presence; anonymous callers have none.
     pub(crate) fn id(&self) -> Option<&str> {
-        match &self.0 {
+        match self.identity() {
             Identity::Unchecked(name, _) => name.as_deref(),
-            Identity::Anonymous | Identity::Unidentified => None,
+            Identity::Anonymous | Identity::Unidentified | Identity::Ruled(_) => None,
             Identity::Bearer(session) => session.claims.sub.as_deref(),
             Identity::Asked(session) => session.subject.as_deref(),
         }
@@ -88,7 +130,7 @@ impl Caller {
     /// that opens the stream again reaches back no further; one that claimed a position in the future
     /// could.
     pub(crate) fn opens_events(&self, from: Position, exists: bool) -> Result<(), Problem> {
-        let Identity::Bearer(session) = &self.0 else { return Ok(()) };
+        let Identity::Bearer(session) = self.identity() else { return Ok(()) };
         let Some(stream) = &session.stream else { return Ok(()) };
         if !exists {
             return Err(no_such_ticket());
@@ -100,8 +142,9 @@ impl Caller {
     /// Asks for the right, if it has to be asked for before [`may`](Self::may) knows it. `None` where it need not
     /// be: then nothing has room for the question.
     pub(crate) fn asking(&self, right: Right, channel: &ChannelName) -> Option<Asking> {
-        let Identity::Asked(session) = &self.0 else { return None };
-        if session.has_ended() || session.known(right, channel).is_some() {
+        let Identity::Asked(session) = self.identity() else { return None };
+        let is_ruled = self.ruled(right, channel).is_some();
+        if is_ruled || session.has_ended() || session.known(right, channel).is_some() {
             return None;
         }
         let (session, channel) = (Arc::clone(session), channel.clone());
@@ -118,14 +161,19 @@ impl Caller {
 
     /// The same where nothing can be waited for: what has to be [asked](Self::ask) first, and was not, is refused.
     pub(crate) fn may(&self, right: Right, channel: &ChannelName) -> Result<(), Problem> {
-        match &self.0 {
+        let ruled = self.ruled(right, channel);
+        if let Some(Err(problem)) = ruled {
+            return Err(problem);
+        }
+        match self.identity() {
             Identity::Unchecked(..) => Ok(()),
-            Identity::Anonymous => Err(no_token()),
             Identity::Bearer(session) if session.has_ended() => Err(expired()),
+            Identity::Asked(session) if session.has_ended() => Err(not_signed_in()),
+            _ if ruled.is_some() => Ok(()),
+            Identity::Anonymous | Identity::Ruled(_) => Err(no_token()),
             Identity::Bearer(session) if session.claims.channels.allow(right, channel) => Ok(()),
             Identity::Bearer(_) => Err(not_granted(right)),
             Identity::Unidentified => Err(not_signed_in()),
-            Identity::Asked(session) if session.has_ended() => Err(not_signed_in()),
             Identity::Asked(session) => match session.known(right, channel) {
                 Some(true) => Ok(()),
                 Some(false) => Err(not_allowed(right)),
@@ -138,7 +186,7 @@ impl Caller {
     /// Waits until the token has expired: then what it opened ends. An anonymous caller has nothing
     /// that could expire.
     pub(crate) async fn expired(&self) {
-        match &self.0 {
+        match self.identity() {
             // Boxed: where there are no tokens, there is no memory for a timer.
             Identity::Bearer(session) => Box::pin(sleep_until(session.ends)).await,
             Identity::Asked(session) => Box::pin(session.ended()).await,
@@ -149,22 +197,35 @@ impl Caller {
     /// Waits until the caller has lost one of these rights while it is open what they have opened, and gives all
     /// that it has lost then.
     pub(crate) async fn lost(&self, rights: &[(Right, ChannelName)]) -> Vec<Lost> {
-        match &self.0 {
-            Identity::Asked(session) => Box::pin(session.lost(rights)).await,
+        match self.identity() {
+            Identity::Asked(session) => {
+                let rights = self.asked_for(rights.iter().cloned());
+                Box::pin(session.lost(&rights)).await
+            }
             _ => std::future::pending().await,
         }
+    }
+
+    /// Of these rights those that are not decided by a rule for the channel.
+    fn asked_for(
+        &self,
+        rights: impl IntoIterator<Item = (Right, ChannelName)>,
+    ) -> Vec<(Right, ChannelName)> {
+        let is_asked =
+            |(right, channel): &(Right, ChannelName)| self.ruled(*right, channel).is_none();
+        rights.into_iter().filter(is_asked).collect()
     }
 
     /// Waits until what reads these channels for the caller has to end: the token has expired, or the authoriser
     /// has said that the caller may not read them any more.
     pub(crate) fn ends<'a>(&'a self, channels: &'a [ChannelName]) -> Ends<'a> {
-        Ends(match &self.0 {
+        Ends(match self.identity() {
             Identity::Bearer(_) => Some(Box::pin(async {
                 self.expired().await;
                 Ending::Expired
             })),
             Identity::Asked(session) => Some(Box::pin(async {
-                let rights = asked::to_read(channels);
+                let rights = self.asked_for(asked::to_read(channels));
                 tokio::select! {
                     biased;
                     () = session.ended() => Ending::Expired,

@@ -58,6 +58,7 @@ pub(crate) use self::tickets::GOOD_FOR as TICKET_GOOD_FOR;
 use self::tickets::{TicketStream, Tickets, TooMany};
 pub use self::token::TokenError;
 
+use crate::channel_rule::ChannelRules;
 use crate::http::problem::{Code, Problem};
 
 /// The longest that anything stays open with one token, however far its `exp` is.
@@ -72,6 +73,8 @@ pub(crate) struct Authority {
     records: Option<Arc<dyn Records>>,
     /// What decides in the place of tokens.
     authorizer: Option<AnyAuthorizer>,
+    /// What holds for some channels, whoever the caller is.
+    rules: Arc<ChannelRules>,
 }
 
 /// Why there is no ticket.
@@ -119,7 +122,7 @@ impl Authority {
     /// With `records` tickets are shared with all nodes that have the same.
     pub(crate) fn new(key: Option<AuthKey>, records: Option<Arc<dyn Records>>) -> Self {
         let keyring = key.map(|key| RwLock::new(Keyring::new(key, records.as_ref())));
-        Self { keyring, records, authorizer: None }
+        Self { keyring, records, authorizer: None, rules: Arc::default() }
     }
 
     /// The same, where the authoriser decides if there is one.
@@ -130,6 +133,11 @@ impl Authority {
     /// Whether an authoriser decides.
     pub(crate) fn is_asking(&self) -> bool {
         self.authorizer.is_some()
+    }
+
+    /// The same, with these rules for some channels.
+    pub(crate) fn under(self, rules: Arc<ChannelRules>) -> Self {
+        Self { rules, ..self }
     }
 
     /// Replaces the key, where there was one. Whether there are tokens at all stays as it is.
@@ -167,13 +175,14 @@ impl Authority {
         network: Option<Network>,
     ) -> Result<(Caller, Request), Problem> {
         let Some(authorizer) = &self.authorizer else {
-            return Ok((self.identify_by_token(&request, network).await?, request));
+            let caller = self.identify_by_token(&request, network).await?;
+            return Ok((caller.under(&self.rules), request));
         };
         let (head, body) = request.into_parts();
         let session = Box::pin(authorizer.identified(&head, network)).await?;
         let identity =
             session.map_or(Identity::Unidentified, |session| Identity::Asked(session.into()));
-        Ok((Caller(identity), Request::from_parts(head, body)))
+        Ok((Caller(identity).under(&self.rules), Request::from_parts(head, body)))
     }
 
     fn identify_by_token(
@@ -256,9 +265,11 @@ impl Authority {
         token: &str,
         network: Option<Network>,
     ) -> Result<Caller, Problem> {
-        let Some(authorizer) = &self.authorizer else { return self.caller(token) };
+        let Some(authorizer) = &self.authorizer else {
+            return Ok(self.caller(token)?.under(&self.rules));
+        };
         let session = Box::pin(authorizer.authenticated(token, network)).await?;
-        Ok(Caller(Identity::Asked(session.into())))
+        Ok(Caller(Identity::Asked(session.into())).under(&self.rules))
     }
 
     /// The bearer of the token, or why it is invalid.

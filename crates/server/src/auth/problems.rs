@@ -37,6 +37,17 @@ pub(super) fn not_allowed(right: Right) -> Problem {
     Problem::new(Code::Forbidden, format_args!("The right `{right}` on this channel is not yours."))
 }
 
+/// `403`: a rule for the channel says that nobody publishes.
+pub(super) fn not_published() -> Problem {
+    let detail = "Nobody publishes on this channel by requests or connections: a rule of the server says so.";
+    Problem::new(Code::Forbidden, detail)
+}
+
+/// `403`: a rule for the channel says that it has no presence.
+pub(super) fn no_presence() -> Problem {
+    Problem::new(Code::Forbidden, "This channel has no presence: a rule of the server says so.")
+}
+
 /// `503`: the program's authoriser has no answer.
 pub(super) fn not_decided() -> Problem {
     let detail = "It cannot be decided at present who may do this: try again in a moment.";

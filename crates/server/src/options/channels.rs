@@ -13,6 +13,7 @@ use sockeye_hub::PolicyRule;
 use sockeye_hub::backplane::Backplane;
 
 use crate::auth::{AnyAuthorizer, AuthKey, Authorizer};
+use crate::channel_rule::ChannelRule;
 use crate::net::trusted_proxy::TrustedProxy;
 use crate::option_names::OptionNames;
 
@@ -100,6 +101,9 @@ pub struct ChannelOptions {
     pub trust_proxy: Vec<TrustedProxy>,
     /// The largest message, in bytes, on every transport. Default: 64 KiB.
     pub max_message: usize,
+    /// What holds for some channels only, by pattern; the first rule that matches a channel counts. Default:
+    /// none.
+    pub channel: Vec<ChannelRule>,
     /// How long a connection on `/connect` may take to send a token, where one is needed and the
     /// handshake had none. Default: 10 seconds.
     pub auth_timeout: Duration,
@@ -154,6 +158,7 @@ impl Default for ChannelOptions {
             max_commands: None,
             trust_proxy: Vec::new(),
             max_message: 64 << 10,
+            channel: Vec::new(),
             auth_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: defaults::WRITE_TIMEOUT,
@@ -292,6 +297,12 @@ impl ChannelOptions {
     /// Sets [`max_message`](Self::max_message), in bytes.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
+        self
+    }
+
+    /// Sets [`channel`](Self::channel).
+    pub fn channel(mut self, rules: impl IntoIterator<Item = ChannelRule>) -> Self {
+        self.channel = rules.into_iter().collect();
         self
     }
 

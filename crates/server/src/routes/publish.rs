@@ -45,10 +45,11 @@ pub(crate) async fn post(
     let event = event(&head.headers)?;
     let key = key(&head.headers, &caller)?;
     refuse_what_is_encoded(&head.headers)?;
-    if announced_length(&head.headers).is_some_and(|length| length > app.max_message as u64) {
-        return Err(app.too_large());
+    let max = app.max_message_of(channel);
+    if announced_length(&head.headers).is_some_and(|length| length > max as u64) {
+        return Err(app.too_large(max));
     }
-    let body = receive(app, (&caller, &peer), body).await?;
+    let body = receive(app, (&caller, &peer), body, max).await?;
     let payload = payload(&head.headers, &body)?;
 
     let mut publication = Publication::of(payload);
@@ -69,7 +70,8 @@ async fn close(
     request: Request,
 ) -> Result<Answer, Problem> {
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
-    if !receive(app, (caller, peer), request.into_body()).await?.is_empty() {
+    let max = app.max_message_of(channel);
+    if !receive(app, (caller, peer), request.into_body(), max).await?.is_empty() {
         let detail = "Publish the last message first: the end of a channel has no body.";
         return Err(Problem::new(Code::BadRequest, detail));
     }
@@ -84,12 +86,13 @@ async fn receive(
     app: &App,
     (caller, peer): (&Caller, &Peer),
     body: Body,
+    max: usize,
 ) -> Result<Vec<u8>, Problem> {
     if let Some(paces) = &app.paces {
         // Before the body is read: a publisher above its rate waits on the client's side.
         sleep_until(paces.turn(publisher(caller, peer))).await;
     }
-    let body = timeout(app.body_timeout, collect(app, body, app.max_message)).await;
+    let body = timeout(app.body_timeout, collect(app, body, max)).await;
     body.map_err(|_| took_too_long())?
 }
 
@@ -158,7 +161,7 @@ pub(super) async fn collect(app: &App, mut body: Body, max: usize) -> Result<Vec
         let frame = frame.map_err(|_| broke_off())?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > max - whole.len() {
-            return Err(app.too_large());
+            return Err(app.too_large(max));
         }
         whole.extend_from_slice(&data);
     }

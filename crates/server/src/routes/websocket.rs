@@ -28,7 +28,9 @@ pub(crate) fn open(
     let peer = app.limits.stay(Peer::of(&request))?;
     let start = query::after(request.uri())?.unwrap_or(Start::Now);
     if handshake.is_v1() {
-        let (response, opening) = handshake.accept(app, &app.v1_config, app.deflate.clone())?;
+        // One that reads without a token has only commands to send.
+        let config = if caller.is_anonymous() { &app.anonymous_config } else { &app.v1_config };
+        let (response, opening) = handshake.accept(app, config, app.deflate.clone())?;
         v1::spawn(opening, app, (caller, peer, stream_budget), Some((channel, start)));
         return Ok(response.into());
     }

@@ -1,6 +1,6 @@
 //! Presence as JSON, and how a poll is present between two requests.
 //!
-//! A transport that keeps a connection holds the lease of `hub.join(channel, caller.id())` from before
+//! A transport that keeps a connection holds the lease of `app.join(channel, caller.id())` from before
 //! its response until it ends. A poll calls [`stay`] with each response.
 
 use std::time::Duration;
@@ -70,6 +70,9 @@ pub(crate) fn member_json(member: &Member) -> String {
 /// A client without an id is identified by its address, so clients that share one count once: all that
 /// come through one proxy, or by a Unix socket. Too few is better than each poll as another.
 pub(crate) fn stay(app: &App, channel: &ChannelName, request: &Request, wait: Duration) {
+    if !app.rules.has_presence(channel) {
+        return;
+    }
     let key = Peer::of(request).address().map(|address| address.to_string()).unwrap_or_default();
     let until_next = (wait * 3 / 2).max(STAY_AT_LEAST);
     app.hub.renew(channel, &key, Caller::of(request).id(), until_next);

@@ -63,7 +63,7 @@ pub(crate) fn open(
     let opening = form.opening(request, &at, guard.retry());
     let live = Live {
         turns: Turns { form, reads: reads.collect(), readers, at: at.clone(), next: 0 },
-        _presence: channels.iter().map(|channel| app.hub.join(channel, caller.id())).collect(),
+        _presence: channels.iter().map(|channel| app.join(channel, caller.id())).collect(),
         record,
         ready: vec![before, padding, after, opening].into_iter(),
         heartbeat: heartbeat(app.heartbeat),
@@ -90,7 +90,7 @@ struct Live {
     /// Set when the last bytes are ready; holds the connection until they are sent.
     left: Option<StreamEnd>,
     stream_budget: StreamBudget,
-    _presence: Vec<Lease>,
+    _presence: Vec<Option<Lease>>,
 }
 
 /// The readers, and where they stand.

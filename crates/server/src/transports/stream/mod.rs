@@ -88,7 +88,7 @@ pub(crate) fn open(
     caller.opens_events(from, !is_ahead)?;
     let record = app.register.begin(form.transport(), caller.id(), peer);
     let disconnected = record.disconnected();
-    let presence = app.hub.join(channel, caller.id());
+    let presence = app.join(channel, caller.id());
     let guard = app.drain.guard();
     let at = reader.position();
     let headers = [
@@ -140,7 +140,7 @@ struct Live {
     /// Set when the last bytes are ready; holds the connection until they are sent.
     left: Option<StreamEnd>,
     stream_budget: StreamBudget,
-    _presence: Lease,
+    _presence: Option<Lease>,
 }
 
 impl Live {

@@ -66,6 +66,8 @@ pub(super) struct V1Session {
     commands: Pace,
     /// Commands before authentication, and tokens that were refused.
     before_auth: u32,
+    /// Whether it has no token, and reads a channel that all may read.
+    reads_publicly: bool,
     bad_tokens: u32,
     /// The Close to send after the answers.
     ending: Option<Closing>,
@@ -104,6 +106,7 @@ impl V1Session {
             turn: None,
             commands: Pace::new(app.command_rate),
             before_auth: 0,
+            reads_publicly: false,
             bad_tokens: 0,
             ending: None,
             stream_budget,
@@ -112,7 +115,8 @@ impl V1Session {
         let reader = home.map(|(channel, start)| app.hub.subscribe(channel, start));
         let subscribed = reader.as_ref().map(|reader| (reader.channel(), reader.lag()));
         let subscribed = subscribed.as_ref().map(|(channel, lag)| (*channel, lag));
-        let needs_token = session.caller.is_anonymous();
+        // On a channel that all may read, none is needed.
+        let needs_token = session.caller.is_anonymous() && home.is_none();
         session.answer(frame::hello(app.max_message, needs_token, subscribed));
         if let (Some(reader), Some((_, start))) = (reader, home) {
             session.add_subscription(reader, start, false);
@@ -123,8 +127,13 @@ impl V1Session {
     /// Adds a subscription that begins at `start`.
     pub(super) fn add_subscription(&mut self, reader: Reader, start: Start, presence: bool) {
         let channel_read = self.record.reads(&reader, start);
-        let (hub, id) = (&self.app.hub, self.caller.id());
-        self.subscriptions.add(Subscription::new(hub, reader, channel_read, id, presence));
+        if self.caller.is_anonymous() {
+            // It may read this without a token: it need not send one at all.
+            self.reads_publicly = true;
+            self.expiry = Box::pin(std::future::pending());
+        }
+        let (app, id) = (&self.app, self.caller.id());
+        self.subscriptions.add(Subscription::new(app, reader, channel_read, id, presence));
         self.watch_rights();
     }
 
@@ -321,6 +330,9 @@ impl V1Session {
         }
         if !self.caller.is_anonymous() {
             outgoing.set_config(Arc::clone(&self.app.v1_config));
+            return;
+        }
+        if self.reads_publicly {
             return;
         }
         self.before_auth += 1;

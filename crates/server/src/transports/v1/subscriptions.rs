@@ -15,9 +15,10 @@ use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, abortable};
 use futures_util::stream::FuturesUnordered;
 use sockeye_hub::{
-    Budget, ChannelName, Entry, Gap, Hub, Lease, Position, PresenceChange, Reader, Run, Watch,
+    Budget, ChannelName, Entry, Gap, Lease, Position, PresenceChange, Reader, Run, Watch,
 };
 
+use crate::app::App;
 use crate::metrics::connections::ChannelRead;
 
 /// The most subscriptions of one connection.
@@ -33,7 +34,7 @@ pub(super) struct Subscription {
     reader: Reader,
     channel_read: ChannelRead,
     /// Present on the channel as long as this is held.
-    _lease: Lease,
+    _lease: Option<Lease>,
     watch: Option<Watch>,
     /// What was read while waiting, and is sent first.
     seen: Option<PresenceChange>,
@@ -66,14 +67,14 @@ impl Turn {
 impl Subscription {
     /// Present from now on and, with `presence`, notified of members that join and leave.
     pub(super) fn new(
-        hub: &Hub,
+        app: &App,
         reader: Reader,
         channel_read: ChannelRead,
         id: Option<&str>,
         presence: bool,
     ) -> Self {
-        let lease = hub.join(reader.channel(), id);
-        let watch = presence.then(|| hub.watch(reader.channel()));
+        let lease = app.join(reader.channel(), id);
+        let watch = presence.then(|| app.hub.watch(reader.channel()));
         Self { reader, channel_read, _lease: lease, watch, seen: None }
     }
 

@@ -49,7 +49,7 @@ struct PlainSession {
     record: ConnectionRecord,
     guard: ConnectionGuard,
     stream_budget: StreamBudget,
-    _presence: Lease,
+    _presence: Option<Lease>,
 }
 
 /// Responds to the handshake; the WebSocket is then served in a task of its own.
@@ -60,7 +60,9 @@ pub(crate) fn open(
     channel: &ChannelName,
     start: Start,
 ) -> Result<Response, Problem> {
-    let (response, opening) = handshake.accept(app, &app.plain_config, app.deflate.clone())?;
+    // One that reads without a token has nothing to send.
+    let config = if caller.is_anonymous() { &app.anonymous_config } else { &app.plain_config };
+    let (response, opening) = handshake.accept(app, config, app.deflate.clone())?;
     // Before the response is sent: what is published once the client knows that it is connected reaches
     // it.
     let reader = app.hub.subscribe(channel, start);
@@ -68,7 +70,7 @@ pub(crate) fn open(
     let session = PlainSession {
         app: Arc::clone(app),
         channel_read: record.reads(&reader, start),
-        _presence: app.hub.join(channel, caller.id()),
+        _presence: app.join(channel, caller.id()),
         guard: app.drain.guard(),
         stream_budget,
         caller,
@@ -98,7 +100,7 @@ const NOT_ANY_MORE: Closing = (4403, "not allowed to read here any more", End::E
 const UNDECIDED: Closing =
     (1013, "it cannot be decided at present who may read here: connect later", End::Expired);
 const FORBIDDEN: Closing = (4403, "not allowed to publish here", End::Refused);
-const TOO_LARGE: Closing = (1009, "the message is larger than the history limit", End::Refused);
+const TOO_LARGE: Closing = (1009, "the message is larger than the limit", End::Refused);
 /// Without a close frame: the client would not read it.
 const STALLED: Closing = (1006, "", End::Stalled);
 const UNAVAILABLE: Closing = (1013, "messages cannot be stored at present", End::Refused);

@@ -2,6 +2,7 @@
 //! server and inside another program.
 
 mod asking;
+mod rules;
 mod shop;
 
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use sockeye::{Client, ConnectError, Message, ResponseError, WebSocket};
-use sockeye_server::{ChannelOptions, Channels, ClientAddresses, Right};
+use sockeye_server::{ChannelOptions, ChannelRule, Channels, ClientAddresses, Right};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -89,15 +90,19 @@ struct Served {
 }
 
 impl Served {
-    async fn start(host: Host, decides: Decides, http: Http) -> Self {
+    /// A server or a program with these rules for some channels.
+    async fn start(host: Host, decides: Decides, http: Http, rules: &[ChannelRule]) -> Self {
         match host {
             Host::Server => {
-                let server = TestServer::with(|options| decides.options(&mut options.channels));
+                let server = TestServer::with(|options| {
+                    decides.options(&mut options.channels);
+                    options.channels.channel = rules.to_vec();
+                });
                 let server = server.await;
                 Self { address: server.address, base: "", http, _server: Some(server) }
             }
             Host::Program => {
-                let mut options = ChannelOptions::default();
+                let mut options = ChannelOptions::default().channel(rules.to_vec());
                 decides.options(&mut options);
                 Self { address: embed(options).await, base: "/live", http, _server: None }
             }
@@ -264,10 +269,15 @@ fn uses() -> Vec<Use> {
 
 /// Every authoriser, in a server and in a program, over HTTP/1.1 and HTTP/2.
 async fn in_each_way(check: impl AsyncFn(&Served, Decides)) {
+    in_each_way_with(&[], check).await;
+}
+
+/// The same with rules for some channels.
+async fn in_each_way_with(rules: &[ChannelRule], check: impl AsyncFn(&Served, Decides)) {
     for decides in [Decides::Key, Decides::Sessions, Decides::KeyOfProgram] {
         for host in [Host::Server, Host::Program] {
             for http in [Http::One, Http::Two] {
-                let served = Served::start(host, decides, http).await;
+                let served = Served::start(host, decides, http, rules).await;
                 check(&served, decides).await;
             }
         }
