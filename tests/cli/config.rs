@@ -72,13 +72,13 @@ fn what_is_printed_can_be_fed_back() {
 
 const CHANNELS: &str = "policy = [\"device:*=latest\", \"*=close\"]\nhistory_count = 7\n\
     [[channel]]\nmatch = \"device:boss\"\n\n\
-    [[channel]]\nmatch = \"device:*\"\nmax_message = \"1k\"\npresence = false\n\n\
+    [[channel]]\nmatch = \"device:*\"\nmax_message = \"1k\"\npresence = false\nhistory_count = 3\nhistory_age = \"5m\"\n\n\
     [[channel]]\nmatch = \"log:*\"\npublish = false\npolicy = \"catchup\"\n";
 
 #[test]
 fn rules_of_channels_are_tables_in_a_file_and_lines_elsewhere() {
     let config = print_config(CHANNELS, &[], &[]);
-    let line = "channel = [\"device:boss\", \"device:* max_message=1k presence=false\", \
+    let line = "channel = [\"device:boss\", \"device:* max_message=1k presence=false history_count=3 history_age=5m\", \
                 \"log:* policy=catchup publish=false\"]";
     let words = |text: &str| {
         let mut words: Vec<_> = text.split([' ', '"', ',', '[', ']']).map(str::to_owned).collect();
@@ -104,10 +104,11 @@ fn the_settings_of_one_channel_are_shown() {
         String::from_utf8(output.stdout).expect("a text")
     };
     let all = |max: &str, policy: &str, publish: bool, presence: bool| {
+        let (count, age) = if presence { (7, "24h") } else { (3, "5m") };
         format!(
             "max_message = \"{max}\"\npolicy = \"{policy}\"\npublish = {publish}\n\
-             presence = {presence}\nanonymous_read = false\nhistory_count = 7\n\
-             history_bytes = \"16M\"\nhistory_age = \"24h\"\n"
+             presence = {presence}\nanonymous_read = false\nhistory_count = {count}\n\
+             history_bytes = \"16M\"\nhistory_age = \"{age}\"\n"
         )
     };
     for (channel, rule, expected) in [
@@ -257,7 +258,7 @@ fn a_wrong_value_of_the_environment_is_named_with_its_variable() {
 
 #[test]
 fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
-    let cases: [(&[&str], i32, &str); 11] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["--max-message", "17M"], 1, "--history-bytes 16M"),
         (&["--max-message", "2M", "--history-bytes", "1M"], 1, "--history-bytes 1M"),
         (&["--max-message", "2M", "--max-bytes", "1M"], 1, "--max-bytes 1M"),
@@ -268,6 +269,12 @@ fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
         (&["--max-http2-buffer", "0"], 2, "leaves no room"),
         (&["--channel", "a max_message=65k"], 1, "more than --max-message 64k"),
         (&["--channel", "a anonymous_read=true"], 1, "changes nothing without --auth-key"),
+        (&["--channel", "a history_bytes=1k"], 1, "history_bytes 1k of the channels a has no room"),
+        (
+            &["--channel", "a history_count=1", "--cluster", "nats://127.0.0.1:1"],
+            1,
+            "with --cluster all channels keep the same history",
+        ),
         (&["--channel", "a publish=no"], 2, "write publish=true or publish=false"),
     ];
     for (flags, code, expected) in cases {

@@ -98,8 +98,8 @@ pub use log::{
 };
 pub use names::{
     BadChannelName, BadEventName, BadIdempotencyKey, BadPattern, BadPolicy, BadPosition, BadStart,
-    ChannelName, Epoch, EventName, IdempotencyKey, Pattern, Policy, PolicyRule, Position, Source,
-    Start,
+    ChannelName, Epoch, EventName, HistoryRule, IdempotencyKey, Pattern, Policy, PolicyRule,
+    Position, Source, Start,
 };
 pub use options::{Clock, Options};
 pub use presence::{Lease, Member, Presence, PresenceChange, Watch};

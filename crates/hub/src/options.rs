@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::PolicyRule;
+use crate::names::History;
+use crate::{ChannelName, HistoryRule, PolicyRule};
 
 /// What a hub keeps. The history of a channel is bounded by count, bytes *and* age: what one of
 /// them no longer covers is dropped, oldest first.
@@ -23,6 +24,9 @@ pub struct Options {
     /// next used, or by [`Hub::sweep`](crate::Hub::sweep), even if a slow reader has not come to
     /// them.
     pub history_age: Duration,
+    /// How much is kept of some channels only: the first rule whose pattern matches counts. With a
+    /// backplane there are none. Default none.
+    pub history: Vec<HistoryRule>,
     /// What becomes of readers that the log no longer reaches back to, by channel: the first rule
     /// whose pattern matches counts. Default none: [`Policy::Catchup`](crate::Policy) for all.
     pub policies: Vec<PolicyRule>,
@@ -67,6 +71,7 @@ impl Default for Options {
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),
+            history: Vec::new(),
             policies: Vec::new(),
             max_channels: 100_000,
             max_bytes: 1 << 30,
@@ -96,6 +101,12 @@ impl Options {
     /// Sets [`history_age`](Self::history_age).
     pub fn history_age(mut self, time: Duration) -> Self {
         self.history_age = time;
+        self
+    }
+
+    /// Sets [`history`](Self::history).
+    pub fn history(mut self, rules: impl IntoIterator<Item = HistoryRule>) -> Self {
+        self.history = rules.into_iter().collect();
         self
     }
 
@@ -146,6 +157,12 @@ impl Options {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// How much is kept of the channel.
+    pub(crate) fn history_of(&self, channel: &ChannelName) -> History {
+        let Self { history_count: count, history_bytes: bytes, history_age: age, .. } = *self;
+        History { count, bytes, age }.under(&self.history, channel)
     }
 
     /// The bound of the wire forms, given or by default.

@@ -1,6 +1,8 @@
 //! What holds for some channels only, by pattern.
 
-use sockeye_hub::{ChannelName, Pattern, Policy, PolicyRule};
+use std::time::Duration;
+
+use sockeye_hub::{ChannelName, HistoryRule, Pattern, Policy, PolicyRule};
 
 /// What holds for the channels that a pattern matches. Of several rules the first one whose pattern matches a channel
 /// counts for it, and the others do not, whatever they say. What a rule does not say is as in the options.
@@ -32,6 +34,13 @@ pub struct ChannelRule {
     pub anonymous_read: bool,
     /// What happens to readers whose position the history no longer reaches. Default: as the options' `policy` says.
     pub policy: Option<Policy>,
+    /// Messages kept of the channel. Default: the options' `history_count`. Not with a `backplane`.
+    pub history_count: Option<usize>,
+    /// Bytes kept of the channel; a message that takes more is refused. Default: the options' `history_bytes`. Not with
+    /// a `backplane`.
+    pub history_bytes: Option<u64>,
+    /// How long a message is kept. Default: the options' `history_age`. Not with a `backplane`.
+    pub history_age: Option<Duration>,
 }
 
 impl ChannelRule {
@@ -44,6 +53,9 @@ impl ChannelRule {
             presence: true,
             anonymous_read: false,
             policy: None,
+            history_count: None,
+            history_bytes: None,
+            history_age: None,
         }
     }
 
@@ -75,6 +87,29 @@ impl ChannelRule {
     pub fn policy(mut self, policy: impl Into<Option<Policy>>) -> Self {
         self.policy = policy.into();
         self
+    }
+
+    /// Sets [`history_count`](Self::history_count).
+    pub fn history_count(mut self, count: impl Into<Option<usize>>) -> Self {
+        self.history_count = count.into();
+        self
+    }
+
+    /// Sets [`history_bytes`](Self::history_bytes).
+    pub fn history_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.history_bytes = bytes.into();
+        self
+    }
+
+    /// Sets [`history_age`](Self::history_age).
+    pub fn history_age(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.history_age = time.into();
+        self
+    }
+
+    /// Whether it says how much history is kept.
+    pub fn bounds_history(&self) -> bool {
+        self.history_count.is_some() || self.history_bytes.is_some() || self.history_age.is_some()
     }
 }
 
@@ -131,6 +166,20 @@ pub(crate) fn policies(rules: &[ChannelRule], policies: &[PolicyRule]) -> Vec<Po
     }
     all.extend_from_slice(policies);
     all
+}
+
+/// What the rules say of how much is kept, as the hub takes it.
+pub(crate) fn histories(rules: &[ChannelRule]) -> Vec<HistoryRule> {
+    if !rules.iter().any(ChannelRule::bounds_history) {
+        return Vec::new();
+    }
+    let history = |rule: &ChannelRule| {
+        HistoryRule::new(rule.channels.clone())
+            .count(rule.history_count)
+            .bytes(rule.history_bytes)
+            .age(rule.history_age)
+    };
+    rules.iter().map(history).collect()
 }
 
 /// The channels that both patterns mean: those of one of them, or none.

@@ -11,7 +11,7 @@ use sockeye_hub::store::OpenError;
 
 use crate::app::App;
 use crate::auth::Authority;
-use crate::channel_rule::{ChannelRules, policies};
+use crate::channel_rule::{ChannelRule, ChannelRules, histories, policies};
 use crate::conn::accept;
 use crate::http::origin::{Allowed, OriginRule};
 use crate::lifecycle::drain::Drain;
@@ -44,6 +44,12 @@ pub enum BuildError {
         "`auth_key` and `authorizer` contradict each other: an authoriser can ask a key itself"
     )]
     TwoAuthorizers,
+    /// A rule for some channels says how much is kept, and a backplane keeps them.
+    #[error(
+        "`channel` says how much history some channels keep, and with `backplane` all keep the same: leave \
+         `history_count`, `history_bytes` and `history_age` out of the rules"
+    )]
+    HistoryOfSome,
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
     Data(#[from] OpenError),
@@ -98,10 +104,14 @@ impl ChannelsBuilder {
     /// # Errors
     ///
     /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown;
-    /// [`BuildError::TwoAuthorizers`] if there are an `auth_key` and an `authorizer`; [`BuildError::Data`] if the directory is in use or cannot be used.
+    /// [`BuildError::TwoAuthorizers`] if there are an `auth_key` and an `authorizer`; [`BuildError::HistoryOfSome`] if there is a
+    /// `backplane` and a rule of `channel` says how much is kept; [`BuildError::Data`] if the directory is in use or cannot be used.
     pub fn build(self) -> Result<Channels, BuildError> {
         if self.options.auth_key.is_some() && self.options.authorizer.is_some() {
             return Err(BuildError::TwoAuthorizers);
+        }
+        if keeps_differently(&self.options) {
+            return Err(BuildError::HistoryOfSome);
         }
         let is_needed = match needed_for(&self.options) {
             Some(option) if matches!(self.addresses, ClientAddresses::Unknown) => {
@@ -287,6 +297,11 @@ fn metrics(_: &ChannelOptions, _: &Hub) -> Metrics {
     Metrics
 }
 
+/// Whether rules say how much is kept of some channels, and the engine keeps as much of all.
+pub(crate) fn keeps_differently(options: &ChannelOptions) -> bool {
+    options.backplane.is_some() && options.channel.iter().any(ChannelRule::bounds_history)
+}
+
 /// The channels themselves, wherever the options say that they are kept.
 fn open_hub(options: &ChannelOptions) -> Result<Hub, OpenError> {
     match &options.backplane {
@@ -306,6 +321,7 @@ fn hub_options(options: &ChannelOptions) -> sockeye_hub::Options {
     kept.history_count(options.history_count)
         .history_bytes(options.history_bytes)
         .history_age(options.history_age)
+        .history(histories(&options.channel))
         .policies(policies(&options.channel, &options.policy))
         .max_channels(options.max_channels)
         .max_bytes(options.max_bytes)

@@ -15,7 +15,7 @@ use sockeye_hub::Hub;
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::sleep;
 
-use crate::channels::Channels;
+use crate::channels::{Channels, keeps_differently};
 use crate::conn::accept::ConnectionService;
 use crate::log;
 use crate::net::listener::{BindError, IncomingConnections, Listen, LocalAddress, bind};
@@ -214,6 +214,9 @@ fn check(options: &ServerOptions) -> Result<(), BindError> {
     }
     if options.channels.auth_key.is_some() && options.channels.authorizer.is_some() {
         return Err(BindError::TwoAuthorizers);
+    }
+    if keeps_differently(&options.channels) {
+        return Err(BindError::HistoryOfSome);
     }
     Ok(())
 }

@@ -64,6 +64,7 @@ const LAYOUTS: &[Layout] = &[
             "transports → conn → {metrics, lifecycle}",
             "metrics → limits → options → auth",
             "{options, net, http} → option_names",
+            "{channels, app, options, auth} → channel_rule",
             "http → transport",
         ],
     },

@@ -6,15 +6,18 @@ use anyhow::ensure;
 use sockeye_server::{ChannelName, ChannelRule, Policy, PolicyRule};
 
 use super::Serve;
-use crate::flags::units::{Size, some_size};
+use crate::flags::units::{Size, Time, number, some_size, some_time};
 
 /// The keys behind the pattern, each with how its value is written.
-const KEYS: [(&str, &str); 5] = [
+const KEYS: [(&str, &str); 8] = [
     ("max_message", "write max_message=SIZE, as in max_message=1k"),
     ("policy", "write policy=catchup, policy=latest or policy=close"),
     ("publish", "write publish=true or publish=false"),
     ("presence", "write presence=true or presence=false"),
     ("anonymous_read", "write anonymous_read=true or anonymous_read=false"),
+    ("history_count", "write history_count=N, a whole number above zero"),
+    ("history_bytes", "write history_bytes=SIZE, as in history_bytes=64k"),
+    ("history_age", "write history_age=TIME, as in history_age=10m"),
 ];
 
 /// A rule as one line: a pattern, and behind it `KEY=VALUE` for each setting.
@@ -53,6 +56,9 @@ fn with(rule: ChannelRule, key: &str, value: &str) -> Option<ChannelRule> {
         "publish" => rule.publish(is_on?),
         "presence" => rule.presence(is_on?),
         "anonymous_read" => rule.anonymous_read(is_on?),
+        "history_count" => rule.history_count(number::<usize>(value).ok()?),
+        "history_bytes" => rule.history_bytes(some_size(value).ok()?.0),
+        "history_age" => rule.history_age(some_time(value).ok()?.0),
         _ => return None,
     })
 }
@@ -69,6 +75,15 @@ impl Serve {
                  every channel: lower the one or raise the other",
                 Size(max),
                 self.max_message
+            );
+            let largest = rule.max_message.map_or(self.max_message.0, |max| max as u64);
+            let kept = rule.history_bytes.unwrap_or(u64::MAX);
+            ensure!(
+                largest <= kept,
+                "history_bytes {} of the channels {pattern} has no room for a message of {}: set max_message \
+                 there too, or raise history_bytes",
+                Size(kept),
+                Size(largest)
             );
             ensure!(
                 !rule.anonymous_read || self.auth_key.is_some(),
@@ -109,9 +124,9 @@ impl Serve {
             rule.publish,
             rule.presence,
             rule.anonymous_read,
-            self.history_count,
-            self.history_bytes,
-            self.history_age
+            rule.history_count.unwrap_or(self.history_count),
+            rule.history_bytes.map_or(self.history_bytes, Size),
+            rule.history_age.map_or(self.history_age, Time)
         );
         Ok(shown)
     }
@@ -131,6 +146,10 @@ mod tests {
         let news = read(" news presence=false anonymous_read=true");
         assert!(news.publish && !news.presence && news.anonymous_read);
         assert_eq!((news.max_message, news.policy), (None, None));
+        assert!(!news.bounds_history());
+        let state = read("state:* history_count=1 history_bytes=64k history_age=10m");
+        assert_eq!((state.history_count, state.history_bytes), (Some(1), Some(64 << 10)));
+        assert_eq!(state.history_age, Some(std::time::Duration::from_secs(600)));
     }
 
     #[test]
@@ -143,6 +162,9 @@ mod tests {
             ("a presence", "write presence=true"),
             ("a max_message=0", "write max_message=SIZE"),
             ("a policy=newest", "policy=latest"),
+            ("a history_count=0", "a whole number above zero"),
+            ("a history_bytes=1X", "write history_bytes=SIZE"),
+            ("a history_age=0s", "write history_age=TIME"),
             ("a anonymous_write=true", "there is no setting anonymous_write"),
             ("a publish=true publish=false", "publish is there twice"),
         ] {

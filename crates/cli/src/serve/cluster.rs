@@ -2,9 +2,10 @@
 
 use std::{future::pending, process, sync::Arc, time::Duration};
 
+use anyhow::bail;
 use clap::Args;
 use sockeye_cluster::{ClusterOptions, Joining, Node, Servers, Storage};
-use sockeye_server::ServerOptions;
+use sockeye_server::{ChannelRule, ServerOptions};
 use tokio::time::timeout;
 
 use crate::{
@@ -69,6 +70,14 @@ impl ClusterFlags {
     /// on beside the server.
     pub(super) async fn join(self, server: &mut ServerOptions) -> anyhow::Result<Membership> {
         let Some(options) = self.options(server) else { return Ok(Membership(None)) };
+        let bounds_history = |rule: &&ChannelRule| rule.bounds_history();
+        if let Some(rule) = server.channels.channel.iter().find(bounds_history) {
+            bail!(
+                "with --cluster all channels keep the same history: leave history_count, history_bytes and \
+                 history_age out of the rule for {}, and use --history-count and so on",
+                rule.channels
+            );
+        }
         let (node, mut joining) = Node::start(options);
         joining.settled().await?;
         server.channels.backplane = Some(Arc::new(node));

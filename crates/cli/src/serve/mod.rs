@@ -67,7 +67,7 @@ use crate::{
   sockeye serve --listen 0.0.0.0:8080 --auth-key secret    # tokens: see sockeye token --help
   sockeye serve --authorize-url https://app.example.org/sockeye    # your own program decides
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h
-  sockeye serve --channel 'device:* max_message=1k presence=false' --channel 'log:* publish=false'")]
+  sockeye serve --channel 'device:* presence=false history_count=1' --channel 'log:* publish=false'")]
 pub(crate) struct Serve {
     /// Where to listen: an address, of a name all that it has, :PORT for every address of this machine, or
     /// unix:PATH; may be given several times
@@ -160,7 +160,8 @@ pub(crate) struct Serve {
 
     /// What holds for some channels only: a pattern, and behind it max_message=SIZE, policy=POLICY,
     /// publish=false (nobody publishes by requests or connections), presence=false,
-    /// anonymous_read=true (all may read, without a token); may be given several times, the first whose
+    /// anonymous_read=true (all may read, without a token), history_count=N, history_bytes=SIZE,
+    /// history_age=TIME; may be given several times, the first whose
     /// pattern matches the channel counts. In the file: [[channel]], with match = "PATTERN"
     #[arg(long, value_name = "PATTERN KEY=VALUE", env = "SOCKEYE_CHANNEL", value_delimiter = ',')]
     #[arg(help_heading = "Limits", value_parser = rule)]
@@ -386,7 +387,8 @@ fn flag(field: &str) -> String {
 /// The error with flags in the place of the options that it names: `` `listen` `` is `--listen`.
 fn in_flags(error: &BindError) -> anyhow::Error {
     let mut text = error.to_string();
-    for field in ["admin", "auth_key", "listen", "open", "proxy_protocol", "trust_proxy"] {
+    for field in ["admin", "auth_key", "channel", "listen", "open", "proxy_protocol", "trust_proxy"]
+    {
         text = text.replace(&format!("`{field}`"), &flag(field));
     }
     anyhow::Error::msg(text)

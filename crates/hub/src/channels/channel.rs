@@ -16,6 +16,7 @@ use crate::backplane::{Stored, What};
 use crate::channels::Keys;
 use crate::channels::Registry;
 use crate::log::{Content, Dropped, Log};
+use crate::names::History;
 use crate::stats::Meter;
 use crate::store::{Head, Saved, Store, StoreError};
 use crate::{
@@ -151,7 +152,7 @@ impl Channel {
             state.clear(meter);
             state.restore(&self.name, (store.epoch(), floor), saved, &owner, meter);
             let now = options.clock.now();
-            (before, state.expire(options, meter, now))
+            (before, state.expire(options.history_of(&self.name), meter, now))
         };
         self.set_extent(Extent::Whole);
         self.grown.notify_waiters();
@@ -202,7 +203,7 @@ impl Channel {
             meter.published(publication.charge());
             state.remember(publication, position, account.number, meter);
             state.stakes.charge(account, publication.charge_in_all(), &self.name);
-            (position, (made_room, state.expire(options, meter, now)))
+            (position, (made_room, state.expire(options.history_of(&self.name), meter, now)))
         };
         self.grown.notify_waiters();
         Some(Ok(position))
@@ -218,7 +219,7 @@ impl Channel {
         let (read, _dropped) = {
             let mut state = self.lock();
             let now = options.clock.now();
-            let dropped = state.expire(options, meter, now);
+            let dropped = state.expire(options.history_of(&self.name), meter, now);
             (read(&mut state.log, now), dropped)
         };
         read
@@ -234,7 +235,7 @@ impl Channel {
     ) -> (Dropped, usize) {
         let mut state = self.lock();
         let now = options.clock.now();
-        state.expire_some(options, meter, now, limit)
+        state.expire_some(options.history_of(&self.name), meter, now, limit)
     }
 
     /// Drops what was made of some entries that are not new any more, up to `limit`, and what is kept
@@ -461,19 +462,19 @@ impl ChannelState {
         }
     }
 
-    pub(crate) fn expire(&mut self, options: &Options, meter: &Meter, now: u64) -> Dropped {
-        self.expire_some(options, meter, now, usize::MAX).0
+    pub(crate) fn expire(&mut self, history: History, meter: &Meter, now: u64) -> Dropped {
+        self.expire_some(history, meter, now, usize::MAX).0
     }
 
     fn expire_some(
         &mut self,
-        options: &Options,
+        history: History,
         meter: &Meter,
         now: u64,
         limit: usize,
     ) -> (Dropped, usize) {
         self.follow(now);
-        let dropped = self.log.trim(options, now, limit);
+        let dropped = self.log.trim(history, now, limit);
         self.release(&dropped, meter);
         (dropped, self.expire_keys(meter, now))
     }

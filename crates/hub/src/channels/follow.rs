@@ -154,7 +154,11 @@ impl Channel {
                     }
                 }
             }
-            dropped.extend(state.expire(options, meter, options.clock.now()));
+            dropped.extend(state.expire(
+                options.history_of(&self.name),
+                meter,
+                options.clock.now(),
+            ));
         }
         self.grown.notify_waiters();
         if !dropped.is_empty() {
@@ -236,7 +240,7 @@ impl Channel {
                 state.mark_persistent(meter);
             }
             self.set_extent(Extent::Whole);
-            state.expire(options, meter, now)
+            state.expire(options.history_of(&self.name), meter, now)
         };
         true
     }

@@ -82,7 +82,8 @@ impl Hub {
     }
 
     /// A hub on channels that live in an engine, which several hubs share: what is published on one is
-    /// there for the readers of all, at the same positions. `Options::data` is not used.
+    /// there for the readers of all, at the same positions. `Options::data` and
+    /// [`Options::history`] are not used.
     ///
     /// What is here is a copy of what readers use. The bounds of a history are those of the engine: the
     /// options say the same on every hub. [`Options::max_channels`] does not count the engine's channels,
@@ -92,7 +93,8 @@ impl Hub {
     /// Before a channel is read anywhere but at its end it has to be [loaded](Self::load): what is not
     /// here is told as a gap. A channel's shard answers as soon as the backplane has
     /// [begun](crate::backplane::Sink::begin) it. Publishing and loading need a tokio runtime with time.
-    pub fn with_backplane(options: Options, backplane: Arc<dyn Backplane>) -> Self {
+    pub fn with_backplane(mut options: Options, backplane: Arc<dyn Backplane>) -> Self {
+        options.history.clear();
         let cluster = Cluster::new(Arc::clone(&backplane));
         let registry = Registry::new(options, Backing::Cluster(cluster.clone()));
         backplane.attach(Arc::new(Follower::new(&registry)));
@@ -116,7 +118,8 @@ impl Hub {
     /// the disk is full or fails.
     pub fn publish(&self, channel: &ChannelName, publication: Publication<'_>) -> Publishing {
         let options = &self.0.registry.options;
-        let (charge, limit) = (publication.charge(), options.history_bytes.min(options.max_bytes));
+        let (charge, limit) =
+            (publication.charge(), options.history_of(channel).bytes.min(options.max_bytes));
         if charge > limit {
             return Writing::done(Err(PublishError::TooLarge { charge, limit }));
         }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::log::Head;
-use crate::{Entry, Epoch, GapReason, Options, Policy, Position, Run};
+use crate::names::History;
+use crate::{Entry, Epoch, GapReason, Policy, Position, Run};
 
 /// By how much the time in a channel may be ahead of the clock, in milliseconds. A clock that is set
 /// back by less is waited for; one that is set back by more is followed.
@@ -288,16 +289,16 @@ impl Log {
         later.fold(ts, |earliest, (_, time)| earliest.min(*time))
     }
 
-    /// Drops the oldest entries, at most `limit`, until the rest is within the options' bounds, and
+    /// Drops the oldest entries, at most `limit`, until the rest is within these bounds, and
     /// gives back what was dropped so that its memory is freed without the lock.
-    pub(crate) fn trim(&mut self, options: &Options, now: u64, limit: usize) -> Dropped {
-        let oldest = self.ts_before(options.history_age, now);
+    pub(crate) fn trim(&mut self, history: History, now: u64, limit: usize) -> Dropped {
+        let oldest = self.ts_before(history.age, now);
         if self.keeps_end() && self.published(self.last, self.last_ts) < oldest {
             self.ending = Ending::Old;
         }
         self.drop_while(limit, |log, entry| {
-            log.entries.len() > options.history_count.max(1)
-                || log.bytes > options.history_bytes
+            log.entries.len() > history.count.max(1)
+                || log.bytes > history.bytes
                 || log.published(entry.position.offset, entry.ts) < oldest
         })
     }

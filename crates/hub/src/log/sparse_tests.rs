@@ -88,8 +88,9 @@ impl Logs {
             }
             Act::Trim(count) => {
                 let options = Options::default().history_count(count);
-                let dropped = self.dense.trim(&options, self.now, usize::MAX).len();
-                assert_eq!(self.sparse.trim(&options, self.now, usize::MAX).len(), dropped);
+                let history = options.history_of(&"a".parse().unwrap());
+                let dropped = self.dense.trim(history, self.now, usize::MAX).len();
+                assert_eq!(self.sparse.trim(history, self.now, usize::MAX).len(), dropped);
             }
             Act::Evict(count) => {
                 let dropped = self.dense.evict(count).len();

@@ -2,6 +2,7 @@
 //!
 //! - `channel`: names of channels
 //! - `event`: names of events
+//! - `history`: how much of a channel is kept
 //! - `idempotency`: keys that make a repeated publication known
 //! - `pattern`: which channels are meant
 //! - `policy`: what becomes of a reader that the log no longer reaches back to
@@ -11,6 +12,7 @@
 
 mod channel;
 mod event;
+mod history;
 mod idempotency;
 mod pattern;
 mod policy;
@@ -20,6 +22,8 @@ mod start;
 
 pub use self::channel::{BadChannelName, ChannelName};
 pub use self::event::{BadEventName, EventName};
+pub(crate) use self::history::History;
+pub use self::history::HistoryRule;
 pub use self::idempotency::{BadIdempotencyKey, IdempotencyKey};
 pub use self::pattern::{BadPattern, Pattern};
 pub use self::policy::{BadPolicy, Policy, PolicyRule};

@@ -133,7 +133,7 @@ impl ChannelBatch {
         let Registry { options, meter, map, .. } = registry;
         let now = options.clock.now();
         let mut state = self.channel.lock();
-        let _dropped = state.expire(options, meter, now);
+        let _dropped = state.expire(options.history_of(&self.channel.name), meter, now);
         let first = match (state.repeated(pending.key.as_ref()), &pending.key) {
             (None, Some(key)) => self.offsets.get(key).map(|&offset| self.position(offset)),
             (first, _) => first,
@@ -250,7 +250,7 @@ impl ChannelBatch {
             }
             state.mark_persistent(meter);
             state.saved = self.head;
-            dropped.append(&mut state.expire(options, meter, now));
+            dropped.append(&mut state.expire(options.history_of(&self.channel.name), meter, now));
             dropped
         };
         self.channel.grown.notify_waiters();

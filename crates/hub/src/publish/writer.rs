@@ -25,7 +25,7 @@ use crate::publish::{ChannelBatch, PendingPublish};
 use crate::publish::{Outcome, Writing};
 use crate::stats::Evicted;
 use crate::store::{Change, Head, Listed, Store, StoreError};
-use crate::{ChannelName, IdempotencyKey, Options, Publication, PublishError, Publishing};
+use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
 
 /// What may wait to be written, in bytes as they are charged. More is refused: the disk does not
 /// keep up.
@@ -420,7 +420,7 @@ impl Worker {
         for listed in absent {
             match listed {
                 Listed { channel, oldest: None, oldest_key: None, ended }
-                    if !self.is_remembered(ended) =>
+                    if !self.is_remembered(&channel, ended) =>
                 {
                     idle.push(Change::Remove(channel));
                 }
@@ -455,10 +455,11 @@ impl Worker {
     }
 
     /// Whether an end of that time is remembered though no entry is left.
-    fn is_remembered(&self, ended: Option<u64>) -> bool {
-        let Options { clock, history_age, .. } = &self.registry.options;
+    fn is_remembered(&self, channel: &ChannelName, ended: Option<u64>) -> bool {
+        let options = &self.registry.options;
+        let (clock, kept) = (&options.clock, options.history_of(channel).age);
         let age = |ts| u128::from(clock.now().saturating_sub(ts));
-        ended.is_some_and(|ts| age(ts) <= history_age.as_millis() && !is_ahead(ts, clock.now()))
+        ended.is_some_and(|ts| age(ts) <= kept.as_millis() && !is_ahead(ts, clock.now()))
     }
 
     fn is_old(&self, listed: &Listed) -> bool {
@@ -469,7 +470,7 @@ impl Worker {
                 u128::from(now.saturating_sub(ts)) > age.as_millis() || is_ahead(ts, now)
             })
         };
-        is_older(listed.oldest, self.registry.options.history_age)
+        is_older(listed.oldest, self.registry.options.history_of(&listed.channel).age)
             || is_older(listed.oldest_key, IdempotencyKey::REMEMBERED)
     }
 }

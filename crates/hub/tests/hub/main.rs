@@ -10,6 +10,7 @@ mod fair;
 mod faults;
 mod gaps;
 mod history;
+mod history_rules;
 #[cfg(feature = "fjall")]
 mod image;
 #[cfg(feature = "fjall")]

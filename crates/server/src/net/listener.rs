@@ -134,6 +134,12 @@ pub enum BindError {
         "`auth_key` and `authorizer` contradict each other: an authoriser can ask a key itself"
     )]
     TwoAuthorizers,
+    /// A rule for some channels says how much is kept, and a backplane keeps them.
+    #[error(
+        "`channel` says how much history some channels keep, and with `backplane` all keep the same: leave \
+         `history_count`, `history_bytes` and `history_age` out of the rules"
+    )]
+    HistoryOfSome,
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
     Data(OpenError),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sockeye_server::{ChannelRule, Policy, Publication};
+use sockeye_hub::backplane::fake::{Bounds, Engine};
+use sockeye_server::{ChannelOptions, ChannelRule, Policy, Publication, Server, ServerOptions};
 
 use super::shop::Shop;
 use super::{
@@ -153,7 +154,7 @@ async fn commands_without_a_token_read_public_channels_alone() {
 async fn a_reader_of_a_public_channel_need_not_send_a_token_in_time() {
     let server = TestServer::with(|options| {
         Decides::Key.options(&mut options.channels);
-        options.channels.auth_timeout = Duration::from_millis(500);
+        options.channels.auth_timeout = Duration::from_secs(2);
         options.channels.channel = vec![rule("s1").anonymous_read(true)];
     })
     .await;
@@ -257,7 +258,7 @@ async fn on_a_channel_without_presence_no_reader_is_a_member() {
 
 #[tokio::test]
 async fn a_channel_has_a_policy_of_its_own() {
-    let options = sockeye_server::ChannelOptions::default()
+    let options = ChannelOptions::default()
         .history_count(2)
         .policy(["*=catchup".parse().unwrap()])
         .channel([rule("newest").policy(Policy::Latest), rule("strict").policy(Policy::Close)]);
@@ -276,4 +277,39 @@ async fn a_channel_has_a_policy_of_its_own() {
         let expected: Vec<_> = expected.iter().map(|text| text.as_bytes()).collect();
         assert_eq!((texts, reader.is_over()), (expected, is_over), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_channel_keeps_a_history_of_its_own() {
+    let rules = [rule("state:*").history_count(1), rule("small").history_bytes(1000), rule("all")];
+    let options = ChannelOptions::default().history_count(3).channel(rules);
+    let channels = Channels::builder().options(options).build().unwrap();
+    let hub = channels.hub();
+    for (name, least, most) in [("state:a", 1, 1), ("small", 1, 2), ("all", 3, 3), ("x", 3, 3)] {
+        let channel = name.parse().unwrap();
+        for _ in 0..5 {
+            hub.publish(&channel, Publication::text(&"x".repeat(300))).await.unwrap();
+        }
+        let kept = hub.read(&channel, "earliest".parse().unwrap(), 10).entries.len();
+        assert!((least..=most).contains(&kept), "{name}: {kept}");
+    }
+    let large = "x".repeat(1001);
+    let refused = hub.publish(&"small".parse().unwrap(), Publication::text(&large)).await;
+    assert!(refused.is_err(), "it has no room");
+}
+
+#[tokio::test]
+async fn a_rule_on_the_history_is_refused_where_an_engine_keeps_it() {
+    let bounds = Bounds { shards: 1, count: 10, age: 60_000, tick: 10_000 };
+    let options = ServerOptions::default().channels;
+    let options = options.backplane(Engine::new(bounds, 1).node());
+    let build = |options: &ChannelOptions| Channels::builder().options(options.clone()).build();
+    let rules = [rule("a").history_count(1)];
+    let refused = build(&options.clone().channel(rules.clone())).unwrap_err();
+    assert!(refused.to_string().contains("all keep the same"), "{refused}");
+    let mut of_server = ServerOptions::default();
+    of_server.channels = options.clone().channel(rules);
+    let refused = Server::bind(of_server).await.unwrap_err();
+    assert!(refused.to_string().contains("all keep the same"), "{refused}");
+    assert!(build(&options.channel([rule("a").publish(false)])).is_ok());
 }
