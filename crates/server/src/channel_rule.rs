@@ -25,7 +25,7 @@ pub struct ChannelRule {
     /// Whether requests and connections may publish, end the channel and delete its history, whatever rights they
     /// have. The program itself always may, by [`Hub::publish`](sockeye_hub::Hub::publish). Default: yes.
     pub publish: bool,
-    /// Whether there is presence: else nobody is a member of the channel, and who asks for its members is
+    /// Whether there is presence: else no client is a member of the channel, and one that asks for its members is
     /// refused. Default: yes.
     pub presence: bool,
     /// Whether all may read the channel, without a token, and with any. Default: no.

@@ -71,7 +71,7 @@ impl Caller {
         }
     }
 
-    /// What the rules for some channels say of the right, whoever the caller is.
+    /// What the rules for some channels say of the right, for every caller.
     fn ruled(&self, right: Right, channel: &ChannelName) -> Option<Result<(), Problem>> {
         let Identity::Ruled(ruled) = &self.0 else { return None };
         let rule = ruled.rules.of(channel)?;

@@ -73,7 +73,7 @@ pub(crate) struct Authority {
     records: Option<Arc<dyn Records>>,
     /// What decides in the place of tokens.
     authorizer: Option<AnyAuthorizer>,
-    /// What holds for some channels, whoever the caller is.
+    /// What holds for some channels, for every caller.
     rules: Arc<ChannelRules>,
 }
 

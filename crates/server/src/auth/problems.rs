@@ -37,9 +37,9 @@ pub(super) fn not_allowed(right: Right) -> Problem {
     Problem::new(Code::Forbidden, format_args!("The right `{right}` on this channel is not yours."))
 }
 
-/// `403`: a rule for the channel says that nobody publishes.
+/// `403`: a rule for the channel says that no client publishes.
 pub(super) fn not_published() -> Problem {
-    let detail = "Nobody publishes on this channel by requests or connections: a rule of the server says so.";
+    let detail = "No client publishes on this channel: a rule of the server says so.";
     Problem::new(Code::Forbidden, detail)
 }
 

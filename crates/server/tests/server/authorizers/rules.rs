@@ -1,4 +1,4 @@
-//! Rules for some channels are in force on every transport, whoever decides on the others.
+//! Rules for some channels are in force on every transport, with every authoriser.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn closed(socket: &mut sockeye::WebSocket) -> u16 {
 }
 
 #[tokio::test]
-async fn on_a_channel_without_publishing_and_presence_nobody_has_them() {
+async fn on_a_channel_without_publishing_and_presence_no_client_has_them() {
     let rules = [rule("open").publish(false).presence(false), rule("open").publish(true)];
     in_each_way_with(&rules, async |served, decides| {
         let good = decides.credentials();
@@ -63,7 +63,7 @@ async fn on_a_channel_without_publishing_and_presence_nobody_has_them() {
 }
 
 #[tokio::test]
-async fn without_tokens_too_nobody_publishes_where_a_rule_says_so() {
+async fn without_tokens_too_no_client_publishes_where_a_rule_says_so() {
     let server =
         TestServer::with(|options| options.channels.channel = vec![rule("s1").publish(false)])
             .await;
