@@ -86,9 +86,9 @@ impl Serve {
                 Size(largest)
             );
             ensure!(
-                !rule.anonymous_read || self.auth_key.is_some(),
-                "anonymous_read of the channels {pattern} changes nothing without --auth-key: without \
-                 tokens all may read every channel; leave it out, or give --auth-key"
+                !rule.anonymous_read || self.auth_key.is_some() || self.authorize.is_given(),
+                "anonymous_read of the channels {pattern} changes nothing without --auth-key or \
+                 --authorize-url: all may read every channel then; leave it out, or give one of these"
             );
         }
         Ok(())
