@@ -204,7 +204,7 @@ impl Nats {
             "server_name: n{server}\n\
              listen: \"{host}:{client}\"\n\
              http: \"{host}:{monitor}\"\n\
-             jetstream {{ store_dir: \"{directory}/d{server}\", max_mem: 1G, max_file: 4G }}\n\
+             jetstream {{ store_dir: \"{directory}/d{server}\", max_mem: 4G, max_file: 64G }}\n\
              cluster {{ name: tests, listen: \"{host}:{route}\", routes: [{routes}] }}\n\
              {lines}\n",
             client = self.client(server),

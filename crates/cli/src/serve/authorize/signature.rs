@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
@@ -51,7 +51,8 @@ impl Secret {
     /// The headers that sign this body.
     pub(super) fn sign(&self, body: &[u8]) -> anyhow::Result<HeaderMap> {
         let mut random = [0; 16];
-        getrandom::fill(&mut random).context("the system provides no random bytes")?;
+        getrandom::fill(&mut random)
+            .map_err(|error| anyhow!("the system provides no random bytes: {error}"))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.headers(&format!("msg_{:032x}", u128::from_be_bytes(random)), now, body)
     }
