@@ -22,7 +22,7 @@ import sockeye
 
 KEY = "only for tests: 0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 TRANSPORTS: list[sockeye.Transport] = ["v1", "sse", "longpoll", "poll"]
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """What has not come by then, in seconds, never comes. On a machine so busy that a transport fails, it is tried again before that."""
 
 
@@ -47,14 +47,14 @@ def token(seconds: int, channels: dict[str, list[str]] | None = None, sub: str =
 
 async def until(holds: Callable[[], object]) -> None:
     """Waits until something holds."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not holds():
             await asyncio.sleep(0.01)
 
 
 async def take(subscription: sockeye.Subscription, count: int) -> list[sockeye.Item]:
     """The next items."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         return [await anext(subscription) for _ in range(count)]
 
 
@@ -88,7 +88,7 @@ class Server:
         self._process = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.PIPE)
         output = self._process.stdout
         assert output is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not (found := re.search(rb"listening on .*?(https?)?(?:://)?([\d.]+:\d+)", line := await output.readline())):
                 assert line, "it says where it listens"
         scheme = "https" if "--tls-cert" in self.options else "http"
@@ -106,7 +106,7 @@ class Server:
 
     async def ended(self) -> None:
         assert self._process is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self._process.wait()
 
     async def stop(self) -> None:

@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 
 import sockeye
-from harness import KEY, PATIENCE, TRANSPORTS, new_channel, numbers, token
+from harness import KEY, TIMEOUT, TRANSPORTS, new_channel, numbers, token
 
 
 class BlockingServer:
@@ -67,11 +67,11 @@ class Blocking(unittest.TestCase):
     def test_waiting_ends_in_time_and_loses_nothing(self) -> None:
         with sockeye.Client(self.server.url) as client:
             subscription = client.subscribe(new_channel())
-            subscription.ready(PATIENCE)
+            subscription.ready(TIMEOUT)
             with self.assertRaises(TimeoutError):
                 subscription.next(timeout=0.01)
             client.publish(subscription.channel, "later")
-            item = subscription.next(PATIENCE)
+            item = subscription.next(TIMEOUT)
             assert isinstance(item, sockeye.Message)
             self.assertEqual(item.data, "later")
 
@@ -93,17 +93,17 @@ class Blocking(unittest.TestCase):
             thread.start()
             for text in numbers(101, 200):
                 client.publish(subscription.channel, text)
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
             self.assertEqual(seen, numbers(1, 200))
 
     def test_closing_from_another_thread_ends_the_loop(self) -> None:
         client = sockeye.Client(self.server.url)
         subscription = client.subscribe(new_channel())
-        subscription.ready(PATIENCE)
+        subscription.ready(TIMEOUT)
         thread = threading.Thread(target=lambda: list(subscription))
         thread.start()
         subscription.close()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         self.assertFalse(thread.is_alive())
         client.close()
         client.close()
@@ -120,7 +120,7 @@ class Blocking(unittest.TestCase):
                 failures.append(error)
 
         client = sockeye.Client(self.server.url, on_status=status)
-        client.subscribe(new_channel()).ready(PATIENCE)
+        client.subscribe(new_channel()).ready(TIMEOUT)
         client.close()
         self.assertTrue(failures)
 
@@ -142,12 +142,12 @@ class Blocking(unittest.TestCase):
         self.assertEqual(program.stdout.readline(), "ready\n")
         program.send_signal(signal.SIGINT)
         self.assertEqual(program.stdout.readline(), "interrupted\n")
-        self.assertEqual(program.wait(PATIENCE), 0)
+        self.assertEqual(program.wait(TIMEOUT), 0)
         program.stdout.close()
 
     def test_a_program_that_forgets_to_close_ends_all_the_same(self) -> None:
         code = f"import sockeye; client = sockeye.Client({self.server.url!r}); client.subscribe('chat').ready(); print('done')"
-        program = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+        program = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual((program.returncode, program.stdout), (0, "done\n"))
 
 
@@ -160,9 +160,9 @@ class WithTokens(unittest.TestCase):
             self.addCleanup(server.stop)
             with sockeye.Client(server.url, token=lambda: token(60)) as client:
                 subscription = client.subscribe("chat")
-                subscription.ready(PATIENCE)
+                subscription.ready(TIMEOUT)
                 client.publish("chat", "x")
-                self.assertIsNotNone(subscription.next(PATIENCE))
+                self.assertIsNotNone(subscription.next(TIMEOUT))
             with sockeye.Client(server.url) as client, self.assertRaises(sockeye.SockeyeError) as raised:
                 client.publish("chat", "x")
             self.assertEqual((raised.exception.code, raised.exception.status), ("unauthorized", 401))

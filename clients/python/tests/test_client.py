@@ -9,7 +9,7 @@ import unittest
 import urllib.request
 
 import sockeye
-from harness import PATIENCE, TRANSPORTS, Proxy, Server, data_of, new_channel, numbers, take, until
+from harness import TIMEOUT, TRANSPORTS, Proxy, Server, data_of, new_channel, numbers, take, until
 
 
 class Case(unittest.IsolatedAsyncioTestCase):
@@ -172,7 +172,7 @@ class Reading(Case):
                     await asyncio.to_thread(request, "POST", f"{self.server.url}/c/{channel}?close=1")
                     # One that comes later is told, too.
                     for subscription in [*subscriptions, client.subscribe(channel, after="earliest")]:
-                        async with asyncio.timeout(PATIENCE):
+                        async with asyncio.timeout(TIMEOUT):
                             data = [item.data async for item in subscription if isinstance(item, sockeye.Message)]
                         self.assertEqual((data, subscription.has_ended), (numbers(1, 10), True))
                     with self.assertRaises(sockeye.SockeyeError) as raised:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import sockeye
-from harness import KEY, PATIENCE, TRANSPORTS, Proxy, Server, data_of, new_channel, numbers, take, token, until
+from harness import KEY, TIMEOUT, TRANSPORTS, Proxy, Server, data_of, new_channel, numbers, take, token, until
 from test_client import Case
 
 HOPS: list[tuple[dict[str, str], sockeye.Transport]] = [
@@ -38,7 +38,7 @@ class Publisher:
             await self._publish(str(self.count))
 
     async def _publish(self, text: str) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 try:
                     await self.client.publish(self.channel, text, key=f"{self.channel}-{text}")
@@ -50,7 +50,7 @@ class Publisher:
 
 async def reach(client: sockeye.AsyncClient, transport: sockeye.Transport) -> None:
     """Waits until a transport works, while the program says that the network has changed."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while client.transport != transport:
             client.retry()
             await asyncio.sleep(0.3)
@@ -303,7 +303,7 @@ class Tokens(Case):
 
         async with sockeye.AsyncClient(self.server.url, token=unwell) as client:
             subscription = client.subscribe(new_channel())
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while True:
                     client.retry()
                     done, _ = await asyncio.wait([asyncio.ensure_future(subscription.ready())], timeout=0.2)

@@ -26,7 +26,7 @@ use crate::http::problem::{Code, Problem};
 use crate::log::{Class, limited};
 
 /// How long an authoriser may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long any answer is good for at least.
 const LEAST: Duration = Duration::from_secs(1);
 /// The answers that are known of one caller. With more of them those that nothing open depends on are asked for
@@ -126,12 +126,12 @@ impl AnyAuthorizer {
             let _turn = self.0.asks.acquire().await;
             question().await
         };
-        let why = match timeout(PATIENCE, AssertUnwindSafe(asking).catch_unwind()).await {
+        let why = match timeout(TIMEOUT, AssertUnwindSafe(asking).catch_unwind()).await {
             Ok(Ok(Ok(answer))) => return Ok(answer),
             Ok(Ok(Err(AuthorizeError::Invalid))) => return Err(not_identified()),
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(_)) => "it panicked".to_owned(),
-            Err(_) => format!("it did not answer within {} s", PATIENCE.as_secs()),
+            Err(_) => format!("it did not answer within {} s", TIMEOUT.as_secs()),
         };
         limited!(WARN, Class::Failed, why, "the authoriser has no answer");
         Err(not_decided())
@@ -231,7 +231,7 @@ impl AskedSession {
     fn due(&self, (right, channel): &(Right, ChannelName)) -> Known {
         let (now, mut answers) = (Instant::now(), self.answers());
         let Some(known) = answers.get_mut(&(channel.clone(), *right)) else {
-            let until = now + PATIENCE;
+            let until = now + TIMEOUT;
             return Known { is_allowed: true, again: now, until, is_watched: true };
         };
         // From now on other answers do not take its place: what puts it off would put off a no.

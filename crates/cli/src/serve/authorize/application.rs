@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::{answer::Answer, signature::Secret};
 
 /// How long a question may take, with its connection.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How many connections wait for a question.
 const MAX_IDLE: usize = 32;
 /// How long one of them may have waited: what is behind it may be gone since, without a sign of it.
@@ -61,8 +61,8 @@ impl Application {
             headers.insert(AUTHORIZATION, credentials);
         }
         let endpoint = Endpoint::new(address, headers)
-            .connect_timeout(PATIENCE)
-            .answer_timeout(PATIENCE)
+            .connect_timeout(TIMEOUT)
+            .answer_timeout(TIMEOUT)
             .connect_with(move |client| client.tls(tls.clone()).no_proxy());
         endpoint.client(&[])?;
         Ok(Self { endpoint, name: name(address), secret, idle: Mutex::default() })
@@ -74,11 +74,11 @@ impl Application {
     ///
     /// [`AuthorizeError::Invalid`] for `401`; `Unavailable` for whatever else is not an answer, or is late.
     pub(super) async fn ask(&self, body: Bytes) -> Result<Answer, AuthorizeError> {
-        let why = match timeout(PATIENCE, self.asked(body)).await {
+        let why = match timeout(TIMEOUT, self.asked(body)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(AuthorizeError::Unavailable(why))) => why.to_string(),
             Ok(Err(invalid)) => return Err(invalid),
-            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+            Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
         };
         // The other connections lead to the same place.
         self.idle().clear();

@@ -125,9 +125,9 @@ fn a_url_of_an_application_is_one_of_http() {
 
 #[test]
 fn the_guide_says_the_numbers_of_the_code() {
-    let (patience, credentials) = (application::PATIENCE.as_secs(), MAX_CREDENTIALS >> 10);
+    let (timeout, credentials) = (application::TIMEOUT.as_secs(), MAX_CREDENTIALS >> 10);
     for sentence in [
-        format!("nothing within {patience} s"),
+        format!("nothing within {timeout} s"),
         format!("Credentials of more than {credentials} KiB"),
         format!("of more than {} KiB, nothing", sockeye_client::internals::MAX_ANSWER >> 10),
         format!("keeps {} answers at most", 2 * kept::GENERATION),
