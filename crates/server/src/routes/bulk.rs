@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 use sockeye_hub::{ChannelName, IdempotencyKey, Json, Position, Publication, Source};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::deciding::Deciding;
 use super::publish::{self, publisher};
 use crate::app::App;
 use crate::auth::{self, Caller, Right};
@@ -86,7 +87,7 @@ pub(crate) async fn lines(
         let line = tokio::select! {
             biased;
             // What is known is put down while the client sends.
-            () = bulk.settle_one(), if bulk.has_in_flight() => continue,
+            () = bulk.go_on(), if bulk.has_begun() => continue,
             line = lines.next() => line,
         };
         match line {
@@ -170,6 +171,8 @@ struct Bulk<'a> {
     /// The channel of those that name none.
     home: Option<&'a ChannelName>,
     source: Source,
+    /// Those that are not published yet, where an authoriser is asked.
+    deciding: Deciding,
     in_flight: FuturesOrdered<Publishing>,
     count: usize,
     /// As JSON, in the order of the messages.
@@ -177,8 +180,8 @@ struct Bulk<'a> {
     refused: usize,
     /// The position of the last that was taken.
     last: Option<Position>,
-    /// Whether not all of the body was looked at.
-    is_cut: bool,
+    /// Why not all of the body was looked at.
+    cut: Option<Problem>,
 }
 
 impl<'a> Bulk<'a> {
@@ -201,6 +204,7 @@ impl<'a> Bulk<'a> {
         Ok(Self {
             app,
             publisher: publisher(&caller, &Peer::of(request)),
+            deciding: Deciding::new(caller.clone()),
             caller,
             home,
             source: Source::new(),
@@ -209,7 +213,7 @@ impl<'a> Bulk<'a> {
             results: Vec::new(),
             refused: 0,
             last: None,
-            is_cut: false,
+            cut: None,
         })
     }
 
@@ -221,8 +225,8 @@ impl<'a> Bulk<'a> {
         self.count == 0
     }
 
-    fn has_in_flight(&self) -> bool {
-        !self.in_flight.is_empty()
+    fn has_begun(&self) -> bool {
+        !self.deciding.is_empty() || !self.in_flight.is_empty()
     }
 
     /// Publishes one, or refuses it.
@@ -231,24 +235,44 @@ impl<'a> Bulk<'a> {
         if let Some(paces) = &self.app.paces {
             sleep_until(paces.turn(self.publisher.clone())).await;
         }
-        match begin(self.app, &self.caller, (self.home, self.source), json).await {
-            Ok(publishing) => self.in_flight.push_back(Box::pin(publishing)),
-            Err(problem) => self.in_flight.push_back(Box::pin(std::future::ready(Err(problem)))),
+        match self.caller.is_asked() {
+            true => self.deciding.add(json, channel(self.home, json)),
+            false => self.begin(json),
         }
-        while self.in_flight.len() >= IN_FLIGHT {
-            self.settle_one().await;
+        while self.in_flight.len() >= IN_FLIGHT || !self.deciding.has_room() {
+            self.go_on().await;
         }
     }
 
-    /// Waits for the next outcome, in the order of the messages.
-    async fn settle_one(&mut self) {
-        match self.in_flight.next().await {
-            Some(Ok(position)) => {
-                self.last = Some(position);
-                self.results.push(format!("{{\"at\":\"{position}\"}}"));
-            }
-            Some(Err(problem)) => self.refuse(&problem),
-            None => {}
+    /// Begins to publish one, with what the others have before it.
+    fn begin(&mut self, json: &[u8]) {
+        self.in_flight.push_back(
+            match begin(self.app, &self.caller, (self.home, self.source), json) {
+                Ok(publishing) => Box::pin(publishing),
+                Err(problem) => Box::pin(std::future::ready(Err(problem))),
+            },
+        );
+    }
+
+    /// Waits for what is known next: that a message may be published, or what became of one, both in the order of the
+    /// messages. A future that is dropped loses nothing.
+    async fn go_on(&mut self) {
+        let has_room = self.in_flight.len() < IN_FLIGHT;
+        tokio::select! {
+            Some(decided) = self.deciding.next(), if has_room && !self.deciding.is_empty() => match decided {
+                Ok(line) => self.begin(&line),
+                Err(problem) => {
+                    self.in_flight.push_back(Box::pin(std::future::ready(Err(problem))));
+                }
+            },
+            Some(outcome) = self.in_flight.next(), if !self.in_flight.is_empty() => match outcome {
+                Ok(position) => {
+                    self.last = Some(position);
+                    self.results.push(format!("{{\"at\":\"{position}\"}}"));
+                }
+                Err(problem) => self.refuse(&problem),
+            },
+            else => {}
         }
     }
 
@@ -259,14 +283,17 @@ impl<'a> Bulk<'a> {
 
     /// Nothing more is looked at, for that reason, which is the last result.
     fn stop(&mut self, problem: Problem) {
-        self.is_cut = true;
-        self.in_flight.push_back(Box::pin(std::future::ready(Err(problem))));
+        self.cut = Some(problem);
     }
 
     /// `201` if all were taken, and else `207`; what became of each.
     async fn answer(mut self) -> Answer {
-        while self.has_in_flight() {
-            self.settle_one().await;
+        while self.has_begun() {
+            self.go_on().await;
+        }
+        let cut = self.cut.take();
+        if let Some(problem) = &cut {
+            self.refuse(problem);
         }
         let status = match self.refused {
             0 => StatusCode::CREATED,
@@ -281,7 +308,7 @@ impl<'a> Bulk<'a> {
         );
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        if self.is_cut {
+        if cut.is_some() {
             // The rest of the body would have to be read in vain.
             headers.insert(CONNECTION, http::HeaderValue::from_static("close"));
         }
@@ -292,28 +319,39 @@ impl<'a> Bulk<'a> {
     }
 }
 
-/// Begins to publish one, with what the others have before it.
-async fn begin(
+/// Begins to publish one for a caller that is not asked for, or has been.
+fn begin(
     app: &App,
     caller: &Caller,
     (home, source): (Option<&ChannelName>, Source),
     json: &[u8],
 ) -> Result<impl Future<Output = Result<Position, Problem>> + Send + use<>, Problem> {
     let written = WrittenPublication::parse(json)?;
-    let channel = match (home, &written.channel) {
-        (None, None) => return Err(bad_request("Say which channel: `ch`.")),
-        (Some(home), Some(named)) if home != named => {
-            return Err(bad_request("`ch` is another channel than that of the URL."));
-        }
-        (Some(home), _) => home,
-        (None, Some(named)) => named,
-    };
-    let key = written.key.map(|key| IdempotencyKey::new(caller.publisher(), &key));
+    let channel = channel_of(home, &written)?;
+    let key = written.key.as_ref().map(|key| IdempotencyKey::new(caller.publisher(), key));
     let mut publication = Publication::of(written.payload.as_ref()).source(source);
-    publication.event = written.event;
+    publication.event = written.event.clone();
     publication.key = key.transpose().map_err(bad_request)?;
-    caller.ask(Right::Write, channel).await?;
     Ok(app.publish(caller, channel, publication))
+}
+
+/// The channel of a message.
+fn channel(home: Option<&ChannelName>, json: &[u8]) -> Result<ChannelName, Problem> {
+    channel_of(home, &WrittenPublication::parse(json)?).cloned()
+}
+
+fn channel_of<'a>(
+    home: Option<&'a ChannelName>,
+    written: &'a WrittenPublication<'_>,
+) -> Result<&'a ChannelName, Problem> {
+    match (home, &written.channel) {
+        (None, None) => Err(bad_request("Say which channel: `ch`.")),
+        (Some(home), Some(named)) if home != named => {
+            Err(bad_request("`ch` is another channel than that of the URL."))
+        }
+        (Some(home), _) => Ok(home),
+        (None, Some(named)) => Ok(named),
+    }
 }
 
 /// The lines of a body, as it comes.

@@ -18,6 +18,7 @@ pub(crate) mod channel;
 pub(crate) mod cluster;
 #[cfg(feature = "console")]
 pub(crate) mod console;
+mod deciding;
 pub(crate) mod message;
 pub(crate) mod middleware;
 pub(crate) mod preflight;

@@ -7,6 +7,7 @@ use sockeye_hub::{
 };
 
 use super::command::{ChannelOp, Command, Id, Op};
+use super::deciding::Decided;
 use super::frame::{self, At, Messages, Subscribed};
 use super::session::V1Session;
 use super::subscriptions;
@@ -49,6 +50,9 @@ impl V1Session {
         channel_op: ChannelOp<'_>,
         id: Option<Id<'_>>,
     ) -> Done {
+        if let Some(Decided::Right(decided)) = self.decided.take().map(|decided| *decided) {
+            decided?;
+        }
         let channel = channel.or_else(|| self.home.clone());
         let channel = channel.ok_or_else(|| bad_request("Say which channel: `ch`."))?;
         let start = match &channel_op {
@@ -93,11 +97,20 @@ impl V1Session {
 
     /// Continues with what the token grants. Subscriptions that it does not grant end.
     async fn authenticate(&mut self, token: &str, id: Option<Id<'_>>) -> Done {
-        let network = self.record.peer().network();
-        let fresh = self.app.authority.authenticate(token, network).await;
+        let fresh = match self.decided.take().map(|decided| *decided) {
+            Some(Decided::Caller(fresh)) => fresh,
+            _ => {
+                let network = self.record.peer().network();
+                self.app.authority.authenticate(token, network).await
+            }
+        };
         let fresh = fresh.map_err(|problem| self.refused(problem))?;
         self.become_caller(self.caller.renewed(fresh)?);
         self.answer(frame::ok(id, ""));
+        if self.caller.is_asked() {
+            self.deciding = Some(self.asking_again());
+            return Ok(None);
+        }
         let subscribed: Vec<_> = self
             .subscriptions
             .channels()
@@ -181,7 +194,7 @@ impl V1Session {
 }
 
 /// Whether the caller may subscribe, and be told who is present.
-async fn ask_to_subscribe(
+pub(super) async fn ask_to_subscribe(
     caller: &Caller,
     channel: &ChannelName,
     presence: bool,

@@ -1,9 +1,11 @@
 //! `sockeye.v1`: many channels on one connection, with positions, answers and gaps.
 //!
 //! A connection is one task: a [`session`] reads [`command`]s, [`execute`]s them, and sends their
-//! answers and the messages of its [`subscriptions`] as [`frame`]s.
+//! answers and the messages of its [`subscriptions`] as [`frame`]s. Where an authoriser is asked, a command waits for
+//! what is [decided](deciding).
 
 mod command;
+mod deciding;
 mod execute;
 mod frame;
 mod session;

@@ -14,6 +14,7 @@ use sockeye_hub::{ChannelName, Reader, Source, Start};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::Command;
+use super::deciding::{Decided, Deciding, decided};
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Closing, ending, frame};
 use crate::app::App;
@@ -57,8 +58,12 @@ pub(super) struct V1Session {
     pub(super) source: Source,
     /// Publications in progress: they are answered in their order.
     pub(super) publishing: FuturesOrdered<Answering>,
-    /// A command that waits for room for its answer.
+    /// A command that waits for room for its answer, or for what is being decided.
     heard: Option<Message>,
+    /// What has to be asked for before the next command is executed.
+    pub(super) deciding: Option<Deciding>,
+    /// What was said of the command that is executed next.
+    pub(super) decided: Option<Box<Decided>>,
     answers: VecDeque<String>,
     answers_bytes: usize,
     /// What one subscription has still to send.
@@ -101,6 +106,8 @@ impl V1Session {
             source: Source::new(),
             publishing: FuturesOrdered::new(),
             heard: None,
+            deciding: None,
+            decided: None,
             answers: VecDeque::new(),
             answers_bytes: 0,
             turn: None,
@@ -139,7 +146,7 @@ impl V1Session {
 
     /// From now on the rights of the subscriptions there are now are asked for again, if that is how it is
     /// decided.
-    fn watch_rights(&mut self) {
+    pub(super) fn watch_rights(&mut self) {
         if !self.caller.is_asked() {
             return;
         }
@@ -185,6 +192,7 @@ impl V1Session {
                 biased;
                 ending = &mut self.expiry => return Some(ending),
                 lost = lost(&mut self.losing), if self.losing.is_some() => self.lose(&lost),
+                decided = decided(&mut self.deciding), if self.deciding.is_some() => self.decide(decided),
                 Some(answer) = self.publishing.next() => self.answer(answer),
                 message = incoming.next(), if has_room && pause.is_none() => {
                     self.heard = Some(self.or_lost(message?)?);
@@ -249,7 +257,8 @@ impl V1Session {
         self.expiry = Box::pin(expiry(caller.clone(), self.app.auth_timeout));
         self.record.identified_as(caller.id());
         self.caller = caller;
-        self.watch_rights();
+        // What it has lost is asked for at once.
+        self.losing = None;
     }
 
     /// Counts a token that was refused, as one in a request is counted; after too many the connection
@@ -290,19 +299,28 @@ impl V1Session {
     /// Whether another command may be read.
     fn has_room(&self) -> bool {
         self.heard.is_none()
+            && self.deciding.is_none()
             && self.answers_bytes < MAX_ANSWERS
             && self.publishing.len() < MAX_PUBLISHING
     }
 
-    /// Executes the command that was read, if there is room for an answer.
+    /// Executes the command that was read, if there is room for an answer and it is known what it may do.
     async fn hear(&mut self, outgoing: &Writer) {
+        if self.deciding.is_some() {
+            return;
+        }
         let Some(message) = self.heard.take() else { return };
         let expected = self.unread(outgoing) + MAX_ANSWER;
         if self.stream_budget.try_make(|| (), |()| expected).is_none() {
             (self.heard, self.waits) = (Some(message), true);
             return;
         }
+        if let Some(deciding) = self.deciding(&message) {
+            (self.heard, self.deciding) = (Some(message), Some(deciding));
+            return;
+        }
         self.take(message, outgoing).await;
+        self.decided = None;
         self.stream_budget.set(self.unread(outgoing));
     }
 

@@ -48,14 +48,14 @@ impl Listener for InMemory {
 }
 
 /// A program whose authoriser is the shop.
-struct Program {
-    shop: Shop,
+pub(super) struct Program {
+    pub(super) shop: Shop,
     hub: Hub,
     connections: mpsc::UnboundedSender<DuplexStream>,
 }
 
 impl Program {
-    fn start(shop: Shop) -> Self {
+    pub(super) fn start(shop: Shop) -> Self {
         Self::with(shop, ChannelOptions::default())
     }
 
@@ -79,7 +79,7 @@ impl Program {
     }
 
     /// A WebSocket of `ann`.
-    async fn open(&self, path: &str, subprotocol: Option<&str>) -> WebSocket {
+    pub(super) async fn open(&self, path: &str, subprotocol: Option<&str>) -> WebSocket {
         let client = Client::new(format!("ws://shop.example{path}").as_str()).unwrap();
         let mut client = client.header("cookie", "session=ann");
         if let Some(subprotocol) = subprotocol {
@@ -94,9 +94,23 @@ impl Program {
     }
 
     async fn get_as(&self, name: &str, path: &str) -> (u16, impl Future<Output = String> + use<>) {
-        let request = Request::get(path).header("host", "shop.example");
-        let request = request.header("cookie", format!("session={name}"));
-        let request = request.body(Full::new(bytes::Bytes::new())).unwrap();
+        let request = Request::get(path).header("cookie", format!("session={name}"));
+        self.ask(request.body(Full::default()).unwrap()).await
+    }
+
+    /// The status of the answer of `ann`'s request to publish, and its body.
+    pub(super) async fn post(&self, path: &str, kind: &str, body: String) -> (u16, String) {
+        let request = Request::post(path).header("cookie", "session=ann");
+        let request = request.header("content-type", kind).body(Full::from(body)).unwrap();
+        let (status, body) = self.ask(request).await;
+        (status, body.await)
+    }
+
+    async fn ask(
+        &self,
+        mut request: Request<Full<bytes::Bytes>>,
+    ) -> (u16, impl Future<Output = String> + use<>) {
+        request.headers_mut().insert("host", "shop.example".parse().unwrap());
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(self.connect())).await.unwrap();
         tokio::spawn(connection);
@@ -109,7 +123,7 @@ impl Program {
         (head.status.as_u16(), body)
     }
 
-    async fn publish(&self, channel: &str, text: &str) {
+    pub(super) async fn publish(&self, channel: &str, text: &str) {
         self.hub.publish(&channel.parse().unwrap(), Publication::text(text)).await.unwrap();
     }
 }
@@ -125,7 +139,7 @@ async fn closed(mut socket: WebSocket) -> (Option<u16>, Vec<String>) {
 }
 
 /// The next frame of `sockeye.v1`.
-async fn frame(socket: &mut WebSocket) -> Value {
+pub(super) async fn frame(socket: &mut WebSocket) -> Value {
     let frame = timeout(LONG, socket.recv()).await.expect("a frame").unwrap().unwrap();
     serde_json::from_str(frame.as_text().unwrap()).unwrap()
 }

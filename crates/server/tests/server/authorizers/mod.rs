@@ -4,6 +4,7 @@
 mod asking;
 mod rules;
 mod shop;
+mod slow;
 
 use std::net::SocketAddr;
 
