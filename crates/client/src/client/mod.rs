@@ -157,14 +157,18 @@ impl Client {
     pub(crate) fn want(&self, name: &Arc<str>, after: &str, queue: &Arc<Queue>) -> Arc<Connection> {
         let mut connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.retain(|connection| !connection.is_closed());
-        loop {
-            let found = connections.iter().find(|connection| connection.want(name, after, queue));
-            if let Some(connection) = found {
-                return Arc::clone(connection);
-            }
-            let closing = self.0.closing.clone();
-            connections.push(Connection::start(Arc::clone(&self.0.core), closing));
+        let found = connections.iter().find(|connection| connection.want(name, after, queue));
+        if let Some(connection) = found {
+            return Arc::clone(connection);
         }
+        let closing = self.0.closing.clone();
+        let connection = Connection::start(Arc::clone(&self.0.core), closing);
+        match connection.want(name, after, queue) {
+            true => connections.push(Arc::clone(&connection)),
+            // In a runtime that has ended nothing begins.
+            false => queue.end(Some(Error::Closed)),
+        }
+        connection
     }
 
     /// What publishes over a WebSocket, if there is one.

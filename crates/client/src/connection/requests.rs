@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use super::{Connection, Order, socket::at};
@@ -21,7 +21,7 @@ use crate::{
 
 /// Requests that the server holds, at a time; channels beyond are polled. Each is a connection of its own.
 pub(crate) const HELD_REQUESTS: usize = 64;
-/// The soonest that an attempt begins anew with a fresh token.
+/// The soonest that an attempt begins anew with a fresh token, or a request is made with one after another.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 
 /// Reads the channels that are ordered, until something ends it.
@@ -131,7 +131,7 @@ struct ChannelSink {
 
 impl ChannelSink {
     async fn read(mut self, transport: Transport, mut token: Option<Token>) -> Failure {
-        let mut is_fresh = false;
+        let (mut is_fresh, mut may_ask) = (false, Instant::now());
         loop {
             let failure = self.listen(transport, token.as_ref()).await;
             let (Failure::Refused(problem), Some(refused)) = (&failure, &token) else {
@@ -142,6 +142,9 @@ impl ChannelSink {
             if !problem.is_unauthorized() || !may_be_another {
                 return failure;
             }
+            // One server of several may refuse what the others take.
+            sleep_until(may_ask).await;
+            may_ask = Instant::now() + RENEW_AFTER;
             match self.connection.core.tokens.other_than(Some(&refused.text)).await {
                 Ok(None) => return failure,
                 Ok(fresh) => (token, is_fresh) = (fresh, true),

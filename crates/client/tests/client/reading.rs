@@ -287,3 +287,19 @@ fn a_runtime_that_ends_before_a_connection_begins_leaves_nothing_that_never_read
         ready.expect("it reads").unwrap();
     });
 }
+
+#[test]
+fn a_subscription_in_a_runtime_that_has_ended_is_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (handle, client) = (runtime.handle().clone(), only("http://127.0.0.1:1/", Transport::V1));
+    drop(runtime);
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _inside = handle.enter();
+        let mut chat = client.subscribe("chat");
+        let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = done.send(chat.poll_next_unpin(context).map(|item| item.map(|item| item.is_err())));
+    });
+    let ended = is_done.recv_timeout(sockeye_testing::PATIENCE).expect("it is told");
+    assert_eq!(ended, std::task::Poll::Ready(Some(true)));
+}

@@ -107,6 +107,47 @@ async fn a_token_that_is_always_refused_is_not_asked_for_all_the_time() {
     }
 }
 
+/// As two servers behind one address do of which one has another key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_taken_and_refused_in_turn_is_not_asked_for_without_a_pause() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut is_refused = false;
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            while let Some(head) = read_head(&mut stream) {
+                is_refused = !is_refused && !head.contains("after=now");
+                let (status, body) = match is_refused {
+                    true => (401, r#"{"code":"unauthorized","detail":"Another key."}"#),
+                    false => (200, r#"{"at":"k.1","messages":[]}"#),
+                };
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
+                if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let (asking, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let (client, _) = client(&url, &[Transport::Poll], move |builder| {
+        let number = AtomicUsize::new(0);
+        builder.poll_interval(Duration::ZERO).token_with(move || {
+            let number = number.fetch_add(1, SeqCst);
+            let _ = asking.send(());
+            async move { Ok::<_, String>(format!("token-{number}")) }
+        })
+    });
+    let mut chat = client.subscribe("chat");
+    chat.ready().await.unwrap();
+    let begun = std::time::Instant::now();
+    for _ in 0..4 {
+        asked.recv().await.unwrap();
+    }
+    // The first is that of the beginning, the second comes at once.
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+}
+
 /// The server ends what an expired token has opened: that nothing was opened anew shows that a fresh one came first.
 #[tokio::test]
 async fn a_fresh_token_comes_before_the_old_one_expires() {
