@@ -6,16 +6,22 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use sockeye_tests::away;
-use sockeye_tests::chaos::{self, Fault, Ground, Plan};
+use sockeye_tests::chaos::{self, Fault, Ground, Language, Plan};
 
-/// Arguments: `disk` or `cluster`, messages, kills of a disk's server, seconds, and a seed if the random one is not
-/// wanted.
+/// Arguments: `disk` or `cluster`, the languages of clients with commas between them, messages, readers, kills of a disk's
+/// server, seconds, and a seed if the random one is not wanted.
 fn main() -> std::io::Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let is_cluster = arguments.next().is_some_and(|ground| ground == "cluster");
+    let words = arguments.next().unwrap_or_default();
+    let languages = words.split(',').map(str::parse).collect::<Result<Vec<Language>, _>>();
     let numbers: Vec<u64> = arguments.filter_map(|argument| argument.parse().ok()).collect();
-    let &[messages, kills, seconds, ref seed @ ..] = numbers.as_slice() else {
-        panic!("usage: chaos disk|cluster MESSAGES KILLS SECONDS [SEED]");
+    let (Ok(languages), &[messages, hoppers, kills, seconds, ref seed @ ..]) =
+        (languages, numbers.as_slice())
+    else {
+        panic!(
+            "usage: chaos disk|cluster rust,javascript,python MESSAGES READERS KILLS SECONDS [SEED]"
+        );
     };
     if is_cluster {
         away::without_servers(Duration::from_secs(60));
@@ -33,7 +39,9 @@ fn main() -> std::io::Result<ExitCode> {
             false => Ground::Disk { data: data.path().to_owned(), kills: kills as usize },
         };
         writeln!(std::io::stdout(), "seed {seed}")?;
-        let report = chaos::run(&Plan { seed, messages, ..Plan::full(ground) });
+        let languages = languages.clone();
+        let plan = Plan { seed, messages, hoppers, languages, ..Plan::full(ground) };
+        let report = chaos::run(&plan);
         writeln!(std::io::stdout(), "{report}\n")?;
         if !report.findings.is_sound() {
             return Ok(ExitCode::FAILURE);

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use sockeye_tests::chaos::{self, Ground, Plan};
+use sockeye_tests::chaos::{self, Ground, Language, Plan};
 use sockeye_tests::program;
 use sockeye_tests::script::{folder, python};
 use sockeye_tests::tls::Certificates;
@@ -43,7 +43,8 @@ fn the_javascript_client_loses_nothing_over_restarts_in_node_bun_and_deno() {
 fn readers_that_hop_between_all_clients_see_every_message_once_though_the_server_is_killed() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let ground = Ground::Disk { data: data.path().to_owned(), kills: 3 };
-    let report = chaos::run(&Plan { in_other_languages: true, ..Plan::short(ground) });
+    let languages = vec![Language::Rust, Language::JavaScript, Language::Python];
+    let report = chaos::run(&Plan { languages, ..Plan::short(ground) });
     assert!(report.findings.is_sound(), "{report}");
     let stretches = report.findings.stretches;
     assert!(stretches.iter().all(|stretches| *stretches > 0), "{report}");

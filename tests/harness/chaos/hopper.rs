@@ -40,9 +40,9 @@ pub(super) fn read(stage: &Stage, mut random: StdRng) -> Seen {
     let mut last: Option<Position> = None;
     let mut progress = Instant::now();
     while progress.elapsed() < PERSEVERANCE {
-        let choice = random.random_range(0..stage.transports);
-        let transport = Transport::ALL[choice];
-        seen.stretches[choice] += 1;
+        let transport = stage.transports[random.random_range(0..stage.transports.len())];
+        let lot = random.random();
+        seen.stretches[transport as usize] += 1;
         // Skewed towards short stretches: hopping is where things go wrong.
         let length = random.random_range(0..LONGEST_STRETCH).pow(2) / LONGEST_STRETCH;
         let after = last.as_ref().map_or_else(|| "earliest".to_owned(), Position::to_string);
@@ -58,7 +58,7 @@ pub(super) fn read(stage: &Stage, mut random: StdRng) -> Seen {
             seen.deliveries.len() - before < length
         };
         // That it breaks is what this is about.
-        let broke = transport.read(&stage.url(), &after, &mut deliver).is_err();
+        let broke = transport.read(&stage.url(), &after, lot, &mut deliver).is_err();
         if seen.deliveries.len() > before {
             progress = Instant::now();
         } else if broke {
@@ -84,7 +84,7 @@ pub(super) fn history(stage: &Stage) -> Vec<(Position, String)> {
             }
             true
         };
-        Transport::Poll.read(&stage.url(), &after, &mut keep).expect("the server runs");
+        Transport::Poll.read(&stage.url(), &after, 0, &mut keep).expect("the server runs");
         match history.last() {
             Some((at, _)) if history.len() > before => after = at.to_string(),
             _ => return history,

@@ -22,6 +22,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 pub use checker::Findings;
 pub use ground::{Fault, Ground};
+pub use transport::Language;
 
 use crate::chaos::checker::Checker;
 use crate::chaos::transport::Transport;
@@ -37,8 +38,8 @@ pub struct Plan {
     pub publishers: u64,
     /// How many read, hopping from transport to transport.
     pub hoppers: u64,
-    /// Whether readers also hop to the clients for JavaScript and Python, which need Node and a Python environment.
-    pub in_other_languages: bool,
+    /// The languages whose clients they hop to, besides the bare transports. JavaScript needs Node, Python its environment.
+    pub languages: Vec<Language>,
     /// What it runs on, and what happens to that.
     pub ground: Ground,
 }
@@ -52,7 +53,7 @@ impl Plan {
             messages: 3_000,
             publishers: 8,
             hoppers: 4,
-            in_other_languages: false,
+            languages: vec![Language::Rust],
             ground,
         }
     }
@@ -65,7 +66,7 @@ impl Plan {
             messages: 100_000,
             publishers: 32,
             hoppers: 8,
-            in_other_languages: false,
+            languages: vec![Language::Rust],
             ground,
         }
     }
@@ -85,8 +86,8 @@ pub struct Report {
 /// What the threads of a run share.
 #[derive(Debug)]
 struct Stage {
-    /// How many of all transports readers hop to.
-    transports: usize,
+    /// What readers hop to.
+    transports: Vec<Transport>,
     /// The URLs of the servers that run now; others after each restart.
     urls: Mutex<Vec<String>>,
     acknowledged: Mutex<u64>,
@@ -135,10 +136,7 @@ pub fn run(plan: &Plan) -> Report {
     let began = Instant::now();
     let mut running = ground::start(plan);
     let stage = Stage {
-        transports: match plan.in_other_languages {
-            true => Transport::COUNT,
-            false => Transport::OF_RUST,
-        },
+        transports: Transport::with_clients_for(&plan.languages),
         urls: Mutex::new(running.urls()),
         acknowledged: Mutex::new(0),
         progress: Condvar::new(),
@@ -211,7 +209,7 @@ fn make_faults(plan: &Plan, stage: &Stage, running: &mut ground::Running) -> Vec
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plan, took, faults, findings } = self;
-        let Plan { seed, messages, publishers, hoppers, in_other_languages: _, ground } = plan;
+        let Plan { seed, messages, publishers, hoppers, languages: _, ground } = plan;
         writeln!(
             f,
             "seed {seed}: {messages} messages by {publishers} publishers to {hoppers} hopping readers, \

@@ -1,10 +1,11 @@
 //! Four transports, each as a bare client of its own, where no code of ours is under this test but the server's; and the
-//! client for Rust, by any of its transports. With `cargo xtask test interop`, those for JavaScript and Python, too.
+//! clients for Rust, JavaScript and Python, by any of their transports.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -45,6 +46,37 @@ pub(super) enum Transport {
     PythonClient,
 }
 
+/// A language that there is a client for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// The crate `sockeye-client`.
+    Rust,
+    /// `clients/js`, in Node.
+    JavaScript,
+    /// `clients/python`.
+    Python,
+}
+
+/// An argument that names no [`Language`].
+#[derive(Debug)]
+pub struct UnknownLanguage;
+
+impl FromStr for Language {
+    type Err = UnknownLanguage;
+
+    fn from_str(word: &str) -> Result<Self, UnknownLanguage> {
+        match word {
+            "rust" => Ok(Self::Rust),
+            "javascript" => Ok(Self::JavaScript),
+            "python" => Ok(Self::Python),
+            _ => Err(UnknownLanguage),
+        }
+    }
+}
+
+/// The transports of the clients for JavaScript and Python; after the last comes what gets through.
+const WORDS: [&str; 4] = ["v1", "sse", "longpoll", "poll"];
+
 /// How long a stretch waits for more before the reader hops on.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -59,14 +91,25 @@ impl Transport {
         Self::JavaScriptClient,
         Self::PythonClient,
     ];
-    /// Those that need no other language, of all.
-    pub(super) const OF_RUST: usize = 5;
 
-    /// Reads from behind `after` until `deliver` has enough, nothing more comes, or it breaks.
+    /// The bare ones, and the clients for these languages.
+    pub(super) fn with_clients_for(languages: &[Language]) -> Vec<Self> {
+        let is_in = |transport: &Self| match transport {
+            Self::RustClient => languages.contains(&Language::Rust),
+            Self::JavaScriptClient => languages.contains(&Language::JavaScript),
+            Self::PythonClient => languages.contains(&Language::Python),
+            _ => true,
+        };
+        Self::ALL.into_iter().filter(is_in).collect()
+    }
+
+    /// Reads from behind `after` until `deliver` has enough, nothing more comes, or it breaks. The lot says which of its
+    /// transports a client takes.
     pub(super) fn read(
         self,
         url: &str,
         after: &str,
+        lot: u32,
         deliver: &mut dyn FnMut(Event) -> bool,
     ) -> io::Result<()> {
         match self {
@@ -74,17 +117,18 @@ impl Transport {
             Self::LongPoll => poll(&format!("{url}/c/{CHANNEL}?after={after}&wait=1"), deliver),
             Self::EventStream => event_stream(url, after, deliver),
             Self::WebSocket => websocket(url, after, deliver),
-            Self::RustClient => rust_client(url, after, deliver),
+            Self::RustClient => rust_client(url, after, lot, deliver),
             Self::JavaScriptClient => {
                 let mut node = Command::new("node");
                 node.arg(folder().join("harness/chaos/reader.mjs"));
-                script(&mut node, url, after, deliver)
+                script(&mut node, url, after, lot, deliver)
             }
             Self::PythonClient => {
                 let mut reader = Command::new(python());
                 reader.arg(folder().join("harness/chaos/reader.py"));
                 reader.env("PYTHONPATH", folder().join("../clients/python/src"));
-                script(reader.env("PYTHONDONTWRITEBYTECODE", "1"), url, after, deliver)
+                reader.env("PYTHONDONTWRITEBYTECODE", "1");
+                script(&mut reader, url, after, lot, deliver)
             }
         }
     }
@@ -174,11 +218,16 @@ fn websocket(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> 
 }
 
 /// The client for Rust, which goes on by itself when it breaks.
-fn rust_client(url: &str, after: &str, deliver: &mut dyn FnMut(Event) -> bool) -> io::Result<()> {
+fn rust_client(
+    url: &str,
+    after: &str,
+    lot: u32,
+    deliver: &mut dyn FnMut(Event) -> bool,
+) -> io::Result<()> {
     let all = sockeye_client::Transport::ALL;
     let mut client = Client::builder(url).poll_interval(Duration::from_millis(50));
     // None of them means what gets through.
-    if let Some(transport) = all.get(rand::random_range(0..=all.len())) {
+    if let Some(transport) = all.get(lot as usize % (all.len() + 1)) {
         client = client.transports([*transport]);
     }
     let client = client.build().map_err(io::Error::other)?;
@@ -213,9 +262,12 @@ fn script(
     command: &mut Command,
     url: &str,
     after: &str,
+    lot: u32,
     deliver: &mut dyn FnMut(Event) -> bool,
 ) -> io::Result<()> {
-    let mut reader = Script::spawn(command.args([url, CHANNEL, after]));
+    command.args([url, CHANNEL, after]);
+    command.args(WORDS.get(lot as usize % (WORDS.len() + 1)));
+    let mut reader = Script::spawn(command);
     // Its beginning takes the longer the more the machine has to do.
     let mut patience = SILENCE * 10;
     while let Some(json) = reader.report_within(patience)? {
