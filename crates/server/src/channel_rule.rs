@@ -25,6 +25,10 @@ pub struct ChannelRule {
     /// Whether requests and connections may publish, end the channel and delete its history, whatever rights they
     /// have. The program itself always may, by [`Hub::publish`](sockeye_hub::Hub::publish). Default: yes.
     pub publish: bool,
+    /// The name that may publish, end the channel and delete its history, if its token or the authoriser grants that:
+    /// the `sub` of a token, or the subject that an authoriser gives. Everyone else is refused; so are all where there
+    /// are no tokens, for a name that a client gives itself is not verified. Default: every name may.
+    pub publisher: Option<Box<str>>,
     /// Whether there is presence: else no client is a member of the channel, and one that asks for its members is
     /// refused. Default: yes.
     pub presence: bool,
@@ -50,6 +54,7 @@ impl ChannelRule {
             channels,
             max_message: None,
             publish: true,
+            publisher: None,
             presence: true,
             anonymous_read: false,
             policy: None,
@@ -68,6 +73,12 @@ impl ChannelRule {
     /// Sets [`publish`](Self::publish).
     pub fn publish(mut self, is_allowed: bool) -> Self {
         self.publish = is_allowed;
+        self
+    }
+
+    /// Sets [`publisher`](Self::publisher).
+    pub fn publisher(mut self, subject: impl Into<String>) -> Self {
+        self.publisher = Some(subject.into().into());
         self
     }
 

@@ -1,6 +1,7 @@
 //! `serve --authorize-url`: an application decides, on every transport.
 
 mod app;
+mod roads;
 
 use std::fs;
 use std::process::Command;

@@ -9,10 +9,11 @@ use super::Serve;
 use crate::flags::units::{Size, Time, number, some_size, some_time};
 
 /// The keys behind the pattern, each with how its value is written.
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 9] = [
     ("max_message", "write max_message=SIZE, as in max_message=1k"),
     ("policy", "write policy=catchup, policy=latest or policy=close"),
     ("publish", "write publish=true or publish=false"),
+    ("publisher", "write publisher=NAME, the sub of a token, as in publisher=backend"),
     ("presence", "write presence=true or presence=false"),
     ("anonymous_read", "write anonymous_read=true or anonymous_read=false"),
     ("history_count", "write history_count=N, a whole number above zero"),
@@ -54,6 +55,7 @@ fn with(rule: ChannelRule, key: &str, value: &str) -> Option<ChannelRule> {
         "max_message" => rule.max_message(some_size(value).ok()?.in_memory()),
         "policy" => rule.policy(format!("*={value}").parse::<PolicyRule>().ok()?.policy),
         "publish" => rule.publish(is_on?),
+        "publisher" if (1..=255).contains(&value.len()) => rule.publisher(value),
         "presence" => rule.presence(is_on?),
         "anonymous_read" => rule.anonymous_read(is_on?),
         "history_count" => rule.history_count(number::<usize>(value).ok()?),
@@ -86,6 +88,16 @@ impl Serve {
                 Size(largest)
             );
             ensure!(
+                rule.publish || rule.publisher.is_none(),
+                "the channels {pattern} have publish=false and a publisher, which contradict each other: leave \
+                 publish=false out to let that one alone publish"
+            );
+            ensure!(
+                rule.publisher.is_none() || self.auth_key.is_some() || self.authorize.is_given(),
+                "the publisher of the channels {pattern} cannot be known without --auth-key or --authorize-url: \
+                 give one of these, or publish=false to let no client publish"
+            );
+            ensure!(
                 !rule.anonymous_read || self.auth_key.is_some() || self.authorize.is_given(),
                 "anonymous_read of the channels {pattern} changes nothing without --auth-key or \
                  --authorize-url: all may read every channel then; leave it out, or give one of these"
@@ -115,10 +127,14 @@ impl Serve {
             }
             None => format!("# {channel}: no rule matches\n"),
         };
+        // One for all channels has no value to be shown.
+        let publisher = rule.publisher.as_deref();
+        let publisher =
+            publisher.map_or_else(String::new, |name| format!("publisher = {name:?}\n"));
         // Writing to a string does not fail.
         let _ = write!(
             shown,
-            "max_message = \"{max}\"\npolicy = \"{}\"\npublish = {}\npresence = {}\nanonymous_read = {}\n\
+            "max_message = \"{max}\"\npolicy = \"{}\"\npublish = {}\n{publisher}presence = {}\nanonymous_read = {}\n\
              history_count = {}\nhistory_bytes = \"{}\"\nhistory_age = \"{}\"",
             rule.policy.unwrap_or(of_options),
             rule.publish,
@@ -143,6 +159,7 @@ mod tests {
         assert_eq!(device.channels.to_string(), "device:*");
         assert_eq!((device.max_message, device.policy), (Some(1024), Some(Policy::Latest)));
         assert!(!device.publish && device.presence && !device.anonymous_read);
+        assert_eq!(read("log:* publisher=api").publisher.as_deref(), Some("api"));
         let news = read(" news presence=false anonymous_read=true");
         assert!(news.publish && !news.presence && news.anonymous_read);
         assert_eq!((news.max_message, news.policy), (None, None));
@@ -160,6 +177,8 @@ mod tests {
             ("a*b publish=false", "a pattern is"),
             ("a publish=no", "write publish=true or publish=false"),
             ("a presence", "write presence=true"),
+            ("a publisher=", "write publisher=NAME"),
+            ("a publisher", "write publisher=NAME"),
             ("a max_message=0", "write max_message=SIZE"),
             ("a policy=newest", "policy=latest"),
             ("a history_count=0", "a whole number above zero"),

@@ -159,7 +159,7 @@ pub(crate) struct Serve {
     max_message: Size,
 
     /// What holds for some channels only: a pattern, and behind it max_message=SIZE, policy=POLICY,
-    /// publish=false (no client publishes), presence=false,
+    /// publish=false (no client publishes), publisher=NAME (this sub alone publishes), presence=false,
     /// anonymous_read=true (all may read, without a token), history_count=N, history_bytes=SIZE,
     /// history_age=TIME; may be given several times, the first whose
     /// pattern matches the channel counts. In the file: [[channel]], with match = "PATTERN"

@@ -13,7 +13,7 @@ use super::asked::{self, AskedSession, Lost};
 use super::grants::Right;
 use super::problems::{
     expired, no_presence, no_such_ticket, no_token, not_allowed, not_decided, not_granted,
-    not_published, not_signed_in,
+    not_published, not_signed_in, not_the_publisher,
 };
 use super::{Asking, Session};
 use crate::channel_rule::ChannelRules;
@@ -77,9 +77,23 @@ impl Caller {
         let rule = ruled.rules.of(channel)?;
         match right {
             Right::Write if !rule.publish => Some(Err(not_published())),
+            Right::Write if !self.may_be(rule.publisher.as_deref()) => {
+                Some(Err(not_the_publisher()))
+            }
             Right::Presence if !rule.presence => Some(Err(no_presence())),
             Right::Read if rule.anonymous_read => Some(Ok(())),
             _ => None,
+        }
+    }
+
+    /// Whether the caller is the only one that a rule lets publish, or it is not known yet who it is. A name that a
+    /// caller gives itself is not verified.
+    fn may_be(&self, publisher: Option<&str>) -> bool {
+        match self.identity() {
+            _ if publisher.is_none() => true,
+            Identity::Unchecked(..) => false,
+            Identity::Anonymous | Identity::Unidentified | Identity::Ruled(_) => true,
+            Identity::Bearer(_) | Identity::Asked(_) => self.id() == publisher,
         }
     }
 

@@ -43,6 +43,12 @@ pub(super) fn not_published() -> Problem {
     Problem::new(Code::Forbidden, detail)
 }
 
+/// `403`: a rule for the channel says that another caller publishes.
+pub(super) fn not_the_publisher() -> Problem {
+    let detail = "Another publisher has this channel to itself: a rule of the server says so.";
+    Problem::new(Code::Forbidden, detail)
+}
+
 /// `403`: a rule for the channel says that it has no presence.
 pub(super) fn no_presence() -> Problem {
     Problem::new(Code::Forbidden, "This channel has no presence: a rule of the server says so.")

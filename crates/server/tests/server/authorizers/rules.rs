@@ -62,6 +62,78 @@ async fn on_a_channel_without_publishing_and_presence_no_client_has_them() {
     .await;
 }
 
+/// What an operator wants who lets the application's backend publish, and no client.
+#[tokio::test]
+async fn on_a_channel_with_a_publisher_that_one_alone_publishes() {
+    let rules = [rule("open").publisher("ann"), rule("news").publisher("bob")];
+    in_each_way_with(&rules, async |served, decides| {
+        let good = decides.credentials();
+        for of in uses() {
+            let Use { method, path, right, .. } = &of;
+            let what = format!("{decides:?} {:?} {method} {path}", served.http);
+            let (status, body) = served.ask(&of, "open", Some(&good)).await;
+            assert_eq!(status, of.granted, "{what}: {body}");
+            let (status, body) = served.ask(&of, "open", None).await;
+            assert_eq!(status, 401, "{what}: {body}");
+            // Of `news` only reading is granted, and refused to none for the rule's sake.
+            let (status, body) = served.ask(&of, "news", Some(&good)).await;
+            match right {
+                Right::Read => assert_eq!(status, of.granted, "{what}: {body}"),
+                Right::Write if of.alone => assert_eq!(status, 207, "{what}: {body}"),
+                _ => assert_eq!(status, 403, "{what}: {body}"),
+            }
+        }
+        let mut socket = served.open("/c/open", None, Some(&good)).await.unwrap();
+        socket.send("hello").await.unwrap();
+        assert_eq!(
+            timeout(SOON, socket.recv()).await.unwrap().unwrap().unwrap().as_text(),
+            Some("hello")
+        );
+        let mut v1 = served.open("/connect", Some("sockeye.v1"), Some(&good)).await.unwrap();
+        let published =
+            command(&mut v1, json!({"id": 1, "op": "pub", "ch": "open", "data": 1})).await;
+        assert!(published["ok"]["at"].is_string(), "{decides:?}: {published}");
+    })
+    .await;
+    let rules = [rule("open").publisher("bob")];
+    in_each_way_with(&rules, async |served, decides| {
+        let good = decides.credentials();
+        for of in uses().into_iter().filter(|of| matches!(of.right, Right::Write)) {
+            let (status, body) = served.ask(&of, "open", Some(&good)).await;
+            let expected = if of.alone { 207 } else { 403 };
+            assert_eq!(status, expected, "{decides:?} {} {}: {body}", of.method, of.path);
+            assert!(body.contains("Another publisher"), "{decides:?}: {body}");
+        }
+        let mut socket = served.open("/c/open", None, Some(&good)).await.unwrap();
+        socket.send("hello").await.unwrap();
+        assert_eq!(closed(&mut socket).await, 4403, "{decides:?}");
+        for path in ["/connect", "/c/open"] {
+            let mut v1 = served.open(path, Some("sockeye.v1"), Some(&good)).await.unwrap();
+            for refused in [
+                json!({"id": 1, "op": "pub", "ch": "open", "data": 1}),
+                json!({"id": 2, "op": "close", "ch": "open"}),
+            ] {
+                let answer = command(&mut v1, refused).await;
+                assert_eq!(answer["err"]["code"], "forbidden", "{decides:?} {path}: {answer}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Where nothing is verified, a name proves nothing.
+#[tokio::test]
+async fn a_name_that_a_client_gives_itself_is_no_publishers() {
+    let server =
+        TestServer::with(|options| options.channels.channel = vec![rule("s1").publisher("api")])
+            .await;
+    server.post("/c/s1?as=api", "text/plain", "a").await.assert_problem(403, "forbidden");
+    server.delete("/c/s1?as=api").await.assert_problem(403, "forbidden");
+    let mut v1 = V1::connect(&server, "/connect?as=api").await;
+    let answer = v1.ask(json!({"op": "pub", "ch": "s1", "data": 1})).await;
+    assert_eq!(answer["err"]["code"], "forbidden", "{answer}");
+}
+
 #[tokio::test]
 async fn without_tokens_too_no_client_publishes_where_a_rule_says_so() {
     let server =
