@@ -12,6 +12,7 @@ const CASES = [
   { what: 'a WebSocket that opens and is cut gives way to events', rules: { v1: 'cut' }, transport: 'sse' },
   { what: 'events that a proxy holds back give way to long polls', rules: { v1: 'refuse', sse: 'hold' }, transport: 'longpoll' },
   { what: 'events that are refused give way to long polls', rules: { v1: 'cut', sse: 'refuse' }, transport: 'longpoll' },
+  { what: 'events that a proxy wants a password for give way to long polls', rules: { v1: 'refuse', sse: 'password' }, transport: 'longpoll' },
   { what: 'polls work when nothing else does', rules: { v1: 'refuse', sse: 'refuse', longpoll: 'refuse' }, transport: 'poll' },
 ];
 

@@ -5,9 +5,9 @@ import http from 'node:http';
 import net from 'node:net';
 
 /**
- * What becomes of a transport: `refuse` answers 403, `cut` lets it open and ends it at once, `hold` lets the server's
+ * What becomes of a transport: `refuse` answers 403, `password` 401, `cut` lets it open and ends it at once, `hold` lets the server's
  * answer begin and holds back what follows, as a proxy does that buffers.
- * @typedef {{v1?: 'refuse' | 'cut', sse?: 'refuse' | 'hold', longpoll?: 'refuse'}} Rules
+ * @typedef {{v1?: 'refuse' | 'cut', sse?: 'refuse' | 'password' | 'hold', longpoll?: 'refuse'}} Rules
  */
 
 export class Proxy {
@@ -66,8 +66,8 @@ export class Proxy {
   #pass(request, response) {
     const kind = kindOf(request);
     this.asked.push(kind);
-    if (this.rules[kind] === 'refuse') {
-      response.writeHead(403, { 'Content-Type': 'text/html' }).end('<p>Blocked</p>');
+    if (this.rules[kind] === 'refuse' || this.rules[kind] === 'password') {
+      response.writeHead(this.rules[kind] === 'refuse' ? 403 : 401, { 'Content-Type': 'text/html' }).end('<p>Blocked</p>');
       return;
     }
     const onward = http.request(this.#options(request), (answer) => {

@@ -197,7 +197,8 @@ export class Connection {
     const lived = since && Date.now() - since;
     if (lived >= STABLE) this.#failures = 0;
     if (lived >= FLAPPING) transport.penalty = AGAIN_AFTER.known;
-    else if (!bye && !retryAfter && status !== 401) {
+    // A 401 without a word of the server's is of something in between, and says nothing of the token.
+    else if (!bye && !retryAfter && !(status === 401 && code)) {
       this.#block(transport);
       if (this.#best() && !this.#failures && code !== BAD_ORIGIN) return;
     }

@@ -124,8 +124,8 @@ class Server:
 
 
 class Proxy:
-    """A proxy in front of a server. `rules` say what becomes of a transport: `refuse` answers 403, `cut` lets it open and ends it
-    at once, `hold` lets the answer begin and holds back what follows, as a proxy does that buffers."""
+    """A proxy in front of a server. `rules` say what becomes of a transport: `refuse` answers 403, `password` 401, `cut` lets it
+    open and ends it at once, `hold` lets the answer begin and holds back what follows, as a proxy does that buffers."""
 
     def __init__(self, url: str) -> None:
         self.target = url
@@ -181,8 +181,9 @@ class Proxy:
         rule = self.rules.get(kind)
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
-        if rule == "refuse":
-            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        if rule in ("refuse", "password"):
+            status = b"403 Forbidden" if rule == "refuse" else b"401 Unauthorized\r\nWWW-Authenticate: Basic"
+            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
             writer.close()
             await writer.wait_closed()

@@ -20,6 +20,7 @@ HOPS: list[tuple[dict[str, str], sockeye.Transport]] = [
     ({}, "v1"),
     ({"v1": "cut", "sse": "refuse"}, "longpoll"),
     ({"v1": "refuse", "sse": "hold"}, "longpoll"),
+    ({"v1": "password", "sse": "password"}, "longpoll"),
     ({"v1": "refuse"}, "sse"),
 ]
 

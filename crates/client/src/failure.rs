@@ -50,8 +50,15 @@ impl Problem {
         Self { status, message: format!("{code}: {message}"), code: Some(code), retry }
     }
 
+    /// Whether another token may help.
     pub(crate) fn is_unauthorized(&self) -> bool {
         self.status == Some(StatusCode::UNAUTHORIZED)
+    }
+
+    /// Whether it is the server that says so: a 401 without its word for it is of something in between, which another
+    /// transport may get past.
+    pub(crate) fn is_of_the_server(&self) -> bool {
+        self.code.is_some()
     }
 }
 

@@ -226,7 +226,8 @@ class Connection:
             self._failures = 0
         if lived >= FLAPPING:
             attempt.way.penalty = KNOWN_AGAIN_AFTER
-        elif not attempt.bye and not error.retry_after and error.status != 401:
+        elif not attempt.bye and not error.retry_after and not (error.status == 401 and error.code):
+            # A 401 without a word of the server's is of something in between, and says nothing of the token.
             self._block(attempt.way)
             if self._best() and not self._failures:
                 return

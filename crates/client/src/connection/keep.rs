@@ -11,7 +11,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, Connection, Order, State, candidates::FLAPPING, requests, socket};
-use crate::{Error, Status, Transport, failure::Failure};
+use crate::{
+    Error, Status, Transport,
+    failure::{Failure, Problem},
+};
 
 /// How long an attempt lasts until the failures before it are forgotten.
 const STABLE: Duration = Duration::from_secs(60);
@@ -198,11 +201,12 @@ impl State {
         now: Instant,
     ) -> Option<(Duration, Error)> {
         let lived = attempt.since.map_or(Duration::ZERO, |since| now - since);
-        // Neither an end that the server wants nor a token says anything of the transport.
+        // Neither an end that the server wants nor a token that it refuses says anything of the transport.
+        let of_token = |problem: &Problem| problem.is_unauthorized() && problem.is_of_the_server();
         let (is_blameless, retry) = match &failure {
-            Failure::Refused(problem) => (problem.is_unauthorized(), Duration::ZERO),
+            Failure::Refused(problem) => (of_token(problem), Duration::ZERO),
             Failure::Broken { problem, retry, is_on_purpose, .. } => {
-                (*is_on_purpose || problem.is_unauthorized(), *retry)
+                (*is_on_purpose || of_token(problem), *retry)
             }
             Failure::Unreachable(_) | Failure::Enough => (false, Duration::ZERO),
         };

@@ -112,7 +112,7 @@ impl Requests<'_> {
             failure => return Some(failure),
         };
         let is_of_a_channel = problem.status.is_some_and(|status| OF_A_CHANNEL.contains(&status));
-        if !is_of_a_channel || problem.code.is_none() {
+        if !is_of_a_channel || !problem.is_of_the_server() {
             return Some(Failure::Refused(problem));
         }
         self.connection.refused(self.id, name, problem);

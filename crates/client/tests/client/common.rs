@@ -35,6 +35,8 @@ pub(crate) enum Treatment {
     Pass,
     /// It is answered with 502.
     Refuse,
+    /// It is answered with 401, as by a proxy that wants a password.
+    AskForPassword,
     /// It is passed on, and nothing of the answer comes back.
     Hold,
     /// It is passed on, and the connection ends with the first bytes of the answer.
@@ -120,9 +122,17 @@ async fn pass(
     let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
     let verdict = verdict(&text);
     heads.lock().unwrap().push(text);
-    if verdict == Treatment::Refuse {
-        let refusal = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        let _ = client.write_all(refusal).await;
+    let refusal = match verdict {
+        Treatment::Refuse => Some("502 Bad Gateway\r\nContent-Length: 0\r\n"),
+        Treatment::AskForPassword => Some(
+            "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"proxy\"\r\nContent-Type: text/html\r\n\
+             Content-Length: 0\r\n",
+        ),
+        _ => None,
+    };
+    if let Some(refusal) = refusal {
+        let answer = format!("HTTP/1.1 {refusal}Connection: close\r\n\r\n");
+        let _ = client.write_all(answer.as_bytes()).await;
         return;
     }
     let address = *server.lock().unwrap();
@@ -151,7 +161,7 @@ async fn pass(
                 let _ = client.write_all(&piece[..length]).await;
             }
         }
-        Treatment::Pass | Treatment::Refuse => {
+        Treatment::Pass | Treatment::Refuse | Treatment::AskForPassword => {
             _ = copy_bidirectional(&mut client, &mut server).await;
         }
     }

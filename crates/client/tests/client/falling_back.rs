@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -23,7 +23,8 @@ async fn where_a_transport_is_blocked_held_back_or_cut_the_next_one_reads() {
         (&["upgrade: websocket", "text/event-stream"], Transport::LongPoll),
         (&["upgrade: websocket", "text/event-stream", "wait="], Transport::Poll),
     ];
-    for how in [Treatment::Refuse, Treatment::Hold, Treatment::Cut] {
+    let ways = [Treatment::Refuse, Treatment::AskForPassword, Treatment::Hold, Treatment::Cut];
+    for how in ways {
         for (blocked, expected) in obstacles {
             // Each connection is judged by its first request, and a long poll's first does not wait.
             if expected == Transport::Poll {
@@ -119,4 +120,28 @@ async fn a_stream_that_is_cut_again_and_again_gives_way_to_polls() {
     assert_eq!(live(&mut statuses).await, Transport::LongPoll);
     client.publish("chat", "by polls").await.unwrap();
     assert_eq!(text(&mut chat).await, "by polls");
+}
+
+/// A gateway that checks tokens itself may have another clock: the token is asked for once more, and then it is the transport.
+#[tokio::test]
+async fn a_refusal_that_is_not_the_servers_ends_no_subscription_with_a_token_either() {
+    let server = serve(ChannelOptions::default()).await;
+    let between = Between::before(server, |head| match head.contains("upgrade: websocket") {
+        true => Treatment::AskForPassword,
+        false => Treatment::Pass,
+    })
+    .await;
+    let (client, mut statuses) = client(&between.url(), &Transport::DEFAULT, |builder| {
+        builder.token_with(|| async { Ok::<_, String>(other_token()) })
+    });
+    let mut chat = client.subscribe("chat");
+    chat.ready().await.unwrap();
+    assert_eq!(live(&mut statuses).await, Transport::Sse);
+    assert_eq!(between.count("get /connect"), 2);
+}
+
+/// Another token each time.
+fn other_token() -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    format!("token-{}", NUMBER.fetch_add(1, SeqCst))
 }
