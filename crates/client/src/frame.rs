@@ -9,7 +9,7 @@ use sockeye::{Config, ConnectError, Message as Received, ResponseError, WebSocke
 use sockeye_proto::handshake::MalformedHead;
 
 use crate::{
-    Position,
+    Change, Member, Members, Position,
     endpoint::Endpoint,
     failure::{Failure, Problem, is_final, nonsense, refusal, retry_after},
     message::{End, Gap, Item, Message, even_null, from_base64},
@@ -46,6 +46,9 @@ pub struct Frame<'f> {
     /// Whether the channel has ended.
     #[serde(default)]
     pub end: bool,
+    join: Option<Member>,
+    leave: Option<Member>,
+    presence: Option<Members>,
 }
 
 /// What a server says first.
@@ -99,6 +102,8 @@ pub(crate) struct Command<'c> {
     pub(crate) after: Option<&'c str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<&'c str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) presence: bool,
 }
 
 impl<'f> Frame<'f> {
@@ -113,7 +118,7 @@ impl<'f> Frame<'f> {
         serde_json::from_str(text).map_err(nonsense)
     }
 
-    /// The message, gap or end, if it is one.
+    /// The message, gap, end or change of members, if it is one.
     ///
     /// # Errors
     ///
@@ -121,6 +126,9 @@ impl<'f> Frame<'f> {
     pub fn into_item(self) -> Result<Option<Item>, Failure> {
         Ok(match self {
             Self { gap: Some(gap), .. } => Some(Item::Gap(gap)),
+            Self { join: Some(member), .. } => Some(Item::Join(Change::of(member))),
+            Self { leave: Some(member), .. } => Some(Item::Leave(Change::of(member))),
+            Self { presence: Some(members), .. } => Some(Item::Members(members)),
             Self { at: Some(at), end: true, .. } => Some(Item::End(End::new(at))),
             Self { at: Some(at), ts: Some(ts), data, b64, event, .. } => {
                 let channel = Arc::default();
@@ -220,7 +228,12 @@ mod tests {
         let end = r#"{"ch":"chat","at":"k.8","end":true}"#;
         assert!(matches!(item(end), Ok(Some(Item::End(_)))));
         assert!(matches!(item(r#"{"id":1,"ok":{"at":"k.7","missed":2}}"#), Ok(None)));
-        assert!(matches!(item(r#"{"ch":"chat","join":{"id":"ann","since":1}}"#), Ok(None)));
+        let join = item(r#"{"ch":"chat","join":{"id":"ann","since":1}}"#);
+        assert!(matches!(join, Ok(Some(Item::Join(change))) if change.member.id == "ann"));
+        let leave = item(r#"{"ch":"chat","leave":{"id":"ann","since":1}}"#);
+        assert!(matches!(leave, Ok(Some(Item::Leave(_)))));
+        let members = r#"{"ch":"chat","presence":{"count":2,"members":[{"id":"a","since":1}]}}"#;
+        assert!(matches!(item(members), Ok(Some(Item::Members(members))) if members.count == 2));
         assert!(item(r#"{"ch":"chat","at":"k.7"}"#).is_err());
         for wrong in ["", "[]", "7", r#"{"at":"nowhere"}"#, r#"{"at":"k.1","ts":1,"b64":"#] {
             assert!(Frame::read(&Received::from(wrong)).is_err(), "{wrong}");

@@ -64,7 +64,7 @@
 //! | `feed` | one channel over one transport, without a policy |
 //! | `frame`, `publication` | frames of `sockeye.v1`; what is published |
 //! | `http`, `endpoint` | requests; a URL with what they have in common |
-//! | `error`, `failure`, `message`, `position`, `transport`, `random` | the words of all of it |
+//! | `error`, `failure`, `message`, `presence`, `position`, `transport`, `random` | the words of all of it |
 
 #![forbid(unsafe_code)]
 
@@ -81,6 +81,7 @@ mod http;
 mod message;
 mod name;
 mod position;
+mod presence;
 mod publication;
 mod queue;
 mod random;
@@ -96,6 +97,7 @@ pub use self::{
     failure::Problem,
     message::{Data, End, Gap, Item, Message},
     position::{InvalidPosition, Position},
+    presence::{Change, Member, Members},
     publication::{Payload, Publication},
     status::Status,
     transport::{Transport, UnknownTransport},

@@ -13,7 +13,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::Position;
+use crate::{Change, Members, Position};
 
 /// What a subscription brings.
 #[derive(Debug, Clone)]
@@ -26,6 +26,12 @@ pub enum Item {
     Gap(Gap),
     /// The channel has ended: nothing follows.
     End(End),
+    /// A member has come, for subscriptions with [`presence`](crate::Subscription::presence).
+    Join(Change),
+    /// A member has gone, likewise.
+    Leave(Change),
+    /// More members have come and gone than the server could tell one by one: these are there now.
+    Members(Members),
 }
 
 /// A message of a channel.
@@ -92,15 +98,18 @@ impl Item {
             Self::Message(message) => &message.channel,
             Self::Gap(gap) => &gap.channel,
             Self::End(end) => &end.channel,
+            Self::Join(change) | Self::Leave(change) => &change.channel,
+            Self::Members(members) => &members.channel,
         }
     }
 
-    /// The position to go on from, once this has been seen to.
-    pub fn position(&self) -> &Position {
+    /// The position to go on from, once this has been seen to; presence has none.
+    pub fn position(&self) -> Option<&Position> {
         match self {
-            Self::Message(message) => &message.at,
-            Self::Gap(gap) => &gap.next,
-            Self::End(end) => &end.at,
+            Self::Message(message) => Some(&message.at),
+            Self::Gap(gap) => Some(&gap.next),
+            Self::End(end) => Some(&end.at),
+            Self::Join(_) | Self::Leave(_) | Self::Members(_) => None,
         }
     }
 
@@ -108,7 +117,7 @@ impl Item {
     pub fn message(&self) -> Option<&Message> {
         match self {
             Self::Message(message) => Some(message),
-            Self::Gap(_) | Self::End(_) => None,
+            _ => None,
         }
     }
 
@@ -117,6 +126,8 @@ impl Item {
             Self::Message(message) => message.channel = Arc::clone(name),
             Self::Gap(gap) => gap.channel = Arc::clone(name),
             Self::End(end) => end.channel = Arc::clone(name),
+            Self::Join(change) | Self::Leave(change) => change.channel = Arc::clone(name),
+            Self::Members(members) => members.channel = Arc::clone(name),
         }
         self
     }
@@ -130,6 +141,8 @@ impl Item {
                 data + event + message.b64.as_ref().map_or(0, Bytes::len)
             }
             Self::Gap(_) | Self::End(_) => 0,
+            Self::Join(change) | Self::Leave(change) => change.size(),
+            Self::Members(members) => members.size(),
         }
     }
 }

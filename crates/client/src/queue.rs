@@ -60,7 +60,9 @@ impl Queue {
         if waiting.is_over {
             return;
         }
-        waiting.begins.get_or_insert_with(|| item.position().clone());
+        if let Some(at) = item.position() {
+            waiting.begins.get_or_insert_with(|| at.clone());
+        }
         waiting.bytes += item.size();
         waiting.items.push_back(item);
         let waker = waiting.waker.take();

@@ -122,7 +122,7 @@ const LAYOUTS: &[Layout] = &[
         sources: "crates/client/src",
         rules: &[
             "client → {connection, name} → error → failure",
-            "connection → {queue, status, feed, publication} → message → position",
+            "connection → {queue, status, feed, publication} → message → {position, presence}",
             "feed → frame → {endpoint, message}",
             "connection → token → failure",
             "{queue, status} → error",

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use http::Method;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,13 +18,16 @@ pub use self::{builder::ClientBuilder, publish::Publish, subscription::Subscript
 #[cfg(test)]
 pub(crate) use self::{publish::MOST_LINES, subscription::BUFFER};
 use crate::{
-    Error, Gap, Message, Position,
+    Error, Gap, Members, Message, Position,
     connection::{Connection, Core, PublishOrder},
+    failure::nonsense,
     feed::poll,
-    http::Http,
+    http::{Http, Question},
     queue::Queue,
 };
 
+/// The longest page of members: the server gives 64 KiB at most.
+const MAX_MEMBERS: usize = 128 << 10;
 /// Connections for requests that are kept while there is no request.
 const MAX_IDLE: usize = 8;
 
@@ -149,21 +153,62 @@ impl Client {
         Ok(Page { at, messages, gap, has_ended: end })
     }
 
+    /// A page of the members of a channel, on whatever transport they listen: up to 1000 whose ids come after `after`, from the
+    /// first without one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: sockeye_client::Client) -> Result<(), sockeye_client::Error> {
+    /// let page = client.members("chat", None).await?;
+    /// println!("{} listen, of them {} with an id", page.count, page.members.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses, or is not reached.
+    pub async fn members(&self, channel: &str, after: Option<&str>) -> Result<Members, Error> {
+        crate::name::check(channel)?;
+        let endpoint = self.core().channel(&format!("{channel}/presence"));
+        let mut parameters = vec![("limit", "1000")];
+        parameters.extend(after.map(|after| ("after", after)));
+        let question = Question::new(Method::GET, parameters);
+        let mut attempts = Attempts::default();
+        let mut members: Members = loop {
+            let answer = self.ask(&endpoint, &question, MAX_MEMBERS).await;
+            match answer.and_then(|answer| serde_json::from_slice(&answer).map_err(nonsense)) {
+                Ok(members) => break members,
+                Err(failure) => {
+                    let failed = |failure| Error::of(endpoint.name(), failure);
+                    attempts.again(failure).await.map_err(failed)?;
+                }
+            }
+        };
+        members.channel = channel.into();
+        Ok(members)
+    }
+
     pub(crate) fn core(&self) -> &Core {
         &self.0.core
     }
 
     /// Reads a channel for this queue, on a connection that has room for it.
-    pub(crate) fn want(&self, name: &Arc<str>, after: &str, queue: &Arc<Queue>) -> Arc<Connection> {
+    pub(crate) fn want(
+        &self,
+        name: &Arc<str>,
+        after: &str,
+        presence: bool,
+        queue: &Arc<Queue>,
+    ) -> Arc<Connection> {
         let mut connections = self.0.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.retain(|connection| !connection.is_closed());
-        let found = connections.iter().find(|connection| connection.want(name, after, queue));
-        if let Some(connection) = found {
+        let wanted = |connection: &&Arc<Connection>| connection.want(name, after, presence, queue);
+        if let Some(connection) = connections.iter().find(wanted) {
             return Arc::clone(connection);
         }
         let closing = self.0.closing.clone();
         let connection = Connection::start(Arc::clone(&self.0.core), closing);
-        match connection.want(name, after, queue) {
+        match connection.want(name, after, presence, queue) {
             true => connections.push(Arc::clone(&connection)),
             // In a runtime that has ended nothing begins.
             false => queue.end(Some(Error::Closed)),

@@ -21,6 +21,7 @@ use crate::{
     failure::{Failure, nonsense},
     frame::Refusal,
     http::{MAX_ANSWER, Question},
+    token::Token,
 };
 
 /// How often a publication is sent before it is given up.
@@ -158,14 +159,15 @@ impl Client {
     pub async fn end(&self, channel: &str) -> Result<Position, Error> {
         crate::name::check(channel)?;
         let endpoint = self.core().channel(channel);
+        let failed = |failure| Error::of(endpoint.name(), failure);
         let question = Question::new(Method::POST, vec![("close", "1")]);
-        let mut backoff = Attempts::default();
+        let (mut backoff, mut shown) = (Attempts::default(), Shown::default());
         loop {
-            let failure = match self.position(&endpoint, &question).await {
+            let failure = match self.position(&endpoint, &question, &mut shown).await {
                 Ok(at) => return Ok(at),
                 Err(failure) => failure,
             };
-            backoff.again(failure).await.map_err(|failure| Error::of(endpoint.name(), failure))?;
+            backoff.again(failure).await.map_err(failed)?;
         }
     }
 
@@ -176,6 +178,7 @@ impl Client {
         let publication = Arc::new(publication.keyed().map_err(failed)?);
         let question = publication.question().map_err(failed)?;
         let mut attempts = Attempts::default();
+        let mut shown = Shown::default();
         loop {
             let by_socket = match attempts.made {
                 0 => self.by_socket(&endpoint, &publication).await,
@@ -184,10 +187,10 @@ impl Client {
             let published = match by_socket {
                 // The token has expired: a request is sent with a fresh one.
                 Some(Err(Failure::Refused(problem))) if problem.is_unauthorized() => {
-                    self.position(&endpoint, &question).await
+                    self.position(&endpoint, &question, &mut shown).await
                 }
                 Some(published) => published,
-                None => self.position(&endpoint, &question).await,
+                None => self.position(&endpoint, &question, &mut shown).await,
             };
             match published {
                 Ok(at) => return Ok(at),
@@ -213,13 +216,14 @@ impl Client {
         Some(endpoint.in_time(published).await)
     }
 
-    /// Asks for something whose answer is a position.
+    /// Asks for something whose answer is a position, with this token.
     async fn position(
         &self,
         endpoint: &Endpoint,
         question: &Question<'_>,
+        shown: &mut Shown,
     ) -> Result<Position, Failure> {
-        let answer = self.ask(endpoint, question, MAX_ANSWER).await?;
+        let answer = self.ask_as(endpoint, question, MAX_ANSWER, shown).await?;
         let Ok(Published { at }) = serde_json::from_slice(&answer) else {
             let why = endpoint.is_none_for("it answers with something else than a position");
             return Err(Failure::refused(why));
@@ -238,8 +242,9 @@ impl Client {
         question.headers.insert(CONTENT_TYPE, kind);
         question.body = Bytes::from(lines.join("\n") + "\n");
         let mut attempts = Attempts::default();
+        let mut shown = Shown::default();
         let answer = loop {
-            match self.ask(endpoint, &question, MAX_RESULTS).await {
+            match self.ask_as(endpoint, &question, MAX_RESULTS, &mut shown).await {
                 Ok(answer) => break answer,
                 Err(failure) => attempts.again(failure).await?,
             }
@@ -263,8 +268,24 @@ impl Client {
         question: &Question<'_>,
         max: usize,
     ) -> Result<Bytes, Failure> {
+        self.ask_as(endpoint, question, max, &mut Shown::default()).await
+    }
+
+    /// Asks with this token; with a fresh one, if that is refused, which takes its place. A publication that is
+    /// repeated keeps its token while that is good: the server knows keys by the `sub`, or else by the token.
+    async fn ask_as(
+        &self,
+        endpoint: &Endpoint,
+        question: &Question<'_>,
+        max: usize,
+        shown: &mut Shown,
+    ) -> Result<Bytes, Failure> {
         let tokens = &self.core().tokens;
-        let token = tokens.current().await?;
+        let token = match std::mem::take(shown) {
+            Shown::NotYet => tokens.current().await?,
+            Shown::Sent(token) => token,
+        };
+        *shown = Shown::Sent(token.clone());
         let header = token.as_ref().map(|token| &token.header);
         let asked = self.ask_with(&endpoint.clone().bearer(header), question, max).await;
         let (Err(Failure::Refused(problem)), Some(refused)) = (&asked, &token) else {
@@ -275,7 +296,9 @@ impl Client {
         }
         match tokens.other_than(Some(&refused.text)).await? {
             Some(fresh) => {
-                self.ask_with(&endpoint.clone().bearer(Some(&fresh.header)), question, max).await
+                let endpoint = endpoint.clone().bearer(Some(&fresh.header));
+                *shown = Shown::Sent(Some(fresh));
+                self.ask_with(&endpoint, question, max).await
             }
             None => asked,
         }
@@ -292,6 +315,14 @@ impl Client {
         self.keep(http);
         Ok(answer.into_body())
     }
+}
+
+/// The token that a request was sent with, once it was, and whether there is one.
+#[derive(Default)]
+enum Shown {
+    #[default]
+    NotYet,
+    Sent(Option<Token>),
 }
 
 /// Attempts at one request.

@@ -28,6 +28,7 @@ pub struct Subscription {
     channel: Arc<str>,
     after: String,
     buffer: usize,
+    presence: bool,
     begun: Option<Begun>,
     at: Option<Position>,
     is_over: bool,
@@ -41,7 +42,16 @@ struct Begun {
 impl Subscription {
     pub(crate) fn new(client: Client, channel: Arc<str>) -> Self {
         let after = "now".to_owned();
-        Self { client, channel, after, buffer: BUFFER, begun: None, at: None, is_over: false }
+        Self {
+            client,
+            channel,
+            after,
+            buffer: BUFFER,
+            presence: false,
+            begun: None,
+            at: None,
+            is_over: false,
+        }
     }
 
     /// Sets where it begins: after a [`Position`], or `earliest`, `now`, `-50` (the last fifty), `10m` (the last ten minutes).
@@ -55,6 +65,16 @@ impl Subscription {
     /// begun.
     pub fn buffer(mut self, items: usize) -> Self {
         self.buffer = items.max(1);
+        self
+    }
+
+    /// Sets whether members that come and go are told, too: [`Item::Join`], [`Item::Leave`] and, after more changes than the server
+    /// could tell one by one, [`Item::Members`]. They come while the transport is the WebSocket; after it has been another, or
+    /// away, ask for the [members](Client::members). Default: no. It has no effect once it has begun.
+    ///
+    /// The server refuses the subscription where the token does not grant `presence`.
+    pub fn presence(mut self, is_wanted: bool) -> Self {
+        self.presence = is_wanted;
         self
     }
 
@@ -86,11 +106,11 @@ impl Subscription {
     }
 
     fn begin(&mut self) -> &Begun {
-        let Self { client, channel, after, buffer, begun, .. } = self;
+        let Self { client, channel, after, buffer, presence, begun, .. } = self;
         begun.get_or_insert_with(|| {
             let queue = Arc::new(Queue::new(*buffer));
             let connection = match crate::name::check(channel) {
-                Ok(()) => Some(client.want(channel, after, &queue)),
+                Ok(()) => Some(client.want(channel, after, *presence, &queue)),
                 Err(error) => {
                     queue.end(Some(error));
                     None
@@ -113,7 +133,11 @@ impl Stream for Subscription {
         }
         let polled = self.begin().queue.poll(context);
         match &polled {
-            Poll::Ready(Some(Ok(item))) => self.at = Some(item.position().clone()),
+            Poll::Ready(Some(Ok(item))) => {
+                if let Some(at) = item.position() {
+                    self.at = Some(at.clone());
+                }
+            }
             Poll::Ready(_) => self.is_over = true,
             Poll::Pending => {}
         }

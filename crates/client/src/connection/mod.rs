@@ -75,6 +75,8 @@ struct Channel {
     /// Where to go on: a position, or where reading is to begin.
     after: String,
     at: Option<Position>,
+    /// Whether members that come and go are told, where the transport can.
+    presence: bool,
 }
 
 /// One attempt to read over one transport, from its opening to its end.
@@ -107,6 +109,7 @@ pub(crate) struct PublishOrder {
 struct Reading {
     queue: Arc<Queue>,
     after: String,
+    presence: bool,
 }
 
 impl Connection {
@@ -142,7 +145,13 @@ impl Connection {
     }
 
     /// Reads this channel from there on, unless it cannot.
-    pub(crate) fn want(&self, name: &Arc<str>, after: &str, queue: &Arc<Queue>) -> bool {
+    pub(crate) fn want(
+        &self,
+        name: &Arc<str>,
+        after: &str,
+        presence: bool,
+        queue: &Arc<Queue>,
+    ) -> bool {
         let mut state = self.lock();
         let is_full = state.channels.len() >= MAX_CHANNELS;
         if state.is_closed || is_full || state.channels.contains_key(name) {
@@ -152,7 +161,7 @@ impl Connection {
         if let Some(at) = &at {
             queue.begins(at);
         }
-        let channel = Channel { queue: Arc::clone(queue), after: after.to_owned(), at };
+        let channel = Channel { queue: Arc::clone(queue), after: after.to_owned(), at, presence };
         if channel.at.is_none() {
             // Another is tried once it is known where this one began.
             state.climber = None;
@@ -186,7 +195,8 @@ impl Connection {
     fn reading(&self, name: &Arc<str>) -> Option<Reading> {
         let state = self.lock();
         let channel = state.channels.get(name)?;
-        Some(Reading { queue: Arc::clone(&channel.queue), after: channel.after.clone() })
+        let Channel { queue, after, presence, .. } = channel;
+        Some(Reading { queue: Arc::clone(queue), after: after.clone(), presence: *presence })
     }
 
     fn names(&self) -> Vec<Arc<str>> {
@@ -234,12 +244,15 @@ impl Connection {
     fn took(&self, id: u64, name: &Arc<str>, item: Item) {
         let mut state = self.lock();
         let Some(channel) = state.read_by(id, name) else { return };
-        let at = item.position().clone();
+        let Some(at) = item.position().cloned() else {
+            channel.queue.put(item.of_channel(name));
+            return;
+        };
         let is_end = matches!(item, Item::End(_));
         let follows = |before: &Position| match &item {
             Item::Gap(gap) => gap.after == *before || at.is_past(before),
             Item::Message(_) => at.is_past(before),
-            Item::End(_) => true,
+            _ => true,
         };
         if !channel.at.as_ref().is_none_or(follows) {
             return;
@@ -334,7 +347,7 @@ mod tests {
         connection.lock().current = Some(attempt(1, 1, Some(Instant::now())));
         connection.lock().climber = Some(attempt(2, 0, None));
         let (chat, queue) = (Arc::from("chat"), Arc::new(Queue::new(4)));
-        assert!(connection.want(&chat, "now", &queue));
+        assert!(connection.want(&chat, "now", false, &queue));
         assert_eq!(connection.lock().climb_due(Instant::now()), None);
         connection.stands(1, &chat, "k.4".parse().unwrap());
         // A message is published, and then the other asks where the channel is.

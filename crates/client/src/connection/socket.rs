@@ -47,6 +47,7 @@ pub(super) async fn run(
         Err(failure) => {
             if let Failure::Refused(problem) = &failure
                 && problem.is_unauthorized()
+                && problem.is_of_the_server()
             {
                 for name in connection.names() {
                     connection.refused(id, &name, problem.clone());
@@ -237,7 +238,8 @@ impl Session<'_> {
         self.opening.insert(Arc::clone(name), Instant::now() + within);
         let command = |id| {
             let after = Some(&*reading.after);
-            Command { id, op: "sub", ch: Some(name), after, ..Command::default() }
+            let presence = reading.presence;
+            Command { id, op: "sub", ch: Some(name), after, presence, ..Command::default() }
         };
         self.ask(Asked::Subscription(Arc::clone(name)), command)
     }

@@ -89,7 +89,8 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
                     sink.take(FeedEvent::Gap(gap))?;
                 }
                 Some(Item::End(end)) => sink.take(FeedEvent::End(end))?,
-                None => {}
+                // Presence, which is not asked for here.
+                Some(_) | None => {}
             }
         }
         received = next_frame(&mut socket, retry).await?;

@@ -5,6 +5,8 @@
 mod common;
 mod falling_back;
 mod hostile;
+mod presence;
 mod publishing;
 mod reading;
+mod tls;
 mod tokens;

@@ -1,11 +1,15 @@
 //! Publishing: once, in order, whatever becomes of the connection.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sockeye_client::{Client, Payload, Publication, Transport};
 use sockeye_server::ChannelOptions;
 
-use crate::common::{Between, Treatment, only, serve, text};
+use crate::common::{Between, Treatment, client, only, serve, text};
 
 #[tokio::test]
 async fn what_is_sent_again_is_published_once() {
@@ -113,4 +117,35 @@ async fn what_the_server_refuses_is_not_sent_again() {
     reading.publish("chat", "small").await.unwrap();
     assert_eq!(text(&mut chat).await, "small");
     assert_eq!(between.count("get /connect"), 1);
+}
+
+/// The server knows keys by the token, where that has no `sub`: under another one it would be published again.
+#[tokio::test]
+async fn what_is_sent_again_keeps_its_token_while_that_is_good() {
+    let server = serve(ChannelOptions::default()).await;
+    let requests = AtomicUsize::new(0);
+    let between = Between::before(server, move |head| {
+        match head.contains("post /") && requests.fetch_add(1, SeqCst) < 2 {
+            true => Treatment::Cut,
+            false => Treatment::Pass,
+        }
+    })
+    .await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    // By its own dates each lasts a millisecond, so that the next request would have another.
+    let token =
+        move |number| format!("a.{}.b{number}", URL_SAFE_NO_PAD.encode(r#"{"iat":1,"exp":1.001}"#));
+    let of_function = token;
+    let (client, _) = client(&between.url(), &[Transport::V1], move |builder| {
+        builder.token_with(move || {
+            let token = of_function(count.fetch_add(1, SeqCst));
+            async move { Ok::<_, String>(token) }
+        })
+    });
+    client.publish("chat", "once").await.unwrap();
+    assert_eq!((between.count("post /c/chat"), asked.load(SeqCst)), (3, 1));
+    assert_eq!(between.count(&format!("bearer {}", token(0).to_lowercase())), 3);
+    client.publish("chat", "another").await.unwrap();
+    assert_eq!(asked.load(SeqCst), 2);
 }
