@@ -18,7 +18,7 @@ use crate::limits::pace::Paces;
 #[cfg(feature = "prometheus")]
 use crate::metrics::Levels;
 use crate::metrics::Metrics;
-use crate::metrics::connections::ConnectionRegister;
+use crate::metrics::connections::{ConnectionRegister, PublishedBy};
 use crate::option_names::OptionNames;
 use crate::rate::Rate;
 
@@ -86,10 +86,13 @@ impl App {
     /// known.
     pub(crate) fn publish(
         &self,
-        caller: &Caller,
+        (caller, by): (&Caller, PublishedBy<'_>),
         channel: &ChannelName,
         publication: Publication<'_>,
     ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
+        // Before the hub has it: a tap that reads the message waits for what is known of its publisher.
+        let size = publication.payload.as_bytes().len();
+        let attempt = self.register.publication(channel, size, (by, caller.id()));
         let publishing = self
             .may_publish(caller, channel, &publication)
             .map(|()| self.hub.publish(channel, publication.account(&caller.account())));
@@ -103,6 +106,9 @@ impl App {
                 Err(problem) => Err(problem),
             };
             metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
+            if let Some(attempt) = attempt {
+                attempt.settle(published.as_ref().copied().map_err(Problem::code));
+            }
             published
         }
     }

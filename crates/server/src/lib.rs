@@ -23,6 +23,7 @@
 //! - [`conn`]: connections of HTTP/1.1 and HTTP/2, from the first byte to the last.
 //! - [`app`]: what the routes share, and the one way to publish.
 //! - [`metrics`]: counters, gauges, the latency histogram and the register of connections.
+//! - [`tap`]: what passes on a channel or a connection, for operators that look on.
 //! - [`lifecycle`]: draining, and which connections are in use.
 //! - [`limits`]: connections, requests and invalid tokens for each address; rates of publishers.
 //! - [`options`]: [`ServerOptions`], with the [`ChannelOptions`] in them, and their defaults.
@@ -30,6 +31,7 @@
 //! - [`http`]: headers, queries, origins, bodies and problems, whatever the route.
 //! - [`net`]: listeners, addresses, write deadlines, and what proxies say of a client.
 //! - [`transport`]: the words for transports.
+//! - [`json`]: pieces of JSON text.
 //! - [`option_names`]: how options are named to operators and clients.
 //! - [`log`]: log lines that a client can cause, at a limited rate.
 //! - [`channel_rule`]: what holds for some channels only.
@@ -47,6 +49,7 @@ mod conn;
 #[cfg(test)]
 mod documented;
 mod http;
+mod json;
 mod lifecycle;
 mod limits;
 mod log;
@@ -57,6 +60,7 @@ mod options;
 mod rate;
 mod routes;
 mod server;
+mod tap;
 mod transport;
 mod transports;
 

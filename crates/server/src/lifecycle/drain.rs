@@ -68,6 +68,11 @@ impl Drain {
         self.0.schedule.get().is_some()
     }
 
+    /// Waits until the drain begins, without being counted: for what does not hold it up.
+    pub(crate) async fn begun(&self) {
+        self.0.schedule().await;
+    }
+
     /// Begins to drain within that time. A second call changes nothing.
     pub(crate) fn begin(&self, within: Duration) {
         let begun = Instant::now();
@@ -93,6 +98,21 @@ impl Drain {
 }
 
 impl DrainState {
+    /// Waits for the schedule; for ever, if there is never a drain.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn schedule(&self) -> impl Future<Output = DrainSchedule> {
+        async {
+            loop {
+                // Register before checking, as below.
+                let begun = self.begun.notified();
+                if let Some(schedule) = self.schedule.get() {
+                    return *schedule;
+                }
+                begun.await;
+            }
+        }
+    }
+
     /// Waits until there are no connections.
     async fn is_empty(&self) {
         loop {
@@ -140,19 +160,8 @@ impl ConnectionGuard {
         RETRY_AT_LEAST + (RETRY_SPREAD + spread).mul_f64(self.share())
     }
 
-    /// Waits for the schedule; for ever, if there is never a drain.
-    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     fn schedule(&self) -> impl Future<Output = DrainSchedule> {
-        async {
-            loop {
-                // Register before checking, as above.
-                let begun = self.state.begun.notified();
-                if let Some(schedule) = self.state.schedule.get() {
-                    return *schedule;
-                }
-                begun.await;
-            }
-        }
+        self.state.schedule()
     }
 
     /// The position in the spread, from 0 to 1: multiples of the golden ratio are evenly distributed,

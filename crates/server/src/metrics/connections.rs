@@ -5,11 +5,16 @@
 //! has handed to the connection. That is counted in the metrics, and shown by `/connections`; the end
 //! of a connection that was more than a request is logged.
 //!
-//! Operators end connections here: what serves one waits for [`Disconnected`].
+//! Operators end connections here: what serves one waits for [`Disconnected`]. They see here what passes on one,
+//! too: [`tapped`].
+
+mod tapped;
+
+pub(crate) use self::tapped::{NotTapped, PublishedBy, Tapping};
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
@@ -21,6 +26,7 @@ use crate::limits::peer::Peer;
 use crate::log::{Class, limited, shown};
 use crate::metrics::disconnect::Disconnect;
 use crate::metrics::{End, Metrics, now};
+use crate::tap::Taps;
 use crate::transport::Transport;
 
 /// The size of a list of connections, in bytes, after which it ends.
@@ -37,12 +43,18 @@ pub(crate) struct ConnectionRegister {
     /// By their numbers, so in the order in which they began.
     open: Mutex<BTreeMap<u64, Arc<RecordState>>>,
     next: AtomicU64,
+    taps: Arc<Taps>,
 }
 
 /// The state of one record.
 #[derive(Debug)]
 struct RecordState {
+    number: u64,
     transport: Transport,
+    /// Why it ends, by its place in [`End::ALL`].
+    end: AtomicU8,
+    /// How many taps show what passes on it: what is looked at before anything is made for them.
+    taps: AtomicU8,
     /// It holds the permits of the connection, too.
     peer: Peer,
     /// Set once: a connection keeps its subject.
@@ -66,15 +78,13 @@ struct ChannelPosition {
 #[derive(Debug)]
 pub(crate) struct ConnectionRecord {
     register: Arc<ConnectionRegister>,
-    number: u64,
     state: Arc<RecordState>,
-    end: End,
 }
 
 /// What one connection reads of one channel, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ChannelRead {
-    metrics: Arc<Metrics>,
+    register: Arc<ConnectionRegister>,
     state: Arc<RecordState>,
     position: Arc<ChannelPosition>,
     /// Since when it waits for messages.
@@ -83,7 +93,8 @@ pub(crate) struct ChannelRead {
 
 impl ConnectionRegister {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { metrics, open: Mutex::default(), next: AtomicU64::new(1) })
+        let (open, taps) = Default::default();
+        Arc::new(Self { metrics, open, next: AtomicU64::new(1), taps })
     }
 
     /// Adds a record.
@@ -95,7 +106,10 @@ impl ConnectionRegister {
     ) -> ConnectionRecord {
         let number = self.next.fetch_add(1, Relaxed);
         let state = Arc::new(RecordState {
+            number,
             transport,
+            end: AtomicU8::new(End::Left as u8),
+            taps: AtomicU8::new(0),
             peer,
             subject: subject.map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
             since: now(),
@@ -106,7 +120,7 @@ impl ConnectionRegister {
         });
         lock(&self.open).insert(number, Arc::clone(&state));
         self.metrics.opened(transport);
-        ConnectionRecord { register: Arc::clone(self), number, state, end: End::Left }
+        ConnectionRecord { register: Arc::clone(self), state }
     }
 
     /// The next records after a number, a [`SLICE`] of them; none at the end.
@@ -192,7 +206,7 @@ impl ConnectionRegister {
             }
             length += state.estimate();
             last = *number;
-            shown.push(state.json(*number, hub));
+            shown.push(state.json(hub));
         }
         let next = open.last().map(|(number, _)| *number).filter(|end| *end > last).map(|_| last);
         json!({"count": count, "connections": shown, "next": next})
@@ -208,9 +222,8 @@ impl ConnectionRecord {
     /// Begins to read a channel. From `start` the metrics know whether the client resumed, and whether
     /// anything was missing.
     pub(crate) fn reads(&self, reader: &Reader, start: Start) -> ChannelRead {
-        let metrics = Arc::clone(&self.register.metrics);
         if matches!(start, Start::After(_) | Start::Foreign) {
-            metrics.resumed(self.state.transport, reader.lag().gap);
+            self.register.metrics.resumed(self.state.transport, reader.lag().gap);
         }
         let offset = AtomicU64::new(reader.position().offset);
         let position = Arc::new(ChannelPosition { channel: reader.channel().clone(), offset });
@@ -221,7 +234,10 @@ impl ConnectionRecord {
         }
         channels_read.push(Arc::clone(&position));
         drop(channels_read);
-        ChannelRead { metrics, state: Arc::clone(&self.state), position, since: now() }
+        let (register, state) = (Arc::clone(&self.register), Arc::clone(&self.state));
+        let read = ChannelRead { register, state, position, since: now() };
+        read.show_subscribed(reader.position());
+        read
     }
 
     /// Where the connection comes from.
@@ -242,8 +258,8 @@ impl ConnectionRecord {
     }
 
     /// Says why it ends, if the client does not end it.
-    pub(crate) fn ends(&mut self, end: End) {
-        self.end = end;
+    pub(crate) fn ends(&self, end: End) {
+        self.state.end.store(end as u8, Relaxed);
     }
 }
 
@@ -267,7 +283,8 @@ impl ChannelRead {
 
     /// A page was handed to the connection, on which its messages took that many bytes.
     pub(crate) fn delivered(&self, page: &Page, bytes: usize) {
-        let Self { metrics, state, position, since } = self;
+        let Self { register, state, position, since } = self;
+        let metrics = &register.metrics;
         position.offset.store(page.at.offset, Relaxed);
         state.messages.fetch_add(page.entries.len() as u64, Relaxed);
         state.bytes.fetch_add(bytes as u64, Relaxed);
@@ -276,10 +293,19 @@ impl ChannelRead {
         if let Some(gap) = &page.gap {
             metrics.gap(state.transport, gap);
         }
+        self.show_delivered(page);
     }
 }
 
 impl RecordState {
+    /// Why it ends, as far as that is known.
+    fn end(&self) -> End {
+        match End::ALL[usize::from(self.end.load(Relaxed))] {
+            End::Left if self.peer.was_given_up() => End::Stalled,
+            end => end,
+        }
+    }
+
     /// The approximate length of its JSON.
     fn estimate(&self) -> usize {
         let channels_read = lock(&self.channels_read);
@@ -288,7 +314,7 @@ impl RecordState {
         200 + self.subject.get().map_or(0, |subject| subject.len()) + channels
     }
 
-    fn json(&self, number: u64, hub: &Hub) -> Value {
+    fn json(&self, hub: &Hub) -> Value {
         let channels: Vec<Value> = lock(&self.channels_read)
             .iter()
             .map(|position| {
@@ -298,7 +324,7 @@ impl RecordState {
             })
             .collect();
         json!({
-            "id": number,
+            "id": self.number,
             "transport": self.transport.name(),
             "address": self.peer.address(),
             "subject": self.subject.get().map(|subject| &**subject),
@@ -324,18 +350,17 @@ impl ChannelPosition {
 
 impl Drop for ChannelRead {
     fn drop(&mut self) {
+        self.show_unsubscribed();
         lock(&self.state.channels_read).retain(|position| !Arc::ptr_eq(position, &self.position));
     }
 }
 
 impl Drop for ConnectionRecord {
     fn drop(&mut self) {
-        lock(&self.register.open).remove(&self.number);
+        lock(&self.register.open).remove(&self.state.number);
         let RecordState { transport, peer, subject, since, messages, bytes, .. } = &*self.state;
-        let end = match self.end {
-            End::Left if peer.was_given_up() => End::Stalled,
-            end => end,
-        };
+        let end = self.state.end();
+        self.show_end(end);
         self.register.metrics.closed(*transport, end);
         // A long poll is one of many requests, and is logged as those are.
         if *transport == Transport::LongPoll {
@@ -344,7 +369,7 @@ impl Drop for ConnectionRecord {
         limited!(
             INFO,
             Class::Ended,
-            connection = self.number,
+            connection = self.state.number,
             transport = transport.name(),
             address = peer.address().map(tracing::field::display),
             subject = subject.get().map(|subject| shown(subject)).as_deref(),

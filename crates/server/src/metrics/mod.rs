@@ -42,6 +42,7 @@ pub(crate) use self::off::Metrics;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum End {
     /// The client left, or the network failed.
     Left,
@@ -62,6 +63,18 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// In the order of their declaration.
+    const ALL: [Self; 8] = [
+        Self::Left,
+        Self::Ended,
+        Self::Stalled,
+        Self::Drain,
+        Self::Expired,
+        Self::Disconnected,
+        Self::Gap,
+        Self::Refused,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Left => "left",

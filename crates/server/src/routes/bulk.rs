@@ -34,6 +34,7 @@ use crate::http::media::{self, Media};
 use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
+use crate::metrics::connections::PublishedBy;
 use crate::option_names::OptionNames;
 use crate::transports::publication::{MAX_DEPTH, WrittenPublication, max_json};
 use crate::transports::v1;
@@ -167,6 +168,7 @@ type Publishing = Pin<Box<dyn Future<Output = Result<Position, Problem>> + Send>
 struct Bulk<'a> {
     app: &'a App,
     caller: Caller,
+    peer: Peer,
     publisher: Publisher,
     /// The channel of those that name none.
     home: Option<&'a ChannelName>,
@@ -190,7 +192,7 @@ impl<'a> Bulk<'a> {
         home: Option<&'a ChannelName>,
         request: &Request,
     ) -> Result<Self, Problem> {
-        let (caller, headers) = (Caller::of(request), request.headers());
+        let (caller, peer, headers) = (Caller::of(request), Peer::of(request), request.headers());
         if let Some(home) = home {
             caller.may(Right::Write, home).map_err(Problem::and_close)?;
         }
@@ -203,9 +205,10 @@ impl<'a> Bulk<'a> {
         }
         Ok(Self {
             app,
-            publisher: publisher(&caller, &Peer::of(request)),
+            publisher: publisher(&caller, &peer),
             deciding: Deciding::new(caller.clone()),
             caller,
+            peer,
             home,
             source: Source::new(),
             in_flight: FuturesOrdered::new(),
@@ -247,7 +250,7 @@ impl<'a> Bulk<'a> {
     /// Begins to publish one, with what the others have before it.
     fn begin(&mut self, json: &[u8]) {
         self.in_flight.push_back(
-            match begin(self.app, &self.caller, (self.home, self.source), json) {
+            match begin(self.app, (&self.caller, &self.peer), (self.home, self.source), json) {
                 Ok(publishing) => Box::pin(publishing),
                 Err(problem) => Box::pin(std::future::ready(Err(problem))),
             },
@@ -322,7 +325,7 @@ impl<'a> Bulk<'a> {
 /// Begins to publish one for a caller that is not asked for, or has been.
 fn begin(
     app: &App,
-    caller: &Caller,
+    (caller, peer): (&Caller, &Peer),
     (home, source): (Option<&ChannelName>, Source),
     json: &[u8],
 ) -> Result<impl Future<Output = Result<Position, Problem>> + Send + use<>, Problem> {
@@ -332,7 +335,7 @@ fn begin(
     let mut publication = Publication::of(written.payload.as_ref()).source(source);
     publication.event = written.event.clone();
     publication.key = key.transpose().map_err(bad_request)?;
-    Ok(app.publish(caller, channel, publication))
+    Ok(app.publish((caller, PublishedBy::Request(peer)), channel, publication))
 }
 
 /// The channel of a message.

@@ -10,7 +10,7 @@
 //! - [`tickets`]: tickets for tokens, by `POST /tickets`.
 //! - `console`: the console at `/`, its files, and the browser client, of the feature `console`.
 //! - [`admin`]: for operators, `/healthz`, `/readyz`, `/metrics`, `/connections`, `/channels`, `/disconnect`, on an address of their own;
-//!   [`cluster`]: `/cluster` there.
+//!   [`cluster`]: `/cluster` there; [`tap`]: what passes on a channel or a connection.
 
 pub(crate) mod admin;
 pub(crate) mod bulk;
@@ -25,6 +25,7 @@ pub(crate) mod preflight;
 pub(crate) mod presence;
 pub(crate) mod publish;
 pub(crate) mod several;
+pub(crate) mod tap;
 pub(crate) mod tickets;
 pub(crate) mod websocket;
 

@@ -23,6 +23,7 @@ use crate::http::problem::{Code, Problem};
 use crate::http::query;
 use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
+use crate::metrics::connections::PublishedBy;
 use crate::routes::bulk;
 use crate::transports::encode;
 
@@ -56,7 +57,8 @@ pub(crate) async fn post(
     (publication.event, publication.key) = (event, key);
     // The body may have taken its time.
     caller.ask(Right::Write, channel).await?;
-    let position = app.publish(&caller, channel, publication).await?;
+    let position =
+        app.publish((&caller, PublishedBy::Request(&peer)), channel, publication).await?;
     let json = format!("{{\"at\":\"{position}\"}}");
     let headers = [(CONTENT_TYPE, "application/json")];
     Ok((StatusCode::CREATED, position_headers(position), headers, json).into())

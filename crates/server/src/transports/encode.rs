@@ -8,6 +8,8 @@ use bytes::Bytes;
 use sockeye::{DeflateAgreement, DeflateConfig, Message, Prepared, Writer};
 use sockeye_hub::{ChannelName, Entry, EntryForm, Gap, Payload, Position};
 
+use crate::json::{in_one_line, quoted};
+
 /// The encoded forms that an entry keeps for its readers.
 pub(crate) mod entry_form {
     use sockeye_hub::EntryForm;
@@ -124,16 +126,6 @@ fn object(first: &str, entry: &Entry, json: impl Fn(&str) -> Cow<'_, str>) -> St
 /// A form is kept for other readers, so it has no spare capacity.
 fn form(text: String) -> Bytes {
     text.into_boxed_str().into_boxed_bytes().into()
-}
-
-/// JSON has line breaks between values only, where a space means the same.
-pub(crate) fn in_one_line(json: &str) -> Cow<'_, str> {
-    if json.contains(['\r', '\n']) { json.replace(['\r', '\n'], " ").into() } else { json.into() }
-}
-
-/// The text as a JSON string.
-pub(crate) fn quoted(text: &str) -> impl std::fmt::Display + '_ {
-    serde_json::Value::from(text)
 }
 
 #[cfg(test)]

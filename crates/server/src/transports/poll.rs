@@ -69,7 +69,7 @@ pub(crate) fn messages(
     let start = start.or_else(|| known.position().map(Start::After)).unwrap_or(Start::Now);
     let (hub, channel) = (app.hub.clone(), channel.clone());
     let mut reader = hub.subscribe(&channel, start);
-    let mut record = app.register.begin(Transport::LongPoll, caller.id(), peer);
+    let record = app.register.begin(Transport::LongPoll, caller.id(), peer);
     let channel_read = record.reads(&reader, start);
     let (guard, disconnected) = (app.drain.guard(), record.disconnected());
     Ok(Answer::defer(async move |left| {

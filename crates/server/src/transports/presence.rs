@@ -11,8 +11,8 @@ use sockeye_hub::{ChannelName, Hub, Member, Presence};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::http::problem::{Code, Problem};
+use crate::json::quoted;
 use crate::limits::peer::Peer;
-use crate::transports::encode::quoted;
 
 /// Bytes of JSON in one page at most, unless one member alone is larger.
 pub(crate) const PAGE_BYTES: usize = 64 << 10;

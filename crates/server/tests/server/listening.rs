@@ -1,5 +1,7 @@
 //! Reading a stream in a test.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::request::Builder;
 use http::{HeaderMap, Method, StatusCode};
@@ -36,13 +38,7 @@ impl TestServer {
 
     /// Sends the request on a connection of its own and returns the response as soon as it begins.
     pub(crate) async fn listen(&self, request: Builder) -> Listening {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let answer = timeout(SOON, sender.send_request(request)).await;
-        let (head, body) = answer.expect("the server answers at once").unwrap().into_parts();
-        Listening { status: head.status, headers: head.headers, text: String::new(), body }
+        listen_at(self.address, request).await
     }
 
     /// Waits until the hub has this many readers.
@@ -53,6 +49,17 @@ impl TestServer {
         })
         .await;
     }
+}
+
+/// Sends the request there, on a connection of its own, and returns the response as soon as it begins.
+pub(crate) async fn listen_at(address: SocketAddr, request: Builder) -> Listening {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let answer = timeout(SOON, sender.send_request(request)).await;
+    let (head, body) = answer.expect("the server answers at once").unwrap().into_parts();
+    Listening { status: head.status, headers: head.headers, text: String::new(), body }
 }
 
 impl Listening {
@@ -84,7 +91,8 @@ impl Listening {
         self.until_that(|text| text.len() > length).await;
     }
 
-    async fn until_that(&mut self, mut is_enough: impl FnMut(&str) -> bool) -> &str {
+    /// Reads until that is enough; returns all that came.
+    pub(crate) async fn until_that(&mut self, mut is_enough: impl FnMut(&str) -> bool) -> &str {
         while !is_enough(&self.text) {
             let frame = timeout(SOON, self.body.frame()).await.expect("something comes");
             let data = frame.expect("the stream continues").unwrap().into_data().unwrap();

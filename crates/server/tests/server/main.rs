@@ -48,6 +48,8 @@ mod serve;
 mod several;
 #[cfg(feature = "prometheus")]
 mod stalled;
+#[cfg(feature = "prometheus")]
+mod tap;
 mod tls;
 #[cfg(feature = "prometheus")]
 mod unix;

@@ -19,22 +19,22 @@ use crate::client::{Answer, SOON, TestServer, read_to_end, send};
 use crate::stalled::{ask_and_stall, flood};
 use crate::v1::V1;
 
-const SOCKETS: [(&str, Option<&str>); 3] = [
+pub(crate) const SOCKETS: [(&str, Option<&str>); 3] = [
     ("/c/chat?as=ann", None),
     ("/connect?as=ann", Some("sockeye.v1")),
     ("/c/chat?as=ann", Some("sockeye.v1")),
 ];
-const STREAMS: [(&str, &str); 4] = [
+pub(crate) const STREAMS: [(&str, &str); 4] = [
     ("/c/chat?as=ann", "text/event-stream"),
     ("/c/chat?as=ann", "application/x-ndjson"),
     ("/c/chat,news?as=ann", "text/event-stream"),
     ("/c/chat,news?as=ann", "application/x-ndjson"),
 ];
-const POLLS: [&str; 2] = ["/c/chat?wait=60&as=ann", "/c/chat,news?wait=60&as=ann"];
+pub(crate) const POLLS: [&str; 2] = ["/c/chat?wait=60&as=ann", "/c/chat,news?wait=60&as=ann"];
 
 impl TestServer {
     /// Sends an operator's request.
-    async fn order(&self, method: Method, path: &str) -> Answer {
+    pub(crate) async fn order(&self, method: Method, path: &str) -> Answer {
         let request = Request::builder().method(method).uri(path);
         send(self.admin(), request.header(HOST, self.admin().to_string()), Bytes::new()).await
     }
@@ -48,7 +48,7 @@ impl TestServer {
     }
 }
 
-async fn web_socket(
+pub(crate) async fn web_socket(
     server: &TestServer,
     is_http2: bool,
     (path, protocol): (&str, Option<&str>),
@@ -65,7 +65,7 @@ async fn web_socket(
 }
 
 /// A request whose response is read to its end.
-fn ask(
+pub(crate) fn ask(
     server: &TestServer,
     is_http2: bool,
     (path, accept): (&str, &str),

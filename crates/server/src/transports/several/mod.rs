@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use futures_util::future::select_all;
 use sockeye_hub::{Budget, ChannelName, Entry, Gap, Page, Position, Reader};
 
+use crate::json::in_one_line;
 use crate::transports::encode;
 
 /// What is read, and where from.
@@ -39,7 +40,7 @@ async fn readable(readers: &[Reader]) {
 /// The message with its channel, in one line.
 fn message(channel: &ChannelName, entry: &Entry) -> String {
     let json = encode::v1(channel, entry);
-    encode::in_one_line(&String::from_utf8_lossy(&json)).into_owned()
+    in_one_line(&String::from_utf8_lossy(&json)).into_owned()
 }
 
 /// `{"ch":…,"gap":{…}}`.

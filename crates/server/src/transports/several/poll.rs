@@ -61,7 +61,7 @@ pub(crate) fn messages(
     let count = reading.channels.len();
     let starts = reading.starts.or_else(|| known.starts(count));
     let starts = starts.unwrap_or_else(|| vec![Start::Now; count]);
-    let mut record = app.register.begin(Transport::LongPoll, caller.id(), peer);
+    let record = app.register.begin(Transport::LongPoll, caller.id(), peer);
     let begin = |(channel, start): (&ChannelName, &Start)| app.hub.subscribe(channel, *start);
     let mut readers: Vec<_> = reading.channels.iter().zip(&starts).map(begin).collect();
     let reads: Vec<_> =

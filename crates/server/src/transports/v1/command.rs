@@ -9,6 +9,7 @@ use sockeye_hub::{ChannelName, EventName, Json, Start};
 
 use crate::http::problem::{Code, Problem};
 use crate::http::query;
+use crate::tap::event::Data;
 use crate::transports::publication::{MAX_DEPTH, Payload, even_null, named, string};
 
 /// The longest `id`, in bytes of JSON: it is repeated in the answer.
@@ -182,6 +183,17 @@ impl<'a> Members<'a> {
     }
 }
 
+/// What taps show of a frame: no token, and nothing of what is not a command, since one may be anywhere in it.
+pub(super) fn shown(frame: &str) -> Data<'_> {
+    match (Command::parse(frame), Members::parse(frame)) {
+        (Ok(_), Ok(Members { token: Some(token), .. })) => {
+            Data::Secret { json: frame, token: token.get() }
+        }
+        (Ok(_), Ok(_)) => Data::Json(frame),
+        _ => Data::Hidden(frame.len()),
+    }
+}
+
 fn bad_json(wrong: impl Display) -> Problem {
     Problem::new(Code::BadJson, format_args!("The frame is not acceptable JSON: {wrong}."))
 }
@@ -239,6 +251,17 @@ mod tests {
                 Payload::Json(json) => prop_assert_eq!(json.as_str(), data),
                 Payload::Text(text) => prop_assert_eq!(json!(text), serde_json::from_str::<Value>(&data).unwrap()),
                 Payload::Bytes(_) => panic!("{command:?}"),
+            }
+        }
+
+        #[test]
+        fn no_tap_shows_a_token(token in "[a-z]{12,20}", other in json_text(), wrong in any::<bool>()) {
+            let op = if wrong { "authenticate" } else { "auth" };
+            let frame = format!("{{\"token\":\"{token}\",\"op\":\"{op}\",\"other\":{other}}}");
+            for max in [10, 1000] {
+                let line = crate::tap::event::received("command", shown(&frame), max);
+                prop_assert!(!line.contains(&token), "{line}");
+                prop_assert!(Json::parse_within(&line, Json::MAX_DEPTH + 2).is_ok(), "{line}");
             }
         }
 

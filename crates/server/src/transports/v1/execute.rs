@@ -13,6 +13,7 @@ use super::session::V1Session;
 use super::subscriptions;
 use crate::auth::{Caller, Right};
 use crate::http::problem::{Code, Problem};
+use crate::metrics::connections::PublishedBy;
 use crate::transports::presence;
 use crate::transports::publication::Payload;
 
@@ -138,7 +139,8 @@ impl V1Session {
         let key = key.transpose().map_err(bad_request)?;
         let mut publication = Publication::of(payload.as_ref()).source(self.source);
         (publication.event, publication.key) = (event, key);
-        let publishing = self.app.publish(&self.caller, channel, publication);
+        let by = (&self.caller, PublishedBy::Connection(&self.record));
+        let publishing = self.app.publish(by, channel, publication);
         self.answer_later(id, publishing, At);
         Ok(None)
     }

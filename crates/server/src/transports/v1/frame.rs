@@ -9,7 +9,8 @@ use sockeye_hub::{ChannelName, Gap, Lag, Page, Position, PresenceChange};
 
 use super::command::{Id, Mistake};
 use crate::http::problem::{Code, Problem};
-use crate::transports::encode::{self, quoted};
+use crate::json::quoted;
+use crate::transports::encode;
 use crate::transports::presence::{member_json, page_json};
 
 /// The interval of pings in seconds, which `hello` announces.

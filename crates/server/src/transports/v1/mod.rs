@@ -97,7 +97,12 @@ async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) 
     }
     // What still arrives is not executed.
     drop(incoming);
-    let Some((code, reason)) = ending else { return };
+    let Some((code, reason)) = ending else {
+        if session.record.is_tapped() {
+            Box::pin(websocket::show_closed(&session.record, &outgoing)).await;
+        }
+        return;
+    };
     session.record.ends(match code {
         1012 => End::Drain,
         4401 => End::Expired,
@@ -111,6 +116,10 @@ async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) 
         let _ = Box::pin(timeout_at(last_close, session.answer_publications())).await;
     }
     let bye = is_restarting.then(|| frame::bye(guard.retry()));
+    if let Some(bye) = &bye {
+        session.record.show_sent("bye", bye);
+    }
+    session.record.show_close(code, reason);
     let told = session.conclude(bye, &mut outgoing);
     if let (Ok(()), Ok(code)) = (told, CloseCode::try_from(code))
         && let Ok(frame) = CloseFrame::new(code, reason)

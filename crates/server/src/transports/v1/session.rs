@@ -13,7 +13,7 @@ use sockeye::{Error, Message, Text, Writer};
 use sockeye_hub::{ChannelName, Reader, Source, Start};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::command::Command;
+use super::command::{self, Command};
 use super::deciding::{Decided, Deciding, decided};
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Closing, ending, frame};
@@ -24,6 +24,7 @@ use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Pace;
 use crate::metrics::End;
 use crate::metrics::connections::ConnectionRecord;
+use crate::tap::event::Data;
 use crate::transports::encode::{self, entry_form};
 use crate::transports::websocket::was_given_up;
 
@@ -47,7 +48,6 @@ pub(super) const MAX_BAD_TOKENS: u32 = 8;
 pub(super) struct V1Session {
     pub(super) app: Arc<App>,
     pub(super) caller: Caller,
-    pub(super) record: ConnectionRecord,
     /// Ends when the token expires.
     expiry: Pin<Box<dyn Future<Output = Closing> + Send>>,
     /// Gives the rights of its subscriptions that the caller has lost, where they are asked for again.
@@ -79,6 +79,8 @@ pub(super) struct V1Session {
     stream_budget: StreamBudget,
     /// Whether messages wait until other streams of the connection hold less.
     waits: bool,
+    /// Dropped after the subscriptions: they end with the connection, or before it.
+    pub(super) record: ConnectionRecord,
 }
 
 /// An answer that is not known yet.
@@ -235,7 +237,7 @@ impl V1Session {
     }
 
     /// The result, unless the connection was lost; then the reason is recorded.
-    fn or_lost<T>(&mut self, done: Result<T, Error>) -> Option<T> {
+    fn or_lost<T>(&self, done: Result<T, Error>) -> Option<T> {
         if done.as_ref().is_err_and(was_given_up) {
             self.record.ends(End::Stalled);
         }
@@ -292,6 +294,7 @@ impl V1Session {
 
     /// Queues an answer, before any message.
     pub(super) fn answer(&mut self, frame: String) {
+        self.record.show_sent("answer", &frame);
         self.answers_bytes += frame.len();
         self.answers.push_back(frame);
     }
@@ -326,9 +329,11 @@ impl V1Session {
 
     async fn take(&mut self, message: Message, outgoing: &Writer) {
         let Message::Text(text) = message else {
+            self.record.show_received("binary", || Data::Hidden(message.len()));
             self.ending = Some(ending::NOT_TEXT);
             return;
         };
+        self.record.show_received("command", || command::shown(&text));
         let was_anonymous = self.caller.is_anonymous();
         match Command::parse(&text) {
             Ok(command) => {
@@ -407,7 +412,9 @@ impl V1Session {
     /// Sends the next frame of a turn. Returns whether there may be more.
     fn tell(&mut self, turn: &mut Turn, outgoing: &mut Writer) -> Result<bool, Error> {
         if let Some(change) = turn.changes.next() {
-            outgoing.start_send_unpin(frame::change(&turn.channel, &change).into())?;
+            let change = frame::change(&turn.channel, &change);
+            self.record.show_sent("presence", &change);
+            outgoing.start_send_unpin(change.into())?;
         } else if let Some(gap) = turn.gap.take() {
             outgoing.start_send_unpin(frame::gap(&turn.channel, &gap).into())?;
         } else if let Some(entry) = turn.next_entry() {
@@ -418,7 +425,9 @@ impl V1Session {
             }
         } else {
             if let Some(at) = turn.end {
-                outgoing.start_send_unpin(frame::end(&turn.channel, at).into())?;
+                let end = frame::end(&turn.channel, at);
+                self.record.show_sent("end", &end);
+                outgoing.start_send_unpin(end.into())?;
             } else if turn.is_over {
                 let detail = "Too slow for this channel: subscribe again, after the gap.";
                 let problem = Problem::new(Code::Unavailable, detail);

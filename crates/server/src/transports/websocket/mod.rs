@@ -13,9 +13,11 @@ use std::io;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use sockeye::{AcceptError, Config, Error, Keepalive, Opening, WebSocket};
+use sockeye::{AcceptError, Config, Error, Keepalive, Opening, WebSocket, Writer};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::metrics::connections::ConnectionRecord;
 use crate::net::write_deadline::WriteDeadline;
 use crate::options::ChannelOptions;
 
@@ -28,6 +30,13 @@ pub(crate) const LAST_MESSAGES: Duration = Duration::from_secs(1);
 pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {
     let unwrap = |io: TokioIo<WriteDeadline<TcpStream>>| io.into_inner().into_parts();
     opening.open_through(unwrap).await
+}
+
+/// Shows the taps of a connection how the client closed it, once its Close is answered.
+pub(crate) async fn show_closed(record: &ConnectionRecord, outgoing: &Writer) {
+    if let Ok(closed) = timeout(LAST_MESSAGES, outgoing.ended()).await {
+        record.show_closed(&closed);
+    }
 }
 
 /// Whether a connection was lost because its client read nothing for too long: the system closes one

@@ -20,11 +20,11 @@ use sockeye_hub::{
 };
 use tokio::time::{sleep_until, timeout};
 
-use super::LAST_MESSAGES;
 use super::frames::{Frames, send_each};
 use super::handshake::Handshake;
 use super::in_flight::InFlight;
 use super::woken_only::woken_only;
+use super::{LAST_MESSAGES, show_closed};
 use crate::app::App;
 use crate::auth::{Caller, Ending, Right};
 use crate::conn::http2::StreamBudget;
@@ -33,7 +33,8 @@ use crate::lifecycle::drain::ConnectionGuard;
 use crate::limits::pace::Pace;
 use crate::limits::peer::Peer;
 use crate::metrics::End;
-use crate::metrics::connections::{ChannelRead, ConnectionRecord};
+use crate::metrics::connections::{ChannelRead, ConnectionRecord, PublishedBy};
+use crate::tap::event::Data;
 use crate::transport::Transport;
 
 /// What one connection takes from the log at once: all that a client which does not read can keep in
@@ -124,12 +125,8 @@ impl PlainSession {
                     &waits,
                     &self.stream_budget
                 ));
-                let publishing = pin!(receive(
-                    &mut incoming,
-                    &self.app,
-                    &self.caller,
-                    self.channel_read.channel()
-                ));
+                let publishing =
+                    pin!(receive(&mut incoming, &self.app, &self.caller, &self.channel_read));
                 tokio::select! {
                     biased;
                     () = self.guard.close_at() => Some(RESTARTING),
@@ -145,17 +142,22 @@ impl PlainSession {
                     },
                 }
             };
+            if let Some((_, _, end)) = ending {
+                self.record.ends(end);
+            }
             // What still arrives is not published, and a client that is being closed is not present any
             // more.
             drop((self.reader, self.channel_read, incoming, self._presence));
-            if let Some((code, reason, end)) = ending {
-                self.record.ends(end);
+            if let Some((code, reason, _)) = ending {
+                self.record.show_close(code, reason);
                 if let Ok(code) = CloseCode::try_from(code)
                     && let Ok(frame) = CloseFrame::new(code, reason)
                 {
                     // Whether the client receives it changes nothing.
                     outgoing.close(frame).await;
                 }
+            } else if self.record.is_tapped() {
+                Box::pin(show_closed(&self.record, &outgoing)).await;
             }
             // The drain waits for connections, and for their log lines.
             drop((self.record, self.guard));
@@ -172,7 +174,7 @@ fn receive<'a>(
     incoming: &'a mut sockeye::Reader,
     app: &'a App,
     caller: &'a Caller,
-    channel: &'a ChannelName,
+    channel_read: &'a ChannelRead,
 ) -> impl Future<Output = Option<Closing>> + Send + 'a {
     async move {
         let (source, mut in_flight) = (Source::new(), InFlight::none());
@@ -205,6 +207,7 @@ fn receive<'a>(
                 pace.count();
             }
             // Before the publication is made: a connection that waits would have memory for it.
+            let channel = channel_read.channel();
             if let Some(asking) = caller.asking(Right::Write, channel)
                 && let Err(problem) = asking.await
             {
@@ -214,14 +217,28 @@ fn receive<'a>(
                 Message::Text(text) => PayloadRef::Text(text),
                 Message::Binary(bytes) => PayloadRef::Bytes(bytes),
             };
+            channel_read.show_received(kind(&message), || shown(&message));
             let publication = Publication::of(payload).source(source);
-            let mut publishing = Box::pin(app.publish(caller, channel, publication));
+            let by = (caller, PublishedBy::Reader(channel_read));
+            let mut publishing = Box::pin(app.publish(by, channel, publication));
             match publishing.as_mut().now_or_never() {
                 Some(Ok(_)) => {}
                 Some(Err(problem)) => return Some(refusal(&problem)),
                 None => in_flight.add(publishing),
             }
         }
+    }
+}
+
+fn kind(message: &Message) -> &'static str {
+    if message.is_text() { "text" } else { "binary" }
+}
+
+/// The message as taps show it.
+fn shown(message: &Message) -> Data<'_> {
+    match message {
+        Message::Text(text) => Data::Text(text),
+        Message::Binary(bytes) => Data::Bytes(bytes),
     }
 }
 
