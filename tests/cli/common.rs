@@ -6,7 +6,8 @@ use sockeye_tests::program::{Sockeye, run};
 
 #[test]
 fn help_of_every_command_has_examples() {
-    for command in ["serve", "echo", "connect", "subscribe", "publish", "token", "check", "doctor"]
+    for command in
+        ["serve", "echo", "connect", "subscribe", "publish", "token", "check", "doctor", "tap"]
     {
         let output = run(&[command, "--help"], "");
         let help = String::from_utf8_lossy(&output.stdout);

@@ -7,10 +7,13 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 
+use serde_json::Value;
 use sockeye_testing::eventually;
 use sockeye_tests::curl::curl;
-use sockeye_tests::program::{Sockeye, run};
+use sockeye_tests::program::{Running, Sockeye, run};
 use sockeye_tests::terminal::Terminal;
 use sockeye_tests::tls::Certificates;
 
@@ -25,6 +28,7 @@ const UNTIL: &[(&str, &str, &str)] = &[
     ("sockeye connect --reconnect ", "> ", CTRL_D),
     ("sockeye subscribe http://", TICK, CTRL_C),
     ("sockeye subscribe -v --transport sse ", TICK, CTRL_C),
+    ("sockeye tap http://", TICK, CTRL_C),
     ("tail -f app.log ", ".", CTRL_C),
     ("sockeye serve", "listening on", CTRL_C),
     ("sockeye echo", "127.0.0.1:", CTRL_C),
@@ -73,11 +77,14 @@ impl World {
         let secure = format!("localhost:{}", self.secure.address().port());
         let [serve, echo] = [&self.serve, &self.echo].map(|server| server.address().to_string());
         let process = self.echo.id().to_string();
+        let admin = self.serve.operators();
+        let admin = admin.trim_start_matches("http://");
         let here = [
             ("0.0.0.0:8080", "0.0.0.0:0"),
             ("127.0.0.1:9000", "127.0.0.1:0"),
             ("127.0.0.1:9002", "127.0.0.1:0"),
             ("127.0.0.1:8080", &serve),
+            ("127.0.0.1:8081", admin),
             ("127.0.0.1:9001", &echo),
             ("localhost:9443", &secure),
             ("$(pgrep -x sockeye)", &process),
@@ -146,6 +153,39 @@ fn examples_of_connect_work_as_pasted() {
 #[test]
 fn examples_of_subscribe_work_as_pasted() {
     run_examples("subscribe");
+}
+
+#[test]
+fn examples_of_tap_work_as_pasted() {
+    let world = World::new();
+    let chat = world.serve.http("/c/chat");
+    let _reader = Running::start(&["subscribe", &chat]);
+    let id = eventually("a connection", || {
+        let listed = world.serve.shows_operators("/connections");
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        listed["connections"][0]["id"].as_u64().ok_or(listed)
+    });
+    let examples = examples(&["tap"]);
+    assert!(examples.len() > 3, "{examples:?}");
+    let is_over = AtomicBool::new(false);
+    /// Ends what publishes, also if an example fails.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                let _ = curl(&["-d", TICK, &chat]);
+            }
+        });
+        let _over = Over(&is_over);
+        for line in examples {
+            world.run_example(&line.replace("--connection 17", &format!("--connection {id}")));
+        }
+    });
 }
 
 #[test]

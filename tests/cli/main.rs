@@ -26,6 +26,7 @@ mod shells;
 mod signals;
 mod stalled;
 mod subscribe;
+mod tap;
 mod terminal;
 mod tls;
 mod token;

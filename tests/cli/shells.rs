@@ -7,13 +7,14 @@ use std::process::{Command, Output, Stdio};
 use sockeye_tests::program::{path, run};
 
 /// All commands with a page of their own.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "serve",
     "echo",
     "connect",
     "listen",
     "subscribe",
     "publish",
+    "tap",
     "bench",
     "check",
     "token",

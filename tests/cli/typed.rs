@@ -302,7 +302,7 @@ fn long_input_has_a_bar_where_stderr_is_a_terminal_and_stdout_is_not() {
 
 #[test]
 fn wrong_usage_is_one_line_that_says_what_to_do_and_then_the_usage() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 25] = [
         (&[], "sockeye needs a command: serve, echo, "),
         (&["swim"], "'swim'"),
         (&["connect"], "<URL>"),
@@ -322,6 +322,9 @@ fn wrong_usage_is_one_line_that_says_what_to_do_and_then_the_usage() {
         (&["check"], "<URL>"),
         (&["check", "--timeout", "0", "ws://127.0.0.1"], "write a time as 500ms"),
         (&["doctor", "x"], "the scheme is missing: write http://x"),
+        (&["tap", "http://127.0.0.1:8081"], "<CHANNEL>"),
+        (&["tap", "127.0.0.1", "chat"], "the scheme is missing: write http://127.0.0.1"),
+        (&["tap", "http://127.0.0.1:8081", "a b"], "'a b'"),
         (&["completions", "ksh"], "bash"),
         (&["serve", "--listen", "somewhere"], "write an address as"),
         (&["echo", "--deflate", "perhaps"], "perhaps"),

@@ -335,28 +335,30 @@ impl Sockeye {
         Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
+    /// The URL of its address for operators. For `serve` only.
+    #[must_use]
+    pub fn operators(&self) -> String {
+        let line = self.wait_for("admin on ");
+        line.split_once("admin on ").expect("it was found by that").1.trim().to_owned()
+    }
+
     /// What it shows operators under this path: `/metrics`, for example. For `serve` only.
     #[must_use]
     pub fn shows_operators(&self, path: &str) -> String {
-        let line = self.wait_for("admin on ");
-        let admin = line.split_once("admin on ").expect("it was found by that").1;
-        curl(&[&format!("{admin}{path}")])
+        curl(&[&format!("{}{path}", self.operators())])
     }
 
     /// What it answers to a `POST` of operators to this path. For `serve` only.
     #[must_use]
     pub fn takes_from_operators(&self, path: &str) -> String {
-        let line = self.wait_for("admin on ");
-        let admin = line.split_once("admin on ").expect("it was found by that").1;
-        curl(&["-X", "POST", &format!("{admin}{path}")])
+        curl(&["-X", "POST", &format!("{}{path}", self.operators())])
     }
 
     /// What it shows operators under this path, whatever the status is.
     #[must_use]
     pub fn shows_operators_at_all(&self, path: &str) -> String {
-        let line = self.wait_for("admin on ");
-        let admin = line.split_once("admin on ").expect("it was found by that").1;
-        let output = Command::new("curl").args(["-sS", &format!("{admin}{path}")]).output();
+        let url = format!("{}{path}", self.operators());
+        let output = Command::new("curl").args(["-sS", &url]).output();
         String::from_utf8_lossy(&output.expect("curl runs").stdout).into_owned()
     }
 

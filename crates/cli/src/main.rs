@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `serve`, `config` | `sockeye serve`, and what it reads again at SIGHUP; its configuration from flags, environment and file |
 //! | `echo`, `connect`, `listen`, `check`, `doctor`, `cluster`, `token` | the commands of these names |
+//! | `tap` | what passes on a channel or a connection, for operators |
 //! | `subscribe`, `publish`, `channel` | a channel as a client sees it: where it is, the transports, positions, tries |
 //! | `bench` | `sockeye bench`: load, and what it does to a server |
 //! | `help` | completions for shells and pages for man(1), of the same definitions; the examples of the help, run |
@@ -38,6 +39,7 @@ mod publish;
 mod serve;
 mod subscribe;
 mod system;
+mod tap;
 mod terminal;
 mod token;
 
@@ -77,6 +79,7 @@ enum Command {
     Doctor(Box<doctor::Doctor>),
     #[cfg(feature = "cluster")]
     Cluster(cluster::Cluster),
+    Tap(tap::Tap),
     Token(token::Token),
     Completions(completions::Completions),
     Man(man::Man),
@@ -171,6 +174,7 @@ fn run(signals: Option<ServerSignals>) -> anyhow::Result<ExitCode> {
         Command::Doctor(doctor) => return doctor.run(),
         #[cfg(feature = "cluster")]
         Command::Cluster(cluster) => cluster.run(),
+        Command::Tap(tap) => tap.run(),
         Command::Token(token) => token.run(),
         Command::Completions(completions) => completions.run(Cli::command()),
         Command::Man(man) => man.run(Cli::command()),

@@ -265,8 +265,8 @@ impl Channels {
     }
 
     /// The routes for operators, for a program with a listener of its own: `/healthz`, `/readyz`,
-    /// `/metrics`, `/connections`, `/channels` and `/disconnect`. Danger: they show who is connected from where, and
-    /// end connections; let operators alone reach them.
+    /// `/metrics`, `/connections`, `/channels`, `/disconnect` and `/tap`. Danger: they show who is connected from where and
+    /// what is published, and end connections; let operators alone reach them.
     pub fn admin_router(&self) -> Router {
         admin::router(self.shared(), true)
     }

@@ -75,7 +75,7 @@ pub(crate) struct Serve {
     #[arg(default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: Vec<Listen>,
 
-    /// Where operators find /healthz, /readyz, /metrics, /connections, /channels and /cluster; or off. If the
+    /// Where operators find /healthz, /readyz, /metrics, /connections, /channels, /tap and /cluster; or off. If the
     /// default port is in use, another is chosen and printed
     #[arg(long, value_name = "ADDR", env = "SOCKEYE_ADMIN", default_value = "127.0.0.1:8081")]
     #[arg(value_parser = admin)]

@@ -71,7 +71,7 @@ fn news(line: &[u8]) -> Result<FeedEvent, Failure> {
 
 /// The lines of a stream, as its pieces come.
 #[derive(Debug)]
-struct Lines {
+pub struct Lines {
     /// The longest line.
     max: usize,
     /// What has come of a line.
@@ -79,12 +79,17 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(max: usize) -> Self {
+    /// No line may have more than that many bytes.
+    pub fn new(max: usize) -> Self {
         Self { max, line: Vec::new() }
     }
 
     /// Gives the lines that this piece completes. Empty ones only keep the connection open.
-    fn read(
+    ///
+    /// # Errors
+    ///
+    /// When a line is too long, and whatever `take` gives.
+    pub fn read(
         &mut self,
         piece: &[u8],
         mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
