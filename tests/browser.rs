@@ -42,6 +42,8 @@ const OWN: &[&str] = &["echo", "resume", "tokens"];
 /// Those of pages of other origins, in two browsers.
 const FOREIGN: &[&str] = &["classic", "htmx", "origin", "readers"];
 
+/// That of the page for operators.
+const OPERATORS: &[&str] = &["operators"];
 /// That of the example `shop`.
 const SHOP: &[&str] = &["shop"];
 /// That of the example `devices`.
@@ -122,6 +124,18 @@ fn pages_of_other_origins_work_where_they_may_and_are_told_where_not() {
 }
 
 #[test]
+fn operators_look_at_channels_and_connections() {
+    let mut server = Sockeye::serve(&[]);
+    let screenshots = std::env::var_os("SOCKEYE_SCREENSHOT_DIR");
+    let mut node = node(OPERATORS);
+    node.env("SOCKEYE_URL", server.http(""))
+        .env("SOCKEYE_OPERATORS", server.operators())
+        .env("SOCKEYE_SCREENSHOT_DIR", screenshots.unwrap_or_else(|| std::env::temp_dir().into()));
+    passes(node);
+    server.assert_sound();
+}
+
+#[test]
 fn the_shop_shows_orders_to_their_customers_alone() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let url = runtime.block_on(async {
@@ -181,7 +195,7 @@ fn free_address() -> String {
 
 #[test]
 fn every_browser_test_is_run() {
-    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, SHOP, ANSWER, DEVICES].concat();
+    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, OPERATORS, SHOP, ANSWER, DEVICES].concat();
     for file in test_files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = groups.iter().filter(|group| name.starts_with(**group)).count();

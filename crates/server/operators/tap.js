@@ -26,9 +26,9 @@ function row(tapped, path, cells, title) {
   button.type = 'button';
   button.setAttribute('aria-label', `Tap ${title}`);
   button.addEventListener('click', () => tap(path, title));
-  const last = document.createElement('td');
-  last.append(button);
-  tr.append(...cells.map(([text, kind]) => element('td', text, kind)), last);
+  const first = document.createElement('td');
+  first.append(button);
+  tr.append(first, ...cells.map(([text, kind]) => element('td', text, kind)));
   return tr;
 }
 
