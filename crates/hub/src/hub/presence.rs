@@ -1,9 +1,11 @@
 //! Presence, as the hub gives it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backplane::NodeId;
 use crate::presence::MAX_ID_LEN;
-use crate::{ChannelName, Hub, Lease, Presence, Watch};
+use crate::{ChannelName, Hub, Lease, Observer, Presence, Watch};
 
 impl Hub {
     /// The longest id of a member, in bytes. A client with a longer one is only counted.
@@ -85,5 +87,17 @@ impl Hub {
     /// Reports the members that join and leave the channel from now on. To watch is not to be present.
     pub fn watch(&self, channel: &ChannelName) -> Watch {
         Watch::new(&self.0.registry.presence, channel)
+    }
+
+    /// Has an observer told who comes to any channel at this hub and goes. To be called before clients come: of those
+    /// that are there already it is told only some. There is one observer; whether it is this one.
+    pub fn observe(&self, observer: Arc<dyn Observer>) -> bool {
+        self.0.registry.presence.observer.set(observer).is_ok()
+    }
+
+    /// What the other hubs of the backplane know this one by, in this life of it. `None` without a backplane that connects
+    /// hubs.
+    pub fn node(&self) -> Option<NodeId> {
+        self.0.registry.presence.node()
     }
 }

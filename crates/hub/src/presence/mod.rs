@@ -23,6 +23,7 @@
 //! ```
 
 mod budget;
+mod observer;
 mod peers;
 mod registry;
 mod remote;
@@ -31,6 +32,7 @@ mod watch;
 
 use std::sync::Arc;
 
+pub use self::observer::Observer;
 pub(crate) use self::registry::PresenceRegistry;
 pub use self::watch::{PresenceChange, Watch};
 use crate::ChannelName;

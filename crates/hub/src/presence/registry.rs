@@ -5,10 +5,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::Presence;
 use super::budget::PresenceBudget;
 use super::peers::Peers;
 use super::set::PresenceSet;
+use super::{Observer, Presence, PresenceChange};
 use crate::{ChannelName, Clock, Options};
 
 const STRIPES: usize = 64;
@@ -24,6 +24,8 @@ pub(crate) struct PresenceRegistry {
     clock: Clock,
     /// The other nodes, if there can be any.
     pub(super) peers: OnceLock<Peers>,
+    /// What is told who comes and goes, if anything.
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
 }
 
 impl PresenceRegistry {
@@ -34,6 +36,7 @@ impl PresenceRegistry {
             budget: PresenceBudget::new(options),
             clock: options.clock.clone(),
             peers: OnceLock::new(),
+            observer: OnceLock::new(),
         }
     }
 
@@ -100,8 +103,8 @@ impl PresenceRegistry {
         let mut stripe = lock(self.stripe(channel));
         let set = stripe.entry(channel.clone()).or_insert_with(|| {
             self.budget.open(channel);
-            let outgoing = self.peers.get().map(|_| Vec::new());
-            PresenceSet::sharing(outgoing)
+            let is_told = self.peers.get().is_some() || self.observer.get().is_some();
+            PresenceSet::telling(is_told)
         });
         set.expire(now, &self.budget);
         self.tell(channel, set);
@@ -129,18 +132,47 @@ impl PresenceRegistry {
         act(set)
     }
 
-    /// Tells other nodes what has changed in the set, in its order: with its stripe locked.
+    /// Tells the observer and other nodes what has changed in the set, in its order: with its stripe locked.
     fn tell(&self, channel: &ChannelName, set: &mut PresenceSet) {
-        if let Some(outgoing) = &mut set.outgoing
-            && !outgoing.is_empty()
-            && let Some(peers) = self.peers.get()
+        let Some(outgoing) = &mut set.outgoing else { return };
+        let changes = std::mem::take(outgoing);
+        if let Some(observer) = self.observer.get() {
+            let is_occupied = set.is_occupied();
+            let was_occupied = std::mem::replace(&mut set.was_occupied, is_occupied);
+            observe(&**observer, (channel, set.now()), (was_occupied, is_occupied), &changes);
+        }
+        if let Some(peers) = self.peers.get()
+            && !changes.is_empty()
         {
-            peers.tell(channel, std::mem::take(outgoing));
+            peers.tell(channel, changes);
         }
     }
 
     fn stripe(&self, channel: &ChannelName) -> &Mutex<Stripe> {
         &self.stripes[self.hasher.hash_one(channel) as usize % STRIPES]
+    }
+}
+
+/// Tells an observer what has changed on a channel: it is occupied before members come, and vacated after they left.
+fn observe(
+    observer: &dyn Observer,
+    (channel, at): (&ChannelName, u64),
+    (was_occupied, is_occupied): (bool, bool),
+    changes: &[PresenceChange],
+) {
+    if is_occupied && !was_occupied {
+        observer.occupied(channel, at);
+    }
+    for change in changes {
+        match change {
+            PresenceChange::Join(member) => observer.joined(channel, member, at),
+            PresenceChange::Leave(member) => observer.left(channel, member, at),
+            // That is told to watches alone.
+            PresenceChange::Anew(_) => {}
+        }
+    }
+    if was_occupied && !is_occupied {
+        observer.vacated(channel, at);
     }
 }
 

@@ -26,8 +26,10 @@ pub(super) struct PresenceSet {
     now: u64,
     /// What watches are told.
     pub(super) changes: Option<Changes>,
-    /// What other nodes are to be told, if there are any.
+    /// What other nodes and the observer are to be told, if there are any.
     pub(super) outgoing: Option<Vec<PresenceChange>>,
+    /// Whether a client was present when the observer was told last.
+    pub(super) was_occupied: bool,
     /// The members at other nodes, while a client watches.
     pub(super) remote: Option<Box<Remote>>,
 }
@@ -55,17 +57,24 @@ pub(super) struct Renewal {
 }
 
 impl PresenceSet {
-    /// No member is there yet. With a list of what other nodes are to be told, it is kept.
-    pub(super) fn sharing(outgoing: Option<Vec<PresenceChange>>) -> Self {
-        Self { outgoing, ..Self::default() }
+    /// No member is there yet. What changes is kept if it is to be told to other nodes or an observer.
+    pub(super) fn telling(is_told: bool) -> Self {
+        Self { outgoing: is_told.then(Vec::new), ..Self::default() }
+    }
+
+    /// The time of the last look at the clock.
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Whether a client is present.
+    pub(super) fn is_occupied(&self) -> bool {
+        !self.members.is_empty() || self.nameless > 0 || !self.pollers.is_empty()
     }
 
     /// Whether it has neither members nor watches: then nothing of it need be kept.
     pub(super) fn is_unused(&self) -> bool {
-        self.members.is_empty()
-            && self.nameless == 0
-            && self.pollers.is_empty()
-            && self.changes.is_none()
+        !self.is_occupied() && self.changes.is_none()
     }
 
     /// Enters a connection. Gives the id under which it was.

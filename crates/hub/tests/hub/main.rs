@@ -21,6 +21,7 @@ mod keys;
 mod listing;
 mod memory;
 mod model;
+mod observer;
 mod policies;
 mod presence;
 mod presence_model;

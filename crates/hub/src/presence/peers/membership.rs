@@ -31,6 +31,11 @@ impl PresenceRegistry {
         }
     }
 
+    /// What other nodes know this one by, if there can be any.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.peers.get().map(|peers| peers.node)
+    }
+
     /// The clients that listen to the channel at all nodes that answer.
     pub(crate) async fn page_of_all(
         &self,

@@ -307,6 +307,9 @@ impl Peers {
         };
         if is_new {
             tracing::info!(node = %from, "a node is in the cluster");
+            if let Some(observer) = registry.observer.get() {
+                observer.node_found(from);
+            }
         } else {
             self.lost.fetch_add(1, Relaxed);
         }
@@ -450,6 +453,9 @@ impl Peers {
             });
         }
         self.asks.drop_node(id);
+        if let Some(observer) = registry.observer.get() {
+            observer.node_lost(id);
+        }
         true
     }
 
