@@ -13,6 +13,7 @@
 //! | [`nats`], [`network`], [`away`] | a cluster: servers of NATS, hosts that are cut off, and what clients see meanwhile |
 //! | [`chaos`] | messages, readers and faults at once, and a checker |
 //! | [`idle`], [`tls`] | very many idle connections; certificates |
+//! | [`webhook`] | a program that the server sends JSON to |
 //! | [`dashboard`] | the dashboard for Grafana |
 
 pub mod away;
@@ -34,6 +35,7 @@ pub mod shell;
 pub mod streams;
 pub mod terminal;
 pub mod tls;
+pub mod webhook;
 pub mod websocket;
 
 use std::path::PathBuf;

@@ -1,16 +1,13 @@
 //! An application that decides, as its authors would write it: a small HTTP server with sessions.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use sockeye_tests::tls::Certificates;
+use sockeye_tests::webhook::{Posted, Stream, listen};
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,25 +45,8 @@ struct Inner {
     mood: Mutex<Mood>,
     /// For how long a yes is good, in seconds.
     good_for: f64,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<Posted>>,
     connections: AtomicUsize,
-}
-
-/// A question: the lines of the head, and the body.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) head: Vec<String>,
-    pub(super) body: String,
-}
-
-impl Asked {
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("JSON")
-    }
-
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.head.iter().find_map(|line| line.strip_prefix(&format!("{name}: ")))
-    }
 }
 
 impl App {
@@ -75,33 +55,18 @@ impl App {
     }
 
     pub(super) fn with_tls(certificates: &Certificates) -> Self {
-        let chain =
-            CertificateDer::from_pem_file(certificates.certificate()).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_file(certificates.key()).expect("a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .expect("a certificate");
-        Self::serve(60.0, Some(Arc::new(config)))
+        Self::serve(60.0, Some(certificates))
     }
 
-    fn serve(good_for: f64, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let secure = if tls.is_some() { "s" } else { "" };
+    fn serve(good_for: f64, tls: Option<&Certificates>) -> Self {
         let (mood, asked) = (Mutex::new(Mood::Answers), Mutex::default());
         let inner = Arc::new(Inner { mood, good_for, asked, connections: AtomicUsize::new(0) });
         let shared = Arc::clone(&inner);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                shared.connections.fetch_add(1, Ordering::SeqCst);
-                let (inner, tls) = (Arc::clone(&shared), tls.clone());
-                thread::spawn(move || inner.converse(stream, tls));
-            }
+        let address = listen(tls, move |stream| {
+            shared.connections.fetch_add(1, Ordering::SeqCst);
+            shared.answer_all(stream);
         });
+        let secure = if tls.is_some() { "s" } else { "" };
         Self { address, secure, inner }
     }
 
@@ -113,7 +78,7 @@ impl App {
         *self.inner.mood() = mood;
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<Posted> {
         self.inner.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -127,19 +92,8 @@ impl Inner {
         self.mood.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn converse(&self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
-        match tls {
-            Some(config) => {
-                let tls = ServerConnection::new(config).expect("a connection");
-                self.answer_all(StreamOwned::new(tls, stream));
-            }
-            None => self.answer_all(stream),
-        }
-    }
-
-    fn answer_all(&self, stream: impl Read + Write) {
-        let mut stream = BufReader::new(stream);
-        while let Some(asked) = read(&mut stream) {
+    fn answer_all(&self, mut stream: BufReader<Box<dyn Stream>>) {
+        while let Some(asked) = Posted::read(&mut stream) {
             let question = asked.json();
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let mood = *self.mood();
@@ -209,23 +163,4 @@ fn may(name: Option<&str>, question: &Value) -> bool {
         (Some(channel), Some(name)) => channel == format!("orders:{name}"),
         _ => false,
     }
-}
-
-/// The next request, unless the connection ends.
-fn read(stream: &mut BufReader<impl Read>) -> Option<Asked> {
-    let mut head = Vec::new();
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        match line.trim_end() {
-            "" => break,
-            line => head.push(line.to_owned()),
-        }
-    }
-    let length = head.iter().find_map(|line| line.strip_prefix("content-length: "))?;
-    let mut body = vec![0; length.parse().ok()?];
-    stream.read_exact(&mut body).ok()?;
-    Some(Asked { head, body: String::from_utf8(body).ok()? })
 }

@@ -14,6 +14,7 @@ mod greeting;
 mod limits;
 mod reload;
 mod service_manager;
+mod webhook;
 
 use std::{
     io::ErrorKind,

@@ -9,16 +9,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
-};
+use http::{HeaderMap, Method, StatusCode};
 use sockeye::{Address, tls::ClientTls};
 use sockeye_client::internals::{Endpoint, Failure, Http, MAX_ANSWER, Question as HttpQuestion};
 use sockeye_server::AuthorizeError;
 use tokio::time::{Instant, timeout};
 
-use super::{answer::Answer, signature::Secret};
+use super::answer::Answer;
+use crate::serve::webhook::{self, Secret};
 
 /// How long a question may take, with its connection.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,14 +34,6 @@ pub(super) struct Application {
     idle: Mutex<Vec<(Http, Instant)>>,
 }
 
-/// Where it is, for people to read: without a password, and without a query, which may have a secret.
-pub(super) fn name(address: &Address) -> String {
-    let mut url = address.url().clone();
-    let _ = (url.set_username(""), url.set_password(None));
-    url.set_query(None);
-    url.as_str().replacen("ws", "http", 1)
-}
-
 impl Application {
     /// The application at this address. Nothing is sent to it yet.
     pub(super) fn new(
@@ -51,21 +41,8 @@ impl Application {
         tls: ClientTls,
         secret: Option<Secret>,
     ) -> anyhow::Result<Self> {
-        let mut headers = HeaderMap::new();
-        let json = HeaderValue::from_static("application/json");
-        headers.insert(CONTENT_TYPE, json.clone());
-        headers.insert(ACCEPT, json);
-        let agent = concat!("sockeye/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-        if let Some(credentials) = address.authorization() {
-            headers.insert(AUTHORIZATION, credentials);
-        }
-        let endpoint = Endpoint::new(address, headers)
-            .connect_timeout(TIMEOUT)
-            .answer_timeout(TIMEOUT)
-            .connect_with(move |client| client.tls(tls.clone()).no_proxy());
-        endpoint.client(&[])?;
-        Ok(Self { endpoint, name: name(address), secret, idle: Mutex::default() })
+        let endpoint = webhook::endpoint(address, tls, TIMEOUT)?;
+        Ok(Self { endpoint, name: webhook::name(address), secret, idle: Mutex::default() })
     }
 
     /// Asks, by a POST with this body. `403` is a no.
@@ -87,7 +64,7 @@ impl Application {
 
     async fn asked(&self, body: Bytes) -> Result<Answer, AuthorizeError> {
         let headers = match &self.secret {
-            Some(secret) => secret.sign(&body).map_err(AuthorizeError::unavailable)?,
+            Some(secret) => secret.sign(None, &body).map_err(AuthorizeError::unavailable)?,
             None => HeaderMap::new(),
         };
         let question =

@@ -5,20 +5,17 @@
 //!
 //! - [`question`]: what it is asked, and the credentials of a request.
 //! - [`application`]: the connections to it; [`answer`]: what it says; [`kept`]: answers that are still good.
-//! - [`signature`]: what the application recognises this server by.
 
 mod answer;
 mod application;
 mod kept;
 mod question;
-mod signature;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 use http::request::Parts;
-use sockeye::{Address, tls::ClientTls};
+use sockeye::Address;
 use sockeye_server::{
     AnyAuthorizer, AuthorizeError, Authorizer, ChannelName, Decision, Identified, Right,
 };
@@ -28,14 +25,14 @@ use self::{
     application::Application,
     kept::{Kept, key},
     question::{Caller, Question},
-    signature::Secret,
 };
+use super::webhook;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct AuthorizeFlags {
     /// Ask this application what each client may do, in the place of tokens: a POST of JSON for whose
     /// credentials they are, and for each right on a channel; answers count as long as they say
-    #[arg(long, value_name = "URL", env = "SOCKEYE_AUTHORIZE_URL", value_parser = url)]
+    #[arg(long, value_name = "URL", env = "SOCKEYE_AUTHORIZE_URL", value_parser = webhook::url)]
     authorize_url: Option<Address>,
 
     /// Sign what the application is asked with this secret of 24 bytes or more, as Standard Webhooks says
@@ -55,37 +52,17 @@ impl AuthorizeFlags {
 
     /// Where the application is, for people to read.
     pub(super) fn name(&self) -> Option<String> {
-        self.authorize_url.as_ref().map(application::name)
+        self.authorize_url.as_ref().map(webhook::name)
     }
 
     /// What asks the application, if there is one.
     pub(super) fn authorizer(&self) -> anyhow::Result<Option<AnyAuthorizer>> {
         let Some(url) = &self.authorize_url else { return Ok(None) };
-        let secret = self.authorize_secret.as_ref().map(|file| {
-            Secret::from_file(file)
-                .with_context(|| format!("--authorize-secret {}", file.display()))
-        });
-        let tls = match &self.authorize_cacert {
-            Some(file) => ClientTls::new()
-                .without_system_roots()
-                .root_file(file)
-                .with_context(|| format!("--authorize-cacert {}", file.display()))?,
-            None => ClientTls::new(),
-        };
-        let application = Application::new(url, tls, secret.transpose()?)?;
+        let secret = webhook::secret("--authorize-secret", self.authorize_secret.as_deref())?;
+        let tls = webhook::tls("--authorize-cacert", self.authorize_cacert.as_deref())?;
+        let application = Application::new(url, tls, secret)?;
         Ok(Some(AnyAuthorizer::new(Webhook { application, kept: Kept::default() })))
     }
-}
-
-/// The URL of an application.
-fn url(text: &str) -> Result<Address, String> {
-    const HOW: &str =
-        "write the URL as https://app.example.org/sockeye or http://127.0.0.1:3000/sockeye";
-    let text = text.trim();
-    if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
-        return Err(HOW.to_owned());
-    }
-    text.parse().map_err(|_| HOW.to_owned())
 }
 
 /// Asks an application.

@@ -113,17 +113,6 @@ fn answers_are_forgotten_when_there_are_too_many() {
 }
 
 #[test]
-fn a_url_of_an_application_is_one_of_http() {
-    for good in ["http://127.0.0.1:3000/a", " https://user:secret@app.example/a?key=secret"] {
-        assert!(!application::name(&url(good).unwrap()).contains("secret"));
-    }
-    assert_eq!(application::name(&url("https://app.example/a").unwrap()), "https://app.example/a");
-    for bad in ["", "app.example", "ws://app.example", "unix:/a", "http://", "http://a/#b"] {
-        assert!(url(bad).is_err(), "{bad}");
-    }
-}
-
-#[test]
 fn the_guide_says_the_numbers_of_the_code() {
     let (timeout, credentials) = (application::TIMEOUT.as_secs(), MAX_CREDENTIALS >> 10);
     for sentence in [
@@ -131,7 +120,7 @@ fn the_guide_says_the_numbers_of_the_code() {
         format!("Credentials of more than {credentials} KiB"),
         format!("of more than {} KiB, nothing", sockeye_client::internals::MAX_ANSWER >> 10),
         format!("keeps {} answers at most", 2 * kept::GENERATION),
-        format!("{} bytes or more, without the line break", signature::MIN_SECRET),
+        format!("{} bytes or more, without the line break", webhook::MIN_SECRET),
         format!("{} for a yes if it is not there, 1 for a no", Decision::GOOD_FOR.as_secs()),
     ] {
         assert_documented("channels/authorize.md", &sentence);

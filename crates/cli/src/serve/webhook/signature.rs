@@ -1,4 +1,4 @@
-//! What the application recognises this server by: a signature of each question, as Standard Webhooks 1.0 says
+//! What a program recognises this server by: a signature of what it is sent, as Standard Webhooks 1.0 says
 //! (<https://www.standardwebhooks.com>), for which there are libraries in most languages.
 
 use std::{
@@ -13,15 +13,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 
 /// The shortest secret, in bytes.
-pub(super) const MIN_SECRET: usize = 24;
+pub(in crate::serve) const MIN_SECRET: usize = 24;
 /// What a secret in base64 begins with.
 const PREFIX: &str = "whsec_";
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// A secret that the application has too.
-pub(super) struct Secret(hmac::Key);
+/// A secret that the program has too.
+pub(in crate::serve) struct Secret(hmac::Key);
 
 impl Secret {
     /// The secret in a file: see [`from_bytes`](Self::from_bytes).
@@ -48,13 +48,18 @@ impl Secret {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
     }
 
-    /// The headers that sign this body.
-    pub(super) fn sign(&self, body: &[u8]) -> anyhow::Result<HeaderMap> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)
-            .map_err(|error| anyhow!("the system provides no random bytes: {error}"))?;
+    /// The headers that sign this body, now, under this id or a random one.
+    pub(in crate::serve) fn sign(
+        &self,
+        id: Option<String>,
+        body: &[u8],
+    ) -> anyhow::Result<HeaderMap> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.headers(&format!("msg_{:032x}", u128::from_be_bytes(random)), now, body)
+        let id = match id {
+            Some(id) => id,
+            None => random_id()?,
+        };
+        self.headers(&id, now, body)
     }
 
     fn headers(&self, id: &str, now: u64, body: &[u8]) -> anyhow::Result<HeaderMap> {
@@ -65,6 +70,13 @@ impl Secret {
         let headers = [(ID, id.to_owned()), (TIMESTAMP, now.to_string()), (SIGNATURE, signature)];
         headers.into_iter().map(|(name, value)| Ok((name, HeaderValue::try_from(value)?))).collect()
     }
+}
+
+fn random_id() -> anyhow::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| anyhow!("the system provides no random bytes: {error}"))?;
+    Ok(format!("msg_{:032x}", u128::from_be_bytes(random)))
 }
 
 #[cfg(test)]
