@@ -107,7 +107,7 @@ fn the_settings_of_one_channel_are_shown() {
         let (count, age) = if presence { (7, "24h") } else { (3, "5m") };
         format!(
             "max_message = \"{max}\"\npolicy = \"{policy}\"\npublish = {publish}\n\
-             presence = {presence}\nanonymous_read = false\nhistory_count = {count}\n\
+             presence = {presence}\nevents = true\nanonymous_read = false\nhistory_count = {count}\n\
              history_bytes = \"16M\"\nhistory_age = \"{age}\"\n"
         )
     };

@@ -9,6 +9,7 @@ mod connect;
 mod data;
 mod doctor;
 mod echo;
+mod events;
 mod examples;
 mod hostile_server;
 mod listen;

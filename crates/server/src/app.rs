@@ -9,6 +9,7 @@ use sockeye_hub::{
 
 use crate::auth::{Authority, Caller, Right};
 use crate::channel_rule::ChannelRules;
+use crate::events::{Delivery, FINISH};
 use crate::http::origin::OriginRule;
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::Drain;
@@ -52,6 +53,8 @@ pub(crate) struct App {
     pub(crate) heartbeat: Duration,
     pub(crate) drain: Drain,
     pub(crate) sweeper: Sweeper,
+    /// What is told who comes and goes, if anything.
+    pub(crate) events: Option<Delivery>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) register: Arc<ConnectionRegister>,
 }
@@ -78,6 +81,22 @@ impl App {
             asking.await?;
         }
         loaded.map(Some).map_err(|error| Problem::new(Code::Unavailable, error))
+    }
+
+    /// Starts the tasks of the channels where none runs, if there is a runtime to do it on.
+    pub(crate) fn keep_tasks(&self) {
+        self.sweeper.keep(&self.hub);
+        if let Some(events) = &self.events {
+            events.keep();
+        }
+    }
+
+    /// Tells what is to be told at the end: of who is gone, and to the other nodes that this one is.
+    pub(crate) async fn finish(&self) {
+        if let Some(events) = &self.events {
+            events.finish(FINISH).await;
+        }
+        self.hub.leave_cluster().await;
     }
 
     /// Publishes for the caller: the only way in, whatever the transport.
@@ -159,9 +178,20 @@ impl App {
         Problem::new(Code::TooLarge, detail).and_close()
     }
 
-    /// Makes a client present on the channel as long as what this gives is held, if the channel has presence.
+    /// Makes a client present on the channel as long as what this gives is held, if readers of it count.
     pub(crate) fn join(&self, channel: &ChannelName, id: Option<&str>) -> Option<Lease> {
-        self.rules.has_presence(channel).then(|| self.hub.join(channel, id))
+        self.counts(channel).then(|| self.hub.join(channel, self.shown(channel, id)))
+    }
+
+    /// Whether readers of the channel count: for presence, or because events tell whether there are any.
+    pub(crate) fn counts(&self, channel: &ChannelName) -> bool {
+        self.rules.has_presence(channel)
+            || self.events.as_ref().is_some_and(|events| events.tells_of(channel))
+    }
+
+    /// The id under which a client of that id is shown: none where there is no presence.
+    pub(crate) fn shown<'a>(&self, channel: &ChannelName, id: Option<&'a str>) -> Option<&'a str> {
+        id.filter(|_| self.rules.has_presence(channel))
     }
 
     /// An error of the hub as the problem that a client sees.
@@ -184,6 +214,7 @@ impl App {
             ticket_bytes: self.authority.ticket_bytes() as u64,
             deflate: budget.map(|budget| (budget.reserved() as u64, budget.limit() as u64)),
             lags: self.register.lags(&self.hub),
+            events: self.events.as_ref().map(Delivery::figures).unwrap_or_default(),
             is_draining: self.drain.has_begun(),
             connections: connections.len() as u64,
             max_connections: connections.max().unwrap_or(0) as u64,

@@ -32,6 +32,8 @@ pub struct ChannelRule {
     /// Whether there is presence: else no client is a member of the channel, and one that asks for its members is
     /// refused. Default: yes.
     pub presence: bool,
+    /// Whether the options' `events` are told who comes to the channel and goes. Default: yes.
+    pub events: bool,
     /// Whether all may read the channel, without a token, and with any. Default: no.
     ///
     /// Danger: what is published there is public, its history included.
@@ -56,6 +58,7 @@ impl ChannelRule {
             publish: true,
             publisher: None,
             presence: true,
+            events: true,
             anonymous_read: false,
             policy: None,
             history_count: None,
@@ -85,6 +88,12 @@ impl ChannelRule {
     /// Sets [`presence`](Self::presence).
     pub fn presence(mut self, is_on: bool) -> Self {
         self.presence = is_on;
+        self
+    }
+
+    /// Sets [`events`](Self::events).
+    pub fn events(mut self, is_told: bool) -> Self {
+        self.events = is_told;
         self
     }
 
@@ -151,6 +160,11 @@ impl ChannelRules {
     /// Whether the channel has presence.
     pub(crate) fn has_presence(&self, channel: &ChannelName) -> bool {
         self.of(channel).is_none_or(|rule| rule.presence)
+    }
+
+    /// Whether it is told who comes to the channel and goes.
+    pub(crate) fn has_events(&self, channel: &ChannelName) -> bool {
+        self.of(channel).is_none_or(|rule| rule.events)
     }
 }
 
@@ -221,7 +235,7 @@ mod tests {
         let rules = [
             ChannelRule::new(pattern("device:boss")),
             ChannelRule::new(pattern("device:*")).max_message(10).presence(false),
-            ChannelRule::new(pattern("*")).publish(false).max_message(99),
+            ChannelRule::new(pattern("*")).publish(false).events(false).max_message(99),
         ];
         let rules = ChannelRules::new(&rules);
         let cases = [
@@ -234,6 +248,7 @@ mod tests {
             let name = channel(name);
             assert_eq!(rules.max_message(&name, 50), max, "{name}");
             assert_eq!(rules.has_presence(&name), presence, "{name}");
+            assert_eq!(rules.has_events(&name), publish, "{name}");
             assert_eq!(rules.of(&name).unwrap().publish, publish, "{name}");
         }
         assert!(ChannelRules::default().of(&channel("a")).is_none());

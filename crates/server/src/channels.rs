@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::auth::Authority;
 use crate::channel_rule::{ChannelRule, ChannelRules, histories, policies};
 use crate::conn::accept;
+use crate::events::Delivery;
 use crate::http::origin::{Allowed, OriginRule};
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::sweep::Sweeper;
@@ -120,10 +121,13 @@ impl ChannelsBuilder {
             option => option.is_some(),
         };
         let hub = open_hub(&self.options)?;
-        Ok(self.made_of(hub, is_needed))
+        let channels = self.made_of(hub, is_needed);
+        channels.app.keep_tasks();
+        Ok(channels)
     }
 
-    /// The same for a [`Server`](crate::Server), which knows the addresses of its clients.
+    /// The same for a [`Server`](crate::Server), which knows the addresses of its clients, and tells nothing before it
+    /// serves.
     pub(crate) fn open_for_server(self) -> Result<Channels, OpenError> {
         // The router of the server may be used elsewhere, too.
         let is_needed = needed_for(&self.options).is_some();
@@ -185,6 +189,8 @@ impl Channels {
         let records = hub.backplane().and_then(|backplane| backplane.records());
         let metrics = Arc::new(metrics(options, &hub));
         let rules = Arc::new(ChannelRules::new(&options.channel));
+        let deliver = |sink| Delivery::of(&hub, sink, Arc::clone(&rules));
+        let events = options.events.clone().map(deliver);
         let app = App {
             hub,
             origins,
@@ -196,6 +202,7 @@ impl Channels {
             rules,
             names: options.option_names,
             sweeper: Sweeper::default(),
+            events,
             plain_config: Arc::new(websocket::config(options, options.max_message)),
             v1_config: Arc::new(v1::config(options)),
             anonymous_config: Arc::new(v1::anonymous_config(options)),
@@ -250,12 +257,22 @@ impl Channels {
     /// their clients do not reconnect all at once. Returns when all connections have ended, at once
     /// when there are none, or when `within` is over; the result is the number that were still open.
     ///
-    /// New WebSockets are refused from then on. With a backplane the other nodes are told at the end that
-    /// no member is present here any more.
+    /// New WebSockets are refused from then on. At the end the [events](ChannelOptions::events) that wait are to be taken
+    /// within 5 s more, and with a backplane the other nodes are told that no member is present here any more.
     pub async fn drain(&self, within: Duration) -> usize {
         let left = self.begin_to_drain(within).await;
-        self.app.hub.leave_cluster().await;
+        self.finish().await;
         left
+    }
+
+    /// Begins to tell who comes and goes: a server serves from now on.
+    pub(crate) fn begin_to_serve(&self) {
+        self.app.keep_tasks();
+    }
+
+    /// Tells what is to be told when the connections have ended.
+    pub(crate) async fn finish(&self) {
+        self.app.finish().await;
     }
 
     /// Begins to drain, at once; the future waits until all connections have ended.

@@ -27,6 +27,7 @@
 //! - [`lifecycle`]: draining, and which connections are in use.
 //! - [`limits`]: connections, requests and invalid tokens for each address; rates of publishers.
 //! - [`options`]: [`ServerOptions`], with the [`ChannelOptions`] in them, and their defaults.
+//! - [`events`]: who comes to channels and goes, as a program of one's own is told.
 //! - [`auth`]: tokens, tickets, and what their bearer may do.
 //! - [`http`]: headers, queries, origins, bodies and problems, whatever the route.
 //! - [`net`]: listeners, addresses, write deadlines, and what proxies say of a client.
@@ -48,6 +49,7 @@ mod channels;
 mod conn;
 #[cfg(test)]
 mod documented;
+mod events;
 mod http;
 mod json;
 mod lifecycle;
@@ -71,6 +73,9 @@ pub use crate::auth::{
 };
 pub use crate::channel_rule::ChannelRule;
 pub use crate::channels::{BuildError, Channels, ChannelsBuilder};
+pub use crate::events::{
+    AnyEventSink, Event, EventBatch, EventError, EventId, EventKind, EventSink,
+};
 pub use crate::limits::client_addresses::{ClientAddress, ClientAddresses};
 pub use crate::net::listener::{BindError, Listen, LocalAddress};
 pub use crate::net::trusted_proxy::{BadCidr, Cidr, TrustedProxy};
@@ -81,7 +86,7 @@ pub use crate::transport::{Transport, UnknownTransport};
 #[doc(no_inline)]
 pub use sockeye::{BadOrigin, DeflateConfig, Listener, OriginPattern, tls::ServerTls};
 #[doc(no_inline)]
-pub use sockeye_hub::backplane::Backplane;
+pub use sockeye_hub::backplane::{Backplane, NodeId};
 #[doc(no_inline)]
 pub use sockeye_hub::store::OpenError;
 #[doc(no_inline)]

@@ -31,12 +31,14 @@ pub(crate) enum Class {
     Ended,
     /// The operating system accepts no more connections, for want of descriptors most likely (WARN).
     CannotAccept,
+    /// What events are handed to does not take them, or does again (WARN, INFO).
+    Events,
 }
 
 impl Class {
     /// In the order of their declaration.
-    const ALL: [Self; 5] =
-        [Self::Failed, Self::Refused, Self::Origin, Self::Ended, Self::CannotAccept];
+    const ALL: [Self; 6] =
+        [Self::Failed, Self::Refused, Self::Origin, Self::Ended, Self::CannotAccept, Self::Events];
 
     /// How many lines may come at once, and how often one after that.
     ///
@@ -47,7 +49,7 @@ impl Class {
             Self::Failed | Self::Origin | Self::CannotAccept => {
                 Rate::new(Duration::from_secs(1), 1)
             }
-            Self::Refused => Rate::new(Duration::from_secs(1), 10),
+            Self::Refused | Self::Events => Rate::new(Duration::from_secs(1), 10),
             Self::Ended => Rate::new(Duration::from_millis(10), 1000),
         }
     }
@@ -59,6 +61,7 @@ impl Class {
             Self::Origin => "page refused",
             Self::Ended => "connection ended",
             Self::CannotAccept => "cannot accept connections",
+            Self::Events => "events not taken",
         }
     }
 
@@ -147,7 +150,7 @@ fn tell(left_out: impl Fn(Class) -> Option<u64>) {
     for class in Class::ALL {
         let (Some(more), what) = (left_out(class), class.name()) else { continue };
         match class {
-            Class::Failed | Class::Origin | Class::CannotAccept => {
+            Class::Failed | Class::Origin | Class::CannotAccept | Class::Events => {
                 tracing::warn!(more, "{what}, more of these")
             }
             Class::Refused | Class::Ended => tracing::info!(more, "{what}, more of these"),

@@ -162,6 +162,7 @@ impl Server {
     pub async fn run_until<S: Future>(self, shutdown: S) -> io::Result<()> {
         let service =
             Arc::new(ConnectionService::new(self.channels.connection_parts(), &self.options));
+        self.channels.begin_to_serve();
         let mut tasks = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.local_addrs) {
             tracing::info!(%address, max_connections = self.options.channels.max_connections, "listening");
@@ -174,7 +175,6 @@ impl Server {
             let router = admin::router(self.channels.shared(), any_host);
             operators.spawn(operators::serve(listener, router, self.options.clone()));
         }
-        let hub = self.channels.hub().clone();
         tasks.spawn(tell_rest_of_log());
         tokio::select! {
             _ = shutdown => {}
@@ -186,7 +186,7 @@ impl Server {
         let drain = self.channels.begin_to_drain(self.options.drain);
         tasks.shutdown().await;
         let left = drain.await;
-        hub.leave_cluster().await;
+        self.channels.finish().await;
         log::tell_last();
         match left {
             0 => tracing::info!("drained"),

@@ -66,6 +66,7 @@ const LAYOUTS: &[Layout] = &[
             "metrics → tap → json",
             "transports → json",
             "{options, net, http} → option_names",
+            "options → events → {channel_rule, log}",
             "{channels, app, options, auth} → channel_rule",
             "http → transport",
         ],

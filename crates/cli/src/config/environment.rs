@@ -13,13 +13,15 @@ use clap::{
 };
 
 /// Options of `serve` without which there is less protection.
-const PROTECTION: [&str; 10] = [
+const PROTECTION: [&str; 12] = [
     "auth_audience",
     "auth_key",
     "authorize_cacert",
     "authorize_secret",
     "authorize_url",
     "channel",
+    "events_cacert",
+    "events_secret",
     "max_connections_per_address",
     "max_requests_per_address",
     "tls_cert",

@@ -9,12 +9,13 @@ use super::Serve;
 use crate::flags::units::{Size, Time, number, some_size, some_time};
 
 /// The keys behind the pattern, each with how its value is written.
-const KEYS: [(&str, &str); 9] = [
+const KEYS: [(&str, &str); 10] = [
     ("max_message", "write max_message=SIZE, as in max_message=1k"),
     ("policy", "write policy=catchup, policy=latest or policy=close"),
     ("publish", "write publish=true or publish=false"),
     ("publisher", "write publisher=NAME, the sub of a token, as in publisher=backend"),
     ("presence", "write presence=true or presence=false"),
+    ("events", "write events=true or events=false"),
     ("anonymous_read", "write anonymous_read=true or anonymous_read=false"),
     ("history_count", "write history_count=N, a whole number above zero"),
     ("history_bytes", "write history_bytes=SIZE, as in history_bytes=64k"),
@@ -57,6 +58,7 @@ fn with(rule: ChannelRule, key: &str, value: &str) -> Option<ChannelRule> {
         "publish" => rule.publish(is_on?),
         "publisher" if (1..=255).contains(&value.len()) => rule.publisher(value),
         "presence" => rule.presence(is_on?),
+        "events" => rule.events(is_on?),
         "anonymous_read" => rule.anonymous_read(is_on?),
         "history_count" => rule.history_count(number::<usize>(value).ok()?),
         "history_bytes" => rule.history_bytes(some_size(value).ok()?.0),
@@ -134,11 +136,12 @@ impl Serve {
         // Writing to a string does not fail.
         let _ = write!(
             shown,
-            "max_message = \"{max}\"\npolicy = \"{}\"\npublish = {}\n{publisher}presence = {}\nanonymous_read = {}\n\
-             history_count = {}\nhistory_bytes = \"{}\"\nhistory_age = \"{}\"",
+            "max_message = \"{max}\"\npolicy = \"{}\"\npublish = {}\n{publisher}presence = {}\nevents = {}\n\
+             anonymous_read = {}\nhistory_count = {}\nhistory_bytes = \"{}\"\nhistory_age = \"{}\"",
             rule.policy.unwrap_or(of_options),
             rule.publish,
             rule.presence,
+            rule.events,
             rule.anonymous_read,
             rule.history_count.unwrap_or(self.history_count),
             rule.history_bytes.map_or(self.history_bytes, Size),
@@ -159,9 +162,10 @@ mod tests {
         assert_eq!(device.channels.to_string(), "device:*");
         assert_eq!((device.max_message, device.policy), (Some(1024), Some(Policy::Latest)));
         assert!(!device.publish && device.presence && !device.anonymous_read);
+        assert!(device.events);
         assert_eq!(read("log:* publisher=api").publisher.as_deref(), Some("api"));
-        let news = read(" news presence=false anonymous_read=true");
-        assert!(news.publish && !news.presence && news.anonymous_read);
+        let news = read(" news presence=false events=false anonymous_read=true");
+        assert!(news.publish && !news.presence && !news.events && news.anonymous_read);
         assert_eq!((news.max_message, news.policy), (None, None));
         assert!(!news.bounds_history());
         let state = read("state:* history_count=1 history_bytes=64k history_age=10m");
@@ -179,6 +183,7 @@ mod tests {
             ("a presence", "write presence=true"),
             ("a publisher=", "write publisher=NAME"),
             ("a publisher", "write publisher=NAME"),
+            ("a events=off", "write events=true or events=false"),
             ("a max_message=0", "write max_message=SIZE"),
             ("a policy=newest", "policy=latest"),
             ("a history_count=0", "a whole number above zero"),

@@ -10,6 +10,7 @@ mod cluster;
 #[path = "no_cluster.rs"]
 mod cluster;
 mod deadlines;
+mod events;
 mod greeting;
 mod limits;
 mod reload;
@@ -38,6 +39,7 @@ use self::authorize::AuthorizeFlags;
 use self::channel_rules::rule;
 use self::cluster::ClusterFlags;
 use self::deadlines::Deadlines;
+use self::events::EventFlags;
 use self::greeting::{Hints, greeting, make_token, serving};
 use self::limits::Limits;
 use self::reload::{ReadAgain, Reload};
@@ -67,6 +69,7 @@ use crate::{
   sockeye serve --cluster nats://10.0.0.1:4222,nats://10.0.0.2:4222
   sockeye serve --listen 0.0.0.0:8080 --auth-key secret    # tokens: see sockeye token --help
   sockeye serve --authorize-url https://app.example.org/sockeye    # your own program decides
+  sockeye serve --events-url https://app.example.org/events    # and is told who comes and goes
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h
   sockeye serve --channel 'device:* presence=false history_count=1' --channel 'log:* publish=false'")]
 pub(crate) struct Serve {
@@ -103,6 +106,9 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     authorize: AuthorizeFlags,
+
+    #[command(flatten)]
+    events: EventFlags,
 
     #[command(flatten)]
     certificate: Certificate,
@@ -160,7 +166,7 @@ pub(crate) struct Serve {
     max_message: Size,
 
     /// What holds for some channels only: a pattern, and behind it max_message=SIZE, policy=POLICY,
-    /// publish=false (no client publishes), publisher=NAME (this sub alone publishes), presence=false,
+    /// publish=false (no client publishes), publisher=NAME (this sub alone publishes), presence=false, events=false,
     /// anonymous_read=true (all may read, without a token), history_count=N, history_bytes=SIZE,
     /// history_age=TIME; may be given several times, the first whose
     /// pattern matches the channel counts. In the file: [[channel]], with match = "PATTERN"
@@ -307,6 +313,7 @@ impl Serve {
             None => None,
         };
         options.channels.authorizer = self.authorize.authorizer()?;
+        options.channels.events = self.events.sink()?;
         #[cfg(feature = "fjall")]
         (options.channels.data = self.data);
         options.channels.history_count = self.history_count;

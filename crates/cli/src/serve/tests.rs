@@ -10,8 +10,9 @@ use super::Serve;
 use crate::Cli;
 
 /// Fields that have no flag of their own, and why.
-const NO_FLAGS: [(&str, &str); 5] = [
+const NO_FLAGS: [(&str, &str); 6] = [
     ("authorizer", "made of --authorize-url"),
+    ("events", "made of --events-url"),
     ("backplane", "made of --cluster"),
     ("tls", "made of --tls-cert and --tls-key"),
     ("log_lines_lost", "counted, not told"),

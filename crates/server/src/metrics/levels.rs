@@ -10,6 +10,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sockeye_hub::Figures;
 
+use crate::events::EventFigures;
+
 type Level = Gauge<u64, AtomicU64>;
 
 /// The levels of one moment, taken together.
@@ -26,6 +28,8 @@ pub(crate) struct Levels {
     pub(crate) deflate: Option<(u64, u64)>,
     /// How many messages each reader of a connection is behind.
     pub(crate) lags: Vec<u64>,
+    /// What was told of who comes and goes.
+    pub(crate) events: EventFigures,
     pub(crate) is_draining: bool,
     pub(crate) connections: u64,
     /// 0 if there is no limit.
@@ -73,6 +77,10 @@ pub(super) struct Gauges {
     pending: Level,
     idle: Level,
     max_connections: Level,
+    events_queued: Level,
+    events_sent: Counter,
+    events_retried: Counter,
+    events_dropped: Counter,
 }
 
 impl Gauges {
@@ -109,6 +117,10 @@ impl Gauges {
                 "Open connections that are idle after a response, and can be evicted",
             ),
             max_connections: level("max_connections", "Limit of connections; 0 if there is none"),
+            events_queued: level("events_queued", "Events that wait to be taken"),
+            events_sent: Counter::default(),
+            events_retried: Counter::default(),
+            events_dropped: Counter::default(),
             evicted: Counter::default(),
             refused: Counter::default(),
             published: Counter::default(),
@@ -131,6 +143,12 @@ impl Gauges {
     }
 
     fn register_counters(&self, registry: &mut Registry) {
+        let help = "Events of who comes and goes that were taken";
+        registry.register("events_sent", help, self.events_sent.clone());
+        let help = "Times a batch of events was not taken, and is offered again";
+        registry.register("events_retried", help, self.events_retried.clone());
+        let help = "Events dropped: there was no room for them, or they were refused";
+        registry.register("events_dropped", help, self.events_dropped.clone());
         let help = "Connections evicted for others: without a request, idle, or lingering";
         registry.register("connections_evicted", help, self.evicted.clone());
         let help = "Connections refused at the limit";
@@ -218,5 +236,9 @@ impl Gauges {
         self.idle.set(levels.idle);
         self.evicted.inner().store(levels.evicted, Relaxed);
         self.refused.inner().store(levels.refused, Relaxed);
+        self.events_queued.set(levels.events.queued);
+        self.events_sent.inner().store(levels.events.sent, Relaxed);
+        self.events_retried.inner().store(levels.events.retried, Relaxed);
+        self.events_dropped.inner().store(levels.events.dropped, Relaxed);
     }
 }

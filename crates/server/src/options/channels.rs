@@ -14,6 +14,7 @@ use sockeye_hub::backplane::Backplane;
 
 use crate::auth::{AnyAuthorizer, AuthKey, Authorizer};
 use crate::channel_rule::ChannelRule;
+use crate::events::{AnyEventSink, EventSink};
 use crate::net::trusted_proxy::TrustedProxy;
 use crate::option_names::OptionNames;
 
@@ -33,6 +34,8 @@ pub struct ChannelOptions {
     /// What decides in the place of tokens: see [`Authorizer`]. With one, channels may be reached from any address
     /// and answer to any `Host`. Default: none.
     pub authorizer: Option<AnyAuthorizer>,
+    /// What is told who comes to channels and goes: see [`EventSink`]. Default: none.
+    pub events: Option<AnyEventSink>,
     /// Whether anyone who can reach the server may use it, under any `Host`. Default: no; then it
     /// listens on loopback addresses only and answers to loopback names only.
     ///
@@ -139,6 +142,7 @@ impl Default for ChannelOptions {
             allow_origin: Vec::new(),
             auth_key: None,
             authorizer: None,
+            events: None,
             open: false,
             #[cfg(feature = "fjall")]
             data: None,
@@ -188,6 +192,12 @@ impl ChannelOptions {
     /// Sets [`authorizer`](Self::authorizer).
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Some(AnyAuthorizer::new(authorizer));
+        self
+    }
+
+    /// Sets [`events`](Self::events).
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Some(AnyEventSink::new(sink));
         self
     }
 

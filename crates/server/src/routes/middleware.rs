@@ -43,7 +43,7 @@ pub(crate) async fn guard<F>(
 where
     F: Future<Output = Answer> + Send,
 {
-    app.sweeper.keep(&app.hub);
+    app.keep_tasks();
     // The path without the query, which may contain secrets.
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_handshake = upgrade::is_handshake(&request);

@@ -70,10 +70,11 @@ pub(crate) fn member_json(member: &Member) -> String {
 /// A client without an id is identified by its address, so clients that share one count once: all that
 /// come through one proxy, or by a Unix socket. Too few is better than each poll as another.
 pub(crate) fn stay(app: &App, channel: &ChannelName, request: &Request, wait: Duration) {
-    if !app.rules.has_presence(channel) {
+    if !app.counts(channel) {
         return;
     }
     let key = Peer::of(request).address().map(|address| address.to_string()).unwrap_or_default();
     let until_next = (wait * 3 / 2).max(STAY_AT_LEAST);
-    app.hub.renew(channel, &key, Caller::of(request).id(), until_next);
+    let caller = Caller::of(request);
+    app.hub.renew(channel, &key, app.shown(channel, caller.id()), until_next);
 }

@@ -19,6 +19,7 @@ mod dashboard;
 mod embedded;
 mod ends;
 mod errors;
+mod event_sink;
 mod event_source;
 mod events;
 #[cfg(feature = "prometheus")]
