@@ -31,6 +31,8 @@ pub(super) enum Mood {
     TalksTooMuch,
     HangsUp,
     IsSilent,
+    /// The same, to those with a name that begins so.
+    LeavesStrangers,
 }
 
 /// Knows the cookie `session=NAME` and the token `NAME-token`. NAME has all rights on `orders:NAME`, and reads
@@ -97,9 +99,11 @@ impl Inner {
             let question = asked.json();
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let mood = *self.mood();
+            let is_stranger = name(&question).is_some_and(|name| name.starts_with("stranger"));
             match mood {
                 Mood::HangsUp => return,
-                Mood::IsSilent => {
+                Mood::LeavesStrangers if !is_stranger => {}
+                Mood::IsSilent | Mood::LeavesStrangers => {
                     // Until the other side gives up.
                     let _ = stream.read(&mut [0]);
                     return;

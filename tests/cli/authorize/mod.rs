@@ -4,6 +4,8 @@ mod app;
 mod roads;
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 use sockeye_testing::eventually;
@@ -174,6 +176,31 @@ fn an_answer_is_used_again_and_a_connection_too() {
     let head = &app.asked()[0].head;
     assert_eq!(head[0], "POST /decide?from=sockeye HTTP/1.1");
     assert!(head.contains(&"content-type: application/json".to_owned()), "{head:?}");
+}
+
+/// However many questions of others the application leaves without an answer: three times as many as it is asked at
+/// once would take longer than a request may. On one server: each keeps its own answers.
+#[test]
+fn who_asks_from_elsewhere_or_has_an_answer_waits_for_no_question_of_others() {
+    let (app, folder) = (App::start(600.0), tempfile::tempdir().expect("a folder"));
+    let folder = folder.path().to_str().expect("UTF-8");
+    let server = Sockeye::serve(&["--authorize-url", &app.url(), "--data", folder]);
+    let url = server.http("/c/news");
+    assert_eq!(status(&["-H", ANN, &url]), 200);
+    app.set(Mood::LeavesStrangers);
+    let _strangers: Vec<_> = (0..3 * 256)
+        .map(|number| {
+            let mut stranger = TcpStream::connect(server.address()).expect("a connection");
+            let cookie = format!("Cookie: session=stranger-{number}");
+            let request = format!("GET /c/news HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n\r\n");
+            stranger.write_all(request.as_bytes()).expect("a request");
+            stranger
+        })
+        .collect();
+    eventually("as many are asked as may be", || app.asked().len() >= 2 + 128);
+    assert_eq!(status(&["-H", ANN, &url]), 200);
+    let from_elsewhere = ["--interface", "127.0.0.2", "-H", "Cookie: session=ben", &url];
+    assert_eq!(status(&from_elsewhere), 200);
 }
 
 #[test]

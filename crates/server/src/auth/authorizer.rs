@@ -239,7 +239,19 @@ pub(super) struct Asked {
 impl AnyAuthorizer {
     /// The same without its type.
     pub fn new(authorizer: impl Authorizer) -> Self {
-        let asks = Semaphore::new(MAX_ASKS);
+        Self::with(authorizer, MAX_ASKS)
+    }
+
+    /// The same for one that bounds by itself how much it asks of others at once: it is asked without a bound, so that
+    /// what it answers from memory waits for no other answer.
+    ///
+    /// Danger: what it does not bound is bounded by the number of requests and connections alone.
+    pub fn bounding_itself(authorizer: impl Authorizer) -> Self {
+        Self::with(authorizer, Semaphore::MAX_PERMITS)
+    }
+
+    fn with(authorizer: impl Authorizer, asks: usize) -> Self {
+        let asks = Semaphore::new(asks);
         Self(Arc::new(Asked { authorizer: Box::new(authorizer), asks }))
     }
 }

@@ -5,11 +5,13 @@
 //!
 //! - [`question`]: what it is asked, and the credentials of a request.
 //! - [`application`]: the connections to it; [`answer`]: what it says; [`kept`]: answers that are still good.
+//! - [`turns`]: how many questions there are at once.
 
 mod answer;
 mod application;
 mod kept;
 mod question;
+mod turns;
 
 use std::path::PathBuf;
 
@@ -25,6 +27,7 @@ use self::{
     application::Application,
     kept::{Kept, key},
     question::{Caller, Question},
+    turns::Turns,
 };
 use super::webhook;
 
@@ -61,7 +64,11 @@ impl AuthorizeFlags {
         let secret = webhook::secret("--authorize-secret", self.authorize_secret.as_deref())?;
         let tls = webhook::tls("--authorize-cacert", self.authorize_cacert.as_deref())?;
         let application = Application::new(url, tls, secret)?;
-        Ok(Some(AnyAuthorizer::new(Webhook { application, kept: Kept::default() })))
+        Ok(Some(AnyAuthorizer::bounding_itself(Webhook {
+            application,
+            kept: Kept::default(),
+            turns: Turns::new(),
+        })))
     }
 }
 
@@ -69,6 +76,8 @@ impl AuthorizeFlags {
 struct Webhook {
     application: Application,
     kept: Kept,
+    /// For questions whose answers are not kept.
+    turns: Turns,
 }
 
 impl Webhook {
@@ -76,6 +85,12 @@ impl Webhook {
     async fn ask(&self, question: &Question<'_>) -> Result<Answer, AuthorizeError> {
         let body = serde_json::to_vec(question).map_err(AuthorizeError::unavailable)?;
         let key = key(&body);
+        if let Some(answer) = self.kept.find(&key) {
+            return Ok(answer);
+        }
+        let turn = self.turns.take(question.address()).await;
+        let _turn = turn.map_err(AuthorizeError::unavailable)?;
+        // Another may have asked the same while this one waited.
         if let Some(answer) = self.kept.find(&key) {
             return Ok(answer);
         }

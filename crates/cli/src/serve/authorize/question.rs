@@ -30,6 +30,13 @@ pub(super) struct Question<'a> {
     right: Option<&'a str>,
 }
 
+impl Question<'_> {
+    /// The address of the client, if there is one.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
+
 /// The client that asks for something, as far as its request tells.
 pub(super) struct Caller {
     /// As the header of that name has it.

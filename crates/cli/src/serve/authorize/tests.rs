@@ -119,6 +119,11 @@ fn the_guide_says_the_numbers_of_the_code() {
         format!("nothing within {timeout} s"),
         format!("Credentials of more than {credentials} KiB"),
         format!("of more than {} KiB, nothing", sockeye_client::internals::MAX_ANSWER >> 10),
+        format!(
+            "asks {} questions at once at most, {} for one address",
+            turns::AT_ONCE,
+            turns::OF_ADDRESS
+        ),
         format!("keeps {} answers at most", 2 * kept::GENERATION),
         format!("{} bytes or more, without the line break", webhook::MIN_SECRET),
         format!("{} for a yes if it is not there, 1 for a no", Decision::GOOD_FOR.as_secs()),
