@@ -558,3 +558,41 @@ fn an_output_that_is_closed_closes_the_connection() {
     drop((peer, stdin));
     client.assert_succeeds();
 }
+
+/// As with `| head -1` when nothing more is said.
+#[test]
+fn an_output_whose_reader_has_gone_ends_it_without_another_message() {
+    let server = Sockeye::serve(&[]);
+    let nowhere = format!("ws://{}/", sockeye_tests::streams::free_address());
+    let mut all = vec![vec!["--reconnect".to_owned(), nowhere]];
+    for transport in ["ws", "v1", "sse", "ndjson", "longpoll", "poll"] {
+        all.push(vec!["--transport".to_owned(), transport.to_owned(), server.http("/c/quiet")]);
+    }
+    for args in all {
+        let args: Vec<_> = ["connect"].into_iter().chain(args.iter().map(String::as_str)).collect();
+        let mut client = Running::start(&args);
+        let stdin = client.stdin();
+        drop(client.stdout());
+        let output = client.finish();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        drop(stdin);
+    }
+}
+
+#[test]
+fn what_the_input_has_is_sent_whoever_reads_the_output() {
+    let (listener, url) = listen();
+    let mut client = Running::start(&["connect", &url]);
+    drop(client.stdout());
+    let mut stdin = client.stdin();
+    let lines: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    stdin.write_all(lines.as_bytes()).expect("the program reads");
+    drop(stdin);
+    let mut peer = Peer::accept_open(&listener);
+    for number in 0..1000 {
+        assert_eq!(peer.read().payload, number.to_string().as_bytes());
+    }
+    assert_eq!(peer.read().close_code(), Some(1000));
+    drop(peer);
+    client.assert_succeeds();
+}

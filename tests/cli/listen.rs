@@ -207,14 +207,22 @@ fn an_output_that_is_not_read_stops_the_clients_and_costs_little() {
     fill(&peer);
 }
 
+/// As with `| head -1`, also when nothing more is said.
 #[test]
 fn a_closed_output_ends_it_without_a_word() {
-    let (mut listen, address) = start(&[]);
-    let _input = listen.stdin();
-    drop(listen.stdout());
-    let mut peer = Peer::open(address, "/");
-    say(&mut peer, "this is not read");
-    assert!(listen.finish().status.success());
+    for says in [true, false] {
+        let (mut listen, address) = start(&[]);
+        let input = listen.stdin();
+        let mut peer = Peer::open(address, "/");
+        if says {
+            say(&mut peer, "this is not read");
+        }
+        drop(listen.stdout());
+        assert_eq!(peer.read_past_pings().close_code(), Some(1001));
+        drop(peer);
+        assert!(listen.finish().status.success());
+        drop(input);
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::{
     errors::usage::WrongUsage,
     publish::{Kind, Sender},
     system::stop::Stop,
+    terminal::output::OutputError,
 };
 
 /// How long polling waits between two requests, at least and at most.
@@ -38,8 +39,8 @@ impl Connect {
         stop: &mut Stop,
     ) -> anyhow::Result<()> {
         let channel = self.channel()?;
-        let Session { screen, seen, source, wait, .. } = session;
-        let (opened, is_verbose) = (Notify::new(), self.verbose > 0);
+        let Session { screen, seen, source, wait, output, .. } = session;
+        let (opened, is_read, is_verbose) = (Notify::new(), Notify::new(), self.verbose > 0);
         let note = |line: String| {
             if is_verbose {
                 screen.note(&line);
@@ -56,13 +57,21 @@ impl Connect {
             // What is published before the channel is read would not be shown.
             opened.notified().await;
             self.begin_reading(source, screen)?;
-            publish(&channel, transport, source, screen).await?;
+            seen.sends(false);
+            is_read.notify_one();
+            publish(&channel, transport, source, (screen, seen)).await?;
             seen.quiet(*wait).await;
             anyhow::Ok(())
+        };
+        let gone = async {
+            // What cannot be read at all is an error whoever reads the output.
+            is_read.notified().await;
+            seen.left(output).await;
         };
         let result = tokio::select! {
             result = reading => result,
             result = sending => result,
+            () = gone => Err(OutputError::closed().into()),
             () = stop.requested() => Ok(()),
         };
         screen.close_prompt();
@@ -99,7 +108,7 @@ async fn publish(
     channel: &Channel,
     transport: Transport,
     source: &mut Source,
-    screen: &Screen,
+    (screen, seen): (&Screen, &Seen),
 ) -> anyhow::Result<()> {
     let kind = Kind { json: false, event: None };
     let mut sender = Sender::new(channel, kind, Some(transport))?;
@@ -107,6 +116,7 @@ async fn publish(
         match source.next().await? {
             Next::Send(message) => {
                 screen.sent(&message)?;
+                seen.sends(true);
                 match sender.send(message.into_bytes()).await {
                     Ok(_) => {}
                     Err(Failure::Refused(why)) if source.is_typed() => {
@@ -114,6 +124,7 @@ async fn publish(
                     }
                     Err(failure) => return Err(failure.into_error()),
                 }
+                seen.sends(false);
             }
             Next::Ping => screen.note("* pings need a WebSocket: leave --transport out"),
             Next::Close(_) | Next::Interrupted => return Ok(()),

@@ -41,7 +41,7 @@ use crate::{
     flags::units::{Size, Time, deadline, number, some_size, time},
     system::stop::Stop,
     terminal::input::{self, Separator},
-    terminal::output::complain,
+    terminal::output::{OutputError, OutputReader, complain},
     terminal::prompt::Prompt,
 };
 
@@ -241,6 +241,7 @@ impl Connect {
             seen: Seen::new(Awaited::new(self.expect.clone(), self.count)),
             wait: self.wait,
             ping_interval: self.ping_interval.map(|Time(interval)| interval),
+            output: OutputReader::watch(),
         }
     }
 
@@ -282,6 +283,7 @@ impl Connect {
             tokio::select! {
                 () = sleep(delay) => {}
                 () = stop.requested() => bail!("interrupted while there was no connection"),
+                () = session.output.gone() => return Err(OutputError::closed().into()),
             }
         }
     }

@@ -19,10 +19,16 @@ use super::{
     screen::Screen,
     source::{Next, Source},
 };
-use crate::system::stop::Stop;
+use crate::{
+    system::stop::Stop,
+    terminal::output::{OutputError, OutputReader},
+};
 
 /// How long a server may take to close the connection of a program whose output is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// For how long nothing is sent before a program whose output is gone ends.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// What outlasts a connection.
 pub(super) struct Session {
@@ -34,12 +40,15 @@ pub(super) struct Session {
     /// At the end of the input, close when nothing has come for this long.
     pub(super) wait: Duration,
     pub(super) ping_interval: Option<Duration>,
+    pub(super) output: OutputReader,
 }
 
 /// What has come so far.
 pub(super) struct Seen {
     pub(super) awaited: RefCell<Awaited>,
     last: Cell<Instant>,
+    /// Since when nothing is sent; not there while something is.
+    idle_since: Cell<Option<Instant>>,
 }
 
 /// How a connection has ended.
@@ -60,12 +69,32 @@ enum Shown {
 
 impl Seen {
     pub(super) fn new(awaited: Awaited) -> Self {
-        Self { awaited: RefCell::new(awaited), last: Cell::new(Instant::now()) }
+        let now = Instant::now();
+        let awaited = RefCell::new(awaited);
+        Self { awaited, last: Cell::new(now), idle_since: Cell::new(Some(now)) }
     }
 
     /// Notes that something comes.
     pub(super) fn stir(&self) {
         self.last.set(Instant::now());
+    }
+
+    /// Notes that something is being sent, or is sent.
+    pub(super) fn sends(&self, is_sending: bool) {
+        self.idle_since.set((!is_sending).then(Instant::now));
+    }
+
+    /// Waits until the reader of the output has gone, and nothing was sent for a moment: what the input has is sent all
+    /// the same.
+    pub(super) async fn left(&self, output: &mut OutputReader) {
+        output.gone().await;
+        loop {
+            let until = self.idle_since.get().unwrap_or_else(Instant::now) + IDLE;
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
     }
 
     /// Counts a message; gives whether that is enough.
@@ -97,7 +126,8 @@ impl Session {
     pub(super) async fn run(&mut self, socket: WebSocket, stop: &mut Stop) -> anyhow::Result<Over> {
         let (mut reader, writer) = socket.split();
         let (ask, asked) = mpsc::unbounded_channel();
-        let Self { screen, source, unsent, seen, wait, ping_interval } = self;
+        self.seen.sends(false);
+        let Self { screen, source, unsent, seen, wait, ping_interval, output } = self;
         let sending = async {
             let sending = send_and_wait(source, unsent, &writer, (screen, seen), *wait, &ask);
             tokio::select! {
@@ -112,6 +142,7 @@ impl Session {
                 // What has come is shown before what follows from it is said.
                 biased;
                 shown = &mut showing => shown,
+                () = seen.left(output) => Err(OutputError::closed().into()),
                 sent = sending => return close_after(sent, &writer, showing).await,
                 never = ping(&writer, asked, *ping_interval, screen) => match never {},
             }
@@ -155,7 +186,7 @@ async fn send_and_wait(
     wait: Duration,
     ask: &UnboundedSender<()>,
 ) -> anyhow::Result<CloseFrame> {
-    if let Some(frame) = send(source, unsent, writer, screen, ask).await? {
+    if let Some(frame) = send(source, unsent, writer, (screen, seen), ask).await? {
         return Ok(frame);
     }
     // The server answers what it has got.
@@ -169,11 +200,12 @@ async fn send(
     source: &mut Source,
     unsent: &mut Option<Message>,
     writer: &Writer,
-    screen: &Screen,
+    (screen, seen): (&Screen, &Seen),
     ask: &UnboundedSender<()>,
 ) -> anyhow::Result<Option<CloseFrame>> {
     loop {
         if let Some(message) = unsent.clone() {
+            seen.sends(true);
             if let Err(error) = writer.send(message.clone()).await {
                 if writer.closed().is_none() {
                     return Err(error.into());
@@ -183,6 +215,7 @@ async fn send(
             }
             screen.sent(&message)?;
             *unsent = None;
+            seen.sends(false);
         }
         match source.next().await? {
             Next::Send(message) => *unsent = Some(message),

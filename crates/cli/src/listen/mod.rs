@@ -52,6 +52,7 @@ use crate::{
         Size, Switch, Time, deadline, listen_address, number, some_size, time, time_or_off,
     },
     system::signals::ServerSignals,
+    terminal::output::{OutputError, OutputReader},
     terminal::prompt::Prompt,
 };
 
@@ -269,6 +270,14 @@ impl Listen {
         tokio::spawn(others.heed(self.certificate.reload(bound.tls.clone())));
         server.screen.tell(bound.greeting());
         let stop = CancellationToken::new();
+        // What processes write goes to clients.
+        let mut output = (!self.exec.is_some()).then(OutputReader::watch);
+        let gone = async {
+            match &mut output {
+                Some(output) => output.gone().await,
+                None => std::future::pending().await,
+            }
+        };
         let http = Arc::new(Http::new(Arc::clone(&server), bound.tls, self.bounds.write_timeout.0));
         tokio::spawn(http.accept(bound.listeners, stop.clone()));
         let said = async {
@@ -287,6 +296,7 @@ impl Listen {
             () = requests.requested() => Ok(CloseCode::GOING_AWAY),
             () = server.over.cancelled() => Ok(CloseCode::GOING_AWAY),
             Ok(error) = failed => Err(error),
+            () = gone => Err(OutputError::closed().into()),
             code = said => code,
         };
         stop.cancel();

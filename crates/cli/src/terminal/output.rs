@@ -28,6 +28,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(crate) struct OutputError(io::Error);
 
 impl OutputError {
+    /// The reader of the output has closed it.
+    pub(crate) fn closed() -> Self {
+        Self(io::ErrorKind::BrokenPipe.into())
+    }
+
     /// Whether the reader of the output has closed it, as `head` does: no failure.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
@@ -101,26 +106,49 @@ pub(crate) fn print_as_it_is(lines: &str) -> Result<(), OutputError> {
     Ok(out.flush()?)
 }
 
-/// Ready when the reader of a pipe that stdout is has closed it, as `head` does: nothing more is worth waiting for. A
-/// write would tell it, and may be long in coming. Never ready for anything else.
-pub(crate) async fn reader_gone() {
-    let (gone, is_gone) = oneshot::channel();
-    // It waits as long as the program runs. Without a thread the next write tells it.
-    let _ = thread::Builder::new().spawn(move || {
-        let stdout = io::stdout();
-        loop {
-            // With no events asked for, it returns for errors alone.
-            let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
-            match poll(&mut polled, None) {
-                Ok(_) if polled[0].revents().contains(PollFlags::ERR) => return gone.send(()).ok(),
-                Err(Errno::INTR) => {}
-                Ok(_) | Err(_) => return None,
+/// Tells when the reader of a pipe that stdout is has closed it, as `head` does: nothing more is worth waiting for. A
+/// write would tell it, and may be long in coming.
+#[derive(Debug)]
+pub(crate) struct OutputReader(Option<oneshot::Receiver<()>>);
+
+impl OutputReader {
+    /// Watches it from now on, by a thread that lasts as long as the program.
+    pub(crate) fn watch() -> Self {
+        let (gone, is_gone) = oneshot::channel();
+        // Without a thread the next write tells it.
+        let _ = thread::Builder::new().spawn(move || {
+            let stdout = io::stdout();
+            loop {
+                // With no events asked for, it returns for errors alone.
+                let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+                match poll(&mut polled, None) {
+                    Ok(_) if polled[0].revents().contains(PollFlags::ERR) => {
+                        return gone.send(()).ok();
+                    }
+                    Err(Errno::INTR) => {}
+                    Ok(_) | Err(_) => return None,
+                }
             }
-        }
-    });
-    if is_gone.await.is_err() {
-        pending().await
+        });
+        Self(Some(is_gone))
     }
+
+    /// Ready once, when it has gone. Never ready for anything else.
+    pub(crate) async fn gone(&mut self) {
+        let is_told = match &mut self.0 {
+            Some(is_gone) => is_gone.await.is_ok(),
+            None => false,
+        };
+        self.0 = None;
+        if !is_told {
+            pending().await
+        }
+    }
+}
+
+/// Ready when the reader of the output has gone, for a command that waits for it once.
+pub(crate) async fn reader_gone() {
+    OutputReader::watch().gone().await;
 }
 
 /// Prints what a server says of itself when it begins. Clients are served whether or not stdout takes it,
