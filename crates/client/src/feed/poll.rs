@@ -1,9 +1,12 @@
 //! Reading a channel by requests: those that wait for messages, or one in an interval.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use ::http::Method;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{FeedEvent, Sink};
@@ -17,7 +20,8 @@ use crate::{
 
 /// How long a request waits for messages, in seconds.
 const WAIT: u64 = 25;
-/// Messages in one answer at most.
+/// Messages in one answer at most: the server's bound, and what is asked for.
+const MOST: usize = 1000;
 const LIMIT: &str = "1000";
 /// How long it takes at least from one question to the next while the server answers with nothing,
 /// although it is asked to wait.
@@ -27,10 +31,37 @@ const EARLY: Duration = Duration::from_secs(1);
 #[derive(Debug, Deserialize)]
 pub(crate) struct Page {
     pub(crate) at: Position,
+    #[serde(deserialize_with = "few")]
     pub(crate) messages: Vec<Message>,
     pub(crate) gap: Option<Gap>,
     #[serde(default)]
     pub(crate) end: bool,
+}
+
+/// As many messages as are asked for at most: small ones take several times their bytes.
+fn few<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Message>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Message>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(out, "a list of {MOST} messages at most")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Message>, A::Error> {
+            let mut messages = Vec::new();
+            while let Some(message) = list.next_element()? {
+                if messages.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                messages.push(message);
+            }
+            Ok(messages)
+        }
+    }
+
+    json.deserialize_seq(Few)
 }
 
 /// How requests follow each other.
@@ -149,4 +180,21 @@ pub(crate) async fn newest(endpoint: &Endpoint, http: &mut Http) -> Result<Posit
     // The answer to `HEAD` says it too, but not why there is none.
     let (page, _) = page(endpoint, http, &page_after("now", "1")).await?;
     Ok(page.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_as_many_messages_as_are_asked_for_at_most() {
+        let page = |count: usize| {
+            let messages = vec![r#"{"at":"k.1","ts":1}"#; count].join(",");
+            read_page(format!(r#"{{"at":"k.1","messages":[{messages}]}}"#).as_bytes())
+        };
+        assert_eq!(LIMIT, MOST.to_string());
+        assert_eq!(page(MOST).unwrap().messages.len(), MOST);
+        let refused = page(MOST + 1).unwrap_err().to_string();
+        assert!(refused.contains("a list of 1000 messages at most"), "{refused}");
+    }
 }
