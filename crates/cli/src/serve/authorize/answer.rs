@@ -7,6 +7,8 @@ use sockeye_server::Decision;
 
 /// The longest that an answer is used.
 const LONGEST: f64 = 365.0 * 86_400.0;
+/// The longest name of a caller, in bytes, as that of a token: it is kept with the answer.
+pub(super) const MAX_SUBJECT: usize = 255;
 
 /// An answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ impl Answer {
         }
         let Said { allow, subject, good_for } =
             serde_json::from_slice(body).map_err(|_| "its answer is not JSON with `allow`")?;
+        if subject.as_ref().is_some_and(|subject| subject.len() > MAX_SUBJECT) {
+            return Err("the `subject` of its answer is too long");
+        }
         let good_for = match good_for {
             Some(seconds) => Duration::try_from_secs_f64(seconds.min(LONGEST))
                 .map_err(|_| "the `good_for` of its answer is not a number of seconds")?,

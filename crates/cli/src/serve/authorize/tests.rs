@@ -81,6 +81,9 @@ fn an_answer_says_yes_or_no_and_for_how_long() {
     ] {
         assert!(of(bad).is_err(), "{bad}");
     }
+    let named = |length| format!(r#"{{"allow":true,"subject":"{}"}}"#, "a".repeat(length));
+    assert!(of(&named(answer::MAX_SUBJECT)).is_ok());
+    assert!(of(&named(answer::MAX_SUBJECT + 1)).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,6 +129,7 @@ fn the_guide_says_the_numbers_of_the_code() {
         ),
         format!("keeps {} answers at most", 2 * kept::GENERATION),
         format!("{} bytes or more, without the line break", webhook::MIN_SECRET),
+        format!("1 to {} bytes", answer::MAX_SUBJECT),
         format!("{} for a yes if it is not there, 1 for a no", Decision::GOOD_FOR.as_secs()),
     ] {
         assert_documented("channels/authorize.md", &sentence);
