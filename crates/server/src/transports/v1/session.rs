@@ -313,13 +313,14 @@ impl V1Session {
             return;
         }
         let Some(message) = self.heard.take() else { return };
+        // Before there is room for an answer: other streams of the connection have it meanwhile.
+        if let Some(deciding) = self.deciding(&message) {
+            (self.heard, self.deciding) = (Some(message), Some(deciding));
+            return;
+        }
         let expected = self.unread(outgoing) + MAX_ANSWER;
         if self.stream_budget.try_make(|| (), |()| expected).is_none() {
             (self.heard, self.waits) = (Some(message), true);
-            return;
-        }
-        if let Some(deciding) = self.deciding(&message) {
-            (self.heard, self.deciding) = (Some(message), Some(deciding));
             return;
         }
         self.take(message, outgoing).await;
