@@ -141,7 +141,9 @@ fn axum_router(app: &Arc<App>, includes: impl Fn(&Resource) -> bool) -> Router {
         let handler = move |path: Result<RawPathParams, RawPathParamsRejection>,
                             request: Request| {
             let channel = path.ok().and_then(|path| {
-                path.iter().find(|(name, _)| *name == "channel").map(|(_, name)| name.to_owned())
+                // The last: a program may have the same word in the path that it nests this at.
+                let names = path.iter().filter(|(parameter, _)| *parameter == "channel");
+                names.last().map(|(_, name)| name.to_owned())
             });
             let found = Some(Found { resource, channel });
             let answering = Box::pin(answer(Arc::clone(&app), found, request));

@@ -232,6 +232,19 @@ async fn with_tls_in_front_pages_of_the_host_come_by_https() {
 }
 
 #[tokio::test]
+async fn below_a_path_with_a_parameter_of_the_same_name_the_channel_is_that_of_its_own_path() {
+    let channels = build(&ChannelOptions::default(), ClientAddresses::Unknown).unwrap();
+    let program = axum::Router::new().nest("/of/{channel}", channels.router());
+    let address = serve(program, false).await;
+    for (channel, text) in [("chat", "in the chat"), ("other", "elsewhere")] {
+        let publication = Publication::text(text);
+        channels.hub().publish(&channel.parse().unwrap(), publication).await.unwrap();
+    }
+    let answer = ask(address, "GET /of/other/c/chat", "Host: localhost\r\n").await;
+    assert!(answer.contains("in the chat") && !answer.contains("elsewhere"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_api_is_merged_with_the_program_s_own_paths() {
     let channels = Channels::builder().build().unwrap();
     let program = axum::Router::new()
