@@ -121,7 +121,7 @@ fn serve_on(
 fn config(certificates: &Certificates) -> Arc<ServerConfig> {
     let chain = CertificateDer::from_pem_file(certificates.certificate()).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(certificates.key()).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")

@@ -138,7 +138,7 @@ fn connector(certificates: &Certificates) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(certificates.authority()).expect("an authority");
     roots.add(authority).expect("an authority");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -150,7 +150,7 @@ fn connector(certificates: &Certificates) -> TlsConnector {
 fn acceptor(certificates: &Certificates) -> TlsAcceptor {
     let chain = CertificateDer::from_pem_file(certificates.certificate()).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(certificates.key()).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")

@@ -64,7 +64,7 @@ async fn both_ends_know_where_the_other_is_even_after_the_end() {
 
 #[tokio::test]
 async fn a_server_sees_the_certificate_that_its_client_has_shown() {
-    let (authority, provider) = (Authority::new(), rustls::crypto::ring::default_provider());
+    let (authority, provider) = (Authority::new(), rustls::crypto::aws_lc_rs::default_provider());
     let (own, ann) = (authority.identity("localhost"), authority.identity("ann"));
     let provider = Arc::new(provider);
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();

@@ -222,7 +222,7 @@ async fn the_host_is_sent_as_sni_and_http_1_1_as_alpn() {
 
 /// A server that only talks to clients whose certificates this authority has signed.
 fn requiring(authority: &Authority, identity: &Identity) -> ServerTls {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let verifier =
@@ -351,7 +351,7 @@ fn resuming_client(
     roots: &RootCertStore,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> TlsConnector {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()

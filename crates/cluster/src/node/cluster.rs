@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
+use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use ring::digest::{Context, SHA256};
 use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, IdempotencyKey};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use sockeye_hub::Epoch;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};

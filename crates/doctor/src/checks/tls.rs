@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{crypto::ring, pki_types::ServerName},
+    rustls::{crypto::aws_lc_rs, pki_types::ServerName},
 };
 
 use super::certificate;
@@ -129,7 +129,7 @@ async fn versions(exam: &Exam<'_>) {
 fn config_of(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)?
         .dangerous()

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ring::hmac;
-use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::rsa::PublicEncryptingKey;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind, Validation};
 use rustls_pki_types::pem::{self, PemObject, SectionKind};
-
-use super::der;
 
 /// The algorithm of a token's signature, as `alg` names it (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,17 @@ impl Algorithm {
     }
 }
 
+impl From<Algorithm> for jsonwebtoken::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::HS256,
+            Algorithm::Rs256 => Self::RS256,
+            Algorithm::Es256 => Self::ES256,
+            Algorithm::EdDsa => Self::EdDSA,
+        }
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -47,14 +58,58 @@ impl fmt::Display for Algorithm {
 /// A key that verifies tokens. Its `Debug` form does not show a secret.
 #[derive(Clone, Debug)]
 pub struct AuthKey {
-    kind: Kind,
+    key: VerifyingKey,
     audience: Option<String>,
 }
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Secret(hmac::Key),
-    Public(Algorithm, UnparsedPublicKey<Vec<u8>>),
+/// One key, with the algorithm that it is for.
+#[derive(Clone)]
+pub(super) struct VerifyingKey {
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+    /// What is left to the library: the algorithm and the signature. The claims are checked here, because they
+    /// have other rules ([`Claims::check`](super::Claims)).
+    pub(super) validation: Validation,
+}
+
+impl VerifyingKey {
+    fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
+        let mut validation = Validation::new(algorithm.into());
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Self { algorithm, key, validation }
+    }
+
+    /// The public key in a `SubjectPublicKeyInfo` (RFC 5280 §4.1), if it is of one of the algorithms.
+    fn public(der: &[u8]) -> Option<Self> {
+        Some(if ParsedPublicKey::new(&ED25519, der).is_ok() {
+            Self::new(Algorithm::EdDsa, DecodingKey::from_ed_der(der))
+        } else if ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, der).is_ok() {
+            Self::new(Algorithm::Es256, DecodingKey::from_ec_der(der))
+        } else {
+            // It refuses fewer than 2048 bits, and more than 8192.
+            PublicEncryptingKey::from_der(der).ok()?;
+            Self::new(Algorithm::Rs256, DecodingKey::from_rsa_der(der))
+        })
+    }
+
+    /// Whether it accepts the same signatures.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let is_same = match (self.key.kind(), other.key.kind()) {
+            (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => {
+                verify_slices_are_equal(one, other).is_ok()
+            }
+            _ => false,
+        };
+        self.algorithm == other.algorithm && is_same
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("VerifyingKey").field(&self.algorithm).finish()
+    }
 }
 
 impl AuthKey {
@@ -79,11 +134,11 @@ impl AuthKey {
     /// key of those kinds. PEM is never used as a secret.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         match sections(bytes)? {
-            None => secret(bytes).map(Self::secret),
+            None => secret(bytes).and_then(Self::secret),
             // A `SubjectPublicKeyInfo` (RFC 7468 §13).
-            Some((SectionKind::PublicKey, der)) => der::public_key(&der)
-                .and_then(|(algorithm, key)| Self::public(algorithm, key))
-                .ok_or(KeyError::Unsupported),
+            Some((SectionKind::PublicKey, der)) => {
+                VerifyingKey::public(&der).map(Self::of).ok_or(KeyError::Unsupported)
+            }
             Some((
                 SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey,
                 _,
@@ -102,53 +157,41 @@ impl AuthKey {
 
     /// The algorithm of tokens that it accepts.
     pub fn algorithm(&self) -> Algorithm {
-        match &self.kind {
-            Kind::Secret(_) => Algorithm::Hs256,
-            Kind::Public(algorithm, _) => *algorithm,
-        }
+        self.key.algorithm
     }
 
     /// Whether it accepts the same tokens.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        let same_key = match (&self.kind, &other.kind) {
-            // `ring` cannot compare keys; two keys do not give the same code by chance.
-            (Kind::Secret(one), Kind::Secret(other)) => {
-                hmac::verify(other, b"same", hmac::sign(one, b"same").as_ref()).is_ok()
-            }
-            (Kind::Public(one, key), Kind::Public(other, other_key)) => {
-                one == other && key.as_ref() == other_key.as_ref()
-            }
-            _ => false,
-        };
-        same_key && self.audience == other.audience
+        self.key.is_same_as(&other.key) && self.audience == other.audience
     }
 
-    pub(super) fn secret(key: hmac::Key) -> Self {
-        Self { kind: Kind::Secret(key), audience: None }
+    fn of(key: VerifyingKey) -> Self {
+        Self { key, audience: None }
     }
 
-    /// A public key in the form that the algorithm has for it; `None` for an algorithm of secrets.
-    pub(super) fn public(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
-        let verification: &'static dyn VerificationAlgorithm = match algorithm {
-            Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-            Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
-            Algorithm::EdDsa => &signature::ED25519,
-            Algorithm::Hs256 => return None,
+    /// The key that verifies what is signed with this secret.
+    pub(super) fn secret(secret: &[u8]) -> Result<Self, KeyError> {
+        let key = DecodingKey::from_secret(secret).map_err(|_| KeyError::Unsupported)?;
+        Ok(Self::of(VerifyingKey::new(Algorithm::Hs256, key)))
+    }
+
+    /// The key that verifies what the private key signs whose public half this is, in the form that the library of
+    /// the private key gives it.
+    pub(super) fn half_of(algorithm: Algorithm, public: &[u8]) -> Self {
+        let key = match algorithm {
+            Algorithm::Rs256 | Algorithm::Hs256 => DecodingKey::from_rsa_der(public),
+            Algorithm::Es256 => DecodingKey::from_ec_der(public),
+            Algorithm::EdDsa => DecodingKey::from_ed_der(public),
         };
-        let key = UnparsedPublicKey::new(verification, key.to_vec());
-        Some(Self { kind: Kind::Public(algorithm, key), audience: None })
+        Self::of(VerifyingKey::new(algorithm, key))
+    }
+
+    pub(super) fn key(&self) -> &VerifyingKey {
+        &self.key
     }
 
     pub(super) fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
-    }
-
-    /// Whether `signature` over `message` was made with the key. A secret is compared in constant time.
-    pub(super) fn is_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.kind {
-            Kind::Secret(key) => hmac::verify(key, message, signature).is_ok(),
-            Kind::Public(_, key) => key.verify(message, signature).is_ok(),
-        }
     }
 }
 
@@ -236,15 +279,15 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Option<(SectionKind, Vec<u8>)>, K
     }
 }
 
-/// The HMAC key in the file: without the line break at the end that editors and `openssl rand -hex`
+/// The secret in the file: without the line break at the end that editors and `openssl rand -hex`
 /// add to text. Random bytes are taken as they are.
-pub(super) fn secret(bytes: &[u8]) -> Result<hmac::Key, KeyError> {
+pub(super) fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let is_text = line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let secret = if is_text { line } else { bytes };
     match secret.len() {
         length if length < AuthKey::MIN_SECRET => Err(KeyError::Short { length }),
-        _ => Ok(hmac::Key::new(hmac::HMAC_SHA256, secret)),
+        _ => Ok(secret),
     }
 }

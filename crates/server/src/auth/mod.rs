@@ -6,7 +6,7 @@
 //!
 //! - [`credentials`]: where a request has its token or ticket.
 //! - [`token`], [`claims`], [`grants`]: verifying a token, and what it says.
-//! - [`key`], [`der`], [`sign`]: the key that verifies tokens, and one that signs them.
+//! - [`key`], [`sign`]: the key that verifies tokens, and one that signs them.
 //! - [`tickets`], [`shared_tickets`]: one-time stand-ins for a token, for URLs; on one server, in a cluster.
 //! - [`caller`]: the caller of a request, and what it may do; [`problems`]: why it may not.
 //! - [`authorizer`], [`asked`]: an authoriser of the program's own, and what it has said of a caller.
@@ -19,7 +19,6 @@ mod authorizer;
 mod caller;
 mod claims;
 mod credentials;
-mod der;
 mod grants;
 mod key;
 mod name;

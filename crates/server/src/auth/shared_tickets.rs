@@ -14,6 +14,9 @@ mod ledger;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use axum::extract::Request;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,9 +24,6 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::HeaderValue;
 use http::header::ORIGIN;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::digest::{self, SHA256};
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use sockeye_hub::Position;
 use sockeye_hub::backplane::{Record, Records};
@@ -366,7 +366,7 @@ impl Ticket {
         Self::of(&bits).ok()
     }
 
-    fn of(bits: &Bits) -> Result<Self, ring::error::Unspecified> {
+    fn of(bits: &Bits) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let hash = |what: &[u8]| digest::digest(&SHA256, &[what, bits].concat());
         let key = UnboundKey::new(&AES_256_GCM, hash(b"key of ").as_ref())?;
         let name = URL_SAFE_NO_PAD.encode(hash(b"name of "));
@@ -374,10 +374,10 @@ impl Ticket {
     }
 
     /// A random number used once, and the content behind it.
-    fn seal(&self, content: &Content) -> Result<Bytes, ring::error::Unspecified> {
+    fn seal(&self, content: &Content) -> Result<Bytes, aws_lc_rs::error::Unspecified> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce)?;
-        let mut text = serde_json::to_vec(content).map_err(|_| ring::error::Unspecified)?;
+        let mut text = serde_json::to_vec(content).map_err(|_| aws_lc_rs::error::Unspecified)?;
         let aad = Aad::from(self.name.as_bytes());
         self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut text)?;
         Ok([&nonce[..], &text].concat().into())

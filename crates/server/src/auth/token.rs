@@ -1,12 +1,18 @@
 //! Verifying a token: a JSON Web Token in its compact form (RFC 7515 §3.1, RFC 7519).
 //!
 //! Checks are in the order of trust: the size, the form, the algorithm, the signature; the claims are
-//! not even parsed before the signature is verified.
+//! not even parsed before the signature is verified. `jsonwebtoken` parses and verifies; what the claims must be is
+//! [`Claims::check`]'s.
+
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Header;
+use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Error, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::claims::{Claims, NumericDate};
 use super::key::{Algorithm, AuthKey};
@@ -26,45 +32,75 @@ impl AuthKey {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::TooLong);
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
-        let header: Header = object(&decode(header)?).map_err(|_| TokenError::Malformed)?;
-        if header.alg != self.algorithm().name() {
-            return Err(TokenError::Algorithm(self.algorithm()));
+        let key = self.key();
+        let header = header(token).map_err(|wrong| match wrong {
+            NoHeader::OtherAlgorithm => TokenError::Algorithm(key.algorithm),
+            NoHeader::Malformed => TokenError::Malformed,
+        })?;
+        if header.alg != key.algorithm.into() {
+            return Err(TokenError::Algorithm(key.algorithm));
         }
         // Extensions that must be understood are not supported (RFC 7515 §4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        if !self.is_signed(signed.as_bytes(), &decode(signature)?) {
-            return Err(TokenError::Signature);
-        }
-        let mut claims: Claims =
-            object(&decode(claims)?).map_err(|wrong| TokenError::Claims(wrong.to_string()))?;
+        let decoded = jsonwebtoken::decode::<Object<Claims>>(token, &key.key, &key.validation);
+        let Object(mut claims) = decoded
+            .map_err(|wrong| match wrong.into_kind() {
+                ErrorKind::Json(wrong) => TokenError::Claims(wrong.to_string()),
+                ErrorKind::Base64(_) | ErrorKind::InvalidToken => TokenError::Malformed,
+                _ => TokenError::Signature,
+            })?
+            .claims;
         claims.check(now, self.audience())?;
         claims.channels = claims.channels.of_subject(claims.sub.as_deref());
         Ok(claims)
     }
 }
 
-/// The members of a token's header that count. Where its key could be fetched (`jku`, `x5u`, `jwk`,
-/// `kid`) does not: there is one key, and it is here.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    crit: Option<IgnoredAny>,
+/// Why a token has no header that can be used.
+enum NoHeader {
+    Malformed,
+    /// Its `alg` is a name that `jsonwebtoken` does not know, `none` for example.
+    OtherAlgorithm,
 }
 
-/// Base64url without padding, in its one spelling (RFC 7515 §2).
-fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
+/// The header of the token. Where its key could be fetched (`jku`, `x5u`, `jwk`) does not count.
+fn header(token: &str) -> Result<Header, NoHeader> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "alg")]
+        _alg: String,
+    }
+    jsonwebtoken::decode_header(token).map_err(|wrong| {
+        let ErrorKind::Json(wrong) = wrong.into_kind() else { return NoHeader::Malformed };
+        let part = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+        let named = part.and_then(|json| serde_json::from_slice::<Object<Named>>(&json).ok());
+        match named {
+            Some(_) if wrong.is_data() => NoHeader::OtherAlgorithm,
+            _ => NoHeader::Malformed,
+        }
+    })
 }
 
 /// A JSON object. An array, which serde would accept for a struct as well, is an error.
-fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
-    match json.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(json),
-        _ => Err(serde_json::Error::custom("not an object")),
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<Object<T>, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Members(std::marker::PhantomData))
     }
 }
 

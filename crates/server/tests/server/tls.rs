@@ -23,7 +23,7 @@ pub(crate) fn certified(name: &str) -> (ServerTls, rustls::ClientConfig) {
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let trust = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -1,4 +1,4 @@
-//! TLS, which makes `wss://` of `ws://`: with [rustls], its *ring* provider, TLS 1.2 and 1.3.
+//! TLS, which makes `wss://` of `ws://`: with [rustls], its provider `aws-lc-rs`, TLS 1.2 and 1.3.
 //!
 //! A [`Client`](crate::Client) needs nothing of this to open `wss://` URLs: it trusts the
 //! certificate authorities that the system trusts, and refuses every certificate that is not for
@@ -28,5 +28,5 @@ pub use self::{
 
 /// The cryptography. Asked for by name: a program may have several linked in, and no default.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -4,7 +4,7 @@ use std::{fmt, io, path::Path, sync::Arc};
 
 use rustls::{
     ServerConfig,
-    crypto::ring::Ticketer,
+    crypto::aws_lc_rs::Ticketer,
     server::ResolvesServerCert,
     sign::{CertifiedKey, SingleCertAndKey},
 };

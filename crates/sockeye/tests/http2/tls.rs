@@ -26,7 +26,7 @@ use crate::harness::answer;
 async fn serve(protocols: &[&[u8]], extended_connect: bool) -> Client {
     let authority = Authority::new();
     let identity = authority.identity("localhost");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
     let mut config = ServerConfig::builder_with_provider(provider)

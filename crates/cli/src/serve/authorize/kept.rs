@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use tokio::time::Instant;
 
 use super::answer::Answer;

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ring::hmac;
 
 /// The shortest secret, in bytes.
 pub(in crate::serve) const MIN_SECRET: usize = 24;

@@ -74,13 +74,13 @@ fn a_public_key_is_not_a_secret() {
     for public in [vectors::RS256_KEY, vectors::ES256_KEY, vectors::EDDSA_KEY] {
         let key = AuthKey::from_bytes(public.as_bytes()).unwrap();
         for secret in [public, public.trim_end()] {
-            let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+            let secret = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
             let signed = format!(
                 "{}.{}",
                 encode(super::HEADER),
                 encode(r#"{"exp":4102444800,"channels":{"*":["read"]}}"#)
             );
-            let signature = ring::hmac::sign(&secret, signed.as_bytes());
+            let signature = aws_lc_rs::hmac::sign(&secret, signed.as_bytes());
             let forged = format!("{signed}.{}", encode(signature));
             let refused = key.verify(&forged, while_good()).unwrap_err();
             assert_eq!(refused, TokenError::Algorithm(key.algorithm()));

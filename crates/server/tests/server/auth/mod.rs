@@ -8,9 +8,9 @@ mod tokens;
 mod transports;
 mod vectors;
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::hmac;
 use sockeye_server::{AuthKey, NumericDate};
 
 use crate::client::TestServer;
