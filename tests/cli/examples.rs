@@ -34,6 +34,10 @@ const UNTIL: &[(&str, &str, &str)] = &[
     ("sockeye echo", "127.0.0.1:", CTRL_C),
 ];
 
+/// The keys of an issuer: that of RFC 8037 §A.2.
+const JWKS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
 /// The servers that examples speak to, and the folder that they run in.
 struct World {
     serve: Sockeye,
@@ -61,6 +65,7 @@ impl World {
         fs::copy(messages, world.path("benches/messages.jsonl")).expect("a file");
         fs::write(world.path("secret"), "an example's secret of enough bytes").expect("a file");
         fs::write(world.path("app.log"), "started\nready\n").expect("a file");
+        fs::write(world.path("jwks.json"), JWKS).expect("a file");
         fs::write(world.path("picture.png"), b"\x89PNG\r\n\x1a\n and no more").expect("a file");
         for number in 1..=9 {
             let _ = curl(&["-d", &format!("message {number}"), &world.serve.http("/c/chat")]);
@@ -89,6 +94,7 @@ impl World {
             ("localhost:9443", &secure),
             ("$(pgrep -x sockeye)", &process),
             ("4711", &process),
+            ("https://issuer.example.org/jwks.json", "jwks.json"),
         ];
         here.iter().fold(line.to_owned(), |line, (there, here)| line.replace(there, here))
     }

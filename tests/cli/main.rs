@@ -12,6 +12,7 @@ mod echo;
 mod events;
 mod examples;
 mod hostile_server;
+mod jwks;
 mod listen;
 mod listen_exec;
 mod listen_files;

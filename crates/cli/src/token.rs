@@ -62,6 +62,18 @@ pub(crate) struct Token {
     /// The server that it is for: what that was given as --auth-audience
     #[arg(long, value_name = "NAME")]
     aud: Option<String>,
+
+    /// The issuer: what the server was given as --auth-issuer
+    #[arg(long, value_name = "NAME")]
+    iss: Option<String>,
+
+    /// Which key of the issuer it is signed with: its name in the set that the server was given as --jwks
+    #[arg(long, value_name = "ID", conflicts_with = "token")]
+    kid: Option<String>,
+
+    /// What the token is called, to be revoked by
+    #[arg(long, value_name = "ID", conflicts_with = "token")]
+    jti: Option<String>,
 }
 
 impl Token {
@@ -85,6 +97,7 @@ impl Token {
         };
         let key =
             SigningKey::from_file(file).with_context(|| format!("--key {}", file.display()))?;
+        let key = self.kid.into_iter().fold(key, SigningKey::named);
         let now = NumericDate::now();
         // Whole seconds, of which the one that has begun is not taken away.
         let ends = Duration::from_secs((now.0 + self.expires).as_secs_f64().ceil() as u64);
@@ -93,10 +106,11 @@ impl Token {
         claims.sub = self.sub;
         claims.iat = Some(now);
         claims.exp = Some(NumericDate(ends));
+        (claims.iss, claims.jti) = (self.iss.clone(), self.jti);
         claims.aud = Audience(self.aud.clone().into_iter().collect());
         claims.channels = self.channel.into_iter().collect();
         let token = key.sign(&claims)?;
-        for_audience(key.auth_key(), self.aud).verify(&token, now)?;
+        with(key.auth_key(), self.aud, self.iss).verify(&token, now)?;
         if !has_rights {
             complain("warning: this token lets its bearer do nothing: give --channel");
         }
@@ -113,7 +127,7 @@ impl Token {
             Some(file) => {
                 let key =
                     checking_key(file).with_context(|| format!("--key {}", file.display()))?;
-                let checked = for_audience(key, self.aud.clone()).verify(token, now);
+                let checked = with(key, self.aud.clone(), self.iss.clone()).verify(token, now);
                 // The words are a server's, and here is none.
                 let this_key = format!("the key in {}", file.display());
                 checked.map_err(|wrong| {
@@ -143,11 +157,10 @@ fn checking_key(file: &PathBuf) -> Result<AuthKey, KeyError> {
     }
 }
 
-fn for_audience(key: AuthKey, audience: Option<String>) -> AuthKey {
-    match audience {
-        Some(name) => key.for_audience(name),
-        None => key,
-    }
+/// The key for tokens of this audience and this issuer.
+fn with(key: AuthKey, audience: Option<String>, issuer: Option<String>) -> AuthKey {
+    let key = audience.into_iter().fold(key, AuthKey::for_audience);
+    issuer.into_iter().fold(key, AuthKey::from_issuer)
 }
 
 /// The header and the claims, as they stand there.

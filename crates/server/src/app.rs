@@ -6,6 +6,7 @@ use std::time::Duration;
 use sockeye_hub::{
     Capacity, ChannelName, Hub, Lease, Loaded, Position, Publication, PublishError, Share, Start,
 };
+use tokio::time::Instant;
 
 use crate::auth::{Authority, Caller, Right};
 use crate::channel_rule::ChannelRules;
@@ -15,7 +16,7 @@ use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::sweep::Sweeper;
 use crate::limits::Limits;
-use crate::limits::pace::Paces;
+use crate::limits::pace::{Paces, Publisher};
 #[cfg(feature = "prometheus")]
 use crate::metrics::Levels;
 use crate::metrics::Metrics;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) message_rate: Option<Rate>,
     /// The rate at which each publisher may publish by requests.
     pub(crate) paces: Option<Paces>,
+    /// The same of subjects, on every transport.
+    pub(crate) subject_paces: Option<Paces>,
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -132,6 +135,12 @@ impl App {
         }
     }
 
+    /// When a publication may be taken that the caller's subject has sent, where that is limited; it counts.
+    pub(crate) fn publication_turn(&self, caller: &Caller) -> Option<Instant> {
+        let paces = self.subject_paces.as_ref()?;
+        Some(paces.turn(Publisher::Subject(caller.subject()?.to_owned())))
+    }
+
     /// Ends the channel for the caller, in the order of its publications.
     pub(crate) fn end(
         &self,
@@ -212,6 +221,8 @@ impl App {
             max_bytes: self.hub.options().max_bytes,
             store_is_failing: self.hub.health().is_err(),
             ticket_bytes: self.authority.ticket_bytes() as u64,
+            revoked: self.authority.revoked() as u64,
+            issuer_keys: self.authority.issuer_keys(),
             deflate: budget.map(|budget| (budget.reserved() as u64, budget.limit() as u64)),
             lags: self.register.lags(&self.hub),
             events: self.events.as_ref().map(Delivery::figures).unwrap_or_default(),

@@ -10,7 +10,7 @@ use sockeye_hub::Hub;
 use sockeye_hub::store::OpenError;
 
 use crate::app::App;
-use crate::auth::Authority;
+use crate::auth::{Authority, Revocation, Revocations, RevokeError};
 use crate::channel_rule::{ChannelRule, ChannelRules, histories, policies};
 use crate::conn::accept;
 use crate::events::Delivery;
@@ -121,7 +121,8 @@ impl ChannelsBuilder {
             option => option.is_some(),
         };
         let hub = open_hub(&self.options)?;
-        let channels = self.made_of(hub, is_needed);
+        let revocations = revocations(&self.options)?;
+        let channels = self.made_of((hub, revocations), is_needed);
         channels.app.keep_tasks();
         Ok(channels)
     }
@@ -132,10 +133,11 @@ impl ChannelsBuilder {
         // The router of the server may be used elsewhere, too.
         let is_needed = needed_for(&self.options).is_some();
         let hub = open_hub(&self.options)?;
-        Ok(self.made_of(hub, is_needed))
+        let revocations = revocations(&self.options)?;
+        Ok(self.made_of((hub, revocations), is_needed))
     }
 
-    fn made_of(self, hub: Hub, is_needed: bool) -> Channels {
+    fn made_of(self, kept: (Hub, Revocations), is_needed: bool) -> Channels {
         let Self { options, addresses, public_origin, secure } = self;
         let origins = OriginRule {
             allowed: Some(Allowed::new(options.allow_origin.clone(), options.option_names)),
@@ -144,7 +146,7 @@ impl ChannelsBuilder {
             public: public_origin,
             names: options.option_names,
         };
-        Channels::of(hub, &options, origins, AddressSource { addresses, is_needed })
+        Channels::of(kept, &options, origins, AddressSource { addresses, is_needed })
     }
 }
 
@@ -181,7 +183,7 @@ impl Channels {
     }
 
     fn of(
-        hub: Hub,
+        (hub, revocations): (Hub, Revocations),
         options: &ChannelOptions,
         origins: OriginRule,
         addresses: AddressSource,
@@ -194,7 +196,7 @@ impl Channels {
         let app = App {
             hub,
             origins,
-            authority: Authority::new(options.auth_key.clone(), records)
+            authority: Authority::new(options.auth_key.clone(), records, Arc::new(revocations))
                 .asking(options.authorizer.clone())
                 .under(Arc::clone(&rules)),
             limits: Arc::new(Limits::new(options, addresses)),
@@ -209,6 +211,9 @@ impl Channels {
             command_rate: Rate::per_second(options.max_commands.unwrap_or(v1::MAX_COMMANDS)),
             message_rate: options.max_commands.map(Rate::per_second),
             paces: options.max_commands.map(|max| Paces::new(Rate::per_second(max))),
+            subject_paces: options
+                .max_publications_per_subject
+                .map(|max| Paces::new(Rate::per_second(max))),
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,
             write_timeout: options.write_timeout,
@@ -233,6 +238,17 @@ impl Channels {
         }
         self.app.authority.reload(options.auth_key.as_ref());
         self.app.limits.reload(options);
+    }
+
+    /// Refuses tokens from now on, before they expire, and ends what they have opened. With `data` it is in force
+    /// after a restart, too. In a cluster each node is to be told.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told which tokens it means, when too many are revoked, where there are no tokens, and when
+    /// it could not be stored.
+    pub async fn revoke(&self, revocation: Revocation) -> Result<(), RevokeError> {
+        self.app.authority.revoke(revocation).await
     }
 
     /// The hub, to publish and subscribe inside the program. It is swept as long as there are these channels, a
@@ -328,6 +344,17 @@ fn open_hub(options: &ChannelOptions) -> Result<Hub, OpenError> {
         #[cfg(not(feature = "fjall"))]
         None => Ok(Hub::new(hub_options(options))),
     }
+}
+
+/// The tokens that are revoked, wherever the options say that this is kept.
+fn revocations(options: &ChannelOptions) -> Result<Revocations, OpenError> {
+    #[cfg(feature = "fjall")]
+    if let Some(path) = &options.data {
+        let kept = Revocations::kept_in(path);
+        return kept.map_err(|error| OpenError::Io { path: path.clone(), error });
+    }
+    let _ = options;
+    Ok(Revocations::default())
 }
 
 /// What the options say of the channels themselves.

@@ -40,7 +40,10 @@
 
 #![forbid(unsafe_code)]
 // What only these features use; a build with all of them finds what nothing uses.
-#![cfg_attr(not(all(feature = "console", feature = "prometheus")), allow(dead_code))]
+#![cfg_attr(
+    not(all(feature = "console", feature = "fjall", feature = "prometheus")),
+    allow(dead_code)
+)]
 
 mod app;
 mod auth;
@@ -68,8 +71,8 @@ mod transports;
 
 pub use crate::auth::{
     Algorithm, AnyAuthorizer, Audience, AuthKey, AuthorizeError, Authorizer, BadRight, Claims,
-    Decision, Grants, Identified, KeyError, NumericDate, Right, Rights, SignError, SigningKey,
-    TokenError,
+    Decision, Grants, Identified, KeyError, KeySet, KeySetError, NumericDate, Revocation,
+    RevokeError, Right, Rights, SignError, SigningKey, TokenError,
 };
 pub use crate::channel_rule::ChannelRule;
 pub use crate::channels::{BuildError, Channels, ChannelsBuilder};

@@ -13,8 +13,9 @@ use clap::{
 };
 
 /// Options of `serve` without which there is less protection.
-const PROTECTION: [&str; 12] = [
+const PROTECTION: [&str; 17] = [
     "auth_audience",
+    "auth_issuer",
     "auth_key",
     "authorize_cacert",
     "authorize_secret",
@@ -22,7 +23,11 @@ const PROTECTION: [&str; 12] = [
     "channel",
     "events_cacert",
     "events_secret",
+    "jwks",
+    "jwks_cacert",
     "max_connections_per_address",
+    "max_connections_per_subject",
+    "max_publications_per_subject",
     "max_requests_per_address",
     "tls_cert",
     "tls_key",

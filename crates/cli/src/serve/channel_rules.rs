@@ -95,13 +95,13 @@ impl Serve {
                  publish=false out to let that one alone publish"
             );
             ensure!(
-                rule.publisher.is_none() || self.auth_key.is_some() || self.authorize.is_given(),
-                "the publisher of the channels {pattern} cannot be known without --auth-key or --authorize-url: \
+                rule.publisher.is_none() || self.has_tokens() || self.authorize.is_given(),
+                "the publisher of the channels {pattern} cannot be known without --auth-key, --jwks or --authorize-url: \
                  give one of these, or publish=false to let no client publish"
             );
             ensure!(
-                !rule.anonymous_read || self.auth_key.is_some() || self.authorize.is_given(),
-                "anonymous_read of the channels {pattern} changes nothing without --auth-key or \
+                !rule.anonymous_read || self.has_tokens() || self.authorize.is_given(),
+                "anonymous_read of the channels {pattern} changes nothing without --auth-key, --jwks or \
                  --authorize-url: all may read every channel then; leave it out, or give one of these"
             );
         }

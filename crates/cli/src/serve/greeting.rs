@@ -10,6 +10,8 @@ pub(super) enum Hints {
     Open,
     /// Tokens are asked for, and this command makes one.
     Token(String),
+    /// Tokens are asked for, of the issuer with these keys.
+    Issuer(String),
     /// The application there decides.
     Application(String),
 }
@@ -21,6 +23,7 @@ pub(super) fn greeting(server: &Server, shown: &Hints) -> String {
     let hints = server.local_addrs().first().map(|address| match shown {
         Hints::Open => hints(address),
         Hints::Token(token) => hints_with_token(address, token),
+        Hints::Issuer(keys) => format!("\n  tokens     signed with the keys of {keys}\n"),
         Hints::Application(name) => format!("\n  rights     decided by {name}\n"),
     });
     listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
@@ -33,14 +36,22 @@ pub(super) fn serving(server: &Server) -> String {
 }
 
 /// The command that makes a token for this key, which was read from this file.
-pub(super) fn make_token(key: &AuthKey, file: &Path, audience: Option<&str>) -> String {
+pub(super) fn make_token(
+    key: &AuthKey,
+    file: &Path,
+    audience: Option<&str>,
+    issuer: Option<&str>,
+) -> String {
     let file = match key.algorithm() {
-        Algorithm::Hs256 => file.display().to_string(),
+        Some(Algorithm::Hs256) => file.display().to_string(),
         // The server has the public half, which signs nothing.
         _ => "PRIVATE_KEY.pem".to_owned(),
     };
     let aud = audience.map(|name| format!(" --aud '{name}'")).unwrap_or_default();
-    format!("export SOCKEYE_TOKEN=$(sockeye token --key '{file}' --channel 'chat=read,write'{aud})")
+    let iss = issuer.map(|name| format!(" --iss '{name}'")).unwrap_or_default();
+    format!(
+        "export SOCKEYE_TOKEN=$(sockeye token --key '{file}' --channel 'chat=read,write'{aud}{iss})"
+    )
 }
 
 fn hints(address: &LocalAddress) -> String {

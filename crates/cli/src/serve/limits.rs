@@ -25,6 +25,17 @@ pub(crate) struct Limits {
     #[arg(value_parser = number::<usize>)]
     max_connections_per_address: Option<usize>,
 
+    /// How many WebSockets, streams and long polls one subject has at most, from all addresses [default: no limit]
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_CONNECTIONS_PER_SUBJECT")]
+    #[arg(value_parser = number::<usize>)]
+    max_connections_per_subject: Option<usize>,
+
+    /// How many messages one subject may publish in a second, on all its connections; twice as many at once, and
+    /// those beyond wait [default: no limit]
+    #[arg(long, value_name = "N", env = "SOCKEYE_MAX_PUBLICATIONS_PER_SUBJECT")]
+    #[arg(value_parser = number::<u32>)]
+    max_publications_per_subject: Option<u32>,
+
     /// How many requests and handshakes one address may send in a second; twice as many at once
     /// [default: no limit]
     #[arg(long, value_name = "N", env = "SOCKEYE_MAX_REQUESTS_PER_ADDRESS")]
@@ -88,6 +99,8 @@ impl Limits {
     pub(crate) fn apply(self, options: &mut ServerOptions) {
         options.channels.max_connections = Some(self.max_connections);
         options.channels.max_connections_per_address = self.max_connections_per_address;
+        options.channels.max_connections_per_subject = self.max_connections_per_subject;
+        options.channels.max_publications_per_subject = self.max_publications_per_subject;
         options.channels.max_requests_per_address = self.max_requests_per_address;
         options.channels.max_wire_forms = self.max_wire_forms.map(|size| size.0);
 

@@ -12,6 +12,7 @@ mod cluster;
 mod deadlines;
 mod events;
 mod greeting;
+mod jwks;
 mod limits;
 mod reload;
 mod service_manager;
@@ -41,6 +42,7 @@ use self::cluster::ClusterFlags;
 use self::deadlines::Deadlines;
 use self::events::EventFlags;
 use self::greeting::{Hints, greeting, make_token, serving};
+use self::jwks::{Issuer, JwksFlags};
 use self::limits::Limits;
 use self::reload::{ReadAgain, Reload};
 use self::service_manager::GivenSocket;
@@ -68,6 +70,7 @@ use crate::{
   sockeye serve --data ./channels
   sockeye serve --cluster nats://10.0.0.1:4222,nats://10.0.0.2:4222
   sockeye serve --listen 0.0.0.0:8080 --auth-key secret    # tokens: see sockeye token --help
+  sockeye serve --jwks https://issuer.example.org/jwks.json --auth-audience live
   sockeye serve --authorize-url https://app.example.org/sockeye    # your own program decides
   sockeye serve --events-url https://app.example.org/events    # and is told who comes and goes
   sockeye serve --listen 127.0.0.1:9000 --history-count 100 --history-age 1h
@@ -97,12 +100,21 @@ pub(crate) struct Serve {
 
     /// Ask for tokens, and check them with this key: a secret of 32 bytes or more (HS256), or a public
     /// key in PEM (RSA: RS256, P-256: ES256, Ed25519: EdDSA)
-    #[arg(long, value_name = "FILE", env = "SOCKEYE_AUTH_KEY")]
+    #[arg(long, value_name = "FILE", env = "SOCKEYE_AUTH_KEY", group = "verifier")]
     auth_key: Option<PathBuf>,
 
-    /// Take only tokens that name this audience in `aud`
-    #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_AUDIENCE", requires = "auth_key")]
-    auth_audience: Option<String>,
+    #[command(flatten)]
+    jwks: JwksFlags,
+
+    /// Take only tokens that name this audience in `aud`; may be given several times, and one of them is enough
+    #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_AUDIENCE", requires = "verifier")]
+    #[arg(value_delimiter = ',')]
+    auth_audience: Vec<String>,
+
+    /// Take only tokens of this issuer by their `iss`; may be given several times, and one of them is enough
+    #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_ISSUER", requires = "verifier")]
+    #[arg(value_delimiter = ',')]
+    auth_issuer: Vec<String>,
 
     #[command(flatten)]
     authorize: AuthorizeFlags,
@@ -216,10 +228,12 @@ impl Serve {
             let ServerSignals { mut stop, mut again, others } = signals;
             let files = Fingerprints::of(self.files());
             let rights = self.rights();
-            let cluster = self.cluster.clone();
+            let (cluster, jwks, data) =
+                (self.cluster.clone(), self.jwks.clone(), self.data.clone());
             // It may wait for a disk, and no client is served yet.
             let starting = async {
                 let mut options = spawn_blocking(move || self.options()).await??;
+                let issuer = jwks.start(data.as_deref()).await?;
                 let mut membership = cluster.join(&mut options).await?;
                 let hints = rights.hints(options.channels.auth_key.as_ref());
                 let tls = options.tls.clone();
@@ -227,14 +241,15 @@ impl Serve {
                     .await
                     .map_err(|error| in_flags(&error))?;
                 membership.follow().await?;
-                anyhow::Ok((tls, hints, server, membership))
+                anyhow::Ok((tls, hints, server, membership, issuer))
             };
-            let (tls, hints, server, membership) = tokio::select! {
+            let (tls, hints, server, membership, issuer) = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 started = starting => started?,
             };
             let channels = server.channels().clone();
-            let reload = Reload { channels, tls, set_filter, read_again, values, files };
+            let issuer = issuer.map(Issuer::begin_to_follow);
+            let reload = Reload { channels, tls, set_filter, read_again, values, files, issuer };
             tokio::spawn(others.heed(reload.on_request()));
             announce(greeting(&server, &hints));
             service_manager::ready(&serving(&server));
@@ -276,8 +291,9 @@ impl Serve {
 
     /// What decides who may do what, to be told.
     fn rights(&self) -> Rights {
-        let (key, audience) = (self.auth_key.clone(), self.auth_audience.clone());
-        Rights { key, audience, application: self.authorize.name() }
+        let (key, audience) = (self.auth_key.clone(), self.auth_audience.first().cloned());
+        let issuer = self.auth_issuer.first().cloned();
+        Rights { key, keys: self.jwks.name(), audience, issuer, application: self.authorize.name() }
     }
 
     /// Says what is wrong with options that are good one by one.
@@ -292,6 +308,11 @@ impl Serve {
             );
         }
         ensure!(
+            !self.jwks.is_given() || !self.authorize.is_given(),
+            "--jwks and --authorize-url contradict each other: give the one for tokens, or the other to have an \
+             application decide"
+        );
+        ensure!(
             self.auth_key.is_none() || !self.authorize.is_given(),
             "--auth-key and --authorize-url contradict each other: give the one for tokens, or the other to \
              have an application decide"
@@ -299,19 +320,33 @@ impl Serve {
         self.check_channel_rules()
     }
 
+    /// Whether there are tokens.
+    fn has_tokens(&self) -> bool {
+        self.auth_key.is_some() || self.jwks.is_given()
+    }
+
+    /// What tokens are checked with.
+    fn verifier(&self) -> anyhow::Result<Option<AuthKey>> {
+        let key = match (&self.auth_key, self.jwks.keys()?) {
+            (Some(file), _) => AuthKey::from_file(file)
+                .with_context(|| format!("--auth-key {}", file.display()))?,
+            (None, Some(keys)) => AuthKey::from_set(keys),
+            (None, None) => return Ok(None),
+        };
+        let key = self.auth_audience.iter().fold(key, AuthKey::for_audience);
+        Ok(Some(self.auth_issuer.iter().fold(key, AuthKey::from_issuer)))
+    }
+
     /// What the flags say, with the keys and certificates that they name.
     pub(crate) fn options(self) -> anyhow::Result<ServerOptions> {
         self.check()?;
         let mut options = ServerOptions::default();
+        options.channels.auth_key = self.verifier()?;
         options.channels.option_names = OptionNames::by(flag);
         options.listen = self.listen;
         options.admin = self.admin.0;
         options.channels.allow_origin = self.allow_origin;
         options.channels.open = self.open;
-        options.channels.auth_key = match &self.auth_key {
-            Some(file) => Some(auth_key(file, self.auth_audience)?),
-            None => None,
-        };
         options.channels.authorizer = self.authorize.authorizer()?;
         options.channels.events = self.events.sink()?;
         #[cfg(feature = "fjall")]
@@ -336,20 +371,25 @@ impl Serve {
 /// What decides who may do what.
 struct Rights {
     key: Option<PathBuf>,
+    /// Where the keys of an issuer are.
+    keys: Option<String>,
     audience: Option<String>,
+    issuer: Option<String>,
     application: Option<String>,
 }
 
 impl Rights {
     /// What to tell of it, with the key that was read.
     fn hints(self, key: Option<&AuthKey>) -> Hints {
-        match (self.key.zip(key), self.application) {
-            (Some((file, key)), _) => {
-                Hints::Token(make_token(key, &file, self.audience.as_deref()))
-            }
-            (None, Some(application)) => Hints::Application(application),
-            (None, None) => Hints::Open,
-        }
+        let Some((file, key)) = self.key.zip(key) else {
+            return match (self.keys, self.application) {
+                (Some(keys), _) => Hints::Issuer(keys),
+                (None, Some(application)) => Hints::Application(application),
+                (None, None) => Hints::Open,
+            };
+        };
+        let (audience, issuer) = (self.audience.as_deref(), self.issuer.as_deref());
+        Hints::Token(make_token(key, &file, audience, issuer))
     }
 }
 
@@ -400,15 +440,6 @@ fn in_flags(error: &BindError) -> anyhow::Error {
         text = text.replace(&format!("`{field}`"), &flag(field));
     }
     anyhow::Error::msg(text)
-}
-
-/// The key that tokens are checked with.
-fn auth_key(file: &Path, audience: Option<String>) -> anyhow::Result<AuthKey> {
-    let key = AuthKey::from_file(file).with_context(|| format!("--auth-key {}", file.display()))?;
-    Ok(match audience {
-        Some(audience) => key.for_audience(audience),
-        None => key,
-    })
 }
 
 /// An address that can be switched off.

@@ -10,16 +10,17 @@ use std::{
 use sockeye::tls::ServerTls;
 use sockeye_server::Channels;
 
-use super::Serve;
+use super::{Serve, jwks::Refresh};
 use crate::{
     config::Values, log::SetFilter, serve::service_manager, system::fingerprints::Fingerprints,
     terminal::output::in_one_line,
 };
 
 /// Options that change while the server runs. Of the others the log says that they need a restart.
-const CHANGEABLE: [&str; 6] = [
+const CHANGEABLE: [&str; 7] = [
     "allow_origin",
     "auth_audience",
+    "auth_issuer",
     "auth_key",
     "log",
     "max_bad_tokens_per_address",
@@ -39,6 +40,8 @@ pub(super) struct Reload {
     pub(super) values: Values,
     /// What the files of keys and certificates had in them.
     pub(super) files: Fingerprints,
+    /// The keys of an issuer, where they verify tokens.
+    pub(super) issuer: Option<Refresh>,
 }
 
 /// What is different after a reload.
@@ -77,7 +80,10 @@ impl Reload {
 
     /// What is different now.
     fn try_reload(&mut self) -> anyhow::Result<Changes> {
-        let (values, serve) = (self.read_again)()?;
+        let (values, mut serve) = (self.read_again)()?;
+        if let Some(issuer) = &self.issuer {
+            serve.jwks.with(&issuer.keys);
+        }
         // Whatever can be wrong comes first.
         let filter = serve.log().filter()?;
         let named: Vec<_> = serve.files().map(|(option, path)| (option, path.to_owned())).collect();
@@ -87,6 +93,9 @@ impl Reload {
         }
         (self.set_filter)(filter)?;
         self.channels.reload(&options.channels);
+        if let Some(issuer) = &self.issuer {
+            issuer.now();
+        }
         let named = named.iter().map(|(option, path)| (*option, path.as_path()));
         let files = self.files.look_again(named);
         Ok(Changes { options: self.compare(values), files })

@@ -215,8 +215,8 @@ impl Authorizer for AuthKey {
     }
 
     async fn authenticate(&self, token: &str) -> Result<Identified<Claims>, AuthorizeError> {
+        let claims = self.verify_soon(token).await.map_err(|_| AuthorizeError::Invalid)?;
         let now = NumericDate::now();
-        let claims = self.verify(token, now).map_err(|_| AuthorizeError::Invalid)?;
         let left = claims.exp.map_or(Duration::ZERO, |exp| exp.0.saturating_sub(now.0));
         let (subject, identified) = (claims.sub.clone(), Identified::new(claims).good_for(left));
         Ok(match subject {

@@ -6,14 +6,13 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use sockeye_hub::{ChannelName, Position};
-use tokio::time::sleep_until;
 
 use super::account::PackedNetwork;
 use super::asked::{self, AskedSession, Lost};
 use super::grants::Right;
 use super::problems::{
-    expired, no_presence, no_such_ticket, no_token, not_allowed, not_decided, not_granted,
-    not_published, not_signed_in, not_the_publisher,
+    expired, no_presence, no_such_ticket, no_token, not_allowed, not_decided, not_good,
+    not_granted, not_published, not_signed_in, not_the_publisher, revoked,
 };
 use super::{Asking, Session};
 use crate::channel_rule::ChannelRules;
@@ -140,6 +139,14 @@ impl Caller {
         }
     }
 
+    /// Its name, if a token or the program's authoriser says so: what it calls itself is not a subject.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        match self.identity() {
+            Identity::Bearer(_) | Identity::Asked(_) => self.id(),
+            _ => None,
+        }
+    }
+
     /// A stream of events begins at this position, and whether the channel has reached it. A ticket
     /// that opens the stream again reaches back no further; one that claimed a position in the future
     /// could.
@@ -181,7 +188,7 @@ impl Caller {
         }
         match self.identity() {
             Identity::Unchecked(..) => Ok(()),
-            Identity::Bearer(session) if session.has_ended() => Err(expired()),
+            Identity::Bearer(session) if let Some(why) = session.end() => Err(not_good(&why)),
             Identity::Asked(session) if session.has_ended() => Err(not_signed_in()),
             _ if ruled.is_some() => Ok(()),
             Identity::Anonymous | Identity::Ruled(_) => Err(no_token()),
@@ -197,13 +204,16 @@ impl Caller {
         }
     }
 
-    /// Waits until the token has expired: then what it opened ends. An anonymous caller has nothing
-    /// that could expire.
-    pub(crate) async fn expired(&self) {
+    /// Waits until the token has expired, or is revoked: then what it opened ends. An anonymous caller has
+    /// nothing that could expire.
+    pub(crate) async fn expired(&self) -> Ending {
         match self.identity() {
             // Boxed: where there are no tokens, there is no memory for a timer.
-            Identity::Bearer(session) => Box::pin(sleep_until(session.ends)).await,
-            Identity::Asked(session) => Box::pin(session.ended()).await,
+            Identity::Bearer(session) => Box::pin(session.ended()).await,
+            Identity::Asked(session) => {
+                Box::pin(session.ended()).await;
+                Ending::Expired
+            }
             _ => std::future::pending().await,
         }
     }
@@ -230,14 +240,11 @@ impl Caller {
         rights.into_iter().filter(is_asked).collect()
     }
 
-    /// Waits until what reads these channels for the caller has to end: the token has expired, or the authoriser
+    /// Waits until what reads these channels for the caller has to end: the token has expired or is revoked, or the authoriser
     /// has said that the caller may not read them any more.
     pub(crate) fn ends<'a>(&'a self, channels: &'a [ChannelName]) -> Ends<'a> {
         Ends(match self.identity() {
-            Identity::Bearer(_) => Some(Box::pin(async {
-                self.expired().await;
-                Ending::Expired
-            })),
+            Identity::Bearer(session) => Some(Box::pin(session.ended())),
             Identity::Asked(session) => Some(Box::pin(async {
                 let rights = self.asked_for(asked::to_read(channels));
                 tokio::select! {
@@ -275,6 +282,8 @@ impl Future for Ends<'_> {
 pub(crate) enum Ending {
     /// Its token has expired.
     Expired,
+    /// Its token is revoked.
+    Revoked,
     /// It may not read any more.
     Refused,
     /// The authoriser has not answered until its yes lapsed.
@@ -285,6 +294,7 @@ impl Ending {
     pub(crate) fn problem(self) -> Problem {
         match self {
             Self::Expired => expired(),
+            Self::Revoked => revoked(),
             Self::Refused => not_allowed(Right::Read),
             Self::Undecided => not_decided(),
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::grants::Grants;
@@ -11,7 +11,7 @@ use super::name::is_shown_as_it_is;
 use super::token::TokenError;
 
 /// How far the clocks of issuer and server may be apart for `nbf` and `iat`.
-const GRACE: Duration = Duration::from_mins(1);
+pub(super) const GRACE: Duration = Duration::from_mins(1);
 
 /// The longest `sub`, in bytes.
 const MAX_SUB: usize = 255;
@@ -32,6 +32,12 @@ pub struct Claims {
     /// `iat`: when it was issued; later than now, give or take 60 s, it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<NumericDate>,
+    /// `iss`: its issuer.
+    #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// `jti`: what it is [revoked](crate::Revocation::token) by. A number counts as its digits.
+    #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
     /// `aud`: the audience it was issued for.
     #[serde(default, skip_serializing_if = "Audience::is_empty")]
     pub aud: Audience,
@@ -41,8 +47,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Whether the claims hold at this time and for this audience, or for none.
-    pub(super) fn check(&self, now: NumericDate, audience: Option<&str>) -> Result<(), TokenError> {
+    /// Whether the claims hold at this time, and have the issuer and the audience that they must have.
+    pub(super) fn check(&self, now: NumericDate, expected: &Expected) -> Result<(), TokenError> {
         let NumericDate(now) = now;
         let is_later =
             |date: Option<NumericDate>| date.is_some_and(|NumericDate(date)| date > now + GRACE);
@@ -58,12 +64,42 @@ impl Claims {
             return Err(TokenError::Subject);
         }
         // A recipient that is not in `aud` must refuse the token (RFC 7519 §4.1.3).
-        let is_for_us = match audience {
-            Some(name) => self.aud.0.iter().any(|other| other == name),
-            None => self.aud.is_empty(),
+        let Expected { audiences, issuers } = expected;
+        let is_for_us = match audiences.is_empty() {
+            false => self.aud.0.iter().any(|name| audiences.contains(name)),
+            true => self.aud.is_empty(),
         };
-        if is_for_us { Ok(()) } else { Err(TokenError::Audience) }
+        if !is_for_us {
+            return Err(TokenError::Audience);
+        }
+        let is_of_them = self.iss.as_ref().is_some_and(|name| issuers.contains(name));
+        if issuers.is_empty() || is_of_them { Ok(()) } else { Err(TokenError::Issuer) }
     }
+}
+
+/// The issuer and the audience that tokens must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// Of these a token names one; where there are none, it has none.
+    pub(super) audiences: Vec<String>,
+    /// A token is of one of these; where there are none, of any issuer.
+    pub(super) issuers: Vec<String>,
+}
+
+/// A claim that is a text or a number. Other values count as if it were absent, for tokens that never needed it.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Number(u64),
+        Other(IgnoredAny),
+    }
+    Ok(match Form::deserialize(deserializer)? {
+        Form::Text(text) => Some(text),
+        Form::Number(number) => Some(number.to_string()),
+        Form::Other(_) => None,
+    })
 }
 
 pub(super) fn is_subject(sub: &str) -> bool {

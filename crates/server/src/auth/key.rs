@@ -5,12 +5,17 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
-use jsonwebtoken::{DecodingKey, DecodingKeyKind, Validation};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind, Header, Validation};
 use rustls_pki_types::pem::{self, PemObject, SectionKind};
+
+use super::claims::Expected;
+use super::key_set::{KeySet, NoKey};
+use super::token::TokenError;
 
 /// The algorithm of a token's signature, as `alg` names it (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +60,17 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A key that verifies tokens. Its `Debug` form does not show a secret.
+/// A key that verifies tokens, or the [keys of an issuer](KeySet). Its `Debug` form does not show a secret.
 #[derive(Clone, Debug)]
 pub struct AuthKey {
-    key: VerifyingKey,
-    audience: Option<String>,
+    keys: Keys,
+    expected: Expected,
+}
+
+#[derive(Clone, Debug)]
+enum Keys {
+    One(Arc<VerifyingKey>),
+    Set(KeySet),
 }
 
 /// One key, with the algorithm that it is for.
@@ -73,7 +84,7 @@ pub(super) struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
+    pub(super) fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
         let mut validation = Validation::new(algorithm.into());
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
@@ -95,11 +106,15 @@ impl VerifyingKey {
     }
 
     /// Whether it accepts the same signatures.
-    fn is_same_as(&self, other: &Self) -> bool {
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
         let is_same = match (self.key.kind(), other.key.kind()) {
             (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => {
                 verify_slices_are_equal(one, other).is_ok()
             }
+            (
+                DecodingKeyKind::RsaModulusExponent { n, e },
+                DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e },
+            ) => n == other_n && e == other_e,
             _ => false,
         };
         self.algorithm == other.algorithm && is_same
@@ -147,26 +162,82 @@ impl AuthKey {
         }
     }
 
-    /// The same key for tokens that name this audience in `aud`. A key without an audience accepts only
-    /// tokens without `aud`: one issued for another audience must be refused.
+    /// The keys of an issuer. A token says by `kid` which of them it is signed with; one without `kid` is accepted
+    /// where there is one key.
+    pub fn from_set(keys: KeySet) -> Self {
+        Self { keys: Keys::Set(keys), expected: Expected::default() }
+    }
+
+    /// The same for tokens that name this audience in `aud`, or another that was given. A key without an audience
+    /// accepts only tokens without `aud`: one issued for another audience must be refused.
     #[must_use]
     pub fn for_audience(mut self, name: impl Into<String>) -> Self {
-        self.audience = Some(name.into());
+        self.expected.audiences.push(name.into());
         self
     }
 
-    /// The algorithm of tokens that it accepts.
-    pub fn algorithm(&self) -> Algorithm {
-        self.key.algorithm
+    /// The same for tokens whose `iss` is this, or another that was given. A key without an issuer accepts any.
+    #[must_use]
+    pub fn from_issuer(mut self, name: impl Into<String>) -> Self {
+        self.expected.issuers.push(name.into());
+        self
+    }
+
+    /// The algorithm of tokens that it accepts; `None` for a set, each of whose keys has its own.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        match &self.keys {
+            Keys::One(key) => Some(key.algorithm),
+            Keys::Set(_) => None,
+        }
+    }
+
+    /// The set of keys, if it is one.
+    pub(super) fn set(&self) -> Option<&KeySet> {
+        match &self.keys {
+            Keys::One(_) => None,
+            Keys::Set(keys) => Some(keys),
+        }
+    }
+
+    /// The key that a token with this header is verified with.
+    pub(super) fn key_for(&self, header: &Header) -> Result<Arc<VerifyingKey>, TokenError> {
+        match &self.keys {
+            Keys::One(key) if header.alg == key.algorithm.into() => Ok(Arc::clone(key)),
+            Keys::One(key) => Err(TokenError::Algorithm(key.algorithm)),
+            Keys::Set(keys) => {
+                keys.find(header.kid.as_deref(), header.alg).map_err(|none| match none {
+                    NoKey::Unknown => TokenError::UnknownKey,
+                    NoKey::OtherAlgorithm(algorithm) => TokenError::Algorithm(algorithm),
+                })
+            }
+        }
+    }
+
+    /// Why a token is refused that names an algorithm which no key has.
+    pub(super) fn other_algorithm(&self) -> TokenError {
+        self.algorithm().map_or(TokenError::Algorithms, TokenError::Algorithm)
+    }
+
+    /// Has a key looked for that is missing, and waits. Whether that was done.
+    pub(super) async fn look_again(&self) -> bool {
+        match &self.keys {
+            Keys::One(_) => false,
+            Keys::Set(keys) => keys.look_again().await,
+        }
     }
 
     /// Whether it accepts the same tokens.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
-        self.key.is_same_as(&other.key) && self.audience == other.audience
+        let has_same_keys = match (&self.keys, &other.keys) {
+            (Keys::One(one), Keys::One(other)) => one.is_same_as(other),
+            (Keys::Set(one), Keys::Set(other)) => one.is_same_as(other),
+            _ => false,
+        };
+        has_same_keys && self.expected == other.expected
     }
 
     fn of(key: VerifyingKey) -> Self {
-        Self { key, audience: None }
+        Self { keys: Keys::One(Arc::new(key)), expected: Expected::default() }
     }
 
     /// The key that verifies what is signed with this secret.
@@ -186,12 +257,9 @@ impl AuthKey {
         Self::of(VerifyingKey::new(algorithm, key))
     }
 
-    pub(super) fn key(&self) -> &VerifyingKey {
-        &self.key
-    }
-
-    pub(super) fn audience(&self) -> Option<&str> {
-        self.audience.as_deref()
+    /// The issuer and the audience that tokens must have.
+    pub(super) fn expected(&self) -> &Expected {
+        &self.expected
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! - [`credentials`]: where a request has its token or ticket.
 //! - [`token`], [`claims`], [`grants`]: verifying a token, and what it says.
-//! - [`key`], [`sign`]: the key that verifies tokens, and one that signs them.
+//! - [`key`], [`sign`]: the key that verifies tokens, and one that signs them; [`key_set`]: the keys of an issuer.
+//! - [`revocations`], [`revoked_file`]: tokens that are not valid any more, and the file that has them.
 //! - [`tickets`], [`shared_tickets`]: one-time stand-ins for a token, for URLs; on one server, in a cluster.
 //! - [`caller`]: the caller of a request, and what it may do; [`problems`]: why it may not.
 //! - [`authorizer`], [`asked`]: an authoriser of the program's own, and what it has said of a caller.
@@ -21,8 +22,11 @@ mod claims;
 mod credentials;
 mod grants;
 mod key;
+mod key_set;
 mod name;
 mod problems;
+mod revocations;
+mod revoked_file;
 mod shared_tickets;
 mod sign;
 mod tickets;
@@ -38,7 +42,7 @@ use http::header::ORIGIN;
 use sockeye::internals::Network;
 use sockeye_hub::Position;
 use sockeye_hub::backplane::Records;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use self::account::PackedNetwork;
 pub(crate) use self::asked::Lost;
@@ -49,8 +53,11 @@ pub use self::claims::{Audience, Claims, NumericDate};
 use self::credentials::Credential;
 pub use self::grants::{BadRight, Grants, Right, Rights};
 pub use self::key::{Algorithm, AuthKey, KeyError};
+pub use self::key_set::{KeySet, KeySetError};
 pub(crate) use self::problems::no_token;
 use self::problems::{no_such_ticket, not_good};
+pub(crate) use self::revocations::Revocations;
+pub use self::revocations::{Revocation, RevokeError};
 use self::shared_tickets::{Presented, SharedStream, SharedTickets};
 pub use self::sign::{SignError, SigningKey};
 pub(crate) use self::tickets::GOOD_FOR as TICKET_GOOD_FOR;
@@ -70,6 +77,7 @@ pub(crate) struct Authority {
     keyring: Option<RwLock<Arc<Keyring>>>,
     /// Where tickets are in a cluster.
     records: Option<Arc<dyn Records>>,
+    revocations: Arc<Revocations>,
     /// What decides in the place of tokens.
     authorizer: Option<AnyAuthorizer>,
     /// What holds for some channels, for every caller.
@@ -89,6 +97,7 @@ pub(crate) enum NoTicket {
 struct Keyring {
     key: AuthKey,
     tickets: TicketBook,
+    revocations: Arc<Revocations>,
 }
 
 /// Where tickets are.
@@ -119,9 +128,38 @@ impl OpenedStream {
 
 impl Authority {
     /// With `records` tickets are shared with all nodes that have the same.
-    pub(crate) fn new(key: Option<AuthKey>, records: Option<Arc<dyn Records>>) -> Self {
-        let keyring = key.map(|key| RwLock::new(Keyring::new(key, records.as_ref())));
-        Self { keyring, records, authorizer: None, rules: Arc::default() }
+    pub(crate) fn new(
+        key: Option<AuthKey>,
+        records: Option<Arc<dyn Records>>,
+        revocations: Arc<Revocations>,
+    ) -> Self {
+        let keyring = |key| RwLock::new(Keyring::new(key, records.as_ref(), &revocations));
+        let keyring = key.map(keyring);
+        Self { keyring, records, revocations, authorizer: None, rules: Arc::default() }
+    }
+
+    /// Refuses tokens from now on, and ends what they have opened.
+    pub(crate) async fn revoke(&self, revocation: Revocation) -> Result<(), RevokeError> {
+        match self.has_tokens() {
+            true => self.revocations.add(revocation).await,
+            false => Err(RevokeError::NoTokens),
+        }
+    }
+
+    /// How many tokens and subjects are revoked.
+    pub(crate) fn revoked(&self) -> usize {
+        self.revocations.len()
+    }
+
+    /// Whether the key of a token may be looked for, which takes its time.
+    pub(crate) fn looks_for_keys(&self) -> bool {
+        self.keyring().is_some_and(|keyring| keyring.key.set().is_some())
+    }
+
+    /// How many keys of an issuer there are, and how often they could not be fetched.
+    pub(crate) fn issuer_keys(&self) -> Option<(u64, u64)> {
+        let keyring = self.keyring()?;
+        keyring.key.set().map(|keys| (keys.len() as u64, keys.failures()))
     }
 
     /// The same, where the authoriser decides if there is one.
@@ -144,7 +182,7 @@ impl Authority {
         let (Some(current), Some(key)) = (&self.keyring, key) else { return };
         let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
         if !current.key.is_same_as(key) {
-            *current = Keyring::new(key.clone(), self.records.as_ref());
+            *current = Keyring::new(key.clone(), self.records.as_ref(), &self.revocations);
         }
     }
 
@@ -194,7 +232,7 @@ impl Authority {
         async move {
             match shown? {
                 Shown::Caller(caller) => Ok(caller),
-                Shown::Ticket(redeeming) => redeeming.await,
+                Shown::Awaited(caller) => caller.await,
             }
         }
     }
@@ -207,7 +245,16 @@ impl Authority {
         };
         let ticket = match Credential::of(request)? {
             None => return Ok(Shown::Caller(Caller::default())),
-            Some(Credential::Token(token)) => return keyring.caller(token).map(Shown::Caller),
+            Some(Credential::Token(token)) => {
+                return match keyring.caller(token) {
+                    Err(TokenError::UnknownKey) => {
+                        let token = token.to_owned();
+                        let found = async move { keyring.found(&token).await };
+                        Ok(Shown::Awaited(Box::pin(found)))
+                    }
+                    caller => caller.map(Shown::Caller).map_err(|wrong| not_good(&wrong)),
+                };
+            }
             Some(Credential::Ticket(ticket)) => ticket,
         };
         if let TicketBook::Own(tickets) = &keyring.tickets {
@@ -215,7 +262,7 @@ impl Authority {
             return Ok(Shown::Caller(Caller(Identity::Bearer(session))));
         }
         let presented = Presented::of(request);
-        Ok(Shown::Ticket(Box::pin(async move { keyring.redeem(&ticket, &presented).await })))
+        Ok(Shown::Awaited(Box::pin(async move { keyring.redeem(&ticket, &presented).await })))
     }
 
     /// A ticket for the token of the request. A request with a ticket gets none: a used ticket could be
@@ -226,7 +273,11 @@ impl Authority {
     ) -> impl Future<Output = Result<String, NoTicket>> + Send + use<> {
         let bearer = self.bearer(request);
         async move {
-            let Bearer { keyring, token, session, origin } = bearer?;
+            let Bearer { keyring, token, origin } = bearer?;
+            let caller = keyring.found(&token).await.map_err(NoTicket::Refused)?;
+            let Identity::Bearer(session) = caller.0 else {
+                return Err(NoTicket::Refused(no_token()));
+            };
             match &keyring.tickets {
                 TicketBook::Shared(tickets) => tickets.issue(&token, &session, origin).await,
                 TicketBook::Own(tickets) => {
@@ -240,7 +291,7 @@ impl Authority {
         }
     }
 
-    /// The token that a request for a ticket has, and what it grants.
+    /// The token that a request for a ticket has.
     fn bearer(&self, request: &Request) -> Result<Bearer, NoTicket> {
         let Some(keyring) = self.keyring() else {
             let detail = "This server uses no tokens, so there are no tickets: leave them out.";
@@ -250,12 +301,10 @@ impl Authority {
         let Some(Credential::Token(token)) = credential else {
             return Err(NoTicket::Refused(no_token()));
         };
-        let caller = keyring.caller(token).map_err(NoTicket::Refused)?;
-        let Identity::Bearer(session) = caller.0 else { return Err(NoTicket::Refused(no_token())) };
         // The middleware has checked that the origin is allowed.
         let origin = request.headers().get(ORIGIN).cloned();
         let token = token.to_owned();
-        Ok(Bearer { keyring, token, session, origin })
+        Ok(Bearer { keyring, token, origin })
     }
 
     /// The caller that a connection authenticates as, or why the token is invalid.
@@ -265,27 +314,27 @@ impl Authority {
         network: Option<Network>,
     ) -> Result<Caller, Problem> {
         let Some(authorizer) = &self.authorizer else {
-            return Ok(self.caller(token)?.under(&self.rules));
+            return Ok(self.caller(token).await?.under(&self.rules));
         };
         let session = Box::pin(authorizer.authenticated(token, network)).await?;
         Ok(Caller(Identity::Asked(session.into())).under(&self.rules))
     }
 
     /// The bearer of the token, or why it is invalid.
-    fn caller(&self, token: &str) -> Result<Caller, Problem> {
+    async fn caller(&self, token: &str) -> Result<Caller, Problem> {
         // Where nothing is verified, a token changes nothing.
         let Some(keyring) = self.keyring() else {
             return Ok(Caller(Identity::Unchecked(None, PackedNetwork::of(None))));
         };
-        keyring.caller(token)
+        keyring.found(token).await
     }
 }
 
 /// What a request shows.
 enum Shown {
     Caller(Caller),
-    /// A ticket, on which the cluster is asked.
-    Ticket(Redeeming),
+    /// A ticket, on which the cluster is asked; or a token whose key is looked for.
+    Awaited(Redeeming),
 }
 
 /// A question in progress.
@@ -297,17 +346,20 @@ type Redeeming = Pin<Box<dyn Future<Output = Result<Caller, Problem>> + Send>>;
 struct Bearer {
     keyring: Arc<Keyring>,
     token: String,
-    session: Arc<Session>,
     origin: Option<HeaderValue>,
 }
 
 impl Keyring {
-    fn new(key: AuthKey, records: Option<&Arc<dyn Records>>) -> Arc<Self> {
+    fn new(
+        key: AuthKey,
+        records: Option<&Arc<dyn Records>>,
+        revocations: &Arc<Revocations>,
+    ) -> Arc<Self> {
         let tickets = match records {
             Some(records) => TicketBook::Shared(SharedTickets::new(Arc::clone(records))),
             None => TicketBook::Own(Tickets::default()),
         };
-        Arc::new(Self { key, tickets })
+        Arc::new(Self { key, tickets, revocations: Arc::clone(revocations) })
     }
 
     /// Asks the cluster on a ticket. Where it cannot be asked nothing is said of the ticket.
@@ -315,15 +367,33 @@ impl Keyring {
         let TicketBook::Shared(tickets) = &self.tickets else { return Err(no_such_ticket()) };
         let redeemed = tickets.redeem(&self.key, ticket, presented).await;
         match redeemed.map_err(shared_tickets::unavailable)? {
-            Some(session) => Ok(Caller(Identity::Bearer(Arc::new(session)))),
+            Some(session) if self.revocations.are_for(&session.claims) => Err(no_such_ticket()),
+            Some(session) => {
+                let session = session.under(&self.revocations);
+                Ok(Caller(Identity::Bearer(Arc::new(session))))
+            }
             None => Err(no_such_ticket()),
         }
     }
 
-    fn caller(&self, token: &str) -> Result<Caller, Problem> {
+    /// The bearer of the token.
+    fn caller(&self, token: &str) -> Result<Caller, TokenError> {
         let now = NumericDate::now();
-        let claims = self.key.verify(token, now).map_err(|wrong| not_good(&wrong))?;
-        Ok(Caller(Identity::Bearer(Arc::new(Session::new(claims, token, now)))))
+        let claims = self.key.verify(token, now)?;
+        if self.revocations.are_for(&claims) {
+            return Err(TokenError::Revoked);
+        }
+        let session = Session::new(claims, token, now).under(&self.revocations);
+        Ok(Caller(Identity::Bearer(Arc::new(session))))
+    }
+
+    /// The same, where a key that is missing is looked for first.
+    async fn found(&self, token: &str) -> Result<Caller, Problem> {
+        let caller = match self.caller(token) {
+            Err(TokenError::UnknownKey) if self.key.look_again().await => self.caller(token),
+            caller => caller,
+        };
+        caller.map_err(|wrong| not_good(&wrong))
     }
 }
 
@@ -338,6 +408,8 @@ struct Session {
     ends: Instant,
     /// The stream that a ticket has opened with it.
     stream: Option<OpenedStream>,
+    /// What may end it before.
+    revocations: Option<Arc<Revocations>>,
 }
 
 impl Session {
@@ -345,17 +417,46 @@ impl Session {
         let exp = claims.exp.unwrap_or(now);
         let left = exp.0.saturating_sub(now.0).min(LONGEST);
         let account = account::of_token(&claims, token);
-        Self { claims, account, exp, ends: Instant::now() + left, stream: None }
+        let ends = Instant::now() + left;
+        Self { claims, account, exp, ends, stream: None, revocations: None }
+    }
+
+    /// The same, until it is revoked.
+    fn under(self, revocations: &Arc<Revocations>) -> Self {
+        Self { revocations: Some(Arc::clone(revocations)), ..self }
     }
 
     /// The same for a stream that a ticket opens.
     fn with_stream(&self, stream: OpenedStream) -> Self {
-        let Self { claims, account, exp, ends, .. } = self;
-        let (claims, account) = (claims.clone(), account.clone());
-        Self { claims, account, exp: *exp, ends: *ends, stream: Some(stream) }
+        let Self { claims, account, exp, ends, revocations, .. } = self;
+        let (claims, account, revocations) = (claims.clone(), account.clone(), revocations.clone());
+        Self { claims, account, exp: *exp, ends: *ends, stream: Some(stream), revocations }
     }
 
     fn has_ended(&self) -> bool {
-        NumericDate::now() >= self.exp || Instant::now() >= self.ends
+        self.end().is_some()
+    }
+
+    /// Why it has ended, if it has.
+    fn end(&self) -> Option<TokenError> {
+        if NumericDate::now() >= self.exp || Instant::now() >= self.ends {
+            return Some(TokenError::Expired);
+        }
+        let revocations = self.revocations.as_ref()?;
+        revocations.are_for(&self.claims).then_some(TokenError::Revoked)
+    }
+
+    /// Waits until it has ended.
+    async fn ended(&self) -> Ending {
+        let expired = sleep_until(self.ends);
+        let Some(revocations) = &self.revocations else {
+            expired.await;
+            return Ending::Expired;
+        };
+        tokio::select! {
+            biased;
+            () = expired => Ending::Expired,
+            () = revocations.come_for(&self.claims) => Ending::Revoked,
+        }
     }
 }

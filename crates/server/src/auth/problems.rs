@@ -65,6 +65,11 @@ pub(super) fn expired() -> Problem {
     not_good(&TokenError::Expired)
 }
 
+/// `401`: the token is revoked.
+pub(super) fn revoked() -> Problem {
+    not_good(&TokenError::Revoked)
+}
+
 /// `401`: the token is invalid (RFC 6750 §3.1).
 pub(super) fn not_good(wrong: &TokenError) -> Problem {
     let challenge = match wrong {

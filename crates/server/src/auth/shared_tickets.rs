@@ -183,9 +183,8 @@ impl SharedTickets {
         let Some(ticket) = Ticket::parse(ticket) else { return Ok(None) };
         let Some(record) = self.records.get(ticket.name.clone()).await? else { return Ok(None) };
         let Some(mut content) = ticket.open(&record.value) else { return Ok(None) };
-        let now = NumericDate::now();
-        let Ok(claims) = key.verify(&content.token, now) else { return Ok(None) };
-        let mut session = Session::new(claims, &content.token, now);
+        let Ok(claims) = key.verify_soon(&content.token).await else { return Ok(None) };
+        let mut session = Session::new(claims, &content.token, NumericDate::now());
         if !content.is_for(presented) {
             return Ok(None);
         }

@@ -14,6 +14,8 @@ use super::key::{Algorithm, AuthKey, KeyError, read, secret, sections};
 
 /// A key that signs tokens. Its `Debug` form shows the algorithm alone.
 pub struct SigningKey {
+    algorithm: Algorithm,
+    kid: Option<String>,
     key: EncodingKey,
     /// What verifies its tokens.
     auth_key: AuthKey,
@@ -40,7 +42,12 @@ impl SigningKey {
             None => {
                 let secret = secret(bytes)?;
                 let key = EncodingKey::from_secret(secret).map_err(|_| KeyError::Unsupported)?;
-                Ok(Self { key, auth_key: AuthKey::secret(secret)? })
+                Ok(Self {
+                    algorithm: Algorithm::Hs256,
+                    kid: None,
+                    key,
+                    auth_key: AuthKey::secret(secret)?,
+                })
             }
             Some((SectionKind::PrivateKey, der)) => {
                 private(bytes, &der).ok_or(KeyError::Unsupported)
@@ -54,12 +61,20 @@ impl SigningKey {
     }
 
     fn pair(algorithm: Algorithm, key: EncodingKey, pair: &impl KeyPair) -> Self {
-        Self { key, auth_key: AuthKey::half_of(algorithm, pair.public_key().as_ref()) }
+        let auth_key = AuthKey::half_of(algorithm, pair.public_key().as_ref());
+        Self { algorithm, kid: None, key, auth_key }
+    }
+
+    /// The same, whose tokens say by `kid` that they are signed with it: for a server with a [set of
+    /// keys](super::KeySet).
+    #[must_use]
+    pub fn named(self, kid: impl Into<String>) -> Self {
+        Self { kid: Some(kid.into()), ..self }
     }
 
     /// The algorithm of its tokens.
     pub fn algorithm(&self) -> Algorithm {
-        self.auth_key.algorithm()
+        self.algorithm
     }
 
     /// The key that verifies what this one signs.
@@ -73,7 +88,7 @@ impl SigningKey {
     ///
     /// When the operating system provides no random bytes.
     pub fn sign(&self, claims: &Claims) -> Result<String, SignError> {
-        let header = Header::new(self.algorithm().into());
+        let header = Header { kid: self.kid.clone(), ..Header::new(self.algorithm.into()) };
         jsonwebtoken::encode(&header, claims, &self.key).map_err(|_| SignError)
     }
 }

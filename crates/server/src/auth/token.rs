@@ -32,14 +32,11 @@ impl AuthKey {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::TooLong);
         }
-        let key = self.key();
         let header = header(token).map_err(|wrong| match wrong {
-            NoHeader::OtherAlgorithm => TokenError::Algorithm(key.algorithm),
+            NoHeader::OtherAlgorithm => self.other_algorithm(),
             NoHeader::Malformed => TokenError::Malformed,
         })?;
-        if header.alg != key.algorithm.into() {
-            return Err(TokenError::Algorithm(key.algorithm));
-        }
+        let key = self.key_for(&header)?;
         // Extensions that must be understood are not supported (RFC 7515 §4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Critical);
@@ -52,9 +49,22 @@ impl AuthKey {
                 _ => TokenError::Signature,
             })?
             .claims;
-        claims.check(now, self.audience())?;
+        claims.check(now, self.expected())?;
         claims.channels = claims.channels.of_subject(claims.sub.as_deref());
         Ok(claims)
+    }
+}
+
+impl AuthKey {
+    /// The claims of the token now, as [`verify`](Self::verify) gives them. A key of an issuer that is missing is
+    /// looked for first.
+    pub(super) async fn verify_soon(&self, token: &str) -> Result<Claims, TokenError> {
+        match self.verify(token, NumericDate::now()) {
+            Err(TokenError::UnknownKey) if self.look_again().await => {
+                self.verify(token, NumericDate::now())
+            }
+            claims => claims,
+        }
     }
 }
 
@@ -84,7 +94,7 @@ fn header(token: &str) -> Result<Header, NoHeader> {
 }
 
 /// A JSON object. An array, which serde would accept for a struct as well, is an error.
-struct Object<T>(T);
+pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -111,6 +121,11 @@ pub enum TokenError {
     /// It is signed by another algorithm than the key's, or by none.
     #[error("the token is not signed with {0}, the algorithm of this server's key")]
     Algorithm(Algorithm),
+    /// It is signed by another algorithm than the keys of its issuer, or by none.
+    #[error(
+        "the token is signed with none of RS256, ES256 and EdDSA, the algorithms of its issuer's keys"
+    )]
+    Algorithms,
     /// Its `aud` does not name this audience.
     #[error("the token is for another audience")]
     Audience,
@@ -123,6 +138,9 @@ pub enum TokenError {
     /// It was valid until `exp`.
     #[error("the token has expired")]
     Expired,
+    /// Its `iss` is not one of the issuers that are accepted, or it has none.
+    #[error("the token is of another issuer")]
+    Issuer,
     /// It is not a JSON Web Token.
     #[error("the token is not a JSON Web Token")]
     Malformed,
@@ -132,6 +150,9 @@ pub enum TokenError {
     /// Its `nbf` or `iat` is more than 60 s from now.
     #[error("the token is not valid yet")]
     NotYet,
+    /// It was revoked before its `exp`.
+    #[error("the token has been revoked")]
+    Revoked,
     /// Its signature was not made with this server's key, or not for these claims.
     #[error("the token is not signed with this server's key")]
     Signature,
@@ -145,4 +166,7 @@ pub enum TokenError {
     /// It is longer than 8 KiB.
     #[error("the token is longer than 8 KiB")]
     TooLong,
+    /// Its `kid` is that of no key of the issuer; or it has none, and the issuer has several keys.
+    #[error("the token does not name a key of its issuer (`kid`)")]
+    UnknownKey,
 }

@@ -3,6 +3,7 @@
 //! - [`connections`]: the permit of a connection.
 //! - [`rate`]: requests and invalid tokens per address; beyond the rate they are refused.
 //! - [`pace`]: publications and commands; beyond the rate they are read later.
+//! - [`subjects`]: what one subject has open.
 //! - [`peer`]: where a request comes from, and the permits it holds.
 //! - [`client_addresses`]: client addresses in a program with a listener of its own.
 
@@ -11,6 +12,7 @@ pub(crate) mod connections;
 pub(crate) mod pace;
 pub(crate) mod peer;
 pub(crate) mod rate;
+pub(crate) mod subjects;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,11 +22,13 @@ use axum::extract::Request;
 use http::header::RETRY_AFTER;
 use sockeye::internals::{Pending, PendingConnections, defaults};
 
+use crate::auth::Caller;
 use crate::http::problem::{Code, Problem};
 use crate::limits::client_addresses::AddressSource;
 use crate::limits::connections::{ConnectionLimiter, LimitReached};
 use crate::limits::peer::Peer;
 use crate::limits::rate::RateLimiter;
+use crate::limits::subjects::{SubjectFull, SubjectPermit, Subjects};
 use crate::net::forwarded::{self, ForwardedOrigin, Source, WarnedSources};
 use crate::net::proxy_protocol::Announced;
 use crate::net::trusted_proxy::{self, TrustedProxy};
@@ -59,6 +63,7 @@ pub(crate) struct Limits {
     addresses: AddressSource,
     requests: RateLimiter,
     bad_tokens: RateLimiter,
+    subjects: Subjects,
 }
 
 impl Limits {
@@ -75,6 +80,7 @@ impl Limits {
             addresses,
             requests: RateLimiter::new(options.max_requests_per_address),
             bad_tokens: RateLimiter::new(options.max_bad_tokens_per_address),
+            subjects: Subjects::new(options.max_connections_per_subject),
         }
     }
 
@@ -175,14 +181,25 @@ impl Limits {
 
     /// A permit for what stays open: a WebSocket, a stream, a long poll. Over HTTP/1.1 that is the
     /// permit of the connection; over HTTP/2 the first one has that, and each other takes one.
-    pub(crate) fn stay(&self, peer: Peer) -> Result<Peer, Problem> {
+    ///
+    /// Each counts for the caller's subject.
+    pub(crate) fn stay(&self, peer: Peer, caller: &Caller) -> Result<Peer, Problem> {
+        let of_subject = self.of_subject(caller)?;
         let acquire = |peer: &Peer| {
             // Behind a proxy the request has counted for its address.
             let network =
                 peer.network().filter(|_| !peer.is_behind_proxy() && !self.is_proxy(peer));
             self.connections.acquire(network, || self.pending.evict_oldest()).map(Into::into)
         };
-        peer.staying(acquire).map_err(limit_reached)
+        Ok(peer.staying(acquire).map_err(limit_reached)?.with_subject_permit(of_subject))
+    }
+
+    /// A permit for one more that the caller's subject has open, where that is limited.
+    pub(crate) fn of_subject(&self, caller: &Caller) -> Result<Option<SubjectPermit>, Problem> {
+        self.subjects.acquire(caller.subject()).map_err(|SubjectFull| {
+            let detail = "Too many connections of this subject: close some.";
+            come_again(Problem::new(Code::TooMany, detail), defaults::RETRY_AFTER)
+        })
     }
 
     /// Allows a request if its connection has a permit and its address is within the rate.

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use sockeye::internals::Network;
 
 use crate::limits::connections::{ConnectionPermit, LimitReached};
+use crate::limits::subjects::SubjectPermit;
 use crate::net::write_deadline::PeerMarks;
 
 /// The client that a request comes from: the peer of the connection, or the address that a trusted
@@ -22,6 +23,7 @@ pub(crate) struct Peer {
     // the last clone is dropped.
     _permit: Option<ConnectionPermit>,
     _client_permit: Option<ConnectionPermit>,
+    _subject_permit: Option<SubjectPermit>,
     limit_reached: Option<LimitReached>,
     /// Whether a trusted proxy named the address, for one request.
     is_behind_proxy: bool,
@@ -88,6 +90,11 @@ impl Peer {
     /// Adds the permit of a client that shares the connection.
     pub(crate) fn with_client_permit(self, permit: ConnectionPermit) -> Self {
         Self { _client_permit: Some(permit), ..self }
+    }
+
+    /// Adds the permit of what stays open for a subject.
+    pub(crate) fn with_subject_permit(self, permit: Option<SubjectPermit>) -> Self {
+        Self { _subject_permit: permit, ..self }
     }
 
     /// Adds whether it came by TLS, if a proxy says that.

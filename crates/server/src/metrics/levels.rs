@@ -24,6 +24,10 @@ pub(crate) struct Levels {
     pub(crate) max_bytes: u64,
     pub(crate) store_is_failing: bool,
     pub(crate) ticket_bytes: u64,
+    /// How many tokens and subjects are revoked.
+    pub(crate) revoked: u64,
+    /// The keys of an issuer, and how often they could not be fetched.
+    pub(crate) issuer_keys: Option<(u64, u64)>,
     /// Bytes reserved for the compression contexts of clients, and the most there may be.
     pub(crate) deflate: Option<(u64, u64)>,
     /// How many messages each reader of a connection is behind.
@@ -60,6 +64,9 @@ pub(super) struct Gauges {
     presence_bytes: Level,
     max_presence_bytes: Level,
     ticket_bytes: Level,
+    revoked: Level,
+    issuer_keys: Level,
+    issuer_failures: Counter,
     deflate_bytes: Level,
     max_deflate_bytes: Level,
     readers: Level,
@@ -116,6 +123,9 @@ impl Gauges {
                 "idle_connections",
                 "Open connections that are idle after a response, and can be evicted",
             ),
+            revoked: level("revoked", "Tokens and subjects that are revoked"),
+            issuer_keys: level("issuer_keys", "Public keys of the issuer of tokens (jwks)"),
+            issuer_failures: Counter::default(),
             max_connections: level("max_connections", "Limit of connections; 0 if there is none"),
             events_queued: level("events_queued", "Events that wait to be taken"),
             events_sent: Counter::default(),
@@ -153,6 +163,8 @@ impl Gauges {
         registry.register("connections_evicted", help, self.evicted.clone());
         let help = "Connections refused at the limit";
         registry.register("connections_refused", help, self.refused.clone());
+        let help = "Times that the keys of the issuer could not be fetched (jwks)";
+        registry.register("issuer_keys_failures", help, self.issuer_failures.clone());
         registry.register("messages_published", "Messages published", self.published.clone());
         let lost_lines = self.lost_lines.clone();
         registry.register(
@@ -210,6 +222,10 @@ impl Gauges {
         self.presence_bytes.set(figures.presence_bytes);
         self.max_presence_bytes.set(levels.max_presence_bytes);
         self.ticket_bytes.set(levels.ticket_bytes);
+        self.revoked.set(levels.revoked);
+        let (keys, failures) = levels.issuer_keys.unwrap_or_default();
+        self.issuer_keys.set(keys);
+        self.issuer_failures.inner().store(failures, Relaxed);
         if let Some((reserved, limit)) = levels.deflate {
             self.deflate_bytes.set(reserved);
             self.max_deflate_bytes.set(limit);

@@ -77,6 +77,9 @@ pub struct ChannelOptions {
     /// Connections from one address, or from one /64 of IPv6. Default: no limit. One more gets 429.
     /// Behind a trusted proxy requests in progress count, and what they have opened.
     pub max_connections_per_address: Option<usize>,
+    /// WebSockets, streams and long polls of one subject (the `sub` of its tokens, or the name that an authoriser
+    /// has for it), from all addresses. Default: no limit. One more gets 429. Callers without a subject do not count.
+    pub max_connections_per_subject: Option<usize>,
     /// Requests per second from one address, handshakes included, with bursts of twice as many. Default:
     /// no limit. One more gets 429.
     pub max_requests_per_address: Option<u32>,
@@ -94,6 +97,9 @@ pub struct ChannelOptions {
     /// twice as many. Further ones are read later, none is refused. Default: 100 commands of
     /// `sockeye.v1`, and no limit for the others.
     pub max_commands: Option<u32>,
+    /// Publications per second of one subject, on all its connections and by `POST`, with bursts of twice as many.
+    /// Further ones are taken later, none is refused. Default: no limit.
+    pub max_publications_per_subject: Option<u32>,
     /// Proxies whose headers are trusted for the client's address (`X-Forwarded-For`, else `Forwarded`,
     /// RFC 7239) and for the scheme and host of the request (`X-Forwarded-Proto` and `-Host`, or
     /// `Forwarded`): pages of that origin are the server's own. Default: none.
@@ -156,10 +162,12 @@ impl Default for ChannelOptions {
             max_wire_forms: None,
             max_connections: None,
             max_connections_per_address: None,
+            max_connections_per_subject: None,
             max_requests_per_address: None,
             max_bad_tokens_per_address: Some(100),
             deflate: Some(DeflateConfig::default()),
             max_commands: None,
+            max_publications_per_subject: None,
             trust_proxy: Vec::new(),
             max_message: 64 << 10,
             channel: Vec::new(),
@@ -274,6 +282,12 @@ impl ChannelOptions {
         self
     }
 
+    /// Sets [`max_connections_per_subject`](Self::max_connections_per_subject).
+    pub fn max_connections_per_subject(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections_per_subject = connections.into();
+        self
+    }
+
     /// Sets [`max_requests_per_address`](Self::max_requests_per_address).
     pub fn max_requests_per_address(mut self, requests: impl Into<Option<u32>>) -> Self {
         self.max_requests_per_address = requests.into();
@@ -295,6 +309,12 @@ impl ChannelOptions {
     /// Sets [`max_commands`](Self::max_commands).
     pub fn max_commands(mut self, commands: impl Into<Option<u32>>) -> Self {
         self.max_commands = commands.into();
+        self
+    }
+
+    /// Sets [`max_publications_per_subject`](Self::max_publications_per_subject).
+    pub fn max_publications_per_subject(mut self, publications: impl Into<Option<u32>>) -> Self {
+        self.max_publications_per_subject = publications.into();
         self
     }
 

@@ -24,7 +24,7 @@ use crate::http::query;
 use crate::metrics::Format;
 use crate::metrics::connections::MAX_JSON;
 use crate::net::forwarded::ForwardedOrigin;
-use crate::routes::{cluster, tap};
+use crate::routes::{cluster, revoke, tap};
 use crate::transport::Transport;
 
 /// The most connections in one response to `/connections`, and channels in one to `/channels`.
@@ -33,11 +33,11 @@ pub(crate) const MAX_SHOWN: usize = 1000;
 /// What is told of a path that is not there.
 const PATHS: &str = match cfg!(feature = "prometheus") {
     true => {
-        "This address has /healthz, /readyz, /metrics, /connections, /channels, /disconnect, /tap and, in a cluster, \
-         /cluster."
+        "This address has /healthz, /readyz, /metrics, /connections, /channels, /disconnect, /revoke, /tap and, in a \
+         cluster, /cluster."
     }
     false => {
-        "This address has /healthz, /readyz, /connections, /channels, /disconnect, /tap and, in a cluster, /cluster. This \
+        "This address has /healthz, /readyz, /connections, /channels, /disconnect, /revoke, /tap and, in a cluster, /cluster. This \
          program is built without the feature `prometheus`, which has /metrics."
     }
 };
@@ -66,6 +66,7 @@ pub(crate) fn router(app: Arc<App>, any_host: bool) -> Router {
     routes
         .merge(cluster::router(admin.app.hub.clone()))
         .merge(tap::router(Arc::clone(&admin.app)))
+        .merge(revoke::router(Arc::clone(&admin.app)))
         .fallback(async || Problem::new(Code::NotFound, PATHS))
         .layer(from_fn_with_state(admin.clone(), guard))
         .with_state(admin)

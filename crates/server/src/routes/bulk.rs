@@ -238,6 +238,9 @@ impl<'a> Bulk<'a> {
         if let Some(paces) = &self.app.paces {
             sleep_until(paces.turn(self.publisher.clone())).await;
         }
+        if let Some(turn) = self.app.publication_turn(&self.caller) {
+            sleep_until(turn).await;
+        }
         match self.caller.is_asked() {
             true => self.deciding.add(json, channel(self.home, json)),
             false => self.begin(json),

@@ -24,6 +24,7 @@ pub(crate) mod middleware;
 pub(crate) mod preflight;
 pub(crate) mod presence;
 pub(crate) mod publish;
+pub(crate) mod revoke;
 pub(crate) mod several;
 pub(crate) mod tap;
 pub(crate) mod tickets;

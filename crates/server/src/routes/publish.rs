@@ -94,6 +94,9 @@ async fn receive(
         // Before the body is read: a publisher above its rate waits on the client's side.
         sleep_until(paces.turn(publisher(caller, peer))).await;
     }
+    if let Some(turn) = app.publication_turn(caller) {
+        sleep_until(turn).await;
+    }
     let body = timeout(app.body_timeout, collect(app, body, max)).await;
     body.map_err(|_| took_too_long())?
 }

@@ -25,7 +25,7 @@ pub(crate) fn open(
     let (caller, stream_budget) = (Caller::of(&request), StreamBudget::of(&request));
     let handshake = Handshake::begin(app, &mut request)?;
     caller.may(Right::Read, channel)?;
-    let peer = app.limits.stay(Peer::of(&request))?;
+    let peer = app.limits.stay(Peer::of(&request), &caller)?;
     let start = query::after(request.uri())?.unwrap_or(Start::Now);
     if handshake.is_v1() {
         // One that reads without a token has only commands to send.
@@ -46,7 +46,7 @@ pub(crate) fn connect(app: &Arc<App>, mut request: Request) -> Result<Answer, Pr
         let detail = "Offer the subprotocol sockeye.v1 here; a plain WebSocket is at /c/NAME.";
         return Err(Problem::new(Code::NotAcceptable, detail));
     }
-    let peer = app.limits.stay(peer)?;
+    let peer = app.limits.stay(peer, &caller)?;
     // A client that has not sent a token gets small limits and no compression.
     let (config, deflate) = match caller.is_anonymous() {
         true => (&app.anonymous_config, None),

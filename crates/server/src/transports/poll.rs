@@ -63,7 +63,7 @@ pub(crate) fn messages(
     let Some(wait) = wait else {
         return Ok(now(app, channel, (start, limit), known, (stream_budget, loaded)));
     };
-    let peer = app.limits.stay(Peer::of(&request))?;
+    let peer = app.limits.stay(Peer::of(&request), &caller)?;
     // The request refers to what the connection has read; a waiting long poll does not keep that.
     drop(request);
     let start = start.or_else(|| known.position().map(Start::After)).unwrap_or(Start::Now);

@@ -1,4 +1,4 @@
-//! Programs of one's own that the server sends JSON to by POST: `--authorize-url` and `--events-url`.
+//! Programs that the server sends requests to: `--authorize-url` and `--events-url` by POST, the issuer of `--jwks` by GET.
 //!
 //! - this file: where such a program is, and how it is connected to.
 //! - [`signature`]: what the program recognises this server by.

@@ -56,7 +56,7 @@ pub(crate) fn messages(
     let Some(wait) = wait else {
         return Ok(now(app, reading, budget, known, (stream_budget, loaded)));
     };
-    let peer = app.limits.stay(Peer::of(&request))?;
+    let peer = app.limits.stay(Peer::of(&request), &caller)?;
     drop(request);
     let count = reading.channels.len();
     let starts = reading.starts.or_else(|| known.starts(count));

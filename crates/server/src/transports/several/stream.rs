@@ -40,7 +40,7 @@ pub(crate) fn open(
     form: Form,
 ) -> Result<Answer, Problem> {
     let pad = query::pad(request.uri())?;
-    let peer = app.limits.stay(Peer::of(request))?;
+    let peer = app.limits.stay(Peer::of(request), &caller)?;
     let channels = &reading.channels;
     let starts = reading.starts.unwrap_or_else(|| vec![Start::Now; channels.len()]);
     let begin = |(channel, start): (&ChannelName, &Start)| app.hub.subscribe(channel, *start);

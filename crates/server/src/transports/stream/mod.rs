@@ -71,7 +71,7 @@ pub(crate) fn open(
 ) -> Result<Answer, Problem> {
     let start = query::start(request)?.unwrap_or(Start::Now);
     let pad = query::pad(request.uri())?;
-    let peer = app.limits.stay(Peer::of(request))?;
+    let peer = app.limits.stay(Peer::of(request), &caller)?;
     let reader = app.hub.subscribe(channel, start);
     // After a position in the future it reads what there is: from the beginning.
     let lag = reader.lag();

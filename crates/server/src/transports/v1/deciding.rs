@@ -34,10 +34,13 @@ pub(super) enum Decided {
 impl V1Session {
     /// Asks what has to be known before the command is executed; `None` if nothing has to be asked.
     pub(super) fn deciding(&self, message: &Message) -> Option<Deciding> {
-        if self.decided.is_some() || !self.app.authority.is_asking() {
+        let authority = &self.app.authority;
+        let Message::Text(text) = message else { return None };
+        // The key of a token may have to be looked for, and of nothing else.
+        let may_wait = authority.is_asking() || authority.looks_for_keys() && text.contains("auth");
+        if self.decided.is_some() || !may_wait {
             return None;
         }
-        let Message::Text(text) = message else { return None };
         let Op::Channel(channel, op) = Command::parse(text).ok()?.op else {
             return self.authenticating(text);
         };

@@ -106,7 +106,11 @@ impl V1Session {
             }
         };
         let fresh = fresh.map_err(|problem| self.refused(problem))?;
-        self.become_caller(self.caller.renewed(fresh)?);
+        let renewed = self.caller.renewed(fresh)?;
+        if renewed.subject() != self.caller.subject() {
+            self.subject_permit = self.app.limits.of_subject(&renewed)?;
+        }
+        self.become_caller(renewed);
         self.answer(frame::ok(id, ""));
         if self.caller.is_asked() {
             self.deciding = Some(self.asking_again());
@@ -141,6 +145,7 @@ impl V1Session {
         (publication.event, publication.key) = (event, key);
         let by = (&self.caller, PublishedBy::Connection(&self.record));
         let publishing = self.app.publish(by, channel, publication);
+        self.next_publication = self.app.publication_turn(&self.caller);
         self.answer_later(id, publishing, At);
         Ok(None)
     }

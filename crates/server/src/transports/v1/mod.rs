@@ -40,6 +40,8 @@ mod ending {
 
     pub(super) const NO_TOKEN: Closing = (4401, "no valid token in time: send `auth` first");
     pub(super) const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one");
+    pub(super) const REVOKED: Closing =
+        (4401, "the token has been revoked: connect with another one");
     pub(super) const DISCONNECTED: Closing = (4403, "disconnected by an operator");
     pub(super) const NOT_TEXT: Closing = (1003, "sockeye.v1 is JSON in text frames");
     pub(super) const RESTARTING: Closing = (1012, "the server restarts: connect again");

@@ -18,10 +18,11 @@ use super::deciding::{Decided, Deciding, decided};
 use super::subscriptions::{Subscription, Subscriptions, Turn};
 use super::{Closing, ending, frame};
 use crate::app::App;
-use crate::auth::{Caller, Lost, Right};
+use crate::auth::{Caller, Ending, Lost, Right};
 use crate::conn::http2::StreamBudget;
 use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Pace;
+use crate::limits::subjects::SubjectPermit;
 use crate::metrics::End;
 use crate::metrics::connections::ConnectionRecord;
 use crate::tap::event::Data;
@@ -69,6 +70,10 @@ pub(super) struct V1Session {
     /// What one subscription has still to send.
     turn: Option<Box<Turn>>,
     commands: Pace,
+    /// When its subject may publish again, where that is limited.
+    pub(super) next_publication: Option<Instant>,
+    /// What counts it as one of its subject, where the handshake had no token.
+    pub(super) subject_permit: Option<SubjectPermit>,
     /// Commands before authentication, and tokens that were refused.
     before_auth: u32,
     /// Whether it has no token, and reads a channel that all may read.
@@ -114,6 +119,8 @@ impl V1Session {
             answers_bytes: 0,
             turn: None,
             commands: Pace::new(app.command_rate),
+            next_publication: None,
+            subject_permit: None,
             before_auth: 0,
             reads_publicly: false,
             bad_tokens: 0,
@@ -188,7 +195,7 @@ impl V1Session {
             if self.ending.is_some() {
                 return self.ending;
             }
-            let (pause, has_room) = (self.commands.pause(), self.has_room());
+            let (pause, has_room) = (self.pause(), self.has_room());
             let wants_to_speak = self.wants_to_speak();
             tokio::select! {
                 biased;
@@ -209,6 +216,12 @@ impl V1Session {
                 }
             }
         }
+    }
+
+    /// When the next command may be read, if that is not now.
+    fn pause(&self) -> Option<Instant> {
+        let of_subject = self.next_publication.filter(|next| *next > Instant::now());
+        self.commands.pause().max(of_subject)
     }
 
     /// Sends what is left for a client that has sent its Close: the answers to its commands, and
@@ -446,8 +459,10 @@ async fn expiry(caller: Caller, auth_timeout: Duration) -> Closing {
         sleep(auth_timeout).await;
         return ending::NO_TOKEN;
     }
-    caller.expired().await;
-    ending::EXPIRED
+    match caller.expired().await {
+        Ending::Revoked => ending::REVOKED,
+        _ => ending::EXPIRED,
+    }
 }
 
 /// Waits for rights that are lost.

@@ -96,6 +96,8 @@ const MISSING: Closing =
 const ENDED: Closing = (1000, "the channel has ended", End::Ended);
 const RESTARTING: Closing = (1012, "the server restarts: connect again", End::Drain);
 const EXPIRED: Closing = (4401, "the token has expired: connect with a fresh one", End::Expired);
+const REVOKED: Closing =
+    (4401, "the token has been revoked: connect with another one", End::Expired);
 const DISCONNECTED: Closing = (4403, "disconnected by an operator", End::Disconnected);
 const NOT_ANY_MORE: Closing = (4403, "not allowed to read here any more", End::Expired);
 const UNDECIDED: Closing =
@@ -206,6 +208,9 @@ fn receive<'a>(
             if let Some(pace) = &mut pace {
                 pace.count();
             }
+            if let Some(turn) = app.publication_turn(caller) {
+                Box::pin(sleep_until(turn)).await;
+            }
             // Before the publication is made: a connection that waits would have memory for it.
             let channel = channel_read.channel();
             if let Some(asking) = caller.asking(Right::Write, channel)
@@ -213,12 +218,8 @@ fn receive<'a>(
             {
                 return Some(refusal(&problem));
             }
-            let payload = match &message {
-                Message::Text(text) => PayloadRef::Text(text),
-                Message::Binary(bytes) => PayloadRef::Bytes(bytes),
-            };
             channel_read.show_received(kind(&message), || shown(&message));
-            let publication = Publication::of(payload).source(source);
+            let publication = Publication::of(payload(&message)).source(source);
             let by = (caller, PublishedBy::Reader(channel_read));
             let mut publishing = Box::pin(app.publish(by, channel, publication));
             match publishing.as_mut().now_or_never() {
@@ -227,6 +228,13 @@ fn receive<'a>(
                 None => in_flight.add(publishing),
             }
         }
+    }
+}
+
+fn payload(message: &Message) -> PayloadRef<'_> {
+    match message {
+        Message::Text(text) => PayloadRef::Text(text),
+        Message::Binary(bytes) => PayloadRef::Bytes(bytes),
     }
 }
 
@@ -245,6 +253,7 @@ fn shown(message: &Message) -> Data<'_> {
 fn closing(ending: Ending) -> Closing {
     match ending {
         Ending::Expired => EXPIRED,
+        Ending::Revoked => REVOKED,
         Ending::Refused => NOT_ANY_MORE,
         Ending::Undecided => UNDECIDED,
     }

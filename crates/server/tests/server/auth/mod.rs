@@ -2,7 +2,10 @@
 
 mod expiry;
 mod failures;
+mod issuers;
 mod keys;
+mod revoke;
+mod subjects;
 mod tickets;
 mod tokens;
 mod transports;
