@@ -13,7 +13,7 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use sockeye::{CloseCode, CloseFrame, Config, Opening};
+use sockeye::{CloseCode, CloseFrame, Config, Opening, WebSocket};
 use sockeye_hub::{ChannelName, Start};
 use tokio::time::{timeout, timeout_at};
 
@@ -79,11 +79,16 @@ pub(crate) fn spawn(
     let record = app.register.begin(Transport::V1, caller.id(), peer);
     let session = V1Session::begin(app, (caller, stream_budget), record, home);
     let guard = app.drain.guard();
-    tokio::spawn(live(opening, session, guard));
+    let session = Box::new(session);
+    tokio::spawn(async move {
+        if let Ok(socket) = websocket::opened(opening).await {
+            // A task of its own, without memory for what the handshake needed.
+            tokio::spawn(live(socket, session, guard));
+        }
+    });
 }
 
-async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) {
-    let Ok(socket) = websocket::opened(opening).await else { return };
+async fn live(socket: WebSocket, mut session: Box<V1Session>, guard: ConnectionGuard) {
     let (mut incoming, mut outgoing) = socket.split();
     incoming.hold_close();
     let disconnected = session.record.disconnected();
@@ -95,7 +100,7 @@ async fn live(opening: Opening, mut session: V1Session, guard: ConnectionGuard) 
     };
     if ending.is_none() {
         // The client may wait for its answers with its Close.
-        let _ = timeout(LAST_MESSAGES, session.finish(&mut outgoing)).await;
+        let _ = Box::pin(timeout(LAST_MESSAGES, session.finish(&mut outgoing))).await;
     }
     // What still arrives is not executed.
     drop(incoming);

@@ -336,7 +336,8 @@ impl V1Session {
             (self.heard, self.waits) = (Some(message), true);
             return;
         }
-        self.take(message, outgoing).await;
+        // Boxed: between its commands a connection has no room for one.
+        Box::pin(self.take(message, outgoing)).await;
         self.decided = None;
         self.stream_budget.set(self.unread(outgoing));
     }

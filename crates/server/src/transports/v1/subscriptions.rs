@@ -79,7 +79,7 @@ impl Subscription {
     }
 
     /// Waits until there is something to send.
-    async fn wait(mut self) -> Self {
+    async fn wait(mut self: Box<Self>) -> Box<Self> {
         match &mut self.watch {
             None => self.reader.readable().await,
             Some(watch) => tokio::select! {
@@ -115,11 +115,11 @@ impl Subscription {
 pub(super) struct Subscriptions {
     places: HashMap<ChannelName, SubscriptionState>,
     waiting: FuturesUnordered<Abortable<Waiting>>,
-    ready: VecDeque<Subscription>,
+    ready: VecDeque<Box<Subscription>>,
 }
 
 /// A subscription that waits for something to send.
-type Waiting = Pin<Box<dyn Future<Output = Subscription> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Box<Subscription>> + Send>>;
 
 /// The state of a subscription.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Subscriptions {
     pub(super) fn add(&mut self, subscription: Subscription) {
         let place = SubscriptionState { waiting: None, presence: subscription.watch.is_some() };
         self.places.insert(subscription.reader.channel().clone(), place);
-        self.ready.push_back(subscription);
+        self.ready.push_back(Box::new(subscription));
     }
 
     /// Ends the subscription on that channel, if there is one: nothing more is read from it.
@@ -197,7 +197,7 @@ impl Subscriptions {
         None
     }
 
-    fn wait(&mut self, subscription: Subscription) {
+    fn wait(&mut self, subscription: Box<Subscription>) {
         let channel = subscription.reader.channel().clone();
         let waiting: Waiting = Box::pin(subscription.wait());
         let (waiting, abort) = abortable(waiting);
