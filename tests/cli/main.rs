@@ -32,4 +32,5 @@ mod tap;
 mod terminal;
 mod tls;
 mod token;
+mod traces;
 mod typed;

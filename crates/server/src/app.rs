@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::metrics::connections::{ConnectionRegister, PublishedBy};
 use crate::option_names::OptionNames;
 use crate::rate::Rate;
+use crate::trace::{PublicationSpan, Traces};
 
 /// What the routes share.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ pub(crate) struct App {
     pub(crate) events: Option<Delivery>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) register: Arc<ConnectionRegister>,
+    pub(crate) traces: Traces,
 }
 
 impl App {
@@ -108,16 +110,17 @@ impl App {
     /// known.
     pub(crate) fn publish(
         &self,
-        (caller, by): (&Caller, PublishedBy<'_>),
+        (caller, by, mut span): (&Caller, PublishedBy<'_>, PublicationSpan),
         channel: &ChannelName,
         publication: Publication<'_>,
     ) -> impl Future<Output = Result<Position, Problem>> + Send + use<> {
         // Before the hub has it: a tap that reads the message waits for what is known of its publisher.
         let size = publication.payload.as_bytes().len();
         let attempt = self.register.publication(channel, size, (by, caller.id()));
-        let publishing = self
-            .may_publish(caller, channel, &publication)
-            .map(|()| self.hub.publish(channel, publication.account(&caller.account())));
+        let publishing = self.may_publish(caller, channel, &publication).map(|()| {
+            span.stores(size);
+            self.hub.publish(channel, publication.account(&caller.account()))
+        });
         let metrics = Arc::clone(&self.metrics);
         let (hub, caller, names) = (self.hub.clone(), caller.clone(), self.names);
         async move {
@@ -128,6 +131,7 @@ impl App {
                 Err(problem) => Err(problem),
             };
             metrics.published(published.as_ref().map(|_| ()).map_err(Problem::code));
+            span.ends(published.as_ref().copied().map_err(Problem::code));
             if let Some(attempt) = attempt {
                 attempt.settle(published.as_ref().copied().map_err(Problem::code));
             }

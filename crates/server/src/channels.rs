@@ -26,6 +26,7 @@ use crate::options::ChannelOptions;
 use crate::rate::Rate;
 use crate::routes::admin;
 use crate::routes::{self, RouteTable};
+use crate::trace::Traces;
 use crate::transports::v1;
 use crate::transports::websocket;
 
@@ -221,6 +222,7 @@ impl Channels {
             heartbeat: options.heartbeat,
             drain: Drain::new(),
             register: ConnectionRegister::new(Arc::clone(&metrics)),
+            traces: traces(options),
             metrics,
         };
         app.sweeper.keep(&app.hub);
@@ -328,6 +330,17 @@ fn metrics(options: &ChannelOptions, hub: &Hub) -> Metrics {
 #[cfg(not(feature = "prometheus"))]
 fn metrics(_: &ChannelOptions, _: &Hub) -> Metrics {
     Metrics
+}
+
+/// The spans of publications.
+#[cfg(feature = "traces")]
+fn traces(options: &ChannelOptions) -> Traces {
+    Traces(options.tracer.clone())
+}
+
+#[cfg(not(feature = "traces"))]
+fn traces(_: &ChannelOptions) -> Traces {
+    Traces
 }
 
 /// Whether rules say how much is kept of some channels, and the engine keeps as much of all.

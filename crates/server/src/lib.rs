@@ -6,11 +6,15 @@
 //!
 //! # Features
 //!
-//! All are on by default.
+//! On by default:
 //!
 //! - `console`: the console at `/`, and the browser client at `/sockeye.js`.
 //! - `fjall`: channels on disk (`ServerOptions::data`).
 //! - `prometheus`: `/metrics` on the address for operators.
+//!
+//! Not by default:
+//!
+//! - `traces`: spans of publications for OpenTelemetry (`ChannelOptions::tracer`).
 //!
 //! # Inside
 //!
@@ -24,6 +28,7 @@
 //! - [`app`]: what the routes share, and the one way to publish.
 //! - [`metrics`]: counters, gauges, the latency histogram and the register of connections.
 //! - [`tap`]: what passes on a channel or a connection, for operators that look on.
+//! - [`trace`]: spans of publications.
 //! - [`lifecycle`]: draining, and which connections are in use.
 //! - [`limits`]: connections, requests and invalid tokens for each address; rates of publishers.
 //! - [`options`]: [`ServerOptions`], with the [`ChannelOptions`] in them, and their defaults.
@@ -66,6 +71,7 @@ mod rate;
 mod routes;
 mod server;
 mod tap;
+mod trace;
 mod transport;
 mod transports;
 
@@ -85,6 +91,8 @@ pub use crate::net::trusted_proxy::{BadCidr, Cidr, TrustedProxy};
 pub use crate::option_names::OptionNames;
 pub use crate::options::{ChannelOptions, ServerOptions};
 pub use crate::server::Server;
+#[cfg(feature = "traces")]
+pub use crate::trace::PublicationTracer;
 pub use crate::transport::{Transport, UnknownTransport};
 #[doc(no_inline)]
 pub use sockeye::{BadOrigin, DeflateConfig, Listener, OriginPattern, tls::ServerTls};

@@ -64,6 +64,8 @@ const LAYOUTS: &[Layout] = &[
             "transports → conn → {metrics, lifecycle}",
             "metrics → limits → options → auth",
             "metrics → tap → json",
+            "app → trace → http",
+            "options → trace",
             "transports → json",
             "{options, net, http} → option_names",
             "options → events → {channel_rule, log}",

@@ -1,6 +1,6 @@
 //! `sockeye serve`: the channel server.
 
-#[cfg(not(all(feature = "cluster", feature = "fjall")))]
+#[cfg(not(all(feature = "cluster", feature = "fjall", feature = "otlp")))]
 mod absent;
 mod authorize;
 mod channel_rules;
@@ -16,6 +16,11 @@ mod jwks;
 mod limits;
 mod reload;
 mod service_manager;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_traces.rs"]
+mod traces;
 mod webhook;
 
 use std::{
@@ -46,6 +51,7 @@ use self::jwks::{Issuer, JwksFlags};
 use self::limits::Limits;
 use self::reload::{ReadAgain, Reload};
 use self::service_manager::GivenSocket;
+use self::traces::TraceFlags;
 use crate::{
     config::{Config, Shown, Values},
     flags::certificate::Certificate,
@@ -54,6 +60,7 @@ use crate::{
     system::fingerprints::{self, Fingerprints},
     system::processors,
     system::signals::ServerSignals,
+    system::stop::Stop,
     terminal::output::announce,
 };
 
@@ -196,6 +203,9 @@ pub(crate) struct Serve {
     deadlines: Deadlines,
 
     #[command(flatten)]
+    traces: TraceFlags,
+
+    #[command(flatten)]
     log: Log,
 
     #[command(flatten)]
@@ -225,15 +235,17 @@ impl Serve {
         let given = GivenSocket::all().context("a socket of the service manager")?;
         let runtime = self.runtime()?;
         let result = runtime.block_on(async {
-            let ServerSignals { mut stop, mut again, others } = signals;
+            let ServerSignals { mut stop, again, others } = signals;
             let files = Fingerprints::of(self.files());
             let rights = self.rights();
             let (cluster, jwks, data) =
                 (self.cluster.clone(), self.jwks.clone(), self.data.clone());
+            let traces = self.traces.clone();
             // It may wait for a disk, and no client is served yet.
             let starting = async {
                 let mut options = spawn_blocking(move || self.options()).await??;
                 let issuer = jwks.start(data.as_deref()).await?;
+                let traces = traces.begin(&mut options)?;
                 let mut membership = cluster.join(&mut options).await?;
                 let hints = rights.hints(options.channels.auth_key.as_ref());
                 let tls = options.tls.clone();
@@ -241,9 +253,9 @@ impl Serve {
                     .await
                     .map_err(|error| in_flags(&error))?;
                 membership.follow().await?;
-                anyhow::Ok((tls, hints, server, membership, issuer))
+                anyhow::Ok((tls, hints, server, membership, issuer, traces))
             };
-            let (tls, hints, server, membership, issuer) = tokio::select! {
+            let (tls, hints, server, membership, issuer, traces) = tokio::select! {
                 () = stop.requested() => return Ok(()),
                 started = starting => started?,
             };
@@ -254,19 +266,14 @@ impl Serve {
             announce(greeting(&server, &hints));
             service_manager::ready(&serving(&server));
             tokio::spawn(service_manager::feed_watchdog());
-            let second_request = async {
-                again.requested().await;
-                again.requested().await;
-            };
-            let stopped = async {
-                stop.requested().await;
-                service_manager::stopping();
-            };
             tokio::select! {
-                result = server.run_until(stopped) => Ok(result?),
-                () = second_request => Ok(()),
-                why = membership.refused() => Err(why),
+                result = server.run_until(stopping(stop)) => result?,
+                // Nor does it wait for a collector then.
+                () = second_request(again) => return Ok(()),
+                why = membership.refused() => return Err(why),
             }
+            traces.finish().await;
+            Ok(())
         });
         // The connections that are left have had their time.
         runtime.shutdown_background();
@@ -366,6 +373,18 @@ impl Serve {
         (options.channels.log_lines_lost = self.log.lost());
         Ok(options)
     }
+}
+
+/// Waits until the program is asked to stop, and says that it does.
+async fn stopping(mut stop: Stop) {
+    stop.requested().await;
+    service_manager::stopping();
+}
+
+/// Waits until it is asked once more.
+async fn second_request(mut again: Stop) {
+    again.requested().await;
+    again.requested().await;
 }
 
 /// What decides who may do what.

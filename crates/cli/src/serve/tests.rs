@@ -10,10 +10,11 @@ use super::Serve;
 use crate::Cli;
 
 /// Fields that have no flag of their own, and why.
-const NO_FLAGS: [(&str, &str); 6] = [
+const NO_FLAGS: [(&str, &str); 7] = [
     ("authorizer", "made of --authorize-url"),
     ("events", "made of --events-url"),
     ("backplane", "made of --cluster"),
+    ("tracer", "made of --otlp"),
     ("tls", "made of --tls-cert and --tls-key"),
     ("log_lines_lost", "counted, not told"),
     ("option_names", "the flags themselves"),

@@ -17,6 +17,8 @@ use crate::channel_rule::ChannelRule;
 use crate::events::{AnyEventSink, EventSink};
 use crate::net::trusted_proxy::TrustedProxy;
 use crate::option_names::OptionNames;
+#[cfg(feature = "traces")]
+use crate::trace::PublicationTracer;
 
 /// How [`Channels`](crate::Channels) behave, in a program of one's own or in a [`Server`](crate::Server). The
 /// default keeps channels in memory, answers to loopback names only, and lets the pages that come from
@@ -48,6 +50,9 @@ pub struct ChannelOptions {
     /// The engine that keeps the channels, the same for all servers that are given it, in the place of
     /// memory or `data`. Default: none.
     pub backplane: Option<Arc<dyn Backplane>>,
+    /// What makes spans of publications, for OpenTelemetry. Default: none.
+    #[cfg(feature = "traces")]
+    pub tracer: Option<PublicationTracer>,
     /// Messages kept per channel. Default: 1000.
     pub history_count: usize,
     /// Bytes kept per channel. Default: 16 MiB.
@@ -153,6 +158,8 @@ impl Default for ChannelOptions {
             #[cfg(feature = "fjall")]
             data: None,
             backplane: None,
+            #[cfg(feature = "traces")]
+            tracer: None,
             history_count: 1000,
             history_bytes: 16 << 20,
             history_age: Duration::from_hours(24),
@@ -225,6 +232,13 @@ impl ChannelOptions {
     /// Sets [`backplane`](Self::backplane).
     pub fn backplane(mut self, backplane: Arc<dyn Backplane>) -> Self {
         self.backplane = Some(backplane);
+        self
+    }
+
+    /// Sets [`tracer`](Self::tracer).
+    #[cfg(feature = "traces")]
+    pub fn tracer(mut self, tracer: impl Into<Option<PublicationTracer>>) -> Self {
+        self.tracer = tracer.into();
         self
     }
 

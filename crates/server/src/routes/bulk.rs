@@ -36,6 +36,7 @@ use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
 use crate::metrics::connections::PublishedBy;
 use crate::option_names::OptionNames;
+use crate::trace::TraceParent;
 use crate::transports::publication::{MAX_DEPTH, WrittenPublication, max_json};
 use crate::transports::v1;
 
@@ -169,6 +170,8 @@ struct Bulk<'a> {
     app: &'a App,
     caller: Caller,
     peer: Peer,
+    /// The span that the request names.
+    parent: TraceParent,
     publisher: Publisher,
     /// The channel of those that name none.
     home: Option<&'a ChannelName>,
@@ -209,6 +212,7 @@ impl<'a> Bulk<'a> {
             deciding: Deciding::new(caller.clone()),
             caller,
             peer,
+            parent: app.traces.parent(headers),
             home,
             source: Source::new(),
             in_flight: FuturesOrdered::new(),
@@ -253,7 +257,12 @@ impl<'a> Bulk<'a> {
     /// Begins to publish one, with what the others have before it.
     fn begin(&mut self, json: &[u8]) {
         self.in_flight.push_back(
-            match begin(self.app, (&self.caller, &self.peer), (self.home, self.source), json) {
+            match begin(
+                self.app,
+                (&self.caller, &self.peer, &self.parent),
+                (self.home, self.source),
+                json,
+            ) {
                 Ok(publishing) => Box::pin(publishing),
                 Err(problem) => Box::pin(std::future::ready(Err(problem))),
             },
@@ -328,7 +337,7 @@ impl<'a> Bulk<'a> {
 /// Begins to publish one for a caller that is not asked for, or has been.
 fn begin(
     app: &App,
-    (caller, peer): (&Caller, &Peer),
+    (caller, peer, parent): (&Caller, &Peer, &TraceParent),
     (home, source): (Option<&ChannelName>, Source),
     json: &[u8],
 ) -> Result<impl Future<Output = Result<Position, Problem>> + Send + use<>, Problem> {
@@ -338,7 +347,10 @@ fn begin(
     let mut publication = Publication::of(written.payload.as_ref()).source(source);
     publication.event = written.event.clone();
     publication.key = key.transpose().map_err(bad_request)?;
-    Ok(app.publish((caller, PublishedBy::Request(peer)), channel, publication))
+    let span = app.traces.begin(Some(parent), channel, "http");
+    // It was asked for, where that has to be.
+    span.authorized();
+    Ok(app.publish((caller, PublishedBy::Request(peer), span), channel, publication))
 }
 
 /// The channel of a message.

@@ -9,7 +9,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use sockeye_hub::{
-    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Publication,
+    BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Position,
+    Publication,
 };
 use tokio::time::{sleep_until, timeout};
 
@@ -25,6 +26,7 @@ use crate::limits::pace::Publisher;
 use crate::limits::peer::Peer;
 use crate::metrics::connections::PublishedBy;
 use crate::routes::bulk;
+use crate::trace::PublicationSpan;
 use crate::transports::encode;
 
 /// Publishes the body and answers `201` with the position of the message.
@@ -40,28 +42,46 @@ pub(crate) async fn post(
     if bulk::is_lines(request.headers()) {
         return bulk::lines(app, Some(channel), request).await;
     }
+    let span = app.traces.begin(Some(&app.traces.parent(request.headers())), channel, "http");
+    let mut span = Some(span);
+    let published = publish(app, channel, (&caller, &peer), request, &mut span).await;
+    if let (Err(problem), Some(span)) = (&published, span) {
+        span.ends(Err(problem.code()));
+    }
+    let position = published?;
+    let json = format!("{{\"at\":\"{position}\"}}");
+    let headers = [(CONTENT_TYPE, "application/json")];
+    Ok((StatusCode::CREATED, position_headers(position), headers, json).into())
+}
+
+/// Publishes the body. The span ends with the publication; until there is one it is left.
+async fn publish(
+    app: &App,
+    channel: &ChannelName,
+    (caller, peer): (&Caller, &Peer),
+    request: Request,
+    span: &mut Option<PublicationSpan>,
+) -> Result<Position, Problem> {
     // Before the body is read: a caller that may not publish sends it in vain.
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
     let (head, body) = request.into_parts();
     let event = event(&head.headers)?;
-    let key = key(&head.headers, &caller)?;
+    let key = key(&head.headers, caller)?;
     refuse_what_is_encoded(&head.headers)?;
     let max = app.max_message_of(channel);
     if announced_length(&head.headers).is_some_and(|length| length > max as u64) {
         return Err(app.too_large(max));
     }
-    let body = receive(app, (&caller, &peer), body, max).await?;
+    let body = receive(app, (caller, peer), body, max).await?;
     let payload = payload(&head.headers, &body)?;
 
     let mut publication = Publication::of(payload);
     (publication.event, publication.key) = (event, key);
     // The body may have taken its time.
     caller.ask(Right::Write, channel).await?;
-    let position =
-        app.publish((&caller, PublishedBy::Request(&peer)), channel, publication).await?;
-    let json = format!("{{\"at\":\"{position}\"}}");
-    let headers = [(CONTENT_TYPE, "application/json")];
-    Ok((StatusCode::CREATED, position_headers(position), headers, json).into())
+    let span = span.take().unwrap_or_else(|| app.traces.begin(None, channel, "http"));
+    span.authorized();
+    app.publish((caller, PublishedBy::Request(peer), span), channel, publication).await
 }
 
 /// `?close=1`: ends the channel, and answers with the position of its end.

@@ -143,7 +143,8 @@ impl V1Session {
         let key = key.transpose().map_err(bad_request)?;
         let mut publication = Publication::of(payload.as_ref()).source(self.source);
         (publication.event, publication.key) = (event, key);
-        let by = (&self.caller, PublishedBy::Connection(&self.record));
+        let span = self.app.traces.begin(None, channel, "v1");
+        let by = (&self.caller, PublishedBy::Connection(&self.record), span);
         let publishing = self.app.publish(by, channel, publication);
         self.next_publication = self.app.publication_turn(&self.caller);
         self.answer_later(id, publishing, At);

@@ -220,7 +220,8 @@ fn receive<'a>(
             }
             channel_read.show_received(kind(&message), || shown(&message));
             let publication = Publication::of(payload(&message)).source(source);
-            let by = (caller, PublishedBy::Reader(channel_read));
+            let span = app.traces.begin(None, channel, "ws");
+            let by = (caller, PublishedBy::Reader(channel_read), span);
             let mut publishing = Box::pin(app.publish(by, channel, publication));
             match publishing.as_mut().now_or_never() {
                 Some(Ok(_)) => {}
