@@ -26,6 +26,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sockeye_tests::build_directory;
 use sockeye_tests::program::{Sockeye, run};
 use sockeye_tests::reverse_proxy::{Kind, ReverseProxy};
 use sockeye_tests::script::folder;
@@ -44,6 +45,10 @@ const FOREIGN: &[&str] = &["classic", "htmx", "origin", "readers"];
 
 /// That of the page for operators.
 const OPERATORS: &[&str] = &["operators"];
+
+/// Those of the client for Rust in WebAssembly.
+const WASM: &[&str] = &["wasm"];
+
 /// That of the example `shop`.
 const SHOP: &[&str] = &["shop"];
 /// That of the example `devices`.
@@ -73,6 +78,27 @@ fn the_browser_client_works() {
     node.env("SOCKEYE_URL", server.http("")).env("SOCKEYE_BEHIND_NGINX", nginx.http(""));
     passes(node);
     server.assert_sound();
+}
+
+/// The program of `wasm/`, which `cargo xtask test browser` builds.
+#[test]
+fn the_client_for_rust_works_in_webassembly() {
+    let server = Sockeye::serve(&[]);
+    let (guarded, token) = guarded(&server.http(""));
+    let program = build_directory().with_file_name("page");
+    assert!(
+        program.exists(),
+        "no page at {}: `cargo xtask test browser` makes it",
+        program.display()
+    );
+    let mut node = node(WASM);
+    node.env("SOCKEYE_URL", server.http(""))
+        .env("SOCKEYE_WASM", program)
+        .env("SOCKEYE_GUARDED", json!({ "url": guarded.http(""), "token": token }).to_string());
+    passes(node);
+    for mut server in [server, guarded] {
+        server.assert_sound();
+    }
 }
 
 /// The guide's nginx, made as unhelpful as some are: it speaks HTTP/1.0 to the server, so that no

@@ -37,13 +37,24 @@ pub(crate) fn windows() -> Result<()> {
 }
 
 /// Checks that the protocol does without std: with `no_std` a path into it is an error on any target.
-/// And that it compiles where there is no operating system, with std and without.
+/// And that it compiles where there is no operating system, with std and without; and the client, for browsers.
 pub(crate) fn wasm() -> Result<()> {
     check("clippy", "--lib --no-default-features", "-p sockeye-proto")?;
     add_target(WASM)?;
     let target = format!("--target {WASM}");
     check("clippy", &format!("--lib {target} --all-features"), "-p sockeye-proto")?;
-    check("clippy", &format!("--lib {target} --no-default-features"), "-p sockeye-proto")
+    check("clippy", &format!("--lib {target} --no-default-features"), "-p sockeye-proto")?;
+    check("clippy", &format!("--lib {target}"), "-p sockeye-client -p sockeye-page")
+}
+
+/// Builds the program of a page on the client, for the tests of the browser: into `target/page`.
+pub(crate) fn page() -> Result<()> {
+    add_target(WASM)?;
+    shell::run(&mut shell::cargo(["build", "--target", WASM, "--package", "sockeye-page"]))?;
+    let target = shell::target()?;
+    let program = target.join(WASM).join("debug/sockeye_page.wasm");
+    let mut bind = shell::command("wasm-bindgen", ["--target", "web", "--no-typescript"]);
+    shell::run(bind.arg("--out-dir").arg(target.join("page")).arg(program))
 }
 
 fn add_target(target: &str) -> Result<()> {

@@ -57,6 +57,8 @@ pub(crate) enum Need {
     Shells,
     /// Valgrind, with callgrind.
     Valgrind,
+    /// The program `wasm-bindgen`, of the version that is in `Cargo.lock`: it writes the JavaScript beside a program of a page.
+    WasmBindgen,
 }
 
 /// The folders with Node packages: what the tests need, and what builds the browser client.
@@ -93,6 +95,7 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             Need::PythonPeers => install_python_packages(&[TESTS, PEERS])?,
             Need::OlderNats => install_older_nats()?,
             Need::Musl => install_rust_target("x86_64-unknown-linux-musl")?,
+            Need::WasmBindgen => install_wasm_bindgen()?,
             Need::Binutils
             | Need::Brokers
             | Need::Chromium
@@ -246,6 +249,21 @@ fn install_cargo_tool(name: &str) -> Result<()> {
         return Ok(());
     }
     shell::run(&mut shell::cargo(["install", "--debug", "--locked", name]))
+}
+
+/// Another version than that of the library would not read what that has written.
+fn install_wasm_bindgen() -> Result<()> {
+    let lock = std::fs::read_to_string(shell::root().join("Cargo.lock"))?;
+    let mut lines = lock.lines().skip_while(|line| *line != "name = \"wasm-bindgen\"").skip(1);
+    let version = lines.next().and_then(|line| line.strip_prefix("version = \""));
+    let version = version.context("Cargo.lock has no wasm-bindgen")?.trim_end_matches('"');
+    let says = shell::output(&mut shell::command("wasm-bindgen", ["--version"]));
+    if says.is_ok_and(|says| says.trim() == format!("wasm-bindgen {version}")) {
+        return Ok(());
+    }
+    let named = format!("wasm-bindgen-cli@{version}");
+    // Not with what its own lock file has, which a mirror may not have yet.
+    shell::run(&mut shell::cargo(["install", "--debug", "--force", &named]))
 }
 
 /// Puts the packages that the `package-lock.json` of a folder names beside it.

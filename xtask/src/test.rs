@@ -87,6 +87,7 @@ const STEPS: &[Step] = &[
             Need::Firefox,
             Need::Curl,
             Need::ReverseProxies,
+            Need::WasmBindgen,
         ],
         run: browser,
     },
@@ -221,6 +222,7 @@ fn reverse() -> Result<()> {
 
 /// The console in a real browser.
 fn browser() -> Result<()> {
+    features::page()?;
     whole_program("binary(browser)")
 }
 

@@ -1,13 +1,18 @@
 //! A URL of a server, with all that requests to it have in common.
 
-use std::{fmt, sync::Arc, time::Duration};
+#[cfg(not(target_family = "wasm"))]
+use std::sync::Arc;
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
-use sockeye::{Address, Client, ConnectError};
-use tokio::time::timeout;
+#[cfg(not(target_family = "wasm"))]
+use sockeye::{Client, ConnectError};
 use url::Url;
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    platform::{Address, timeout},
+};
 
 /// How much longer a page may be than the longest message: the server puts 1 MiB of payload into one, which may
 /// grow sixfold in JSON, and has something to say of each message.
@@ -17,6 +22,7 @@ pub(crate) const PAGE: usize = 8 << 20;
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 /// What sets how a connection is made: TLS, a proxy, a Unix socket.
+#[cfg(not(target_family = "wasm"))]
 type Connector = Arc<dyn Fn(Client) -> Client + Send + Sync>;
 
 /// A URL of a server, with all that requests to it have in common.
@@ -29,6 +35,7 @@ pub struct Endpoint {
     timeout: Duration,
     answer_timeout: Duration,
     max_message: usize,
+    #[cfg(not(target_family = "wasm"))]
     connector: Connector,
 }
 
@@ -49,11 +56,13 @@ impl Endpoint {
             timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             max_message: 16 << 20,
+            #[cfg(not(target_family = "wasm"))]
             connector: Arc::new(|client| client),
         }
     }
 
     /// Sets how connecting is done.
+    #[cfg(not(target_family = "wasm"))]
     pub fn connect_with(
         mut self,
         connector: impl Fn(Client) -> Client + Send + Sync + 'static,
@@ -117,6 +126,7 @@ impl Endpoint {
         self.max_message.saturating_add(PAGE)
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_secure(&self) -> bool {
         self.url.scheme() == "wss"
     }
@@ -135,6 +145,12 @@ impl Endpoint {
             url.query_pairs_mut().clear().extend_pairs(pairs).extend_pairs(parameters);
         }
         url
+    }
+
+    /// The URL as one of HTTP, with these parameters set.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn http_url(&self, parameters: &[(&str, &str)]) -> String {
+        self.url(parameters).as_str().replacen("ws", "http", 1)
     }
 
     /// Where it is, for people to read: without a password.
@@ -192,6 +208,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// When the URL cannot be connected to.
+    #[cfg(not(target_family = "wasm"))]
     pub fn client(&self, parameters: &[(&str, &str)]) -> Result<Client, ConnectError> {
         let client = Client::new(self.zoned(&self.url(parameters)))?.timeout(self.timeout);
         let headers = self.headers.iter();

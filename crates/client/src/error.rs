@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use sockeye::ConnectError;
-
-use crate::failure::{Failure, Problem};
+use crate::{
+    failure::{Failure, Problem},
+    platform::ConnectError,
+};
 
 /// Why a channel is not read, or nothing was published. Cloning is cheap.
 #[derive(Debug, Clone, thiserror::Error)]

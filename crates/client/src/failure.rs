@@ -2,13 +2,14 @@
 
 use std::{convert::Infallible, fmt, time::Duration};
 
+#[cfg(not(target_family = "wasm"))]
 use bytes::Bytes;
-use http::{
-    HeaderMap, Response, StatusCode,
-    header::{LOCATION, RETRY_AFTER},
-};
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+#[cfg(not(target_family = "wasm"))]
+use http::{Response, header::LOCATION};
 use serde::Deserialize;
-use sockeye::ConnectError;
+
+use crate::platform::ConnectError;
 
 /// What a server says when something is wrong (RFC 9457).
 #[derive(Debug, Deserialize)]
@@ -132,6 +133,7 @@ impl fmt::Display for Failure {
 }
 
 /// What a server that opens no WebSocket has answered: its own words, if there are any.
+#[cfg(not(target_family = "wasm"))]
 pub fn refusal(response: &Response<Bytes>) -> String {
     let status = response.status();
     let body: &[u8] = response.body();

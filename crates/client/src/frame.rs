@@ -1,21 +1,16 @@
-//! Frames of `sockeye.v1`, and the WebSocket that carries them.
+//! Frames of `sockeye.v1`.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sockeye::{Config, ConnectError, Message as Received, ResponseError, WebSocket};
-use sockeye_proto::handshake::MalformedHead;
 
 use crate::{
     Change, Member, Members, Position,
-    endpoint::Endpoint,
-    failure::{Failure, Problem, is_final, nonsense, refusal, retry_after},
+    failure::{Failure, Problem, nonsense},
     message::{End, Gap, Item, Message, even_null, from_base64},
 };
-
-const SUBPROTOCOL: &str = "sockeye.v1";
 
 /// What a frame of the server may have.
 #[derive(Debug, Default, Deserialize)]
@@ -107,13 +102,12 @@ pub(crate) struct Command<'c> {
 }
 
 impl<'f> Frame<'f> {
-    /// Reads a frame.
+    /// Reads a frame, which is a text.
     ///
     /// # Errors
     ///
     /// When it is not one of `sockeye.v1`.
-    pub fn read(received: &'f Received) -> Result<Self, Failure> {
-        let text = received.as_text();
+    pub fn read(text: Option<&'f str>) -> Result<Self, Failure> {
         let text = text.ok_or_else(|| Failure::broken("sockeye.v1 has no binary frames"))?;
         serde_json::from_str(text).map_err(nonsense)
     }
@@ -164,52 +158,6 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Opens the WebSocket there, in `sockeye.v1`.
-///
-/// # Errors
-///
-/// When it is not opened.
-pub(crate) async fn open(
-    endpoint: &Endpoint,
-    parameters: &[(&str, &str)],
-) -> Result<WebSocket, Failure> {
-    let client = endpoint.client(parameters).map_err(Failure::unreachable)?;
-    let config = Config::default().max_message_size(endpoint.max());
-    let opening = client.subprotocol(SUBPROTOCOL).config(config).connect();
-    let socket = opening.await.map_err(not_opened)?;
-    match socket.subprotocol() {
-        Some(SUBPROTOCOL) => Ok(socket),
-        _ => Err(Failure::refused(endpoint.is_none_for("the server does not speak sockeye.v1"))),
-    }
-}
-
-fn not_opened(error: ConnectError) -> Failure {
-    let broken = |error: ConnectError| Failure::Broken {
-        problem: Problem::new(&error),
-        retry: Duration::ZERO,
-        is_on_purpose: false,
-        cause: Some(Box::new(error)),
-    };
-    match error {
-        ConnectError::Response(ResponseError::Status(response)) => {
-            let (status, message) = (response.status(), refusal(&response));
-            let retry = retry_after(response.headers());
-            let details = crate::failure::ProblemDetails::in_body(response.body());
-            let code = details.map(|details| details.code);
-            let is_final = is_final(status);
-            let problem = Problem { status: Some(status), code, message, retry: !is_final };
-            if is_final { Failure::Refused(problem) } else { Failure::later(problem, retry) }
-        }
-        ConnectError::Response(ResponseError::Head(MalformedHead::Tls)) => {
-            Failure::unreachable(error)
-        }
-        ConnectError::Response(_) => Failure::refused(error),
-        // Another kind of request may get through where a WebSocket does not.
-        ConnectError::Timeout(_) | ConnectError::Io(_) => broken(error),
-        error => Failure::unreachable(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -218,7 +166,7 @@ mod tests {
 
     #[test]
     fn frames_are_messages_gaps_ends_or_answers() {
-        let item = |text: &str| Frame::read(&Received::from(text)).unwrap().into_item();
+        let item = |text: &str| Frame::read(Some(text)).unwrap().into_item();
         let message = r#"{"ch":"chat","at":"k.7","ts":1,"data":{"a":[1.0]},"event":"e","new":1}"#;
         assert!(matches!(item(message), Ok(Some(Item::Message(_)))));
         let null = r#"{"ch":"chat","at":"k.7","ts":1,"data":null}"#;
@@ -236,9 +184,9 @@ mod tests {
         assert!(matches!(item(members), Ok(Some(Item::Members(members))) if members.count == 2));
         assert!(item(r#"{"ch":"chat","at":"k.7"}"#).is_err());
         for wrong in ["", "[]", "7", r#"{"at":"nowhere"}"#, r#"{"at":"k.1","ts":1,"b64":"#] {
-            assert!(Frame::read(&Received::from(wrong)).is_err(), "{wrong}");
+            assert!(Frame::read(Some(wrong)).is_err(), "{wrong}");
         }
-        assert!(Frame::read(&Received::from(vec![1_u8])).is_err());
+        assert!(Frame::read(None).is_err());
     }
 
     proptest! {
@@ -246,7 +194,7 @@ mod tests {
         fn any_text_is_a_frame_or_an_error(
             text in "(\\{|\\}|\\[|\\]|,|:|\"|\"at\":|\"k.1\"|\"gap\":|\"end\":true|\"b64\":|\"ts\":1|null|\\\\|u|ä){0,30}",
         ) {
-            if let Ok(frame) = Frame::read(&Received::from(text)) {
+            if let Ok(frame) = Frame::read(Some(&text)) {
                 let _ = frame.into_item();
             }
         }

@@ -46,6 +46,11 @@
 //! It need not trust its server: messages, pages, heads, positions and silences are bounded, and what waits for the application
 //! is, too ([`Subscription::buffer`]). What passes a bound counts as a connection that broke.
 //!
+//! # In WebAssembly
+//!
+//! It compiles for `wasm32-unknown-unknown` and runs in pages and workers, on the browser's own WebSocket and `fetch`. There is no
+//! `connect_with` and no module `sockeye` there, and no error says that a server is unreachable: the browser does not tell.
+//!
 //! # Features
 //!
 //! | feature | default | |
@@ -63,10 +68,19 @@
 //! | `queue`, `token`, `status` | what waits for the application; tokens; what is told of connections |
 //! | `feed` | one channel over one transport, without a policy |
 //! | `frame`, `publication` | frames of `sockeye.v1`; what is published |
-//! | `http`, `endpoint` | requests; a URL with what they have in common |
+//! | `http`, `websocket`, `endpoint` | requests; the WebSocket; a URL with what they have in common |
 //! | `error`, `failure`, `message`, `presence`, `position`, `transport`, `random` | the words of all of it |
+//! | `platform` | time, tasks and addresses: of tokio and the system, or of a browser |
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    target_family = "wasm",
+    allow(
+        clippy::arc_with_non_send_sync,
+        clippy::future_not_send,
+        reason = "a page has one thread"
+    )
+)]
 
 mod client;
 mod connection;
@@ -80,6 +94,7 @@ mod frame;
 mod http;
 mod message;
 mod name;
+mod platform;
 mod position;
 mod presence;
 mod publication;
@@ -88,7 +103,9 @@ mod random;
 mod status;
 mod token;
 mod transport;
+mod websocket;
 
+#[cfg(not(target_family = "wasm"))]
 pub use sockeye;
 
 pub use self::{
@@ -108,10 +125,13 @@ pub use self::{
 pub mod internals {
     pub use crate::{
         endpoint::Endpoint,
-        failure::{Ended, Failure, ProblemDetails, is_final, nonsense, refusal},
-        feed::{FeedEvent, Sink, ndjson, poll, sse, v1},
+        failure::{Ended, Failure, ProblemDetails, is_final, nonsense},
+        feed::{FeedEvent, Sink, ndjson, poll, sse},
         frame::{Bye, Done, Frame, Hello, Refusal},
-        http::{Http, MAX_ANSWER, Question},
+        http::{Body, Http, MAX_ANSWER, Question},
+        platform::{MaybeSend, MaybeSync},
         position::MAX_POSITION,
     };
+    #[cfg(not(target_family = "wasm"))]
+    pub use crate::{failure::refusal, feed::v1};
 }

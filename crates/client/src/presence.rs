@@ -1,4 +1,4 @@
-//! Who is there: the members of a channel, and that they come and go.
+//! The members of a channel, and that they come and go.
 
 use std::{
     sync::Arc,

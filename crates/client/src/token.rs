@@ -1,20 +1,23 @@
 //! Tokens: one for good, or asked for when one is needed.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
 use serde::Deserialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
-use crate::failure::{Failure, Problem};
+use crate::{
+    failure::{Failure, Problem},
+    platform::{Asked, BoxFuture, Instant, SystemTime, timeout},
+};
 
 /// How long a function that gives tokens may take.
 const WITHIN: Duration = Duration::from_secs(30);
 /// When it is asked again after it has failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-type Answer = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+type Answer = BoxFuture<Result<String, String>>;
 
 /// Where tokens come from.
 #[derive(Clone, Default)]
@@ -22,7 +25,7 @@ pub(crate) enum TokenSource {
     #[default]
     None,
     Fixed(String),
-    Asked(Arc<dyn Fn() -> Answer + Send + Sync>),
+    Asked(Asked<Answer>),
 }
 
 /// A token, and when a fresh one is to be asked for.
@@ -86,7 +89,7 @@ impl Tokens {
             let problem = Problem::new(format!("there is no token: {why}"));
             Failure::later(problem, AGAIN_AFTER)
         };
-        let answer = tokio::time::timeout(WITHIN, ask()).await;
+        let answer = timeout(WITHIN, ask()).await;
         let answer =
             answer.map_err(|_| failed(format!("the function took more than {WITHIN:?}")))?;
         let text = answer.map_err(failed)?;
@@ -118,7 +121,7 @@ fn lifetime(token: &str) -> Option<Duration> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
     let Claims { exp, iat } = serde_json::from_slice(&claims).ok()?;
     let exp = exp?;
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs_f64();
+    let now = SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs_f64();
     let left = match exp - now {
         left if left > 0.0 => left,
         _ => exp - iat?,
@@ -137,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_lifetime_is_what_is_left_or_what_the_token_says_of_itself() {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let left = lifetime(&token(&format!("{{\"exp\":{}}}", now + 100))).unwrap();
         assert!((90..=100).contains(&left.as_secs()), "{left:?}");
         assert_eq!(lifetime(&token("{\"iat\":100,\"exp\":160}")), Some(Duration::from_secs(60)));

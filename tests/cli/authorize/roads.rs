@@ -9,7 +9,7 @@ use sockeye_tests::tls::Certificates;
 
 use super::app::App;
 
-/// The answer to whoever has these credentials: to publishing, to a poll, and what a stream is answered with.
+/// The answer to a client with these credentials: to publishing, to a poll, and what a stream is answered with.
 fn asked(road: &[&str], base: &str, channel: &str, credentials: &[&str]) -> [u16; 4] {
     let url = format!("{base}/c/{channel}");
     let ask = |more: &[&str]| status(&[road, credentials, more].concat());
@@ -71,9 +71,9 @@ fn an_application_decides_over_tls_and_a_unix_socket() {
         assert_eq!(asked(road, base, "orders:ann", &ann), [201, 200, 200, 101], "{road:?}");
         assert_eq!(asked(road, base, "orders:bob", &ann), [403; 4], "{road:?}");
         assert_eq!(asked(road, base, "orders:ann", &[]), [401; 4], "{road:?}");
-        // The rule keeps from publishing whom the application would let.
+        // The rule refuses what the application would allow.
         assert_eq!(asked(road, base, "orders:cid", &cid), [403, 200, 200, 101], "{road:?}");
-        // All may read, and nobody without a session publishes.
+        // All may read, and no client publishes without a session.
         assert_eq!(asked(road, base, "news", &[]), [401, 200, 200, 101], "{road:?}");
         streams(road, base, "orders:ann", &ann);
     }

@@ -128,10 +128,11 @@ const LAYOUTS: &[Layout] = &[
         rules: &[
             "client → {connection, name} → error → failure",
             "connection → {queue, status, feed, publication} → message → {position, presence}",
-            "feed → frame → {endpoint, message}",
+            "{connection, feed} → websocket → {frame, endpoint, token}",
+            "frame → {message, failure}",
             "connection → token → failure",
             "{queue, status} → error",
-            "{feed, publication} → http → endpoint → failure",
+            "{feed, publication} → http → endpoint → failure → platform → random",
             "{connection, status} → transport",
             "{connection, publication} → random",
         ],

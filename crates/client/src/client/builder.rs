@@ -1,18 +1,18 @@
 //! The settings of a client.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, USER_AGENT},
 };
-use sockeye::{Address, AddressError};
 
 use super::Client;
 use crate::{
     Error, Status, Transport,
     connection::Core,
     endpoint::Endpoint,
+    platform::{Address, AddressError, MaybeSend, MaybeSync, Told},
     token::{TokenSource, Tokens},
 };
 
@@ -28,15 +28,19 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     answer_timeout: Duration,
     max_message: usize,
+    #[cfg(not(target_family = "wasm"))]
     connector: Box<dyn Fn(sockeye::Client) -> sockeye::Client + Send + Sync>,
-    on_status: Box<dyn Fn(&Status) + Send + Sync>,
+    on_status: Told<Status>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(url: String) -> Self {
         let mut headers = HeaderMap::new();
-        let agent = concat!("sockeye-client/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        // A browser has its own, and asks the server of another origin whether it may send this one.
+        if !cfg!(target_family = "wasm") {
+            let agent = concat!("sockeye-client/", env!("CARGO_PKG_VERSION"));
+            headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        }
         Self {
             url,
             headers,
@@ -47,6 +51,7 @@ impl ClientBuilder {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),
             max_message: 16 << 20,
+            #[cfg(not(target_family = "wasm"))]
             connector: Box::new(|client| client),
             on_status: Box::new(|_| {}),
         }
@@ -70,8 +75,8 @@ impl ClientBuilder {
     /// ```
     pub fn token_with<F, T, E>(mut self, token: F) -> Self
     where
-        F: Fn() -> T + Send + Sync + 'static,
-        T: Future<Output = Result<String, E>> + Send + 'static,
+        F: Fn() -> T + MaybeSend + MaybeSync + 'static,
+        T: Future<Output = Result<String, E>> + MaybeSend + 'static,
         E: std::fmt::Display,
     {
         self.tokens = TokenSource::Asked(Arc::new(move || {
@@ -149,6 +154,7 @@ impl ClientBuilder {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(not(target_family = "wasm"))]
     pub fn connect_with(
         mut self,
         connector: impl Fn(sockeye::Client) -> sockeye::Client + Send + Sync + 'static,
@@ -158,7 +164,7 @@ impl ClientBuilder {
     }
 
     /// Calls this when a connection begins, works, or waits. It must not block. Default: nothing is called.
-    pub fn on_status(mut self, call: impl Fn(&Status) + Send + Sync + 'static) -> Self {
+    pub fn on_status(mut self, call: impl Fn(&Status) + MaybeSend + MaybeSync + 'static) -> Self {
         self.on_status = Box::new(call);
         self
     }
@@ -190,8 +196,9 @@ impl ClientBuilder {
         let endpoint = Endpoint::new(&address, headers)
             .connect_timeout(self.connect_timeout)
             .answer_timeout(self.answer_timeout)
-            .max_message(self.max_message)
-            .connect_with(self.connector);
+            .max_message(self.max_message);
+        #[cfg(not(target_family = "wasm"))]
+        let endpoint = endpoint.connect_with(self.connector);
         Ok(Client::of(Core {
             endpoint,
             tokens: Tokens::new(self.tokens),

@@ -1,17 +1,11 @@
 //! Publishing: once, however often it takes.
 
-use std::{
-    future::{Future, IntoFuture},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::IntoFuture, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header::CONTENT_TYPE};
 use serde::Deserialize;
-use sockeye::reconnect::{Backoff, Decision, Down};
-use tokio::{sync::oneshot, time::sleep};
+use tokio::sync::oneshot;
 
 use super::Client;
 use crate::{
@@ -21,6 +15,7 @@ use crate::{
     failure::{Failure, nonsense},
     frame::Refusal,
     http::{MAX_ANSWER, Question},
+    platform::{BoxFuture, backoff, final_error, sleep},
     token::Token,
 };
 
@@ -73,7 +68,7 @@ impl Publish {
 
 impl IntoFuture for Publish {
     type Output = Result<Position, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move { self.client.publish_one(self.publication).await })
@@ -339,17 +334,14 @@ impl Attempts {
             Failure::Refused(_) | Failure::Enough => return Err(failure),
             failure if self.made >= ATTEMPTS => return Err(failure),
             Failure::Unreachable(error) => {
-                let down = Down::NotOpened(*error);
-                if down.decision() == Decision::Final
-                    && let Down::NotOpened(error) = down
-                {
+                if let Ok(error) = final_error(*error) {
                     return Err(Failure::unreachable(error));
                 }
                 Duration::ZERO
             }
             Failure::Broken { retry, .. } => retry,
         };
-        sleep(Backoff::default().cap(Duration::from_secs(30)).delay(self.made, retry)).await;
+        sleep(backoff(self.made, retry)).await;
         Ok(())
     }
 }

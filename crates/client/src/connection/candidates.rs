@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::Transport;
+use crate::{Transport, platform::Instant};
 
 /// An attempt that is cut this soon after it first delivered shows that its transport does not work here.
 pub(super) const FLAPPING: Duration = Duration::from_secs(5);

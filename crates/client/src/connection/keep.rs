@@ -2,18 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use sockeye::reconnect::{Backoff, Decision, Down};
-use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinError, JoinSet},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Attempt, Connection, Order, State, candidates::FLAPPING, requests, socket};
 use crate::{
     Error, Status, Transport,
     failure::{Failure, Problem},
+    platform::{AbortHandle, Instant, JoinError, JoinSet, backoff, final_error, sleep_until},
 };
 
 /// How long an attempt lasts until the failures before it are forgotten.
@@ -158,16 +154,14 @@ impl Connection {
             return;
         }
         let failure = match failure {
-            Failure::Unreachable(error) => match Down::NotOpened(*error) {
-                down if down.decision() == Decision::Final => {
+            Failure::Unreachable(error) => match final_error(*error) {
+                Ok(error) => {
                     drop(state);
-                    let Down::NotOpened(error) = down else { return };
                     let server = self.core.endpoint.name();
                     self.fail(&Error::of(server, Failure::unreachable(error)));
                     return;
                 }
-                Down::NotOpened(error) => Failure::unreachable(error),
-                Down::Closed(_) | Down::Failed(_) => return,
+                Err(error) => Failure::unreachable(error),
             },
             failure => failure,
         };
@@ -225,8 +219,7 @@ impl State {
             self.candidates.unblock();
         }
         self.failures += 1;
-        let backoff = Backoff::default().cap(Duration::from_secs(30));
-        let delay = backoff.delay(self.failures, retry);
+        let delay = backoff(self.failures, retry);
         self.not_before = Some(now + delay);
         Some((delay, Error::of(connection.core.endpoint.name(), failure)))
     }

@@ -11,10 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::candidates::Candidates;
@@ -25,6 +22,7 @@ use crate::{
     endpoint::Endpoint,
     failure::{Failure, Problem},
     message::Item,
+    platform::{self, Instant, Told},
     publication::Publication,
     queue::Queue,
     token::Tokens,
@@ -41,7 +39,7 @@ pub(crate) struct Core {
     /// What is tried, the best first.
     pub(crate) transports: Vec<Transport>,
     pub(crate) poll_interval: Duration,
-    pub(crate) on_status: Box<dyn Fn(&Status) + Send + Sync>,
+    pub(crate) on_status: Told<Status>,
 }
 
 /// The channels that are read together.
@@ -117,7 +115,7 @@ impl Connection {
     pub(crate) fn start(core: Arc<Core>, closing: CancellationToken) -> Arc<Self> {
         let connection = Arc::new(Self::new(core));
         let closes = keep::ClosesWhenDropped(Arc::clone(&connection));
-        tokio::spawn(keep::keep(closes, closing));
+        platform::spawn(keep::keep(closes, closing));
         connection
     }
 

@@ -3,11 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc;
 
 use super::{Connection, Order, socket::at};
 use crate::{
@@ -15,12 +11,14 @@ use crate::{
     failure::Failure,
     feed::{FeedEvent, Sink, ndjson, poll, sse},
     message::Item,
+    platform::{AbortHandle, Instant, JoinSet, sleep_until},
     queue::Queue,
     token::Token,
 };
 
 /// Requests that the server holds, at a time; channels beyond are polled. Each is a connection of its own.
-pub(crate) const HELD_REQUESTS: usize = 64;
+/// A browser has six of HTTP/1.1 to a server, for all pages of its origin.
+pub(crate) const HELD_REQUESTS: usize = if cfg!(target_family = "wasm") { 4 } else { 64 };
 /// The soonest that an attempt begins anew with a fresh token, or a request is made with one after another.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 

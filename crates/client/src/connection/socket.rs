@@ -3,25 +3,22 @@
 use std::{
     collections::{HashMap, HashSet},
     future::pending,
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use sockeye::{Message as Received, Reader, WebSocket, Writer};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Connection, Order, PublishOrder};
 use crate::{
     Position,
     failure::{Failure, Problem},
-    frame::{self, Command, Done, Frame},
+    frame::{Command, Done, Frame},
     message::Item,
+    platform::{BoxFuture, Instant, sleep_until, timeout},
     token::Token,
+    websocket::{self, CAN_WAIT, Reader, Received, WebSocket, Writer, next},
 };
 
 /// The server speaks first; a WebSocket on which nothing has come by then does not work.
@@ -89,9 +86,8 @@ async fn open(connection: &Connection) -> Result<(WebSocket, Option<Token>), Fai
     let mut token = core.tokens.current().await?;
     let mut is_fresh = false;
     loop {
-        let header = token.as_ref().map(|token| &token.header);
-        let endpoint = core.endpoint.below("connect").bearer(header);
-        match (frame::open(&endpoint, &[]).await, &token) {
+        let endpoint = core.endpoint.below("connect");
+        match (websocket::open(&endpoint, &[], token.as_ref()).await, &token) {
             (Ok(socket), _) => return Ok((socket, token)),
             (Err(Failure::Refused(problem)), Some(refused))
                 if problem.is_unauthorized() && !is_fresh =>
@@ -125,8 +121,8 @@ enum Asked {
     Token,
 }
 
-type Renewing = Pin<Box<dyn Future<Output = Result<Option<Token>, Failure>> + Send>>;
-type Room = Pin<Box<dyn Future<Output = Arc<str>> + Send>>;
+type Renewing = BoxFuture<Result<Option<Token>, Failure>>;
+type Room = BoxFuture<Arc<str>>;
 
 /// An open WebSocket.
 struct Session<'c> {
@@ -204,7 +200,7 @@ impl Session<'_> {
     }
 
     fn greeted(&mut self, received: &Received) -> Result<(), Failure> {
-        let Frame { hello: Some(hello), .. } = Frame::read(received)? else {
+        let Frame { hello: Some(hello), .. } = Frame::read(received.as_text())? else {
             return Err(Failure::broken("the server does not begin with hello"));
         };
         if let Some(ping) = hello.ping.filter(|ping| *ping > 0) {
@@ -301,7 +297,7 @@ impl Session<'_> {
     /// Something came.
     fn heard(&mut self, received: &Received) -> Result<(), Failure> {
         (self.heard, self.pinged) = (Instant::now(), None);
-        let mut frame = Frame::read(received)?;
+        let mut frame = Frame::read(received.as_text())?;
         if let Some(bye) = frame.bye {
             return Err(bye.failure());
         }
@@ -329,7 +325,7 @@ impl Session<'_> {
         if !reading.queue.is_full() {
             return Ok(());
         }
-        match self.subscribed.len() == 1 && self.opening.is_empty() {
+        match CAN_WAIT && self.subscribed.len() == 1 && self.opening.is_empty() {
             true => self.held = Some(Arc::clone(name)),
             false => self.pause(name)?,
         }
@@ -439,17 +435,6 @@ impl Drop for Session<'_> {
                 let _ = reply.send(Err(Failure::broken("the connection was lost")));
             }
         }
-    }
-}
-
-async fn next(reader: &mut Reader) -> Result<Received, Failure> {
-    match reader.recv().await {
-        Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => Err(Failure::broken(error)),
-        None => Err(match reader.closed() {
-            Some(closed) => Failure::broken(closed),
-            None => Failure::broken("the connection ended"),
-        }),
     }
 }
 

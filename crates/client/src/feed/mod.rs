@@ -3,6 +3,7 @@
 pub mod ndjson;
 pub mod poll;
 pub mod sse;
+#[cfg(not(target_family = "wasm"))]
 pub mod v1;
 
 use std::time::Duration;

@@ -4,9 +4,7 @@ use ::http::{
     HeaderValue, Method,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use http_body_util::BodyExt;
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::{FeedEvent, SILENCE, Sink, pass_on, poll};
 use crate::{
@@ -14,6 +12,7 @@ use crate::{
     failure::{Ended, Failure, nonsense},
     http::{Http, Question},
     message::{End, Gap, Message},
+    platform::timeout,
 };
 
 /// Reads from there on, until something ends it.
@@ -40,10 +39,10 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
     sink.take(FeedEvent::Open)?;
     let (mut body, mut lines) = (answer.into_body(), Lines::new(endpoint.max()));
     loop {
-        let piece = timeout(SILENCE, body.frame()).await;
+        let piece = timeout(SILENCE, body.next()).await;
         let piece = piece.map_err(|_| Failure::broken("the server has been silent for 45 s"))?;
         let piece = piece.ok_or_else(|| Failure::broken("the server has ended the stream"))?;
-        let Ok(bytes) = piece.map_err(Failure::broken)?.into_data() else { continue };
+        let bytes = piece.map_err(Failure::broken)?;
         let mut whole = Vec::new();
         let read = lines.read(&bytes, |line| {
             whole.push(news(line)?);

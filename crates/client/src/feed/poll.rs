@@ -7,7 +7,6 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, SeqAccess, Visitor},
 };
-use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{FeedEvent, Sink};
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     failure::{Ended, Failure, Problem, nonsense, retry_after},
     http::{Http, Question},
     message::{End, Gap, Message},
+    platform::{Instant, sleep, sleep_until},
 };
 
 /// How long a request waits for messages, in seconds.

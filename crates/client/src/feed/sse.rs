@@ -6,8 +6,6 @@ use ::http::{
     HeaderValue, Method,
     header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, PRAGMA},
 };
-use http_body_util::BodyExt;
-use tokio::time::timeout;
 
 use super::{FeedEvent, SILENCE, Sink, pass_on};
 use crate::{
@@ -15,6 +13,7 @@ use crate::{
     failure::{Ended, Failure, Problem, nonsense},
     http::{Http, Question},
     message::End,
+    platform::timeout,
     position::MAX_POSITION,
 };
 
@@ -27,9 +26,11 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
     let mut http = Http::default();
     let mut question = Question::new(Method::GET, vec![("after", after), ("meta", "1")]);
     question.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    // As a browser's: then the position comes before the first message.
-    for name in [CACHE_CONTROL, PRAGMA] {
-        question.headers.insert(name, HeaderValue::from_static("no-cache"));
+    // As a browser's, which sends them itself: then the position comes before the first message.
+    if !cfg!(target_family = "wasm") {
+        for name in [CACHE_CONTROL, PRAGMA] {
+            question.headers.insert(name, HeaderValue::from_static("no-cache"));
+        }
     }
     let answer = http.ask(endpoint, &question).await?;
     let kind = answer.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
@@ -40,7 +41,7 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
     loop {
         // The first thing comes at once, unless a proxy holds it back.
         let silence = if events.has_begun { SILENCE } else { endpoint.timeout() };
-        let piece = timeout(silence, body.frame()).await;
+        let piece = timeout(silence, body.next()).await;
         let piece = piece.map_err(|_| Failure::broken("nothing is heard of the server"))?;
         let (retry, is_on_purpose) = (events.retry, events.is_on_purpose);
         let broken = |why: &dyn ToString| match is_on_purpose {
@@ -48,8 +49,7 @@ pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> E
             false => Failure::cut(Problem::new(why.to_string()), retry),
         };
         let piece = piece.ok_or_else(|| broken(&"the server has ended the stream"))?;
-        let piece = piece.map_err(|error| broken(&error))?;
-        let Ok(bytes) = piece.into_data() else { continue };
+        let bytes = piece.map_err(|error| broken(&error))?;
         sink.take(FeedEvent::Open)?;
         let mut whole = Vec::new();
         let read = events.read(&bytes, |event| {

@@ -9,8 +9,9 @@ use crate::{
     Position,
     endpoint::Endpoint,
     failure::{Ended, Failure, Problem},
-    frame::{Done, Frame, Hello, open},
+    frame::{Done, Frame, Hello},
     message::Item,
+    websocket::open,
 };
 
 /// What is answered to a publication.
@@ -34,7 +35,7 @@ pub enum Answer {
 ///
 /// When it is not opened.
 pub async fn open_to_publish(endpoint: &Endpoint) -> Result<WebSocket, Failure> {
-    let mut socket = open(endpoint, &[]).await?;
+    let mut socket = open(endpoint, &[], None).await?;
     socket.send(r#"{"op":"unsub"}"#).await.map_err(Failure::broken)?;
     Ok(socket)
 }
@@ -45,7 +46,7 @@ pub async fn open_to_publish(endpoint: &Endpoint) -> Result<WebSocket, Failure> 
 ///
 /// When it is not one of `sockeye.v1`, or says that the connection is refused.
 pub fn answer(received: &Received) -> Result<Answer, Failure> {
-    Ok(match Frame::read(received)? {
+    Ok(match Frame::read(received.as_text())? {
         Frame { id: Some(id), err: Some(refusal), .. } => Answer::Refused(id, refusal.into()),
         Frame { err: Some(refusal), .. } => return Err(refusal.into()),
         Frame { id: Some(id), ok: Some(Done { at: Some(at), .. }), .. } => {
@@ -63,11 +64,11 @@ pub fn answer(received: &Received) -> Result<Answer, Failure> {
 ///
 /// Always: with what ended it.
 pub async fn listen(endpoint: &Endpoint, after: &str, sink: &mut impl Sink) -> Ended {
-    let mut socket = open(endpoint, &[("after", after)]).await?;
+    let mut socket = open(endpoint, &[("after", after)], None).await?;
     let mut retry = Duration::ZERO;
     let mut received = endpoint.in_time(next_frame(&mut socket, retry)).await?;
     loop {
-        let frame = Frame::read(&received)?;
+        let frame = Frame::read(received.as_text())?;
         if let Some(bye) = frame.bye {
             retry = Duration::from_millis(bye.retry_ms);
         } else if let Some(refusal) = frame.err {
@@ -106,7 +107,7 @@ pub async fn publish(socket: &mut WebSocket, command: String) -> Result<Position
     socket.send(command).await.map_err(Failure::broken)?;
     loop {
         let received = next_frame(socket, Duration::ZERO).await?;
-        match Frame::read(&received)? {
+        match Frame::read(received.as_text())? {
             Frame { err: Some(refusal), .. } => return Err(refusal.into()),
             Frame { ok: Some(Done { at: Some(at), .. }), .. } => return Ok(at),
             // Messages of the channel, which are not asked for here.

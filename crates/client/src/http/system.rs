@@ -1,53 +1,25 @@
-//! Requests by HTTP/1.1, over the same way as a WebSocket.
+//! Requests by HTTP/1.1 over tokio, by the same way as a WebSocket.
 
-use std::time::Duration;
-
-use ::http::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    header::{HOST, LOCATION},
-};
+use ::http::{Request, Response, header::HOST};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{
-    body::Incoming,
+    body::{Frame, Incoming},
     client::conn::http1::{self, SendRequest},
     ext::on_informational,
 };
 use hyper_util::rt::TokioIo;
 use sockeye::ConnectError;
 use sockeye_proto::handshake::{HeadLimits, MAX_INTERIM};
-use tokio::{
-    sync::mpsc::{self, error::TrySendError},
-    time::timeout,
-};
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::AbortOnDropHandle;
 use url::Position;
 
-use crate::{
-    endpoint::Endpoint,
-    failure::{Failure, Problem, ProblemDetails, is_final, retry_after},
-};
-
-/// The longest answer that has no messages: a position, or why there is none.
-pub const MAX_ANSWER: usize = 8 << 10;
+use super::Question;
+use crate::{endpoint::Endpoint, failure::Failure};
 
 /// How much is read from the network at once.
 const READ_BUFFER: usize = 64 << 10;
-
-/// What is asked.
-#[derive(Debug, Clone)]
-pub struct Question<'q> {
-    /// The method.
-    pub method: Method,
-    /// Parameters of the URL.
-    pub parameters: Vec<(&'q str, &'q str)>,
-    /// Headers beside those that all requests have.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-    /// How long the server may hold its answer.
-    pub hold: Duration,
-}
 
 /// A connection to a server that lasts from one request to the next.
 #[derive(Debug, Default)]
@@ -62,67 +34,44 @@ struct Open {
     _driver: AbortOnDropHandle<Result<(), hyper::Error>>,
 }
 
-impl<'q> Question<'q> {
-    /// A question without headers and body.
-    pub fn new(method: Method, parameters: Vec<(&'q str, &'q str)>) -> Self {
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { method, parameters, headers, body, hold: Duration::ZERO }
+/// What follows the head of an answer.
+#[derive(Debug)]
+pub struct Body(Incoming);
+
+impl Body {
+    /// The next piece.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        loop {
+            match self.0.frame().await?.map(Frame::into_data) {
+                Ok(Ok(bytes)) => return Some(Ok(bytes)),
+                // Trailers say nothing here.
+                Ok(Err(_)) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 
 impl Http {
-    /// Asks, and gives the whole answer, of that many bytes at most, if it is a success.
-    ///
-    /// # Errors
-    ///
-    /// When the answer is another, too long, or late.
-    pub async fn ask_whole(
+    /// Sends a request, and gives the head of the answer, whatever it is.
+    pub(super) async fn send(
         &mut self,
         endpoint: &Endpoint,
         question: &Question<'_>,
-        max: usize,
-    ) -> Result<Response<Bytes>, Failure> {
-        let response = self.ask(endpoint, question).await?;
-        endpoint.in_time(body(response, max)).await
-    }
-
-    /// Asks, and gives the head of the answer if it is a success. What follows is still to come.
-    ///
-    /// # Errors
-    ///
-    /// When the answer is another, or late.
-    pub async fn ask(
-        &mut self,
-        endpoint: &Endpoint,
-        question: &Question<'_>,
-    ) -> Result<Response<Incoming>, Failure> {
-        let limit = endpoint.timeout() + question.hold;
-        let response = timeout(limit, self.send(endpoint, question)).await;
-        let response = response.map_err(|_| Failure::broken("the server does not answer"))??;
-        match response.status() {
-            status if status.is_success() => Ok(response),
-            _ => Err(refusal(response, endpoint).await),
-        }
-    }
-
-    async fn send(
-        &mut self,
-        endpoint: &Endpoint,
-        question: &Question<'_>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Body>, Failure> {
         if let Some(mut open) = self.open.take()
             && open.sender.ready().await.is_ok()
             && let Ok(response) = open.send(request(endpoint, question)?).await?
         {
             self.open = Some(open);
-            return Ok(response);
+            return Ok(response.map(Body));
         }
         // A server may have closed a connection that lay idle; on a new one that is an error.
         let mut open = Open::connect(endpoint).await?;
         let response = open.send(request(endpoint, question)?).await?;
         let response = response.map_err(|error| no_answer(endpoint, &error))?;
         self.open = Some(open);
-        Ok(response)
+        Ok(response.map(Body))
     }
 }
 
@@ -200,42 +149,4 @@ fn request(endpoint: &Endpoint, question: &Question<'_>) -> Result<Request<Full<
     headers.extend(endpoint.headers().clone());
     headers.extend(question.headers.clone());
     Ok(request)
-}
-
-/// The whole answer.
-async fn body(response: Response<Incoming>, max: usize) -> Result<Response<Bytes>, Failure> {
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, max).collect().await;
-    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-        true => Failure::broken(format!("the answer has more than {max} bytes")),
-        false => Failure::broken(error),
-    });
-    Ok(Response::from_parts(head, body?.to_bytes()))
-}
-
-/// What an answer that is not a success means.
-async fn refusal(response: Response<Incoming>, endpoint: &Endpoint) -> Failure {
-    let (status, retry) = (response.status(), retry_after(response.headers()));
-    let to = match response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
-        Some(to) => format!(", and sends to {}", String::from_utf8_lossy(to.as_bytes())),
-        None => String::new(),
-    };
-    let details = match endpoint.in_time(body(response, MAX_ANSWER)).await {
-        Ok(response) => ProblemDetails::in_body(response.body()),
-        Err(_) => None,
-    };
-    let is_final = is_final(status);
-    let message = match &details {
-        Some(ProblemDetails { code, detail }) => {
-            let is_elsewhere =
-                matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-            let hint = if is_elsewhere { endpoint.hint() } else { String::new() };
-            format!("{code}: {detail}{hint}")
-        }
-        None if is_final => endpoint.is_none_for(format!("the server answers {status}{to}")),
-        None => format!("the server answers {status}"),
-    };
-    let code = details.map(|details| details.code);
-    let problem = Problem { status: Some(status), code, message, retry: !is_final };
-    if is_final { Failure::Refused(problem) } else { Failure::later(problem, retry) }
 }
