@@ -1,10 +1,15 @@
 //! Requests by HTTP/1.1 over tokio, by the same way as a WebSocket.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use ::http::{Request, Response, header::HOST};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    body::{Frame, Incoming},
+    body::{Frame, Incoming, SizeHint},
     client::conn::http1::{self, SendRequest},
     ext::on_informational,
 };
@@ -37,6 +42,26 @@ struct Open {
 /// What follows the head of an answer.
 #[derive(Debug)]
 pub struct Body(Incoming);
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.get_mut().0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
 
 impl Body {
     /// The next piece.
