@@ -580,7 +580,7 @@ fn an_output_whose_reader_has_gone_ends_it_without_another_message() {
 }
 
 #[test]
-fn what_the_input_has_is_sent_whoever_reads_the_output() {
+fn what_the_input_has_is_sent_when_the_reader_of_the_output_has_gone() {
     let (listener, url) = listen();
     let mut client = Running::start(&["connect", &url]);
     drop(client.stdout());

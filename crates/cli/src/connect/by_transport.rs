@@ -64,7 +64,7 @@ impl Connect {
             anyhow::Ok(())
         };
         let gone = async {
-            // What cannot be read at all is an error whoever reads the output.
+            // What cannot be read at all is an error, with a reader of the output or without.
             is_read.notified().await;
             seen.left(output).await;
         };
