@@ -2,6 +2,7 @@
 //! all of them together.
 
 mod config;
+mod ends;
 mod events;
 mod failures;
 mod one_machine;

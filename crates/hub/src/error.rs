@@ -22,9 +22,6 @@ pub enum PublishError {
     /// The channel has [ended](crate::Hub::end). [`Hub::forget`](crate::Hub::forget) opens it again.
     #[error("the channel has ended")]
     Ended,
-    /// The channels are in an engine that cannot do this.
-    #[error("channels that are in a cluster cannot be ended yet")]
-    Unsupported,
     /// The entry alone would be charged more than a history may have in all.
     #[error("the message would take {charge} bytes of a history that has {limit}")]
     TooLarge {

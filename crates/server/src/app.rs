@@ -298,7 +298,6 @@ fn refused(error: PublishError, names: OptionNames) -> Problem {
             let detail = format_args!("{error}: DELETE opens it again");
             Problem::new(Code::Ended, detail)
         }
-        PublishError::Unsupported => Problem::new(Code::NotImplemented, error),
         PublishError::Full { .. } => Problem::new(Code::InsufficientStorage, error),
         PublishError::NoSpace => {
             let detail = format_args!(

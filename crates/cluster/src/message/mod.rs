@@ -7,7 +7,8 @@ pub(crate) mod time;
 use std::sync::Arc;
 
 use async_nats::header::{
-    HeaderName, NATS_MESSAGE_ID, NATS_ROLLUP, NATS_SEQUENCE, NATS_SUBJECT, NATS_TIME_STAMP,
+    HeaderName, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID, NATS_ROLLUP, NATS_SEQUENCE,
+    NATS_SUBJECT, NATS_TIME_STAMP,
 };
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
@@ -23,12 +24,20 @@ use sockeye_hub::backplane::{Arrival, What};
 const KIND: HeaderName = HeaderName::from_static("Sockeye-Kind");
 /// The name of the event, if it has one.
 const EVENT: HeaderName = HeaderName::from_static("Sockeye-Event");
-/// What the message does instead of saying something: `forget`.
+/// What the message does instead of saying something: `forget`, `end` or `open`.
 const OP: HeaderName = HeaderName::from_static("Sockeye-Op");
+/// The sequence of the end that a message takes back which opens a channel again, and its time in milliseconds since
+/// the Unix epoch.
+const ENDED: HeaderName = HeaderName::from_static("Sockeye-Ended");
+/// Of which subject [`NATS_EXPECTED_LAST_SUBJECT_SEQUENCE`] is, if of another than the message's own.
+const EXPECTED_SUBJECT: HeaderName =
+    HeaderName::from_static("Nats-Expected-Last-Subject-Sequence-Subject");
 
 const JSON: &str = "json";
 const TEXT: &str = "text";
 const FORGET: &str = "forget";
+const END: &str = "end";
+const OPEN: &str = "open";
 
 /// Why a message is not one of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +61,11 @@ pub(crate) fn read(message: Message, names: &Names, shard: u16) -> Result<Arriva
     let what = match names.topic(subject, shard) {
         None => What::Other,
         Some(Topic::Clock) => What::Clock,
+        Some(Topic::End(channel)) => match (text(OP), text(ENDED).and_then(ended)) {
+            (Some(END), _) => What::End(channel),
+            (Some(OPEN), Some((ended, since))) => What::Open { channel, ended, since },
+            _ => What::Other,
+        },
         Some(Topic::Channel(channel)) if text(OP) == Some(FORGET) => What::Forget(channel),
         Some(Topic::Channel(channel)) => What::Message {
             channel,
@@ -61,6 +75,12 @@ pub(crate) fn read(message: Message, names: &Names, shard: u16) -> Result<Arriva
         },
     };
     Ok(Arrival { offset, ts, what })
+}
+
+/// The sequence of an end, and its time in milliseconds since the Unix epoch.
+fn ended(text: &str) -> Option<(u64, u64)> {
+    let (seq, ts) = text.split_once(' ')?;
+    Some((seq.parse().ok()?, ts.parse().ok()?))
 }
 
 fn payload(kind: Option<&str>, bytes: Bytes) -> Payload {
@@ -83,6 +103,8 @@ pub(crate) enum Headers {
         kind: Option<&'static str>,
         event: Option<EventName>,
         id: Option<Arc<str>>,
+        /// The subject of the channel's end, if nothing is to be stored for there is one.
+        is_behind: Option<String>,
     },
     /// Others.
     Other(HeaderMap),
@@ -95,17 +117,30 @@ impl Headers {
             Payload::Json(_) => Some(JSON),
             Payload::Text(_) => Some(TEXT),
         };
-        Self::Message { kind, event, id }
+        Self::Message { kind, event, id, is_behind: None }
+    }
+
+    /// The same of a message that is only asked about: if its id is not known it is not stored, for there
+    /// is something under that subject.
+    pub(crate) fn behind(mut self, end_subject: String) -> Self {
+        if let Self::Message { is_behind, .. } = &mut self {
+            *is_behind = Some(end_subject);
+        }
+        self
     }
 
     /// As they are sent: none if it is bytes without a name.
     pub(crate) fn map(&self) -> Option<HeaderMap> {
-        let (kind, event, id) = match self {
+        let (kind, event, id, is_behind) = match self {
             Self::Other(headers) => return Some(headers.clone()),
-            Self::Message { kind: None, event: None, id: None } => return None,
-            Self::Message { kind, event, id } => (kind, event, id),
+            Self::Message { kind: None, event: None, id: None, is_behind: None } => return None,
+            Self::Message { kind, event, id, is_behind } => (kind, event, id, is_behind),
         };
         let mut headers = HeaderMap::new();
+        if let Some(end_subject) = is_behind {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+            headers.insert(EXPECTED_SUBJECT, end_subject.as_str());
+        }
         if let Some(kind) = kind {
             headers.insert(KIND, *kind);
         }
@@ -119,11 +154,33 @@ impl Headers {
     }
 }
 
-/// The headers of a marker that has the stream drop all before it on its subject.
-pub(crate) fn forget_headers() -> HeaderMap {
+/// The headers of a marker that has the stream drop all before it on its subject; taken if `last` is the newest
+/// record under the subject of the channel's end.
+pub(crate) fn forget_headers(end_subject: &str, last: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_ROLLUP, "sub");
     headers.insert(OP, FORGET);
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
+    headers.insert(EXPECTED_SUBJECT, end_subject);
+    headers
+}
+
+/// The headers of the end of a channel; taken if `last` is the newest record under its subject.
+pub(crate) fn end_headers(last: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(OP, END);
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
+    headers
+}
+
+/// The headers of what takes the place of the end at `ended`, stored at the time `ts`; taken if that is still the
+/// newest record there.
+pub(crate) fn open_headers(ended: u64, ts: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_ROLLUP, "sub");
+    headers.insert(OP, OPEN);
+    headers.insert(ENDED, format!("{ended} {ts}"));
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, ended.to_string());
     headers
 }
 
@@ -190,10 +247,17 @@ pub(crate) mod tests {
         let what = |subject: &str, headers: HeaderMap| {
             read(message(subject, stamped(headers, "1", TIME), b"x"), &names(), 0).unwrap().what
         };
-        let forgotten = what("sockeye.l.0.a", forget_headers());
+        let forgotten = what("sockeye.l.0.a", forget_headers("sockeye.c.0.a.end", 0));
         assert!(matches!(forgotten, What::Forget(channel) if channel.as_str() == "a"));
         assert!(matches!(what("sockeye.l.0._clock", HeaderMap::new()), What::Clock));
         assert!(matches!(what("sockeye.l.0.-", HeaderMap::new()), What::Other));
+        let end = "sockeye.l.0.a.end";
+        assert!(matches!(what(end, end_headers(0)), What::End(channel) if channel.as_str() == "a"));
+        let opened = what(end, open_headers(7, 9));
+        assert!(
+            matches!(opened, What::Open { channel, ended: 7, since: 9 } if channel.as_str() == "a")
+        );
+        assert!(matches!(what(end, HeaderMap::new()), What::Other));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::ClusterName;
 /// The token of a shard's clock. No channel's name begins with `_`.
 pub(crate) const CLOCK: &str = "_clock";
 
+/// The last token of the subject of a channel's end.
+const END: &str = "end";
+
 /// The names of one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
@@ -17,11 +20,13 @@ pub(crate) struct Names {
     shards: u16,
 }
 
-/// What the last token of a subject names.
+/// What a subject speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Topic {
     /// A channel.
     Channel(ChannelName),
+    /// The end of a channel.
+    End(ChannelName),
     /// The clock of the shard.
     Clock,
 }
@@ -51,9 +56,9 @@ impl Names {
         format!("{}_c{shard}", self.prefix)
     }
 
-    /// All subjects of a shard's stream: `sockeye.c.0.*`.
+    /// All subjects of a shard's stream: `sockeye.c.0.>`.
     pub(crate) fn log_subjects(&self, shard: u16) -> String {
-        format!("{}.c.{shard}.*", self.prefix)
+        format!("{}.c.{shard}.>", self.prefix)
     }
 
     /// What the server publishes again from the stream of a shard, and under which subjects.
@@ -61,9 +66,9 @@ impl Names {
         [format!("{}.c.{shard}.>", self.prefix), format!("{}.l.{shard}.>", self.prefix)]
     }
 
-    /// All subjects under which a shard's messages are published again: `sockeye.l.0.*`.
+    /// All subjects under which a shard's messages are published again: `sockeye.l.0.>`.
     pub(crate) fn live_subjects(&self, shard: u16) -> String {
-        format!("{}.l.{shard}.*", self.prefix)
+        format!("{}.l.{shard}.>", self.prefix)
     }
 
     /// The subject of a channel's log: `sockeye.c.0.chat`.
@@ -71,6 +76,16 @@ impl Names {
         let mut subject = format!("{}.c.{}.", self.prefix, self.shard(channel));
         push_token(&mut subject, channel);
         subject
+    }
+
+    /// The subject of a channel's end: `sockeye.c.0.chat.end`.
+    pub(crate) fn end_subject(&self, channel: &ChannelName) -> String {
+        format!("{}.{END}", self.log_subject(channel))
+    }
+
+    /// Those of all channels of a shard: `sockeye.c.0.*.end`.
+    pub(crate) fn end_subjects(&self, shard: u16) -> String {
+        format!("{}.c.{shard}.*.{END}", self.prefix)
     }
 
     /// The subject of a shard's clock.
@@ -118,8 +133,12 @@ impl Names {
         if token == CLOCK {
             return Some(Topic::Clock);
         }
-        let channel = channel_of_token(token)?;
-        (self.shard(&channel) == shard).then_some(Topic::Channel(channel))
+        let (token, is_end) = match token.split_once('.') {
+            Some((token, END)) => (token, true),
+            _ => (token, false),
+        };
+        let channel = channel_of_token(token).filter(|channel| self.shard(channel) == shard)?;
+        Some(if is_end { Topic::End(channel) } else { Topic::Channel(channel) })
     }
 }
 
@@ -166,7 +185,9 @@ mod tests {
         let (names, chat) = (names(1), "room.42".parse().unwrap());
         assert_eq!(names.stream(0), "sockeye_c0");
         assert_eq!(names.log_subject(&chat), "sockeye.c.0.room/42");
-        assert_eq!(names.live_subjects(0), "sockeye.l.0.*");
+        assert_eq!(names.live_subjects(0), "sockeye.l.0.>");
+        assert_eq!(names.end_subject(&chat), "sockeye.c.0.room/42.end");
+        assert_eq!(names.end_subjects(0), "sockeye.c.0.*.end");
         assert_eq!(names.clock_subject(0), "sockeye.c.0._clock");
         assert_eq!(names.node_subject(None), "sockeye.n.all");
         assert_eq!(names.node_subject(Some(NodeId(0xab))), "sockeye.n.00000000000000ab");
@@ -201,6 +222,10 @@ mod tests {
             "sockeye.c.0.",
             "sockeye.c.0._other",
             "sockeye.c.0.a.b",
+            "sockeye.c.0..end",
+            "sockeye.c.0._clock.end",
+            "sockeye.c.0.a.b.end",
+            "sockeye.c.0.a.end.end",
             "sockeye.c.0.a b",
             "sockeye.c.1.a",
             "sockeye.c.x.a",
@@ -223,6 +248,8 @@ mod tests {
             let (shard, subject) = (names.shard(&channel), names.log_subject(&channel));
             prop_assert!(shard < shards);
             prop_assert_eq!(subject.split('.').count(), 4);
+            let end = names.topic(&names.end_subject(&channel), shard);
+            prop_assert_eq!(end, Some(Topic::End(channel.clone())));
             prop_assert_eq!(names.topic(&subject, shard), Some(Topic::Channel(channel)));
         }
 
@@ -230,7 +257,7 @@ mod tests {
         fn any_subject_speaks_of_something_or_nothing(subject in "\\PC{0,40}|sockeye\\.[cl]\\.[0-9.]{0,4}\\PC{0,20}") {
             let names = names(8);
             for shard in 0..8 {
-                if let Some(Topic::Channel(channel)) = names.topic(&subject, shard) {
+                if let Some(Topic::Channel(channel) | Topic::End(channel)) = names.topic(&subject, shard) {
                     prop_assert_eq!(names.shard(&channel), shard);
                 }
             }

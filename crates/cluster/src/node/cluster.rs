@@ -9,10 +9,9 @@ use async_nats::connection::State;
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, IdempotencyKey};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{interval, sleep};
 
 use crate::error::jetstream::{ApiError, code};
@@ -23,6 +22,7 @@ use crate::nats::api::{Api, Get};
 use crate::nats::connection::{self, Connection};
 use crate::nats::permissions;
 use crate::nats::waiting::Waiting;
+use crate::node::markers::Marker;
 use crate::operate::figures::ClusterFigures;
 use crate::operate::status::{self, About};
 use crate::presence::Members;
@@ -34,7 +34,7 @@ use crate::shard::Shard;
 use crate::shard::epoch;
 use crate::shard::feed::{self, Feed, FeedBounds, Reset};
 use crate::streams::{self, SLACK, key};
-use crate::{ClusterOptions, StartError, message};
+use crate::{ClusterOptions, StartError};
 use sockeye_hub::backplane::{
     self, Backplane, Figure, NodeId, NodeLink, NodeSink, Records, Reply, Sink, Stored, What,
 };
@@ -55,8 +55,6 @@ const UNHEALTHY: Duration = Duration::from_secs(10);
 const ID_DIGITS: usize = 22;
 /// How many channels with more than one answer has are read at once: each may have twice what is shown of it.
 const LONG_READS: usize = 4;
-/// How long a marker is tried to be stored in a stream that is full.
-const MAKE_ROOM: Duration = Duration::from_secs(10);
 
 /// A node's part in a cluster. Cloning is cheap: clones are the same node.
 ///
@@ -209,21 +207,25 @@ impl Cluster {
         &self,
         channel: &ChannelName,
     ) -> impl Future<Output = Result<u64, Failure>> + use<> {
-        let shard = self.shard(channel);
-        let subject = self.0.api.names().log_subject(channel);
-        let publisher = self.shard_of(shard).map(|(_, publisher)| publisher.clone());
         // Handed over now: its place among what is published is that of this call.
-        let first = publisher.as_ref().map(|publisher| put_marker(publisher, &subject));
-        let api = self.0.api.clone();
-        async move {
-            let (Some(publisher), Some(first)) = (publisher, first) else {
-                return Err(Failure::Failed);
-            };
-            match first.await.unwrap_or(Err(Failure::Unknown)) {
-                Err(Failure::NoSpace) => make_room(&api, shard, &publisher, &subject).await,
-                outcome => outcome,
-            }
-        }
+        let forgotten = self.marker(channel).map(Marker::forget);
+        async move { forgotten.ok_or(Failure::Failed)?.await }
+    }
+
+    /// Publishes the end of a channel; gives that of one that has ended.
+    pub(crate) fn ended(
+        &self,
+        channel: &ChannelName,
+    ) -> impl Future<Output = Result<u64, Failure>> + use<> {
+        let holds = self.0.options.history_age.saturating_add(SLACK / 4 * 3);
+        let ended = self.marker(channel).map(|marker| marker.end(holds));
+        async move { ended.ok_or(Failure::Failed)?.await }
+    }
+
+    fn marker(&self, channel: &ChannelName) -> Option<Marker> {
+        let (_, publisher) = self.shard_of(self.shard(channel))?;
+        let (api, publisher) = (self.0.api.clone(), publisher.clone());
+        Some(Marker { api, publisher, channel: channel.clone() })
     }
 
     /// Carries what is said between hubs.
@@ -284,18 +286,19 @@ async fn check_jetstream(
 async fn follow(inner: Arc<Inner>, shard: Arc<Shard>, sink: Arc<dyn Sink>) {
     let (api, number) = (&inner.api, shard.number);
     let stream = api.names().stream(number);
-    let (live, info) = loop {
+    let (live, (info, ends)) = loop {
         let subscribed = feed::subscribe(api, number).await;
         // The leader has answered: it knows of the subscription, which is behind it on the way.
-        match (subscribed, api.info(&stream).await) {
-            (Ok(live), Ok(info)) => break (live, info),
+        match (subscribed, feed::place(api, number).await) {
+            (Ok(live), Ok(place)) => break (live, place),
             (_, Err(error)) => tracing::debug!(stream, %error, "cannot be followed yet"),
             (Err(error), _) => tracing::debug!(stream, %error, "cannot be followed yet"),
         }
         sleep(PAUSE).await;
     };
     let epoch = info.metadata(key::EPOCH).and_then(|text| text.parse().ok());
-    let begin = Reset(epoch.unwrap_or(shard.place().epoch), info.state.last_seq);
+    let epoch = epoch.unwrap_or(shard.place().epoch);
+    let begin = Reset { epoch, upto: info.state.last_seq, ends };
     let (findings, found) = mpsc::unbounded_channel();
     // Less than the stream keeps, which drops nothing for its age before.
     let age = inner.options.history_age.saturating_add(SLACK / 2);
@@ -362,15 +365,29 @@ impl Backplane for Cluster {
     }
 
     fn publish(&self, outgoing: backplane::Outgoing) {
-        let backplane::Outgoing { channel, shard, payload, event, id, source, reply } = outgoing;
+        let backplane::Outgoing {
+            channel,
+            shard,
+            payload,
+            event,
+            id,
+            source,
+            is_behind_end,
+            reply,
+        } = outgoing;
         let name = event.as_ref().map_or(0, |event| event.as_str().len());
         let charge = (payload.as_bytes().len() + name) as u64 + ENTRY_OVERHEAD;
         let Some((_, publisher)) = self.shard_of(shard) else { return };
         let id = id.or_else(|| self.0.own_ids.give().map(Arc::from));
+        let repeatable = id.is_some();
+        let mut headers = Headers::of(&payload, event, id);
+        if is_behind_end {
+            headers = headers.behind(self.0.api.names().end_subject(&channel));
+        }
         publisher.publish(Outgoing {
             subject: self.0.api.names().log_subject(&channel).into(),
-            repeatable: id.is_some(),
-            headers: Headers::of(&payload, event, id),
+            repeatable,
+            headers,
             payload: payload.as_bytes().clone(),
             source,
             charge,
@@ -378,14 +395,16 @@ impl Backplane for Cluster {
         });
     }
 
+    fn end(&self, channel: ChannelName, reply: Reply) {
+        self.0.runtime.spawn(reply_with(self.ended(&channel), reply));
+    }
+
+    fn slack(&self) -> Duration {
+        SLACK
+    }
+
     fn forget(&self, channel: ChannelName, reply: Reply) {
-        let forgotten = self.forgotten(&channel);
-        self.0.runtime.spawn(async move {
-            match forgotten.await {
-                Ok(seq) => reply.taken(seq),
-                Err(failure) => reply.refused(failure.error(0, 0)),
-            }
-        });
+        self.0.runtime.spawn(reply_with(self.forgotten(&channel), reply));
     }
 
     fn read(&self, channel: ChannelName) -> backplane::Answer<Stored> {
@@ -464,40 +483,11 @@ pub(crate) fn message_id(channel: &ChannelName, key: &IdempotencyKey) -> String 
     id
 }
 
-/// Publishes the marker behind which a history is forgotten.
-fn put_marker(publisher: &Publisher, subject: &str) -> oneshot::Receiver<Result<u64, Failure>> {
-    let (done, outcome) = oneshot::channel();
-    publisher.publish(Outgoing {
-        subject: subject.to_owned().into(),
-        headers: Headers::Other(message::forget_headers()),
-        payload: Bytes::new(),
-        repeatable: true,
-        source: None,
-        charge: 0,
-        done: Done::Task(done),
-    });
-    outcome
-}
-
-/// A full stream refuses even the marker: what it is to forget goes first.
-async fn make_room(
-    api: &Api,
-    shard: u16,
-    publisher: &Publisher,
-    subject: &str,
-) -> Result<u64, Failure> {
-    if let Err(error) = api.purge(shard, subject, None).await {
-        tracing::warn!(shard, subject, %error, "the stream is full, and a history cannot be dropped");
-        return Err(Failure::NoSpace);
-    }
-    let begun = Instant::now();
-    loop {
-        let outcome = put_marker(publisher, subject).await.unwrap_or(Err(Failure::Unknown));
-        // What was dropped is not told before there is a marker.
-        if outcome != Err(Failure::NoSpace) || begun.elapsed() > MAKE_ROOM {
-            return outcome;
-        }
-        sleep(PAUSE).await;
+/// Tells what has become of a marker.
+async fn reply_with(outcome: impl Future<Output = Result<u64, Failure>>, reply: Reply) {
+    match outcome.await {
+        Ok(seq) => reply.taken(seq),
+        Err(failure) => reply.refused(failure.error(0, 0)),
     }
 }
 
@@ -507,7 +497,9 @@ async fn read(
     long_reads: &Semaphore,
     channel: &ChannelName,
 ) -> Result<Stored, ApiError> {
-    let (shard, subject) = (api.names().shard(channel), api.names().log_subject(channel));
+    let names = api.names();
+    let (shard, subject) = (names.shard(channel), names.log_subject(channel));
+    let end_subject = names.end_subject(channel);
     let clock = api.names().clock_subject(shard);
     let mut messages = Vec::new();
     let mut from = 1;
@@ -528,14 +520,17 @@ async fn read(
             _ => return Err(ApiError::Unanswered),
         }
     }
-    let newest = api.get(shard, &Get::last_of(&[subject, clock.clone()])).await?;
+    let newest = api.get(shard, &Get::last_of(&[subject, end_subject, clock.clone()])).await?;
     let is_clock = |what: &What| matches!(what, What::Clock);
-    let of_channel = newest.arrivals.iter().filter(|arrival| !is_clock(&arrival.what));
-    let head = of_channel.map(|arrival| arrival.offset).max().unwrap_or(0);
+    let is_of_end = |what: &What| matches!(what, What::End(_) | What::Open { .. });
+    let is_of_log = |what: &What| matches!(what, What::Message { .. } | What::Forget(_));
+    let of_log = newest.arrivals.iter().filter(|arrival| is_of_log(&arrival.what));
+    let head = of_log.map(|arrival| arrival.offset).max().unwrap_or(0);
+    let end = newest.arrivals.iter().find(|arrival| is_of_end(&arrival.what)).cloned();
     let oldest = api.get(shard, &Get::first(&clock)).await?;
     let clock = oldest.arrivals.iter().find(|arrival| is_clock(&arrival.what));
     let clock = clock.map(|arrival| arrival.offset);
-    Ok(Stored { messages, head, upto: newest.up_to.unwrap_or(0), clock })
+    Ok(Stored { messages, head, upto: newest.up_to.unwrap_or(0), clock, end })
 }
 
 impl fmt::Debug for Cluster {

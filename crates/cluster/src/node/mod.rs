@@ -1,6 +1,7 @@
 //! A node: it is there before its cluster can be reached, and joins it as soon as it can.
 
 pub(crate) mod cluster;
+mod markers;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,7 +21,7 @@ use crate::nats::waiting::Waiting;
 use crate::node::cluster::message_id;
 use crate::operate::figures::ClusterFigures;
 use crate::presence::Members;
-use crate::streams::MAX_SHARDS;
+use crate::streams::{MAX_SHARDS, SLACK};
 use crate::{Cluster, ClusterOptions, StartError, Status};
 
 /// A node of a cluster that may not be reachable yet: the backplane of a server that listens meanwhile.
@@ -176,6 +177,17 @@ impl Backplane for Node {
             Some(cluster) => cluster.publish(outgoing),
             None => outgoing.reply.refused(PublishError::Unavailable),
         }
+    }
+
+    fn end(&self, channel: ChannelName, reply: Reply) {
+        match self.0.joined.get() {
+            Some(cluster) => cluster.end(channel, reply),
+            None => reply.refused(PublishError::Unavailable),
+        }
+    }
+
+    fn slack(&self) -> Duration {
+        SLACK
     }
 
     fn forget(&self, channel: ChannelName, reply: Reply) {

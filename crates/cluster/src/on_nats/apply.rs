@@ -84,3 +84,26 @@ async fn an_epoch_that_a_node_has_given_meanwhile_stays() {
     let info = api.info(&stream).await.unwrap();
     assert_eq!(info.metadata(key::EPOCH), Some(&*epoch));
 }
+
+/// Those that a version made in which channels did not end.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_without_subjects_for_ends_are_given_them() {
+    let nats = Nats::start();
+    let (node, options) = small(&nats).await;
+    node.published(&chat(), "kept").await;
+    for shard in 0..2 {
+        let stream = node.api().names().stream(shard);
+        let mut config = node.api().info(&stream).await.unwrap().config;
+        config["subjects"] = serde_json::json!([format!("sockeye.c.{shard}.*")]);
+        node.api().update(&stream, &config).await.unwrap();
+    }
+    let refused = Cluster::connect(options.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("has subjects = "), "{refused}");
+    assert!(refused.contains("sockeye cluster apply"), "{refused}");
+    let plan = Plan::make(&options, &ApplyOptions::default()).await.unwrap();
+    plan.apply().await.unwrap();
+    let new = Node::start_with(options).await;
+    let end = new.cluster.ended(&chat()).await.expect("it is stored");
+    let stored = new.cluster.read(chat()).await.unwrap();
+    assert_eq!((stored.messages.len(), stored.end.map(|end| end.offset)), (1, Some(end)));
+}

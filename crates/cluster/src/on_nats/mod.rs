@@ -9,7 +9,7 @@ mod refusals;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sockeye_hub::backplane::{Arrival, Backplane, Sink, What};
+use sockeye_hub::backplane::{Arrival, Backplane, ChannelEnd, Sink, What};
 use sockeye_hub::{ChannelName, Epoch, Payload, Source};
 use sockeye_testing::{PATIENCE, eventually_async};
 use sockeye_tests::nats::Nats;
@@ -33,6 +33,8 @@ struct Told {
     /// Each message by its offset; `!` for a marker.
     messages: BTreeMap<u64, String>,
     skips: u32,
+    /// Those that the shard began with.
+    ends: Vec<ChannelEnd>,
 }
 
 impl Recorder {
@@ -52,11 +54,11 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
-    fn begin(&self, shard: u16, epoch: Epoch, upto: u64) {
+    fn begin(&self, shard: u16, epoch: Epoch, upto: u64, ends: Vec<ChannelEnd>) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = told.entry(shard).or_default();
         told.epochs.push(epoch);
-        told.upto = upto;
+        (told.upto, told.ends) = (upto, ends);
     }
 
     fn arrived(&self, shard: u16, arrivals: Vec<Arrival>, upto: u64) {
@@ -70,6 +72,8 @@ impl Sink for Recorder {
                     String::from_utf8_lossy(payload.as_bytes()).into_owned()
                 }
                 What::Forget(_) => "!".to_owned(),
+                What::End(_) => "end".to_owned(),
+                What::Open { .. } => "open".to_owned(),
                 What::Clock | What::Other => continue,
             };
             told.messages.insert(offset, text);
@@ -77,7 +81,7 @@ impl Sink for Recorder {
         assert_eq!(told.upto, upto);
     }
 
-    fn skipped(&self, shard: u16, upto: u64) {
+    fn skipped(&self, shard: u16, upto: u64, _: Vec<ChannelEnd>) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = told.entry(shard).or_default();
         told.skips += 1;
@@ -200,6 +204,64 @@ async fn a_marker_drops_what_was_before_it_and_comes_to_all() {
         let offsets: Vec<_> = stored.iter().map(|arrival| arrival.offset).collect();
         assert_eq!(offsets, [marker, after]);
     }
+}
+
+/// Each node ends the channel at once, and another follows later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_ends_once_and_is_open_again_when_it_is_forgotten() {
+    let nats = Nats::start();
+    let (one, two) = (Node::start(&nats).await, Node::start(&nats).await);
+    let (channel, shard) = (chat(), one.cluster.shard(&chat()));
+    one.published(&channel, "last words").await;
+    let ends = [&one, &two, &one].map(|node| node.cluster.ended(&channel));
+    let [first, second, third] = ends;
+    let (first, second, third) = tokio::join!(first, second, third);
+    let end = first.expect("it is stored");
+    assert_eq!((second, third), (Ok(end), Ok(end)));
+    // JetStream takes it: the hub leaves it out.
+    let behind = two.published(&channel, "behind").await;
+    let stored = two.cluster.read(channel.clone()).await.unwrap();
+    assert!(matches!(&stored.end, Some(Arrival { offset, what: What::End(of), .. })
+        if *offset == end && *of == channel));
+    assert_eq!((stored.head, stored.messages.len()), (behind, 2));
+    let late = Node::start(&nats).await;
+    let began = late.hub.of(shard).ends;
+    assert_eq!(
+        began.iter().map(|end| (&end.channel, end.offset)).collect::<Vec<_>>(),
+        [(&channel, end)]
+    );
+    let marker = late.cluster.forgotten(&channel).await.expect("it is stored");
+    for node in [&one, &two, &late] {
+        let told = node.hub.reaches(shard, marker).await;
+        let told: Vec<_> = told.messages.values().rev().take(2).map(String::as_str).collect();
+        assert_eq!(told, ["!", "open"]);
+    }
+    assert!(Node::start(&nats).await.hub.of(shard).ends.is_empty());
+    let again = two.cluster.ended(&channel).await.expect("it is stored");
+    assert!(again > marker);
+    let stored = one.cluster.read(channel).await.unwrap();
+    assert_eq!(stored.messages.iter().map(|arrival| arrival.offset).collect::<Vec<_>>(), [marker]);
+    assert_eq!(stored.end.map(|end| end.offset), Some(again));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_ends_than_fit_into_an_answer_are_all_known_to_a_node_that_starts() {
+    let nats = Nats::start();
+    let one = Node::start(&nats).await;
+    let channels: Vec<ChannelName> =
+        (0..5000).map(|number| format!("channel-{number}").parse().unwrap()).collect();
+    let mut ends = BTreeMap::new();
+    for some in channels.chunks(500) {
+        let ending: Vec<_> = some.iter().map(|channel| one.cluster.ended(channel)).collect();
+        for (channel, ending) in some.iter().zip(ending) {
+            ends.insert(channel.clone(), ending.await.expect("it is stored"));
+        }
+    }
+    let two = Node::start(&nats).await;
+    let told = [0, 1].map(|shard| two.hub.of(shard).ends);
+    let told: BTreeMap<_, _> =
+        told.into_iter().flatten().map(|end| (end.channel, end.offset)).collect();
+    assert_eq!(told, ends);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,7 +61,9 @@ impl Failure {
             Self::Busy => PublishError::ClusterBusy,
             Self::Unavailable => PublishError::Unavailable,
             Self::Unknown => PublishError::Unknown,
-            Self::Conflict | Self::Failed => PublishError::ClusterFailed,
+            // A publication expects nothing but that its channel has not ended.
+            Self::Conflict => PublishError::Ended,
+            Self::Failed => PublishError::ClusterFailed,
         }
     }
 }
@@ -185,7 +187,8 @@ mod tests {
     #[test]
     fn a_failure_of_the_cluster_is_told_as_one() {
         use Failure::*;
-        for failure in [NoSpace, Busy, Unavailable, Unknown, Conflict, Failed] {
+        assert_eq!(Conflict.error(1, 2), PublishError::Ended);
+        for failure in [NoSpace, Busy, Unavailable, Unknown, Failed] {
             let told = failure.error(1, 2).to_string();
             assert!(told.contains("cluster"), "{failure:?}: {told}");
             assert!(failure == Unknown || !told.contains("disk"), "{failure:?}: {told}");

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sockeye_hub::Epoch;
+use sockeye_hub::backplane::ChannelEnd;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::error::jetstream::ApiError;
 use crate::nats::api::Api;
 use crate::nats::api::stream::StreamInfo;
+use crate::shard::ends::ends;
 use crate::shard::feed::{Finding, Reset};
 use crate::shard::{Reached, Shard};
 use crate::streams::key;
@@ -53,7 +55,12 @@ pub(crate) async fn watch(api: Api, shard: Arc<Shard>, findings: mpsc::Unbounded
         let suspicions = shard.suspicions();
         let finding = match examine(&api, &shard, suspicions > settled).await {
             Ok(Some(Examined::Same)) => Finding::Groundless(suspicions),
-            Ok(Some(Examined::Another(reset))) => Finding::Reset(reset),
+            Ok(Some(Examined::Another(epoch, upto))) => {
+                let Some(ends) = all_ends(&api, shard.number, upto, &findings).await else {
+                    return;
+                };
+                Finding::Reset(Reset { epoch, upto, ends })
+            }
             Ok(None) => continue,
             Err(error) => {
                 tracing::debug!(shard = shard.number, %error, "the stream cannot be examined now");
@@ -67,10 +74,28 @@ pub(crate) async fn watch(api: Api, shard: Arc<Shard>, findings: mpsc::Unbounded
     }
 }
 
+/// The channels that have ended in the stream as it is now; `None` if no feed waits for it any more.
+async fn all_ends(
+    api: &Api,
+    shard: u16,
+    upto: u64,
+    findings: &mpsc::UnboundedSender<Finding>,
+) -> Option<Vec<ChannelEnd>> {
+    while !findings.is_closed() {
+        match ends(api, shard, upto).await {
+            Ok(ends) => return Some(ends),
+            Err(error) => tracing::debug!(shard, %error, "the ends of channels cannot be read yet"),
+        }
+        sleep(AGAIN).await;
+    }
+    None
+}
+
 /// What was found out.
 enum Examined {
     Same,
-    Another(Reset),
+    /// The epoch that has begun, and where the stream is in it.
+    Another(Epoch, u64),
 }
 
 /// `None` if it cannot be decided yet.
@@ -101,8 +126,8 @@ async fn examine(api: &Api, shard: &Shard, suspicious: bool) -> Result<Option<Ex
         Some(outcome) => Ok(Some(outcome)),
         None if !info.has_current_quorum() => Ok(None),
         None => {
-            let reset = begin(api, shard.number, known.epoch, &info).await?;
-            Ok(Some(Examined::Another(reset)))
+            let (epoch, upto) = begin(api, shard.number, known.epoch, &info).await?;
+            Ok(Some(Examined::Another(epoch, upto)))
         }
     }
 }
@@ -111,7 +136,7 @@ async fn examine(api: &Api, shard: &Shard, suspicious: bool) -> Result<Option<Ex
 fn decided(comparison: Comparison, info: &StreamInfo) -> Option<Examined> {
     match comparison {
         Comparison::Same => Some(Examined::Same),
-        Comparison::Begun(epoch) => Some(Examined::Another(Reset(epoch, info.state.last_seq))),
+        Comparison::Begun(epoch) => Some(Examined::Another(epoch, info.state.last_seq)),
         Comparison::Lost => None,
     }
 }
@@ -143,13 +168,18 @@ fn judge(info: &StreamInfo, known: Reached) -> Comparison {
 }
 
 /// Writes the next epoch into the stream.
-async fn begin(api: &Api, shard: u16, old: Epoch, info: &StreamInfo) -> Result<Reset, ApiError> {
+async fn begin(
+    api: &Api,
+    shard: u16,
+    old: Epoch,
+    info: &StreamInfo,
+) -> Result<(Epoch, u64), ApiError> {
     let stream = api.names().stream(shard);
     let epoch = next(old, &stream);
     let mut config = info.config.clone();
     config["metadata"][key::EPOCH] = epoch.to_string().into();
     let info = api.update(&stream, &config).await?;
-    Ok(Reset(epoch, info.state.last_seq))
+    Ok((epoch, info.state.last_seq))
 }
 
 /// The epoch after this one: nodes that find out at once begin the same.

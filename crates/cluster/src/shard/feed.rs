@@ -19,8 +19,9 @@ use crate::error::jetstream::ApiError;
 use crate::message;
 use crate::nats::api::stream::StreamInfo;
 use crate::nats::api::{Answer, Api, Get};
+use crate::shard::ends::ends;
 use crate::shard::{Reached, Shard};
-use sockeye_hub::backplane::{Feed as Order, Sink, What};
+use sockeye_hub::backplane::{ChannelEnd, Feed as Order, Sink, What};
 
 /// How often the leader is asked whether something has come, when nothing has.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,12 +43,18 @@ pub(crate) async fn subscribe(api: &Api, shard: u16) -> Result<Subscriber, Subsc
     api.client().subscribe(api.names().live_subjects(shard)).await
 }
 
-/// Sequences of the shard begin anew: its epoch, and up to where its stream is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reset(pub(crate) Epoch, pub(crate) u64);
+/// Sequences of the shard begin anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Reset {
+    pub(crate) epoch: Epoch,
+    /// Up to where its stream is.
+    pub(crate) upto: u64,
+    /// The channels that have ended by then.
+    pub(crate) ends: Vec<ChannelEnd>,
+}
 
 /// What was found out of the stream.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Finding {
     Reset(Reset),
     /// It has what it had, whatever was suspected up to that number.
@@ -71,8 +78,8 @@ enum Told {
     More(Result<(bool, u64), ApiError>),
     /// What the stream has.
     Filled(Result<Answer, ApiError>),
-    /// Where the stream is.
-    Where(Result<StreamInfo, ApiError>),
+    /// Where the stream is, and which channels have ended by then.
+    Where(Result<(StreamInfo, Vec<ChannelEnd>), ApiError>),
 }
 
 /// What to ask next, the more urgent the greater.
@@ -116,10 +123,10 @@ impl Feed {
         shard: Arc<Shard>,
         sink: Arc<dyn Sink>,
         bounds: FeedBounds,
-        Reset(epoch, upto): Reset,
+        Reset { epoch, upto, ends }: Reset,
     ) -> Self {
         shard.advance(Reached { epoch, upto, ts: 0 });
-        sink.begin(shard.number, epoch, upto);
+        sink.begin(shard.number, epoch, upto, ends);
         shard.begin();
         Self {
             api,
@@ -283,11 +290,11 @@ impl Feed {
                 Told::Filled(answer)
             })),
             Wanted::Skip => Some(Box::pin(async move {
-                let info = api.info(&api.names().stream(shard)).await;
-                if info.is_err() {
+                let place = place(&api, shard).await;
+                if place.is_err() {
                     sleep(AGAIN).await;
                 }
-                Told::Where(info)
+                Told::Where(place)
             })),
         };
     }
@@ -322,8 +329,10 @@ impl Feed {
             }
             // It is settled first what there was.
             Told::Where(Ok(_)) if self.order.is_suspect() => {}
-            Told::Where(Ok(info)) if info.state.last_seq < self.order.verified() => self.doubt(),
-            Told::Where(Ok(info)) => self.skip(info.state.last_seq),
+            Told::Where(Ok((info, _))) if info.state.last_seq < self.order.verified() => {
+                self.doubt();
+            }
+            Told::Where(Ok((info, ends))) => self.skip(info.state.last_seq, ends),
             Told::Where(Err(_)) => self.want(Wanted::Skip),
         }
     }
@@ -360,7 +369,7 @@ impl Feed {
     }
 
     /// Goes on behind what the stream has by now.
-    fn skip(&mut self, upto: u64) {
+    fn skip(&mut self, upto: u64, ends: Vec<ChannelEnd>) {
         tracing::warn!(
             shard = self.shard.number,
             from = self.order.verified(),
@@ -371,7 +380,7 @@ impl Feed {
         (self.in_vain, self.ticked_at, self.suspected) = (0, upto, 0);
         self.shard.counts.skips.fetch_add(1, Relaxed);
         self.shard.advance(Reached { upto, ts: 0, ..self.shard.place() });
-        self.sink.skipped(self.shard.number, upto);
+        self.sink.skipped(self.shard.number, upto, ends);
         self.want(Wanted::Tick);
     }
 
@@ -389,7 +398,7 @@ impl Feed {
         self.in_vain = 0;
     }
 
-    fn reset(&mut self, Reset(epoch, upto): Reset) {
+    fn reset(&mut self, Reset { epoch, upto, ends }: Reset) {
         if epoch == self.shard.place().epoch {
             return;
         }
@@ -402,7 +411,17 @@ impl Feed {
         (self.in_vain, self.ticked_at, self.suspected, self.question) = (0, upto, 0, None);
         self.shard.counts.resets.fetch_add(1, Relaxed);
         self.shard.advance(Reached { epoch, upto, ts: 0 });
-        self.sink.begin(self.shard.number, epoch, upto);
+        self.sink.begin(self.shard.number, epoch, upto, ends);
         self.want(Wanted::Tick);
     }
+}
+
+/// Where the stream is, and which channels have ended by then.
+pub(crate) async fn place(
+    api: &Api,
+    shard: u16,
+) -> Result<(StreamInfo, Vec<ChannelEnd>), ApiError> {
+    let info = api.info(&api.names().stream(shard)).await?;
+    let ends = ends(api, shard, info.state.last_seq).await?;
+    Ok((info, ends))
 }

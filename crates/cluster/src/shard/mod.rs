@@ -1,5 +1,6 @@
 //! Where a shard is, shared by its tasks.
 
+pub(crate) mod ends;
 pub(crate) mod epoch;
 pub(crate) mod feed;
 

@@ -120,7 +120,7 @@ async fn ensure_one(
         }
         info => info.map_err(|error| refused(&format!("to look at {stream}"), error))?,
     };
-    check(&stream, &info, api.names(), options)
+    check(&stream, &info, api.names(), options, shard)
 }
 
 /// Makes a stream, and gives what there is then: if another node was faster, what it has made counts.
@@ -248,6 +248,7 @@ pub(crate) fn config_from(
     if let Some(bytes) = wanted.max_bytes {
         set("max_bytes", bytes_of_one(bytes, names.shards()).into());
     }
+    set("subjects", serde_json::json!([names.log_subjects(shard)]));
     set("max_msgs_per_subject", per_subject(history).into());
     set("max_age", max_age(history).into());
     set("allow_direct", true.into());
@@ -319,6 +320,7 @@ fn check(
     info: &StreamInfo,
     names: &Arc<Names>,
     options: &ClusterOptions,
+    shard: u16,
 ) -> Result<Found, StartError> {
     check_format(stream, info)?;
     let bad_format = || StartError::Format { stream: stream.to_owned() };
@@ -333,7 +335,7 @@ fn check(
         return Err(StartError::History { there: there.to_string(), here: here.to_string() });
     }
     check_fixed(info, names, options)?;
-    check_relied_on(stream, info, &config(names, options, 0), options)?;
+    check_relied_on(stream, info, &config(names, options, shard), options)?;
     Ok(Found { epoch })
 }
 
@@ -386,6 +388,10 @@ fn check_relied_on(
     }
     if text("discard") != "\"new\"" {
         return differs("discard", text("discard"), "new".to_owned());
+    }
+    let subjects = Value::from(needed.subjects.to_vec());
+    if info.config.get("subjects") != Some(&subjects) {
+        return differs("subjects", text("subjects"), subjects.to_string());
     }
     if info.config.get("republish").is_none_or(|republish| !republish.is_object()) {
         return differs("republish", "nothing".to_owned(), "it".to_owned());
@@ -443,7 +449,7 @@ mod tests {
     }
 
     fn said(info: &StreamInfo, options: &ClusterOptions) -> String {
-        check("sockeye_c0", info, &names(), options).unwrap_err().to_string()
+        check("sockeye_c0", info, &names(), options, 0).unwrap_err().to_string()
     }
 
     #[test]
@@ -451,9 +457,9 @@ mod tests {
         let mut made = options();
         made.max_bytes = Some(1 << 30);
         made.replicas = Some(1);
-        check("s", &info(&made, |_| {}), &names(), &made).unwrap();
+        check("s", &info(&made, |_| {}), &names(), &made, 0).unwrap();
         // What is decided when it is made need not be said again.
-        check("s", &info(&made, |_| {}), &names(), &options()).unwrap();
+        check("s", &info(&made, |_| {}), &names(), &options(), 0).unwrap();
     }
 
     #[test]
@@ -490,6 +496,7 @@ mod tests {
             ("allow_direct", serde_json::json!(false)),
             ("discard", "old".into()),
             ("republish", Value::Null),
+            ("subjects", serde_json::json!(["sockeye.c.0.*"])),
             ("max_msgs_per_subject", 5.into()),
             ("max_age", 0.into()),
             ("max_msg_size", 100.into()),

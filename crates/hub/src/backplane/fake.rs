@@ -4,12 +4,15 @@
 //! announced, and [`Node::tick`] lets it ask what it has missed. So every run can be repeated.
 
 mod conditions;
+mod ends;
+mod held;
 mod nodes;
 mod reads;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -18,11 +21,11 @@ use self::nodes::Mail;
 pub use self::reads::ReadCounts;
 use self::reads::ReadGuard;
 use super::{
-    Answer, Arrival, Backplane, Feed, NodeId, NodeLink, NodeSink, Outgoing, Records, Reply, Sink,
-    Stored, What,
+    Answer, Arrival, Backplane, ChannelEnd, Feed, NodeId, NodeLink, NodeSink, Outgoing, Records,
+    Reply, Sink, Stored, What,
 };
 use crate::store::StoreError;
-use crate::{ChannelName, Epoch, IdempotencyKey};
+use crate::{ChannelName, Epoch, IdempotencyKey, PublishError};
 
 /// The engine. Clones are the same.
 #[derive(Clone)]
@@ -55,6 +58,7 @@ struct Shard {
 enum Waiting {
     Publication(Outgoing),
     Deletion(ChannelName, Reply),
+    End(ChannelName, Reply),
 }
 
 /// One hub's link to the engine.
@@ -67,59 +71,6 @@ pub struct Node {
     feeds: Mutex<Vec<(Epoch, Feed)>>,
     /// Up to where each shard was passed over last.
     skipped: Mutex<HashMap<u16, u64>>,
-}
-
-impl Shard {
-    fn last(&self) -> u64 {
-        self.all.last().map_or(0, |newest| newest.offset)
-    }
-
-    /// What a copy that has everything up to `upto` holds of a channel.
-    fn held(&self, channel: &ChannelName, upto: u64, bounds: Bounds, now: u64) -> Vec<Arrival> {
-        let of_channel = |arrival: &&Arrival| {
-            arrival.offset <= upto && channel_of(&arrival.what) == Some(channel)
-        };
-        let all: Vec<_> = self.all.iter().filter(of_channel).collect();
-        let is_forget = |arrival: &&Arrival| matches!(arrival.what, What::Forget(_));
-        let first = all.iter().rposition(is_forget).unwrap_or(0);
-        let first = first.max(all.len().saturating_sub(bounds.count + 1));
-        let is_young = |arrival: &&Arrival| arrival.ts + bounds.age >= now;
-        all[first..].iter().copied().filter(is_young).cloned().collect()
-    }
-
-    /// The same of the clock.
-    fn clocks(&self, upto: u64, bounds: Bounds, now: u64) -> impl Iterator<Item = &Arrival> {
-        let is_clock = move |arrival: &&Arrival| {
-            matches!(arrival.what, What::Clock)
-                && arrival.offset <= upto
-                && arrival.ts + bounds.age >= now
-        };
-        self.all.iter().filter(is_clock)
-    }
-
-    /// Up to `limit` messages of the shard from an offset on, and whether a copy that has everything
-    /// up to `upto` holds nothing behind them.
-    fn from(
-        &self,
-        from: u64,
-        limit: usize,
-        upto: u64,
-        bounds: Bounds,
-        now: u64,
-    ) -> (Vec<Arrival>, bool) {
-        let mut found = Vec::new();
-        for arrival in self.all.iter().filter(|arrival| (from..=upto).contains(&arrival.offset)) {
-            let is_held = match channel_of(&arrival.what) {
-                None => arrival.ts + bounds.age >= now,
-                Some(channel) => self.held(channel, upto, bounds, now).contains(arrival),
-            };
-            if is_held && found.len() == limit {
-                return (found, false);
-            }
-            found.extend(is_held.then(|| arrival.clone()));
-        }
-        (found, true)
-    }
 }
 
 impl EngineState {
@@ -159,8 +110,11 @@ impl EngineState {
     }
 
     fn publish(&mut self, outgoing: Outgoing) {
-        let Outgoing { channel, shard, payload, event, id, reply, .. } = outgoing;
+        let Outgoing { channel, shard, payload, event, id, reply, is_behind_end, .. } = outgoing;
         let known = id.as_ref().and_then(|id| self.shards[usize::from(shard)].ids.get(id).copied());
+        if known.is_none() && is_behind_end {
+            return reply.refused(PublishError::Ended);
+        }
         let offset = known.unwrap_or_else(|| {
             let what = What::Message { channel, payload, event, id: id.clone() };
             let offset = self.store(shard, what);
@@ -178,10 +132,8 @@ impl EngineState {
         }
         match waiting {
             Waiting::Publication(outgoing) => self.publish(outgoing),
-            Waiting::Deletion(channel, reply) => {
-                let offset = self.store(shard, What::Forget(channel));
-                reply.taken(offset);
-            }
+            Waiting::Deletion(channel, reply) => self.forget(shard, channel, reply),
+            Waiting::End(channel, reply) => self.end(shard, channel, reply),
         }
     }
 }
@@ -311,12 +263,18 @@ impl Engine {
         }
     }
 
-    /// Everything that was ever published on the channel and not lost, with its offset and time.
+    /// Everything that was ever published on the channel and not lost, with its offset and time, also its
+    /// ends and what is void behind them.
     pub fn published(&self, channel: &ChannelName) -> Vec<Arrival> {
         let state = self.lock();
         let shard = usize::from(shard_of(channel, state.bounds.shards));
-        let is_of = |arrival: &&Arrival| channel_of(&arrival.what) == Some(channel);
+        let is_of = |arrival: &&Arrival| arrival.what.channel() == Some(channel);
         state.shards[shard].all.iter().filter(is_of).cloned().collect()
+    }
+
+    fn ends(&self, shard: u16) -> Vec<ChannelEnd> {
+        let state = self.lock();
+        state.shards[usize::from(shard)].ends(state.bounds, state.now)
     }
 
     fn lock(&self) -> MutexGuard<'_, EngineState> {
@@ -406,7 +364,8 @@ impl Node {
                 if let Some(sink) = self.sink.get().filter(|_| has_lost) {
                     feed.restart(last, now);
                     self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, last);
-                    return sink.skipped(shard, last);
+                    let ends = self.engine.ends(shard);
+                    return sink.skipped(shard, last, ends);
                 }
                 if let (Some((arrivals, upto)), Some(sink)) = (feed.take(), self.sink.get()) {
                     sink.arrived(shard, arrivals, upto);
@@ -454,7 +413,7 @@ impl Node {
             *known = epoch;
             feed.restart(last, now);
             if let Some(sink) = self.sink.get() {
-                sink.begin(shard, epoch, last);
+                sink.begin(shard, epoch, last, self.engine.ends(shard));
             }
         }
     }
@@ -480,7 +439,7 @@ impl Backplane for Node {
             (state.now, begun.collect::<Vec<_>>())
         };
         for (shard, (epoch, last)) in (0..).zip(&begun) {
-            sink.begin(shard, *epoch, *last);
+            sink.begin(shard, *epoch, *last, self.engine.ends(shard));
         }
         *self.feeds() = begun
             .into_iter()
@@ -504,6 +463,15 @@ impl Backplane for Node {
         self.engine.lock().take(shard, Waiting::Deletion(channel, reply));
     }
 
+    fn end(&self, channel: ChannelName, reply: Reply) {
+        let shard = self.shard(&channel);
+        self.engine.lock().take(shard, Waiting::End(channel, reply));
+    }
+
+    fn slack(&self) -> Duration {
+        self.engine.lock().bounds.slack()
+    }
+
     fn read(&self, channel: ChannelName) -> Answer<Stored> {
         let shard = self.shard(&channel);
         let engine = self.engine.clone();
@@ -523,6 +491,7 @@ impl Backplane for Node {
                 head: newest(asked).unwrap_or(0),
                 upto: asked,
                 clock: at.clocks(asked, bounds, now).next().map(|clock| clock.offset),
+                end: at.end_of(&channel, asked, bounds, now).cloned(),
             })
         })
     }
@@ -562,13 +531,6 @@ impl fmt::Debug for Engine {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-fn channel_of(what: &What) -> Option<&ChannelName> {
-    match what {
-        What::Message { channel, .. } | What::Forget(channel) => Some(channel),
-        What::Clock | What::Other => None,
     }
 }
 

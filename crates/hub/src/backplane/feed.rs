@@ -230,7 +230,9 @@ fn size(arrival: &Arrival) -> u64 {
             let id = id.as_ref().map_or(0, |id| id.len());
             channel.as_str().len() + payload.as_bytes().len() + event + id
         }
-        What::Forget(channel) => channel.as_str().len(),
+        What::Forget(channel) | What::End(channel) | What::Open { channel, .. } => {
+            channel.as_str().len()
+        }
         What::Clock | What::Other => 0,
     };
     (OVERHEAD + texts) as u64

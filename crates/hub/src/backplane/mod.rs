@@ -4,6 +4,7 @@
 //! its offset. So offsets of a channel rise with holes, and a position means the same to every hub. A
 //! hub follows every shard whole, and holds the logs of the channels that are used there.
 //!
+//! - `ends`: which channels have ended, and what was stored behind their ends
 //! - `feed`: every message of a shard once and in order, made of what comes live and what is fetched
 //! - `progress`: how far each shard is known, and the publishers that wait for it
 //! - `reads`: how many channels are read at once
@@ -12,6 +13,7 @@
 //! - `records`: small records that all share for a time
 //! - `fake`: an engine in this process that fails on demand, for tests
 
+mod ends;
 #[cfg(feature = "test-util")]
 pub mod fake;
 mod feed;
@@ -27,7 +29,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
+pub(crate) use self::ends::{EndTimes, Ends};
 pub use self::feed::Feed;
 pub use self::nodes::{MAX_NODE_MESSAGE, NodeId, NodeLink, NodeSink};
 pub use self::progress::Reply;
@@ -36,7 +40,7 @@ pub(crate) use self::reads::Reads;
 pub use self::records::{Record, Records};
 pub use self::stored::Stored;
 use crate::store::StoreError;
-use crate::{ChannelName, Epoch, EventName, IdempotencyKey, Payload, Position, Source};
+use crate::{ChannelName, Epoch, EventName, IdempotencyKey, Options, Payload, Position, Source};
 
 /// What an engine is asked for that answers later.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -48,22 +52,24 @@ pub type Report = Pin<Box<dyn Future<Output = String> + Send>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) backplane: Arc<dyn Backplane>,
+    /// How long ends of channels hold.
+    pub(crate) times: EndTimes,
     pub(crate) progress: Arc<FeedProgress>,
     pub(crate) reads: Arc<Reads>,
 }
 
 impl Cluster {
-    pub(crate) fn new(backplane: Arc<dyn Backplane>) -> Self {
-        let progress = Arc::new(FeedProgress::new(backplane.shards()));
+    pub(crate) fn new(backplane: Arc<dyn Backplane>, options: &Options) -> Self {
+        let times = EndTimes::new(options.history_age, backplane.slack());
+        let progress = Arc::new(FeedProgress::new(backplane.shards(), times));
         let reads = Arc::new(Reads::new(backplane.shards()));
-        Self { backplane, progress, reads }
+        Self { backplane, times, progress, reads }
     }
 
     /// Up to where the channel's shard is known; before it begins, in an epoch of which nothing is
     /// kept.
     pub(crate) fn place(&self, channel: &ChannelName) -> Position {
-        let known = self.hold(channel);
-        Position { epoch: known.epoch, offset: known.upto }
+        self.hold(channel).place()
     }
 
     /// What is known of the channel's shard, held.
@@ -94,7 +100,19 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
     /// [`Sink`] like every other message, and the [reply](Outgoing::reply) says that it was taken.
     fn publish(&self, outgoing: Outgoing);
 
-    /// Drops a channel's history by a message that says so, of which the reply gives the offset.
+    /// Ends a channel by a message that says so, of which the reply gives the offset: of a channel that has
+    /// ended, that of its end. Its place among what is published is that of the call, as far as the engine
+    /// keeps it.
+    fn end(&self, channel: ChannelName, reply: Reply);
+
+    /// How much longer the engine holds what is stored than a history: an end holds for half of it after
+    /// [`Options::history_age`]. Default: an hour.
+    fn slack(&self) -> Duration {
+        Duration::from_hours(1)
+    }
+
+    /// Drops a channel's history by a message that says so, of which the reply gives the offset. Before that
+    /// comes one that [opens](What::Open) the channel again, if it has ended.
     fn forget(&self, channel: ChannelName, reply: Reply);
 
     /// Reads what is stored of a channel, once and from any copy: the hub sees whether it is as new as
@@ -174,8 +192,9 @@ pub enum Amount {
 /// What an engine tells a hub. It may be called from any thread, for one shard from one at a time.
 pub trait Sink: fmt::Debug + Send + Sync {
     /// The shard is known up to `upto` and goes on from there. With another epoch than before every
-    /// reader of the shard is told [`GapReason::Reset`](crate::GapReason::Reset).
-    fn begin(&self, shard: u16, epoch: Epoch, upto: u64);
+    /// reader of the shard is told [`GapReason::Reset`](crate::GapReason::Reset). `ends` are those that the
+    /// engine holds up to there, in their order; later ones do no harm.
+    fn begin(&self, shard: u16, epoch: Epoch, upto: u64, ends: Vec<ChannelEnd>);
 
     /// These came, in the order of their offsets, and nothing else up to `upto`: what
     /// [`Feed::take`] gives.
@@ -183,8 +202,8 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// What there was up to `upto` was passed over: more than is fetched at once, or so long ago that
     /// it is not known what was dropped meanwhile. Readers before it are told
-    /// [`GapReason::Expired`](crate::GapReason::Expired).
-    fn skipped(&self, shard: u16, upto: u64);
+    /// [`GapReason::Expired`](crate::GapReason::Expired). `ends` are as for [`begin`](Self::begin).
+    fn skipped(&self, shard: u16, upto: u64, ends: Vec<ChannelEnd>);
 }
 
 /// A publication on its way to the engine.
@@ -203,8 +222,23 @@ pub struct Outgoing {
     /// What sends it: those of one source on a channel are never stored in another order than that of
     /// the calls.
     pub source: Option<Source>,
+    /// Whether the channel has ended, as the hub knows it: then it is only asked whether the engine knows the
+    /// [id](Self::id). One that is new is not stored, and refused with
+    /// [`Ended`](crate::PublishError::Ended).
+    pub is_behind_end: bool,
     /// Where its outcome is told.
     pub reply: Reply,
+}
+
+/// A channel that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelEnd {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The offset of its end.
+    pub offset: u64,
+    /// When it was stored, by the engine's clock, in milliseconds since the Unix epoch.
+    pub ts: u64,
 }
 
 /// Something that was stored in a shard.
@@ -234,8 +268,33 @@ pub enum What {
     },
     /// The history of the channel was dropped.
     Forget(ChannelName),
+    /// The channel has ended. It is kept apart from the messages of the channel: neither counts for the bounds
+    /// of the other.
+    End(ChannelName),
+    /// The channel is open again. It takes the place of the end.
+    Open {
+        /// The channel.
+        channel: ChannelName,
+        /// The offset of the end. What was stored on the channel between the two is void.
+        ended: u64,
+        /// When the end was stored, in milliseconds since the Unix epoch.
+        since: u64,
+    },
     /// The clock of the shard: see [`Stored::clock`].
     Clock,
     /// Something else, which takes up an offset.
     Other,
+}
+
+impl What {
+    /// The channel that it is of.
+    pub(crate) fn channel(&self) -> Option<&ChannelName> {
+        match self {
+            Self::Message { channel, .. }
+            | Self::Forget(channel)
+            | Self::End(channel)
+            | Self::Open { channel, .. } => Some(channel),
+            Self::Clock | Self::Other => None,
+        }
+    }
 }

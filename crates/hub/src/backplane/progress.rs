@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Amount, Figure};
+use super::{Amount, EndTimes, Ends, Figure};
 use crate::{Epoch, Position, PublishError};
 
 /// How long a publisher whose message is stored waits until it can be read here. Then it is told the
@@ -45,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) epoch: Epoch,
     pub(crate) upto: u64,
     pub(crate) has_begun: bool,
+    /// The channels that have ended by then.
+    pub(crate) ends: Ends,
     waiting: BTreeMap<u64, Vec<AwaitedReply>>,
     /// Whether a task tells those that have waited for too long.
     is_timed: bool,
@@ -78,12 +80,13 @@ enum Publisher {
 }
 
 impl FeedProgress {
-    pub(crate) fn new(shards: u16) -> Self {
+    pub(crate) fn new(shards: u16, times: EndTimes) -> Self {
         let shard = || Shard {
             known: Mutex::new(Known {
                 epoch: Epoch::random(),
                 upto: 0,
                 has_begun: false,
+                ends: Ends::new(times),
                 waiting: BTreeMap::new(),
                 is_timed: false,
             }),
@@ -110,11 +113,12 @@ impl FeedProgress {
         known.upto = upto;
         let later = known.waiting.split_off(&(upto + 1));
         let reached = std::mem::replace(&mut known.waiting, later);
-        let epoch = known.epoch;
+        let outcomes: Vec<_> =
+            reached.into_iter().map(|(offset, all)| (known.outcome(offset), all)).collect();
         drop(known);
-        for (offset, publishers) in reached {
+        for (outcome, publishers) in outcomes {
             for stored in publishers {
-                stored.publisher.tell(Ok(Position { epoch, offset }));
+                stored.publisher.tell(outcome);
             }
         }
         self.shards[usize::from(shard)].moved.notify_waiters();
@@ -189,6 +193,20 @@ impl FeedProgress {
 }
 
 impl Known {
+    /// Up to where the shard is known.
+    pub(crate) fn place(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.upto }
+    }
+
+    /// What became of a message that is stored there and has come.
+    fn outcome(&self, offset: u64) -> Result<Position, PublishError> {
+        match self.ends.is_void(offset) {
+            Some(true) => Err(PublishError::Ended),
+            Some(false) => Ok(Position { epoch: self.epoch, offset }),
+            None => Err(PublishError::Unknown),
+        }
+    }
+
     /// When the first of those that wait has waited for too long.
     fn next_until(&self) -> Option<Instant> {
         self.waiting.values().flatten().map(|stored| stored.until).min()
@@ -260,8 +278,9 @@ impl Reply {
             drop(known);
             publisher.tell(Err(PublishError::Unknown));
         } else if known.upto >= offset {
+            let outcome = known.outcome(offset);
             drop(known);
-            publisher.tell(Ok(Position { epoch: self.epoch, offset }));
+            publisher.tell(outcome);
         } else {
             let until = Instant::now() + COMES_BACK;
             known.waiting.entry(offset).or_default().push(AwaitedReply { publisher, until });

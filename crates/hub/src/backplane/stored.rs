@@ -6,7 +6,7 @@
 //! neither, age alone can have dropped anything, and the clock of the shard says how old what is gone is
 //! at least.
 
-use super::{Arrival, What};
+use super::{Arrival, EndTimes, What};
 use crate::Options;
 use crate::log::ENTRY_OVERHEAD;
 
@@ -22,6 +22,8 @@ pub struct Stored {
     pub upto: u64,
     /// The offset of the oldest clock message of the shard that it holds.
     pub clock: Option<u64>,
+    /// The newest [`End`](What::End) or [`Open`](What::Open) of the channel that it holds.
+    pub end: Option<Arrival>,
 }
 
 /// What of it is shown.
@@ -41,6 +43,18 @@ impl Stored {
     pub(crate) fn is_whole(&self, from: u64) -> bool {
         let newest = self.messages.last().map_or(0, |message| message.offset);
         self.upto >= from && newest >= self.head.min(from)
+    }
+
+    /// Whether a message of it is void: stored behind the end of the channel. It takes up its part of the
+    /// history all the same, for others may have been dropped for it.
+    pub(crate) fn is_void(&self, message: &Arrival, times: EndTimes) -> bool {
+        let Some(Arrival { offset, ts, what }) = &self.end else { return false };
+        match what {
+            What::Open { ended, since, .. } => {
+                (*ended..*offset).contains(&message.offset) && times.holds(*since, message.ts)
+            }
+            _ => message.offset > *offset && times.holds(*ts, message.ts),
+        }
     }
 
     /// What is shown at the time `now`.
@@ -79,6 +93,6 @@ fn charge(message: &Arrival) -> u64 {
             let event = event.as_ref().map_or(0, |name| name.as_str().len());
             (payload.as_bytes().len() + event) as u64 + ENTRY_OVERHEAD
         }
-        What::Forget(_) | What::Clock | What::Other => 0,
+        _ => 0,
     }
 }

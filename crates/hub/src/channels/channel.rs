@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::Share;
 use crate::accounts::Stakes;
 use crate::accounts::{Account, Capacity, Stamp};
-use crate::backplane::{Stored, What};
+use crate::backplane::{EndTimes, Stored, What};
 use crate::channels::Keys;
 use crate::channels::Registry;
 use crate::log::{Content, Dropped, Log};
@@ -417,14 +417,15 @@ impl ChannelState {
     pub(crate) fn remember_stored(
         &mut self,
         stored: &Stored,
-        from: u64,
+        (from, times): (u64, EndTimes),
         payer: u32,
         meter: &Meter,
     ) {
         if !self.keys.is_empty() {
             return;
         }
-        for message in stored.messages.iter().take_while(|message| message.offset <= from) {
+        let older = stored.messages.iter().take_while(|message| message.offset <= from);
+        for message in older.filter(|message| !stored.is_void(message, times)) {
             if let What::Message { id: Some(id), .. } = &message.what {
                 self.remember_id(id, message.offset, message.ts, payer, meter);
             }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use crate::backplane::{Arrival, Cluster, Sink, Stored, What};
+use crate::backplane::{Arrival, ChannelEnd, Cluster, EndTimes, Ends, Sink, Stored, What};
 use crate::channels::channel::free;
 use crate::channels::{Backing, Channel, ChannelState, Extent, Registry};
 use crate::log::{Content, Dropped, Log};
@@ -30,14 +30,19 @@ impl Follower {
 }
 
 impl Sink for Follower {
-    fn begin(&self, shard: u16, epoch: Epoch, upto: u64) {
+    fn begin(&self, shard: u16, epoch: Epoch, upto: u64, ends: Vec<ChannelEnd>) {
         self.with(|registry, cluster| {
-            let known = cluster.progress.hold(shard);
-            if known.epoch != epoch {
+            let mut known = cluster.progress.hold(shard);
+            let (is_another, before) = (known.epoch != epoch, known.upto);
+            if is_another || before < upto || !known.has_begun {
+                known.ends.begin(&ends, if is_another { (upto, upto) } else { (before, upto) });
+            }
+            let ends = &known.ends;
+            if is_another {
                 let at = Position { epoch, offset: upto };
-                registry.each_of(cluster, shard, |channel| channel.restart(at, registry));
-            } else if known.upto < upto {
-                registry.each_of(cluster, shard, |channel| channel.skip(upto, registry));
+                registry.each_of(cluster, shard, |channel| channel.restart(at, ends, registry));
+            } else if before < upto {
+                registry.each_of(cluster, shard, |channel| channel.skip(upto, ends, registry));
             }
             cluster.progress.begin(shard, known, epoch, upto);
         });
@@ -45,8 +50,13 @@ impl Sink for Follower {
 
     fn arrived(&self, shard: u16, arrivals: Vec<Arrival>, upto: u64) {
         self.with(|registry, cluster| {
-            let known = cluster.progress.hold(shard);
+            let mut known = cluster.progress.hold(shard);
+            let before = known.upto;
+            let (arrivals, doubtful) = known.ends.follow(arrivals, before);
             let dropped = registry.arrived(arrivals);
+            for channel in doubtful.iter().filter_map(|name| registry.map.find(name).ok()) {
+                channel.skip(upto, &known.ends, registry);
+            }
             cluster.progress.moved(shard, known, upto);
             // A whole history may have gone: no lock is held while its memory is freed.
             dropped.into_iter().for_each(free);
@@ -54,10 +64,13 @@ impl Sink for Follower {
         });
     }
 
-    fn skipped(&self, shard: u16, upto: u64) {
+    fn skipped(&self, shard: u16, upto: u64, ends: Vec<ChannelEnd>) {
         self.with(|registry, cluster| {
-            let known = cluster.progress.hold(shard);
-            registry.each_of(cluster, shard, |channel| channel.skip(upto, registry));
+            let mut known = cluster.progress.hold(shard);
+            let passed = (known.upto, upto);
+            known.ends.begin(&ends, passed);
+            let ends = &known.ends;
+            registry.each_of(cluster, shard, |channel| channel.skip(upto, ends, registry));
             cluster.progress.moved(shard, known, upto);
         });
     }
@@ -70,9 +83,7 @@ impl Registry {
         let mut groups: Vec<(Arc<Channel>, Vec<Arrival>)> = Vec::new();
         let mut found = HashMap::new();
         for arrival in arrivals {
-            let (What::Message { channel, .. } | What::Forget(channel)) = &arrival.what else {
-                continue;
-            };
+            let Some(channel) = arrival.what.channel() else { continue };
             if let Some(&group) = found.get(channel) {
                 let (_, group): &mut (_, Vec<_>) = &mut groups[group];
                 group.push(arrival);
@@ -114,6 +125,7 @@ impl Channel {
             Start::After(position) => {
                 let state = self.lock();
                 position.epoch == state.log.end().epoch && position.offset >= state.log.start()
+                    || state.log.is_behind_end(position)
             }
             Start::Earliest | Start::Last(_) | Start::Foreign | Start::Since(_) => false,
         }
@@ -127,9 +139,12 @@ impl Channel {
         let came = |Arrival { offset, ts, what }| match what {
             What::Message { payload, event, id, .. } => {
                 let payload = payload.as_ref().to_payload();
-                Some((offset, ts, Some((Content::new(payload, event, program.number), id))))
+                let content = Content::new(payload, event, program.number);
+                Some((offset, ts, Came::Message(content, id)))
             }
-            What::Forget(_) => Some((offset, ts, None)),
+            What::Forget(_) => Some((offset, ts, Came::Forget)),
+            What::End(_) => Some((offset, ts, Came::End)),
+            What::Open { .. } => Some((offset, ts, Came::Open)),
             What::Clock | What::Other => None,
         };
         let arrivals: Vec<_> = arrivals.into_iter().filter_map(came).collect();
@@ -139,19 +154,21 @@ impl Channel {
             if state.retired {
                 return Vec::new();
             }
-            for (offset, ts, message) in arrivals {
+            for (offset, ts, came) in arrivals {
                 if offset <= state.log.last() {
                     continue;
                 }
-                match message {
-                    Some((content, id)) => {
+                match came {
+                    Came::Message(content, id) => {
                         let message = (offset, ts, content, id);
                         dropped.extend(state.arrived(message, registry));
                     }
-                    None => {
+                    Came::Forget => {
                         meter.dropped_all(&state.log);
                         forgotten.push(state.log.forget_at(offset, ts));
                     }
+                    Came::End => state.log.end_known(offset),
+                    Came::Open => state.log.open_at(offset),
                 }
             }
             dropped.extend(state.expire(
@@ -168,18 +185,18 @@ impl Channel {
     }
 
     /// The shard is in another epoch, or begins there: nothing that was here counts.
-    fn restart(&self, at: Position, registry: &Registry) {
+    fn restart(&self, at: Position, ends: &Ends, registry: &Registry) {
         let meter = &registry.meter;
         let keys = |state: &mut ChannelState| {
             meter.remove_keys(state.keys.bytes());
             std::mem::take(&mut state.keys)
         };
-        self.begin_live(at.offset, registry, keys, |log| log.restart(at));
+        self.begin_live(at.offset, ends, registry, keys, |log| log.restart(at));
     }
 
     /// What came up to that offset is not known.
-    fn skip(&self, upto: u64, registry: &Registry) {
-        self.begin_live(upto, registry, |_| (), |log| log.skip(upto));
+    fn skip(&self, upto: u64, ends: &Ends, registry: &Registry) {
+        self.begin_live(upto, ends, registry, |_| (), |log| log.skip(upto));
     }
 
     /// Begins to follow from `live_from` on with an empty log, all under one lock: a read of what was
@@ -187,6 +204,7 @@ impl Channel {
     fn begin_live<T>(
         &self,
         live_from: u64,
+        ends: &Ends,
         registry: &Registry,
         also: impl FnOnce(&mut ChannelState) -> T,
         drop_all: impl FnOnce(&mut Log) -> VecDeque<Arc<Entry>>,
@@ -196,7 +214,11 @@ impl Channel {
             let also = also(&mut state);
             state.live_from = live_from;
             self.set_extent(Extent::Live);
-            (also, state.drop_all(&registry.meter, drop_all))
+            let dropped = state.drop_all(&registry.meter, drop_all);
+            if let Some(end) = ends.of(&self.name) {
+                state.log.end_known(end.offset);
+            }
+            (also, dropped)
         };
         self.grown.notify_waiters();
         free(dropped);
@@ -204,7 +226,7 @@ impl Channel {
 
     /// Puts what the engine holds before what came since. Whether it is new enough for that; then all
     /// of the channel is here.
-    pub(crate) fn complete(&self, stored: &Stored, registry: &Registry) -> bool {
+    pub(crate) fn complete(&self, stored: &Stored, times: EndTimes, registry: &Registry) -> bool {
         let Registry { options, meter, program, .. } = registry;
         let (epoch, from) = {
             let state = self.lock();
@@ -217,6 +239,7 @@ impl Channel {
         let shown = stored.shown(options, now);
         let older = stored.messages[shown.first..].iter().take_while(|older| older.offset <= from);
         let entries: Vec<_> = older
+            .filter(|older| !stored.is_void(older, times))
             .filter_map(|older| {
                 let What::Message { payload, event, .. } = &older.what else { return None };
                 let payload = payload.as_ref().to_payload();
@@ -230,11 +253,15 @@ impl Channel {
             if self.is_whole() || (state.log.end().epoch, state.live_from) != (epoch, from) {
                 return self.is_whole();
             }
+            // Behind the end of a channel nothing is missing.
+            let end = Some(state.log.end().offset).filter(|_| state.log.has_ended());
+            let until = end.map_or(from, |end| end.min(from));
             // If some of what came since is gone already, what is older is not shown.
-            if state.log.start() == from {
+            if state.log.start() <= from {
                 meter.restored(&entries);
-                state.log.prepend(shown.start.min(from), shown.forgotten.min(from), entries);
-                state.remember_stored(stored, from, program.number, meter);
+                let (start, forgotten) = (shown.start.min(until), shown.forgotten.min(from));
+                state.log.prepend(start, forgotten, entries);
+                state.remember_stored(stored, (from, times), program.number, meter);
             }
             if !state.log.is_empty() {
                 state.mark_persistent(meter);
@@ -244,6 +271,14 @@ impl Channel {
         };
         true
     }
+}
+
+/// What came on a channel.
+enum Came {
+    Message(Content, Option<Arc<str>>),
+    Forget,
+    End,
+    Open,
 }
 
 /// What came, in parts: offset, time, content and id.

@@ -149,7 +149,9 @@ impl LoadGuard<'_> {
         loop {
             let stored = timeout(READ_TIMEOUT, cluster.backplane.read(channel.name.clone())).await;
             match stored.unwrap_or(Err(StoreError::Unavailable)) {
-                Ok(stored) if channel.complete(&stored, self.registry) => return Some(Ok(())),
+                Ok(stored) if channel.complete(&stored, cluster.times, self.registry) => {
+                    return Some(Ok(()));
+                }
                 Err(error) if Instant::now() > end => return Some(Err(error)),
                 Ok(_) if Instant::now() > end => return Some(Err(StoreError::Unavailable)),
                 Ok(_) | Err(_) if self.is_abandoned() => return None,

@@ -239,11 +239,15 @@ impl ChannelMap {
             meter.channels.fetch_add(1, Relaxed);
             let of_hub = Position { epoch: self.epoch, offset: floor };
             let (begin, extent) = match known {
-                Some(known) => (Position { epoch: known.epoch, offset: known.upto }, Extent::Live),
+                Some(known) => (known.place(), Extent::Live),
                 None if self.kept => (of_hub, Extent::Absent),
                 None => (of_hub, Extent::Whole),
             };
-            Arc::new(Channel::new(name.clone(), begin, extent))
+            let channel = Channel::new(name.clone(), begin, extent);
+            if let Some(end) = known.and_then(|known| known.ends.of(name)) {
+                channel.lock().log.end_known(end.offset);
+            }
+            Arc::new(channel)
         });
         Arc::clone(channel)
     }

@@ -130,7 +130,10 @@ impl Registry {
     ) -> T {
         let Self { options, map, meter, .. } = self;
         // Asked first: all that came up to there is in the channel by then.
-        let place = cluster.place(name);
+        let (place, end) = {
+            let known = cluster.hold(name);
+            (known.place(), known.ends.of(name))
+        };
         match map.find(name) {
             Ok(channel) => {
                 channel.touch();
@@ -139,7 +142,11 @@ impl Registry {
                     look(log, now)
                 })
             }
-            Err(_) => look(&mut Log::new(place.epoch, place.offset), options.clock.now()),
+            Err(_) => {
+                let mut log = Log::new(place.epoch, place.offset);
+                end.into_iter().for_each(|end| log.end_known(end.offset));
+                look(&mut log, options.clock.now())
+            }
         }
     }
 

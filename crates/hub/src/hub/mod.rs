@@ -95,7 +95,7 @@ impl Hub {
     /// [begun](crate::backplane::Sink::begin) it. Publishing and loading need a tokio runtime with time.
     pub fn with_backplane(mut options: Options, backplane: Arc<dyn Backplane>) -> Self {
         options.history.clear();
-        let cluster = Cluster::new(Arc::clone(&backplane));
+        let cluster = Cluster::new(Arc::clone(&backplane), &options);
         let registry = Registry::new(options, Backing::Cluster(cluster.clone()));
         backplane.attach(Arc::new(Follower::new(&registry)));
         registry.presence.connect(&*backplane);
@@ -272,14 +272,15 @@ impl Hub {
     /// # Errors
     ///
     /// [`PublishError`], from the future, if the channel is new and the hub is full, if the disk is full or
-    /// fails, or, with a backplane, [`PublishError::Unsupported`].
+    /// fails; with a backplane also [`PublishError::ClusterFull`], where 131,072 channels of its shard have
+    /// ended and are remembered.
     pub fn end(&self, channel: &ChannelName, account: &str) -> Publishing {
         let registry = &*self.0.registry;
         let account = registry.account(account);
         match &self.0.backend {
             Backend::Store(writer) => writer.end(channel, account),
             Backend::Memory => Writing::done(self.end_here(channel, &account)),
-            Backend::Cluster(_) => Writing::done(Err(PublishError::Unsupported)),
+            Backend::Cluster(cluster) => remote::end(&self.0.registry, cluster, channel),
         }
     }
 

@@ -60,8 +60,10 @@ pub(crate) struct Log {
     forgotten: u64,
     /// How often that was done.
     forgets: u64,
-    /// Whether the channel has ended: `last` is the offset of its end, behind all entries.
+    /// Whether the channel has ended.
     ending: Ending,
+    /// The offset of its end, behind all entries, if it has.
+    ended_at: u64,
     /// Entries after the first and up to the second of these offsets were dropped so that another
     /// account found room.
     evicted: (u64, u64),
@@ -80,7 +82,7 @@ enum Ending {
     Open,
     /// Not longer ago than a history is kept.
     Ended,
-    /// So long ago that the channel may be forgotten with it.
+    /// So long ago that the channel may be forgotten with it, or it is known elsewhere.
     Old,
 }
 
@@ -112,6 +114,7 @@ impl Log {
             forgotten: 0,
             forgets: 0,
             ending: Ending::Open,
+            ended_at: 0,
             evicted: (0, 0),
             recent: Run::default(),
             closed: floor,
@@ -120,8 +123,11 @@ impl Log {
     }
 
     /// The position of the newest entry there ever was, or, if nothing is kept, a later one behind
-    /// which nothing came either.
+    /// which nothing came either; of a channel that has ended, that of its end.
     pub(crate) fn end(&self) -> Position {
+        if self.has_ended() {
+            return self.position(self.ended_at);
+        }
         self.position(if self.entries.is_empty() { self.known() } else { self.last })
     }
 
@@ -177,6 +183,21 @@ impl Log {
             self.correct(ts);
         }
         (self.last, self.last_ts, self.ending) = (offset, ts, Ending::Ended);
+        self.ended_at = offset;
+    }
+
+    /// The channel has ended there, which a backplane knows, also when this log is gone.
+    pub(crate) fn end_known(&mut self, offset: u64) {
+        self.let_go();
+        // Behind it nothing is missing.
+        (self.last, self.start) = (self.last.max(offset), self.start.min(offset));
+        (self.ending, self.ended_at) = (Ending::Old, offset);
+    }
+
+    /// It is open again, as a backplane says at that offset.
+    pub(crate) fn open_at(&mut self, offset: u64) {
+        self.let_go();
+        (self.last, self.ending) = (self.last.max(offset), Ending::Open);
     }
 
     /// Whether the channel has ended.
@@ -205,6 +226,7 @@ impl Log {
         }
         self.last = entry.position.offset;
         self.last_ts = entry.ts;
+        self.ending = Ending::Open;
         self.bytes += entry.charge();
         self.entries.push_back(entry);
     }
@@ -227,6 +249,7 @@ impl Log {
         }
         self.last = head.last;
         self.ending = if head.ended { Ending::Ended } else { Ending::Open };
+        self.ended_at = head.last;
         if head.last_ts < self.last_ts {
             self.correct(head.last_ts);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::backplane::{Cluster, Outgoing};
 use crate::channels::Registry;
 use crate::publish::Writing;
-use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
+use crate::{ChannelName, IdempotencyKey, Position, Publication, PublishError, Publishing};
 
 /// What may be under way to the engine, in bytes as they are charged. More is refused: the engine does
 /// not keep up.
@@ -24,9 +24,11 @@ pub(crate) fn send(
         return Writing::done(Err(PublishError::ClusterBusy));
     }
     let shard = backplane.shard(channel);
-    if progress.place(shard).is_none() {
-        return Writing::done(Err(PublishError::Unavailable));
-    }
+    let now = registry.options.clock.now();
+    let is_behind_end = match progress.hold(shard) {
+        known if !known.has_begun => return Writing::done(Err(PublishError::Unavailable)),
+        known => known.ends.closed(channel, now).is_some(),
+    };
     let id = publication.key.as_ref().map(|key| backplane.message_id(channel, key));
     if let Some(id) = &id {
         // From now on the channel is here, so that the key is known when it comes, also where the engine
@@ -36,6 +38,8 @@ pub(crate) fn send(
         if let Some(first) = found.lock().repeated(Some(&IdempotencyKey::of_text(id))) {
             return Writing::done(Ok(first));
         }
+    } else if is_behind_end {
+        return Writing::done(Err(PublishError::Ended));
     }
     let (reply, outcome) = progress.position_reply(shard, publication.charge_in_all());
     backplane.publish(Outgoing {
@@ -45,8 +49,30 @@ pub(crate) fn send(
         event: publication.event,
         id: id.map(Into::into),
         source: publication.source,
+        is_behind_end,
         reply,
     });
+    Writing::waiting(outcome)
+}
+
+/// Has the engine end the channel, unless it is known to have ended.
+pub(crate) fn end(registry: &Registry, cluster: &Cluster, channel: &ChannelName) -> Publishing {
+    let Cluster { backplane, progress, .. } = cluster;
+    let shard = backplane.shard(channel);
+    {
+        let known = progress.hold(shard);
+        if !known.has_begun {
+            return Writing::done(Err(PublishError::Unavailable));
+        }
+        if let Some(end) = known.ends.closed(channel, registry.options.clock.now()) {
+            return Writing::done(Ok(Position { epoch: known.epoch, offset: end.offset }));
+        }
+        if known.ends.is_full() {
+            return Writing::done(Err(PublishError::ClusterFull));
+        }
+    }
+    let (reply, outcome) = progress.position_reply(shard, 0);
+    backplane.end(channel.clone(), reply);
     Writing::waiting(outcome)
 }
 

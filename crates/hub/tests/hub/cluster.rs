@@ -10,11 +10,11 @@ use sockeye_hub::backplane::{Arrival, Backplane as _, What};
 use sockeye_hub::store::StoreError;
 use sockeye_hub::{
     Budget, Clock, Gap, GapReason, Hub, IdempotencyKey, Options, Page, Position, Publication,
-    PublishError, Reader, Start,
+    PublishError, Publishing, Reader, Start,
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{name, texts};
+use crate::{cluster_bounds, cluster_ends, name, texts};
 
 /// Small, so that everything is trimmed soon.
 pub(crate) const BOUNDS: Bounds = Bounds { shards: 2, count: 5, age: 4_000, tick: 500 };
@@ -348,6 +348,7 @@ fn a_read_whose_runtime_ends_is_begun_again_by_the_next_request() {
 enum Act {
     Publish(usize, usize),
     Forget(usize, usize),
+    End(usize, usize),
     Advance(u64),
     Pump(usize),
     Tick(usize),
@@ -364,7 +365,8 @@ fn act() -> impl Strategy<Value = Act> {
     let (node, channel, reader) = (0..3_usize, 0..3_usize, 0..4_usize);
     prop_oneof![
         10 => (node.clone(), channel.clone()).prop_map(|(node, channel)| Act::Publish(node, channel)),
-        1 => (node.clone(), channel).prop_map(|(node, channel)| Act::Forget(node, channel)),
+        1 => (node.clone(), channel.clone()).prop_map(|(node, channel)| Act::Forget(node, channel)),
+        1 => (node.clone(), channel).prop_map(|(node, channel)| Act::End(node, channel)),
         3 => (1..900_u64).prop_map(Act::Advance),
         8 => node.clone().prop_map(Act::Pump),
         3 => node.clone().prop_map(Act::Tick),
@@ -401,14 +403,15 @@ impl Hopper {
     /// Reads what there is, and checks it against what was published.
     fn read(&mut self, engine: &Engine) {
         let channel = name(self.channel);
-        let published = engine.published(&channel);
+        let all = engine.published(&channel);
+        let published = cluster_ends::counted(&all);
         while let Some(page) =
             self.reader.as_mut().and_then(|reader| reader.try_next_page(Budget::default()))
         {
             if let Some(gap) = page.gap {
                 assert_eq!(gap.after, self.at);
                 let skipped = self.node.skipped(self.node.shard(&channel));
-                check_gap(gap, &published, engine.now(), skipped);
+                check_gap(gap, (&published, &all), engine.now(), skipped);
                 self.at = gap.next;
             }
             for entry in &page.entries {
@@ -424,6 +427,15 @@ impl Hopper {
                 assert_eq!(&entry.payload, payload);
                 self.at = entry.position;
             }
+            if page.end {
+                let next = published.iter().find(|arrival| arrival.offset > self.at.offset);
+                let is_end = |arrival: &Arrival| {
+                    arrival.offset == page.at.offset && matches!(arrival.what, What::End(_))
+                };
+                assert!(page.at == self.at || next.is_some_and(is_end), "{page:?} {next:?}");
+                assert!(published.iter().any(is_end));
+                self.at = page.at;
+            }
             assert_eq!(self.at, page.at);
         }
     }
@@ -431,7 +443,7 @@ impl Hopper {
 
 /// A gap is told for a loss, or where nothing can be known any more: also of what the node has passed over, up to
 /// `skipped`.
-fn check_gap(gap: Gap, published: &[Arrival], now: u64, skipped: u64) {
+fn check_gap(gap: Gap, (published, all): (&[Arrival], &[Arrival]), now: u64, skipped: u64) {
     let passed =
         |arrival: &&Arrival| arrival.offset > gap.after.offset && arrival.offset <= gap.next.offset;
     let mut passed = published.iter().filter(passed);
@@ -444,6 +456,9 @@ fn check_gap(gap: Gap, published: &[Arrival], now: u64, skipped: u64) {
         GapReason::Expired | GapReason::Slow => {
             // The engine holds nothing any more that says what came since: that is too old, or a whole
             // history has been published after it, also if the node has not come to that yet.
+            // What is void takes up its part of the history, too.
+            let mut published = all.to_vec();
+            published.retain(|it| matches!(it.what, What::Message { .. } | What::Forget(_)));
             let since = published.iter().rposition(|arrival| arrival.offset <= gap.after.offset);
             let is_unknown = since.is_none_or(|since| {
                 published[since].ts + SHOWN <= now + 2 * BOUNDS.tick
@@ -455,26 +470,41 @@ fn check_gap(gap: Gap, published: &[Arrival], now: u64, skipped: u64) {
     }
 }
 
-async fn run(acts: Vec<Act>, faults: Faults, seed: u64) {
-    let mut cluster = Cluster::new(2, seed);
-    // One that soon passes over what is missing.
-    cluster.nodes.push(small_node(&cluster.engine));
-    let mut readers: Vec<_> = (0..4)
+/// One reader more than there are channels, each from now on.
+fn hoppers(cluster: &Cluster) -> Vec<Hopper> {
+    (0..4)
         .map(|number| {
             let channel = CHANNELS[number % CHANNELS.len()];
             let (node, hub) = &cluster.nodes[number % 3];
             let reader = hub.subscribe(&name(channel), Start::Now);
             Hopper { channel, at: reader.position(), node: Arc::clone(node), reader: Some(reader) }
         })
-        .collect();
+        .collect()
+}
+
+/// A publication: the node, the channel, the text and what it is told.
+type Said = (usize, &'static str, String, Publishing);
+
+async fn run(acts: Vec<Act>, faults: Faults, seed: u64) {
+    let mut cluster = Cluster::new(2, seed);
+    // One that soon passes over what is missing.
+    cluster.nodes.push(small_node(&cluster.engine));
+    let mut readers = hoppers(&cluster);
     cluster.engine.set_faults(faults);
-    let mut said = Vec::new();
+    let (mut said, mut ended) = (Vec::<Said>::new(), Vec::new());
+    let mut told = [cluster.engine.now(); 3];
     for (number, act) in acts.into_iter().enumerate() {
         match act {
             Act::Publish(node, channel) => {
+                cluster.catch_up(node, faults, &mut told);
                 let text = number.to_string();
-                let channel = name(CHANNELS[channel]);
-                said.push(cluster.hub(node).publish(&channel, Publication::text(&text)));
+                let outcome =
+                    cluster.hub(node).publish(&name(CHANNELS[channel]), Publication::text(&text));
+                said.push((node, CHANNELS[channel], text, outcome));
+            }
+            Act::End(node, channel) => {
+                ended
+                    .push((CHANNELS[channel], cluster.hub(node).end(&name(CHANNELS[channel]), "")));
             }
             Act::Forget(node, channel) => {
                 drop(cluster.hub(node).forget(&name(CHANNELS[channel])));
@@ -486,8 +516,13 @@ async fn run(acts: Vec<Act>, faults: Faults, seed: u64) {
             Act::Read(reader) => readers[reader].read(&cluster.engine),
             Act::StopLeader(shard) => cluster.engine.stop_leader(shard),
             Act::ElectLeader(shard) => cluster.engine.elect_leader(shard),
-            Act::Restart(2) => cluster.nodes[2] = small_node(&cluster.engine),
-            Act::Restart(number) => cluster.nodes[number] = node(&cluster.engine),
+            Act::Restart(number) => {
+                cluster.nodes[number] =
+                    if number == 2 { small_node(&cluster.engine) } else { node(&cluster.engine) };
+                // What the old one is told of what comes is nothing.
+                let of_old = said.extract_if(.., |(node, ..)| *node == number);
+                of_old.for_each(drop);
+            }
         }
     }
     // All is well again: every publication was taken, and every reader gets what is left.
@@ -498,13 +533,44 @@ async fn run(acts: Vec<Act>, faults: Faults, seed: u64) {
     for reader in &mut readers {
         reader.hop(&cluster.nodes[0]).await;
         reader.read(&cluster.engine);
-        let newest = cluster.engine.published(&name(reader.channel)).last().map(|last| last.offset);
+        let published = cluster_ends::counted(&cluster.engine.published(&name(reader.channel)));
+        let is_known = |arrival: &&Arrival| match arrival.what {
+            What::Open { .. } => false,
+            What::End(_) => arrival.ts + SHOWN > cluster.engine.now(),
+            _ => true,
+        };
+        let newest = published.iter().rfind(is_known).map(|last| last.offset);
         assert!(reader.at.offset >= newest.unwrap_or(0), "it has come to the end");
     }
-    for said in said {
+    check_outcomes(&cluster, said, ended).await;
+}
+
+/// What publishers were told is what became of their messages.
+async fn check_outcomes(cluster: &Cluster, said: Vec<Said>, ended: Vec<(&str, Publishing)>) {
+    let is_unseen =
+        cluster.nodes.iter().any(|(_, hub)| cluster_bounds::figure(hub, "stored_unseen") > 0);
+    for (_, channel, text, said) in said {
+        let published = cluster_ends::counted(&cluster.engine.published(&name(channel)));
+        let payload = Publication::text(&text).payload.to_payload();
+        let is_it = |it: &&Arrival| matches!(&it.what, What::Message { payload: there, .. } if *there == payload);
+        let there = published.iter().find(is_it).map(|arrival| arrival.offset);
         match said.await {
-            // The node that it was published on started anew meanwhile.
-            Ok(_) | Err(PublishError::Unknown) => {}
+            // After 10 s a node acknowledges what is stored though it has not come.
+            Ok(_) if there.is_none() && is_unseen => {}
+            Ok(at) => assert_eq!(there, Some(at.offset), "what is acknowledged counts"),
+            Err(PublishError::Ended) => assert_eq!(there, None, "what is refused does not"),
+            // It was passed over.
+            Err(PublishError::Unknown) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    for (channel, ended) in ended {
+        let published = cluster.engine.published(&name(channel));
+        match ended.await {
+            Ok(at) => assert!(published.iter().any(|arrival| {
+                arrival.offset == at.offset && matches!(arrival.what, What::End(_))
+            })),
+            Err(PublishError::Unknown) => {}
             Err(error) => panic!("{error}"),
         }
     }

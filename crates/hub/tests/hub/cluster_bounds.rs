@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, hub_on, read, runtime, why};
 use crate::{name, texts};
 
 /// A figure of the engine as operators see it.
-fn figure(hub: &Hub, name: &str) -> u64 {
+pub(crate) fn figure(hub: &Hub, name: &str) -> u64 {
     let figures = hub.engine_figures();
     match figures.iter().find(|figure| figure.name == name).unwrap().amount {
         Amount::Count(count) => count,

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod cluster_bounds;
+mod cluster_ends;
 mod cluster_presence;
 mod concurrent;
 mod ends;

@@ -43,8 +43,6 @@ pub(crate) enum Code {
     NotAcceptable,
     /// There is nothing at this path.
     NotFound,
-    /// The server cannot do it, as it is configured.
-    NotImplemented,
     /// The message is larger than the limit.
     TooLarge,
     /// Too many requests, connections or subscriptions.
@@ -71,7 +69,6 @@ impl Code {
             Self::BadOrigin | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Ended => StatusCode::CONFLICT,
             Self::Gone => StatusCode::GONE,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -103,7 +100,6 @@ impl Code {
             Self::MethodNotAllowed => "Method not allowed",
             Self::NotAcceptable => "Not acceptable",
             Self::NotFound => "Not found",
-            Self::NotImplemented => "Not implemented",
             Self::TooLarge => "Message too large",
             Self::TooMany => "Too many requests",
             Self::Unauthorized => "Unauthorized",

@@ -218,9 +218,6 @@ async fn what_is_no_bulk_is_refused_whole() {
 #[tokio::test]
 async fn behind_the_end_of_a_channel_each_is_refused() {
     let server = TestServer::start().await;
-    if server.is_cluster() {
-        return;
-    }
     server.post("/c/done?close=1", LINES, "").await;
     let body = r#"[{"ch":"done","data":1},{"ch":"open","data":2},{"ch":"done","data":3}]"#;
     let told = results(&server.post("/publish", JSON, body).await);

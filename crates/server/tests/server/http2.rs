@@ -204,9 +204,6 @@ async fn many_messages_are_published_by_one_request_as_over_http_1() {
 #[tokio::test]
 async fn a_channel_ends_as_over_http_1() {
     let secure = Secure::start().await;
-    if secure.server.is_cluster() {
-        return;
-    }
     let mut socket = secure.open("/c/chat").await;
     let events = secure.listen("/c/chat").await;
     let post = secure.request(Method::POST, "/c/chat?close=1").body(whole("")).unwrap();

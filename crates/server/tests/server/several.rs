@@ -152,9 +152,6 @@ async fn what_comes_wakes_a_long_poll_and_reaches_a_stream() {
 #[tokio::test]
 async fn an_end_that_was_told_wakes_no_long_poll() {
     let server = TestServer::start().await;
-    if server.is_cluster() {
-        return;
-    }
     server.publish("/c/b", "1").await;
     server.post("/c/a?close=1", "text/plain", "").await;
     let page = server.get("/c/a,b?after=earliest").await;
@@ -219,9 +216,6 @@ async fn a_gap_says_its_channel() {
 #[tokio::test]
 async fn a_stream_ends_with_the_last_of_its_channels() {
     let server = TestServer::start().await;
-    if server.is_cluster() {
-        return;
-    }
     let mut stream = server.events("/c/a,b").await;
     server.post("/c/a?close=1", "text/plain", "").await;
     stream.until("event: end").await;

@@ -134,6 +134,30 @@ impl Api {
         }
     }
 
+    /// The sequence of the newest message that matches a subject, as the shard's leader says; 0 if there is
+    /// none.
+    pub(crate) async fn last_of(&self, shard: u16, subject: &str) -> Result<u64, ApiError> {
+        #[derive(Serialize)]
+        struct Last<'a> {
+            last_by_subj: &'a str,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            message: Stored,
+        }
+        #[derive(Deserialize)]
+        struct Stored {
+            seq: u64,
+        }
+        let stream = format!("STREAM.MSG.GET.{}", self.names.stream(shard));
+        let last = Last { last_by_subj: subject };
+        match self.ask::<Found>(stream, &last, ANSWER_TIMEOUT).await {
+            Ok(found) => Ok(found.message.seq),
+            Err(error) if error.code() == Some(code::NO_MESSAGE) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     /// When the message with that sequence came, as the shard's leader says; `None` if it has none.
     pub(crate) async fn time_of(&self, shard: u16, seq: u64) -> Result<Option<u64>, ApiError> {
         #[derive(Serialize)]

@@ -41,6 +41,9 @@ impl Log {
     /// Why a reader that comes back to `position` has missed entries, if it has.
     fn loss(&self, position: Position) -> Option<GapReason> {
         let known = position.epoch == self.epoch && position.offset <= self.known();
+        if known && self.is_behind_end(position) {
+            return None;
+        }
         if !known || position.offset < self.forgotten {
             Some(GapReason::Reset)
         } else if position.offset < self.start {
@@ -155,7 +158,8 @@ impl Log {
         } else {
             let at = cursor.at.offset;
             let evicted = (self.evicted.0..self.evicted.1).contains(&at);
-            (at < self.start).then_some(if evicted { GapReason::Expired } else { GapReason::Slow })
+            let is_missing = at < self.start && !self.is_behind_end(cursor.at);
+            is_missing.then_some(if evicted { GapReason::Expired } else { GapReason::Slow })
         }
     }
 
@@ -189,10 +193,14 @@ impl Log {
     pub(crate) fn is_same_place(&self, one: Position, other: Position) -> bool {
         let is_whole = self.loss(one).is_none() && self.loss(other).is_none();
         // A reader before the end of a channel is still to be told of it.
-        let is_ended = |position: Position| self.has_ended() && position.offset >= self.last;
         is_whole
-            && is_ended(one) == is_ended(other)
+            && self.is_behind_end(one) == self.is_behind_end(other)
             && self.index_after(one.offset) == self.index_after(other.offset)
+    }
+
+    /// Whether nothing comes after that position because the channel has ended.
+    pub(crate) fn is_behind_end(&self, position: Position) -> bool {
+        self.has_ended() && position.epoch == self.epoch && position.offset >= self.ended_at
     }
 
     /// How many entries come after that offset.
