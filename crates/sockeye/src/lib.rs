@@ -160,8 +160,8 @@ pub use self::{
     },
     server::{Incoming, Server, accept},
     socket::{
-        ConnectionId, MessageReader, MessageWriter, PeerAddr, Reader, Role, WeakWriter, WebSocket,
-        Writer,
+        ConnectionId, Delivery, MessageReader, MessageWriter, PeerAddr, Reader, Role, WeakWriter,
+        WebSocket, Writer,
     },
 };
 

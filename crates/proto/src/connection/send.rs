@@ -110,12 +110,23 @@ impl Connection {
     ///
     /// As [`send`](Self::send), and [`Misuse::Unmasked`] on a client.
     pub fn send_frames(&mut self, frames: &Bytes) -> Result<(), Misuse> {
+        self.may_send_frames()?;
+        self.outbox.push_encoded(frames);
+        Ok(())
+    }
+
+    /// Whether [`send_frames`](Self::send_frames) takes frames now. Where [nothing is to be
+    /// transmitted](Self::transmit), they may as well go to the transport at once: those that are written there whole
+    /// count as sent, and the rest of the others has to be queued before anything else.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send_frames`](Self::send_frames).
+    pub fn may_send_frames(&self) -> Result<(), Misuse> {
         if self.is_client() {
             return Err(Misuse::Unmasked);
         }
-        self.begin_message(MessageKind::Binary)?;
-        self.outbox.push_encoded(frames);
-        Ok(())
+        self.begin_message(MessageKind::Binary).map(|_| ())
     }
 
     /// Whether a new message may be sent, and the opcode of its first frame.

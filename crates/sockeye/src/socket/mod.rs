@@ -34,7 +34,7 @@ pub(crate) use self::{
     },
 };
 pub use self::{
-    core::{connection_id::ConnectionId, peer_addr::PeerAddr},
+    core::{connection_id::ConnectionId, delivery::Delivery, peer_addr::PeerAddr},
     message_reader::MessageReader,
     message_writer::MessageWriter,
     reader::Reader,

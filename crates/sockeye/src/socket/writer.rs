@@ -16,7 +16,8 @@ use sockeye_proto::{
 };
 
 use super::{
-    core::shared::Shared, core::state::SocketState, handle::Handle, message_writer::MessageWriter,
+    core::delivery::Delivery, core::shared::Shared, core::state::SocketState, handle::Handle,
+    message_writer::MessageWriter,
 };
 use crate::{Error, TrySendError};
 
@@ -135,6 +136,30 @@ impl Writer {
     pub async fn send_frames(&self, frames: &Bytes) -> Result<(), Error> {
         let mut waiting = Some(frames);
         poll_fn(|cx| self.handle.shared.poll_frames(cx, &mut waiting)).await
+    }
+
+    /// Sends frames as [`send_frames`](Self::send_frames) does, and waits for nothing: for a task that writes to
+    /// many connections, one behind the other.
+    ///
+    /// What the transport does not take at once is queued, and written in the background; `flush` of the [`Sink`]
+    /// waits for that.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use sockeye::{Config, Delivery, Prepared, WebSocket};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (mut client, server) = WebSocket::pair(Config::default());
+    /// let (_, writer) = server.split();
+    /// let frames: Bytes = Prepared::new("news").plain().clone();
+    /// assert_eq!(writer.try_send_frames(&frames), Delivery::Written);
+    /// assert_eq!(client.recv().await.unwrap()?.as_text(), Some("news"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_send_frames(&self, frames: &Bytes) -> Delivery {
+        self.handle.shared.try_frames(frames)
     }
 
     /// Sends a ping and waits for its pong; as [`WebSocket::ping`](super::WebSocket::ping).

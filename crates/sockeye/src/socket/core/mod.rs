@@ -5,6 +5,7 @@ pub(super) mod arrival;
 pub(super) mod attachment;
 pub(super) mod background;
 pub(super) mod connection_id;
+pub(super) mod delivery;
 pub(super) mod handlers;
 mod input;
 mod lifecycle;

@@ -20,6 +20,7 @@ use sockeye_proto::{
 use super::{
     background::{BackgroundDriver, RuntimeEnded},
     connection_id::ConnectionId,
+    delivery::Delivery,
     handlers,
     parked::Parked,
     peer_addr::PeerAddr,
@@ -220,6 +221,19 @@ impl Shared {
             }
         }
         self.poll_written(cx)
+    }
+
+    /// Writes frames that were made before, or queues what the transport does not take, if there is room.
+    pub(in crate::socket) fn try_frames(self: &Arc<Self>, frames: &Bytes) -> Delivery {
+        let (mut state, waker) = (self.state(), waker_ref(self));
+        let cx = &mut Context::from_waker(&waker);
+        if !state.has_room() || state.write_frames(frames, cx).is_err() {
+            return Delivery::Refused;
+        }
+        match written(&state) {
+            Some(Ok(())) => Delivery::Written,
+            _ => Delivery::Queued,
+        }
     }
 
     /// Queues a message if there is room for it now, and writes it as [`poll_queue`](Self::poll_queue)

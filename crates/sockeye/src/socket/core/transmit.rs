@@ -14,9 +14,11 @@ use sockeye_proto::{
 use tokio::{io::AsyncWrite, sync::oneshot};
 
 use super::{
+    lifecycle::Link,
     outgoing::{BehindStream, Outgoing},
     pings::Pings,
     state::SocketState,
+    transport::ByteStream,
 };
 use crate::Error;
 
@@ -161,6 +163,36 @@ impl SocketState {
         self.connection.send_frames(frames).map_err(|misuse| self.send_error(misuse))
     }
 
+    /// The same, and writes them as far as the transport takes them: past the queue if that is empty.
+    pub(in crate::socket) fn write_frames(
+        &mut self,
+        frames: &Bytes,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        self.check_write_side()?;
+        self.connection.may_send_frames().map_err(|misuse| self.send_error(misuse))?;
+        let is_first = !self.connection.transmit().has_remaining();
+        let written = if is_first { self.write_past_queue(frames, cx) } else { 0 };
+        if written < frames.len() {
+            self.queue_frames(&frames.slice(written..))?;
+            self.write(cx);
+        }
+        Ok(())
+    }
+
+    /// Writes to a transport that keeps nothing for itself; gives how much it has taken.
+    fn write_past_queue(&mut self, frames: &[u8], cx: &mut Context<'_>) -> usize {
+        let Link::Open(ByteStream::Tcp(stream)) = &mut self.lifecycle.link else { return 0 };
+        match Pin::new(stream).poll_write(cx, frames) {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(error)) => {
+                self.fail_writing(error);
+                0
+            }
+            Poll::Pending => 0,
+        }
+    }
+
     /// Writes what is queued, as far as the transport takes it, then half-closes or closes the transport if
     /// the protocol says so.
     pub(in crate::socket) fn write(&mut self, cx: &mut Context<'_>) {
@@ -195,11 +227,15 @@ impl SocketState {
             }
         };
         if let Poll::Ready(Err(error)) = result {
-            // What the peer has sent before may still be unread; reading will find the end.
-            self.outbound.write_side = WriteSide::Failed;
-            self.lifecycle.note_error(error);
+            self.fail_writing(error);
             self.discard_queued();
         }
+    }
+
+    /// A write has failed. What the peer has sent before may still be unread; reading will find the end.
+    fn fail_writing(&mut self, error: io::Error) {
+        self.outbound.write_side = WriteSide::Failed;
+        self.lifecycle.note_error(error);
     }
 
     /// Discards what cannot be written any more.
