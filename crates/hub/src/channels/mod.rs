@@ -5,6 +5,7 @@
 //! - `load`: reading channels from a backplane
 //! - `keys`: the idempotency keys that a channel remembers
 //! - `reader`: a cursor in a channel's log, and a way to wait there
+//! - `shared_reader`: one cursor for many readers at the same place
 //! - `listing`: the channels there are, in pages
 //! - `map`: the channels by name
 //! - `registry`: everything the hub and the thread that writes share
@@ -20,6 +21,7 @@ mod map;
 mod pressure;
 mod reader;
 mod registry;
+mod shared_reader;
 mod sweep;
 
 pub(crate) use self::channel::{Channel, ChannelState, Extent, KEYS_AT_ONCE};
@@ -31,4 +33,5 @@ pub use self::load::Loaded;
 pub(crate) use self::map::{ChannelMap, Walk};
 pub use self::reader::Reader;
 pub(crate) use self::registry::{Backing, Registry};
+pub use self::shared_reader::{Outlook, SharedReader};
 pub use self::sweep::Sweep;

@@ -1,8 +1,9 @@
 //! A reader: a cursor in a channel's log, and a way to wait there.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use super::shared_reader::{Outlook, SharedReader};
 use crate::channels::{Channel, Registry};
 use crate::log::Cursor;
 use crate::{Budget, ChannelName, Item, Lag, Page, Position};
@@ -50,19 +51,8 @@ impl Reader {
 
     /// All that is there, within `budget`, as soon as there is something: one lock for many
     /// entries.
-    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     pub fn next_page(&mut self, budget: Budget) -> impl Future<Output = Page> {
-        async move {
-            loop {
-                let_others_run().await;
-                let Self { channel, cursor, .. } = self;
-                let grown = channel.grown.notified();
-                if let Some(page) = channel.lock().log.page(cursor, budget).news() {
-                    return page;
-                }
-                grown.await;
-            }
-        }
+        next_page(&self.channel, &mut self.cursor, budget)
     }
 
     /// All that is there now, within `budget`.
@@ -117,9 +107,56 @@ impl Reader {
         self.channel.lock().log.has_ended()
     }
 
+    /// What the reader is given as long as nothing is missing and the channel goes on, but for where it stands.
+    /// `None` if there is something to be told to this reader alone: what it missed before it began, or nothing
+    /// any more.
+    ///
+    /// Readers with the same outlook can be served together: one [`SharedReader`] reads, and each of them
+    /// [passes over](Self::pass) what was sent on its behalf.
+    pub fn outlook(&self) -> Option<Outlook> {
+        let (epoch, forgets, policy) = self.cursor.outlook()?;
+        Some(Outlook { channel: Arc::clone(&self.channel), epoch, forgets, policy })
+    }
+
+    /// A reader for all that have this [outlook](Self::outlook), which begins where this one stands; `None` where
+    /// there is none.
+    pub fn shared(&self) -> Option<SharedReader> {
+        Some(SharedReader::new(&self.channel, self.cursor.fork()?))
+    }
+
+    /// Goes on behind that offset: what is before it was given to the client on this reader's behalf. It never goes
+    /// back.
+    pub fn pass(&mut self, offset: u64) {
+        self.cursor.pass(offset);
+    }
+
+    /// How many readers the channel has, this one included.
+    pub fn readers(&self) -> usize {
+        self.channel.readers.load(Acquire)
+    }
+
     /// The channel.
     pub fn channel(&self) -> &ChannelName {
         &self.channel.name
+    }
+}
+
+/// All that is there for the cursor, within `budget`, as soon as there is something.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+pub(super) fn next_page(
+    channel: &Channel,
+    cursor: &mut Cursor,
+    budget: Budget,
+) -> impl Future<Output = Page> {
+    async move {
+        loop {
+            let_others_run().await;
+            let grown = channel.grown.notified();
+            if let Some(page) = channel.lock().log.page(cursor, budget).news() {
+                return page;
+            }
+            grown.await;
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod readers;
 mod recovery;
 #[cfg(feature = "fjall")]
 mod restart;
+mod shared_readers;
 mod sweep;
 #[cfg(feature = "fjall")]
 mod torn;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Cursor, Log};
 use crate::{
-    Budget, Entry, Gap, GapReason, Item, Lag, Missing, Page, Policy, Position, Run, Start,
+    Budget, Entry, Epoch, Gap, GapReason, Item, Lag, Missing, Page, Policy, Position, Run, Start,
 };
 
 impl Log {
@@ -244,5 +244,22 @@ impl Cursor {
 
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// What decides, besides its offset, what the reader is given; `None` if there is something for it alone.
+    pub(crate) fn outlook(&self) -> Option<(Epoch, u64, Policy)> {
+        let is_usual = self.lost.is_none() && !self.is_over;
+        is_usual.then_some((self.at.epoch, self.forgets, self.policy))
+    }
+
+    /// Another cursor at the same place, if there is nothing for this one alone.
+    pub(crate) fn fork(&self) -> Option<Self> {
+        let Self { at, forgets, policy, .. } = *self;
+        self.outlook().map(|_| Self { at, forgets, lost: None, policy, is_over: false })
+    }
+
+    /// Passes over what is up to that offset.
+    pub(crate) fn pass(&mut self, offset: u64) {
+        self.at.offset = self.at.offset.max(offset);
     }
 }

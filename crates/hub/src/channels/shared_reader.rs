@@ -1,0 +1,69 @@
+//! One cursor for many readers of a channel that stand at the same place.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::Channel;
+use super::reader::next_page;
+use crate::log::Cursor;
+use crate::{Budget, Epoch, Page, Policy};
+
+/// Reads a channel in place of many readers that would all be given the same: see
+/// [`Reader::outlook`](crate::Reader::outlook).
+///
+/// It does not count as a reader, and does not keep the hub from letting go of the channel: the
+/// readers that it stands for do.
+#[derive(Debug)]
+pub struct SharedReader {
+    channel: Arc<Channel>,
+    cursor: Cursor,
+}
+
+/// What decides, besides its offset, what a reader is given: of two readers with the same outlook the one
+/// that stands at the lower offset is given all that the other one is, and what is between them before it.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    pub(super) channel: Arc<Channel>,
+    pub(super) epoch: Epoch,
+    pub(super) forgets: u64,
+    pub(super) policy: Policy,
+}
+
+impl SharedReader {
+    /// Stands where that reader does.
+    pub(super) fn new(channel: &Arc<Channel>, cursor: Cursor) -> Self {
+        Self { channel: Arc::clone(channel), cursor }
+    }
+
+    /// All that is there, within `budget`, as soon as there is something; as
+    /// [`Reader::next_page`](crate::Reader::next_page).
+    ///
+    /// A page with a gap or an end changes the [`Outlook`]: each reader is to be told it by itself.
+    pub fn next_page(&mut self, budget: Budget) -> impl Future<Output = Page> {
+        next_page(&self.channel, &mut self.cursor, budget)
+    }
+
+    /// The offset of the entry that it was given last, or at which it began.
+    pub fn offset(&self) -> u64 {
+        self.cursor.position().offset
+    }
+}
+
+impl PartialEq for Outlook {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { channel, epoch, forgets, policy } = self;
+        Arc::ptr_eq(channel, &other.channel)
+            && *epoch == other.epoch
+            && *forgets == other.forgets
+            && *policy == other.policy
+    }
+}
+
+impl Eq for Outlook {}
+
+impl Hash for Outlook {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.channel).hash(state);
+        self.forgets.hash(state);
+    }
+}
