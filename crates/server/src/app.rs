@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::auth::{Authority, Caller, Right};
 use crate::channel_rule::ChannelRules;
 use crate::events::{Delivery, FINISH};
+use crate::fanout::Groups;
 use crate::http::origin::OriginRule;
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::Drain;
@@ -62,6 +63,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) register: Arc<ConnectionRegister>,
     pub(crate) traces: Traces,
+    pub(crate) groups: Arc<Groups>,
 }
 
 impl App {

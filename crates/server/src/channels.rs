@@ -14,6 +14,7 @@ use crate::auth::{Authority, Revocation, Revocations, RevokeError};
 use crate::channel_rule::{ChannelRule, ChannelRules, histories, policies};
 use crate::conn::accept;
 use crate::events::Delivery;
+use crate::fanout::Groups;
 use crate::http::origin::{Allowed, OriginRule};
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::sweep::Sweeper;
@@ -191,6 +192,7 @@ impl Channels {
     ) -> Self {
         let records = hub.backplane().and_then(|backplane| backplane.records());
         let metrics = Arc::new(metrics(options, &hub));
+        let register = ConnectionRegister::new(Arc::clone(&metrics));
         let rules = Arc::new(ChannelRules::new(&options.channel));
         let deliver = |sink| Delivery::of(&hub, sink, Arc::clone(&rules));
         let events = options.events.clone().map(deliver);
@@ -221,7 +223,8 @@ impl Channels {
             deflate: options.deflate.clone(),
             heartbeat: options.heartbeat,
             drain: Drain::new(),
-            register: ConnectionRegister::new(Arc::clone(&metrics)),
+            groups: Groups::new(Arc::clone(&register)),
+            register,
             traces: traces(options),
             metrics,
         };

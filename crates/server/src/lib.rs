@@ -26,6 +26,7 @@
 //! - [`transports`]: how messages reach a reader: polls, streams, WebSockets, `sockeye.v1`.
 //! - [`conn`]: connections of HTTP/1.1 and HTTP/2, from the first byte to the last.
 //! - [`app`]: what the routes share, and the one way to publish.
+//! - [`fanout`]: groups of readers that are written to together.
 //! - [`metrics`]: counters, gauges, the latency histogram and the register of connections.
 //! - [`tap`]: what passes on a channel or a connection, for operators that look on.
 //! - [`trace`]: spans of publications.
@@ -58,6 +59,7 @@ mod conn;
 #[cfg(test)]
 mod documented;
 mod events;
+mod fanout;
 mod http;
 mod json;
 mod lifecycle;

@@ -60,7 +60,7 @@ const LAYOUTS: &[Layout] = &[
         sources: "crates/server/src",
         rules: &[
             "server → channels → routes → transports/several → {transports/stream, transports/v1} → transports/websocket",
-            "transports/websocket → transports → app → {metrics, lifecycle, auth} → http → net → log → rate",
+            "transports/websocket → transports → app → fanout → {metrics, lifecycle, auth} → http → net → log → rate",
             "transports → conn → {metrics, lifecycle}",
             "metrics → limits → options → auth",
             "metrics → tap → json",

@@ -8,8 +8,10 @@
 //! Operators end connections here: what serves one waits for [`Disconnected`]. They see here what passes on one,
 //! too: [`tapped`].
 
+mod deliveries;
 mod tapped;
 
+pub(crate) use self::deliveries::Deliveries;
 pub(crate) use self::tapped::{NotTapped, PublishedBy, Tapping};
 
 use std::collections::{BTreeMap, HashMap};
@@ -95,6 +97,11 @@ impl ConnectionRegister {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         let (open, taps) = Default::default();
         Arc::new(Self { metrics, open, next: AtomicU64::new(1), taps })
+    }
+
+    /// Where all of them are counted.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Adds a record.
@@ -283,11 +290,9 @@ impl ChannelRead {
 
     /// A page was handed to the connection, on which its messages took that many bytes.
     pub(crate) fn delivered(&self, page: &Page, bytes: usize) {
-        let Self { register, state, position, since } = self;
+        let Self { register, state, since, .. } = self;
         let metrics = &register.metrics;
-        position.offset.store(page.at.offset, Relaxed);
-        state.messages.fetch_add(page.entries.len() as u64, Relaxed);
-        state.bytes.fetch_add(bytes as u64, Relaxed);
+        self.count(page, bytes);
         metrics.sent(state.transport, page.entries.len(), bytes);
         metrics.delivered(&page.entries, *since);
         if let Some(gap) = &page.gap {

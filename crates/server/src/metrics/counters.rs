@@ -168,7 +168,14 @@ impl Metrics {
 
     /// Delivery times of messages for which the reader had been waiting since that time.
     pub(crate) fn delivered(&self, entries: &[Arc<Entry>], waiting_since: u64) {
-        self.latency.observe(entries, waiting_since, now());
+        self.latency.observe(entries, waiting_since, (1, now()));
+    }
+
+    /// The same for that many readers, which had all been waiting before the first of the messages came.
+    pub(crate) fn delivered_to(&self, readers: usize, entries: &[Arc<Entry>]) {
+        if readers > 0 {
+            self.latency.observe(entries, 0, (readers as u64, now()));
+        }
     }
 
     /// A poll that began at `start` got that page, in that many bytes.

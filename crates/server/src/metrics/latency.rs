@@ -25,15 +25,20 @@ struct Counts {
 }
 
 impl Latency {
-    /// Counts entries that are handed over now. Those that were there before the reader began to wait
+    /// Counts entries that are handed over now, to that many readers. Those that were there before the reader began to wait
     /// tell nothing about the server's latency.
-    pub(super) fn observe(&self, entries: &[Arc<Entry>], waiting_since: u64, now: u64) {
+    pub(super) fn observe(
+        &self,
+        entries: &[Arc<Entry>],
+        waiting_since: u64,
+        (readers, now): (u64, u64),
+    ) {
         // All threads count here: each bucket is touched once, however many entries fall into it.
         let (mut counts, mut sum) = ([0; BOUNDS.len()], 0);
         for entry in entries.iter().filter(|entry| entry.ts >= waiting_since) {
             let took = now.saturating_sub(entry.ts);
-            counts[BOUNDS.partition_point(|bound| *bound < took)] += 1;
-            sum += took;
+            counts[BOUNDS.partition_point(|bound| *bound < took)] += readers;
+            sum += took * readers;
         }
         for (bucket, count) in self.0.buckets.iter().zip(counts).filter(|(_, count)| *count > 0) {
             bucket.fetch_add(count, Relaxed);

@@ -27,6 +27,8 @@ impl Metrics {
 
     pub(crate) fn delivered(&self, _: &[Arc<Entry>], _waiting_since: u64) {}
 
+    pub(crate) fn delivered_to(&self, _readers: usize, _: &[Arc<Entry>]) {}
+
     pub(crate) fn polled(&self, _: Start, _: &Page, _bytes: usize) {}
 
     pub(crate) fn published(&self, _: Result<(), Code>) {}

@@ -24,6 +24,7 @@ mod event_source;
 mod events;
 #[cfg(feature = "prometheus")]
 mod fair;
+mod fanout;
 mod features;
 #[cfg(feature = "fjall")]
 mod half_closed;

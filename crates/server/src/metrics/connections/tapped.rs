@@ -8,7 +8,7 @@ use serde_json::Value;
 use sockeye::{CloseSignal, Closed};
 use sockeye_hub::{ChannelName, Hub, Page, Position};
 
-use super::{ChannelRead, ConnectionRecord, ConnectionRegister, RecordState, lock};
+use super::{ChannelRead, ConnectionRecord, ConnectionRegister, Deliveries, RecordState, lock};
 use crate::json::quoted;
 use crate::limits::peer::Peer;
 use crate::metrics::End;
@@ -123,6 +123,12 @@ impl RecordState {
         self.taps.load(Relaxed) > 0
     }
 
+    fn show_messages(&self, taps: &Taps, (channel, page): (&ChannelName, &Page)) {
+        for entry in &page.entries {
+            taps.on_connection(self.number, |max| event::delivered(channel, entry, max));
+        }
+    }
+
     fn show(&self, taps: &Taps, event: impl Fn(usize) -> String) {
         if self.is_tapped() {
             taps.on_connection(self.number, event);
@@ -171,6 +177,15 @@ impl ConnectionRecord {
     }
 }
 
+impl Deliveries {
+    /// The messages of a page were handed to the connection.
+    pub(super) fn show(&self, page: &Page, register: &ConnectionRegister) {
+        if self.state.is_tapped() {
+            self.state.show_messages(&register.taps, (&self.position.channel, page));
+        }
+    }
+}
+
 impl ChannelRead {
     /// The client has sent something of that kind on this channel.
     pub(crate) fn show_received<'a>(&self, kind: &str, data: impl Fn() -> Data<'a>) {
@@ -203,10 +218,7 @@ impl ChannelRead {
         if let Some(gap) = &page.gap {
             taps.on_connection(self.state.number, |_| event::gap(&self.named(), gap));
         }
-        for entry in &page.entries {
-            let delivered = |max| event::delivered(self.channel(), entry, max);
-            taps.on_connection(self.state.number, delivered);
-        }
+        self.state.show_messages(taps, (self.channel(), page));
     }
 
     /// `"channel":…`

@@ -6,9 +6,15 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use sockeye::{DeflateConfig, Message, Prepared, Text, Writer};
-use sockeye_hub::{Entry, Payload, Run};
+use sockeye_hub::{Budget, Entry, Payload, Run, RunForm};
 
+use crate::fanout::Wire;
+use crate::transport::Transport;
 use crate::transports::encode::{entry_form, prepared, run_form};
+
+/// What one connection takes from the log at once: all that a client which does not read can keep in
+/// memory beyond the log's own time.
+pub(super) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
 
 /// How a connection compresses shared messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,16 +36,20 @@ impl Frames {
         }
     }
 
-    /// The frames of all messages, one after the other; `None` where the connection makes its own.
-    pub(super) fn of_all(self, run: &Run) -> Option<Bytes> {
+    /// How all connections with this compression write a run; `None` where each makes its own frames.
+    pub(super) fn wire(self) -> Option<&'static Wire> {
+        static PLAIN: Wire = wire(&run_form::FRAMES, |run| together(run, plain));
+        static SHORTEST: Wire = wire(&run_form::SHORTEST_FRAMES, |run| together(run, shortest));
         match self {
-            Self::Plain => Some(run.form(&run_form::FRAMES, |run| together(run, plain))),
-            Self::Shortest => {
-                Some(run.form(&run_form::SHORTEST_FRAMES, |run| together(run, shortest)))
-            }
+            Self::Plain => Some(&PLAIN),
+            Self::Shortest => Some(&SHORTEST),
             Self::Own => None,
         }
     }
+}
+
+const fn wire(form: &'static RunForm, encode: fn(&[Arc<Entry>]) -> Bytes) -> Wire {
+    Wire { transport: Transport::Ws, at_once: AT_ONCE, form, encode }
 }
 
 /// Sends each message with the connection's own compression, and waits until they are written.

@@ -3,6 +3,9 @@
 //! Every frame of the client is published; every message of the channel, its own included, is sent as
 //! one frame. Where a message is missing, which a frame cannot tell, the connection closes.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::slice;
@@ -15,12 +18,11 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _};
 use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
 use sockeye_hub::{
-    Budget, ChannelName, Gap, GapReason, Lease, Page, PayloadRef, Publication, Reader, Source,
-    Start,
+    ChannelName, Gap, GapReason, Lease, Page, PayloadRef, Publication, Reader, Source, Start,
 };
 use tokio::time::{sleep_until, timeout};
 
-use super::frames::{Frames, send_each};
+use super::frames::{AT_ONCE, Frames, send_each};
 use super::handshake::Handshake;
 use super::in_flight::InFlight;
 use super::woken_only::woken_only;
@@ -28,6 +30,7 @@ use super::{LAST_MESSAGES, show_closed};
 use crate::app::App;
 use crate::auth::{Caller, Ending, Right};
 use crate::conn::http2::StreamBudget;
+use crate::fanout::Groups;
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::ConnectionGuard;
 use crate::limits::pace::Pace;
@@ -36,10 +39,6 @@ use crate::metrics::End;
 use crate::metrics::connections::{ChannelRead, ConnectionRecord, PublishedBy};
 use crate::tap::event::Data;
 use crate::transport::Transport;
-
-/// What one connection takes from the log at once: all that a client which does not read can keep in
-/// memory beyond the log's own time.
-const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
 
 /// A connection, and what it holds.
 struct PlainSession {
@@ -119,12 +118,12 @@ impl PlainSession {
             let (mut incoming, mut outgoing) = socket.split();
             incoming.hold_close();
             let ending = {
-                let waits = AtomicBool::new(false);
+                let progress = Progress::default();
                 let mut delivering = pin!(deliver(
                     &mut self.reader,
-                    &self.channel_read,
+                    (&self.channel_read, &self.app.groups),
                     &mut outgoing,
-                    &waits,
+                    &progress,
                     &self.stream_budget
                 ));
                 let publishing =
@@ -139,7 +138,7 @@ impl PlainSession {
                     // A message that is sent is no reason to poll for one that arrives.
                     ending = woken_only(publishing) => match ending {
                         // Boxed: it comes once, and all would have memory for it.
-                        None => Box::pin(finish(delivering, &waits)).await,
+                        None => Box::pin(finish(delivering, &progress)).await,
                         ending => ending,
                     },
                 }
@@ -270,47 +269,71 @@ fn refusal(problem: &Problem) -> Closing {
     }
 }
 
+/// What the delivery tells the rest of the connection's task, and is told.
+#[derive(Default)]
+struct Progress {
+    /// Everything that there is was sent.
+    waits: AtomicBool,
+    /// The connection delivers by itself, without a group, until it ends.
+    is_last: AtomicBool,
+}
+
 /// Continues to send until there is nothing more: the client has sent its Close, and waits for what was
 /// published before it, its own messages included.
 async fn finish(
     mut delivering: Pin<&mut impl Future<Output = Option<Closing>>>,
-    waits: &AtomicBool,
+    progress: &Progress,
 ) -> Option<Closing> {
+    progress.is_last.store(true, Relaxed);
     let finishing = poll_fn(|cx| match delivering.as_mut().poll(cx) {
-        Poll::Pending if waits.load(Relaxed) => Poll::Ready(None),
+        Poll::Pending if progress.waits.load(Relaxed) => Poll::Ready(None),
         ending => ending,
     });
     timeout(LAST_MESSAGES, finishing).await.unwrap_or_default()
 }
 
-/// Sends every message of the channel, and sets `waits` while there is none. `None` when the client has
+/// Sends every message of the channel, and tells whether there is one. `None` when the client has
 /// left.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 fn deliver<'a>(
     reader: &'a mut Reader,
-    channel_read: &'a ChannelRead,
+    (channel_read, groups): (&'a ChannelRead, &'a Arc<Groups>),
     outgoing: &'a mut sockeye::Writer,
-    waits: &'a AtomicBool,
+    progress: &'a Progress,
     stream_budget: &'a StreamBudget,
 ) -> impl Future<Output = Option<Closing>> + Send + 'a {
     async move {
-        let frames = Frames::of(outgoing);
+        let wire = Frames::of(outgoing).wire();
+        let stays_alone = || progress.is_last.load(Relaxed);
         loop {
-            waits.store(true, Relaxed);
+            // What a stream of HTTP/2 may hold depends on the others of its connection.
+            while let Some(wire) = wire.filter(|_| !stays_alone() && !stream_budget.is_limited())
+                && let Some(member) = groups.join((reader, channel_read), wire, outgoing)
+            {
+                let left = member.ended(stays_alone).await;
+                reader.pass(left.offset);
+                let Some(page) = left.unwritten else { break };
+                // Boxed: it is slow, and all would have memory for it.
+                if let Err(error) = Box::pin(outgoing.flush()).await {
+                    return lost(&error);
+                }
+                channel_read.delivered(&page, length(&page));
+            }
+            progress.waits.store(true, Relaxed);
             if stream_budget.is_limited() {
                 Box::pin(reader.readable()).await;
                 // Now it waits for the budget.
-                waits.store(false, Relaxed);
+                progress.waits.store(false, Relaxed);
             }
             let (page, made) = stream_budget
                 .next_page(
                     reader,
                     AT_ONCE,
-                    |page| frames.of_all(&page.entries),
+                    |page| wire.map(|wire| wire.of(&page.entries)),
                     |page, made| made.as_ref().map_or_else(|| length(page), Bytes::len),
                 )
                 .await;
-            waits.store(false, Relaxed);
+            progress.waits.store(false, Relaxed);
             if let Err(ending) = send((page, made), channel_read, outgoing, stream_budget).await {
                 return ending;
             }

@@ -1,0 +1,267 @@
+//! A group: members that stand at the same place of a channel, and the task that writes to them.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use sockeye::{Delivery, Writer};
+use sockeye_hub::{Page, SharedReader};
+use tokio::sync::Notify;
+use tokio::task::{unconstrained, yield_now};
+
+use super::membership::Place;
+use super::{Groups, Key, Left};
+use crate::metrics::connections::{ConnectionRegister, Deliveries};
+
+/// How many members are written to while the list of them is locked, and how many bytes are then, but for one member's:
+/// so long does one wait that joins or leaves.
+const LOCKED: usize = 16;
+const LOCKED_BYTES: usize = 64 << 10;
+
+/// After how many times that other tasks run.
+const TURN: usize = 4;
+
+/// A group of readers.
+#[derive(Debug)]
+pub(crate) struct Group {
+    key: Key,
+    members: Mutex<Members>,
+    /// How many there are, for a look without the lock.
+    count: AtomicUsize,
+    /// Notified when there are none any more.
+    emptied: Notify,
+}
+
+#[derive(Debug)]
+struct Members {
+    /// No member stands before this offset, but those that are still to be given the run that ends there.
+    offset: u64,
+    list: Vec<Member>,
+    /// Whether it takes no more of them.
+    is_closed: bool,
+}
+
+/// A reader that the group writes to.
+#[derive(Debug)]
+pub(super) struct Member {
+    writer: Writer,
+    deliveries: Deliveries,
+    /// Everything up to there was sent. It may be ahead of the group.
+    offset: u64,
+    place: Arc<Place>,
+}
+
+/// One page on its way to all members.
+struct Round<'a> {
+    page: &'a Page,
+    frames: Bytes,
+    /// The bytes of its payloads.
+    length: usize,
+    /// When the oldest of its messages was published.
+    oldest: u64,
+    /// The offsets before it and behind it.
+    from: u64,
+    to: u64,
+    /// All members from this index on have it, or have left.
+    next: usize,
+}
+
+impl Member {
+    /// One that has everything up to `offset`, and what it shares with its membership.
+    pub(super) fn new(writer: Writer, deliveries: Deliveries, offset: u64) -> (Self, Arc<Place>) {
+        let place = Arc::new(Place::new());
+        (Self { writer, deliveries, offset, place: Arc::clone(&place) }, place)
+    }
+
+    /// It is served by its own task again.
+    fn leave(self, unwritten: Option<Box<Page>>) {
+        self.place.leave(Left { offset: self.offset, unwritten });
+    }
+}
+
+impl Group {
+    /// One without members, that begins behind this offset.
+    pub(super) fn new(key: Key, offset: u64) -> Arc<Self> {
+        let members = Members { offset, list: Vec::new(), is_closed: false };
+        let (members, count) = (Mutex::new(members), AtomicUsize::new(0));
+        Arc::new(Self { key, members, count, emptied: Notify::new() })
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// How many members there are, or were a moment ago.
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Takes a member in, unless it is behind the group, or the group has ended.
+    pub(super) fn admit(&self, member: Member) -> bool {
+        let mut members = self.members();
+        if members.is_closed || member.offset < members.offset {
+            return false;
+        }
+        member.place.set_index(members.list.len());
+        members.list.push(member);
+        self.count.store(members.list.len(), Relaxed);
+        true
+    }
+
+    /// Lets a member go that leaves by itself. `None` if it is not one any more.
+    pub(super) fn dismiss(&self, place: &Place) -> Option<Left> {
+        let mut members = self.members();
+        let member = self.remove(&mut members, place.index()?);
+        Some(Left { offset: member.offset, unwritten: None })
+    }
+
+    /// Takes a member from the list; the last one takes its index.
+    fn remove(&self, members: &mut Members, index: usize) -> Member {
+        let member = members.list.swap_remove(index);
+        member.place.clear_index();
+        if let Some(moved) = members.list.get(index) {
+            moved.place.set_index(index);
+        }
+        if members.list.len() < members.list.capacity() / 4 {
+            members.list.shrink_to(members.list.len() * 2);
+        }
+        self.count.store(members.list.len(), Relaxed);
+        if members.list.is_empty() {
+            self.emptied.notify_one();
+        }
+        member
+    }
+
+    /// Closes the group if it has no members. Whether it had none.
+    fn close_if_empty(&self) -> bool {
+        let mut members = self.members();
+        members.is_closed |= members.list.is_empty();
+        members.is_closed
+    }
+
+    /// Sends all members back to their tasks.
+    fn close(&self) {
+        let mut members = self.members();
+        members.is_closed = true;
+        self.count.store(0, Relaxed);
+        for member in std::mem::take(&mut members.list) {
+            member.place.clear_index();
+            member.leave(None);
+        }
+    }
+
+    /// Writes a page to each member that is to get it.
+    async fn deliver(&self, page: &Page, from: u64, register: &ConnectionRegister) {
+        let length = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
+        let oldest = page.entries.iter().map(|entry| entry.ts).min().unwrap_or_default();
+        let frames = self.key.wire.of(&page.entries);
+        let (to, next) = (page.at.offset, self.begin(page.at.offset));
+        let mut round = Round { page, frames, length, oldest, from, to, next };
+        loop {
+            for _ in 0..TURN {
+                self.advance(&mut round, register);
+            }
+            if round.next == 0 {
+                return;
+            }
+            yield_now().await;
+        }
+    }
+
+    /// From here on members come that stand at this offset at least. How many of the others there are at most.
+    fn begin(&self, offset: u64) -> usize {
+        let mut members = self.members();
+        members.offset = offset;
+        members.list.len()
+    }
+
+    /// Writes to some members. From the last to the first: one that takes the place of one that has left has had its
+    /// turn, or stands behind the page.
+    fn advance(&self, round: &mut Round<'_>, register: &ConnectionRegister) {
+        let metrics = register.metrics();
+        let mut members = self.members();
+        let end = round.next.min(members.list.len());
+        let count = (LOCKED_BYTES / round.frames.len().max(1)).clamp(1, LOCKED);
+        round.next = end.saturating_sub(count);
+        let (mut written, mut waited) = (0, 0);
+        for index in (round.next..end).rev() {
+            // Fewer than before, if members have left.
+            let Some(member) = members.list.get_mut(index) else { continue };
+            if member.offset >= round.to {
+                continue;
+            }
+            let is_next = member.offset == round.from;
+            match is_next.then(|| member.writer.try_send_frames(&round.frames)) {
+                Some(Delivery::Written) => {
+                    member.offset = round.to;
+                    member.deliveries.add(round.page, round.length, register);
+                    written += 1;
+                    match member.deliveries.since() <= round.oldest {
+                        true => waited += 1,
+                        false => metrics.delivered(&round.page.entries, member.deliveries.since()),
+                    }
+                }
+                Some(Delivery::Queued) => {
+                    member.offset = round.to;
+                    self.remove(&mut members, index).leave(Some(Box::new(round.page.clone())));
+                }
+                // It goes on by itself, and is told there what is the matter.
+                Some(Delivery::Refused) | None => self.remove(&mut members, index).leave(None),
+            }
+        }
+        drop(members);
+        let transport = self.key.wire.transport;
+        metrics.sent(transport, written * round.page.entries.len(), written * round.length);
+        metrics.delivered_to(waited, &round.page.entries);
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        // Consistent between any two statements, so a panic elsewhere does not matter.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a group with its task, also when that is dropped because its runtime ends.
+struct Running {
+    groups: Arc<Groups>,
+    group: Arc<Group>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.group.close();
+        self.groups.remove(&self.group);
+    }
+}
+
+/// The task of a group: it ends when the last member has left, or when there is something to be told to each of
+/// them by itself.
+pub(super) fn run(
+    groups: Arc<Groups>,
+    group: Arc<Group>,
+    mut reader: SharedReader,
+) -> impl Future<Output = ()> + Send {
+    // Made before the task runs: a runtime that is ending drops the task unpolled.
+    let running = Running { groups, group };
+    // Its turns are counted here: a socket whose write was put off by tokio's count would look full.
+    unconstrained(async move {
+        let Running { groups, group } = &running;
+        loop {
+            let from = reader.offset();
+            let page = tokio::select! {
+                page = reader.next_page(group.key.wire.at_once) => page,
+                () = group.emptied.notified() => match group.close_if_empty() {
+                    true => return,
+                    false => continue,
+                },
+            };
+            if page.gap.is_some() || page.end {
+                return;
+            }
+            group.deliver(&page, from, &groups.register).await;
+            // Not held while others run.
+            drop(page);
+            yield_now().await;
+        }
+    })
+}

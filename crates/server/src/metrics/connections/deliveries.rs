@@ -1,0 +1,54 @@
+//! What counts in the record of a connection what it is given, for code that delivers on its behalf.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use sockeye_hub::Page;
+
+use super::{ChannelPosition, ChannelRead, ConnectionRegister, RecordState};
+
+/// What one connection was given of one channel. The metrics are told by what delivers.
+#[derive(Debug)]
+pub(crate) struct Deliveries {
+    pub(super) state: Arc<RecordState>,
+    pub(super) position: Arc<ChannelPosition>,
+    since: u64,
+}
+
+impl ChannelRead {
+    /// For what delivers in the place of this one. One of them does so at a time.
+    pub(crate) fn deliveries(&self) -> Deliveries {
+        let (state, position) = (Arc::clone(&self.state), Arc::clone(&self.position));
+        Deliveries { state, position, since: self.since }
+    }
+
+    /// Counts a page in the record.
+    pub(super) fn count(&self, page: &Page, bytes: usize) {
+        count(&self.state, &self.position, page, bytes);
+    }
+}
+
+impl Deliveries {
+    /// Since when the connection waits for messages.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Counts a page of messages in the record, and shows them to the taps of the connection.
+    pub(crate) fn add(&self, page: &Page, bytes: usize, register: &ConnectionRegister) {
+        count(&self.state, &self.position, page, bytes);
+        self.show(page, register);
+    }
+
+    /// How many messages the connection was given, on all its channels.
+    #[cfg(test)]
+    pub(crate) fn messages(&self) -> u64 {
+        self.state.messages.load(Relaxed)
+    }
+}
+
+fn count(state: &RecordState, position: &ChannelPosition, page: &Page, bytes: usize) {
+    position.offset.store(page.at.offset, Relaxed);
+    state.messages.fetch_add(page.entries.len() as u64, Relaxed);
+    state.bytes.fetch_add(bytes as u64, Relaxed);
+}

@@ -1,0 +1,265 @@
+//! Delivery to many clients that read as they like, by groups and past them: what each client got is compared with
+//! what was published, and what was counted with what each got.
+
+use proptest::prelude::*;
+use sockeye::{Config, Role};
+use sockeye_hub::{Hub, Options};
+use tokio::io::duplex;
+use tokio::runtime::Builder;
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, sleep};
+
+use super::*;
+use crate::fanout::WORTHWHILE;
+use crate::metrics::Metrics;
+use crate::metrics::connections::ConnectionRegister;
+
+/// How many messages the channel keeps: a client that is further behind is closed.
+const KEPT: usize = 30;
+
+/// Something happens.
+#[derive(Clone, Debug)]
+enum Step {
+    /// As many messages as the first number says are published, each with the second number of bytes.
+    Publish(usize, usize),
+    /// A client, by its number, reads that many messages, if they are there.
+    Read(usize, usize),
+    /// All read what is there.
+    ReadAll,
+    /// A client comes, whose transport takes that many bytes.
+    Come(usize),
+    /// A client leaves, without a Close or with one.
+    Leave(usize, bool),
+    /// The history is deleted.
+    Forget,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1..8_usize, 0..600_usize).prop_map(|(count, size)| Step::Publish(count, size)),
+        1 => (1..60_usize, 0..40_000_usize).prop_map(|(count, size)| Step::Publish(count, size)),
+        4 => (0..64_usize, 1..40_usize).prop_map(|(client, count)| Step::Read(client, count)),
+        3 => Just(Step::ReadAll),
+        1 => (64..8192_usize).prop_map(Step::Come),
+        1 => (0..64_usize, any::<bool>()).prop_map(|(client, closes)| Step::Leave(client, closes)),
+        1 => Just(Step::Forget),
+    ]
+}
+
+struct Rig {
+    hub: Hub,
+    channel: ChannelName,
+    groups: Arc<Groups>,
+    register: Arc<ConnectionRegister>,
+    published: usize,
+    /// After how many messages the history was deleted.
+    forgotten: Vec<usize>,
+    clients: Vec<Client>,
+}
+
+struct Client {
+    socket: WebSocket,
+    /// Why the server would close, and how many messages it counted.
+    served: JoinHandle<(Option<Closing>, u64)>,
+    /// How many messages there were when it came.
+    begun: usize,
+    got: Vec<usize>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let register = ConnectionRegister::new(Arc::new(Metrics::new(Arc::default(), None)));
+        Self {
+            hub: Hub::new(Options::default().history_count(KEPT)),
+            channel: "chat".parse().expect("it is a name"),
+            groups: Groups::new(Arc::clone(&register)),
+            register,
+            published: 0,
+            forgotten: Vec::new(),
+            clients: Vec::new(),
+        }
+    }
+
+    fn come(&mut self, capacity: usize) {
+        let (near, far) = duplex(capacity);
+        let config = Config::default().keepalive(None);
+        let socket = WebSocket::from_upgraded(near, Role::Client, config.clone());
+        let (mut incoming, mut outgoing) =
+            WebSocket::from_upgraded(far, Role::Server, config).split();
+        incoming.hold_close();
+        let mut reader = self.hub.subscribe(&self.channel, Start::Now);
+        let record = self.register.begin(Transport::Ws, None, Peer::unknown());
+        let read = record.reads(&reader, Start::Now);
+        let (groups, counted) = (Arc::clone(&self.groups), read.deliveries());
+        let served = tokio::spawn(async move {
+            let (progress, alone) = (Progress::default(), StreamBudget::default());
+            let ending = {
+                let mut delivering =
+                    pin!(deliver(&mut reader, (&read, &groups), &mut outgoing, &progress, &alone));
+                tokio::select! {
+                    ending = &mut delivering => ending,
+                    _ = incoming.recv() => finish(delivering, &progress).await,
+                }
+            };
+            outgoing.close(CloseFrame::from(CloseCode::NORMAL)).await;
+            (ending, counted.messages())
+        });
+        self.clients.push(Client { socket, served, begun: self.published, got: Vec::new() });
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Publish(count, size) => {
+                for _ in 0..count {
+                    let text = format!("{} {}", self.published, "x".repeat(size));
+                    let publication = Publication::of(PayloadRef::Text(&text));
+                    self.hub.publish(&self.channel, publication).wait().expect("there is room");
+                    self.published += 1;
+                }
+            }
+            Step::Read(client, count) => {
+                let count_of = self.clients.len();
+                if let Some(client) = self.clients.get_mut(client % count_of.max(1)) {
+                    client.read(count).await;
+                }
+            }
+            Step::ReadAll => {
+                for client in &mut self.clients {
+                    client.read(usize::MAX).await;
+                }
+            }
+            Step::Come(capacity) => self.come(capacity),
+            Step::Leave(client, closes) => {
+                if self.clients.len() > 1 {
+                    let client = self.clients.swap_remove(client % self.clients.len());
+                    self.check_leaving(client, closes).await;
+                }
+            }
+            Step::Forget => {
+                self.hub.forget(&self.channel).wait().expect("it is in memory");
+                self.forgotten.push(self.published);
+            }
+        }
+        // Time goes on when nothing else does.
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    /// One that closes gets what was published before.
+    async fn check_leaving(&self, mut client: Client, closes: bool) {
+        if closes {
+            client.socket.start_close(CloseFrame::from(CloseCode::NORMAL));
+            client.read_to_end().await;
+            let ending = client.served.await.expect("it does not panic");
+            self.check(&client.got, client.begun, ending);
+        }
+    }
+
+    /// In order, each once, and nothing is missing but what was deleted or, at the end, what the close tells.
+    fn check(&self, got: &[usize], begun: usize, (ending, counted): (Option<Closing>, u64)) {
+        let mut next = begun;
+        for number in got {
+            let is_next = *number == next;
+            // What came after a deletion and was dropped before the client was told of it is told with it.
+            let is_excused = self.forgotten.iter().any(|all| (next..=*number).contains(all));
+            assert!(is_next || is_excused, "{number} and not {next}: {got:?}");
+            next = number + 1;
+        }
+        let is_all = next == self.published || self.forgotten.contains(&self.published);
+        let is_told = ending.is_some_and(|(code, ..)| code == MISSING.0);
+        assert!(is_all || is_told, "up to {next} of {}: {ending:?}", self.published);
+        assert_eq!(counted, got.len() as u64, "messages are counted");
+    }
+}
+
+impl Client {
+    /// Reads what is there, as far as `count` goes.
+    async fn read(&mut self, count: usize) {
+        for _ in 0..count {
+            let message = tokio::select! {
+                biased;
+                message = self.socket.recv() => message,
+                // Paused time goes on when the server has done all it can.
+                () = sleep(Duration::from_millis(1)) => return,
+            };
+            match message {
+                Some(Ok(message)) => self.take(&message),
+                _ => return,
+            }
+        }
+    }
+
+    async fn read_to_end(&mut self) {
+        while let Some(Ok(message)) = self.socket.recv().await {
+            self.take(&message);
+        }
+    }
+
+    fn take(&mut self, message: &Message) {
+        let text = message.as_text().expect("texts are published");
+        let (number, _) = text.split_once(' ').expect("a number is before the rest");
+        self.got.push(number.parse().expect("it is a number"));
+    }
+}
+
+async fn run(steps: Vec<Step>) {
+    let mut rig = Rig::new();
+    for number in 0..WORTHWHILE + 4 {
+        rig.come(100 + 700 * number);
+    }
+    for step in steps {
+        rig.step(step).await;
+    }
+    // One message more, when all have read: all that are still served have joined again behind it.
+    for step in [Step::ReadAll, Step::Publish(1, 0), Step::ReadAll] {
+        rig.step(step).await;
+    }
+    let open = rig.clients.iter().filter(|client| !client.served.is_finished()).count();
+    if open >= WORTHWHILE {
+        assert_eq!(rig.groups.members(), open);
+    }
+    for client in std::mem::take(&mut rig.clients) {
+        rig.check_leaving(client, true).await;
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(rig.groups.count(), 0, "a group ends with its members");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn each_client_gets_all_in_order_and_once_or_is_told(
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.expect("a runtime starts").block_on(run(steps));
+    }
+}
+
+/// Groups of two runtimes on one channel: those of one end with it, and take nothing from the other.
+#[test]
+fn a_group_ends_with_its_runtime_and_others_go_on() {
+    let runtime = || Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let mut rig = Rig::new();
+    for runtime in [&first, &second] {
+        runtime.block_on(async {
+            for _ in 0..WORTHWHILE {
+                rig.come(1 << 10);
+            }
+        });
+    }
+    for runtime in [&first, &second] {
+        runtime.block_on(async { sleep(Duration::from_millis(1)).await });
+    }
+    assert!(rig.groups.count() == 2 && rig.groups.members() > WORTHWHILE);
+    drop(first);
+    assert_eq!(rig.groups.count(), 1);
+    second.block_on(async {
+        rig.step(Step::Publish(3, 100)).await;
+        for client in &mut rig.clients[WORTHWHILE..] {
+            client.read(usize::MAX).await;
+            assert_eq!(client.got, [0, 1, 2]);
+        }
+    });
+}
