@@ -453,3 +453,27 @@ async fn the_page_for_browsers_is_there_with_its_files() {
     let policy = server.operate("/tap").await.header("content-security-policy");
     assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
 }
+
+/// The server writes to many WebSockets of a channel by groups.
+#[tokio::test]
+async fn one_of_many_connections_shows_what_it_is_sent() {
+    const MANY: usize = 40;
+    let server = TestServer::start().await;
+    if server.is_cluster() {
+        return;
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..MANY {
+        sockets.push(web_socket(&server, false, SOCKETS[0]).await);
+    }
+    let id = server.connections(MANY).await[MANY - 1]["id"].clone();
+    let mut tap = server.tap(&format!("/connections/{id}/tap")).await;
+    for text in ["one", "two"] {
+        server.publish("/c/chat", text).await;
+        for socket in &mut sockets {
+            assert_eq!(socket.recv().await.unwrap().unwrap().as_text(), Some(text));
+        }
+        let sent = tap.next_of("out").await;
+        assert_eq!((&sent["kind"], &sent["data"]), (&json!("message"), &json!(text)));
+    }
+}
