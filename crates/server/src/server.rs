@@ -12,8 +12,9 @@ use axum::Router;
 use sockeye::Listener;
 use sockeye::internals::{Acceptor, max_connections};
 use sockeye_hub::Hub;
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking, yield_now};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::channels::{Channels, keeps_differently};
 use crate::conn::accept::ConnectionService;
@@ -22,6 +23,9 @@ use crate::net::listener::{BindError, IncomingConnections, Listen, LocalAddress,
 use crate::option_names::OptionNames;
 use crate::options::ServerOptions;
 use crate::routes::admin;
+
+/// How long operators have at the end for the rest of their answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A channel server on addresses of its own.
 ///
@@ -169,11 +173,15 @@ impl Server {
             tasks.spawn(accept(listener, Arc::clone(&service)));
         }
         let mut operators = JoinSet::new();
-        if let Some((listener, address)) = self.admin {
-            tracing::info!(%address, "listening for operators");
-            let any_host = address.tcp().is_some_and(|address| !address.ip().is_loopback());
-            let router = admin::router(self.channels.shared(), any_host);
-            operators.spawn(operators::serve(listener, router, self.options.clone()));
+        let (open, mut answered) = mpsc::channel(1);
+        match self.admin {
+            Some((listener, address)) => {
+                tracing::info!(%address, "listening for operators");
+                let any_host = address.tcp().is_some_and(|address| !address.ip().is_loopback());
+                let router = admin::router(self.channels.shared(), any_host);
+                operators.spawn(operators::serve(listener, router, self.options.clone(), open));
+            }
+            None => drop(open),
         }
         tasks.spawn(tell_rest_of_log());
         tokio::select! {
@@ -187,6 +195,9 @@ impl Server {
         tasks.shutdown().await;
         let left = drain.await;
         self.channels.finish().await;
+        // Taps have been told that this is the end: those who read get it.
+        operators.shutdown().await;
+        let _ = timeout(LAST_ANSWERS, answered.recv()).await;
         log::tell_last();
         match left {
             0 => tracing::info!("drained"),

@@ -87,10 +87,15 @@ impl Ends {
 
     /// These are all, in their order, up to where the shard is known now, and perhaps some that come later
     /// once more. What was passed over is what came between the two offsets.
-    pub(crate) fn begin(&mut self, ends: &[ChannelEnd], passed: (u64, u64)) {
+    ///
+    /// An end that does not hold any more at the time `now` is left out: a message of the channel that is new may be
+    /// among what was passed over.
+    pub(crate) fn begin(&mut self, ends: &[ChannelEnd], passed: (u64, u64), now: u64) {
         *self = Self::new(self.times);
         self.pass_over(passed.0 + 1, passed.1 + 1);
-        for ChannelEnd { channel, offset, ts } in ends.iter().filter(|end| end.offset <= passed.1) {
+        let times = self.times;
+        let holds = |end: &&ChannelEnd| end.offset <= passed.1 && times.holds(end.ts, now);
+        for ChannelEnd { channel, offset, ts } in ends.iter().filter(holds) {
             self.add(channel, End { offset: *offset, ts: *ts });
         }
     }

@@ -35,7 +35,8 @@ impl Sink for Follower {
             let mut known = cluster.progress.hold(shard);
             let (is_another, before) = (known.epoch != epoch, known.upto);
             if is_another || before < upto || !known.has_begun {
-                known.ends.begin(&ends, if is_another { (upto, upto) } else { (before, upto) });
+                let passed = if is_another { (upto, upto) } else { (before, upto) };
+                known.ends.begin(&ends, passed, registry.options.clock.now());
             }
             let ends = &known.ends;
             if is_another {
@@ -68,7 +69,7 @@ impl Sink for Follower {
         self.with(|registry, cluster| {
             let mut known = cluster.progress.hold(shard);
             let passed = (known.upto, upto);
-            known.ends.begin(&ends, passed);
+            known.ends.begin(&ends, passed, registry.options.clock.now());
             let ends = &known.ends;
             registry.each_of(cluster, shard, |channel| channel.skip(upto, ends, registry));
             cluster.progress.moved(shard, known, upto);

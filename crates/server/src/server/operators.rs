@@ -1,5 +1,6 @@
 //! Serves operators, on an address of their own.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use sockeye::internals::{
     Accepted, Acceptor, ConnectionLimiter, Pending, PendingConnections, Permit, share_of_reserve,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use crate::conn::accept::first_request;
@@ -31,11 +33,12 @@ pub(crate) const MAX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// that watching a drain does not prolong it.
 ///
 /// There are few connections, and each ends soon if its client does not read, so they cannot hold much
-/// memory.
+/// memory. Each holds a clone of `open`.
 pub(crate) async fn serve(
     listener: Listener,
     router: Router,
     options: ServerOptions,
+    open: mpsc::Sender<Infallible>,
 ) -> io::Result<()> {
     let service = Arc::new(OperatorService::new(router, &options));
     let pending = PendingConnections::default();
@@ -52,10 +55,11 @@ pub(crate) async fn serve(
             continue;
         };
         let (service, pending) = (Arc::clone(&service), pending.register());
+        let held = (permit, open.clone());
         match connection {
-            Accepted::Tcp(stream, _) => tokio::spawn(service.answer(stream, pending, permit)),
+            Accepted::Tcp(stream, _) => tokio::spawn(service.answer(stream, pending, held)),
             #[cfg(unix)]
-            Accepted::Unix(stream) => tokio::spawn(service.answer(stream, pending, permit)),
+            Accepted::Unix(stream) => tokio::spawn(service.answer(stream, pending, held)),
         };
         if limiter.is_full() {
             // A connection that has ended for this one is closed now.
@@ -84,8 +88,13 @@ impl OperatorService {
         }
     }
 
-    async fn answer<S>(self: Arc<Self>, stream: S, pending: Pending, permit: Permit)
-    where
+    /// Answers a request; `held` is what the connection has until it ends.
+    async fn answer<S>(
+        self: Arc<Self>,
+        stream: S,
+        pending: Pending,
+        held: (Permit, mpsc::Sender<Infallible>),
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut io = WriteDeadline::new(stream, self.write_timeout, pending);
@@ -97,7 +106,7 @@ impl OperatorService {
         {
             tracing::debug!(%error, "connection to the admin address failed");
         }
-        drop(permit);
+        drop(held);
     }
 }
 
@@ -122,9 +131,11 @@ mod tests {
         for (options, limit) in [(ServerOptions::default(), 10), (short, 3)] {
             let (mut client, server) = duplex(1024);
             client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-            let permit = limiter.acquire(None, || false).unwrap();
+            let (open, mut ended) = mpsc::channel(1);
+            let held = (limiter.acquire(None, || false).unwrap(), open);
             let begun = Instant::now();
-            service(&options).answer(server, pending.register(), permit).await;
+            service(&options).answer(server, pending.register(), held).await;
+            assert_eq!(ended.recv().await, None);
             assert_eq!(begun.elapsed(), Duration::from_secs(limit));
             assert_eq!((limiter.len(), pending.len()), (0, 0));
             let mut answer = Vec::new();

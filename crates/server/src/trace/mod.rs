@@ -1,5 +1,5 @@
 //! Spans of publications, for OpenTelemetry: of the feature `traces`. Without it, and without a
-//! [`PublicationTracer`](crate::PublicationTracer), nothing is made.
+//! [`PublicationTracer`], nothing is made.
 
 #[cfg(not(feature = "traces"))]
 mod off;
