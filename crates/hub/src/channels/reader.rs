@@ -102,6 +102,13 @@ impl Reader {
         self.cursor.is_over()
     }
 
+    /// Whether the gap that it was given last was of more than a history that was deleted on purpose
+    /// ([`Hub::forget`](crate::Hub::forget)): of what came after that, too, and was dropped before the reader was told,
+    /// or of any other loss. `false` before the first gap.
+    pub fn has_missed(&self) -> bool {
+        self.cursor.has_missed()
+    }
+
     /// Whether the channel has ended, told or not.
     pub fn has_ended(&self) -> bool {
         self.channel.lock().log.has_ended()

@@ -97,6 +97,8 @@ pub(crate) struct Cursor {
     policy: Policy,
     /// Whether it was cut off, by its policy, or told the end of the channel.
     is_over: bool,
+    /// Whether the gap that it was told last was of more than what was deleted on purpose.
+    has_missed: bool,
 }
 
 impl Log {

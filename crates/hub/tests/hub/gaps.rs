@@ -182,6 +182,33 @@ fn losses_before_a_gap_is_delivered_make_one_gap() {
 }
 
 #[test]
+fn a_reader_knows_whether_it_missed_more_than_was_deleted() {
+    let rig = Rig::keeping(3);
+    let chat = name("chat");
+    rig.count_to(&chat, 2);
+    let mut reader = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
+    assert!(!reader.has_missed());
+    for (count, has_missed) in [(3, false), (4, true), (0, false)] {
+        rig.hub.forget(&chat).wait().unwrap();
+        rig.count_to(&chat, count);
+        assert_eq!(gap(reader.try_next()).why, GapReason::Reset);
+        assert_eq!(reader.has_missed(), has_missed, "{count}");
+        while reader.try_next().is_some() {}
+    }
+    // What was dropped before a deletion was deleted all the same.
+    rig.count_to(&chat, 5);
+    rig.hub.forget(&chat).wait().unwrap();
+    gap(reader.try_next());
+    assert!(!reader.has_missed());
+    rig.count_to(&chat, 4);
+    assert_eq!(gap(reader.try_next()).why, GapReason::Slow);
+    assert!(reader.has_missed());
+    let mut late = rig.hub.subscribe(&chat, Start::After(rig.at(1)));
+    gap(late.try_next());
+    assert!(late.has_missed(), "it came with a position");
+}
+
+#[test]
 fn a_reason_is_written_as_on_the_wire() {
     let words = [GapReason::Expired, GapReason::Slow, GapReason::Reset].map(|why| why.to_string());
     assert_eq!(words, ["expired", "slow", "reset"]);

@@ -154,6 +154,37 @@ async fn members_stay_when_the_history_is_deleted_and_are_closed_where_messages_
     }
 }
 
+/// What comes after a deletion is either sent or missed, also where a reader is told of both at once.
+#[tokio::test]
+async fn messages_that_are_dropped_behind_a_deletion_are_missing() {
+    // One is served by its own task, many by a group.
+    for count in [1, MANY] {
+        let server = TestServer::with(|options| options.channels.history_count = 3).await;
+        if server.is_cluster() {
+            return;
+        }
+        let mut sockets = connect(&server, count).await;
+        server.publish("/c/chat", "before").await;
+        assert_all_receive(&mut sockets, "before").await;
+        // At once, so that no task of the server runs in between: as many as are kept, then one more.
+        let delete_and_publish = |messages: u32| {
+            server.hub.forget(&chat()).wait().unwrap();
+            for number in 0..messages {
+                let text = number.to_string();
+                server.hub.publish(&chat(), Publication::text(&text)).wait().unwrap();
+            }
+        };
+        delete_and_publish(3);
+        for text in ["0", "1", "2"] {
+            assert_all_receive(&mut sockets, text).await;
+        }
+        delete_and_publish(4);
+        for socket in &mut sockets {
+            assert_eq!(code(socket).await, 4410);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_the_channel_closes_all_members_behind_the_last_message() {
     let server = TestServer::start().await;

@@ -35,7 +35,7 @@ impl Log {
             }
         };
         let at = self.position(offset);
-        Cursor { at, forgets: self.forgets, lost, policy, is_over: false }
+        Cursor { at, forgets: self.forgets, lost, policy, is_over: false, has_missed: false }
     }
 
     /// Why a reader that comes back to `position` has missed entries, if it has.
@@ -168,12 +168,19 @@ impl Log {
     fn gap(&self, cursor: &mut Cursor) -> Option<Gap> {
         let why = self.gap_ahead(cursor)?;
         let after = cursor.position();
+        let at = self.position(self.resumption(cursor.policy, why));
+        // What was published after a deletion, and dropped since then, is told with it.
+        let is_deletion = why == GapReason::Reset
+            && cursor.lost.is_none()
+            && after.epoch == at.epoch
+            && at.offset <= self.forgotten;
         *cursor = Cursor {
-            at: self.position(self.resumption(cursor.policy, why)),
+            at,
             forgets: self.forgets,
             lost: None,
             policy: cursor.policy,
             is_over: cursor.policy == Policy::Close && why == GapReason::Slow,
+            has_missed: !is_deletion,
         };
         Some(Gap { after, next: cursor.at, why })
     }
@@ -246,6 +253,10 @@ impl Cursor {
         self.is_over
     }
 
+    pub(crate) fn has_missed(&self) -> bool {
+        self.has_missed
+    }
+
     /// What decides, besides its offset, what the reader is given; `None` if there is something for it alone.
     pub(crate) fn outlook(&self) -> Option<(Epoch, u64, Policy)> {
         let is_usual = self.lost.is_none() && !self.is_over;
@@ -255,7 +266,8 @@ impl Cursor {
     /// Another cursor at the same place, if there is nothing for this one alone.
     pub(crate) fn fork(&self) -> Option<Self> {
         let Self { at, forgets, policy, .. } = *self;
-        self.outlook().map(|_| Self { at, forgets, lost: None, policy, is_over: false })
+        let usual = Self { at, forgets, lost: None, policy, is_over: false, has_missed: false };
+        self.outlook().map(|_| usual)
     }
 
     /// Passes over what is up to that offset.

@@ -17,9 +17,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _};
 use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
-use sockeye_hub::{
-    ChannelName, Gap, GapReason, Lease, Page, PayloadRef, Publication, Reader, Source, Start,
-};
+use sockeye_hub::{ChannelName, Lease, Page, PayloadRef, Publication, Reader, Source, Start};
 use tokio::time::{sleep_until, timeout};
 
 use super::frames::{AT_ONCE, Frames, send_each};
@@ -114,7 +112,8 @@ impl PlainSession {
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     fn run(mut self, socket: WebSocket) -> impl Future<Output = ()> + Send {
         async move {
-            let has_missed = self.reader.lag().gap.is_some();
+            // Before it came: what it misses from then on, if not merely a deleted history, ends the delivery.
+            let has_missed = self.reader.outlook().is_none();
             let (mut incoming, mut outgoing) = socket.split();
             incoming.hold_close();
             let ending = {
@@ -334,6 +333,10 @@ fn deliver<'a>(
                 )
                 .await;
             progress.waits.store(false, Relaxed);
+            // A history that is deleted takes nothing from the client.
+            if page.gap.is_some() && reader.has_missed() {
+                return Some(MISSING);
+            }
             if let Err(ending) = send((page, made), channel_read, outgoing, stream_budget).await {
                 return ending;
             }
@@ -352,9 +355,6 @@ fn send<'a>(
     stream_budget: &'a StreamBudget,
 ) -> impl Future<Output = Result<(), Option<Closing>>> + Send + 'a {
     async move {
-        if page.gap.is_some_and(is_missing) {
-            return Err(Some(MISSING));
-        }
         let mut sent = match &made {
             Some(frames) => outgoing.send_frames(frames).await,
             // Boxed: few connections do it so, and all would have memory for it.
@@ -370,12 +370,6 @@ fn send<'a>(
         channel_read.delivered(&page, length(&page));
         if page.end { Err(Some(ENDED)) } else { Ok(()) }
     }
-}
-
-/// Whether the client misses something. A history that is deleted takes nothing from it; data that was lost, so that
-/// another epoch has begun, may.
-fn is_missing(gap: Gap) -> bool {
-    gap.why != GapReason::Reset || gap.after.epoch != gap.next.epoch
 }
 
 /// The reason of a connection that was lost.
