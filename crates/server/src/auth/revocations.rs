@@ -94,8 +94,10 @@ impl Revocation {
         // A token that is issued in this second may be older or newer than this.
         let until_now =
             sub.is_some().then(|| NumericDate(Duration::from_secs(now.0.as_secs() + 1)));
+        // What no clock reaches stays as far as clocks go.
         let whole = |NumericDate(time): NumericDate| {
-            NumericDate(Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0)))
+            let begun = u64::from(time.subsec_nanos() > 0);
+            NumericDate(Duration::from_secs(time.as_secs().saturating_add(begun)))
         };
         let before = before.map(whole).or(until_now);
         Ok(Self { jti, sub, before, exp: exp.map(whole) })
@@ -307,12 +309,22 @@ impl Revocations {
         if self.is_told_soon.swap(true, AcqRel) {
             return;
         }
-        let this = Arc::clone(self);
+        let telling = Telling(Arc::clone(self));
         tokio::spawn(async move {
+            let _telling = telling;
             sleep(TOLD_AFTER).await;
-            this.is_told_soon.store(false, Release);
-            this.changed.send_replace(());
         });
+    }
+}
+
+/// Tells what is open when it is dropped: after its time, or with the runtime that ends before, which need not be the
+/// one of the connections.
+struct Telling(Arc<Revocations>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.0.is_told_soon.store(false, Release);
+        self.0.changed.send_replace(());
     }
 }
 

@@ -30,17 +30,18 @@ impl RevokedFile {
     #[cfg(feature = "fjall")]
     pub(super) fn open(directory: &Path) -> io::Result<(Self, Vec<Revocation>)> {
         let path = directory.join(NAME);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        // Not as a string: a line may have ended within a character.
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             text => text.map_err(|error| told(&path, &error))?,
         };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        if whole.len() + 1 < text.len() {
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        if end < text.len() {
             tracing::warn!(file = %path.display(), "the last revocation was not written whole, and is left out");
         }
         let mut revocations = Vec::new();
-        for (index, line) in whole.lines().enumerate() {
-            let revocation = Revocation::from_json(line.as_bytes()).map_err(|error| {
+        for (index, line) in text[..end].split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let revocation = Revocation::from_json(line).map_err(|error| {
                 let error = format!("line {} is not a revocation: {error}", index + 1);
                 told(&path, &io::Error::new(io::ErrorKind::InvalidData, error))
             })?;
@@ -74,6 +75,8 @@ impl RevokedFile {
 
     /// Writes all of them to a new file, which takes the place of the one that is there.
     fn rewrite(&mut self, all: &[Revocation]) -> io::Result<()> {
+        // Until it is done there may be another file of that name than the one that is open.
+        self.file = None;
         let new = self.path.with_extension("new");
         let mut text = Vec::new();
         for revocation in all {

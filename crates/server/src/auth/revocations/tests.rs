@@ -79,6 +79,29 @@ async fn many_at_once_wake_what_is_open_once() {
     assert!(!changed.has_changed().unwrap());
 }
 
+#[tokio::test]
+async fn an_exp_that_no_clock_reaches_is_for_ever() {
+    let revocations = Arc::new(Revocations::default());
+    for exp in ["1e300", "99999999999999999999", "18446744073709551615"] {
+        let json = format!(r#"{{"jti":"{exp}","exp":{exp}}}"#);
+        revocations.add(Revocation::from_json(json.as_bytes()).unwrap()).await.unwrap();
+        assert!(revocations.are_for(&claims(Some(exp), None, None)), "{exp}");
+    }
+}
+
+#[test]
+fn what_is_open_is_told_by_a_runtime_that_ends_at_once() {
+    let revocations = Arc::new(Revocations::default());
+    let mut changed = revocations.changed.subscribe();
+    for jti in ["7", "8"] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(revocations.add(Revocation::token(jti))).unwrap();
+        drop(runtime);
+        assert!(changed.has_changed().unwrap(), "{jti}");
+        changed.mark_unchanged();
+    }
+}
+
 #[cfg(feature = "fjall")]
 mod on_disk {
     use std::fs;
@@ -96,6 +119,14 @@ mod on_disk {
         assert_eq!(Revocations::kept_in(folder.path()).unwrap().len(), 3);
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.ends_with('\n') && text.lines().count() == 3, "{text}");
+    }
+
+    #[test]
+    fn a_line_may_end_within_a_character() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "{\"sub\":\"ann\"}\n{\"sub\":\"ren\u{e9}";
+        fs::write(folder.path().join("revoked"), &text.as_bytes()[..text.len() - 1]).unwrap();
+        assert_eq!(Revocations::kept_in(folder.path()).unwrap().len(), 1);
     }
 
     #[test]
