@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
@@ -96,7 +97,7 @@ impl KeySet {
     /// before.
     ///
     /// Used are public keys for signatures by `RS256` (2048 to 8192 bits), `ES256` and `EdDSA` (Ed25519). Others are
-    /// left out, secrets among them.
+    /// left out, secrets and private keys among them.
     ///
     /// # Errors
     ///
@@ -215,11 +216,21 @@ fn parse(json: &[u8]) -> Result<Vec<PublishedKey>, KeySetError> {
     }
     // A key of a kind that is not known here must not take the others with it.
     let read = |key: &RawValue| serde_json::from_str(key.get()).ok();
-    let usable: Vec<_> = keys.iter().filter_map(|key| usable(&read(key)?)).collect();
+    let public = keys.iter().filter(|key| is_public(key));
+    let usable: Vec<_> = public.filter_map(|key| usable(&read(key)?)).collect();
     if usable.is_empty() { Err(KeySetError::NoKeys) } else { Ok(usable) }
 }
 
-/// The key, if it is a public one for signatures by an algorithm of ours.
+/// Whether it has no private half (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2): with one that is published anybody can sign.
+fn is_public(key: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Half {
+        d: Option<IgnoredAny>,
+    }
+    serde_json::from_str(key.get()).is_ok_and(|Object(Half { d })| d.is_none())
+}
+
+/// The key, if it is one for signatures by an algorithm of ours.
 fn usable(jwk: &Jwk) -> Option<PublishedKey> {
     let is_for_signatures = !matches!(
         &jwk.common.public_key_use,

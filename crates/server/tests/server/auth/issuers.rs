@@ -128,6 +128,8 @@ fn only_public_keys_for_signatures_by_our_algorithms_are_used() {
         with("use", json!("enc")),
         with("alg", json!("ES384")),
         with("key_ops", json!(["sign"])),
+        with("key_ops", json!([])),
+        with("d", json!(modulus(32))),
         with("x", json!("AAAA")),
         with("crv", json!("P-384")),
         with("crv", json!("secp256k1")),
