@@ -1,5 +1,5 @@
-//! What a command waits for where an authoriser is asked. Its answer may take seconds: meanwhile the session goes on,
-//! except with commands, which are executed in their order.
+//! What a command waits for: the answer of an authoriser, the key of a token, the turn of a publication. It may take
+//! seconds: meanwhile the session goes on, except with commands, which are executed in their order.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use sockeye::Message;
 use sockeye_hub::ChannelName;
+use tokio::time::sleep_until;
 
 use super::command::{ChannelOp, Command, Op};
 use super::execute::ask_to_subscribe;
@@ -32,12 +33,14 @@ pub(super) enum Decided {
 }
 
 impl V1Session {
-    /// Asks what has to be known before the command is executed; `None` if nothing has to be asked.
+    /// Asks what has to be known before the command is executed, and waits for its turn; `None` if nothing has to be
+    /// asked or waited for.
     pub(super) fn deciding(&self, message: &Message) -> Option<Deciding> {
         let authority = &self.app.authority;
         let Message::Text(text) = message else { return None };
         // The key of a token may have to be looked for, and of nothing else.
-        let may_wait = authority.is_asking() || authority.looks_for_keys() && text.contains("auth");
+        let looks_for_key = authority.looks_for_keys() && text.contains("auth");
+        let may_wait = authority.is_asking() || looks_for_key || self.app.subject_paces.is_some();
         if self.decided.is_some() || !may_wait {
             return None;
         }
@@ -45,6 +48,10 @@ impl V1Session {
             return self.authenticating(text);
         };
         let channel = channel.or_else(|| self.home.clone())?;
+        // It counts before it is published: connections that each publish one would have no limit.
+        let turn = matches!(op, ChannelOp::Publish { .. })
+            .then(|| self.app.publication_turn(&self.caller))
+            .flatten();
         let rights = match op {
             ChannelOp::Publish { .. } | ChannelOp::Close => [Some(Right::Write), None],
             ChannelOp::Read { .. } => [Some(Right::Read), None],
@@ -55,11 +62,15 @@ impl V1Session {
             ChannelOp::Unsubscribe => return None,
         };
         let rights = rights.into_iter().flatten();
-        if rights.clone().all(|right| self.caller.asking(right, &channel).is_none()) {
+        let is_asked = rights.clone().any(|right| self.caller.asking(right, &channel).is_some());
+        if !is_asked && turn.is_none() {
             return None;
         }
         let caller = self.caller.clone();
         Some(Box::pin(async move {
+            if let Some(turn) = turn {
+                sleep_until(turn).await;
+            }
             for right in rights {
                 if let Err(problem) = caller.ask(right, &channel).await {
                     return Decided::Right(Err(problem));

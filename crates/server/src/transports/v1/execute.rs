@@ -146,7 +146,6 @@ impl V1Session {
         let span = self.app.traces.begin(None, channel, "v1");
         let by = (&self.caller, PublishedBy::Connection(&self.record), span);
         let publishing = self.app.publish(by, channel, publication);
-        self.next_publication = self.app.publication_turn(&self.caller);
         self.answer_later(id, publishing, At);
         Ok(None)
     }

@@ -70,8 +70,6 @@ pub(super) struct V1Session {
     /// What one subscription has still to send.
     turn: Option<Box<Turn>>,
     commands: Pace,
-    /// When its subject may publish again, where that is limited.
-    pub(super) next_publication: Option<Instant>,
     /// What counts it as one of its subject, where the handshake had no token.
     pub(super) subject_permit: Option<SubjectPermit>,
     /// Commands before authentication, and tokens that were refused.
@@ -119,7 +117,6 @@ impl V1Session {
             answers_bytes: 0,
             turn: None,
             commands: Pace::new(app.command_rate),
-            next_publication: None,
             subject_permit: None,
             before_auth: 0,
             reads_publicly: false,
@@ -195,7 +192,7 @@ impl V1Session {
             if self.ending.is_some() {
                 return self.ending;
             }
-            let (pause, has_room) = (self.pause(), self.has_room());
+            let (pause, has_room) = (self.commands.pause(), self.has_room());
             let wants_to_speak = self.wants_to_speak();
             tokio::select! {
                 biased;
@@ -216,12 +213,6 @@ impl V1Session {
                 }
             }
         }
-    }
-
-    /// When the next command may be read, if that is not now.
-    fn pause(&self) -> Option<Instant> {
-        let of_subject = self.next_publication.filter(|next| *next > Instant::now());
-        self.commands.pause().max(of_subject)
     }
 
     /// Sends what is left for a client that has sent its Close: the answers to its commands, and

@@ -148,3 +148,22 @@ async fn what_a_subject_publishes_on_all_transports_comes_at_its_rate() {
     // Others do not wait for it: its turn would come in seconds.
     assert_eq!(post(&token(Some("ben")), "text/plain", "x".to_owned()).await, 201);
 }
+
+#[tokio::test]
+async fn a_new_connection_brings_its_subject_no_publication_beyond_the_rate() {
+    let server = TestServer::with(|options| {
+        options.channels.auth_key = Some(key());
+        options.channels.max_publications_per_subject = Some(10);
+    })
+    .await;
+    let ann = token(Some("ann"));
+    let began = Instant::now();
+    // The burst of 20, and 5 more.
+    for number in 0..25 {
+        let mut v1 = V1::connect(&server, "/connect").await;
+        v1.done(json!({"op": "auth", "token": ann})).await;
+        v1.done(json!({"op": "pub", "ch": "chat", "data": number})).await;
+    }
+    let least = Duration::from_millis(500);
+    assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+}
