@@ -181,10 +181,17 @@ fn the_last_keys_stay_in_force_while_the_issuer_is_away() {
     server.wait_for("jwks.json are in force");
     assert_eq!(shown(&server, &token), 200);
     drop(server);
+    let start = ["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
     assert_fails(
-        &["serve", "--listen", "127.0.0.1:0", "--jwks", &issuer.url()],
+        &[&start[..], &["--jwks", &issuer.url()]].concat(),
         1,
         "does not start without keys",
+    );
+    let other = format!("{}?tenant=other", issuer.url());
+    assert_fails(
+        &[&start[..], &["--jwks", &other, "--data", &data]].concat(),
+        1,
+        "those of another URL",
     );
 }
 

@@ -11,9 +11,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use http::{HeaderMap, Method, header::CACHE_CONTROL};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sockeye::Address;
 use sockeye_client::internals::{Endpoint, Failure, Http, Question};
 use sockeye_server::KeySet;
@@ -91,7 +95,7 @@ impl JwksFlags {
     pub(super) fn keys(&self) -> anyhow::Result<Option<KeySet>> {
         if let Some(Source::File(file)) = &self.jwks {
             let named = || format!("--jwks {}", file.display());
-            let json = read(file).with_context(named)?;
+            let json = read(file, 1).with_context(named)?;
             KeySet::from_json(&json).with_context(named)?;
         }
         Ok(self.is_given().then(|| self.keys.clone()))
@@ -111,7 +115,10 @@ impl JwksFlags {
                 }
                 let tls = webhook::tls("--jwks-cacert", self.jwks_cacert.as_deref())?;
                 let endpoint = webhook::endpoint(address, tls, TIMEOUT)?;
-                (Place::Url(endpoint.into()), data.map(|directory| directory.join(KEPT)))
+                (
+                    Place::Url(endpoint.into()),
+                    data.map(|directory| Keeping::of(directory, address).into()),
+                )
             }
         };
         let (keys, again) = (self.keys.clone(), Arc::new(Notify::new()));
@@ -127,12 +134,53 @@ pub(super) struct Issuer {
     place: Place,
     name: String,
     keys: KeySet,
-    kept: Option<PathBuf>,
+    kept: Option<Arc<Keeping>>,
     again: Arc<Notify>,
     /// When they are fetched again.
     next: Duration,
     /// What was fetched before the server has its directory.
     first: Option<Vec<u8>>,
+}
+
+/// Keys for a start without the issuer.
+struct Keeping {
+    file: PathBuf,
+    /// Whose they are: a hash of the URL without its password. Those of another issuer must not verify tokens.
+    from: String,
+}
+
+/// The file of them.
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    from: String,
+    set: T,
+}
+
+impl Keeping {
+    fn of(directory: &Path, address: &Address) -> Self {
+        let mut url = address.url().clone();
+        let _ = (url.set_username(""), url.set_password(None));
+        let hash = digest(&SHA256, url.as_str().as_bytes());
+        Self { file: directory.join(KEPT), from: URL_SAFE_NO_PAD.encode(hash) }
+    }
+
+    fn read(&self) -> anyhow::Result<Box<RawValue>> {
+        // The set, and little more.
+        let kept: Kept<Box<RawValue>> = serde_json::from_slice(&read(&self.file, 2)?)?;
+        ensure!(kept.from == self.from, "they are those of another URL");
+        Ok(kept.set)
+    }
+
+    /// Writes a new file, which takes the place of the one that is there.
+    fn store(&self, json: &[u8]) -> anyhow::Result<()> {
+        let set: &RawValue = serde_json::from_slice(json)?;
+        let text = serde_json::to_vec(&Kept { from: self.from.clone(), set })?;
+        let new = self.file.with_extension("new");
+        let mut written = File::create(&new)?;
+        written.write_all(&text)?;
+        written.sync_all()?;
+        Ok(fs::rename(new, &self.file)?)
+    }
 }
 
 enum Place {
@@ -170,13 +218,20 @@ impl Issuer {
             }
             Err(error) => error,
         };
-        let kept = self.kept.as_ref().map(|file| (file, read(file)));
-        let Some((file, Ok(json))) = kept else {
-            let what = "the server does not start without keys; with --data it keeps the last ones for this case";
-            return Err(error.context(format!("--jwks {}: {what}", self.name)));
+        let kept = self.kept.as_ref().map(|kept| (kept.file.display(), kept.read()));
+        let (file, json) = match kept {
+            Some((file, Ok(json))) => (file, json),
+            Some((file, Err(why))) => {
+                let what = format!("the keys in {file} cannot take their place: {why}");
+                return Err(error.context(format!("--jwks {}: {what}", self.name)));
+            }
+            None => {
+                let what = "the server does not start without keys; with --data it keeps the last ones for this case";
+                return Err(error.context(format!("--jwks {}: {what}", self.name)));
+            }
         };
-        self.keys.replace(&json).with_context(|| file.display().to_string())?;
-        tracing::warn!("{}; the keys in {} are in force", self.why(&error), file.display());
+        self.keys.replace(json.get().as_bytes()).with_context(|| file.to_string())?;
+        tracing::warn!("{}; the keys in {file} are in force", self.why(&error));
         Ok(())
     }
 
@@ -219,7 +274,7 @@ impl Issuer {
         let (json, good_for) = match &self.place {
             Place::File(file) => {
                 let file = file.clone();
-                (spawn_blocking(move || read(&file)).await??, GOOD_FOR)
+                (spawn_blocking(move || read(&file, 1)).await??, GOOD_FOR)
             }
             Place::Url(endpoint) => {
                 let (question, mut http) =
@@ -238,11 +293,12 @@ impl Issuer {
 
     /// Stores the keys for a start without the issuer.
     async fn keep(&self, json: Vec<u8>) {
-        let Some(file) = self.kept.clone() else { return };
-        let name = file.display().to_string();
-        let stored = spawn_blocking(move || store(&file, &json)).await;
+        let Some(kept) = &self.kept else { return };
+        let keeping = Arc::clone(kept);
+        let stored = spawn_blocking(move || keeping.store(&json)).await;
         if let Ok(Err(error)) = stored {
-            tracing::warn!("the keys of {} cannot be kept in {name}: {error}", self.name);
+            let file = kept.file.display();
+            tracing::warn!("the keys of {} cannot be kept in {file}: {error}", self.name);
         }
     }
 }
@@ -274,20 +330,11 @@ fn good_for(headers: &HeaderMap) -> Duration {
     seconds.map_or(GOOD_FOR, |seconds| Duration::from_secs(seconds).clamp(BOUNDS.0, BOUNDS.1))
 }
 
-/// The file, as far as it can be a set of keys.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+/// The file, as far as it can be a set of keys, or has that many in it.
+fn read(file: &Path, sets: u64) -> io::Result<Vec<u8>> {
     let mut json = Vec::new();
-    File::open(file)?.take(KeySet::MAX_BYTES as u64 + 1).read_to_end(&mut json)?;
+    File::open(file)?.take(KeySet::MAX_BYTES as u64 * sets + 1).read_to_end(&mut json)?;
     Ok(json)
-}
-
-/// Writes a new file, which takes the place of the one that is there.
-fn store(file: &Path, json: &[u8]) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut written = File::create(&new)?;
-    written.write_all(json)?;
-    written.sync_all()?;
-    fs::rename(new, file)
 }
 
 fn is_loopback(address: &Address) -> bool {
