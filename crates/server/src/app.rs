@@ -1,12 +1,12 @@
 //! What the routes share: the channels themselves, rights, limits and counters.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sockeye_hub::{
     Capacity, ChannelName, Hub, Lease, Loaded, Position, Publication, PublishError, Share, Start,
 };
-use tokio::time::Instant;
 
 use crate::auth::{Authority, Caller, Right};
 use crate::channel_rule::ChannelRules;
@@ -25,6 +25,9 @@ use crate::metrics::connections::{ConnectionRegister, PublishedBy};
 use crate::option_names::OptionNames;
 use crate::rate::Rate;
 use crate::trace::{PublicationSpan, Traces};
+
+/// A publication's turn, which has come when this is ready.
+pub(crate) type Turn = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What the routes share.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub(crate) struct App {
     /// The rate at which each publisher may publish by requests.
     pub(crate) paces: Option<Paces>,
     /// The same of subjects, on every transport.
-    pub(crate) subject_paces: Option<Paces>,
+    pub(crate) subject_paces: Option<Arc<Paces>>,
     pub(crate) auth_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -141,10 +144,11 @@ impl App {
         }
     }
 
-    /// When a publication may be taken that the caller's subject has sent, where that is limited; it counts.
-    pub(crate) fn publication_turn(&self, caller: &Caller) -> Option<Instant> {
-        let paces = self.subject_paces.as_ref()?;
-        Some(paces.turn(Publisher::Subject(caller.subject()?.to_owned())))
+    /// Waits until a publication may be taken that the caller's subject has sent, where that is limited; it counts.
+    pub(crate) fn publication_turn(&self, caller: &Caller) -> Option<Turn> {
+        let paces = Arc::clone(self.subject_paces.as_ref()?);
+        let publisher = Publisher::Subject(caller.subject()?.to_owned());
+        Some(Box::pin(async move { paces.wait(publisher).await }))
     }
 
     /// Ends the channel for the caller, in the order of its publications.

@@ -216,7 +216,7 @@ impl Channels {
             paces: options.max_commands.map(|max| Paces::new(Rate::per_second(max))),
             subject_paces: options
                 .max_publications_per_subject
-                .map(|max| Paces::new(Rate::per_second(max))),
+                .map(|max| Paces::new(Rate::per_second(max)).into()),
             auth_timeout: options.auth_timeout,
             body_timeout: options.body_timeout,
             write_timeout: options.write_timeout,

@@ -29,6 +29,11 @@ impl Rate {
         Self { each, burst: each * count * 2 }
     }
 
+    /// When all are paid for that were at `until`, without one of them.
+    pub(crate) fn without_one(self, until: Instant) -> Instant {
+        until.checked_sub(self.each).unwrap_or(until)
+    }
+
     /// Counts an event that comes `now`, after those that are paid for at `until`. Returns when all of them
     /// are, and for how long this one is too early: nothing within the rate and its burst.
     pub(crate) fn count(self, until: Option<Instant>, now: Instant) -> (Instant, Duration) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use sockeye::internals::Network;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::rate::Rate;
 
@@ -61,8 +61,17 @@ impl Paces {
         Self { rate, until: Mutex::default() }
     }
 
+    /// Waits for the next turn of the publisher. A wait that is dropped gives it back: clients that give up before their
+    /// turn, and come again, would never have one.
+    pub(crate) async fn wait(&self, publisher: Publisher) {
+        let turn = self.turn(publisher.clone());
+        let mut waiting = Waiting { paces: self, publisher: Some(publisher) };
+        sleep_until(turn).await;
+        waiting.publisher = None;
+    }
+
     /// Takes the next turn of the publisher, and returns its time.
-    pub(crate) fn turn(&self, publisher: Publisher) -> Instant {
+    fn turn(&self, publisher: Publisher) -> Instant {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if until.len() >= FEW && until.len().is_power_of_two() {
@@ -74,12 +83,28 @@ impl Paces {
     }
 }
 
+/// A publisher that has not had its turn.
+struct Waiting<'a> {
+    paces: &'a Paces,
+    publisher: Option<Publisher>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(publisher) = self.publisher.take() else { return };
+        let mut until = self.paces.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until.get_mut(&publisher) {
+            *until = self.paces.rate.without_one(*until);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
-    use tokio::time::{advance, sleep_until};
+    use tokio::time::{advance, timeout};
 
     use super::*;
 
@@ -116,6 +141,22 @@ mod tests {
         assert_eq!(late(ann.clone()), Duration::from_millis(100));
         assert_eq!(late(ann), Duration::from_millis(200));
         assert_eq!(late(ben), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_dropped_gives_its_turn_back() {
+        let (paces, begun) = (Paces::new(Rate::per_second(10)), Instant::now());
+        let ann = || Publisher::Subject("ann".to_owned());
+        for _ in 0..20 {
+            paces.wait(ann()).await;
+        }
+        for _ in 0..30 {
+            assert!(timeout(Duration::from_millis(1), paces.wait(ann())).await.is_err());
+        }
+        paces.wait(ann()).await;
+        let elapsed = begun.elapsed();
+        assert!(elapsed >= Duration::from_millis(100), "{elapsed:?}");
+        assert!(elapsed < Duration::from_millis(110), "{elapsed:?}");
     }
 
     #[tokio::test(start_paused = true)]

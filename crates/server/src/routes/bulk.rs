@@ -21,7 +21,7 @@ use http_body_util::BodyExt as _;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sockeye_hub::{ChannelName, IdempotencyKey, Json, Position, Publication, Source};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::deciding::Deciding;
 use super::publish::{self, publisher};
@@ -240,10 +240,10 @@ impl<'a> Bulk<'a> {
     async fn add(&mut self, json: &[u8]) {
         self.count += 1;
         if let Some(paces) = &self.app.paces {
-            sleep_until(paces.turn(self.publisher.clone())).await;
+            paces.wait(self.publisher.clone()).await;
         }
         if let Some(turn) = self.app.publication_turn(&self.caller) {
-            sleep_until(turn).await;
+            turn.await;
         }
         match self.caller.is_asked() {
             true => self.deciding.add(json, channel(self.home, json)),

@@ -12,7 +12,7 @@ use sockeye_hub::{
     BadIdempotencyKey, ChannelName, EventName, IdempotencyKey, Json, PayloadRef, Position,
     Publication,
 };
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::auth::{Caller, Right};
@@ -112,10 +112,10 @@ async fn receive(
 ) -> Result<Vec<u8>, Problem> {
     if let Some(paces) = &app.paces {
         // Before the body is read: a publisher above its rate waits on the client's side.
-        sleep_until(paces.turn(publisher(caller, peer))).await;
+        paces.wait(publisher(caller, peer)).await;
     }
     if let Some(turn) = app.publication_turn(caller) {
-        sleep_until(turn).await;
+        turn.await;
     }
     let body = timeout(app.body_timeout, collect(app, body, max)).await;
     body.map_err(|_| took_too_long())?

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use sockeye::Message;
 use sockeye_hub::ChannelName;
-use tokio::time::sleep_until;
 
 use super::command::{ChannelOp, Command, Op};
 use super::execute::ask_to_subscribe;
@@ -69,7 +68,7 @@ impl V1Session {
         let caller = self.caller.clone();
         Some(Box::pin(async move {
             if let Some(turn) = turn {
-                sleep_until(turn).await;
+                turn.await;
             }
             for right in rights {
                 if let Err(problem) = caller.ask(right, &channel).await {

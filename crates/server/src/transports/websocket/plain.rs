@@ -207,7 +207,7 @@ fn receive<'a>(
                 pace.count();
             }
             if let Some(turn) = app.publication_turn(caller) {
-                Box::pin(sleep_until(turn)).await;
+                turn.await;
             }
             // Before the publication is made: a connection that waits would have memory for it.
             let channel = channel_read.channel();
