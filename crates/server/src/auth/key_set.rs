@@ -221,7 +221,8 @@ fn parse(json: &[u8]) -> Result<Vec<PublishedKey>, KeySetError> {
     if usable.is_empty() { Err(KeySetError::NoKeys) } else { Ok(usable) }
 }
 
-/// Whether it has no private half (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2): with one that is published anybody can sign.
+/// Whether it has no private half (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2): with one that is published
+/// anybody can sign.
 fn is_public(key: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Half {

@@ -283,18 +283,11 @@ impl Revocations {
     pub(crate) async fn add(self: &Arc<Self>, revocation: Revocation) -> Result<(), RevokeError> {
         let now = NumericDate::now();
         let revocation = revocation.checked(now)?;
-        let add = |table: &RwLock<Table>| {
-            table.write().unwrap_or_else(PoisonError::into_inner).add(&revocation, now)
-        };
-        let Some(file) = &self.file else {
-            add(&self.table)?;
-            self.tell_soon();
-            return Ok(());
-        };
-        // In the file they are in the order in which they are in force.
-        let mut file = Arc::clone(file).lock_owned().await;
-        add(&self.table)?;
+        self.table.write().unwrap_or_else(PoisonError::into_inner).add(&revocation, now)?;
         self.tell_soon();
+        let Some(file) = &self.file else { return Ok(()) };
+        // It is in force however long the disk takes; their order in the file is of no account.
+        let mut file = Arc::clone(file).lock_owned().await;
         let this = Arc::clone(self);
         let storing = tokio::task::spawn_blocking(move || {
             let all = || this.table.read().unwrap_or_else(PoisonError::into_inner).list(now);

@@ -61,8 +61,8 @@ impl Paces {
         Self { rate, until: Mutex::default() }
     }
 
-    /// Waits for the next turn of the publisher. A wait that is dropped gives it back: clients that give up before their
-    /// turn, and come again, would never have one.
+    /// Waits for the next turn of the publisher. A wait that is dropped gives it back: clients that give up
+    /// before their turn, and come again, would never have one.
     pub(crate) async fn wait(&self, publisher: Publisher) {
         let turn = self.turn(publisher.clone());
         let mut waiting = Waiting { paces: self, publisher: Some(publisher) };

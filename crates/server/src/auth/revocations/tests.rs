@@ -106,6 +106,8 @@ fn what_is_open_is_told_by_a_runtime_that_ends_at_once() {
 mod on_disk {
     use std::fs;
 
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -119,6 +121,19 @@ mod on_disk {
         assert_eq!(Revocations::kept_in(folder.path()).unwrap().len(), 3);
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.ends_with('\n') && text.lines().count() == 3, "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_busy_keeps_none_from_being_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let revocations = Arc::new(Revocations::kept_in(folder.path()).unwrap());
+        let busy = Arc::clone(revocations.file.as_ref().unwrap()).lock_owned().await;
+        let mut adding = Box::pin(revocations.add(Revocation::token("7")));
+        assert!(adding.as_mut().now_or_never().is_none());
+        assert!(revocations.are_for(&claims(Some("7"), None, None)));
+        drop(busy);
+        adding.await.unwrap();
+        assert_eq!(Revocations::kept_in(folder.path()).unwrap().len(), 1);
     }
 
     #[test]
