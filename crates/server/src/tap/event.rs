@@ -10,6 +10,9 @@ use sockeye_hub::{Entry, Gap, Payload};
 
 use crate::json::{in_one_line, quoted};
 
+/// What is shown in the place of a token, as JSON.
+const SHOWN_TOKEN: &str = "\"***\"";
+
 /// What is shown of a payload: `"size":…` with `"data":…`, or `"b64":…` of bytes. Of more than the operator wants
 /// to see it is `"start":…` or `"b64_start":…`.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +20,11 @@ pub(crate) enum Data<'a> {
     Text(&'a str),
     Json(&'a str),
     Bytes(&'a [u8]),
-    /// JSON with a token in it, which is not shown.
+    /// JSON of that many bytes with a token, which is not shown, between these parts of it.
     Secret {
-        json: &'a str,
-        token: &'a str,
+        size: usize,
+        before: &'a str,
+        after: &'a str,
     },
     /// That many bytes that may contain a token: they are not shown.
     Hidden(usize),
@@ -50,15 +54,15 @@ struct First<'a> {
 impl Display for First<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let size = match self.data {
-            Data::Text(text) | Data::Json(text) | Data::Secret { json: text, .. } => text.len(),
+            Data::Text(text) | Data::Json(text) => text.len(),
             Data::Bytes(bytes) => bytes.len(),
-            Data::Hidden(size) => size,
+            Data::Hidden(size) | Data::Secret { size, .. } => size,
         };
         write!(f, "\"size\":{size},")?;
         match self.data {
             Data::Hidden(_) => f.write_str("\"hidden\":true"),
-            Data::Secret { json, token } => {
-                let json = json.replace(token, "\"***\"");
+            Data::Secret { before, after, .. } => {
+                let json = [before, SHOWN_TOKEN, after].concat();
                 f.write_str(if json.len() <= self.max { "\"data\":" } else { "\"start\":" })?;
                 let start = &json[..json.floor_char_boundary(self.max)];
                 match json.len() <= self.max {
@@ -112,7 +116,7 @@ pub(crate) fn message(entry: &Entry, publisher: Option<&str>, max: usize) -> Str
 }
 
 /// A publication that was refused.
-pub(crate) fn refused(code: impl Display, size: usize, publisher: &str) -> String {
+pub(crate) fn refused(code: impl Display, size: impl Display, publisher: &str) -> String {
     format!("{{\"refused\":{{\"code\":\"{code}\",\"size\":{size},\"by\":{publisher}}}}}")
 }
 
@@ -194,8 +198,9 @@ mod tests {
         assert_eq!(line(Data::Json("{\"a\":1}"), 4)["in"]["start"], "{\"a\"");
         assert_eq!(line(Data::Bytes(b"abc"), 3)["in"]["b64"], "YWJj");
         assert_eq!(line(Data::Bytes(b"abcd"), 3)["in"]["b64_start"], "YWJj");
-        let command = "{\"op\":\"auth\",\"token\":\"ey.J\"}";
-        let secret = Data::Secret { json: command, token: "\"ey.J\"" };
+        let (before, after) = ("{\"op\":\"auth\",\"token\":", "}");
+        let secret = Data::Secret { size: 28, before, after };
+        assert_eq!(line(secret, 99)["in"]["size"], 28);
         assert_eq!(line(secret, 99)["in"]["data"]["token"], "***");
         assert_eq!(line(secret, 22)["in"]["start"], "{\"op\":\"auth\",\"token\":\"");
         let hidden = line(Data::Hidden(9), 100);

@@ -187,11 +187,21 @@ impl<'a> Members<'a> {
 pub(super) fn shown(frame: &str) -> Data<'_> {
     match (Command::parse(frame), Members::parse(frame)) {
         (Ok(_), Ok(Members { token: Some(token), .. })) => {
-            Data::Secret { json: frame, token: token.get() }
+            without(frame, token.get()).unwrap_or(Data::Hidden(frame.len()))
         }
         (Ok(_), Ok(_)) => Data::Json(frame),
         _ => Data::Hidden(frame.len()),
     }
+}
+
+/// The frame without the token, which is a piece of it; `None` if there is the same elsewhere in it, too. The piece is
+/// left out at its place: the same bytes elsewhere need not be a value, such as `","`.
+fn without<'a>(frame: &'a str, token: &'a str) -> Option<Data<'a>> {
+    let at = token.as_ptr().addr().checked_sub(frame.as_ptr().addr())?;
+    let (before, after) = (frame.get(..at)?, frame.get(at + token.len()..)?);
+    let is_text = token.starts_with('"');
+    let is_once = !before.contains(token) && !after.contains(token);
+    (is_text && is_once).then_some(Data::Secret { size: frame.len(), before, after })
 }
 
 fn bad_json(wrong: impl Display) -> Problem {
@@ -231,6 +241,18 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_token_is_left_out_at_its_place_and_nothing_else_is() {
+        for (token, shown_id) in [("\"ey.J\"", Some(11)), ("1", None), ("\",\"", None)] {
+            let frame =
+                format!("{{\"op\":\"ping\",\"token\":{token},\"id\":11,\"a\":\"x\",\"b\":\"y\"}}");
+            let line = crate::tap::event::received("command", shown(&frame), 1000);
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(line["in"]["data"]["id"].as_u64(), shown_id, "{line}");
+            assert_eq!(line["in"]["size"], frame.len());
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_a_command_or_a_mistake_that_can_be_told(text in "\\PC*|[\\[\\]{}:,\"a-z0-9\\\\. ]{0,80}") {
@@ -263,6 +285,14 @@ mod tests {
                 prop_assert!(!line.contains(&token), "{line}");
                 prop_assert!(Json::parse_within(&line, Json::MAX_DEPTH + 2).is_ok(), "{line}");
             }
+        }
+
+        /// Clients choose what is in the place of a token.
+        #[test]
+        fn whatever_a_token_is_a_tap_shows_json(token in json_text(), other in json_text(), op in "ping|auth|unsub") {
+            let frame = format!("{{\"op\":\"{op}\",\"ch\":\"c\",\"token\":{token},\"id\":11,\"other\":{other}}}");
+            let line = crate::tap::event::received("command", shown(&frame), 1000);
+            prop_assert!(Json::parse_within(&line, Json::MAX_DEPTH + 2).is_ok(), "{line}");
         }
 
         #[test]
