@@ -36,11 +36,15 @@ pub(super) fn of(line: &[u8]) -> String {
         "out" => ">",
         kind => kind,
     };
-    std::iter::once(mark.to_owned())
-        .chain(words)
-        .filter(|word| !word.trim().is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = std::iter::once(mark.to_owned()).chain(words);
+    let words: Vec<_> = words.filter(|word| !word.trim().is_empty()).collect();
+    in_one_line(&words.join(" "))
+}
+
+/// The text with its line breaks written out: a client chooses its id and the reason of its Close, and must not make
+/// up lines.
+fn in_one_line(text: &str) -> String {
+    text.replace('\n', "\\n").replace('\r', "\\r")
 }
 
 /// What is tapped.
@@ -55,7 +59,7 @@ fn tapped(what: &Value) -> String {
     let channels = what["channels"].as_array().into_iter().flatten();
     let channels: Vec<_> = channels.map(|read| text_of(&read["channel"])).collect();
     let words = ["connection".to_owned(), text_of(&what["id"]), who(what), channels.join(" ")];
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    in_one_line(&words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
 /// A client, as far as it is known.
@@ -87,13 +91,13 @@ fn size(what: &Value) -> String {
 
 /// What is shown of a payload, in one line.
 fn payload(what: &Value) -> String {
-    let (size, rest) = (size(what), |text: &str| text.replace('\n', "\\n").replace('\r', "\\r"));
+    let size = size(what);
     match (&what["data"], &what["start"], &what["b64"], &what["b64_start"]) {
-        (Value::Null, Value::String(start), ..) => format!("{size}: {}…", rest(start)),
+        (Value::Null, Value::String(start), ..) => format!("{size}: {start}…"),
         (Value::Null, _, Value::String(bytes), _) => format!("{size}, base64: {bytes}"),
         (Value::Null, _, _, Value::String(start)) => format!("{size}, base64: {start}…"),
         (Value::Null, ..) if what["hidden"] == true => format!("{size}, not shown"),
-        (Value::String(text), ..) => format!("{size}: {}", rest(text)),
+        (Value::String(text), ..) => format!("{size}: {text}"),
         (json, ..) => format!("{size}: {json}"),
     }
 }
@@ -145,6 +149,18 @@ mod tests {
             (
                 r#"{"close":{"from":"client","code":1000,"reason":"bye"}}"#,
                 "close from the client: 1000 bye",
+            ),
+            (
+                r#"{"close":{"from":"client","code":1000,"reason":"a\r\nmessage b"}}"#,
+                "close from the client: 1000 a\\r\\nmessage b",
+            ),
+            (
+                r#"{"subscribed":{"connection":3,"transport":"ws","subject":"a\nb","at":"k.1"}}"#,
+                "subscribed ws #3 a\\nb after k.1",
+            ),
+            (
+                r#"{"tap":{"id":17,"transport":"ws","subject":"a\nb","channels":[]}}"#,
+                "connection 17 ws a\\nb",
             ),
             (r#"{"dropped":7}"#, "dropped 7 events"),
             (r#"{"end":{"why":"left"}}"#, "end left"),
