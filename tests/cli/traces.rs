@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::Value;
 use sockeye_testing::{PATIENCE, eventually};
-use sockeye_tests::curl::curl;
+use sockeye_tests::curl::{curl, status};
 use sockeye_tests::program::{Sockeye, path, run};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -226,6 +226,29 @@ fn what_is_traced_is_decided_by_the_client_and_else_by_the_part() {
         assert_eq!(spans.map(|scope| scope.spans.len()).sum::<usize>(), 0);
     }
     assert_eq!(collector.spans.len(), 2);
+}
+
+#[test]
+fn a_client_that_may_not_publish_does_not_decide_what_is_traced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("secret");
+    std::fs::write(&key, "a secret of this test, with more than 32 bytes\n").expect("a file");
+    let key = key.to_str().expect("a UTF-8 path");
+    let mut collector = Collector::start(Answers::Well);
+    let options = ["--otlp", &collector.url(), "--otlp-sample", "0", "--auth-key", key];
+    let server = serve_with(&options, &[]);
+    let (one, many) = (server.http("/c/chat"), server.http("/publish"));
+    let line = "{\"ch\":\"chat\",\"data\":1}\n";
+    let lines = ["-H", "Content-Type: application/x-ndjson", "--data-binary", line, &many];
+    for refused in [&["-d", "x", &one][..], &lines] {
+        let _ = status(&[&["-H", &sampled("01")], refused].concat());
+    }
+    let output = run(&["token", "--key", key, "--channel", "chat=write"], "");
+    let token = String::from_utf8(output.stdout).expect("a token");
+    let bearer = format!("Authorization: Bearer {}", token.trim_end());
+    let _ = curl(&["-H", &sampled("01"), "-H", &bearer, "-d", "traced", &one]);
+    let (publish, _) = collector.publication("chat", "http");
+    assert!(attribute(&publish, "error.type").is_none(), "the one before it: {publish:#?}");
 }
 
 #[test]

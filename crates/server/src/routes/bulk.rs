@@ -347,7 +347,9 @@ fn begin(
     let mut publication = Publication::of(written.payload.as_ref()).source(source);
     publication.event = written.event.clone();
     publication.key = key.transpose().map_err(bad_request)?;
-    let span = app.traces.begin(Some(parent), channel, "http");
+    // Who may not publish does not choose what is traced either.
+    let parent = caller.may(Right::Write, channel).is_ok().then_some(parent);
+    let span = app.traces.begin(parent, channel, "http");
     // It was asked for, where that has to be.
     span.authorized();
     Ok(app.publish((caller, PublishedBy::Request(peer), span), channel, publication))

@@ -42,7 +42,10 @@ pub(crate) async fn post(
     if bulk::is_lines(request.headers()) {
         return bulk::lines(app, Some(channel), request).await;
     }
-    let span = app.traces.begin(Some(&app.traces.parent(request.headers())), channel, "http");
+    // Who may not publish does not choose what is traced either.
+    let may_publish = caller.may(Right::Write, channel).is_ok();
+    let parent = may_publish.then(|| app.traces.parent(request.headers()));
+    let span = app.traces.begin(parent.as_ref(), channel, "http");
     let mut span = Some(span);
     let published = publish(app, channel, (&caller, &peer), request, &mut span).await;
     if let (Err(problem), Some(span)) = (&published, span) {
