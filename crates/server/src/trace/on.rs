@@ -16,6 +16,11 @@ use sockeye_hub::{ChannelName, Position};
 
 use crate::http::problem::Code;
 
+/// The header that is passed on with a span, as its client has written it.
+const STATE: &str = "tracestate";
+/// The longest one that is: W3C Trace Context asks for 512 bytes. Each span that waits has its own.
+const MAX_STATE: usize = 512;
+
 /// Makes spans of publications, for [`ChannelOptions::tracer`](crate::ChannelOptions::tracer).
 #[derive(Clone)]
 pub struct PublicationTracer {
@@ -139,10 +144,27 @@ struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        let value = self.0.get(key)?.to_str().ok()?;
+        (key != STATE || value.len() <= MAX_STATE).then_some(value)
     }
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_long_tracestate_is_left_out() {
+        for (length, is_taken) in [(MAX_STATE, true), (MAX_STATE + 1, false)] {
+            let value = HeaderValue::try_from("a".repeat(length)).expect("text");
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(STATE), value)]);
+            assert_eq!(Headers(&headers).get(STATE).is_some(), is_taken, "{length}");
+        }
     }
 }
