@@ -47,8 +47,11 @@ pub(crate) async fn post(
     let parent = may_publish.then(|| app.traces.parent(request.headers()));
     let span = app.traces.begin(parent.as_ref(), channel, "http");
     let mut span = Some(span);
+    let announced = announced_length(request.headers()).unwrap_or(0);
     let published = publish(app, channel, (&caller, &peer), request, &mut span).await;
     if let (Err(problem), Some(span)) = (&published, span) {
+        let by = (PublishedBy::Request(&peer), caller.id());
+        app.register.refused(channel, (problem.code(), announced), by);
         span.ends(Err(problem.code()));
     }
     let position = published?;

@@ -198,6 +198,11 @@ async fn a_channel_shows_refusals_deletion_and_its_end() {
     let refused = tap.next_of("refused").await;
     assert_eq!((&refused["code"], &refused["size"]), (&json!("too_large"), &json!(8)));
     assert_eq!(refused["by"]["transport"], "v1");
+    // Before its body is read.
+    server.post("/c/chat", "text/plain", "too long").await;
+    let refused = tap.next_of("refused").await;
+    assert_eq!((&refused["code"], &refused["size"]), (&json!("too_large"), &json!(8)));
+    assert_eq!(refused["by"], json!({"transport": "http", "address": "127.0.0.1"}));
     server.delete("/c/chat").await;
     let gap = tap.next_of("gap").await;
     assert_eq!((&gap["why"], gap.get("connection")), (&json!("reset"), None));

@@ -9,6 +9,7 @@ use sockeye::{CloseSignal, Closed};
 use sockeye_hub::{ChannelName, Hub, Page, Position};
 
 use super::{ChannelRead, ConnectionRecord, ConnectionRegister, Deliveries, RecordState, lock};
+use crate::http::problem::Code;
 use crate::json::quoted;
 use crate::limits::peer::Peer;
 use crate::metrics::End;
@@ -76,6 +77,16 @@ impl ConnectionRegister {
         (by, subject): (PublishedBy<'_>, Option<&str>),
     ) -> Option<Box<Attempt>> {
         self.taps.publication(channel, size, || by.json(subject))
+    }
+
+    /// A publication of so many bytes, as its client says, was refused before it [began](Self::publication).
+    pub(crate) fn refused(
+        &self,
+        channel: &ChannelName,
+        (code, size): (Code, u64),
+        (by, subject): (PublishedBy<'_>, Option<&str>),
+    ) {
+        self.taps.on_channel(channel, |_| event::refused(code, size, &by.json(subject)));
     }
 }
 
