@@ -33,6 +33,8 @@ use sockeye_client::internals::{Endpoint, Failure, Http, MAX_ANSWER, Question};
 use sockeye_server::{PublicationTracer, ServerOptions};
 use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking, time::timeout};
 
+use super::webhook;
+
 /// How long a collector may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -86,7 +88,7 @@ impl TraceFlags {
         let collector = Collector::new(address);
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_endpoint(collector.endpoint.name())
+            .with_endpoint(&collector.name)
             .with_http_client(collector)
             .build()
             .context("--otlp")?;
@@ -134,6 +136,8 @@ impl Traces {
 /// The collector: an HTTP client that says once that it cannot be reached.
 struct Collector {
     endpoint: Endpoint,
+    /// Where it is, without what may be secret.
+    name: String,
     /// Batches come from a thread that is not the runtime's.
     runtime: Handle,
     connection: Arc<Mutex<Http>>,
@@ -142,7 +146,7 @@ struct Collector {
 
 impl fmt::Debug for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collector").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Collector").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -155,6 +159,7 @@ impl Collector {
             .answer_timeout(ANSWER_TIMEOUT);
         Self {
             endpoint,
+            name: webhook::name(address),
             runtime: Handle::current(),
             connection: Arc::default(),
             is_failing: AtomicBool::new(false),
@@ -171,7 +176,7 @@ impl Collector {
             connection.ask_whole(&endpoint, &question, MAX_ANSWER).await
         };
         let answer = self.runtime.spawn(asking).await?;
-        let collector = self.endpoint.name();
+        let collector = &self.name;
         match answer {
             Ok(answer) => {
                 if self.is_failing.swap(false, Relaxed) {
