@@ -115,7 +115,10 @@ impl V1Session {
             return;
         };
         for (channel, problem) in lost {
-            self.end_subscription(&channel, &problem);
+            // It may have ended meanwhile, and its client knows.
+            if self.is_subscribed(&channel) {
+                self.end_subscription(&channel, &problem);
+            }
         }
         self.watch_rights();
     }
