@@ -300,6 +300,12 @@ pub enum KeyError {
          `openssl pkcs8 -topk8 -nodes` makes of others)"
     )]
     Unsupported,
+    /// A JSON Web Key, a set of them or a key of OpenSSH where a secret belongs: others may know it.
+    #[error(
+        "it is a key in JSON or of OpenSSH, not a secret: give the keys of an issuer as `jwks`, or a \
+         public key in PEM"
+    )]
+    NoSecret,
     /// The file is text in UTF-16.
     #[error("it is text in UTF-16: save it as UTF-8 or ASCII")]
     Utf16,
@@ -354,6 +360,12 @@ pub(super) fn secret(bytes: &[u8]) -> Result<&[u8], KeyError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let is_text = line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let secret = if is_text { line } else { bytes };
+    let is_public = |begin: &[u8]| bytes.trim_ascii_start().starts_with(begin);
+    if [&b"{"[..], b"ssh-", b"ecdsa-sha2-"].into_iter().any(is_public)
+        && str::from_utf8(bytes).is_ok()
+    {
+        return Err(KeyError::NoSecret);
+    }
     match secret.len() {
         length if length < AuthKey::MIN_SECRET => Err(KeyError::Short { length }),
         _ => Ok(secret),

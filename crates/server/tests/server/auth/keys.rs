@@ -106,6 +106,17 @@ fn what_is_pem_is_never_taken_for_a_secret() {
     }
 }
 
+/// A set of keys that is public, or a public key of OpenSSH: whoever has it could sign tokens.
+#[test]
+fn what_others_may_know_is_never_taken_for_a_secret() {
+    let set = r#" {"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDEuN1d2 ann@app.example\n";
+    for known in [set, ssh, "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY= ann\n"] {
+        let refused = AuthKey::from_bytes(known.as_bytes()).unwrap_err();
+        assert!(matches!(refused, KeyError::NoSecret), "{refused}: {known}");
+    }
+}
+
 #[test]
 fn a_secret_has_32_bytes_without_the_line_break_of_a_text_file() {
     let length = |bytes: &[u8]| match AuthKey::from_bytes(bytes) {
