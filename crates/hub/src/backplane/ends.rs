@@ -52,6 +52,8 @@ pub(crate) struct End {
     pub(crate) offset: u64,
     /// When it came, in milliseconds since the Unix epoch.
     ts: u64,
+    /// Whether it was so old, when it became known, that the channel may be a new one since.
+    is_over: bool,
 }
 
 impl EndTimes {
@@ -88,20 +90,24 @@ impl Ends {
     /// These are all, in their order, up to where the shard is known now, and perhaps some that come later
     /// once more. What was passed over is what came between the two offsets.
     ///
-    /// An end that does not hold any more at the time `now` is left out: a message of the channel that is new may be
-    /// among what was passed over.
+    /// An end that does not hold any more at the time `now` is remembered for messages that come late alone: a message
+    /// of the channel that is new may be among what was passed over.
     pub(crate) fn begin(&mut self, ends: &[ChannelEnd], passed: (u64, u64), now: u64) {
         *self = Self::new(self.times);
         self.pass_over(passed.0 + 1, passed.1 + 1);
-        let times = self.times;
-        let holds = |end: &&ChannelEnd| end.offset <= passed.1 && times.holds(end.ts, now);
-        for ChannelEnd { channel, offset, ts } in ends.iter().filter(holds) {
-            self.add(channel, End { offset: *offset, ts: *ts });
+        for ChannelEnd { channel, offset, ts } in ends.iter().filter(|end| end.offset <= passed.1) {
+            let is_over = !self.times.holds(*ts, now);
+            self.add(channel, End { offset: *offset, ts: *ts, is_over });
         }
     }
 
     /// The end of a channel, if it has ended.
     pub(crate) fn of(&self, channel: &ChannelName) -> Option<End> {
+        self.known(channel).filter(|end| !end.is_over)
+    }
+
+    /// The same, of one that is over, too.
+    fn known(&self, channel: &ChannelName) -> Option<End> {
         match self.ended.is_empty() {
             true => None,
             false => self.ended.get(&self.key(channel)).copied(),
@@ -158,7 +164,9 @@ impl Ends {
     fn counts(&mut self, arrival: &Arrival, opened: &[Opened]) -> bool {
         let Arrival { offset, ts, what } = arrival;
         match what {
-            What::End(channel) => self.add(channel, End { offset: *offset, ts: *ts }),
+            What::End(channel) => {
+                self.add(channel, End { offset: *offset, ts: *ts, is_over: false });
+            }
             What::Open { channel, .. } | What::Forget(channel) => self.remove(channel, *offset),
             What::Message { channel, .. } => {
                 // The end was dropped by what opened the channel again, if that came meanwhile.
@@ -167,7 +175,7 @@ impl Ends {
                         && (opened.end.offset..opened.offset).contains(offset)
                         && self.times.holds(opened.end.ts, *ts)
                 };
-                let end = self.of(channel).filter(|end| end.offset < *offset);
+                let end = self.known(channel).filter(|end| end.offset < *offset);
                 if end.is_some_and(|end| self.times.holds(end.ts, *ts))
                     || opened.iter().any(is_between)
                 {
@@ -228,7 +236,7 @@ impl Ends {
 
     /// The channel has not ended any more at `offset`.
     fn remove(&mut self, channel: &ChannelName, offset: u64) {
-        if self.of(channel).is_some_and(|end| end.offset < offset) {
+        if self.known(channel).is_some_and(|end| end.offset < offset) {
             self.ended.remove(&self.key(channel));
         }
     }
@@ -246,7 +254,7 @@ fn opened(arrivals: &[Arrival]) -> Vec<Opened> {
     let opened = arrivals.iter().filter_map(|arrival| match &arrival.what {
         What::Open { channel, ended, since } => Some(Opened {
             channel: channel.clone(),
-            end: End { offset: *ended, ts: *since },
+            end: End { offset: *ended, ts: *since, is_over: false },
             offset: arrival.offset,
         }),
         _ => None,

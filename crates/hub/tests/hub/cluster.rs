@@ -416,6 +416,12 @@ impl Hopper {
             }
             for entry in &page.entries {
                 let is_message = |arrival: &&Arrival| matches!(arrival.what, What::Message { .. });
+                let offset = entry.position.offset;
+                if !published.iter().any(|arrival| arrival.offset == offset) {
+                    assert!(cluster_ends::reappears(&all, offset, engine.now()), "it is void");
+                    self.at = entry.position;
+                    continue;
+                }
                 let next = published
                     .iter()
                     .filter(is_message)

@@ -36,6 +36,14 @@ pub(crate) fn counted(published: &[Arrival]) -> Vec<Arrival> {
     published.iter().filter(counts).cloned().collect()
 }
 
+/// Whether a message that is void may be shown all the same: the engine holds its end no longer, which it does
+/// only where the shard took nothing for long.
+pub(crate) fn reappears(published: &[Arrival], offset: u64, now: u64) -> bool {
+    let until = published.iter().take_while(|arrival| arrival.offset < offset);
+    let end = until.filter(|arrival| matches!(arrival.what, What::End(_))).last();
+    end.is_some_and(|end| end.ts + BOUNDS.age <= now)
+}
+
 impl Cluster {
     /// No node publishes that has been told nothing for as long as the engine holds messages longer than they are
     /// shown: it might not know of an end that is gone before what it publishes is.
