@@ -134,12 +134,16 @@ impl Server {
     async fn serve(self: Arc<Self>, opening: Opening, client: Admitted) {
         let Admitted { name, link, uri, process, .. } = client;
         let Ok(socket) = opening.open().await else { return };
-        self.screen.opened(name, link, &uri).await;
         let closed = match process {
-            Some(process) => pump(socket, process, name, &self.screen, self.pump).await,
+            Some(process) => {
+                self.screen.opened(name, link, &uri).await;
+                pump(socket, process, name, &self.screen, self.pump).await
+            }
             None => {
                 let (mut reader, writer) = socket.split();
+                // Before it is told: what is typed then goes to it, too.
                 let present = self.clients.enter(name, writer);
+                self.screen.opened(name, link, &uri).await;
                 while let Some(Ok(message)) = reader.recv().await {
                     self.last_came.note();
                     if !self.screen.message(name, message).await {

@@ -36,12 +36,14 @@ pub(crate) fn counted(published: &[Arrival]) -> Vec<Arrival> {
     published.iter().filter(counts).cloned().collect()
 }
 
-/// Whether a message that is void may be shown all the same: the engine holds its end no longer, which it does
-/// only where the shard took nothing for long.
-pub(crate) fn reappears(published: &[Arrival], offset: u64, now: u64) -> bool {
-    let until = published.iter().take_while(|arrival| arrival.offset < offset);
-    let end = until.filter(|arrival| matches!(arrival.what, What::End(_))).last();
-    end.is_some_and(|end| end.ts + BOUNDS.age <= now)
+/// Whether a message is void, and may be shown all the same: the engine holds its end no longer, which it does only
+/// where the shard took nothing for long.
+pub(crate) fn reappears((counted, all): (&[Arrival], &[Arrival]), offset: u64, now: u64) -> bool {
+    let is_void = !counted.iter().any(|arrival| arrival.offset == offset);
+    let before = all.iter().take_while(|arrival| arrival.offset < offset);
+    let end = before.filter(|arrival| matches!(arrival.what, What::End(_))).last();
+    assert!(!is_void || end.is_some_and(|end| end.ts + BOUNDS.age <= now), "it is void");
+    is_void
 }
 
 impl Cluster {
