@@ -221,7 +221,8 @@ fn free_address() -> String {
 
 #[test]
 fn every_browser_test_is_run() {
-    let groups = [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, OPERATORS, SHOP, ANSWER, DEVICES].concat();
+    let groups =
+        [CONSOLE, CLIENT, TOKENS, OWN, FOREIGN, OPERATORS, SHOP, ANSWER, DEVICES, WASM].concat();
     for file in test_files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let runs = groups.iter().filter(|group| name.starts_with(**group)).count();

@@ -258,7 +258,7 @@ fn a_wrong_value_of_the_environment_is_named_with_its_variable() {
 
 #[test]
 fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
-    let cases: [(&[&str], i32, &str); 15] = [
+    let cases: [(&[&str], i32, &str); 17] = [
         (&["--max-message", "17M"], 1, "--history-bytes 16M"),
         (&["--max-message", "2M", "--history-bytes", "1M"], 1, "--history-bytes 1M"),
         (&["--max-message", "2M", "--max-bytes", "1M"], 1, "--max-bytes 1M"),
@@ -270,6 +270,8 @@ fn combinations_that_make_no_sense_are_refused_with_what_to_do() {
         (&["--channel", "a max_message=65k"], 1, "more than --max-message 64k"),
         (&["--channel", "a anonymous_read=true"], 1, "changes nothing without --auth-key"),
         (&["--channel", "a publisher=api"], 1, "cannot be known without --auth-key"),
+        (&["--max-connections-per-subject", "4"], 1, "change nothing without --auth-key"),
+        (&["--max-publications-per-subject", "4"], 1, "change nothing without --auth-key"),
         (&["--channel", "a publish=false publisher=api"], 1, "which contradict each other"),
         (&["--channel", "a history_bytes=1k"], 1, "history_bytes 1k of the channels a has no room"),
         (

@@ -47,6 +47,9 @@ pub enum BuildError {
         "`auth_key` and `authorizer` contradict each other: an authoriser can ask a key itself"
     )]
     TwoAuthorizers,
+    /// An option counts by subject, and nothing says what the subject of a caller is.
+    #[error("`{0}` needs an `auth_key` or an `authorizer`: without one callers have no subject")]
+    NoSubjects(&'static str),
     /// A rule for some channels says how much is kept, and a backplane keeps them.
     #[error(
         "`channel` says how much history some channels keep, and with `backplane` all keep the same: leave \
@@ -107,11 +110,15 @@ impl ChannelsBuilder {
     /// # Errors
     ///
     /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown;
-    /// [`BuildError::TwoAuthorizers`] if there are an `auth_key` and an `authorizer`; [`BuildError::HistoryOfSome`] if there is a
+    /// [`BuildError::TwoAuthorizers`] if there are an `auth_key` and an `authorizer`; [`BuildError::NoSubjects`] if an option
+    /// counts by subject and there is neither; [`BuildError::HistoryOfSome`] if there is a
     /// `backplane` and a rule of `channel` says how much is kept; [`BuildError::Data`] if the directory is in use or cannot be used.
     pub fn build(self) -> Result<Channels, BuildError> {
         if self.options.auth_key.is_some() && self.options.authorizer.is_some() {
             return Err(BuildError::TwoAuthorizers);
+        }
+        if let Some(option) = self.options.without_subjects() {
+            return Err(BuildError::NoSubjects(option));
         }
         if keeps_differently(&self.options) {
             return Err(BuildError::HistoryOfSome);

@@ -226,6 +226,9 @@ fn check(options: &ServerOptions) -> Result<(), BindError> {
     if options.channels.auth_key.is_some() && options.channels.authorizer.is_some() {
         return Err(BindError::TwoAuthorizers);
     }
+    if let Some(option) = options.channels.without_subjects() {
+        return Err(BindError::NoSubjects(option));
+    }
     if keeps_differently(&options.channels) {
         return Err(BindError::HistoryOfSome);
     }

@@ -96,6 +96,11 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Whether some count by subject.
+    pub(crate) fn count_subjects(&self) -> bool {
+        self.max_connections_per_subject.is_some() || self.max_publications_per_subject.is_some()
+    }
+
     pub(crate) fn apply(self, options: &mut ServerOptions) {
         options.channels.max_connections = Some(self.max_connections);
         options.channels.max_connections_per_address = self.max_connections_per_address;

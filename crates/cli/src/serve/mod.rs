@@ -324,6 +324,11 @@ impl Serve {
             "--auth-key and --authorize-url contradict each other: give the one for tokens, or the other to \
              have an application decide"
         );
+        ensure!(
+            !self.limits.count_subjects() || self.has_tokens() || self.authorize.is_given(),
+            "--max-connections-per-subject and --max-publications-per-subject change nothing without --auth-key, \
+             --jwks or --authorize-url: callers have no subject then; leave them out, or give one of these"
+        );
         self.check_channel_rules()
     }
 

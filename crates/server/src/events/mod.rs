@@ -21,6 +21,7 @@ use sockeye_hub::ChannelName;
 use sockeye_hub::backplane::NodeId;
 
 pub(crate) use self::delivery::{Delivery, FINISH};
+#[cfg(feature = "prometheus")]
 pub(crate) use self::queue::EventFigures;
 
 /// Takes the events of a server: who comes to channels and goes, in order, each at least once.

@@ -134,6 +134,9 @@ pub enum BindError {
         "`auth_key` and `authorizer` contradict each other: an authoriser can ask a key itself"
     )]
     TwoAuthorizers,
+    /// An option counts by subject, and nothing says what the subject of a caller is.
+    #[error("`{0}` needs an `auth_key` or an `authorizer`: without one callers have no subject")]
+    NoSubjects(&'static str),
     /// A rule for some channels says how much is kept, and a backplane keeps them.
     #[error(
         "`channel` says how much history some channels keep, and with `backplane` all keep the same: leave \

@@ -399,6 +399,15 @@ impl ChannelOptions {
         self
     }
 
+    /// The option that counts by subject, where nothing says what the subject of a caller is.
+    pub(crate) fn without_subjects(&self) -> Option<&'static str> {
+        let is_known = self.auth_key.is_some() || self.authorizer.is_some();
+        let connections = self.max_connections_per_subject.map(|_| "max_connections_per_subject");
+        let publications =
+            self.max_publications_per_subject.map(|_| "max_publications_per_subject");
+        connections.or(publications).filter(|_| !is_known)
+    }
+
     /// Whether the channels are meant to be reached from other machines.
     pub(crate) fn is_exposed(&self) -> bool {
         self.open || self.auth_key.is_some() || self.authorizer.is_some()

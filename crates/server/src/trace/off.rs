@@ -37,6 +37,7 @@ impl Traces {
 impl PublicationSpan {
     pub(crate) fn authorized(&self) {}
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "the one that is a span is changed")]
     pub(crate) fn stores(&mut self, _size: usize) {}
 
     pub(crate) fn ends(self, _: Result<Position, Code>) {}

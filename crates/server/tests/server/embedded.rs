@@ -95,6 +95,16 @@ async fn guesses_are_slowed_down_wherever_the_address_comes_from() {
 }
 
 #[tokio::test]
+async fn where_nothing_tells_subjects_an_option_that_counts_by_them_is_an_error() {
+    let of_connections = ChannelOptions::default().max_connections_per_subject(4);
+    let of_publications = ChannelOptions::default().max_publications_per_subject(4);
+    for options in [of_connections, of_publications] {
+        let refused = Channels::builder().options(options).build().unwrap_err();
+        assert!(matches!(refused, BuildError::NoSubjects(_)), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn where_nothing_tells_addresses_an_option_that_needs_them_is_an_error() {
     let refused = build(&options(), ClientAddresses::Unknown).unwrap_err();
     assert!(matches!(refused, BuildError::NoAddresses(_)));
