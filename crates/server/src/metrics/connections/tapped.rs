@@ -79,7 +79,7 @@ impl ConnectionRegister {
         self.taps.publication(channel, size, || by.json(subject))
     }
 
-    /// A publication of so many bytes, as its client says, was refused before it [began](Self::publication).
+    /// A publication whose client says that it has `size` bytes was refused before it [began](Self::publication).
     pub(crate) fn refused(
         &self,
         channel: &ChannelName,

@@ -106,7 +106,7 @@ fn what_is_pem_is_never_taken_for_a_secret() {
     }
 }
 
-/// A set of keys that is public, or a public key of OpenSSH: whoever has it could sign tokens.
+/// A set of keys that is public, or a public key of OpenSSH: all who have it could sign tokens.
 #[test]
 fn what_others_may_know_is_never_taken_for_a_secret() {
     let set = r#" {"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
