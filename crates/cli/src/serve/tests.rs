@@ -91,7 +91,11 @@ fn every_option_of_the_server_is_a_flag_that_is_in_force() {
         assert_eq!(flag.get_env().unwrap(), &*format!("SOCKEYE_{}", field.to_ascii_uppercase()));
         let is_switch = matches!(flag.get_action(), ArgAction::SetTrue);
         let changes = |value: &str| {
-            let flags = if is_switch { vec![&*long] } else { vec![&*long, value] };
+            let mut flags = if is_switch { vec![&*long] } else { vec![&*long, value] };
+            // Without tokens there are no subjects, which is an error.
+            if long.ends_with("-per-subject") {
+                flags.extend(["--auth-key", key.to_str().unwrap()]);
+            }
             options(&flags).is_ok_and(|options| fields(&options)[field] != *default)
         };
         assert!(values.clone().any(changes), "{long} changes nothing");
