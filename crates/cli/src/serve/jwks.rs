@@ -43,7 +43,8 @@ const KEPT: &str = "jwks.json";
 #[derive(Clone, Debug, Args)]
 pub(super) struct JwksFlags {
     /// Ask for tokens, and check them with the public keys of an issuer, a JSON Web Key Set (RS256, ES256, EdDSA): a
-    /// URL, or a file. The keys are fetched again as long as the server runs, and when a token names another
+    /// URL, or a file. Those of a URL are fetched again as long as the server runs, and when a token names another; a
+    /// file is read again at SIGHUP
     #[arg(long, value_name = "URL|FILE", env = "SOCKEYE_JWKS", value_parser = source)]
     #[arg(group = "verifier")]
     jwks: Option<Source>,
