@@ -10,8 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustix::process::{Pid, Signal, kill_process};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sockeye_testing::eventually;
 use sockeye_tests::curl::status;
@@ -33,17 +31,7 @@ impl Issuer {
     }
 
     fn with_tls(keys: &str, certificates: &Certificates) -> Self {
-        let chain =
-            CertificateDer::from_pem_file(certificates.certificate()).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_file(certificates.key()).expect("a key");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .expect("a certificate");
-        Self::serve(keys, Some(Arc::new(config)))
+        Self::serve(keys, Some(certificates.server_config()))
     }
 
     fn serve(keys: &str, tls: Option<Arc<ServerConfig>>) -> Self {

@@ -1,8 +1,12 @@
 //! Certificates of an authority that only the tests trust.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 /// How two peers talk: with TLS or without, compressed or not.
@@ -67,6 +71,21 @@ impl Certificates {
         write("certificate.pem", certificate);
         write("key.pem", &key.serialize_pem());
         Self { folder }
+    }
+
+    /// What a server of rustls that has the certificate goes by.
+    #[must_use]
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        let chain = CertificateDer::from_pem_file(self.certificate()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(self.key()).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .expect("a certificate");
+        Arc::new(config)
     }
 
     /// The authority, for those that are to trust it.

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::tls::Certificates;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::Value;
 
 /// A connection, with TLS or without.
@@ -100,7 +98,7 @@ fn serve_on(
     tls: Option<&Certificates>,
     serve: impl Fn(BufReader<Box<dyn Stream>>) + Send + Sync + 'static,
 ) {
-    let (tls, serve) = (tls.map(config), Arc::new(serve));
+    let (tls, serve) = (tls.map(Certificates::server_config), Arc::new(serve));
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let (serve, tls) = (Arc::clone(&serve), tls.clone());
@@ -116,17 +114,4 @@ fn serve_on(
             });
         }
     });
-}
-
-fn config(certificates: &Certificates) -> Arc<ServerConfig> {
-    let chain = CertificateDer::from_pem_file(certificates.certificate()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(certificates.key()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)
-        .expect("a certificate");
-    Arc::new(config)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use sockeye::tls::ClientTls;
 use sockeye::{Client, CloseCode, CloseFrame, DeflateConfig};
 use sockeye_tests::program::Sockeye;
@@ -148,14 +148,5 @@ fn connector(certificates: &Certificates) -> TlsConnector {
 }
 
 fn acceptor(certificates: &Certificates) -> TlsAcceptor {
-    let chain = CertificateDer::from_pem_file(certificates.certificate()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(certificates.key()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)
-        .expect("a certificate");
-    TlsAcceptor::from(Arc::new(config))
+    TlsAcceptor::from(certificates.server_config())
 }

@@ -23,6 +23,19 @@ fn serve(app: &App) -> Sockeye {
     Sockeye::serve(&["--authorize-url", &app.url()])
 }
 
+/// What has curl ask for a WebSocket.
+const UPGRADE: [&str; 9] = [
+    "--http1.1",
+    "-H",
+    "Connection: Upgrade",
+    "-H",
+    "Upgrade: websocket",
+    "-H",
+    "Sec-WebSocket-Version: 13",
+    "-H",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
 /// What a reader of `channel` gets on each transport that answers with a status.
 fn statuses(server: &Sockeye, channel: &str, header: Option<&str>) -> Vec<(&'static str, u16)> {
     let path = format!("/c/{channel}");
@@ -31,17 +44,6 @@ fn statuses(server: &Sockeye, channel: &str, header: Option<&str>) -> Vec<(&'sta
         let url = server.http(path);
         status(&[&[&*url], more, &header].concat())
     };
-    let upgrade = [
-        "--http1.1",
-        "-H",
-        "Connection: Upgrade",
-        "-H",
-        "Upgrade: websocket",
-        "-H",
-        "Sec-WebSocket-Version: 13",
-        "-H",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ];
     vec![
         ("post", ask(&path, &["-d", "hello"])),
         ("poll", ask(&path, &[])),
@@ -52,7 +54,7 @@ fn statuses(server: &Sockeye, channel: &str, header: Option<&str>) -> Vec<(&'sta
         ("delete", ask(&path, &["-X", "DELETE"])),
         ("sse", ask(&format!("{path}?stream=sse"), &[])),
         ("ndjson", ask(&format!("{path}?stream=ndjson"), &[])),
-        ("ws", ask(&path, &upgrade)),
+        ("ws", ask(&path, &UPGRADE)),
     ]
 }
 

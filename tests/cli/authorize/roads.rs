@@ -7,30 +7,17 @@ use sockeye_tests::curl::{Stream, status};
 use sockeye_tests::program::{Sockeye, run};
 use sockeye_tests::tls::Certificates;
 
+use super::UPGRADE;
 use super::app::App;
 
 /// The answer to a client with these credentials: to publishing, to a poll, and what a stream is answered with.
 fn asked(road: &[&str], base: &str, channel: &str, credentials: &[&str]) -> [u16; 4] {
     let url = format!("{base}/c/{channel}");
     let ask = |more: &[&str]| status(&[road, credentials, more].concat());
-    let upgrade = [
-        "--http1.1",
-        "-H",
-        "Connection: Upgrade",
-        "-H",
-        "Upgrade: websocket",
-        "-H",
-        "Sec-WebSocket-Version: 13",
-        "-H",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        // An open one would not end.
-        "--max-time",
-        "1",
-        &url,
-    ];
     let socket = match ask(&[&url]) {
         200 => 101,
-        _ => ask(&upgrade),
+        // An open one would not end.
+        _ => ask(&[&UPGRADE[..], &["--max-time", "1", &url]].concat()),
     };
     // Without a body: a refusal before it has come makes some versions of curl fail over HTTP/2.
     [ask(&["-d", "", &url]), ask(&[&url]), ask(&["-I", &url]), socket]
