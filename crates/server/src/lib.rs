@@ -53,6 +53,7 @@
 
 mod app;
 mod auth;
+mod background;
 mod channel_rule;
 mod channels;
 mod conn;

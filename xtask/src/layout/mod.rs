@@ -69,6 +69,7 @@ const LAYOUTS: &[Layout] = &[
             "transports → json",
             "{options, net, http} → option_names",
             "options → events → {channel_rule, log}",
+            "{lifecycle, events} → background",
             "{channels, app, options, auth} → channel_rule",
             "http → transport",
         ],

@@ -11,13 +11,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use sockeye::reconnect::Backoff;
 use sockeye_hub::{ChannelName, Hub};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::queue::{EventFigures, EventQueue};
 use super::{AnyEventSink, EventBatch, EventError};
+use crate::background::BackgroundTask;
 use crate::channel_rule::ChannelRules;
 use crate::log::{Class, limited};
 
@@ -32,9 +31,7 @@ const AGAIN_AT_THE_END: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Delivery {
     shared: Arc<Shared>,
-    /// Shared with the task, which clears it when it is dropped, with its runtime if need be.
-    is_running: Arc<AtomicBool>,
-    task: Mutex<Option<AbortHandle>>,
+    task: BackgroundTask,
 }
 
 /// What the task has, too.
@@ -70,7 +67,7 @@ impl Delivery {
             ending: Notify::new(),
             is_ending: AtomicBool::new(false),
         };
-        Self { shared: Arc::new(shared), is_running: Arc::default(), task: Mutex::default() }
+        Self { shared: Arc::new(shared), task: BackgroundTask::default() }
     }
 
     /// Whether there are events of this channel.
@@ -84,22 +81,15 @@ impl Delivery {
 
     /// Starts to deliver if nothing delivers yet, and there is a runtime to do it on.
     pub(crate) fn keep(&self) {
-        if self.is_running.load(Ordering::Acquire) {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else { return };
-        if self.is_running.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (running, shared) = (Running(Arc::clone(&self.is_running)), Arc::clone(&self.shared));
-        let task = runtime.spawn(async move {
-            let _running = running;
-            loop {
-                let batch = shared.queue.next().await;
-                shared.deliver(&batch).await;
+        self.task.keep(|| {
+            let shared = Arc::clone(&self.shared);
+            async move {
+                loop {
+                    let batch = shared.queue.next().await;
+                    shared.deliver(&batch).await;
+                }
             }
         });
-        *self.task() = Some(task.abort_handle());
     }
 
     /// The server ends: nothing more happens, and what has happened is to be taken within that time.
@@ -124,27 +114,6 @@ impl Delivery {
                 "the server ends, and these events were not taken: they are lost"
             );
         }
-    }
-
-    fn task(&self) -> std::sync::MutexGuard<'_, Option<AbortHandle>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if let Some(task) = self.task().take() {
-            task.abort();
-        }
-    }
-}
-
-/// Held by the task that delivers.
-struct Running(Arc<AtomicBool>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 

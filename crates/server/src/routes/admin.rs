@@ -30,6 +30,10 @@ use crate::transport::Transport;
 /// The most connections in one response to `/connections`, and channels in one to `/channels`.
 pub(crate) const MAX_SHOWN: usize = 1000;
 
+/// A page for operators loads its own files, asks its own server, and cannot be framed.
+pub(super) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// What is told of a path that is not there.
 const PATHS: &str = match cfg!(feature = "prometheus") {
     true => {

@@ -10,18 +10,18 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY};
 
 use crate::http::accept;
 use crate::http::problem::{Code, Problem};
+use crate::routes::admin::PAGE_POLICY;
 use sockeye_hub::Hub;
 
 const JSON: &str = "application/json";
 const HTML: &str = "text/html";
 
-/// The page loads its own files, asks its own server, and cannot be framed.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 /// The page and its files.
 const PAGE: &str = include_str!("../../operators/cluster.html");
-const STYLE: &str = include_str!("../../operators/cluster.css");
+const STYLE: &str = concat!(
+    include_str!("../../operators/common.css"),
+    include_str!("../../operators/cluster.css")
+);
 const SCRIPT: &str = include_str!("../../operators/cluster.js");
 
 /// The routes.
@@ -40,7 +40,8 @@ async fn answer(State(hub): State<Hub>, request: Request) -> Result<Response, Pr
     let mut headers = HeaderMap::new();
     headers.insert(VARY, http::HeaderValue::from_static("Accept"));
     if accept::preferred(request.headers(), &[JSON, HTML]) == Some(HTML) {
-        let kind = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
+        let kind =
+            [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)];
         return Ok((headers, kind, PAGE).into_response());
     }
     match engine.report() {

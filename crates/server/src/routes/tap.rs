@@ -23,6 +23,7 @@ use crate::http::accept;
 use crate::http::problem::{Code, Problem};
 use crate::http::query;
 use crate::metrics::connections::{NotTapped, Tapping};
+use crate::routes::admin::PAGE_POLICY;
 use crate::tap::{DEFAULT_DATA, MAX_DATA, MAX_WAIT, Tap, event, max_taps};
 use crate::transport::Transport;
 use crate::transports::stream::{ACCEL_BUFFERING, Form, heartbeat};
@@ -30,19 +31,18 @@ use crate::transports::stream::{ACCEL_BUFFERING, Form, heartbeat};
 /// What a tap takes from the log at once.
 const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
 
-/// The page loads its own files, asks its own server, and cannot be framed.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 /// The page and its files.
 const PAGE: &str = include_str!("../../operators/tap.html");
-const STYLE: &str = include_str!("../../operators/tap.css");
+const STYLE: &str =
+    concat!(include_str!("../../operators/common.css"), include_str!("../../operators/tap.css"));
 const SCRIPT: &str = include_str!("../../operators/tap.js");
 
 /// The routes.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>(app: Arc<App>) -> Router<S> {
-    let page =
-        ([(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)], PAGE);
+    let page = (
+        [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, PAGE_POLICY)],
+        PAGE,
+    );
     Router::new()
         .route("/channels/{name}/tap", get(channel))
         .route("/connections/{id}/tap", get(connection))
