@@ -49,6 +49,9 @@ struct Arguments {
 enum Command {
     /// Everything that must pass before a change is merged
     Test(test::Options),
+    /// Install what steps of the tests need, but what cargo builds: `cargo xtask test` does it while it compiles
+    #[command(hide = true)]
+    Prepare(test::Prepare),
     /// Write docs/internals/conformance.md: which test shows which rule of the standards
     Conformance(conformance::Options),
     /// Make what is installed: static and other programs, manual, completions, a Debian package
@@ -83,6 +86,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
+        Command::Prepare(options) => test::prepare(&options),
         Command::Conformance(options) => conformance::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Book(options) => docs::book::run(&options),

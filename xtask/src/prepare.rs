@@ -1,7 +1,8 @@
 //! What the steps need beyond Rust: looked for first, installed by name only when missing.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -76,6 +77,49 @@ const OLDER_NATS: &str = "older-nats";
 
 /// Where Debian puts nchan, a module of nginx.
 pub(crate) const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+impl Need {
+    /// Whether it is installed while other steps are compiled: all but what takes the processors itself.
+    pub(crate) fn is_ahead(self) -> bool {
+        !matches!(self, Self::CargoTool(_) | Self::WasmBindgen | Self::Musl)
+    }
+}
+
+/// What runs beside the first steps: packages come over the network and are unpacked while these are compiled.
+pub(crate) struct Ahead(Child);
+
+impl Ahead {
+    /// Begins to install what these steps need.
+    pub(crate) fn start(steps: &[&'static str]) -> Result<Self> {
+        let log = Self::log()?;
+        eprintln!("$ cargo xtask prepare {} > {} &", steps.join(" "), log.display());
+        let file = File::create(&log).with_context(|| log.display().to_string())?;
+        let mut command = Command::new(std::env::current_exe().context("where this program is")?);
+        command.arg("prepare").args(steps).current_dir(shell::root()).stdin(Stdio::null());
+        command.stdout(file.try_clone()?).stderr(file);
+        Ok(Self(command.spawn().context("this program did not start once more")?))
+    }
+
+    /// Waits for it. What is missing then, the step that needs it tries once more, and fails.
+    pub(crate) fn wait(mut self) -> Result<()> {
+        eprintln!("waiting for `cargo xtask prepare`");
+        if !self.0.wait()?.success() {
+            eprintln!("{}", std::fs::read_to_string(Self::log()?)?);
+        }
+        Ok(())
+    }
+
+    fn log() -> Result<PathBuf> {
+        Ok(shell::target()?.join("prepare.log"))
+    }
+}
+
+impl Drop for Ahead {
+    /// A step that fails ends the run, but not a package manager that unpacks.
+    fn drop(&mut self) {
+        let _ = self.0.wait();
+    }
+}
 
 /// Makes sure that each need is met. Only root installs Debian packages; for others the error is the
 /// line to type.
@@ -248,7 +292,14 @@ fn install_cargo_tool(name: &str) -> Result<()> {
     if is_program(name.split('@').next().unwrap_or(name)) {
         return Ok(());
     }
-    shell::run(&mut shell::cargo(["install", "--debug", "--locked", name]))
+    install(&["--locked", name])
+}
+
+/// What tools have in common is built once.
+fn install(args: &[&str]) -> Result<()> {
+    let mut cargo = shell::cargo(["install", "--debug"].iter().chain(args).copied());
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
+    shell::run(cargo.env("CARGO_TARGET_DIR", shell::target()?.join("tools")))
 }
 
 /// Another version than that of the library would not read what that has written.
@@ -262,8 +313,8 @@ fn install_wasm_bindgen() -> Result<()> {
         return Ok(());
     }
     let named = format!("wasm-bindgen-cli@{version}");
-    // Not with what its own lock file has, which a mirror may not have yet.
-    shell::run(&mut shell::cargo(["install", "--debug", "--force", &named]))
+    // Not with what its own lock file has, which a mirror may not have yet; and without TLS, which is for its tests.
+    install(&["--force", "--no-default-features", "--bin", "wasm-bindgen", &named])
 }
 
 /// Puts the packages that the `package-lock.json` of a folder names beside it.

@@ -105,8 +105,15 @@ const STEPS: &[Step] = &[
 pub(crate) fn run(options: &Options) -> Result<()> {
     let steps = chosen(&options.steps);
     let start = Instant::now();
+    let mut ahead = None;
+    if steps.len() > 1 {
+        ahead = Some(prepare::Ahead::start(&names(&steps))?);
+    }
     for step in &steps {
         eprintln!("\n=== {}", step.name);
+        if step.needs.iter().any(|need| need.is_ahead()) {
+            ahead.take().map_or(Ok(()), prepare::Ahead::wait)?;
+        }
         prepare::prepare_with(step.needs, options.install)?;
         let start = Instant::now();
         (step.run)().with_context(|| format!("step `{}` failed", step.name))?;
@@ -114,6 +121,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     eprintln!("\n{} steps passed in {:.1} s", steps.len(), start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// What `cargo xtask prepare` is told.
+#[derive(Args)]
+pub(crate) struct Prepare {
+    /// The steps whose needs are installed
+    #[arg(value_name = "NAME", value_parser = step_names(), required = true)]
+    steps: Vec<String>,
+}
+
+/// Installs what these steps need, all of it at once, but what cargo builds.
+pub(crate) fn prepare(options: &Prepare) -> Result<()> {
+    let steps = chosen(&options.steps);
+    let needs = steps.iter().flat_map(|step| step.needs).filter(|need| need.is_ahead());
+    prepare::prepare(&needs.copied().collect::<Vec<_>>())
+}
+
+fn names(steps: &[&Step]) -> Vec<&'static str> {
+    steps.iter().map(|step| step.name).collect()
 }
 
 fn step_names() -> clap::builder::PossibleValuesParser {
