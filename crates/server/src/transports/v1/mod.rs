@@ -139,6 +139,7 @@ async fn live(socket: WebSocket, mut session: Box<V1Session>, guard: ConnectionG
 #[cfg(test)]
 mod tests {
     use super::{MAX_COMMANDS, MAX_FRAME, execute, session, subscriptions};
+    use crate::transports::websocket::MAX_PUBLISHING;
     use sockeye_testing::assert_documented;
 
     #[test]
@@ -154,6 +155,7 @@ mod tests {
             ("operate/security.md", format!("{read} KiB of JSON for `read`")),
             ("operate/limits.md", format!("twice as many at once | {MAX_COMMANDS} |")),
             ("operate/operations.md", format!("a connection has {} at most", subscriptions::MAX)),
+            ("channels/protocol-v1.md", format!("{MAX_PUBLISHING} publications that are not kept")),
             ("channels/slow-readers.md", format!("{spoken} KiB that it was given to write")),
             ("channels/slow-readers.md", format!("{answers} KiB of answers")),
             ("channels/slow-readers.md", format!("An answer to `read` has {read} KiB of JSON")),

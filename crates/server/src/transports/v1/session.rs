@@ -27,12 +27,10 @@ use crate::metrics::End;
 use crate::metrics::connections::ConnectionRecord;
 use crate::tap::event::Data;
 use crate::transports::encode::{self, entry_form};
-use crate::transports::websocket::was_given_up;
+use crate::transports::websocket::{MAX_PUBLISHING, was_given_up};
 
 /// Bytes of answers that wait because the client does not read: beyond them its commands wait unread.
 pub(super) const MAX_ANSWERS: usize = 16 << 10;
-/// Publications in progress: beyond them commands wait, too.
-const MAX_PUBLISHING: usize = 16;
 
 /// The approximate maximum of one answer: a page of messages or of members.
 const MAX_ANSWER: usize = 64 << 10;

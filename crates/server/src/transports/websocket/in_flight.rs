@@ -6,8 +6,7 @@ use std::future::{Future, pending};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-/// The most of one connection.
-const MOST: usize = 64;
+use super::MAX_PUBLISHING;
 
 /// Publications whose outcome is not known yet.
 pub(super) struct InFlight<F>(Option<FuturesUnordered<F>>);
@@ -22,7 +21,7 @@ impl<F: Future> InFlight<F> {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.0.as_ref().is_none_or(|in_flight| in_flight.len() < MOST)
+        self.0.as_ref().is_none_or(|in_flight| in_flight.len() < MAX_PUBLISHING)
     }
 
     /// The outcome of the next one, if there is one.

@@ -25,6 +25,10 @@ use crate::options::ChannelOptions;
 /// its commands.
 pub(crate) const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
+/// Publications of one connection that are being written to the disk: beyond them none is read. Those of a connection
+/// share syncs of the disk.
+pub(crate) const MAX_PUBLISHING: usize = 64;
+
 /// The WebSocket, once the response is written. Over TCP all that HTTP needed is freed; the frames that were read
 /// ahead come with it.
 pub(crate) async fn opened(opening: Opening) -> Result<WebSocket, AcceptError> {

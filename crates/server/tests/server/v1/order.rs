@@ -77,3 +77,27 @@ async fn publications_in_progress_are_answered_before_the_server_stops() {
     }
     assert_eq!((code, bye["bye"]["why"].as_str()), (1012, Some("drain")));
 }
+
+#[tokio::test]
+async fn a_connection_has_64_publications_in_progress_and_further_commands_wait() {
+    let (server, engine, node) = server().await;
+    let mut connection = V1::connect(&server, "/connect").await;
+    let publish = |id: usize| json!({"id": id, "op": "pub", "ch": "a", "data": id});
+    for id in 0..63 {
+        connection.send(publish(id)).await;
+    }
+    connection.assert_silent().await;
+    connection.send(publish(63)).await;
+    connection.send(json!({"id": "ping", "op": "ping"})).await;
+    engine.elect_leader(node.shard(&"a".parse().unwrap()));
+    node.pump();
+    // There is room for the ping when the first publication is answered.
+    let mut answers = Vec::new();
+    for _ in 0..=64 {
+        answers.push(connection.receive().await["id"].take());
+    }
+    assert_eq!(answers[0], 0, "{answers:?}");
+    answers.retain(|id| id != "ping");
+    assert!(answers.iter().enumerate().all(|(number, id)| id == number), "{answers:?}");
+    assert_eq!(answers.len(), 64);
+}
