@@ -15,7 +15,7 @@ use tokio::time::sleep_until;
 use super::Common;
 use super::payload::{Messages, Payload};
 use super::report::{MESSAGES, Report};
-use super::run::{self, Start, Tally, Times};
+use super::run::{self, Start, Tally, Times, exactly};
 
 /// Send messages to a server that sends them back
 #[derive(Debug, Args)]
@@ -205,7 +205,7 @@ async fn send_on_time(
 ) -> anyhow::Result<()> {
     let mut due = first;
     while due < times.until {
-        sleep_until(due.into()).await;
+        exactly(due).await;
         while due <= Instant::now() && due < times.until {
             let message = flight.borrow_mut().depart(due);
             writer.feed(message).await?;

@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, yield_now};
+use tokio::time::sleep_until;
 
 use super::live::Live;
 use super::process::{Usage, Watched};
+
+/// How far the runtime's timers may miss their time.
+const TIMER: Duration = Duration::from_millis(2);
 
 /// When measuring begins and ends, once all connections are open.
 #[derive(Debug, Clone, Copy)]
@@ -212,6 +216,16 @@ fn observe(times: &Times, watched: Option<&Watched>) -> anyhow::Result<Option<Us
     live.show_until(times.until);
     let after = watched.map(Watched::read).transpose()?;
     Ok(before.zip(after).map(|(before, after)| after.since(&before)))
+}
+
+/// Waits until then: asleep, and at the end awake, since a millisecond is a long time to miss it by.
+pub(super) async fn exactly(then: Instant) {
+    if let Some(before) = then.checked_sub(TIMER) {
+        sleep_until(before.into()).await;
+    }
+    while Instant::now() < then {
+        yield_now().await;
+    }
 }
 
 /// A time in nanoseconds.

@@ -3,16 +3,10 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use tokio::task::yield_now;
-use tokio::time::sleep_until;
-
 use super::deliveries::Deliveries;
 use super::load_client::{Buffer, LoadClient};
 use super::protocol::Publisher;
-use crate::bench::run::Times;
-
-/// How far the runtime's timers may miss their time.
-const TIMER: Duration = Duration::from_millis(2);
+use crate::bench::run::{Times, exactly};
 
 /// A publisher, and the protocol that it uses.
 pub(super) struct LoadPublisher<'p> {
@@ -69,15 +63,5 @@ impl LoadPublisher<'_> {
             broken = speaking => broken,
             () = until => Ok(()),
         }
-    }
-}
-
-/// Waits until then: asleep, and at the end awake, since a millisecond is a long time to miss it by.
-async fn exactly(then: Instant) {
-    if let Some(before) = then.checked_sub(TIMER) {
-        sleep_until(before.into()).await;
-    }
-    while Instant::now() < then {
-        yield_now().await;
     }
 }
