@@ -1,5 +1,5 @@
-//! Requests: any head gives an offer or a refusal, however it is cut; an offer is answered rightly,
-//! and a refusal is one HTTP answer that no client takes for consent.
+//! Requests: any head gives an offer or a refusal, however it is cut, the same with a map of its fields and
+//! without; an offer is answered rightly, and a refusal is one HTTP answer that no client takes for consent.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use http::{HeaderMap, Request};
 use libfuzzer_sys::fuzz_target;
 use sockeye_proto::handshake::{
-    ClientHandshake, ClientRequest, HeadLimits, Offer, Refusal, ResponseError, ServerHandshake,
-    accept_key, is_token,
+    ClientHandshake, ClientRequest, HeadLimits, Offer, Refusal, RequestHead, ResponseError,
+    ServerHandshake, accept_key, encode_response, is_token,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -58,8 +58,8 @@ fn head(lines: &[Line<'_>]) -> Vec<u8> {
     head
 }
 
-/// With the request, what is left behind it.
-type Outcome = Result<(Request<()>, Vec<u8>), Refusal>;
+/// With the head, what is left behind it.
+type Outcome = Result<(RequestHead, Vec<u8>), Refusal>;
 
 /// Feeds the bytes in pieces.
 fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Outcome> {
@@ -68,11 +68,11 @@ fn read(bytes: &[u8], limits: HeadLimits, cut: usize) -> Option<Outcome> {
     let mut pieces = bytes.chunks(cut);
     while let Some(piece) = pieces.next() {
         input.extend_from_slice(piece);
-        match handshake.poll_request(&mut input) {
+        match handshake.poll_head(&mut input) {
             Ok(None) => {}
-            Ok(Some(request)) => {
+            Ok(Some(head)) => {
                 let later: Vec<u8> = pieces.flatten().copied().collect();
-                return Some(Ok((request, [&input[..], &later].concat())));
+                return Some(Ok((head, [&input[..], &later].concat())));
             }
             Err(refusal) => return Some(Err(refusal)),
         }
@@ -85,6 +85,8 @@ fn check_offer(request: &Request<()>, offer: &Offer) {
     assert!(offer.subprotocols().all(is_token));
     for chosen in [None, offer.subprotocols().next()] {
         let answer = offer.accept(chosen, HeaderMap::new()).expect("it was offered");
+        let encoded = offer.accept_encoded(chosen, HeaderMap::new()).expect("it was offered");
+        assert_eq!(encoded, encode_response(&answer.clone().map(|()| "")));
         assert_eq!(answer.status(), 101);
         assert_eq!(answer.headers()["sec-websocket-accept"], accept_key(key.trim()));
         let protocol = answer.headers().get("sec-websocket-protocol");
@@ -116,9 +118,14 @@ fuzz_target!(|input: Input<'_>| {
     match whole {
         None => {}
         Some(Err(refusal)) => check_refusal(&refusal),
-        Some(Ok((request, _))) => match Offer::from_request(&request) {
-            Ok(offer) => check_offer(&request, &offer),
-            Err(refusal) => check_refusal(&refusal),
-        },
+        Some(Ok((head, _))) => {
+            let (request, offer) = (head.to_request(), Offer::from_head(&head));
+            let of_request = Offer::from_request(&request);
+            assert_eq!(format!("{offer:?}"), format!("{of_request:?}"));
+            match offer {
+                Ok(offer) => check_offer(&request, &offer),
+                Err(refusal) => check_refusal(&refusal),
+            }
+        }
     }
 });

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use http::HeaderMap;
-use sockeye_proto::handshake::{HeadLimits, Offer, ServerHandshake, encode_response};
+use sockeye_proto::handshake::{HeadLimits, Offer, ServerHandshake};
 
 /// What Chromium sends.
 const REQUEST: &str = "GET /chat HTTP/1.1\r\n\
@@ -29,10 +29,10 @@ impl Handshake {
     /// Reads the request, checks it and writes the answer; gives the answer's length.
     pub fn run(&mut self) -> usize {
         self.input.extend_from_slice(REQUEST.as_bytes());
-        let request = ServerHandshake::new(HeadLimits::default()).poll_request(&mut self.input);
-        let Ok(Some(request)) = request else { unreachable!("the request is whole and right") };
-        let Ok(offer) = Offer::from_request(&request) else { unreachable!("the request is right") };
-        let response = offer.accept(None, HeaderMap::new()).expect("nothing special is asked for");
-        encode_response(&response.map(|()| b"")).len()
+        let head = ServerHandshake::new(HeadLimits::default()).poll_head(&mut self.input);
+        let Ok(Some(head)) = head else { unreachable!("the request is whole and right") };
+        let Ok(offer) = Offer::from_head(&head) else { unreachable!("the request is right") };
+        let answer = offer.accept_encoded(None, HeaderMap::new());
+        answer.expect("nothing special is asked for").len()
     }
 }

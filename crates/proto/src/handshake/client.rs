@@ -16,7 +16,7 @@ use http::{
 
 use super::{
     Extension, accept_key,
-    fields::{list_has, single},
+    fields::{list_has, single, text, values},
     head::{HeadLimits, HeadReader, MalformedHead, encode_fields},
     is_token,
 };
@@ -175,14 +175,14 @@ impl ClientHandshake {
             return Err(MalformedHead::Version.into());
         }
         let headers = response.headers();
-        let upgrade = single(headers, &UPGRADE).ok().flatten().unwrap_or_default();
-        if !upgrade.eq_ignore_ascii_case("websocket") {
+        let upgrade = single(values(headers, &UPGRADE)).ok().flatten().unwrap_or_default();
+        if !upgrade.eq_ignore_ascii_case(b"websocket") {
             return Err(ResponseError::Upgrade);
         }
-        if !list_has(headers, &CONNECTION, "upgrade") {
+        if !list_has(values(headers, &CONNECTION), "upgrade") {
             return Err(ResponseError::Connection);
         }
-        if single(headers, &SEC_WEBSOCKET_ACCEPT) != Ok(Some(&self.accept)) {
+        if single(values(headers, &SEC_WEBSOCKET_ACCEPT)) != Ok(Some(self.accept.as_bytes())) {
             return Err(ResponseError::Accept);
         }
         self.offered.accepted(response).map(Some)
@@ -227,7 +227,8 @@ impl Offered {
     }
 
     fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
-        let Ok(chosen) = single(headers, &SEC_WEBSOCKET_PROTOCOL) else {
+        let chosen = single(values(headers, &SEC_WEBSOCKET_PROTOCOL));
+        let Ok(chosen) = chosen.and_then(|chosen| chosen.map(text).transpose()) else {
             return Err(ResponseError::Subprotocol("several".to_owned()));
         };
         match chosen {

@@ -3,9 +3,10 @@
 use core::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use memchr::memchr;
+
+use super::request_head::{Parts as RequestParts, RequestHead};
 
 /// How many interim responses, such as 103, are skipped before a final one (RFC 9110 §15.2).
 pub const MAX_INTERIM: u8 = 16;
@@ -99,7 +100,7 @@ impl HeadReader {
     pub(super) fn poll_request(
         &mut self,
         input: &mut BytesMut,
-    ) -> Result<Option<Request<()>>, MalformedHead> {
+    ) -> Result<Option<RequestHead>, MalformedHead> {
         self.poll(input, Self::parse_request)
     }
 
@@ -123,11 +124,11 @@ impl HeadReader {
     fn poll<T>(
         &mut self,
         input: &mut BytesMut,
-        parse: impl FnOnce(&Self, &Bytes) -> Result<T, MalformedHead>,
+        parse: impl FnOnce(&Self, Bytes) -> Result<T, MalformedHead>,
     ) -> Result<Option<T>, MalformedHead> {
         let Some(length) = self.find_end(input)? else { return Ok(None) };
         // One copy for all fields: they are not to keep the buffer alive that it was read into.
-        let parsed = parse(self, &Bytes::copy_from_slice(&input[..length]));
+        let parsed = parse(self, Bytes::copy_from_slice(&input[..length]));
         input.advance(length);
         parsed.map(Some)
     }
@@ -138,7 +139,7 @@ impl HeadReader {
         if let [0x15 | 0x16, 0x03, ..] = input {
             return Err(MalformedHead::Tls);
         }
-        while let Some(length) = line_end(&input[self.scanned..]) {
+        while let Some(length) = memchr(b'\n', &input[self.scanned..]) {
             let end = self.scanned + length + 1;
             self.check_size(end)?;
             // A bare LF ends a line for some parsers and not for others: nothing good comes of it.
@@ -170,40 +171,29 @@ impl HeadReader {
         Ok(())
     }
 
-    fn parse_request(&self, head: &Bytes) -> Result<Request<()>, MalformedHead> {
+    fn parse_request(&self, head: Bytes) -> Result<RequestHead, MalformedHead> {
         let (mut usual, mut more) = ([const { Field::uninit() }; USUAL_FIELDS], Vec::new());
         let mut parsed = httparse::Request::new(&mut []);
         let result = httparse::ParserConfig::default().parse_request_with_uninit_headers(
             &mut parsed,
-            head,
+            &head,
             self.room(&mut usual, &mut more),
         );
         // A target with a space in it looks like another version.
-        if result == Err(httparse::Error::Version) && !names_version(head) {
+        if result == Err(httparse::Error::Version) && !names_version(&head) {
             return Err(MalformedHead::Syntax("its first line is malformed"));
         }
         self.require_complete(result)?;
-        let method = parsed.method.unwrap_or_default();
-        let target = parsed.path.unwrap_or_default();
-        if target.contains('#') {
-            return Err(MalformedHead::Syntax("the target has a fragment"));
-        }
-        let mut request = Request::new(());
-        *request.method_mut() = Method::from_bytes(method.as_bytes())
-            .map_err(|_| MalformedHead::Syntax("the method is not a token"))?;
-        *request.uri_mut() =
-            Uri::try_from(target).map_err(|_| MalformedHead::Syntax("the target is not a URI"))?;
-        *request.version_mut() = version(parsed.version);
-        *request.headers_mut() = self.header_map(head, parsed.headers)?;
-        Ok(request)
+        let parts = RequestParts::new(&head, &parsed, version(parsed.version), self.limits.fields)?;
+        Ok(RequestHead::new(head, parts))
     }
 
-    fn parse_response(&self, head: &Bytes) -> Result<Response<()>, MalformedHead> {
+    fn parse_response(&self, head: Bytes) -> Result<Response<()>, MalformedHead> {
         let (mut usual, mut more) = ([const { Field::uninit() }; USUAL_FIELDS], Vec::new());
         let mut parsed = httparse::Response::new(&mut []);
         let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut parsed,
-            head,
+            &head,
             self.room(&mut usual, &mut more),
         );
         self.require_complete(result)?;
@@ -211,7 +201,7 @@ impl HeadReader {
         *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|_| MalformedHead::Syntax("the status is not a status code"))?;
         *response.version_mut() = version(parsed.version);
-        *response.headers_mut() = self.header_map(head, parsed.headers)?;
+        *response.headers_mut() = self.header_map(&head, parsed.headers)?;
         Ok(response)
     }
 
@@ -264,15 +254,6 @@ impl HeadReader {
     }
 }
 
-/// Where the first line feed is. Sixteen bytes are compared at once.
-fn line_end(input: &[u8]) -> Option<usize> {
-    let (chunks, _) = input.as_chunks::<16>();
-    let has = |chunk: &[u8; 16]| chunk.iter().fold(false, |has, byte| has | (*byte == b'\n'));
-    let begin = 16 * chunks.iter().take_while(|chunk| !has(chunk)).count();
-    let place = input[begin..].iter().position(|&byte| byte == b'\n')?;
-    Some(begin + place)
-}
-
 /// Whether the first line has three words of which the last is a version of HTTP.
 fn names_version(head: &[u8]) -> bool {
     let line = head.split(|&byte| byte == b'\r').find(|line| !line.trim_ascii().is_empty());
@@ -316,3 +297,13 @@ pub(super) fn encode_fields(headers: &HeaderMap, out: &mut BytesMut) {
         out.extend_from_slice(b"\r\n");
     }
 }
+
+/// Writes one header field, a line, its name as it is.
+pub(super) fn encode_field(name: &str, value: &[u8], out: &mut BytesMut) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests;

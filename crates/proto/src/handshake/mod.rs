@@ -18,6 +18,8 @@ mod fields;
 #[cfg(feature = "std")]
 mod head;
 #[cfg(feature = "std")]
+mod request_head;
+#[cfg(feature = "std")]
 mod server;
 
 use alloc::string::String;
@@ -32,6 +34,7 @@ pub use self::{
     client::{Accepted, ClientHandshake, ClientRequest, InvalidRequest, ResponseError},
     extended_connect::ExtendedConnect,
     head::{HeadLimits, MAX_INTERIM, MalformedHead, encode_response},
+    request_head::RequestHead,
     server::{AnswerError, Offer, Refusal, ServerHandshake},
 };
 pub use crate::{
@@ -51,7 +54,7 @@ pub fn accept_key(key: &str) -> String {
 }
 
 /// The same before it is encoded.
-fn accept_digest(key: &str) -> [u8; 20] {
+fn accept_digest(key: impl AsRef<[u8]>) -> [u8; 20] {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

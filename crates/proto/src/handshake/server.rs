@@ -5,18 +5,19 @@ use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{
-        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-        TRANSFER_ENCODING, UPGRADE,
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+        UPGRADE,
     },
     uri::Authority,
 };
 
 use super::{
     Extension, accept_digest, encode_response,
-    fields::{list, list_has, single},
-    head::{HeadLimits, HeadReader, MalformedHead},
+    fields::{list, list_has, single, text},
+    head::{HeadLimits, HeadReader, MalformedHead, encode_field, encode_fields},
     is_token,
+    request_head::{FieldName, Fields, RequestHead},
 };
 use crate::deflate::{DeflateAgreement, DeflateConfig};
 
@@ -36,6 +37,11 @@ impl ServerHandshake {
     ///
     /// Call it again after appending more bytes. A refusal is final: send it, close the transport.
     pub fn poll_request(&mut self, input: &mut BytesMut) -> Result<Option<Request<()>>, Refusal> {
+        Ok(self.poll_head(input)?.as_ref().map(RequestHead::to_request))
+    }
+
+    /// The same without a map of its fields, which takes less time: for [`Offer::from_head`].
+    pub fn poll_head(&mut self, input: &mut BytesMut) -> Result<Option<RequestHead>, Refusal> {
         Ok(self.reader.poll_request(input)?)
     }
 }
@@ -57,22 +63,46 @@ pub struct Offer {
 impl Offer {
     /// Checks a request (RFC 6455 §4.2.1). The first defect decides the answer.
     pub fn from_request<B>(request: &Request<B>) -> Result<Self, Refusal> {
-        check_request_line(request)?;
-        let headers = request.headers();
-        check_upgrade(headers)?;
-        check_no_body(headers)?;
-        let key = single(headers, &SEC_WEBSOCKET_KEY).ok().flatten().unwrap_or_default();
-        if !is_key(key) {
+        check_request_line(request.method(), request.version(), request.uri().path())?;
+        Self::from_fields(request.headers())
+    }
+
+    /// The same for a request of which only the head was read.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use sockeye_proto::handshake::{Offer, ServerHandshake};
+    ///
+    /// let mut input = BytesMut::from(
+    ///     "GET /chat HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    ///      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    /// );
+    /// let head = ServerHandshake::default().poll_head(&mut input).unwrap().unwrap();
+    /// assert_eq!(head.path(), "/chat");
+    /// let offer = Offer::from_head(&head).unwrap();
+    /// let answer = offer.accept_encoded(None, Default::default()).unwrap();
+    /// assert!(answer.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+    /// ```
+    pub fn from_head(head: &RequestHead) -> Result<Self, Refusal> {
+        check_request_line(head.method(), head.version(), head.path())?;
+        Self::from_fields(head)
+    }
+
+    fn from_fields(fields: &impl Fields) -> Result<Self, Refusal> {
+        check_host(fields)?;
+        check_upgrade(fields)?;
+        check_no_body(fields)?;
+        let key = single(fields.values_of(FieldName::SecWebSocketKey)).ok().flatten();
+        let key = key.filter(|key| is_key(key));
+        let Some(key) = key else {
             return Err(bad_request("Sec-WebSocket-Key must be one key: 16 bytes in base64"));
-        }
-        check_version(headers)?;
-        let extensions = Extension::of_headers(headers)
-            .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
+        };
+        check_version(fields)?;
         Ok(Self {
             accept: Some(accept_digest(key)),
             switches_protocols: true,
-            subprotocols: parse_subprotocols(headers)?,
-            extensions,
+            extensions: parse_extensions(fields)?,
+            subprotocols: parse_subprotocols(fields)?,
             deflate: None,
         })
     }
@@ -119,10 +149,10 @@ impl Offer {
         }
         check_no_body(headers)?;
         check_version(headers)?;
-        let extensions = Extension::of_headers(headers)
-            .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))?;
+        let extensions = parse_extensions(headers)?;
         // The key is not processed (RFC 8441 §5): one that is malformed is not there.
-        let key = single(headers, &SEC_WEBSOCKET_KEY).ok().flatten().filter(|key| is_key(key));
+        let key = single(headers.values_of(FieldName::SecWebSocketKey)).ok().flatten();
+        let key = key.filter(|key| is_key(key));
         Ok(Self {
             accept: key.map(accept_digest),
             switches_protocols: false,
@@ -162,9 +192,7 @@ impl Offer {
         subprotocol: Option<&str>,
         headers: HeaderMap,
     ) -> Result<Response<()>, AnswerError> {
-        if let Some(name) = headers.keys().find(|name| is_reserved(name)) {
-            return Err(AnswerError::ReservedHeader(name.clone()));
-        }
+        self.check_answer(subprotocol, &headers)?;
         let mut response = Response::new(());
         *response.headers_mut() = headers;
         if self.switches_protocols {
@@ -179,15 +207,64 @@ impl Offer {
             fields.insert(SEC_WEBSOCKET_ACCEPT, accept.map_err(|_| AnswerError::NotOffered)?);
         }
         if let Some(chosen) = subprotocol {
-            let offered = self.subprotocols().any(|offered| offered == chosen);
-            let value = HeaderValue::from_str(chosen).ok().filter(|_| offered);
-            fields.insert(SEC_WEBSOCKET_PROTOCOL, value.ok_or(AnswerError::NotOffered)?);
+            let value = HeaderValue::from_str(chosen);
+            fields.insert(SEC_WEBSOCKET_PROTOCOL, value.map_err(|_| AnswerError::NotOffered)?);
         }
         if let Some(deflate) = &self.deflate {
             let value = HeaderValue::from_str(deflate);
             fields.insert(SEC_WEBSOCKET_EXTENSIONS, value.map_err(|_| AnswerError::NotOffered)?);
         }
         Ok(response)
+    }
+
+    /// The same as bytes of HTTP/1.1, without a map: what [`encode_response`] makes of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`accept`](Self::accept).
+    pub fn accept_encoded(
+        &self,
+        subprotocol: Option<&str>,
+        headers: HeaderMap,
+    ) -> Result<Bytes, AnswerError> {
+        if !self.switches_protocols {
+            return Ok(encode_response(&self.accept(subprotocol, headers)?.map(|()| "")));
+        }
+        self.check_answer(subprotocol, &headers)?;
+        let mut out = BytesMut::with_capacity(256);
+        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        encode_fields(&headers, &mut out);
+        out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");
+        if let Some(accept) = &self.accept {
+            let mut encoded = [0; 28];
+            let length = STANDARD.encode_slice(accept, &mut encoded);
+            let length = length.expect("20 bytes are 28 in base64");
+            encode_field("Sec-WebSocket-Accept", &encoded[..length], &mut out);
+        }
+        if let Some(chosen) = subprotocol {
+            encode_field("Sec-WebSocket-Protocol", chosen.as_bytes(), &mut out);
+        }
+        if let Some(deflate) = &self.deflate {
+            encode_field("Sec-WebSocket-Extensions", deflate.as_bytes(), &mut out);
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(out.freeze())
+    }
+
+    fn check_answer(
+        &self,
+        subprotocol: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<(), AnswerError> {
+        if let Some(name) = headers.keys().find(|name| is_reserved(name)) {
+            return Err(AnswerError::ReservedHeader(name.clone()));
+        }
+        match subprotocol {
+            Some(chosen) if !self.subprotocols().any(|offered| offered == chosen) => {
+                Err(AnswerError::NotOffered)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -202,78 +279,93 @@ pub enum AnswerError {
     ReservedHeader(HeaderName),
 }
 
-fn check_request_line<B>(request: &Request<B>) -> Result<(), Refusal> {
-    if matches!(request.version(), Version::HTTP_2 | Version::HTTP_3) {
-        return Err(match *request.method() {
+fn check_request_line(method: &Method, version: Version, path: &str) -> Result<(), Refusal> {
+    if matches!(version, Version::HTTP_2 | Version::HTTP_3) {
+        return Err(match *method {
             Method::CONNECT => Refusal::new(StatusCode::NOT_IMPLEMENTED, "this is not a proxy"),
             _ => connect_required(),
         }
         .without_upgrade());
     }
-    if request.version() != Version::HTTP_11 {
+    if version != Version::HTTP_11 {
         let text = "a WebSocket is opened with HTTP of version 1.1";
         return Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
     }
-    if request.method() != Method::GET {
+    if method != Method::GET {
         let text = "a WebSocket is opened with GET";
         let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
             .header(ALLOW, HeaderValue::from_static("GET"));
-        refusal.to_head = request.method() == Method::HEAD;
+        refusal.to_head = method == Method::HEAD;
         return Err(refusal);
     }
-    if !request.uri().path().starts_with('/') {
+    if !path.starts_with('/') {
         return Err(bad_request("the target must be a path or an absolute URI"));
     }
-    let host = single(request.headers(), &HOST).ok().flatten().unwrap_or_default();
-    if !is_plain_host(host) && (host.contains('@') || host.parse::<Authority>().is_err()) {
+    Ok(())
+}
+
+fn check_host(fields: &impl Fields) -> Result<(), Refusal> {
+    let host = single(fields.values_of(FieldName::Host)).ok().flatten().unwrap_or_default();
+    if is_plain_host(host) {
+        return Ok(());
+    }
+    let host = text(host).unwrap_or_default();
+    if host.contains('@') || host.parse::<Authority>().is_err() {
         return Err(bad_request("there must be one Host header with a host"));
     }
     Ok(())
 }
 
 /// Whether it is a host as most are, without a port, for which no parser has to be asked.
-fn is_plain_host(host: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    !host.is_empty() && host.bytes().all(is_plain)
+fn is_plain_host(host: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    !host.is_empty() && host.iter().all(is_plain)
 }
 
 /// Whether it is 16 bytes in base64.
-fn is_key(key: &str) -> bool {
+fn is_key(key: &[u8]) -> bool {
     STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
-fn check_upgrade(headers: &HeaderMap) -> Result<(), Refusal> {
-    if !list_has(headers, &UPGRADE, "websocket") {
+fn check_upgrade(fields: &impl Fields) -> Result<(), Refusal> {
+    if !list_has(fields.values_of(FieldName::Upgrade), "websocket") {
         return Err(upgrade_required("this address speaks WebSocket: send Upgrade: websocket"));
     }
-    if !list_has(headers, &CONNECTION, "upgrade") {
+    if !list_has(fields.values_of(FieldName::Connection), "upgrade") {
         return Err(bad_request("the Connection header must have Upgrade"));
     }
     Ok(())
 }
 
 /// A body behind an upgrade would be taken for frames by one side and not by the other.
-fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
-    let length = single(headers, &CONTENT_LENGTH);
-    if headers.contains_key(TRANSFER_ENCODING) || !matches!(length, Ok(None | Some("0"))) {
+fn check_no_body(fields: &impl Fields) -> Result<(), Refusal> {
+    let length = single(fields.values_of(FieldName::ContentLength));
+    if fields.has(FieldName::TransferEncoding) || !matches!(length, Ok(None | Some(b"0"))) {
         return Err(bad_request("a request that opens a WebSocket has no body"));
     }
     Ok(())
 }
 
-fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
-    match single(headers, &SEC_WEBSOCKET_VERSION) {
-        Ok(Some("13")) => Ok(()),
-        Ok(Some(_)) => Err(upgrade_required("the WebSocket version must be 13")),
-        Ok(None) | Err(_) => Err(bad_request("there must be one Sec-WebSocket-Version header, 13")
+fn check_version(fields: &impl Fields) -> Result<(), Refusal> {
+    match single(fields.values_of(FieldName::SecWebSocketVersion)) {
+        Ok(Some(b"13")) => Ok(()),
+        Ok(Some(other)) if text(other).is_ok() => {
+            Err(upgrade_required("the WebSocket version must be 13"))
+        }
+        Ok(_) | Err(_) => Err(bad_request("there must be one Sec-WebSocket-Version header, 13")
             .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))),
     }
 }
 
-fn parse_subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
+fn parse_extensions(fields: &impl Fields) -> Result<Vec<Extension>, Refusal> {
+    Extension::parse_list(fields.values_of(FieldName::SecWebSocketExtensions))
+        .map_err(|_| bad_request("Sec-WebSocket-Extensions is not a list of extensions"))
+}
+
+fn parse_subprotocols(fields: &impl Fields) -> Result<Vec<String>, Refusal> {
     let mut subprotocols: Vec<String> = Vec::new();
-    for subprotocol in list(headers, &SEC_WEBSOCKET_PROTOCOL) {
-        match subprotocol {
+    for subprotocol in list(fields.values_of(FieldName::SecWebSocketProtocol)) {
+        match subprotocol.and_then(text) {
             Ok(name) if is_token(name) && !subprotocols.iter().any(|known| known == name) => {
                 subprotocols.push(name.to_owned());
             }
@@ -406,9 +498,14 @@ mod tests {
             for host in
                 [format!("{character}"), format!("a{character}"), format!("{character}.b-1")]
             {
-                assert!(!is_plain_host(&host) || host.parse::<Authority>().is_ok(), "{host:?}");
+                assert!(
+                    !is_plain_host(host.as_bytes()) || host.parse::<Authority>().is_ok(),
+                    "{host:?}"
+                );
             }
         }
-        assert!(is_plain_host("www.example-1.org") && !is_plain_host("") && !is_plain_host("a:1"));
+        assert!(
+            is_plain_host(b"www.example-1.org") && !is_plain_host(b"") && !is_plain_host(b"a:1")
+        );
     }
 }
