@@ -1,5 +1,6 @@
 //! Headers that an application adds to the answer of a handshake.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use sockeye_proto::handshake::Offer;
 
@@ -35,6 +36,18 @@ impl Headers {
         match self.wrong {
             Some(wrong) => Err(AcceptError::Header(wrong)),
             None => Ok(offer.accept(subprotocol, self.map)?),
+        }
+    }
+
+    /// The same as bytes of HTTP/1.1.
+    pub(crate) fn accept_encoded(
+        self,
+        offer: &Offer,
+        subprotocol: Option<&str>,
+    ) -> Result<Bytes, AcceptError> {
+        match self.wrong {
+            Some(wrong) => Err(AcceptError::Header(wrong)),
+            None => Ok(offer.accept_encoded(subprotocol, self.map)?),
         }
     }
 }

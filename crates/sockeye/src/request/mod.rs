@@ -20,3 +20,9 @@ pub(crate) fn first_offered<'a>(
     let mut names = names.into_iter();
     names.find(|name| offer.subprotocols().any(|offered| offered == *name)).map(str::to_owned)
 }
+
+/// The value of a header field, if it is visible ASCII, spaces and tabs.
+pub(crate) fn text(value: &[u8]) -> Option<&str> {
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
+    if value.iter().all(is_text) { str::from_utf8(value).ok() } else { None }
+}

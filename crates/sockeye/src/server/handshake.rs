@@ -3,18 +3,18 @@
 use std::{io, sync::Arc};
 
 use bytes::BytesMut;
-use http::{Request, StatusCode};
-use sockeye_proto::handshake::{Offer, Refusal, ServerHandshake};
+use http::StatusCode;
+use sockeye_proto::handshake::{Offer, Refusal, RequestHead, ServerHandshake};
 use tokio::{
     io::AsyncReadExt,
     time::{Instant, timeout_at},
 };
 
-use super::{Incoming, PeerAddr, Settings, pending::Pending};
+use super::{Incoming, PeerAddr, Settings, asked::Asked, pending::Pending};
 use crate::{
     AcceptError,
     net::{self, Permit},
-    request::{log_refusal, origin::Page},
+    request::log_refusal,
     socket::ByteStream,
 };
 
@@ -136,18 +136,19 @@ pub(super) async fn receive(
         tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
     });
     let checked = request.and_then(|request| {
-        let Some(request) = request else { return Ok(None) };
-        let offered = Offer::from_request(&request);
-        let admitted = offered.and_then(|offer| Ok((offer, admit(&request, peer, &settings)?)));
+        let Some(head) = request else { return Ok(None) };
+        let offered = Offer::from_head(&head);
+        let asked = Asked::from(head);
+        let admitted = offered.and_then(|offer| Ok((offer, admit(&asked, peer, &settings)?)));
         let (offer, permit) =
-            admitted.inspect_err(|refusal| log_refusal(&request, Some(&peer), refusal))?;
-        Ok(Some((request, offer, permit)))
+            admitted.inspect_err(|refusal| log_refusal(asked.request(), Some(&peer), refusal))?;
+        Ok(Some((asked, offer, permit)))
     });
     let pending = Pending::Http1(io, input);
     match checked {
         Ok(None) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        Ok(Some((request, offer, permit))) => {
-            Ok(Incoming::new(pending, request, offer, (peer, certificates), permit, settings))
+        Ok(Some((asked, offer, permit))) => {
+            Ok(Incoming::new(pending, asked, offer, (peer, certificates), permit, settings))
         }
         Err(refusal) => {
             Box::pin(pending.refuse(&refusal, connection)).await;
@@ -157,12 +158,8 @@ pub(super) async fn receive(
 }
 
 /// A permit for one more client, if its origin is allowed.
-pub(super) fn admit(
-    request: &Request<()>,
-    peer: PeerAddr,
-    settings: &Settings,
-) -> Result<Permit, Refusal> {
-    settings.origins.check(Page::of(request).as_ref())?;
+pub(super) fn admit(asked: &Asked, peer: PeerAddr, settings: &Settings) -> Result<Permit, Refusal> {
+    settings.origins.check(asked.page().as_ref())?;
     settings.limits.admit(peer.ip())
 }
 
@@ -176,11 +173,11 @@ async fn read(
     io: &mut ByteStream,
     input: &mut BytesMut,
     settings: &Settings,
-) -> Result<Option<Request<()>>, Refusal> {
+) -> Result<Option<RequestHead>, Refusal> {
     let mut handshake = ServerHandshake::new(settings.head_limits);
     loop {
-        if let Some(request) = handshake.poll_request(input)? {
-            return Ok(Some(request));
+        if let Some(head) = handshake.poll_head(input)? {
+            return Ok(Some(head));
         }
         input.reserve(HEAD_SIZE);
         if !matches!(io.read_buf(input).await, Ok(1..)) {

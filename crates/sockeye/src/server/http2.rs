@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     Incoming, PeerAddr, Settings,
+    asked::Asked,
     handshake::{Certificates, admit, stopping},
     pending::Pending,
     run::text,
@@ -187,13 +188,14 @@ fn receive(
         Some(protocol) => Offer::from_extended_connect(&request, protocol.as_str()),
         None => Offer::from_request(&request),
     };
-    match offer.and_then(|offer| Ok((admit(&request, peer, settings)?, offer))) {
+    let asked = Asked::Request(request);
+    match offer.and_then(|offer| Ok((admit(&asked, peer, settings)?, offer))) {
         Ok((permit, offer)) => {
             let limit = settings.http2_write_timeout;
             let pending = Pending::Http2(in_use.clone(), answer, receive, limit);
             Some(Incoming::new(
                 pending,
-                request,
+                asked,
                 offer,
                 (peer, certificates),
                 permit,
@@ -201,7 +203,7 @@ fn receive(
             ))
         }
         Err(refusal) => {
-            log_refusal(&request, Some(&peer), &refusal);
+            log_refusal(asked.request(), Some(&peer), &refusal);
             refuse(answer, &refusal);
             None
         }

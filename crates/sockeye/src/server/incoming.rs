@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header::ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use sockeye_proto::{
     Config, Connection, DeflateConfig,
     handshake::{Offer, Refusal},
@@ -11,8 +11,9 @@ use sockeye_proto::{
 
 use super::{
     PeerAddr, Settings,
+    asked::Asked,
     handshake::{Certificates, stopping},
-    pending::Pending,
+    pending::{Answer, Pending},
 };
 use crate::{
     AcceptError, WebSocket,
@@ -49,7 +50,7 @@ pub struct Incoming(Box<IncomingParts>);
 #[derive(Debug)]
 struct IncomingParts {
     pending: Unanswered,
-    request: Request<()>,
+    asked: Asked,
     offer: Offer,
     peer: PeerAddr,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS has any"))]
@@ -65,7 +66,7 @@ struct IncomingParts {
 impl Incoming {
     pub(super) fn new(
         pending: Pending,
-        request: Request<()>,
+        asked: Asked,
         offer: Offer,
         (peer, certificates): (PeerAddr, Certificates),
         permit: Permit,
@@ -73,7 +74,7 @@ impl Incoming {
     ) -> Self {
         Self(Box::new(IncomingParts {
             pending: Unanswered(Some((pending, settings.pending.register_served()))),
-            request,
+            asked,
             offer,
             peer,
             certificates,
@@ -87,28 +88,30 @@ impl Incoming {
     }
 
     /// The request as it was received.
+    ///
+    /// Of HTTP/1.1 it is made when it, or [`headers`](Self::headers), is asked for first.
     pub fn request(&self) -> &Request<()> {
-        &self.0.request
+        self.0.asked.request()
     }
 
     /// The path that it asks for, without the query.
     pub fn path(&self) -> &str {
-        self.0.request.uri().path()
+        self.0.asked.path()
     }
 
     /// The query, without the `?`; still percent-encoded.
     pub fn query(&self) -> Option<&str> {
-        self.0.request.uri().query()
+        self.0.asked.query()
     }
 
     /// Its header fields.
     pub fn headers(&self) -> &HeaderMap {
-        self.0.request.headers()
+        self.request().headers()
     }
 
     /// The origin of the page that connects, if a page does. It may connect: that was checked.
     pub fn origin(&self) -> Option<&str> {
-        self.headers().get(ORIGIN)?.to_str().ok()
+        self.0.asked.origin()
     }
 
     /// The subprotocols that it offers, the preferred one first.
@@ -202,8 +205,8 @@ impl IncomingParts {
         }
         let deflate = self.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
         let subprotocol = self.subprotocol;
-        let response = match headers.accept(&offer, subprotocol.as_deref()) {
-            Ok(response) => response,
+        let answer = match pending.answer(headers, &offer, subprotocol.as_deref()) {
+            Ok(answer) => answer,
             Err(wrong) => {
                 drop(permit);
                 let text = format!("cannot accept: {wrong}");
@@ -211,7 +214,7 @@ impl IncomingParts {
                 return Err(wrong);
             }
         };
-        let accepted = pending.accept(response).await;
+        let accepted = pending.accept(answer).await;
         let (io, input) = accepted.inspect_err(|_| note_peer_left())?;
         let connection = Connection::server(config, Duration::ZERO);
         let agreed = Agreed { subprotocol, deflate, peer: Some(peer) };
@@ -226,9 +229,23 @@ impl IncomingParts {
 struct Unanswered(Option<(Pending, net::Pending)>);
 
 impl Unanswered {
-    async fn accept(mut self, response: Response<()>) -> io::Result<(ByteStream, BytesMut)> {
+    /// The answer that opens the WebSocket.
+    fn answer(
+        &self,
+        headers: Headers,
+        offer: &Offer,
+        subprotocol: Option<&str>,
+    ) -> Result<Answer, AcceptError> {
+        match &self.0 {
+            #[cfg(all(feature = "http2", feature = "tls"))]
+            Some((Pending::Http2(..), _)) => Ok(Answer::Http2(headers.accept(offer, subprotocol)?)),
+            _ => Ok(Answer::Http1(headers.accept_encoded(offer, subprotocol)?)),
+        }
+    }
+
+    async fn accept(mut self, answer: Answer) -> io::Result<(ByteStream, BytesMut)> {
         match self.0.take() {
-            Some((pending, _)) => pending.accept(response).await,
+            Some((pending, _)) => pending.accept(answer).await,
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! A WebSocket server for a program of its own: bind, accept, handle, and stop in order.
 
 mod accepting;
+mod asked;
 mod handshake;
 #[cfg(all(feature = "http2", feature = "tls"))]
 mod http2;

@@ -4,9 +4,8 @@ use std::io;
 #[cfg(all(feature = "http2", feature = "tls"))]
 use std::{sync::Arc, time::Duration};
 
-use bytes::BytesMut;
-use http::Response;
-use sockeye_proto::handshake::{Refusal, encode_response};
+use bytes::{Bytes, BytesMut};
+use sockeye_proto::handshake::Refusal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -27,26 +26,35 @@ pub(super) enum Pending {
     /// What shows that the connection is in use, both directions of the stream, and how long the client may
     /// take nothing. In this order: what is dropped after the mark wakes the task that looks for it.
     #[cfg(all(feature = "http2", feature = "tls"))]
-    Http2(Arc<()>, h2::server::SendResponse<bytes::Bytes>, h2::RecvStream, Duration),
+    Http2(Arc<()>, h2::server::SendResponse<Bytes>, h2::RecvStream, Duration),
+}
+
+/// The answer that opens a WebSocket.
+pub(super) enum Answer {
+    Http1(Bytes),
+    #[cfg(all(feature = "http2", feature = "tls"))]
+    Http2(http::Response<()>),
 }
 
 impl Pending {
     /// Gives the answer that opens the WebSocket; what is left is its transport, and what came on it
     /// already.
-    pub(super) async fn accept(self, response: Response<()>) -> io::Result<(ByteStream, BytesMut)> {
-        match self {
-            Self::Http1(mut io, input) => {
-                io.write_all(&encode_response(&response.map(|()| ""))).await?;
+    pub(super) async fn accept(self, answer: Answer) -> io::Result<(ByteStream, BytesMut)> {
+        match (self, answer) {
+            (Self::Http1(mut io, input), Answer::Http1(bytes)) => {
+                io.write_all(&bytes).await?;
                 io.flush().await?;
                 Ok((io, input))
             }
             #[cfg(all(feature = "http2", feature = "tls"))]
-            Self::Http2(in_use, mut answer, receive, limit) => {
+            (Self::Http2(in_use, mut answer, receive, limit), Answer::Http2(response)) => {
                 let send = answer.send_response(response, false).map_err(net::http2::io_error)?;
                 let stream = net::http2::Http2Stream::new(send, receive, Some(in_use));
                 let stream = net::http2::WriteDeadline::new(stream, limit);
                 Ok((ByteStream::boxed(stream), BytesMut::new()))
             }
+            #[cfg(all(feature = "http2", feature = "tls"))]
+            _ => Err(io::Error::other("the answer is of another version of HTTP")),
         }
     }
 

@@ -2,13 +2,15 @@
 //! and names the page's origin in this header only (RFC 6455 §10.2).
 
 use http::{
-    Request, StatusCode,
+    HeaderValue, Request, StatusCode,
     header::{HOST, ORIGIN},
+    uri::Authority,
 };
-use sockeye_proto::handshake::Refusal;
+use sockeye_proto::handshake::{Refusal, RequestHead};
 use url::Url;
 
 pub use self::pattern::{BadOrigin, Origin, OriginPattern, is_opaque};
+use super::text;
 
 mod pattern;
 
@@ -55,23 +57,36 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn of<B>(request: &Request<B>) -> Option<Self> {
-        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let values = |name| request.headers().get_all(name).into_iter().map(HeaderValue::as_bytes);
+        Self::new(values(ORIGIN), request.uri().authority().map(Authority::as_str), values(HOST))
+    }
+
+    pub(crate) fn of_head(head: &RequestHead) -> Option<Self> {
+        Self::new(head.values(&ORIGIN), head.authority(), head.values(&HOST))
+    }
+
+    /// With the values of `Origin` and of `Host`, and the authority that the request goes to.
+    fn new<'a>(
+        mut origins: impl Iterator<Item = &'a [u8]>,
+        authority: Option<&str>,
+        mut hosts: impl Iterator<Item = &'a [u8]>,
+    ) -> Option<Self> {
         let first = origins.next()?;
-        let origin = first.to_str().ok().filter(|_| origins.next().is_none()).map(Box::from);
-        let same_host = origin.as_deref().is_some_and(|origin| is_same_host(origin, request));
+        let origin = text(first).filter(|_| origins.next().is_none()).map(Box::from);
+        // An absolute target overrules `Host` (RFC 9112 §3.2.2), and HTTP/2 has nothing else.
+        let host = authority.or_else(|| hosts.next().and_then(text));
+        let same_host = match (&origin, host) {
+            (Some(origin), Some(host)) => is_same_host(origin, host),
+            _ => false,
+        };
         Some(Self { origin, same_host })
     }
 }
 
 /// Whether the origin's host and port are those that the request goes to. The schemes cannot be
 /// compared: a proxy in front may have taken the TLS off.
-fn is_same_host<B>(origin: &str, request: &Request<B>) -> bool {
-    // An absolute target overrules `Host` (RFC 9112 §3.2.2), and HTTP/2 has nothing else.
-    let host = match request.uri().authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => request.headers().get(HOST).and_then(|host| host.to_str().ok()),
-    };
-    let (Some(host), Ok(url)) = (host, Url::parse(origin)) else { return false };
+fn is_same_host(origin: &str, host: &str) -> bool {
+    let Ok(url) = Url::parse(origin) else { return false };
     let url::Origin::Tuple(scheme, ..) = url.origin() else { return false };
     Url::parse(&format!("{scheme}://{host}")).is_ok_and(|own| own.origin() == url.origin())
 }
