@@ -189,7 +189,7 @@ impl Clock {
         Self::new(|| {
             // A clock set before 1970 reads as 1970: nothing worse follows than odd timestamps.
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()))
         })
     }
 

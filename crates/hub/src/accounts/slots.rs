@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ChannelName;
@@ -11,6 +12,8 @@ use crate::accounts::{Account, Capacity, Stamp, first_between};
 #[derive(Debug)]
 pub(crate) struct Slots {
     max: u64,
+    /// How many are taken, to be looked at for each publication without the lock.
+    count: AtomicU64,
     taken: Mutex<Taken>,
 }
 
@@ -32,11 +35,11 @@ struct Slot {
 
 impl Slots {
     pub(crate) fn new(max: u64) -> Self {
-        Self { max, taken: Mutex::default() }
+        Self { max, count: AtomicU64::new(0), taken: Mutex::default() }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.taken().by_channel.len() as u64 >= self.max
+        self.count.load(Relaxed) >= self.max
     }
 
     /// Charges the account for the channel, unless the slots are all taken. Whether the channel has
@@ -47,20 +50,21 @@ impl Slots {
             if taken.by_channel.len() as u64 >= self.max {
                 return false;
             }
-            taken.put(channel, account);
+            self.put(&mut taken, channel, account);
         }
         true
     }
 
     /// Charges the account for a channel that a store keeps already, whatever the bound.
     pub(crate) fn adopt(&self, channel: &ChannelName, account: &Arc<Account>) {
-        self.taken().put(channel, account);
+        self.put(&mut self.taken(), channel, account);
     }
 
     /// Takes back the slot of a channel that is kept no more.
     pub(crate) fn free(&self, channel: &ChannelName) {
         let mut taken = self.taken();
         let Some(Slot { account, listed }) = taken.by_channel.remove(channel) else { return };
+        self.count.store(taken.by_channel.len() as u64, Relaxed);
         account.discharge(Capacity::Channels, 1);
         taken.unlist(account.number, listed);
     }
@@ -102,6 +106,11 @@ impl Slots {
         let (number, old) = (slot.account.number, std::mem::replace(&mut slot.listed, stamp));
         taken.by_account.entry(number).or_default().insert(stamp, channel.clone());
         taken.unlist(number, old);
+    }
+
+    fn put(&self, taken: &mut Taken, channel: &ChannelName, account: &Arc<Account>) {
+        taken.put(channel, account);
+        self.count.store(taken.by_channel.len() as u64, Relaxed);
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {

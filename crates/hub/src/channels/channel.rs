@@ -203,7 +203,8 @@ impl Channel {
             meter.published(publication.charge());
             state.remember(publication, position, account.number, meter);
             state.stakes.charge(account, publication.charge_in_all(), &self.name);
-            (position, (made_room, state.expire(options.history_of(&self.name), meter, now)))
+            // Old keys are forgotten already.
+            (position, (made_room, state.trim(options.history_of(&self.name), meter, now)))
         };
         self.grown.notify_waiters();
         Some(Ok(position))
@@ -444,7 +445,9 @@ impl ChannelState {
         let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
         self.take_slot(account, share, name, (map, meter))?;
         let dropped = self.log.make_room(surplus);
-        self.release(&dropped, meter);
+        if !dropped.is_empty() {
+            self.release(&dropped, meter);
+        }
         Ok(dropped)
     }
 
@@ -480,6 +483,15 @@ impl ChannelState {
         (dropped, self.expire_keys(meter, now))
     }
 
+    /// Drops what the history does not cover any more, of a log that follows the clock.
+    fn trim(&mut self, history: History, meter: &Meter, now: u64) -> Dropped {
+        let dropped = self.log.trim(history, now, usize::MAX);
+        if !dropped.is_empty() {
+            self.release(&dropped, meter);
+        }
+        dropped
+    }
+
     /// Follows a clock that was ahead and is not any more.
     fn follow(&mut self, now: u64) {
         if self.log.follow(now) {
@@ -508,7 +520,9 @@ impl ChannelState {
         let mut sum = (0, 0);
         for entry in dropped {
             if entry.payer() != sum.0 {
-                self.stakes.discharge(sum.0, sum.1);
+                if sum.1 > 0 {
+                    self.stakes.discharge(sum.0, sum.1);
+                }
                 sum = (entry.payer(), 0);
             }
             sum.1 += entry.charge();

@@ -358,7 +358,9 @@ impl Log {
             }
             self.bytes -= oldest.charge();
             self.start = oldest.position.offset;
-            dropped.extend(self.entries.pop_front());
+            if let Some(oldest) = self.entries.pop_front() {
+                dropped.push(oldest);
+            }
         }
         if !dropped.is_empty() {
             self.let_go();
