@@ -119,9 +119,14 @@ impl Ends {
         self.of(channel).filter(|end| self.times.is_closed(end.ts, now))
     }
 
+    /// How many are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.ended.len()
+    }
+
     /// Whether no more channels can end.
     pub(crate) fn is_full(&self) -> bool {
-        self.ended.len() >= MAX_ENDS
+        self.count() >= MAX_ENDS
     }
 
     /// Follows what came behind `upto`, and gives of it what counts; and the channels of which something may be

@@ -157,12 +157,20 @@ impl FeedProgress {
     }
 
     /// What operators see of it.
-    pub(crate) fn figures(&self) -> [Figure; 1] {
-        [Figure {
-            name: "stored_unseen",
-            help: "Publications stored that did not come to this node in 10 s",
-            amount: Amount::Count(self.unseen.load(Relaxed)),
-        }]
+    pub(crate) fn figures(&self) -> [Figure; 2] {
+        let ended = (0..).zip(&self.shards).map(|(shard, _)| self.hold(shard).ends.count());
+        [
+            Figure {
+                name: "stored_unseen",
+                help: "Publications stored that did not come to this node in 10 s",
+                amount: Amount::Count(self.unseen.load(Relaxed)),
+            },
+            Figure {
+                name: "ended_channels",
+                help: "Channels that have ended and are not forgotten yet, 131072 of a shard at most",
+                amount: Amount::Level(ended.sum::<usize>() as f64),
+            },
+        ]
     }
 
     fn reply(self: &Arc<Self>, shard: u16, publisher: Publisher, charge: u64) -> Reply {

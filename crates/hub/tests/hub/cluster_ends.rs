@@ -9,6 +9,7 @@ use sockeye_hub::{
 };
 
 use crate::cluster::{BOUNDS, Cluster, node, read, why};
+use crate::cluster_bounds;
 use crate::{name, texts};
 
 /// For how long after it an end holds, in milliseconds: a history, and half of what the engine holds longer.
@@ -112,6 +113,10 @@ async fn readers_on_every_node_are_told_the_same_end() {
         assert!(!read(hub, "c", Start::Earliest).await.end);
     }
     assert_eq!(cluster.end(2, "a").await, at, "it has ended once");
+    cluster.end(1, "c").await;
+    for hub in [cluster.hub(0), cluster.hub(1), cluster.hub(2), &cold] {
+        assert_eq!(cluster_bounds::figure(hub, "ended_channels"), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]
