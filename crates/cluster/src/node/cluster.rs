@@ -323,9 +323,13 @@ async fn follow(inner: Arc<Inner>, shard: Arc<Shard>, sink: Arc<dyn Sink>) {
 /// Takes another server of NATS when this one tells nothing any more.
 async fn stay_fresh(inner: Arc<Inner>) {
     let mut tick = interval(Duration::from_millis(500));
-    let mut changed = None::<Instant>;
+    let (mut changed, mut looked) = (None::<Instant>, Instant::now());
     loop {
         tick.tick().await;
+        // This process was stopped, and what has come meanwhile is not read yet.
+        if std::mem::replace(&mut looked, Instant::now()).elapsed() > STALE / 2 {
+            continue;
+        }
         let live = inner.shards.iter().filter(|shard| shard.is_live());
         let mut staleness: Vec<_> = live.map(|shard| shard.staleness()).collect();
         staleness.sort_unstable();

@@ -45,15 +45,11 @@ enum Comparison {
 pub(crate) async fn watch(api: Api, shard: Arc<Shard>, findings: mpsc::UnboundedSender<Finding>) {
     let mut settled = 0;
     loop {
-        let pause = if shard.suspicions() > settled { AGAIN } else { POLL };
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = shard.suspected() => {}
+        let (suspicions, outcome) = tokio::select! {
+            looked = examined(&shard, settled, |suspicious| examine(&api, &shard, suspicious)) => looked,
             () = findings.closed() => return,
-        }
-        // Before anything is asked: one that comes meanwhile is not settled by the answer.
-        let suspicions = shard.suspicions();
-        let finding = match examine(&api, &shard, suspicions > settled).await {
+        };
+        let finding = match outcome {
             Ok(Some(Examined::Same)) => Finding::Groundless(suspicions),
             Ok(Some(Examined::Another(epoch, upto))) => {
                 let Some(ends) = all_ends(&api, shard.number, upto, &findings).await else {
@@ -70,6 +66,33 @@ pub(crate) async fn watch(api: Api, shard: Arc<Shard>, findings: mpsc::Unbounded
         settled = suspicions;
         if findings.send(finding).is_err() {
             return;
+        }
+    }
+}
+
+/// Waits until the stream is to be examined, and has it examined; gives up to which suspicion that was.
+async fn examined<F>(
+    shard: &Shard,
+    settled: u64,
+    examine: impl Fn(bool) -> F,
+) -> (u64, Result<Option<Examined>, ApiError>)
+where
+    F: Future<Output = Result<Option<Examined>, ApiError>>,
+{
+    let pause = if shard.suspicions() > settled { AGAIN } else { POLL };
+    tokio::select! {
+        () = sleep(pause) => {}
+        () = shard.suspected() => {}
+    }
+    loop {
+        // Before anything is asked: one that comes meanwhile is not settled by the answer.
+        let suspicions = shard.suspicions();
+        let is_suspicious = suspicions > settled;
+        tokio::select! {
+            outcome = examine(is_suspicious) => return (suspicions, outcome),
+            // What was asked over a connection that is gone since is not answered, and nothing is given until a
+            // suspicion is settled: it does not wait for that.
+            () = shard.suspected(), if !is_suspicious => {}
         }
     }
 }
@@ -92,6 +115,7 @@ async fn all_ends(
 }
 
 /// What was found out.
+#[derive(Debug)]
 enum Examined {
     Same,
     /// The epoch that has begun, and where the stream is in it.
@@ -224,6 +248,24 @@ mod tests {
         assert_eq!(judge(&info("k3f9ab", 71), known), Comparison::Same);
         assert_eq!(judge(&info("k3f9ab", 69), known), Comparison::Lost);
         assert_eq!(judge(&info("zzzzzz", 69), known), Comparison::Begun(epoch("zzzzzz")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspicion_does_not_wait_for_an_answer_that_was_lost_with_a_connection() {
+        let shard = Shard::new(0, epoch("k3f9ab"));
+        let examine = async |suspicious: bool| match suspicious {
+            true => Ok(Some(Examined::Same)),
+            // Asked each 10 s.
+            false => std::future::pending().await,
+        };
+        let suspecting = async {
+            sleep(POLL + Duration::from_millis(1)).await;
+            shard.suspect();
+        };
+        let begun = tokio::time::Instant::now();
+        let ((suspicions, outcome), ()) = tokio::join!(examined(&shard, 0, examine), suspecting);
+        assert!(matches!(outcome, Ok(Some(Examined::Same))));
+        assert_eq!((suspicions, begun.elapsed().as_millis()), (1, 10_001));
     }
 
     #[test]
