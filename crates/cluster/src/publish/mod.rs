@@ -11,6 +11,7 @@ mod answers;
 pub(crate) mod clock;
 mod queue;
 mod sender;
+mod slots;
 mod trim;
 
 use std::sync::Arc;

@@ -3,8 +3,12 @@
 //! They are sent in the order in which they came. After one that was not taken all wait a while, and then go
 //! one at a time until one is taken; one with the id of another that is just being stored waits alone. One that
 //! is sent again waits until all later ones of its source have their answers, and is given up if one was taken.
+//!
+//! Where few are under way each is sent at once. Where many are, those that come meanwhile are sent together: what goes
+//! and comes in one piece costs each server and the node less, and none waits for more than what is under way anyway.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,6 +16,12 @@ use super::PUBLISH_TIMEOUT;
 
 /// How many messages may be under way at once.
 const WINDOW: usize = 4096;
+/// With fewer under way none is gathered.
+const FEW: usize = 16;
+/// How many are sent together at most before more are gathered.
+const TOGETHER: usize = 64;
+/// How long they are gathered at most.
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// What is sent in an order.
 pub(super) trait Sequenced {
@@ -31,6 +41,8 @@ pub(super) struct PublishQueue<T> {
     later: BTreeMap<u64, (Instant, Queued<T>)>,
     /// Nothing is sent before this.
     not_before: Option<Instant>,
+    /// Until when those that wait are joined by others.
+    gathers_until: Option<Instant>,
     /// Whether one message at a time is sent, because the last one was not taken.
     careful: bool,
     /// Whether one may have been overtaken.
@@ -57,6 +69,7 @@ impl<T> PublishQueue<T> {
             flying: BTreeMap::new(),
             later: BTreeMap::new(),
             not_before: None,
+            gathers_until: None,
             careful: false,
             is_overtaken: false,
         }
@@ -74,6 +87,18 @@ impl<T: Sequenced> PublishQueue<T> {
     /// Whether nothing waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.flying.is_empty() && self.later.is_empty()
+    }
+
+    /// Whether those that wait are to be joined by others before they are sent: with many under way, until half as many
+    /// wait, or [`TOGETHER`].
+    pub(super) fn gathers(&mut self, now: Instant) -> bool {
+        let (flying, waiting) = (self.flying.len(), self.waiting.len());
+        let is_enough = waiting == 0 || flying < FEW || waiting >= TOGETHER.min(flying / 2);
+        let until = *self.gathers_until.get_or_insert(now + GATHERING);
+        if is_enough || until <= now {
+            self.gathers_until = None;
+        }
+        self.gathers_until.is_some()
     }
 
     /// Whether one may be sent now.
@@ -171,7 +196,10 @@ impl<T: Sequenced> PublishQueue<T> {
         let oldest = self.waiting.values().next().map(|queued| queued.until);
         let held = self.not_before.filter(|_| !self.waiting.is_empty());
         let later = self.later.values().map(|(time, queued)| (*time).min(queued.until)).min();
-        [oldest, held, later].into_iter().flatten().fold(now + PUBLISH_TIMEOUT, Instant::min)
+        [oldest, held, later, self.gathers_until]
+            .into_iter()
+            .flatten()
+            .fold(now + PUBLISH_TIMEOUT, Instant::min)
     }
 
     /// Those that have waited for too long.
@@ -300,6 +328,63 @@ mod tests {
         queue.again(1);
         assert_eq!(queue.overtaken(), ["a2"]);
         assert!(queue.is_empty() && queue.overtaken().is_empty());
+    }
+
+    /// How many may be sent now, of those that wait.
+    fn sent_together(queue: &mut PublishQueue<&'static str>, now: Instant) -> usize {
+        if queue.gathers(now) { 0 } else { sent(queue, now).len() }
+    }
+
+    #[test]
+    fn where_few_are_under_way_none_is_gathered() {
+        let now = Instant::now();
+        let mut queue = PublishQueue::new(WINDOW);
+        for _ in 0..FEW {
+            queue.push("a", now);
+            assert_eq!(sent_together(&mut queue, now), 1);
+        }
+        queue.push("a", now);
+        assert_eq!(sent_together(&mut queue, now), 0);
+        // Whatever is under way has its answer at last.
+        queue.take(0, true);
+        assert_eq!(sent_together(&mut queue, now), 1);
+    }
+
+    #[test]
+    fn where_many_are_under_way_those_that_come_meanwhile_are_sent_together() {
+        let now = Instant::now();
+        let mut queue = PublishQueue::new(WINDOW);
+        (0..256).for_each(|_| queue.push("a", now));
+        assert_eq!(sent_together(&mut queue, now), 256);
+        for pushed in 1..=TOGETHER {
+            queue.push("a", now);
+            let is_enough = pushed == TOGETHER;
+            assert_eq!(sent_together(&mut queue, now), if is_enough { TOGETHER } else { 0 });
+        }
+        // With 40 under way 20 are enough.
+        assert!((0..280).all(|number| queue.take(number, true).is_some()));
+        (0..19).for_each(|_| queue.push("a", now));
+        assert_eq!(sent_together(&mut queue, now), 0);
+        queue.push("a", now);
+        assert_eq!(sent_together(&mut queue, now), 20);
+    }
+
+    #[test]
+    fn those_that_are_gathered_go_in_time_though_no_answer_comes() {
+        let now = Instant::now();
+        let mut queue = PublishQueue::new(WINDOW);
+        (0..100).for_each(|_| queue.push("a", now));
+        assert_eq!(sent_together(&mut queue, now), 100);
+        queue.push("a", now);
+        assert_eq!(sent_together(&mut queue, now), 0);
+        assert_eq!(queue.wake_at(now), now + GATHERING);
+        queue.push("a", now + GATHERING / 2);
+        assert_eq!(sent_together(&mut queue, now + GATHERING / 2), 0);
+        assert_eq!(sent_together(&mut queue, now + GATHERING), 2);
+        // The next have their own time.
+        queue.push("a", now + GATHERING);
+        assert_eq!(sent_together(&mut queue, now + GATHERING), 0);
+        assert_eq!(queue.wake_at(now + GATHERING), now + 2 * GATHERING);
     }
 
     #[test]

@@ -16,13 +16,14 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::ack::{self, Ack, Failure, RETRY_AFTER};
-use super::answers::{Answers, Flight};
+use super::answers::Answers;
 use super::queue::{PublishQueue, Sequenced};
+use super::slots::{Answered, Flight, Slot, Slots};
 use super::trim::Trim;
 use super::{Limits, Outgoing, PublishCounts};
 use crate::nats::api::Api;
 use crate::nats::traffic::UnderWay;
-use crate::shard::Shard;
+use crate::shard::{Reached, Shard};
 
 /// How long the answer to a message is waited for.
 const ACK: Duration = Duration::from_secs(5);
@@ -42,14 +43,23 @@ pub(super) struct Pending {
     before: u64,
     /// When its answer is given up, once it was sent.
     answer_by: Option<Instant>,
+    /// Where its answer comes.
+    slot: Option<Slot>,
     /// That it is under way on the connection.
     under_way: Option<UnderWay>,
 }
 
 impl Pending {
     pub(super) fn new(outgoing: Outgoing) -> Box<Self> {
-        let (unanswered, answer_by, under_way) = (false, None, None);
-        Box::new(Self { outgoing, unanswered, sent: 0, before: 0, answer_by, under_way })
+        Box::new(Self {
+            outgoing,
+            unanswered: false,
+            sent: 0,
+            before: 0,
+            answer_by: None,
+            slot: None,
+            under_way: None,
+        })
     }
 
     /// It was sent without an answer. Whether it can be sent again.
@@ -107,12 +117,13 @@ impl Sender {
         connections.mark_unchanged();
         let mut client = self.api.client().clone();
         let mut answers = Answers::open(&client).await;
+        let mut slots = Slots::new(answers.inbox());
         let (mut came, mut open) = (Vec::new(), true);
         let mut alarm = pin!(sleep_until(Instant::now()));
         while open || !self.queue.is_empty() {
             // What has waited for too long is given up before the next is sent.
-            self.give_up_late();
-            let is_full = self.send(&mut client, &answers);
+            self.give_up_late(&mut slots);
+            let is_full = self.send(&mut client, &mut slots);
             let wake = self.wake_at();
             // One that rings too early does no harm.
             if alarm.is_elapsed() || wake < alarm.deadline() {
@@ -125,9 +136,17 @@ impl Sender {
                     came.drain(..).for_each(|came| self.queue.push(came, now));
                 }
                 all = answers.next() => {
-                    all.into_iter().for_each(|(flight, ack)| self.answered(flight, ack));
+                    for (slot, ack) in all {
+                        match slots.answered(slot, &ack) {
+                            Answered::To(flight) => self.answered(flight, ack),
+                            Answered::Earlier => {
+                                self.shard.suspect();
+                            }
+                            Answered::Nothing => {}
+                        }
+                    }
                 }
-                Ok(()) = connections.changed() => self.resend(),
+                Ok(()) = connections.changed() => self.resend(&mut slots),
                 _ = poll_fn(|context| client.poll_ready_unpin(context)), if is_full => {}
                 () = alarm.as_mut() => {}
             }
@@ -141,9 +160,13 @@ impl Sender {
     }
 
     /// Sends what may be sent now. Whether the queue of the connection is full.
-    fn send(&mut self, client: &mut Client, answers: &Answers) -> bool {
+    fn send(&mut self, client: &mut Client, slots: &mut Slots) -> bool {
         let now = Instant::now();
-        let before = self.shard.place().upto;
+        let Reached { epoch, upto: before, .. } = self.shard.place();
+        slots.follow(epoch);
+        if self.queue.gathers(now) {
+            return false;
+        }
         while self.queue.has_next(now) {
             if client.connection_state() != State::Connected {
                 // What async-nats takes now it would send some time later, when all of it is given up.
@@ -162,15 +185,18 @@ impl Sender {
             (pending.before, pending.sent) = (before, pending.sent + 1);
             (pending.answer_by, pending.under_way) = (Some(now + ACK), Some(under_way));
             let flight = Flight { number, sent: pending.sent };
+            let (slot, reply) = slots.take(flight);
+            pending.slot = Some(slot);
             self.look_at.get_or_insert(now + ACK);
             let Outgoing { subject, headers, payload, .. } = &pending.outgoing;
             let message = OutboundMessage {
                 subject: subject.clone(),
-                reply: Some(answers.subject(flight)),
+                reply: Some(reply),
                 payload: payload.clone(),
                 headers: headers.map(),
             };
             if let Err(error) = client.start_send_unpin(message) {
+                slots.give_up(slot);
                 self.answered(flight, ack::unsent(&error));
             }
         }
@@ -184,7 +210,7 @@ impl Sender {
             // It was sent again since.
             return;
         }
-        pending.under_way = None;
+        (pending.under_way, pending.slot) = (None, None);
         match ack {
             Ack::Again => {
                 self.queue.again(number);
@@ -213,11 +239,12 @@ impl Sender {
     }
 
     /// There is another connection: answers to what was sent before do not come any more.
-    fn resend(&mut self) {
+    fn resend(&mut self, slots: &mut Slots) {
         for number in self.queue.all_flying(|_| true) {
             let Some(pending) = self.queue.flying(number) else { continue };
             if pending.is_repeatable() {
                 pending.under_way = None;
+                pending.slot.take().into_iter().for_each(|slot| slots.give_up(slot));
                 self.queue.again(number);
             }
         }
@@ -255,12 +282,13 @@ impl Sender {
     }
 
     /// Gives up the answers that are missing, what was not taken in time, and what was overtaken.
-    fn give_up_late(&mut self) {
+    fn give_up_late(&mut self, slots: &mut Slots) {
         let now = Instant::now();
         if self.look_at.is_some_and(|look| look <= now) {
             for number in self.queue.all_flying(|pending| pending.answer_by <= Some(now)) {
                 let Some(pending) = self.queue.flying(number) else { continue };
                 let flight = Flight { number, sent: pending.sent };
+                pending.slot.take().into_iter().for_each(|slot| slots.give_up(slot));
                 self.answered(flight, Ack::Unknown);
             }
             self.look_at = self.queue.least_flying(|pending| pending.answer_by).flatten();
