@@ -319,6 +319,12 @@ impl Nats {
         format!("http://{}:{}", self.hosts[server], self.monitor(server))
     }
 
+    /// The processes of the servers that run.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        self.servers.iter().flatten().map(Child::id).collect()
+    }
+
     /// Waits until every server that runs says that all it has is up to date.
     ///
     /// # Panics

@@ -37,6 +37,20 @@ pub fn path() -> PathBuf {
     path
 }
 
+/// What a process that runs has taken of the processors, its threads that have ended included.
+///
+/// # Panics
+///
+/// When it does not run.
+#[must_use]
+pub fn cpu_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
+    let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// The program with these arguments, not yet started.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(path());
@@ -326,13 +340,7 @@ impl Sockeye {
     /// The CPU time that the process has taken so far, of the user and of the system.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(path).expect("the process runs");
-        // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
-        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
-        let ticks: u64 =
-            fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
-        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        cpu_time(self.child.id())
     }
 
     /// The URL of its address for operators. For `serve` only.

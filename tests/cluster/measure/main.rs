@@ -5,6 +5,7 @@
 //! Everything runs on one machine and takes its processors from each other: the ratios count, of rounds in turns.
 
 mod bare;
+mod batches;
 mod cost;
 mod latency;
 mod many;
@@ -44,11 +45,12 @@ fn main() -> io::Result<()> {
     let rounds = Rounds { count: count.max(1) as usize, time: Duration::from_secs(seconds) };
     idle::raise_file_limit(CONNECTIONS);
     let wanted = arguments.get(2..).unwrap_or_default();
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
         ("latency", latency::measure),
         ("cpu", cost::of_unread_messages),
         ("fanout", cost::of_fan_out),
         ("rate", rate::measure),
+        ("batches", batches::measure),
         ("many", many::measure),
         ("presence", presence::measure),
     ];

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sockeye_tests::nats::Nats;
-use sockeye_tests::program::Sockeye;
+use sockeye_tests::program::{self, Sockeye};
 
 use crate::node::{self, LOG, Socket, publication};
 use crate::{Rounds, bare, median};
@@ -16,29 +16,54 @@ use crate::{Rounds, bare, median};
 const CONNECTIONS: usize = 16;
 const EACH: usize = 16;
 
+/// Acknowledged messages in a second, and the processor time for each of them: of the servers of NATS, and of what
+/// publishes through them.
+type Published = [f64; 3];
+
 pub(crate) fn measure(rounds: Rounds) -> String {
     let nats = Nats::start();
     // The first makes the stream.
     drop(node::start(&nats, 0, "1"));
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    let mut all = [const { [const { Vec::new() }; 3] }; 2];
     for _ in 0..rounds.count {
         // What is bare has no node beside it, which would get all messages too.
-        bare.push(through_nats(&nats, rounds.time));
-        ours.push(through_node(&node::start(&nats, 0, "1"), rounds.time));
+        let bare = published(&nats, std::process::id(), || through_nats(&nats, rounds.time));
+        let node = node::start(&nats, 0, "1");
+        let ours = published(&nats, node.id(), || through_node(&node, rounds.time));
+        for (figures, published) in all.iter_mut().zip([bare, ours]) {
+            figures.iter_mut().zip(published).for_each(|(figures, figure)| figures.push(figure));
+        }
     }
-    let (bare, ours) = (median(bare), median(ours));
+    let [bare, ours] = all.map(|figures| figures.map(median));
+    let line = |[rate, servers, own]: Published| format!("{rate:.0} | {servers:.1} | {own:.1} |");
     format!(
         "### Publishing with 256 messages of 128 B under way\n\n\
-         To be reached: at least 0.7 of the bare client.\n\n\
-         | | messages/s |\n|---|---|\n\
-         | `async-nats` | {bare:.0} |\n\
-         | through a node, {CONNECTIONS} connections of `sockeye.v1` | {ours:.0} |\n\
-         | ratio | {:.2} |\n",
-        ours / bare,
+         To be reached: at least 0.7 of the bare client. Processor time for a message: of the three servers of NATS, and of \
+         the bare client or the node.\n\n\
+         | | messages/s | servers, µs | itself, µs |\n|---|---|---|---|\n\
+         | `async-nats` | {}\n\
+         | through a node, {CONNECTIONS} connections of `sockeye.v1` | {}\n\
+         | ratio | {:.2} | | |\n",
+        line(bare),
+        line(ours),
+        ours[0] / bare[0],
     )
 }
 
-fn through_nats(nats: &Nats, time: Duration) -> f64 {
+/// `process` is what publishes.
+fn published(nats: &Nats, process: u32, publish: impl FnOnce() -> (u64, Duration)) -> Published {
+    let spent = || {
+        let cpu_time = |process: u32| program::cpu_time(process).as_secs_f64() * 1e6;
+        [nats.ids(), vec![process]].map(|all| all.into_iter().map(cpu_time).sum::<f64>())
+    };
+    let before = spent();
+    let (count, time) = publish();
+    let after = spent();
+    let each = |index: usize| (after[index] - before[index]) / count as f64;
+    [count as f64 / time.as_secs_f64(), each(0), each(1)]
+}
+
+fn through_nats(nats: &Nats, time: Duration) -> (u64, Duration) {
     let runtime = bare::runtime();
     runtime.block_on(async {
         let client = bare::connect(&nats.url(0)).await;
@@ -47,11 +72,11 @@ fn through_nats(nats: &Nats, time: Duration) -> f64 {
         while begun.elapsed() < time {
             publisher.publish(LOG.to_owned(), vec![b'x'; 128]).await;
         }
-        publisher.acknowledged() as f64 / begun.elapsed().as_secs_f64()
+        (publisher.acknowledged(), begun.elapsed())
     })
 }
 
-fn through_node(node: &Sockeye, time: Duration) -> f64 {
+fn through_node(node: &Sockeye, time: Duration) -> (u64, Duration) {
     let (is_over, acknowledged, begun) =
         (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
     thread::scope(|threads| {
@@ -59,9 +84,9 @@ fn through_node(node: &Sockeye, time: Duration) -> f64 {
             threads.spawn(|| publish(node.address(), &is_over, &acknowledged));
         }
         thread::sleep(time);
-        let rate = acknowledged.load(Relaxed) as f64 / begun.elapsed().as_secs_f64();
+        let published = (acknowledged.load(Relaxed), begun.elapsed());
         is_over.store(true, Relaxed);
-        rate
+        published
     })
 }
 

@@ -12,7 +12,7 @@ pub(super) const TITLE: &str =
     "A cluster: latency, processor time, fan-out and publishing; 100,000 channels";
 
 /// The tables, by the names that `measure-cluster` has for them.
-const TABLES: [&str; 6] = ["latency", "cpu", "fanout", "rate", "many", "presence"];
+const TABLES: [&str; 7] = ["latency", "cpu", "fanout", "rate", "batches", "many", "presence"];
 
 /// Builds what is measured, measures one table after the other, and writes each down when it is there, if asked to. One
 /// that fails is left out, and the others go on.
