@@ -113,8 +113,9 @@ async fn readers_on_every_node_are_told_the_same_end() {
         assert!(!read(hub, "c", Start::Earliest).await.end);
     }
     assert_eq!(cluster.end(2, "a").await, at, "it has ended once");
-    cluster.end(1, "c").await;
+    let at = cluster.end(1, "c").await;
     for hub in [cluster.hub(0), cluster.hub(1), cluster.hub(2), &cold] {
+        assert!(read(hub, "c", Start::After(at)).await.end);
         assert_eq!(cluster_bounds::figure(hub, "ended_channels"), 2);
     }
 }
