@@ -18,12 +18,23 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::conn::answer::{Answer, AnswerFuture, Deferred};
 use crate::conn::service::Routes;
+use crate::net::shared_io::BodyIo;
 use crate::net::write_deadline::IoState;
 
 /// A detached response, and how to finish it.
 pub(crate) struct Detached {
     pub(crate) work: Work,
     pub(crate) persistence: Persistence,
+}
+
+impl Detached {
+    /// Whether the body of the response may write by itself, too.
+    pub(crate) fn body_writes(&self) -> bool {
+        match &self.work {
+            Work::Streaming(response) => response.extensions().get::<Arc<BodyIo>>().is_some(),
+            Work::Deferred(_) => false,
+        }
+    }
 }
 
 /// What is detached.

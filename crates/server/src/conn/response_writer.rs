@@ -5,7 +5,11 @@
 //! client of HTTP/1.0 that asks for it `Connection: keep-alive` also where the connection ends with the
 //! response, and this says `close`.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use axum::body::Body;
@@ -20,29 +24,79 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::conn::detach::{Detached, Persistence, Work, has_connection_option};
 use crate::http::body::Segments;
+use crate::http::chunk;
+use crate::net::shared_io::{self, BodyIo, SharedIo, TryWrite};
 use crate::net::write_deadline::WriteDeadline;
 
 /// How much of a body is collected for one write, in bytes.
 const AT_ONCE: usize = 64 << 10;
 
+/// The connection that a response is written to.
+pub(crate) trait Connection: AsyncWrite + Unpin {
+    /// Ready when the client has left; as [`WriteDeadline::poll_left`].
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Ready when nothing is kept that others have written.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Says that the client may still be sending when the connection is shut down.
+    fn linger(&self);
+
+    /// The connection for others, if they can write to it.
+    fn writer(&self) -> Option<Arc<dyn TryWrite>>;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WriteDeadline<S> {
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_left(cx)
+    }
+
+    fn poll_sent(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn linger(&self) {
+        self.shared().linger(true);
+    }
+
+    fn writer(&self) -> Option<Arc<dyn TryWrite>> {
+        None
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for SharedIo<S> {
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.with(|io| io.poll_left(cx)).unwrap_or(Poll::Ready(()))
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_sent(self, cx)
+    }
+
+    fn linger(&self) {
+        self.with(|io| io.shared().linger(true));
+    }
+
+    fn writer(&self) -> Option<Arc<dyn TryWrite>> {
+        Some(Self::writer(self))
+    }
+}
+
 /// Waits for the response and writes it. Returns whether another request may follow on the connection.
 ///
 /// Many tasks wait here for long, so none holds what is no longer needed: the response is taken apart
 /// at once, and only its body is kept.
-pub(crate) async fn write_response<S>(
-    io: &mut WriteDeadline<S>,
+pub(crate) async fn write_response(
+    io: &mut impl Connection,
     detached: Detached,
-) -> io::Result<bool>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> io::Result<bool> {
     let Detached { work, persistence } = detached;
     let prepared = match work {
         Work::Streaming(response) => PreparedResponse::of(*response, persistence),
         Work::Deferred(mut deferred) => tokio::select! {
             biased;
             response = &mut deferred => PreparedResponse::of(response, persistence),
-            () = io.left() => {
+            () = poll_fn(|cx| io.poll_left(cx)) => {
                 // It may only have shut down its sending side: it gets what there is.
                 deferred.tell_client_left();
                 match deferred.now_or_never() {
@@ -55,7 +109,7 @@ where
     let is_last = prepared.is_last;
     write(io, prepared).await?;
     if is_last {
-        io.shared().linger(true);
+        io.linger();
         io.shutdown().await?;
     }
     Ok(!is_last)
@@ -68,12 +122,15 @@ struct PreparedResponse {
     framing: Framing,
     /// Whether the connection ends with it.
     is_last: bool,
+    /// What the body knows the connection by, if it asks for that.
+    body_io: Option<Arc<BodyIo>>,
 }
 
 impl PreparedResponse {
     fn of(response: Response, persistence: Persistence) -> Self {
         let (mut head, body) = response.into_parts();
         let framing = Framing::of(head.status, &body, persistence);
+        let body_io = head.extensions.remove();
         let says_close = has_connection_option(&head.headers, "close");
         let is_last = says_close || framing == Framing::Close || !persistence.is_kept();
         let option = match persistence {
@@ -87,16 +144,14 @@ impl PreparedResponse {
             head.headers.append(CONNECTION, HeaderValue::from_static(option));
         }
         let head = encode(persistence, head.status, &head.headers, framing);
-        Self { head: head.into(), body, framing, is_last }
+        Self { head: head.into(), body, framing, is_last, body_io }
     }
 }
 
 /// Writes the response: what there is of it in one write, then the rest as it comes.
-async fn write<S>(io: &mut WriteDeadline<S>, prepared: PreparedResponse) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let PreparedResponse { head, mut body, mut framing, .. } = prepared;
+async fn write(io: &mut impl Connection, prepared: PreparedResponse) -> io::Result<()> {
+    let PreparedResponse { head, mut body, mut framing, body_io, .. } = prepared;
+    let body_io = body_io.and_then(|body_io| framing.show(io, body_io));
     let mut out = Segments::default();
     out.push(head);
     let mut next = if framing.has_body() { body.frame().now_or_never() } else { Some(None) };
@@ -119,13 +174,29 @@ where
         // Nothing is held while nothing comes.
         out = Segments::default();
         if next.is_none() {
-            next = tokio::select! {
-                biased;
-                frame = body.frame() => Some(frame),
-                () = io.left() => return Err(io::ErrorKind::ConnectionAborted.into()),
-            };
+            let set_idle = |is_idle| body_io.iter().for_each(|body_io| body_io.set_idle(is_idle));
+            set_idle(true);
+            next = Some(poll_fn(|cx| poll_next(io, &mut body, cx)).await?);
+            set_idle(false);
         }
     }
+}
+
+/// A part of a body, or its end.
+type NextFrame = Option<Result<Frame<Bytes>, axum::Error>>;
+
+/// Waits for the next part of the body. Fails when the client leaves.
+fn poll_next(
+    io: &mut impl Connection,
+    body: &mut Body,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<NextFrame>> {
+    // The body goes on when what was written on its behalf has left: nothing more is made for a client that is slow.
+    ready!(io.poll_sent(cx))?;
+    if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+        return Poll::Ready(Ok(frame));
+    }
+    io.poll_left(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
 }
 
 /// How the client knows where the body ends (RFC 9112 §6).
@@ -157,6 +228,17 @@ impl Framing {
         self != Self::NoBody
     }
 
+    /// Shows the connection to the body, if others can write to it.
+    fn show(self, io: &impl Connection, body_io: Arc<BodyIo>) -> Option<Arc<BodyIo>> {
+        let framing = match self {
+            Self::Chunked => shared_io::Framing::Chunked,
+            Self::Close => shared_io::Framing::Bare,
+            Self::NoBody | Self::Length(_) => return None,
+        };
+        body_io.show(io.writer()?, framing);
+        Some(body_io)
+    }
+
     /// The header that says it.
     fn header(self) -> String {
         match self {
@@ -184,9 +266,9 @@ impl Framing {
             // An empty chunk would be the end.
             Self::Chunked if data.is_empty() => {}
             Self::Chunked => {
-                out.push(format!("{:X}\r\n", data.len()));
+                out.push(chunk::before(data.len()));
                 out.push(data);
-                out.push("\r\n");
+                out.push(chunk::AFTER);
             }
         }
         Ok(())
@@ -197,7 +279,7 @@ impl Framing {
         match self {
             Self::NoBody | Self::Length(0) | Self::Close => Ok(""),
             Self::Length(_) => Err(wrong_length()),
-            Self::Chunked => Ok("0\r\n\r\n"),
+            Self::Chunked => Ok(chunk::END),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sockeye::{Delivery, Writer};
+use sockeye::Delivery;
 use sockeye_hub::{Page, SharedReader};
 use tokio::sync::Notify;
 use tokio::task::{unconstrained, yield_now};
 
 use super::membership::Place;
-use super::{Groups, Key, Left};
+use super::{Groups, Key, Left, Outlet};
 use crate::metrics::connections::{ConnectionRegister, Deliveries};
 
 /// How many members are written to while the list of them is locked, and how many bytes are then, but for one member's:
@@ -44,7 +44,7 @@ struct Members {
 /// A reader that the group writes to.
 #[derive(Debug)]
 pub(super) struct Member {
-    writer: Writer,
+    outlet: Outlet,
     deliveries: Deliveries,
     /// Everything up to there was sent. It may be ahead of the group.
     offset: u64,
@@ -54,8 +54,8 @@ pub(super) struct Member {
 /// One page on its way to all members.
 struct Round<'a> {
     page: &'a Page,
-    frames: Bytes,
-    /// The bytes of its payloads.
+    bytes: Bytes,
+    /// How many of them are counted.
     length: usize,
     /// When the oldest of its messages was published.
     oldest: u64,
@@ -68,9 +68,9 @@ struct Round<'a> {
 
 impl Member {
     /// One that has everything up to `offset`, and what it shares with its membership.
-    pub(super) fn new(writer: Writer, deliveries: Deliveries, offset: u64) -> (Self, Arc<Place>) {
+    pub(super) fn new(outlet: Outlet, deliveries: Deliveries, offset: u64) -> (Self, Arc<Place>) {
         let place = Arc::new(Place::new());
-        (Self { writer, deliveries, offset, place: Arc::clone(&place) }, place)
+        (Self { outlet, deliveries, offset, place: Arc::clone(&place) }, place)
     }
 
     /// It is served by its own task again.
@@ -152,11 +152,11 @@ impl Group {
 
     /// Writes a page to each member that is to get it.
     async fn deliver(&self, page: &Page, from: u64, register: &ConnectionRegister) {
-        let length = page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum();
         let oldest = page.entries.iter().map(|entry| entry.ts).min().unwrap_or_default();
-        let frames = self.key.wire.of(&page.entries);
+        let bytes = self.key.wire.of(&page.entries);
+        let length = (self.key.wire.counted)(page, &bytes);
         let (to, next) = (page.at.offset, self.begin(page.at.offset));
-        let mut round = Round { page, frames, length, oldest, from, to, next };
+        let mut round = Round { page, bytes, length, oldest, from, to, next };
         loop {
             for _ in 0..TURN {
                 self.advance(&mut round, register);
@@ -181,7 +181,7 @@ impl Group {
         let metrics = register.metrics();
         let mut members = self.members();
         let end = round.next.min(members.list.len());
-        let count = (LOCKED_BYTES / round.frames.len().max(1)).clamp(1, LOCKED);
+        let count = (LOCKED_BYTES / round.bytes.len().max(1)).clamp(1, LOCKED);
         round.next = end.saturating_sub(count);
         let (mut written, mut waited) = (0, 0);
         for index in (round.next..end).rev() {
@@ -191,7 +191,7 @@ impl Group {
                 continue;
             }
             let is_next = member.offset == round.from;
-            match is_next.then(|| member.writer.try_send_frames(&round.frames)) {
+            match is_next.then(|| member.outlet.try_write(&round.bytes)) {
                 Some(Delivery::Written) => {
                     member.offset = round.to;
                     member.deliveries.add(round.page, round.length, register);

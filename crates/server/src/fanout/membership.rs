@@ -54,14 +54,19 @@ impl Membership {
         .await
     }
 
+    /// Waits until the group does not serve the reader any more. Cancel-safe.
+    pub(crate) async fn left(&self) -> Left {
+        poll_fn(|cx| self.poll_left(cx)).await
+    }
+
     fn poll_left(&self, cx: &Context<'_>) -> Poll<Left> {
         // Registered before the look, so no wake is lost.
         self.place.task.register(cx.waker());
         self.place.left().take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Leaves, unless the group has ended the membership already.
-    fn leave(&self) -> Left {
+    /// Leaves, unless the group has ended the membership already: before that was told.
+    pub(crate) fn leave(&self) -> Left {
         let left = self.group.dismiss(&self.place).or_else(|| self.place.left().take());
         left.expect("a reader is a member until its place says where it stands")
     }

@@ -16,18 +16,20 @@ mod group;
 mod membership;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sockeye::Writer;
-use sockeye_hub::{Budget, Entry, Outlook, Reader, Run, RunForm};
+use sockeye::{Delivery, Writer};
+use sockeye_hub::{Budget, Entry, Outlook, Page, Reader, Run, RunForm};
 use tokio::runtime::{self, Handle};
 
 pub(crate) use self::group::Group;
 use self::group::Member;
 pub(crate) use self::membership::{Left, Membership};
 use crate::metrics::connections::{ChannelRead, ConnectionRegister};
+use crate::net::shared_io::TryWrite;
 use crate::transport::Transport;
 
 /// With fewer readers on its channel a reader has no use for a group, which is a task and an allocation more.
@@ -61,11 +63,26 @@ pub(crate) struct Wire {
     pub(crate) at_once: Budget,
     pub(crate) form: &'static RunForm,
     pub(crate) encode: fn(&[Arc<Entry>]) -> Bytes,
+    /// How many bytes are counted for a page, whose wire form this is.
+    pub(crate) counted: fn(&Page, &Bytes) -> usize,
+}
+
+/// Where the bytes of a member go.
+pub(crate) enum Outlet {
+    /// A WebSocket.
+    Frames(Writer),
+    /// The connection below the body of a response.
+    Body(Arc<dyn TryWrite>),
 }
 
 impl Groups {
     pub(crate) fn new(register: Arc<ConnectionRegister>) -> Arc<Self> {
         Arc::new(Self { register, open: Mutex::default() })
+    }
+
+    /// Whether the reader has enough companions for a group.
+    pub(crate) fn are_worthwhile(reader: &Reader) -> bool {
+        reader.readers() >= WORTHWHILE
     }
 
     /// Joins a group of readers that stand where this one does. `None` where it is better served by its own task:
@@ -78,16 +95,16 @@ impl Groups {
         self: &Arc<Self>,
         (reader, read): (&Reader, &ChannelRead),
         wire: &'static Wire,
-        writer: &Writer,
+        outlet: impl FnOnce() -> Outlet,
     ) -> Option<Membership> {
-        if reader.readers() < WORTHWHILE {
+        if !Self::are_worthwhile(reader) {
             return None;
         }
         let runtime = Handle::current();
         let key = Key { outlook: reader.outlook()?, runtime: runtime.id(), wire };
         let shared = reader.shared()?;
         let offset = reader.position().offset;
-        let (member, place) = Member::new(writer.clone(), read.deliveries(), offset);
+        let (member, place) = Member::new(outlet(), read.deliveries(), offset);
         let (group, is_new) = self.group_for(key, offset, runtime.metrics().num_workers());
         // The first member is there before the task, which ends when there is none any more.
         let is_admitted = group.admit(member);
@@ -146,6 +163,25 @@ impl Wire {
     /// The bytes of a run, made once for all that read it.
     pub(crate) fn of(&self, run: &Run) -> Bytes {
         run.form(self.form, self.encode)
+    }
+}
+
+impl Outlet {
+    /// Writes what is taken at once. This is where the bytes of a group go to sockets.
+    fn try_write(&self, bytes: &Bytes) -> Delivery {
+        match self {
+            Self::Frames(writer) => writer.try_send_frames(bytes),
+            Self::Body(io) => io.try_write(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frames(_) => "Frames",
+            Self::Body(_) => "Body",
+        })
     }
 }
 

@@ -4,11 +4,12 @@
 //! - [`conditional`]: entity tags and `If-None-Match`.
 //! - [`origin`]: which pages may use the server.
 //! - [`upgrade`]: whether a request is a WebSocket handshake.
-//! - [`body`]: a response body of shared pieces.
+//! - [`body`], [`chunk`]: a response body of shared pieces, and how HTTP/1.1 frames it.
 //! - [`problem`]: errors as clients see them.
 
 pub(crate) mod accept;
 pub(crate) mod body;
+pub(crate) mod chunk;
 pub(crate) mod composite;
 pub(crate) mod conditional;
 pub(crate) mod headers;

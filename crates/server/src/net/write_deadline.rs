@@ -271,13 +271,9 @@ impl<S> WriteDeadline<S> {
 }
 
 impl<S: AsyncRead + Unpin> WriteDeadline<S> {
-    /// Waits until the client has left. What it sends meanwhile is read later. Beyond what is read ahead its
+    /// Ready when the client has left. What it sends meanwhile is read later. Beyond what is read ahead its
     /// end could not be noticed: a client that sends that much counts as one that has left.
-    pub(crate) async fn left(&mut self) {
-        poll_fn(|cx| self.poll_left(cx)).await;
-    }
-
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.ahead.len() < MAX_AHEAD {
             // Not kept while nothing arrives.
             let mut buffer = [0; 128];
@@ -385,6 +381,32 @@ impl<S: AsyncRead + Unpin> WriteDeadline<S> {
         let until = lingering.until.min(Instant::now() + LINGER_SILENCE);
         let silence = &mut lingering.silence;
         silence.get_or_insert_with(|| Box::pin(sleep_until(until))).as_mut().poll(cx)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> WriteDeadline<S> {
+    /// Writes what the connection takes now. Its deadline begins when its own task writes.
+    pub(crate) fn poll_write_now(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.noted(written)
+    }
+
+    /// Flushes what the connection takes now.
+    pub(crate) fn poll_flush_now(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.noted(flushed)
+    }
+
+    /// Notes that the system has given the client up, if it has.
+    fn noted<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = &done {
+            self.shared.marks.give_up_if(done);
+        }
+        done
     }
 }
 

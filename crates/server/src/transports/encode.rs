@@ -38,10 +38,16 @@ pub(crate) mod run_form {
     pub(crate) static SHORTEST_FRAMES: RunForm = RunForm::new();
     /// The events with the payloads.
     pub(crate) static EVENTS: RunForm = RunForm::new();
+    /// The same, as a chunk of a body.
+    pub(crate) static EVENT_CHUNKS: RunForm = RunForm::new();
     /// The events with the messages.
     pub(crate) static META_EVENTS: RunForm = RunForm::new();
+    /// The same, as a chunk of a body.
+    pub(crate) static META_EVENT_CHUNKS: RunForm = RunForm::new();
     /// The messages as lines of JSON.
     pub(crate) static LINES: RunForm = RunForm::new();
+    /// The same, as a chunk of a body.
+    pub(crate) static LINE_CHUNKS: RunForm = RunForm::new();
 }
 
 /// The message, encoded for its first reader and shared with the others.

@@ -25,6 +25,7 @@ mod events;
 #[cfg(feature = "prometheus")]
 mod fair;
 mod fanout;
+mod fanout_streams;
 mod features;
 #[cfg(feature = "fjall")]
 mod half_closed;

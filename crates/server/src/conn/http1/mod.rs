@@ -24,6 +24,7 @@ use crate::conn::evict::Evict;
 use crate::conn::response_writer::write_response;
 use crate::conn::service::Routes;
 use crate::lifecycle::drain::ConnectionGuard;
+use crate::net::shared_io::SharedIo;
 use crate::net::write_deadline::WriteDeadline;
 
 /// What a connection reads ahead or has waiting to be written, in bytes at most.
@@ -67,8 +68,12 @@ impl Http1Connection {
         S: Evict,
     {
         Box::pin(async move {
-            if let Some((io, detached)) = self.drive(io).await {
-                tokio::spawn(self.finish_detached(io, detached));
+            match self.drive(io).await {
+                Some((io, detached)) if detached.body_writes() => {
+                    tokio::spawn(self.finish_shared(SharedIo::new(io), detached));
+                }
+                Some((io, detached)) => drop(tokio::spawn(self.finish_detached(io, detached))),
+                None => {}
             }
         })
     }
@@ -88,6 +93,26 @@ impl Http1Connection {
                 Ok(true) => drop(tokio::spawn(self.serve(io))),
                 Ok(false) => {}
                 Err(error) => tracing::debug!(%error, "connection failed"),
+            }
+        }
+    }
+
+    /// The same, where others write to the connection, too.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn finish_shared<S>(
+        self,
+        mut io: SharedIo<S>,
+        detached: Detached,
+    ) -> impl Future<Output = ()> + Send
+    where
+        S: Evict,
+    {
+        async move {
+            let written = write_response(&mut io, detached).await;
+            match (written, io.take()) {
+                (Ok(true), Some(io)) => drop(tokio::spawn(self.serve(io))),
+                (Ok(_), _) => {}
+                (Err(error), _) => tracing::debug!(%error, "connection failed"),
             }
         }
     }

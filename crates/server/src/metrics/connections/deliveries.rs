@@ -45,6 +45,12 @@ impl Deliveries {
     pub(crate) fn messages(&self) -> u64 {
         self.state.messages.load(Relaxed)
     }
+
+    /// How many bytes that were.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state.bytes.load(Relaxed)
+    }
 }
 
 fn count(state: &RecordState, position: &ChannelPosition, page: &Page, bytes: usize) {

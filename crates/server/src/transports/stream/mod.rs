@@ -2,13 +2,17 @@
 //!
 //! A stream is a reader with a cursor, not a queue: it takes a page from the log when the connection
 //! has room for more, so a slow client costs no more than a fast one. A message is encoded once for all
-//! streams.
+//! streams. Over HTTP/1.1 a stream that has all messages is served by a group ([`direct`]).
 
+mod direct;
 mod ndjson;
 mod sse;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::future::pending;
 use std::iter;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,20 +21,23 @@ use std::vec;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Version};
 use sockeye_hub::{
     Budget, ChannelName, Entry, Gap, Lag, Lease, Page, Position, Reader, RunForm, Start,
 };
+use tokio::task::yield_now;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use self::direct::Direct;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::conn::answer::Answer;
 use crate::conn::http2::StreamBudget;
+use crate::fanout::{Groups, Membership};
 use crate::http::conditional::position_headers;
 use crate::http::headers::LAST_EVENT_ID;
 use crate::http::problem::Problem;
@@ -100,6 +107,7 @@ pub(crate) fn open(
     let stream_budget = StreamBudget::of(request);
     let [before, padding, after] = form.padding(pad);
     let opening = vec![before, padding, after, form.opening(request, &at, guard.retry())];
+    let is_http1 = matches!(request.version(), Version::HTTP_10 | Version::HTTP_11);
     let live = Live {
         form,
         channel_read: record.reads(&reader, start),
@@ -110,13 +118,10 @@ pub(crate) fn open(
         ending: Box::pin(ending(guard, disconnected, caller, vec![channel.clone()])),
         left: None,
         stream_budget,
+        direct: is_http1.then(|| Direct::new(&app.groups)),
         _presence: presence,
     };
-    let body = unfold(live, async |mut live| {
-        let piece = live.next().await?;
-        Some((Ok::<_, Infallible>(piece), live))
-    });
-    let response = (position_headers(at), headers, Body::from_stream(body)).into_response();
+    let response = (position_headers(at), headers, live.response()).into_response();
     Ok(Answer::Streaming(response))
 }
 
@@ -140,10 +145,26 @@ struct Live {
     /// Set when the last bytes are ready; holds the connection until they are sent.
     left: Option<StreamEnd>,
     stream_budget: StreamBudget,
+    /// Over HTTP/1.1.
+    direct: Option<Direct>,
     _presence: Option<Lease>,
 }
 
 impl Live {
+    /// The stream as the body of a response.
+    fn response(self) -> Response {
+        let body_io = self.direct.as_ref().map(|direct| Arc::clone(direct.io()));
+        let body = unfold(self, async |mut live| {
+            let piece = live.next().await?;
+            Some((Ok::<_, Infallible>(piece), live))
+        });
+        let mut response = Response::new(Body::from_stream(body));
+        if let Some(body_io) = body_io {
+            response.extensions_mut().insert(body_io);
+        }
+        response
+    }
+
     /// The next bytes to send, as soon as there are any; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -155,12 +176,17 @@ impl Live {
                 None => self.ready = Vec::new().into_iter(),
             }
             self.stream_budget.set(0);
+            if let Some(member) = self.join() {
+                match self.by_group(member).await {
+                    Some(piece) => return Some(piece),
+                    None => continue,
+                }
+            }
+            let has_company = Groups::are_worthwhile(&self.reader);
             tokio::select! {
                 biased;
-                ending = &mut self.ending => {
-                    self.ready = vec![self.form.last_bytes(&ending)].into_iter();
-                    self.leave(ending);
-                }
+                ending = &mut self.ending => self.end(ending),
+                () = idle(&mut self.direct), if has_company => {}
                 (page, pieces) = self.stream_budget.next_page(
                     &mut self.reader,
                     AT_ONCE,
@@ -180,10 +206,52 @@ impl Live {
         }
     }
 
+    /// Joins a group, if there is one for the stream.
+    fn join(&mut self) -> Option<Membership> {
+        self.direct.as_mut()?.join(self.form, (&self.reader, &self.channel_read))
+    }
+
+    /// Waits while a group writes the messages. The heartbeat, if it is time for it.
+    async fn by_group(&mut self, member: Membership) -> Option<Bytes> {
+        let (mut is_time, mut end) = (false, None);
+        let left = tokio::select! {
+            biased;
+            ending = &mut self.ending => { end = Some(ending); None }
+            left = member.left() => Some(left),
+            _ = self.heartbeat.tick() => { is_time = true; None }
+        };
+        let left = left.unwrap_or_else(|| member.leave());
+        self.reader.pass(left.offset);
+        if let (Some(page), Some(direct)) = (left.unwritten, &mut self.direct) {
+            self.channel_read.delivered(&page, direct.counted(self.form, &page));
+            if end.is_none() && !is_time {
+                // The stream is polled again when it is written.
+                yield_now().await;
+                direct.set_idle();
+            }
+        }
+        end.into_iter().for_each(|ending| self.end(ending));
+        is_time.then(|| self.form.heartbeat())
+    }
+
+    /// Ends the stream for this reason.
+    fn end(&mut self, ending: StreamEnd) {
+        self.ready = vec![self.form.last_bytes(&ending)].into_iter();
+        self.leave(ending);
+    }
+
     /// Sends what is ready, and nothing after it.
     fn leave(&mut self, ending: StreamEnd) {
         self.record.ends(reason(&ending));
         self.left = Some(ending);
+    }
+}
+
+/// Waits until all that the stream gave is written, where it can join a group then.
+async fn idle(direct: &mut Option<Direct>) {
+    match direct {
+        Some(direct) => direct.idle().await,
+        None => pending().await,
     }
 }
 

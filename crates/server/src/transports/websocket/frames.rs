@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use sockeye::{DeflateConfig, Message, Prepared, Text, Writer};
-use sockeye_hub::{Budget, Entry, Payload, Run, RunForm};
+use sockeye_hub::{Budget, Entry, Page, Payload, Run, RunForm};
 
 use crate::fanout::Wire;
 use crate::transport::Transport;
@@ -49,7 +49,8 @@ impl Frames {
 }
 
 const fn wire(form: &'static RunForm, encode: fn(&[Arc<Entry>]) -> Bytes) -> Wire {
-    Wire { transport: Transport::Ws, at_once: AT_ONCE, form, encode }
+    let counted = |page: &Page, _: &Bytes| payloads(page);
+    Wire { transport: Transport::Ws, at_once: AT_ONCE, form, encode, counted }
 }
 
 /// Sends each message with the connection's own compression, and waits until they are written.
@@ -62,6 +63,11 @@ pub(super) async fn send_each(run: &Run, outgoing: &mut Writer) -> Result<(), so
         }
     }
     outgoing.flush().await
+}
+
+/// The bytes of a page's payloads together.
+pub(super) fn payloads(page: &Page) -> usize {
+    page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum()
 }
 
 /// The frames of all entries, one after the other.

@@ -20,7 +20,7 @@ use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
 use sockeye_hub::{ChannelName, Lease, Page, PayloadRef, Publication, Reader, Source, Start};
 use tokio::time::{sleep_until, timeout};
 
-use super::frames::{AT_ONCE, Frames, send_each};
+use super::frames::{AT_ONCE, Frames, payloads, send_each};
 use super::handshake::Handshake;
 use super::in_flight::InFlight;
 use super::woken_only::woken_only;
@@ -28,7 +28,7 @@ use super::{LAST_MESSAGES, show_closed};
 use crate::app::App;
 use crate::auth::{Caller, Ending, Right};
 use crate::conn::http2::StreamBudget;
-use crate::fanout::Groups;
+use crate::fanout::{Groups, Outlet};
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::ConnectionGuard;
 use crate::limits::pace::Pace;
@@ -307,7 +307,8 @@ fn deliver<'a>(
         loop {
             // What a stream of HTTP/2 may hold depends on the others of its connection.
             while let Some(wire) = wire.filter(|_| !stays_alone() && !stream_budget.is_limited())
-                && let Some(member) = groups.join((reader, channel_read), wire, outgoing)
+                && let Some(member) =
+                    groups.join((reader, channel_read), wire, || Outlet::Frames(outgoing.clone()))
             {
                 let left = member.ended(stays_alone).await;
                 reader.pass(left.offset);
@@ -316,7 +317,7 @@ fn deliver<'a>(
                 if let Err(error) = Box::pin(outgoing.flush()).await {
                     return lost(&error);
                 }
-                channel_read.delivered(&page, length(&page));
+                channel_read.delivered(&page, payloads(&page));
             }
             progress.waits.store(true, Relaxed);
             if stream_budget.is_limited() {
@@ -329,7 +330,7 @@ fn deliver<'a>(
                     reader,
                     AT_ONCE,
                     |page| wire.map(|wire| wire.of(&page.entries)),
-                    |page, made| made.as_ref().map_or_else(|| length(page), Bytes::len),
+                    |page, made| made.as_ref().map_or_else(|| payloads(page), Bytes::len),
                 )
                 .await;
             progress.waits.store(false, Relaxed);
@@ -367,7 +368,7 @@ fn send<'a>(
         if let Err(error) = sent {
             return Err(lost(&error));
         }
-        channel_read.delivered(&page, length(&page));
+        channel_read.delivered(&page, payloads(&page));
         if page.end { Err(Some(ENDED)) } else { Ok(()) }
     }
 }
@@ -375,9 +376,4 @@ fn send<'a>(
 /// The reason of a connection that was lost.
 fn lost(error: &sockeye::Error) -> Option<Closing> {
     super::was_given_up(error).then_some(STALLED)
-}
-
-/// The length of a page's payloads together.
-fn length(page: &Page) -> usize {
-    page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum()
 }
