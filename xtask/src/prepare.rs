@@ -50,6 +50,8 @@ pub(crate) enum Need {
     Python,
     /// The same, with the packages of `benches/peers/requirements.txt` too.
     PythonPeers,
+    /// Debian's Redis.
+    Redis,
     /// Other runtimes for JavaScript than Debian's Node: the packages of `tests/runtimes/package.json`.
     Runtimes,
     /// Proxies that stand in front of the server: Apache, Caddy, HAProxy, lighttpd, nginx, Varnish.
@@ -153,6 +155,7 @@ pub(crate) fn prepare_with(needs: &[Need], may_sudo: bool) -> Result<()> {
             | Need::Peers
             | Need::Promtool
             | Need::Proxies
+            | Need::Redis
             | Need::ReverseProxies
             | Need::Shells
             | Need::Valgrind => {}
@@ -179,6 +182,7 @@ fn programs_of(need: &Need) -> &'static [(&'static str, &'static str)] {
         Need::Node | Need::Runtimes => &[("nodejs", "node"), ("npm", "npm")],
         Need::OpenSsl => &[("openssl", "openssl")],
         Need::Promtool => &[("prometheus", "promtool")],
+        Need::Redis => &[("redis-server", "redis-server")],
         Need::Proxies => &[("microsocks", "microsocks"), ("tinyproxy", "tinyproxy")],
         Need::Shells => &[
             ("bash", "bash"),

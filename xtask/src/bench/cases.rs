@@ -1,5 +1,6 @@
 //! What is measured: the loads, and the servers that bear them.
 
+use super::Part;
 use super::servers::{
     DEFLATE_SERVERS, ECHO_SERVERS, FAN_OUT_SERVERS, MEMORY_DEFLATE_SERVERS, MEMORY_SERVERS, Server,
     TAKEOVER_SERVERS,
@@ -24,6 +25,8 @@ pub(super) struct Case {
 pub(super) enum Kind {
     /// CPU time for a message, and its ratio to the first server's; how many, how late.
     Speed,
+    /// How late messages come back that are sent at a rate; CPU time.
+    Rate,
     /// Memory for a connection: idle, and idle again after messages; CPU time to open it.
     Memory,
 }
@@ -31,6 +34,14 @@ pub(super) enum Kind {
 impl Case {
     pub(super) fn servers(&self) -> impl Iterator<Item = &'static Server> {
         self.servers.iter()
+    }
+
+    /// The part of the page that its table belongs to.
+    pub(super) fn part(&self) -> Part {
+        match self.kind {
+            Kind::Rate => Part::BesidePeers(self.name),
+            Kind::Speed | Kind::Memory => Part::Shared,
+        }
     }
 }
 
@@ -43,6 +54,19 @@ macro_rules! echo {
             servers: ECHO_SERVERS,
             kind: Kind::Speed,
             goal: Some(concat!("at most ", $goal)),
+        }
+    };
+}
+
+macro_rules! rate {
+    ($name:literal, $title:literal, $rate:literal) => {
+        Case {
+            name: $name,
+            title: concat!("Echo at ", $title, " messages/s, 125 B, 32 connections"),
+            load: &["echo", "--size", "125", "--connections", "32", "--rate", $rate],
+            servers: ECHO_SERVERS,
+            kind: Kind::Rate,
+            goal: None,
         }
     };
 }
@@ -103,6 +127,7 @@ pub(super) const CASES: &[Case] = &[
     echo!("pipelined-20", "20 B, 16 in flight on each of 32", "1.35", "--size" "20" "--connections" "32" "--in-flight" "16"),
     echo!("pipelined-125", "125 B, 16 in flight on each of 32", "1.35", "--size" "125" "--connections" "32" "--in-flight" "16"),
     echo!("pipelined-1k", "1 KiB, 16 in flight on each of 32", "1.35", "--size" "1k" "--connections" "32" "--in-flight" "16"),
+    rate!("rate-echo", "60,000", "60000"),
     deflate!("deflate", "no context takeover", DEFLATE_SERVERS,),
     deflate!("deflate-takeover", "context takeover offered", TAKEOVER_SERVERS, "--takeover"),
     fan_out!("fanout-1", "one in flight", "1.17", "1"),

@@ -38,6 +38,14 @@ const SPEED: &[Column] = &[
     Column { heading: "B on the wire", source: Source::Figure("wire_to_"), digits: 0 },
 ];
 
+const RATE: &[Column] = &[
+    Column { heading: "CPU, µs", source: Source::Figure("server_cpu_per_"), digits: 2 },
+    Column { heading: "per second", source: Source::Figure("throughput_"), digits: 0 },
+    Column { heading: "p50, µs", source: Source::Latency("p50"), digits: 0 },
+    Column { heading: "p99, µs", source: Source::Latency("p99"), digits: 0 },
+    Column { heading: "p99.9, µs", source: Source::Latency("p99.9"), digits: 0 },
+];
+
 const MEMORY: &[Column] = &[
     Column {
         heading: "idle, B",
@@ -67,6 +75,7 @@ impl Kind {
     pub(super) fn columns(self) -> &'static [Column] {
         match self {
             Self::Speed => SPEED,
+            Self::Rate => RATE,
             Self::Memory => MEMORY,
         }
     }
@@ -118,11 +127,21 @@ pub(super) fn measure(case: &Case, server: &Server, seconds: u64) -> Result<Samp
 
 /// Loads a server from the second processor with `sockeye bench`; gives its report.
 pub(super) fn bench(load: &[&str], server: u32, seconds: u64) -> Result<Sample> {
+    bench_on("1", load, server, seconds)
+}
+
+/// The same from these processors.
+pub(super) fn bench_on(
+    processors: &str,
+    load: &[&str],
+    server: u32,
+    seconds: u64,
+) -> Result<Sample> {
     /// What `timeout` exits with (timeout(1)).
     const TIMED_OUT: i32 = 124;
     // A server that answers no more would keep the load waiting.
     let longest = 60 + 5 * seconds;
-    let mut bench = on_processor("1", "timeout");
+    let mut bench = on_processor(processors, "timeout");
     bench.arg(longest.to_string()).arg(shell::target()?.join("release/sockeye")).arg("bench");
     bench.args(load).args(["--threads=1", "--json"]);
     bench.args([format!("--duration={seconds}s"), format!("--pid={server}")]);

@@ -4,9 +4,9 @@
 //! server's process takes for a message, which a slow load hardly touches; rounds are
 //! interleaved, so that what else the machine does meets all alike; medians are compared.
 
+mod apart;
 pub(crate) mod brokers;
 mod cases;
-mod cluster;
 mod measure;
 mod report;
 mod servers;
@@ -20,6 +20,7 @@ use anyhow::Result;
 use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use self::apart::{APART, Apart};
 use self::cases::{CASES, Case};
 use self::measure::measure;
 use self::report::Table;
@@ -29,7 +30,7 @@ use crate::{page, shell};
 /// What `cargo xtask bench` is told.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The cases to measure; all of them but `cluster` when none is named
+    /// The cases to measure; all of them but `cluster` and `publish` when none is named
     #[arg(value_name = "CASE", value_parser = names())]
     cases: Vec<String>,
     /// How often each server is measured; the median counts
@@ -58,8 +59,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
         return list();
     }
-    if options.cases.iter().any(|name| name == cluster::NAME) {
-        return cluster::run(options);
+    if let Some(apart) = Apart::wanted(options) {
+        return apart.run(options);
     }
     shell::run(&mut shell::cargo(["build", "--release", "--package", "sockeye-cli"]))?;
     if CASES.iter().any(|case| options.wants(case.name)) {
@@ -67,17 +68,47 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     brokers::install(options)?;
     raise_file_limit();
-    let mut text = format!("{}\n", versions::all()?);
+    let versions = versions::all()?;
+    let mut text = format!("{versions}\n");
     // A run that is broken off has written what it measured.
-    let mut show = |table: String| {
+    let mut show = |table: String, part: Part| {
         eprintln!("\n{table}");
-        text = format!("{text}\n{table}");
-        if options.write { page::write("bench", &command_line(options), &text) } else { Ok(()) }
+        let (name, tables) = match part {
+            Part::Shared => {
+                text = format!("{text}\n{table}");
+                ("bench".to_owned(), text.clone())
+            }
+            Part::BesidePeers(case) => (format!("bench {case}"), format!("{versions}\n\n{table}")),
+            Part::Alone(case) => (format!("bench {case}"), table),
+        };
+        let command = command_line(options, part.case());
+        if options.write { page::write(&name, &command, &tables) } else { Ok(()) }
     };
     for case in CASES.iter().filter(|case| options.wants(case.name)) {
-        show(table(case, options).to_string())?;
+        show(table(case, options).to_string(), case.part())?;
     }
     brokers::run(options, show)
+}
+
+/// The part of the page that a table belongs to. One that has a part of its own can be measured again without the
+/// others.
+#[derive(Clone, Copy)]
+enum Part {
+    /// With the other tables of its kind.
+    Shared,
+    /// Of its own, by the name of the case, with the versions of the peers.
+    BesidePeers(&'static str),
+    /// Of its own, by the name of the case.
+    Alone(&'static str),
+}
+
+impl Part {
+    fn case(self) -> Option<&'static str> {
+        match self {
+            Self::Shared => None,
+            Self::BesidePeers(case) | Self::Alone(case) => Some(case),
+        }
+    }
 }
 
 fn list() -> Result<()> {
@@ -89,14 +120,16 @@ fn list() -> Result<()> {
     for (name, title) in brokers::titles() {
         writeln!(out, "{name:17} {title}")?;
     }
-    writeln!(out, "{:17} {}", cluster::NAME, cluster::TITLE)?;
+    for Apart { name, title, .. } in APART {
+        writeln!(out, "{name:17} {title}")?;
+    }
     Ok(())
 }
 
 /// The names of all cases that can be asked for.
 fn names() -> clap::builder::PossibleValuesParser {
     let names = CASES.iter().map(|case| case.name).chain(brokers::names());
-    names.chain([cluster::NAME]).collect::<Vec<_>>().into()
+    names.chain(APART.iter().map(|apart| apart.name)).collect::<Vec<_>>().into()
 }
 
 /// The names of all servers, as the tables have them.
@@ -159,8 +192,8 @@ impl Options {
     }
 }
 
-/// The command that measures this again.
-fn command_line(options: &Options) -> String {
+/// The command that measures this again: one case, or those that were asked for.
+fn command_line(options: &Options, case: Option<&str>) -> String {
     let servers = match &*options.servers {
         [] => String::new(),
         servers => format!(" --servers '{}'", servers.join(",")),
@@ -168,11 +201,14 @@ fn command_line(options: &Options) -> String {
     let (rounds, seconds) = options.length();
     format!(
         "cargo xtask bench --rounds {rounds} --seconds {seconds}{servers}{}",
-        options.cases.iter().map(|name| format!(" {name}")).collect::<String>()
+        match case {
+            Some(case) => format!(" {case}"),
+            None => options.cases.iter().map(|name| format!(" {name}")).collect::<String>(),
+        }
     )
 }
 
-/// A command that runs on one processor only.
-fn on_processor(number: &str, program: &str) -> Command {
-    shell::command("taskset", ["--cpu-list", number, program])
+/// A command that runs on these processors only: one by its number, or several, as `0,1`.
+fn on_processor(numbers: &str, program: &str) -> Command {
+    shell::command("taskset", ["--cpu-list", numbers, program])
 }

@@ -1,6 +1,7 @@
 //! Fan-out beside message brokers, and the transports of a channel side by side.
 
 mod cases;
+mod serve;
 mod servers;
 mod table;
 

@@ -49,12 +49,17 @@ impl Broker {
 
     /// Starts it on the first processor, and waits until it listens.
     pub(crate) fn start(self) -> Result<Running> {
+        self.start_on("0")
+    }
+
+    /// Starts it on these processors, and waits until it listens.
+    pub(super) fn start_on(self, processors: &str) -> Result<Running> {
         let (port, other) = (free_port()?, free_port()?);
         let folder = shell::target()?.join(format!("brokers-{port}"));
         fs::create_dir_all(&folder)?;
         let configuration = folder.join("configuration");
         fs::write(&configuration, self.configuration(&folder, port, other))?;
-        let mut command = self.command(&configuration, port)?;
+        let mut command = self.command(processors, &configuration, port)?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let name = self.name();
         let child = command.spawn().with_context(|| format!("{name} did not start"))?;
@@ -67,7 +72,7 @@ impl Broker {
         Ok(running)
     }
 
-    fn command(self, configuration: &Path, port: u16) -> Result<Command> {
+    fn command(self, processors: &str, configuration: &Path, port: u16) -> Result<Command> {
         let file = configuration.to_string_lossy();
         let (program, arguments) = match self {
             Self::Sockeye => {
@@ -88,7 +93,7 @@ impl Broker {
                 ("/usr/sbin/mosquitto".to_owned(), vec!["-c".to_owned(), file.into_owned()])
             }
         };
-        let mut command = on_processor("0", &program);
+        let mut command = on_processor(processors, &program);
         command.args(arguments);
         Ok(command)
     }
@@ -154,7 +159,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location = /sub {{
-            nchan_subscriber websocket;
+            nchan_subscriber websocket eventsource;
             nchan_channel_id bench;
             nchan_subscriber_first_message newest;
         }}
