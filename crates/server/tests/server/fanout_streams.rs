@@ -216,7 +216,6 @@ async fn the_same_over_a_unix_socket() {
 }
 
 #[tokio::test]
-#[cfg(feature = "prometheus")]
 async fn what_is_counted_is_what_each_got() {
     let server = TestServer::start().await;
     let mut clients = connect(&server, MANY).await;

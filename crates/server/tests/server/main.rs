@@ -25,6 +25,7 @@ mod events;
 #[cfg(feature = "prometheus")]
 mod fair;
 mod fanout;
+#[cfg(feature = "prometheus")]
 mod fanout_streams;
 mod features;
 #[cfg(feature = "fjall")]
