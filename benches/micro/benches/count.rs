@@ -171,4 +171,12 @@ library_benchmark_group!(
     ]
 );
 
-main!(library_benchmark_groups = pieces);
+/// Has the C library clear and copy by vector instructions also where it would take a string instruction:
+/// callgrind counts that once for each byte, whatever time it takes.
+const NO_STRING_INSTRUCTIONS: &str =
+    "glibc.cpu.x86_rep_stosb_threshold=1000000000:glibc.cpu.x86_rep_movsb_threshold=1000000000";
+
+main!(
+    config = LibraryBenchmarkConfig::default().env("GLIBC_TUNABLES", NO_STRING_INSTRUCTIONS),
+    library_benchmark_groups = pieces
+);
