@@ -30,7 +30,9 @@ impl Extension {
     ) -> Result<Vec<Self>, InvalidExtensions> {
         let mut extensions = Vec::new();
         for line in lines {
-            let mut scanner = Scanner { rest: line };
+            // Tokens are ASCII, and quoted values are tokens, too.
+            let line = core::str::from_utf8(line).ok().filter(|line| line.is_ascii());
+            let mut scanner = Scanner { rest: line.ok_or(InvalidExtensions)? };
             while scanner.skip_commas() {
                 extensions.push(scanner.extension()?);
             }
@@ -59,8 +61,9 @@ impl fmt::Display for Extension {
     }
 }
 
+/// What is left of a line, in ASCII.
 struct Scanner<'a> {
-    rest: &'a [u8],
+    rest: &'a str,
 }
 
 impl Scanner<'_> {
@@ -93,18 +96,16 @@ impl Scanner<'_> {
             };
             parameters.push((name, value));
         }
-        match self.rest.first() {
+        match self.rest.as_bytes().first() {
             None | Some(b',') => Ok(Extension { name, parameters }),
             Some(_) => Err(InvalidExtensions),
         }
     }
 
     fn token(&mut self) -> Result<String, InvalidExtensions> {
-        let end =
-            self.rest.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(self.rest.len());
-        let (token, rest) = self.rest.split_at(end);
+        let end = self.rest.bytes().position(|byte| !is_token_byte(byte));
+        let (token, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
-        let token = core::str::from_utf8(token).map_err(|_| InvalidExtensions)?;
         if token.is_empty() { Err(InvalidExtensions) } else { Ok(token.to_owned()) }
     }
 
@@ -112,16 +113,10 @@ impl Scanner<'_> {
     fn quoted(&mut self) -> Result<String, InvalidExtensions> {
         let mut value = String::new();
         loop {
-            let (&byte, rest) = self.rest.split_first().ok_or(InvalidExtensions)?;
-            self.rest = rest;
-            match byte {
-                b'"' => break,
-                b'\\' => {
-                    let (&escaped, rest) = self.rest.split_first().ok_or(InvalidExtensions)?;
-                    self.rest = rest;
-                    value.push(char::from(escaped));
-                }
-                _ => value.push(char::from(byte)),
+            match self.next().ok_or(InvalidExtensions)? {
+                '"' => break,
+                '\\' => value.push(self.next().ok_or(InvalidExtensions)?),
+                character => value.push(character),
             }
         }
         if is_token(&value) { Ok(value) } else { Err(InvalidExtensions) }
@@ -132,9 +127,18 @@ impl Scanner<'_> {
     }
 
     fn take(&mut self, byte: u8) -> bool {
-        let Some(rest) = self.rest.strip_prefix(&[byte]) else { return false };
-        self.rest = rest;
-        true
+        let is_next = self.rest.as_bytes().first() == Some(&byte);
+        if is_next {
+            self.rest = &self.rest[1..];
+        }
+        is_next
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let mut characters = self.rest.chars();
+        let next = characters.next();
+        self.rest = characters.as_str();
+        next
     }
 }
 

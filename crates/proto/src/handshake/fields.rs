@@ -31,7 +31,8 @@ pub(super) fn list<'a>(
 /// Whether the list has `token`, in any case of letters, in a line that is text.
 pub(super) fn list_has<'a>(mut values: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
     let is_token = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
-    values.any(|value| elements(value).any(is_token) && is_text(value))
+    // Mostly it is the only one.
+    values.any(|value| is_token(value) || (elements(value).any(is_token) && is_text(value)))
 }
 
 /// The value of a field that may stand once, text or not; `None` if it is not there.

@@ -143,6 +143,11 @@ impl RequestHead {
         request
     }
 
+    /// Whether the target is a path, or has one.
+    pub(super) fn has_path(&self) -> bool {
+        self.parts.uri.as_ref().is_none_or(|uri| uri.path().starts_with('/'))
+    }
+
     fn target(&self) -> &str {
         core::str::from_utf8(&self.bytes[self.parts.target.clone()]).unwrap_or_default()
     }

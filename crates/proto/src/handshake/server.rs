@@ -63,7 +63,8 @@ pub struct Offer {
 impl Offer {
     /// Checks a request (RFC 6455 §4.2.1). The first defect decides the answer.
     pub fn from_request<B>(request: &Request<B>) -> Result<Self, Refusal> {
-        check_request_line(request.method(), request.version(), request.uri().path())?;
+        let has_path = request.uri().path().starts_with('/');
+        check_request_line(request.method(), request.version(), has_path)?;
         Self::from_fields(request.headers())
     }
 
@@ -84,7 +85,7 @@ impl Offer {
     /// assert!(answer.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
     /// ```
     pub fn from_head(head: &RequestHead) -> Result<Self, Refusal> {
-        check_request_line(head.method(), head.version(), head.path())?;
+        check_request_line(head.method(), head.version(), head.has_path())?;
         Self::from_fields(head)
     }
 
@@ -279,7 +280,7 @@ pub enum AnswerError {
     ReservedHeader(HeaderName),
 }
 
-fn check_request_line(method: &Method, version: Version, path: &str) -> Result<(), Refusal> {
+fn check_request_line(method: &Method, version: Version, has_path: bool) -> Result<(), Refusal> {
     if matches!(version, Version::HTTP_2 | Version::HTTP_3) {
         return Err(match *method {
             Method::CONNECT => Refusal::new(StatusCode::NOT_IMPLEMENTED, "this is not a proxy"),
@@ -298,7 +299,7 @@ fn check_request_line(method: &Method, version: Version, path: &str) -> Result<(
         refusal.to_head = method == Method::HEAD;
         return Err(refusal);
     }
-    if !path.starts_with('/') {
+    if !has_path {
         return Err(bad_request("the target must be a path or an absolute URI"));
     }
     Ok(())
