@@ -4,7 +4,7 @@
 //! `limit-echo` and `limit-fanout` are not libraries but limits: a bare epoll loop that knows just
 //! enough of WebSockets to be measured; `tokio-bare` is the same on tokio. The others do what a
 //! program of theirs would do. Those that insist on the C zlib are in `zlib/`, lest all others that
-//! compress get it too. `sockeye-peers client URL` is a client that `sockeye check --listen` checks.
+//! compress get it too. `tokio-tungstenite-tls` takes the files of a certificate and its key. `sockeye-peers client URL` is a client that `sockeye check --listen` checks.
 
 mod axum;
 mod bare;
@@ -15,6 +15,7 @@ mod handshake;
 mod limit;
 mod serve;
 mod sockudo;
+mod tls;
 mod tokio_websockets;
 mod tungstenite;
 mod web_socket;
@@ -32,6 +33,7 @@ fn main() -> io::Result<()> {
         "limit-fanout" => limit::run(limit::Work::FanOut),
         "tokio-bare" => serve(bare::echo),
         "tokio-tungstenite" => serve(tungstenite::echo),
+        "tokio-tungstenite-tls" => tls::serve(tungstenite::echo),
         "tokio-tungstenite-batched" => serve(tungstenite::echo_batched),
         "fastwebsockets" => serve(fastwebsockets::echo),
         "tokio-websockets" => serve(tokio_websockets::echo),

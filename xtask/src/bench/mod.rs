@@ -8,6 +8,7 @@ mod apart;
 pub(crate) mod brokers;
 mod cases;
 mod measure;
+mod reconnect;
 mod report;
 mod servers;
 mod versions;
@@ -67,6 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         build_peers()?;
     }
     brokers::install(options)?;
+    reconnect::install(options)?;
     raise_file_limit();
     let versions = versions::all()?;
     let mut text = format!("{versions}\n");
@@ -87,7 +89,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for case in CASES.iter().filter(|case| options.wants(case.name)) {
         show(table(case, options).to_string(), case.part())?;
     }
-    brokers::run(options, show)
+    brokers::run(options, &mut show)?;
+    reconnect::run(options, show)
 }
 
 /// The part of the page that a table belongs to. One that has a part of its own can be measured again without the
@@ -117,7 +120,7 @@ fn list() -> Result<()> {
         let servers: Vec<&str> = case.servers().map(|server| server.name).collect();
         writeln!(out, "{:17} {}\n{:17}   {}", case.name, case.title, "", servers.join("; "))?;
     }
-    for (name, title) in brokers::titles() {
+    for (name, title) in brokers::titles().chain(reconnect::titles()) {
         writeln!(out, "{name:17} {title}")?;
     }
     for Apart { name, title, .. } in APART {
@@ -129,13 +132,14 @@ fn list() -> Result<()> {
 /// The names of all cases that can be asked for.
 fn names() -> clap::builder::PossibleValuesParser {
     let names = CASES.iter().map(|case| case.name).chain(brokers::names());
+    let names = names.chain(reconnect::names());
     names.chain(APART.iter().map(|apart| apart.name)).collect::<Vec<_>>().into()
 }
 
 /// The names of all servers, as the tables have them.
 fn server_names() -> clap::builder::PossibleValuesParser {
     let names = CASES.iter().flat_map(Case::servers).map(|server| server.name);
-    let names: BTreeSet<_> = names.chain(brokers::servers()).collect();
+    let names: BTreeSet<_> = names.chain(brokers::servers()).chain(reconnect::servers()).collect();
     names.into_iter().collect::<Vec<_>>().into()
 }
 

@@ -3,7 +3,7 @@
 mod cases;
 mod serve;
 mod servers;
-mod table;
+pub(super) mod table;
 
 pub(super) use self::cases::{install, names, run, servers, titles};
 pub(crate) use self::servers::{Broker, Running};

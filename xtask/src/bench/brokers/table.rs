@@ -6,18 +6,18 @@ use crate::bench::measure::median;
 
 /// A figure of a table.
 #[derive(Clone, Copy)]
-pub(super) struct Column {
+pub(in crate::bench) struct Column {
     /// With its unit.
-    pub(super) heading: &'static str,
+    pub(in crate::bench) heading: &'static str,
     /// After the point.
-    pub(super) digits: usize,
+    pub(in crate::bench) digits: usize,
 }
 
 /// What one round gave: a figure for each column, or nothing.
-pub(super) type Figures = Vec<Option<f64>>;
+pub(in crate::bench) type Figures = Vec<Option<f64>>;
 
 /// The figures of each server, in as many rounds as there were.
-pub(super) struct Table {
+pub(in crate::bench) struct Table {
     title: &'static str,
     columns: &'static [Column],
     rows: Vec<Row>,
@@ -31,12 +31,12 @@ struct Row {
 }
 
 impl Table {
-    pub(super) fn new(title: &'static str, columns: &'static [Column]) -> Self {
+    pub(in crate::bench) fn new(title: &'static str, columns: &'static [Column]) -> Self {
         Self { title, columns, rows: Vec::new() }
     }
 
     /// Adds a round, or why there is none.
-    pub(super) fn add(&mut self, name: &'static str, round: anyhow::Result<Figures>) {
+    pub(in crate::bench) fn add(&mut self, name: &'static str, round: anyhow::Result<Figures>) {
         let at = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
             self.rows.push(Row { name, rounds: Vec::new(), failure: None });
             self.rows.len() - 1
