@@ -113,11 +113,6 @@ async fn readers_on_every_node_are_told_the_same_end() {
         assert!(!read(hub, "c", Start::Earliest).await.end);
     }
     assert_eq!(cluster.end(2, "a").await, at, "it has ended once");
-    let at = cluster.end(1, "c").await;
-    for hub in [cluster.hub(0), cluster.hub(1), cluster.hub(2), &cold] {
-        assert!(read(hub, "c", Start::After(at)).await.end);
-        assert_eq!(cluster_bounds::figure(hub, "ended_channels"), 2);
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,6 +121,9 @@ async fn an_end_is_known_without_reading_the_channel() {
     cluster.say("a", "1").await;
     let at = cluster.end(0, "a").await;
     let (_, cold) = node(&cluster.engine);
+    for hub in [cluster.hub(0), &cold] {
+        assert_eq!(cluster_bounds::figure(hub, "ended_channels"), 1);
+    }
     cluster.engine.answer_reads(false);
     for start in [Start::Now, Start::After(at)] {
         let page = read(&cold, "a", start).await;
