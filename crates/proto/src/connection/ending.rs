@@ -17,10 +17,35 @@ use crate::{
 /// How long a Close of the peer's is held at most.
 const MAX_HOLD: Duration = Duration::from_secs(1);
 
+/// Whether a Close of the peer's is answered at once.
+#[derive(Clone, Copy)]
+pub(super) enum CloseHold {
+    Never,
+    /// The next one is held.
+    Next,
+    /// One is held; whether the next one were, too.
+    Held(bool),
+}
+
+impl CloseHold {
+    pub(super) fn new(holds: bool) -> Self {
+        if holds { Self::Next } else { Self::Never }
+    }
+
+    pub(super) fn is_held(self) -> bool {
+        matches!(self, Self::Held(_))
+    }
+
+    /// Without one that is held.
+    pub(super) fn ended(self) -> Self {
+        if let Self::Held(next) = self { Self::new(next) } else { self }
+    }
+}
+
 impl Connection {
     /// Whether the peer's Close has arrived and is not answered yet: see [`hold_close`](Self::hold_close).
     pub fn has_held_close(&self) -> bool {
-        self.close_held
+        self.close_hold.is_held()
     }
 
     /// Whether the peer's Close is held, or answered at once, which is the default. While it is held
@@ -28,12 +53,15 @@ impl Connection {
     /// [`answer_close`](Self::answer_close), [`close`](Self::close), or a second has passed (less if
     /// [`close_timeout`](crate::Config::close_timeout) is).
     pub fn hold_close(&mut self, hold: bool) {
-        self.holds_close = hold;
+        self.close_hold = match self.close_hold {
+            CloseHold::Held(_) => CloseHold::Held(hold),
+            CloseHold::Never | CloseHold::Next => CloseHold::new(hold),
+        };
     }
 
     /// Answers the peer's Close with its own code, if it is held.
     pub fn answer_close(&mut self, now: Duration) {
-        if self.close_held {
+        if self.close_hold.is_held() {
             self.end_hold(now);
             let ending = self.ending.as_ref();
             let received = ending.and_then(|ending| ending.closed.received.frame().cloned());
@@ -43,7 +71,7 @@ impl Connection {
 
     /// The peer has sent its Close, and may still read.
     pub(super) fn begin_hold(&mut self, frame: Option<CloseFrame>, now: Duration) {
-        self.close_held = true;
+        self.close_hold = CloseHold::Held(true);
         self.receiver = Receiver::default();
         self.times.message_ended();
         let deadline = now.checked_add(MAX_HOLD.min(self.config.close_timeout));
@@ -54,7 +82,7 @@ impl Connection {
 
     /// The peer's Close is held no longer: from now on it has its time to end the transport.
     pub(super) fn end_hold(&mut self, now: Duration) {
-        self.close_held = false;
+        self.close_hold = self.close_hold.ended();
         self.heard_out &= !self.pinged;
         self.stop_receiving();
         let deadline = now.checked_add(self.config.close_timeout);
@@ -90,7 +118,7 @@ impl Connection {
     /// The end: no ping is answered any more, and of a message begun nothing is kept.
     pub(super) fn stop_receiving(&mut self) {
         self.state = State::Closed;
-        self.close_held = false;
+        self.close_hold = self.close_hold.ended();
         self.pong_due = None;
         self.receiver = Receiver::default();
         self.deflate = None;

@@ -5,7 +5,9 @@ mod compressed;
 mod ending;
 mod outbox;
 mod parts;
+mod ping;
 mod receiver;
+mod role;
 mod send;
 mod spare;
 #[cfg(test)]
@@ -17,36 +19,24 @@ use core::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
-pub use self::outbox::Outbox;
 use self::{
+    ending::CloseHold,
+    ping::PingPayload,
     receiver::{Received, Receiver},
+    role::Role,
     times::Times,
 };
+pub use self::{outbox::Outbox, role::MaskSource};
 use crate::{
     close::CloseFrame,
     closed::{Closed, Peer},
     config::Config,
     deflate::Deflation,
     error::{Deadline, Failure, Misuse, Violation},
-    frame::{Header, MAX_CONTROL_PAYLOAD, Opcode, Rules},
+    frame::{MAX_CONTROL_PAYLOAD, Opcode, Rules},
     message::{Compression, Fragment, Message, MessageKind, Part},
     text::Text,
 };
-
-/// Where a client's masking keys come from (RFC 6455 §5.3): unpredictable, a fresh one per frame.
-///
-/// Any `FnMut() -> [u8; 4]` is one. Draw from a cryptographic generator: a peer that can foretell
-/// keys can make a proxy see requests of its choice.
-pub trait MaskSource: Send {
-    /// The key for the next frame.
-    fn next_key(&mut self) -> [u8; 4];
-}
-
-impl<F: FnMut() -> [u8; 4] + Send> MaskSource for F {
-    fn next_key(&mut self) -> [u8; 4] {
-        self()
-    }
-}
 
 /// What happened on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,26 +76,6 @@ pub enum TransportState {
     HalfClose,
     /// Close it.
     Close,
-}
-
-enum Role {
-    Client(Box<dyn MaskSource>),
-    Server,
-}
-
-impl Role {
-    /// The key for the next frame; servers do not mask.
-    fn next_mask(&mut self) -> Option<[u8; 4]> {
-        match self {
-            Self::Client(masks) => Some(masks.next_key()),
-            Self::Server => None,
-        }
-    }
-
-    /// The header of the next frame.
-    fn header(&mut self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8]) -> Header {
-        Header { fin, rsv1, opcode, mask: self.next_mask(), length: payload.len() as u64 }
-    }
 }
 
 /// An open WebSocket connection, without I/O.
@@ -150,7 +120,7 @@ pub struct Connection {
     /// The fragmented message that is being sent: its kind, and whether it is compressed.
     fragmented: Option<(MessageKind, bool)>,
     /// The latest ping not yet answered, because the pong before it is not yet written.
-    pong_due: Option<Box<[u8]>>,
+    pong_due: Option<Box<PingPayload>>,
 
     // Ending.
     ending: Option<Box<Ending>>,
@@ -161,9 +131,7 @@ pub struct Connection {
     pinged: bool,
     /// Whether the peer sends nothing more.
     heard_out: bool,
-    /// Whether a Close of the peer's is to be held, and whether one is.
-    holds_close: bool,
-    close_held: bool,
+    close_hold: CloseHold,
 }
 
 /// What there is to know once the closing handshake has begun, or the connection has failed.
@@ -252,14 +220,14 @@ impl Connection {
         masks: Box<dyn MaskSource>,
         now: Duration,
     ) -> Self {
-        Self::new(Role::Client(masks), config.into(), now)
+        Self::new(Role::client(masks), config.into(), now)
     }
 
     /// The transport has ended, or failed: no more bytes will come.
     pub fn handle_eof(&mut self, now: Duration) {
         self.eof = true;
         // It may still take what is sent.
-        if self.state != State::Closed && !self.close_held {
+        if self.state != State::Closed && !self.close_hold.is_held() {
             self.over = true;
             self.fail(Failure::Lost, Peer::Remote, now);
         }
@@ -277,7 +245,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Duration) {
         let passed = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
         if passed(self.close_deadline()) {
-            if self.close_held {
+            if self.close_hold.is_held() {
                 return self.answer_close(now);
             }
             self.over = true;
@@ -339,7 +307,7 @@ impl Connection {
     /// Starts the closing handshake (RFC 6455 §7.1.2), behind everything already queued. `None` sends
     /// an empty Close. Closing again changes nothing.
     pub fn close(&mut self, frame: Option<CloseFrame>, now: Duration) {
-        if self.close_held {
+        if self.close_hold.is_held() {
             self.end_hold(now);
             self.queue_close(frame, Peer::Remote, now);
         } else if self.state == State::Open {
@@ -374,10 +342,10 @@ impl Connection {
     /// Consumes from the front of `input` what it has understood.
     #[inline]
     pub fn poll_event(&mut self, input: &mut BytesMut, now: Duration) -> Option<Event> {
-        if self.state == State::Closed || self.close_held {
+        if self.state == State::Closed || self.close_hold.is_held() {
             // RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
             input.clear();
-            return if self.close_held { None } else { self.report_closed() };
+            return if self.close_hold.is_held() { None } else { self.report_closed() };
         }
         if input.len() > self.input_seen {
             self.times.received(now);
@@ -440,8 +408,7 @@ impl Connection {
             && self.outbox.is_past_mark()
             && let Some(payload) = self.pong_due.take()
         {
-            self.queue_control(Opcode::Pong, &payload);
-            self.outbox.mark();
+            self.queue_pong(payload.as_bytes());
         }
         &mut self.outbox
     }
@@ -502,8 +469,7 @@ impl Connection {
             over: false,
             pinged: false,
             heard_out: false,
-            holds_close: false,
-            close_held: false,
+            close_hold: CloseHold::Never,
         }
     }
 
@@ -519,9 +485,13 @@ impl Connection {
                 Some(Event::Part(part))
             }
             Received::Ping(payload) => {
-                // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
-                self.pong_due = Some(payload[..].into());
-                self.transmit();
+                if self.outbox.is_past_mark() {
+                    self.pong_due = None;
+                    self.queue_pong(&payload);
+                } else {
+                    // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
+                    self.pong_due = Some(Box::new(PingPayload::new(&payload)));
+                }
                 Some(Event::Ping(payload))
             }
             Received::Pong(payload) => {
@@ -532,7 +502,7 @@ impl Connection {
             }
             Received::Close(frame) => {
                 self.heard_out = self.input_seen == 0 && !self.pinged;
-                if self.holds_close && self.state == State::Open {
+                if matches!(self.close_hold, CloseHold::Next) && self.state == State::Open {
                     self.begin_hold(frame, now);
                     return None;
                 }
@@ -559,6 +529,11 @@ impl Connection {
         Ok(())
     }
 
+    fn queue_pong(&mut self, payload: &[u8]) {
+        self.queue_control(Opcode::Pong, payload);
+        self.outbox.mark();
+    }
+
     fn queue_control(&mut self, opcode: Opcode, payload: &[u8]) {
         self.pinged |= opcode == Opcode::Ping;
         let header = self.role.header(true, false, opcode, payload);
@@ -580,7 +555,7 @@ impl Connection {
     }
 
     fn keepalive_deadline(&self) -> Option<Duration> {
-        let is_open = self.state == State::Open && !self.close_held;
+        let is_open = self.state == State::Open && !self.close_hold.is_held();
         let keepalive = self.config.keepalive.filter(|_| is_open)?;
         self.times.keepalive_deadline(keepalive)
     }

@@ -2,9 +2,10 @@
 
 use std::{
     fmt::Display,
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     Connections,
     net::{Accepted, Acceptor, Handshakes, Incomings, Pending},
-    socket::{ByteStream, poll_handler},
+    socket::{ByteStream, KeptPeer, Refusing, poll_handler},
 };
 
 /// How long to wait when a listener is broken.
@@ -76,7 +77,6 @@ async fn serve<H, F, E>(
                 continue;
             }
         };
-        let peer = accepted.peer();
         let opening =
             ConnectionOpener { settings: settings.clone(), handshakes: handshakes.clone() };
         // Boxed, so that the task shrinks to its handler when the handshake is done.
@@ -84,13 +84,38 @@ async fn serve<H, F, E>(
         let opening = Box::pin(open(accepted, opening, handler.clone(), pending));
         tasks.spawn(async move {
             // No `if let`: it would keep room for what it was given, and for what is awaited.
-            let Some(handling) = opening.await else { return };
-            let mut work = pin!(Some(handling));
-            let refusing = poll_fn(|cx| poll_handler(work.as_mut(), cx, &peer, text)).await;
-            // It was boxed when the handler failed.
-            let Some(refusing) = refusing else { return };
-            refusing.await;
+            let Some((handling, peer)) = opening.await else { return };
+            Handling::Running(pin!(Some(handling)), peer).await;
         });
+    }
+}
+
+/// A handler at work; one that fails before it has answered leaves a refusal to be sent. One future for both, so
+/// that a task has no room for the second while the first runs.
+enum Handling<'a, F> {
+    Running(Pin<&'a mut Option<F>>, KeptPeer),
+    Refusing(Refusing),
+}
+
+impl<F, E> Future for Handling<'_, F>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Running(work, peer) => {
+                    match ready!(poll_handler(work.as_mut(), cx, peer, text)) {
+                        Some(refusing) => *self = Self::Refusing(refusing),
+                        None => return Poll::Ready(()),
+                    }
+                }
+                Self::Refusing(refusing) => return refusing.as_mut().poll(cx),
+            }
+        }
     }
 }
 
@@ -99,7 +124,7 @@ pub(super) fn text<E: Display>(result: Result<(), E>) -> Result<(), String> {
     result.map_err(|error| error.to_string())
 }
 
-/// Sees an accepted connection to its request; gives what handles that. `None` if it was refused, or
+/// Sees an accepted connection to its request; gives what handles that, and where it comes from. `None` if it was refused, or
 /// never came; or if this was a connection of HTTP/2, and all that came on it is over.
 ///
 /// A silent connection holds nothing, and has no permit for a handshake. It ends when its
@@ -109,7 +134,7 @@ async fn open<H, F, E>(
     opening: ConnectionOpener,
     handler: Arc<H>,
     pending: Pending,
-) -> Option<F>
+) -> Option<(F, KeptPeer)>
 where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), E>> + Send + 'static,
@@ -129,7 +154,9 @@ where
     // Boxed, so that a silent connection has no room for it.
     let opened = Box::pin(opening.open(accepted.into_io(), peer, &pending, deadline)).await?;
     match opened {
-        OpenedConnection::Http1(incoming) => pending.settle().then(|| handler(incoming)),
+        OpenedConnection::Http1(incoming) => {
+            pending.settle().then(|| (handler(incoming), peer.into()))
+        }
         #[cfg(all(feature = "http2", feature = "tls"))]
         OpenedConnection::Http2(io, certificates, deadline) => {
             let (settings, peer) = (opening.settings, (peer, certificates));

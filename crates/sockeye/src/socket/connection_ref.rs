@@ -9,6 +9,7 @@ use super::{
     websocket::WebSocket,
     writer::Writer,
 };
+use crate::clock;
 
 /// A weak reference to a connection. Once that is gone, every call does nothing.
 #[derive(Clone)]
@@ -63,7 +64,7 @@ impl ConnectionRef {
     pub(crate) fn cut(&self) {
         if let Some(shared) = self.shared.upgrade() {
             let mut state = shared.state();
-            let now = state.now();
+            let now = clock::elapsed();
             state.connection.abort(now);
             drop(state);
             shared.wake_background();

@@ -35,7 +35,7 @@ impl Reader {
 
     /// Where the peer is; as [`WebSocket::peer_addr`].
     pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.handle.shared.peer
+        self.handle.shared.peer.told()
     }
 }
 
@@ -47,7 +47,7 @@ impl Writer {
 
     /// Where the peer is; as [`WebSocket::peer_addr`].
     pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.handle.shared.peer
+        self.handle.shared.peer.told()
     }
 
     /// A writer that does not keep the connection open.

@@ -28,7 +28,8 @@ pub(crate) use self::{
     connection_ref::{ConnectionRef, Sent},
     core::{
         attachment::Attachment,
-        handlers::{defer_refusal, note_peer_left, poll_handler},
+        handlers::{Refusing, defer_refusal, note_peer_left, poll_handler},
+        peer_addr::KeptPeer,
         shared::{Agreed, Shared},
         transport::ByteStream,
     },

@@ -23,6 +23,12 @@ fn open(io: ByteStream, config: Config) -> (WebSocket, Weak<Shared>) {
     (WebSocket::new(shared), weak)
 }
 
+/// With the header of its `Arc` and of the allocator it takes 448 bytes.
+#[test]
+fn a_connection_has_440_bytes() {
+    assert_eq!(2 * size_of::<usize>() + size_of::<Shared>(), 440);
+}
+
 /// A link in memory keeps the wakers of both ends until one of them does something.
 #[tokio::test(start_paused = true)]
 async fn a_connection_whose_peer_does_nothing_is_freed_when_it_is_dropped() {

@@ -20,7 +20,7 @@ use sockeye_proto::CloseCode;
 use super::shared::Shared;
 
 /// An answer that is given only if the handler fails.
-type Refusing = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Refusing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 thread_local! {
     /// What the handler that runs on this thread has dropped during the current poll.

@@ -19,32 +19,57 @@ use super::{
     transmit::WriteSide,
     transport::ByteStream,
 };
-use crate::Error;
+use crate::{Error, clock};
 
 /// The transport of a connection, and what its end has done so far.
+///
+/// The transport is open, half-closed, or closed. An enum of these would take a word more.
 pub(super) struct Lifecycle {
-    pub(super) link: Link,
-    /// The first error of the transport, if it had one.
-    io_error: Option<io::Error>,
+    /// `None` when it is closed.
+    io: Option<ByteStream>,
+    /// Whether this end has ended its direction (FIN).
+    half_closed: bool,
     /// Whether the application was told how the connection ended.
     end_reported: bool,
+    /// The first error of the transport, if it had one.
+    io_error: Option<io::Error>,
     /// Dropped when the transport ends. Their destructors take no lock of a connection.
     attachments: Option<Box<dyn Attachment>>,
 }
 
-/// The transport, in the order of its states.
-pub(super) enum Link {
-    /// Both directions may be open.
-    Open(ByteStream),
-    /// This end has ended its direction (FIN); the peer has not, or its end was not read yet.
-    HalfClosed(ByteStream),
-    /// The transport is closed.
-    Closed,
-}
-
 impl Lifecycle {
     pub(super) fn new(io: ByteStream) -> Self {
-        Self { link: Link::Open(io), io_error: None, end_reported: false, attachments: None }
+        let (half_closed, end_reported) = (false, false);
+        Self { io: Some(io), half_closed, end_reported, io_error: None, attachments: None }
+    }
+
+    /// The transport, unless it is closed.
+    pub(super) fn io(&mut self) -> Option<&mut ByteStream> {
+        self.io.as_mut()
+    }
+
+    /// The transport, if it takes bytes.
+    pub(super) fn writable(&mut self) -> Option<&mut ByteStream> {
+        self.io.as_mut().filter(|_| !self.half_closed)
+    }
+
+    /// Whether this end has ended its direction; the peer has not, or its end was not read yet.
+    fn is_half_closed(&self) -> bool {
+        self.io.is_some() && self.half_closed
+    }
+
+    /// Ends this end's direction, as far as the transport is ready to. An error will show when reading.
+    fn half_close(&mut self, cx: &mut Context<'_>) {
+        if let Some(io) = self.writable() {
+            self.half_closed = Pin::new(io).poll_shutdown(cx).is_ready();
+        }
+    }
+
+    /// Closes the transport.
+    fn close(&mut self) {
+        if let Some(io) = self.io.take() {
+            io.close();
+        }
     }
 
     /// Keeps the first error of the transport, which the application is told.
@@ -60,37 +85,6 @@ impl Lifecycle {
     }
 }
 
-impl Link {
-    /// The transport, unless it is closed.
-    pub(super) fn io(&mut self) -> Option<&mut ByteStream> {
-        match self {
-            Self::Open(io) | Self::HalfClosed(io) => Some(io),
-            Self::Closed => None,
-        }
-    }
-
-    fn is_half_closed(&self) -> bool {
-        matches!(self, Self::HalfClosed(_))
-    }
-
-    /// Ends this end's direction, as far as the transport is ready to. An error will show when reading.
-    fn half_close(&mut self, cx: &mut Context<'_>) {
-        let Self::Open(io) = self else { return };
-        if Pin::new(io).poll_shutdown(cx).is_ready()
-            && let Self::Open(io) = std::mem::replace(self, Self::Closed)
-        {
-            *self = Self::HalfClosed(io);
-        }
-    }
-
-    fn close(&mut self) {
-        match std::mem::replace(self, Self::Closed) {
-            Self::Open(io) | Self::HalfClosed(io) => io.close(),
-            Self::Closed => {}
-        }
-    }
-}
-
 impl SocketState {
     pub(super) fn follow_transport(&mut self, cx: &mut Context<'_>) {
         if self.has_ended() {
@@ -99,11 +93,11 @@ impl SocketState {
         let is_drained = self.inbound.read_side == ReadSide::Drained;
         match self.connection.transport() {
             TransportState::Open => {}
-            TransportState::HalfClose if self.lifecycle.link.is_half_closed() => {}
+            TransportState::HalfClose if self.lifecycle.is_half_closed() => {}
             TransportState::HalfClose if is_drained && self.connection.is_heard_out() => {
                 self.close()
             }
-            TransportState::HalfClose => self.lifecycle.link.half_close(cx),
+            TransportState::HalfClose => self.lifecycle.half_close(cx),
             TransportState::Close => self.close(),
         }
     }
@@ -114,7 +108,7 @@ impl SocketState {
         if self.has_ended() {
             return;
         }
-        let now = self.now();
+        let now = clock::elapsed();
         self.connection.close(self.default_close_frame(), now);
         self.write_queued(&mut Context::from_waker(Waker::noop()));
         self.connection.abort(now);
@@ -143,7 +137,7 @@ impl SocketState {
     fn close(&mut self) {
         // Before the peer sees the end, so that its slot is free when it connects again.
         self.lifecycle.attachments = None;
-        self.lifecycle.link.close();
+        self.lifecycle.close();
         self.discard_queued();
         self.inbound.input = Input::default();
     }
@@ -152,7 +146,7 @@ impl SocketState {
     /// the background; of a clean close on a server when its Close is written, and on a client when the
     /// server has ended the transport (RFC 6455 §7.1.1).
     pub(super) fn may_report_end(&self) -> bool {
-        self.is_over() || (self.lifecycle.link.is_half_closed() && !self.connection.is_client())
+        self.is_over() || (self.lifecycle.is_half_closed() && !self.connection.is_client())
     }
 
     /// Whether the transport is closed, or the connection has failed: no task waits for what is left to do.
@@ -223,7 +217,7 @@ impl SocketState {
 
     /// Whether the transport is closed.
     pub(in crate::socket) fn has_ended(&self) -> bool {
-        matches!(self.lifecycle.link, Link::Closed)
+        self.lifecycle.io.is_none()
     }
 
     pub(in crate::socket) fn closed(&self) -> Option<&Closed> {

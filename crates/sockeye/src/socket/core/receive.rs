@@ -11,7 +11,7 @@ use sockeye_proto::{Event, Message, Part};
 use tokio_util::io::poll_read_buf;
 
 use super::{arrival::Arrival, input::Input, state::SocketState};
-use crate::Error;
+use crate::{Error, clock};
 
 /// How many bytes and messages are taken in while the application does not ask for them.
 const MAX_WAITING_BYTES: usize = 64 << 10;
@@ -213,7 +213,7 @@ impl SocketState {
         }
         loop {
             if !self.inbound.input.is_empty() || !self.connection.is_at_rest() {
-                let now = self.now();
+                let now = clock::elapsed();
                 if let Some(arrival) = self.next_arrival(cx, now) {
                     return Poll::Ready(Some(Ok(arrival.detached())));
                 }
@@ -225,7 +225,7 @@ impl SocketState {
                     return Poll::Ready(None);
                 }
                 // The application was given everything before the Close, and has sent its answers.
-                let now = self.now();
+                let now = clock::elapsed();
                 self.connection.answer_close(now);
                 continue;
             }
@@ -274,7 +274,7 @@ impl SocketState {
 
     /// Reads once; ready if there may be something new to look at.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(io) = self.lifecycle.link.io() else { return Poll::Ready(()) };
+        let Some(io) = self.lifecycle.io() else { return Poll::Ready(()) };
         if self.inbound.read_side == ReadSide::Ended {
             return Poll::Pending;
         }
@@ -296,10 +296,10 @@ impl SocketState {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.inbound.read_side = ReadSide::Ended;
-                self.connection.handle_eof(self.now());
+                self.connection.handle_eof(clock::elapsed());
             }
             Poll::Ready(Err(error)) => {
-                let now = self.now();
+                let now = clock::elapsed();
                 self.inbound.read_side = ReadSide::Ended;
                 self.lifecycle.note_error(error);
                 self.connection.handle_eof(now);

@@ -23,7 +23,7 @@ use super::{
     delivery::Delivery,
     handlers,
     parked::Parked,
-    peer_addr::PeerAddr,
+    peer_addr::{KeptPeer, PeerAddr},
     receive::ReaderState,
     state::SocketState,
     timer_wheel::{NEVER, Tick, TimerSlot},
@@ -43,7 +43,7 @@ pub(crate) struct Shared {
     /// Whether the background driver is to read if the woken reader does not poll again.
     expected: AtomicBool,
     pub(in crate::socket) id: ConnectionId,
-    pub(in crate::socket) peer: Option<PeerAddr>,
+    pub(in crate::socket) peer: KeptPeer,
     /// If the handshake agreed on anything.
     agreed: Option<Box<Agreed>>,
 }
@@ -75,7 +75,7 @@ impl Shared {
             handles: AtomicU32::new(0),
             expected: AtomicBool::new(false),
             id: ConnectionId::next(),
-            peer,
+            peer: peer.into(),
             agreed: (!is_nothing).then(|| Box::new(agreed)),
         });
         shared.attend_soon(&mut shared.state());
@@ -307,7 +307,7 @@ impl Shared {
     /// Starts the closing handshake.
     pub(in crate::socket) fn close(self: &Arc<Self>, frame: Option<CloseFrame>) {
         let mut state = self.state();
-        let now = state.now();
+        let now = clock::elapsed();
         state.connection.close(frame, now);
         self.write_or_defer(&mut state);
         drop(state);
@@ -330,7 +330,7 @@ impl Shared {
     /// Gives the connection up at once; what is queued is not sent.
     pub(in crate::socket) fn abort(self: &Arc<Self>) {
         let mut state = self.state();
-        let now = state.now();
+        let now = clock::elapsed();
         state.connection.abort(now);
         drop(state);
         self.wake_background();
@@ -405,7 +405,7 @@ impl Shared {
     pub(in crate::socket) fn close_unheld(self: &Arc<Self>, frame: Option<CloseFrame>) {
         let mut state = self.state();
         state.drop_reader();
-        let now = state.now();
+        let now = clock::elapsed();
         if frame.is_none() {
             state.connection.answer_close(now);
         }
@@ -495,7 +495,7 @@ impl Shared {
 
     /// Schedules the background driver, unless that is done already.
     fn wake_background_with(self: &Arc<Self>, state: &mut SocketState) {
-        if !std::mem::replace(&mut state.scheduled, true)
+        if !std::mem::replace(&mut state.outbound.scheduled, true)
             && let Err(RuntimeEnded) = self.background.attend(self.clone())
         {
             state.abandon();

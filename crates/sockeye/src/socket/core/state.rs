@@ -1,10 +1,7 @@
 //! The state that the handles of a connection share. How it receives, transmits and ends is in
 //! [`receive`](super::receive), [`transmit`](super::transmit) and [`lifecycle`](super::lifecycle).
 
-use std::{
-    task::Context,
-    time::{Duration, Instant},
-};
+use std::{task::Context, time::Instant};
 
 use sockeye_proto::Connection;
 
@@ -19,13 +16,9 @@ use crate::clock;
 
 pub(in crate::socket) struct SocketState {
     pub(in crate::socket) connection: Connection,
-    /// The zero of the connection's clock.
-    pub(super) began: Instant,
     pub(super) lifecycle: Lifecycle,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
-    /// Whether the background driver is scheduled and has not served the connection yet.
-    pub(super) scheduled: bool,
     /// The tick that the background driver watches.
     pub(in crate::socket) watched: Tick,
 }
@@ -34,35 +27,30 @@ impl SocketState {
     pub(in crate::socket) fn new(io: ByteStream, mut connection: Connection, input: &[u8]) -> Self {
         // So that messages before a client's Close are answered before the Close is.
         connection.hold_close(!connection.is_client());
+        // It was made with time at zero, and nothing was read until now.
+        connection.handle_paused(clock::elapsed());
         Self {
             connection,
-            began: clock::now(),
             lifecycle: Lifecycle::new(io),
             inbound: Inbound::new(input),
             outbound: Outbound::default(),
-            scheduled: false,
             watched: NEVER,
         }
     }
 
-    /// The time on the connection's clock.
-    pub(in crate::socket) fn now(&self) -> Duration {
-        clock::now().saturating_duration_since(self.began)
-    }
-
     /// The connection's next deadline.
     pub(in crate::socket) fn deadline(&self) -> Option<Instant> {
-        self.began.checked_add(self.connection.poll_timeout()?)
+        clock::at(self.connection.poll_timeout()?)
     }
 
     /// Does what cannot wait for the application: answers pings and Close, writes what is queued, decodes a
     /// bounded amount of what has arrived. `cx` wakes the connection.
     pub(in crate::socket) fn attend(&mut self, cx: &mut Context<'_>) {
-        self.scheduled = false;
+        self.outbound.scheduled = false;
         if self.has_ended() {
             return;
         }
-        let now = self.now();
+        let now = clock::elapsed();
         // Whether the next message is wanted in parts is known when it is asked for. Without a reader, parts
         // are discarded as they arrive.
         self.connection.receive_parts(!self.inbound.has_reader());
@@ -91,7 +79,7 @@ impl SocketState {
     /// The deadline has passed.
     pub(in crate::socket) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.attend(cx);
-        let now = self.now();
+        let now = clock::elapsed();
         if self.is_paused() {
             self.connection.handle_paused(now);
         }

@@ -14,13 +14,12 @@ use sockeye_proto::{
 use tokio::{io::AsyncWrite, sync::oneshot};
 
 use super::{
-    lifecycle::Link,
     outgoing::{BehindStream, Outgoing},
     pings::Pings,
     state::SocketState,
     transport::ByteStream,
 };
-use crate::Error;
+use crate::{Error, clock};
 
 /// How much is queued before senders wait.
 const HIGH_WATER: usize = 64 << 10;
@@ -30,13 +29,31 @@ const MAX_SLICES: usize = 16;
 /// What the application has asked to send and the protocol has not taken yet.
 #[derive(Default)]
 pub(super) struct Outbound {
-    /// While a message is being sent in fragments: the messages that were accepted before it began.
-    behind_stream: Option<Box<BehindStream>>,
-    /// The pings that the application has sent, if any.
-    pings: Option<Box<Pings>>,
+    /// What few connections have.
+    rare: Option<Box<Rare>>,
     pub(super) write_side: WriteSide,
     /// Whether something was queued that was never written.
     pub(super) discarded: bool,
+    /// Whether the background driver is scheduled and has not served the connection yet.
+    pub(super) scheduled: bool,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// While a message is being sent in fragments: the messages that were accepted before it began.
+    behind_stream: Option<BehindStream>,
+    /// The pings that the application has sent, if any.
+    pings: Option<Pings>,
+}
+
+impl Outbound {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn pings(&mut self) -> Option<&mut Pings> {
+        self.rare.as_mut()?.pings.as_mut()
+    }
 }
 
 /// Whether the transport takes bytes.
@@ -61,15 +78,20 @@ impl SocketState {
 
     /// How many bytes are queued and not written yet.
     pub(in crate::socket) fn queued(&self) -> usize {
-        let behind = self.outbound.behind_stream.iter().flat_map(|behind| &behind.0);
+        let behind = self
+            .outbound
+            .rare
+            .iter()
+            .flat_map(|rare| &rare.behind_stream)
+            .flat_map(|behind| &behind.0);
         self.connection.queued() + behind.map(Outgoing::len).sum::<usize>()
     }
 
     /// Queues a ping of the application; the receiver gets its round-trip time.
     pub(in crate::socket) fn ping(&mut self) -> Result<oneshot::Receiver<Duration>, Error> {
         self.check_write_side()?;
-        let (latency, now) = (self.latency(), self.now());
-        let pings = self.outbound.pings.get_or_insert_with(|| Box::new(Pings::new(latency)));
+        let (latency, now) = (self.latency(), clock::elapsed());
+        let pings = self.outbound.rare().pings.get_or_insert_with(|| Pings::new(latency));
         let queued = self.connection.ping(pings.next_payload());
         match queued {
             Ok(()) => Ok(pings.sent(now)),
@@ -79,7 +101,7 @@ impl SocketState {
 
     /// The latest round-trip time: of a ping of the application, or of keepalive.
     pub(in crate::socket) fn latency(&self) -> Option<Duration> {
-        match &self.outbound.pings {
+        match self.outbound.rare.as_ref().and_then(|rare| rare.pings.as_ref()) {
             Some(pings) => pings.latency,
             None => self.connection.keepalive_latency(),
         }
@@ -103,7 +125,7 @@ impl SocketState {
     /// Begins a message in fragments. The caller has checked that there is room.
     pub(in crate::socket) fn begin_stream(&mut self) -> Result<(), Error> {
         self.closed_to_sending().map_or(Ok(()), Err)?;
-        self.outbound.behind_stream = Some(Box::default());
+        self.outbound.rare().behind_stream = Some(BehindStream::default());
         Ok(())
     }
 
@@ -126,7 +148,8 @@ impl SocketState {
 
     /// No message is being sent in fragments any more.
     pub(in crate::socket) fn end_stream(&mut self) {
-        for waiting in self.outbound.behind_stream.take().unwrap_or_default().0 {
+        let behind = self.outbound.rare.as_mut().and_then(|rare| rare.behind_stream.take());
+        for waiting in behind.unwrap_or_default().0 {
             let queued = match waiting {
                 Outgoing::Message(message, compression) => self.queue(message, compression),
                 Outgoing::Prepared(prepared) => self.queue_prepared(&prepared),
@@ -138,13 +161,15 @@ impl SocketState {
 
     /// Whether other messages have to wait for the end of one in fragments.
     pub(super) fn is_streaming(&self) -> bool {
-        self.outbound.behind_stream.is_some() && self.connection.state() == Stage::Open
+        self.outbound.rare.as_ref().is_some_and(|rare| rare.behind_stream.is_some())
+            && self.connection.state() == Stage::Open
     }
 
     /// The queue of other messages during that time.
     pub(super) fn behind_stream(&mut self) -> Option<&mut Vec<Outgoing>> {
         let is_streaming = self.is_streaming();
-        self.outbound.behind_stream.as_mut().filter(|_| is_streaming).map(|behind| &mut behind.0)
+        let behind = self.outbound.rare.as_mut().and_then(|rare| rare.behind_stream.as_mut());
+        behind.filter(|_| is_streaming).map(|behind| &mut behind.0)
     }
 
     /// Queues a message that was prepared for many connections.
@@ -182,7 +207,7 @@ impl SocketState {
 
     /// Writes to a transport that keeps nothing for itself; gives how much it has taken.
     fn write_past_queue(&mut self, frames: &[u8], cx: &mut Context<'_>) -> usize {
-        let Link::Open(ByteStream::Tcp(stream)) = &mut self.lifecycle.link else { return 0 };
+        let Some(ByteStream::Tcp(stream)) = self.lifecycle.writable() else { return 0 };
         match Pin::new(stream).poll_write(cx, frames) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => {
@@ -201,7 +226,7 @@ impl SocketState {
     }
 
     pub(super) fn write_queued(&mut self, cx: &mut Context<'_>) {
-        let Some(io) = self.lifecycle.link.io() else { return };
+        let Some(io) = self.lifecycle.io() else { return };
         let is_last = self.connection.transport_afterwards() != TransportState::Open;
         let result = loop {
             let outbox = self.connection.transmit();
@@ -241,15 +266,17 @@ impl SocketState {
     /// Discards what cannot be written any more.
     pub(super) fn discard_queued(&mut self) {
         self.outbound.discarded |= self.queued() > 0;
-        if let Some(behind) = &mut self.outbound.behind_stream {
-            **behind = BehindStream::default();
+        if let Some(behind) =
+            self.outbound.rare.as_mut().and_then(|rare| rare.behind_stream.as_mut())
+        {
+            *behind = BehindStream::default();
         }
         let outbox = self.connection.transmit();
         outbox.advance(outbox.remaining());
     }
 
     pub(super) fn on_pong(&mut self, payload: &[u8], now: Duration) {
-        let Some(pings) = &mut self.outbound.pings else { return };
+        let Some(pings) = self.outbound.pings() else { return };
         if payload.is_empty() {
             // The pong of a keepalive ping, which the protocol has measured.
             pings.latency = self.connection.keepalive_latency().or(pings.latency);
@@ -259,7 +286,7 @@ impl SocketState {
     }
 
     pub(super) fn stop_waiting_for_pongs(&mut self) {
-        if let Some(pings) = &mut self.outbound.pings {
+        if let Some(pings) = self.outbound.pings() {
             pings.give_up();
         }
     }
