@@ -104,7 +104,7 @@ pub use names::{
 pub use options::{Clock, Options};
 pub use presence::{Lease, Member, Observer, Presence, PresenceChange, Watch};
 pub use publish::{Publishing, Writing};
-pub use stats::{ChannelFigures, Figures, Holdings};
+pub use stats::{ChannelFigures, Figures, Holdings, MAX_QUEUED_BYTES};
 
 /// Not a part of the API: for the fuzz targets.
 #[doc(hidden)]

@@ -7,6 +7,10 @@ use crate::log::FormCache;
 use crate::log::Log;
 use crate::{Entry, Options, Position};
 
+/// What publications may be charged for that wait for the store, or the backplane, in bytes: beyond it the disk, or
+/// the engine, does not keep up.
+pub const MAX_QUEUED_BYTES: u64 = 64 << 20;
+
 /// What a hub holds at a moment, for a metrics page. The numbers are read one after another, so
 /// under load they may be some entries apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,9 @@ pub struct Figures {
     /// What presence is charged for, in bytes (see
     /// [`Options::max_presence_bytes`](crate::Options::max_presence_bytes)).
     pub presence_bytes: u64,
+    /// What publications are charged for that wait for the store or the backplane, in bytes. With
+    /// [`MAX_QUEUED_BYTES`] of them further ones are refused ([`PublishError::Busy`](crate::PublishError::Busy)).
+    pub queued_bytes: u64,
     /// Entries published since the hub began.
     pub published: u64,
     /// Accounts that hold something.

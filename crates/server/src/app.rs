@@ -223,6 +223,8 @@ impl App {
     pub(crate) fn levels(&self) -> Levels {
         let (connections, pending) = (self.limits.connections(), self.limits.pending());
         let budget = self.deflate.as_ref().map(|deflate| &deflate.takeover_budget);
+        let paces = self.paces.iter().chain(self.subject_paces.as_deref());
+        let (taps, tap_bytes) = self.register.held_by_taps();
         Levels {
             hub: self.hub.figures(),
             max_form_bytes: self.hub.max_form_bytes(),
@@ -231,6 +233,9 @@ impl App {
             max_bytes: self.hub.options().max_bytes,
             store_is_failing: self.hub.health().is_err(),
             ticket_bytes: self.authority.ticket_bytes() as u64,
+            indebted: self.limits.indebted() as u64
+                + paces.map(|paces| paces.len() as u64).sum::<u64>(),
+            taps: (taps as u64, tap_bytes as u64),
             revoked: self.authority.revoked() as u64,
             issuer_keys: self.authority.issuer_keys(),
             deflate: budget.map(|budget| (budget.reserved() as u64, budget.limit() as u64)),

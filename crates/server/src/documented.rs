@@ -1,12 +1,14 @@
 //! Numbers that are not options, and the words for transports: the documentation and the browser's code say
 //! those of the code.
 
+use sockeye_hub::MAX_QUEUED_BYTES;
 use sockeye_testing::assert_documented;
 
 use crate::conn;
 use crate::conn::http2;
 use crate::conn::protocol;
 use crate::http::query;
+use crate::limits::debts;
 use crate::metrics::connections;
 use crate::net::listener;
 use crate::routes::admin;
@@ -26,7 +28,11 @@ fn the_documentation_says_the_numbers_of_the_code() {
     let (stalled, sent) =
         (operators::MAX_WRITE_TIMEOUT.as_secs(), (2 * operators::SEND_BUFFER) >> 10);
     let (piece, slow) = (http2::MAX_PIECE >> 10, http2::SLOW_PIECE);
+    assert_eq!(debts::MOST, 65_536);
+    let queued = MAX_QUEUED_BYTES >> 20;
     let sentences = [
+        ("operate/memory.md", "| 65,536 in each of four tables;".to_owned()),
+        ("operate/memory.md", format!("or for NATS | {queued} MiB and one message; further ones")),
         ("operate/limits.md", format!("| head of a request | {head} KiB, {headers} headers |")),
         ("operate/limits.md", format!("in the answer to one poll | {poll} MiB, or")),
         ("operate/limits.md", format!("read by one request | {} |", several::MAX_CHANNELS)),

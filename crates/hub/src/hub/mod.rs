@@ -5,6 +5,7 @@ mod presence;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::accounts::Account;
 use crate::backplane::{Backplane, Cluster, Figure};
@@ -403,7 +404,12 @@ impl Hub {
 
     /// What the hub holds.
     pub fn figures(&self) -> Figures {
-        self.0.registry.figures()
+        let queued_bytes = match &self.0.backend {
+            Backend::Memory => 0,
+            Backend::Store(writer) => writer.queued_bytes(),
+            Backend::Cluster(cluster) => cluster.progress.queued.load(Relaxed),
+        };
+        Figures { queued_bytes, ..self.0.registry.figures() }
     }
 
     /// What the hub keeps, and for how long.

@@ -6,11 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::backplane::{Cluster, Outgoing};
 use crate::channels::Registry;
 use crate::publish::Writing;
+use crate::stats::MAX_QUEUED_BYTES;
 use crate::{ChannelName, IdempotencyKey, Position, Publication, PublishError, Publishing};
-
-/// What may be under way to the engine, in bytes as they are charged. More is refused: the engine does
-/// not keep up.
-const QUEUE: u64 = 64 << 20;
 
 /// Hands the publication to the engine, unless it is known that it came before.
 pub(crate) fn send(
@@ -20,7 +17,7 @@ pub(crate) fn send(
     publication: Publication<'_>,
 ) -> Publishing {
     let Cluster { backplane, progress, .. } = cluster;
-    if progress.queued.load(Relaxed) >= QUEUE {
+    if progress.queued.load(Relaxed) >= MAX_QUEUED_BYTES {
         return Writing::done(Err(PublishError::ClusterBusy));
     }
     let shard = backplane.shard(channel);

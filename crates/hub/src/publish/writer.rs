@@ -23,13 +23,10 @@ use crate::log::is_ahead;
 use crate::publish::Health;
 use crate::publish::{ChannelBatch, PendingPublish};
 use crate::publish::{Outcome, Writing};
-use crate::stats::Evicted;
+use crate::stats::{Evicted, MAX_QUEUED_BYTES};
 use crate::store::{Change, Head, Listed, Store, StoreError};
 use crate::{ChannelName, IdempotencyKey, Publication, PublishError, Publishing};
 
-/// What may wait to be written, in bytes as they are charged. More is refused: the disk does not
-/// keep up.
-const QUEUE: u64 = 64 << 20;
 /// The most of a group: publications, and bytes as they are charged.
 const GROUP: (usize, u64) = (4096, 8 << 20);
 /// How long after the disk was found full it is taken to be so, without being asked again.
@@ -86,13 +83,18 @@ impl Writer {
         publication: Publication<'_>,
         account: Arc<Account>,
     ) -> Publishing {
-        if self.queued.load(Relaxed) >= QUEUE {
+        if self.queued.load(Relaxed) >= MAX_QUEUED_BYTES {
             return Writing::done(Err(PublishError::Busy));
         }
         let (pending, outcome) = PendingPublish::new(channel, publication, account);
         self.queued.fetch_add(pending.charge, Relaxed);
         self.send(Task::Publish(pending));
         Writing::waiting(outcome)
+    }
+
+    /// What waits to be written, in bytes as it is charged.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.queued.load(Relaxed)
     }
 
     pub(crate) fn end(&self, channel: &ChannelName, account: Arc<Account>) -> Publishing {

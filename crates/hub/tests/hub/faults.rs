@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use sockeye_hub::store::{Change, Listed, Saved, SavedEntry, Store, StoreError};
 use sockeye_hub::{
-    ChannelName, Epoch, Hub, IdempotencyKey, Options, Publication, PublishError, Start,
+    ChannelName, Epoch, Hub, IdempotencyKey, MAX_QUEUED_BYTES, Options, Publication, PublishError,
+    Start,
 };
 use sockeye_testing::eventually;
 
@@ -154,6 +155,35 @@ fn what_comes_while_a_write_is_under_way_shares_the_next_one() {
     assert_eq!(first.wait().unwrap().offset, 1);
     let offsets: Vec<_> = others.into_iter().map(|other| other.wait().unwrap().offset).collect();
     assert_eq!((offsets[198], offsets[199]), (101, 100));
+}
+
+#[test]
+fn what_waits_for_a_store_that_does_not_answer_is_bounded_and_told() {
+    const LENGTH: u64 = 64 << 10;
+    let (store, hub) = FaultyStore::hub();
+    let (chat, text) = (name("chat"), "x".repeat(LENGTH as usize));
+    let ((begun, has_begun), (end, may_end)) = (channel(), channel());
+    store.set(Fault::Slow(begun, may_end));
+    let mut waiting = vec![hub.publish(&chat, Publication::text("first"))];
+    has_begun.recv().unwrap();
+    while hub.figures().queued_bytes < MAX_QUEUED_BYTES {
+        waiting.push(hub.publish(&chat, Publication::text(&text)));
+        assert!(waiting.len() as u64 <= 1 + MAX_QUEUED_BYTES / LENGTH);
+    }
+    // One message may pass the bound, and what each is charged beside its bytes.
+    let held = hub.figures().queued_bytes;
+    assert!(held <= MAX_QUEUED_BYTES + LENGTH + 1024, "{held}");
+    for small in ["", "x"] {
+        let refused = hub.publish(&chat, Publication::text(small)).wait();
+        assert_eq!(refused, Err(PublishError::Busy));
+    }
+    assert_eq!(hub.figures().queued_bytes, held, "nothing is held for what is refused");
+
+    (0..=waiting.len()).for_each(|_| end.send(()).unwrap());
+    for (publishing, offset) in waiting.into_iter().zip(1..) {
+        assert_eq!(publishing.wait().unwrap().offset, offset);
+    }
+    assert_eq!(hub.figures().queued_bytes, 0);
 }
 
 #[test]

@@ -85,6 +85,10 @@ pub(crate) struct EventFigures {
     pub(crate) dropped: u64,
     /// Events that wait.
     pub(crate) queued: u64,
+    /// What those are charged that are not being offered, in bytes.
+    pub(crate) queued_bytes: u64,
+    /// Channels without readers that are not vacated yet.
+    pub(crate) vacating: u64,
 }
 
 impl EventQueue {
@@ -171,11 +175,14 @@ impl EventQueue {
     }
 
     pub(super) fn figures(&self) -> EventFigures {
+        let state = self.lock();
         EventFigures {
             sent: self.sent.load(Relaxed),
             retried: self.retried.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
-            queued: self.len() as u64,
+            queued: state.len() as u64,
+            queued_bytes: state.bytes as u64,
+            vacating: state.leaving.len() as u64,
         }
     }
 

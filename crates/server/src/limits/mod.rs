@@ -9,6 +9,7 @@
 
 pub(crate) mod client_addresses;
 pub(crate) mod connections;
+pub(crate) mod debts;
 pub(crate) mod pace;
 pub(crate) mod peer;
 pub(crate) mod rate;
@@ -103,6 +104,11 @@ impl Limits {
                 Some((peer.over_limit(full).with_permit(permit.into()), self.refused.register()))
             }
         }
+    }
+
+    /// How many addresses owe for requests, and for invalid tokens.
+    pub(crate) fn indebted(&self) -> usize {
+        self.requests.len() + self.bad_tokens.len()
     }
 
     /// The connections that can be evicted: without a complete request yet, idle, or lingering.

@@ -1,12 +1,12 @@
 //! Rates of publications and commands. A client above the rate is read later; it is not refused, and
 //! not closed.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sockeye::internals::Network;
 use tokio::time::{Instant, sleep_until};
 
+use super::debts::Debts;
 use crate::rate::Rate;
 
 /// The pace of one connection.
@@ -39,7 +39,7 @@ impl Pace {
 #[derive(Debug)]
 pub(crate) struct Paces {
     rate: Rate,
-    until: Mutex<HashMap<Publisher, Instant>>,
+    until: Mutex<Debts<Publisher>>,
 }
 
 /// A publisher, as the pace counts it.
@@ -53,12 +53,9 @@ pub(crate) enum Publisher {
     Unknown,
 }
 
-/// Publishers that are kept before those without a debt are dropped.
-const FEW: usize = 1024;
-
 impl Paces {
     pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, until: Mutex::default() }
+        Self { rate, until: Mutex::new(Debts::none()) }
     }
 
     /// Waits for the next turn of the publisher. A wait that is dropped gives it back: clients that give up
@@ -72,14 +69,21 @@ impl Paces {
 
     /// Takes the next turn of the publisher, and returns its time.
     fn turn(&self, publisher: Publisher) -> Instant {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = self.until();
         let now = Instant::now();
-        if until.len() >= FEW && until.len().is_power_of_two() {
-            until.retain(|_, until| *until > now);
-        }
-        let (next, early) = self.rate.count(until.get(&publisher).copied(), now);
-        until.insert(publisher, next);
+        let (next, early) = self.rate.count(until.of(&publisher), now);
+        until.owe(publisher, next, now);
         now + early
+    }
+
+    /// How many publishers are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.until().len()
+    }
+
+    fn until(&self) -> MutexGuard<'_, Debts<Publisher>> {
+        // Each change is complete before anything in it can panic.
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,10 +96,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let Some(publisher) = self.publisher.take() else { return };
-        let mut until = self.paces.until.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(until) = until.get_mut(&publisher) {
-            *until = self.paces.rate.without_one(*until);
-        }
+        self.paces.until().change(&publisher, |until| self.paces.rate.without_one(until));
     }
 }
 
@@ -167,7 +168,6 @@ mod tests {
             paces.turn(Publisher::Network(network));
             advance(Duration::from_micros(100)).await;
         }
-        let kept = paces.until.lock().unwrap().len();
-        assert!(kept <= 2 * FEW, "{kept}");
+        assert!(paces.len() <= 1024, "{}", paces.len());
     }
 }

@@ -1,17 +1,14 @@
 //! How often something may be done from one address, per second, with bursts of twice as many.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sockeye::internals::Network;
 use tokio::time::Instant;
 
+use super::debts::Debts;
 use crate::rate::Rate;
-
-/// Addresses kept before idle ones are dropped.
-const FEW: usize = 1024;
 
 /// A rate limit per address.
 ///
@@ -20,21 +17,13 @@ const FEW: usize = 1024;
 pub(crate) struct RateLimiter {
     /// 0 where there is no limit.
     per_second: AtomicU32,
-    busy: Mutex<Busy>,
-}
-
-#[derive(Debug, Default)]
-struct Busy {
-    until: HashMap<Network, Instant>,
-    /// How many there may be before idle ones are dropped.
-    sweep_at: usize,
+    busy: Mutex<Debts<Network>>,
 }
 
 impl RateLimiter {
     /// That many per second, at least one; `None` for no limit.
     pub(crate) fn new(per_second: impl Into<Option<u32>>) -> Self {
-        let busy = Busy { until: HashMap::new(), sweep_at: FEW };
-        let limiter = Self { per_second: AtomicU32::new(0), busy: Mutex::new(busy) };
+        let limiter = Self { per_second: AtomicU32::new(0), busy: Mutex::new(Debts::none()) };
         limiter.set(per_second.into());
         limiter
     }
@@ -51,18 +40,23 @@ impl RateLimiter {
             return Ok(());
         }
         let now = Instant::now();
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, early) =
-            Rate::per_second(per_second).count(busy.until.get(&network).copied(), now);
+        let mut busy = self.busy();
+        let (until, early) = Rate::per_second(per_second).count(busy.of(&network), now);
         if !early.is_zero() {
             return Err(early);
         }
-        busy.until.insert(network, until);
-        if busy.until.len() >= busy.sweep_at {
-            busy.until.retain(|_, until| *until > now);
-            busy.sweep_at = FEW.max(busy.until.len() * 2);
-        }
+        busy.owe(network, until, now);
         Ok(())
+    }
+
+    /// How many addresses are kept.
+    pub(super) fn len(&self) -> usize {
+        self.busy().len()
+    }
+
+    fn busy(&self) -> MutexGuard<'_, Debts<Network>> {
+        // Each change is complete before anything in it can panic.
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,6 +66,7 @@ mod tests {
 
     use tokio::time::advance;
 
+    use super::super::debts::MOST;
     use super::*;
 
     fn network(address: &str) -> Network {
@@ -110,13 +105,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_addresses_are_forgotten() {
-        let limiter = RateLimiter::new(100);
-        for number in 0..100_000_u32 {
+    async fn the_addresses_that_are_kept_are_few_whatever_their_number() {
+        let limiter = RateLimiter::new(1);
+        for number in 0..200_000_u32 {
             limiter.take(Network::Ip(IpAddr::V4(number.into()))).unwrap();
-            advance(Duration::from_micros(100)).await;
         }
-        let kept = limiter.busy.lock().unwrap().until.len();
-        assert!(kept <= FEW, "{kept}");
+        assert!(limiter.len() < MOST, "{}", limiter.len());
+        advance(Duration::from_secs(10)).await;
+        for number in 0..200_000_u32 {
+            limiter.take(Network::Ip(IpAddr::V4(number.into()))).unwrap();
+            advance(Duration::from_millis(2)).await;
+        }
+        assert!(limiter.len() <= 1024, "{}", limiter.len());
     }
 }

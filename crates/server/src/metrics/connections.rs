@@ -104,6 +104,11 @@ impl ConnectionRegister {
         &self.metrics
     }
 
+    /// How many taps are open, and the bytes of what waits for them.
+    pub(crate) fn held_by_taps(&self) -> (usize, usize) {
+        self.taps.held()
+    }
+
     /// Adds a record.
     pub(crate) fn begin(
         self: &Arc<Self>,

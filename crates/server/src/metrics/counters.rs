@@ -14,6 +14,7 @@ use super::format::Format;
 use super::latency::Latency;
 use super::levels::{Gauges, Levels};
 use super::process::Process;
+use super::waiting::Waiting;
 use super::{End, now};
 use crate::http::problem::Code;
 use crate::transport::Transport;
@@ -35,6 +36,7 @@ pub(crate) struct Metrics {
     waits: Counter,
     latency: Latency,
     gauges: Gauges,
+    waiting: Waiting,
     process: Process,
 }
 
@@ -87,6 +89,7 @@ impl Metrics {
             waits: Counter::default(),
             latency: Latency::default(),
             gauges: Gauges::register(registry, lost_lines),
+            waiting: Waiting::register(registry),
             process,
             registry: Registry::default(),
         };
@@ -131,6 +134,7 @@ impl Metrics {
     /// All of it as text, with the levels of this moment.
     pub(crate) fn text(&self, levels: &Levels, format: Format) -> String {
         self.gauges.set(levels);
+        self.waiting.set(levels);
         self.process.look();
         let mut text = String::new();
         // Writing to a string does not fail.

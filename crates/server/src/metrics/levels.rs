@@ -12,7 +12,7 @@ use sockeye_hub::Figures;
 
 use crate::events::EventFigures;
 
-type Level = Gauge<u64, AtomicU64>;
+pub(super) type Level = Gauge<u64, AtomicU64>;
 
 /// The levels of one moment, taken together.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub(crate) struct Levels {
     pub(crate) max_bytes: u64,
     pub(crate) store_is_failing: bool,
     pub(crate) ticket_bytes: u64,
+    /// How many addresses and publishers are ahead of a rate.
+    pub(crate) indebted: u64,
+    /// How many taps are open, and the bytes of what waits for them.
+    pub(crate) taps: (u64, u64),
     /// How many tokens and subjects are revoked.
     pub(crate) revoked: u64,
     /// The keys of an issuer, and how often they could not be fetched.

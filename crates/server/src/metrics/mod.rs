@@ -8,7 +8,7 @@
 //! - `counters`: what is counted, of the feature `prometheus`; `off` is in its place without that.
 //! - `engine`: what a backplane counts.
 //! - `latency`: the histogram of delivery times.
-//! - `levels`: gauges that are set when a collector asks.
+//! - `levels`: gauges that are set when a collector asks; `waiting`: those of what waits, or is remembered for a moment.
 //! - `process`: CPU time, memory and descriptors of the process.
 //! - `format`: OpenMetrics, or the older text format of Prometheus.
 
@@ -28,6 +28,8 @@ mod levels;
 mod off;
 #[cfg(feature = "prometheus")]
 mod process;
+#[cfg(feature = "prometheus")]
+mod waiting;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -116,6 +116,12 @@ impl Taps {
         (!queues.is_empty()).then(|| Box::new(Attempt::new(queues, publisher(), size)))
     }
 
+    /// How many taps are open, and the bytes of what waits for them.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        (open.len(), open.iter().map(|tap| tap.queue.bytes()).sum())
+    }
+
     fn each_on(&self, channel: &ChannelName, take: impl FnMut(&Arc<Queue>)) {
         if self.of_channels.load(Relaxed) > 0 {
             let is_it =

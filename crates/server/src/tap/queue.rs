@@ -55,6 +55,11 @@ impl Queue {
         self.max_data
     }
 
+    /// The bytes of the lines that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Adds an event, or counts it where there is no room. It is not made then.
     pub(super) fn push(&self, event: impl FnOnce(usize) -> String) {
         let mut waiting = self.lock();

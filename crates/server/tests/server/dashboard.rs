@@ -45,3 +45,18 @@ async fn every_metric_of_the_dashboard_is_there_with_its_labels() {
         }
     }
 }
+
+#[tokio::test]
+async fn every_metric_of_the_page_on_memory_is_there() {
+    let server = TestServer::start().await;
+    let answer = server.operate("/metrics").await;
+    let shown = dashboard::shown(answer.text());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/memory.md");
+    let page = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let names: Vec<_> = page.split('`').filter(|word| word.starts_with("sockeye_")).collect();
+    assert!(names.len() > 30, "{names:?}");
+    // Those of a cluster are there on a node.
+    let of_server = names.iter().filter(|name| !name.starts_with("sockeye_cluster_"));
+    let missing: Vec<_> = of_server.filter(|name| !shown.contains(**name)).collect();
+    assert!(missing.is_empty(), "the page names {missing:?}, which are not there");
+}

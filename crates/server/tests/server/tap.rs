@@ -417,6 +417,13 @@ async fn a_tap_that_is_not_read_holds_up_no_client_and_is_told_what_it_missed() 
         let message = timeout(SOON, plain.recv()).await.expect("it comes").unwrap().unwrap();
         assert_eq!(message.as_text(), Some(&*text));
     }
+    #[cfg(feature = "prometheus")]
+    {
+        // 256 KiB of lines and one more wait for that of the connection; the other reads the log.
+        assert_eq!(server.metric("sockeye_taps").await as u64, 2);
+        let waiting = server.metric("sockeye_taps_queued_bytes").await as u64;
+        assert!((1..=(256 << 10) + 2000).contains(&waiting), "{waiting}");
+    }
     for tap in [&mut of_connection, &mut of_channel] {
         let dropped = tap.next_of("dropped").await.as_u64().unwrap();
         assert!((1..2000).contains(&dropped), "{dropped}");
@@ -425,6 +432,11 @@ async fn a_tap_that_is_not_read_holds_up_no_client_and_is_told_what_it_missed() 
     plain.send("still here").await.unwrap();
     while of_connection.next_of("in").await["data"] != "still here" {}
     while of_channel.next_of("message").await["data"] != "still here" {}
+    drop((of_connection, of_channel));
+    #[cfg(feature = "prometheus")]
+    for name in ["sockeye_taps", "sockeye_taps_queued_bytes"] {
+        server.until_metric(name, 0.0).await;
+    }
 }
 
 #[tokio::test]
