@@ -8,6 +8,7 @@
 mod echo;
 mod pings;
 mod presence;
+mod scale;
 mod subscribers;
 
 use std::io::{self, Write as _};
@@ -41,13 +42,23 @@ struct Figure {
     value: String,
 }
 
-/// `measure-idle CONNECTIONS [CASE…]`: all cases where none is named.
+/// The case that is measured only where it is named: it wants more connections than one process may have.
+const SCALE: &str = "scale";
+
+/// `measure-idle CONNECTIONS [CASE…]`: all cases but [`SCALE`] where none is named.
 fn main() -> io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "hold").is_some() {
+        return scale::hold(arguments);
+    }
     let connections = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(10_000);
     let wanted: Vec<String> = arguments.collect();
-    idle::raise_file_limit(connections + WARM_UP);
     let mut out = io::stdout();
+    if wanted == [SCALE] {
+        idle::raise_file_limit(scale::descriptors(connections));
+        return write_table(&mut out, connections, scale::measure(connections));
+    }
+    idle::raise_file_limit(connections + WARM_UP);
     writeln!(out, "{connections} connections\n\n| | each |\n|---|---|")?;
     for (name, measure) in CASES {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
@@ -57,6 +68,17 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn write_table(
+    out: &mut impl io::Write,
+    connections: usize,
+    figures: impl IntoIterator<Item = Figure>,
+) -> io::Result<()> {
+    writeln!(out, "{connections} connections\n\n| | |\n|---|---|")?;
+    figures
+        .into_iter()
+        .try_for_each(|figure| writeln!(out, "| {} | {} |", figure.what, figure.value))
 }
 
 /// Connections to a server, and the memory that it had before they were opened.
