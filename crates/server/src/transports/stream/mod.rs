@@ -154,7 +154,8 @@ impl Live {
     /// The stream as the body of a response.
     fn response(self) -> Response {
         let body_io = self.direct.as_ref().map(|direct| Arc::clone(direct.io()));
-        let body = unfold(self, async |mut live| {
+        // Boxed: the future of a piece has room for it twice.
+        let body = unfold(Box::new(self), async |mut live| {
             let piece = live.next().await?;
             Some((Ok::<_, Infallible>(piece), live))
         });
