@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 
 use crate::shell;
 
-/// Where `unsafe` is: the modules of `sockeye-proto` whose tests are run.
+/// Where `unsafe` is: the modules of `sockeye-proto` whose tests are run. The one of `sockeye` (`ring/kernel.rs`) is about what
+/// the kernel does, which Miri does not have.
 const MODULES: [&str; 3] = ["mask::", "text::", "utf8::"];
 /// How often a property is tried: each try takes seconds here.
 const CASES: &str = "4";

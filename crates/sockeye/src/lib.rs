@@ -79,6 +79,7 @@
 //! |---|---|---|
 //! | `http2` | yes | WebSockets over HTTP/2 |
 //! | `tls` | yes | `wss://`, with rustls |
+//! | `uring` | | [`SendRings`]: what goes to many connections is handed to Linux at once, with io_uring |
 //! | `upgrade` | yes | [`Upgrade`], with hyper |
 //! | `axum` | | [`Upgrade`] is an extractor of axum 0.8 |
 //! | `json` | | messages from and to the types of serde |
@@ -105,10 +106,11 @@
 //! | `tls` | rustls on both sides: configuration, certificates and their reload |
 //! | `net` | sockets before a request is complete: dialling, listening, accepting, eviction, HTTP/2 streams |
 //! | `socket` | an open WebSocket: its handles, and in `socket/core` what they share |
+//! | `ring` | sends on many sockets at once (io_uring); the one folder with `unsafe`, in `ring/kernel.rs`, of the feature `uring` |
 //! | `error`, `clock`, `random`, `header` | errors of receiving and sending; the time, random bytes, fields of heads |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "uring"), forbid(unsafe_code))]
 
 mod client;
 mod clock;
@@ -119,6 +121,7 @@ mod net;
 mod random;
 pub mod reconnect;
 mod request;
+mod ring;
 mod server;
 mod socket;
 #[cfg(feature = "tls")]
@@ -158,6 +161,7 @@ pub use self::{
         AcceptError,
         origin::{BadOrigin, OriginPattern, Origins},
     },
+    ring::SendRings,
     server::{Incoming, Server, accept},
     socket::{
         ConnectionId, Delivery, MessageReader, MessageWriter, PeerAddr, Reader, Role, WeakWriter,

@@ -50,7 +50,7 @@ const LAYOUTS: &[Layout] = &[
     Layout {
         sources: "crates/sockeye/src",
         rules: &[
-            "{web, reconnect} → client → tls → net → socket → socket/core → {error, clock, random, header}",
+            "{web, reconnect} → client → tls → net → socket → socket/core → {ring, error, clock, random, header}",
             "{server, upgrade} → {connections, request, tls}",
             "request → header",
             "connections → socket",

@@ -12,6 +12,7 @@ mod weak_writer;
 mod websocket;
 mod writer;
 
+mod at_once;
 mod connection_ref;
 pub(crate) mod core;
 mod handle;

@@ -53,6 +53,11 @@ impl Lifecycle {
         self.io.as_mut().filter(|_| !self.half_closed)
     }
 
+    /// The same, to look at.
+    pub(super) fn writing_to(&self) -> Option<&ByteStream> {
+        self.io.as_ref().filter(|_| !self.half_closed)
+    }
+
     /// Whether this end has ended its direction; the peer has not, or its end was not read yet.
     fn is_half_closed(&self) -> bool {
         self.io.is_some() && self.half_closed

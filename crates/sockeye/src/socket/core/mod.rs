@@ -6,6 +6,7 @@ pub(super) mod attachment;
 pub(super) mod background;
 pub(super) mod connection_id;
 pub(super) mod delivery;
+mod frames;
 pub(super) mod handlers;
 mod input;
 mod lifecycle;

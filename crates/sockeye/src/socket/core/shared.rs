@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
@@ -20,7 +20,6 @@ use sockeye_proto::{
 use super::{
     background::{BackgroundDriver, RuntimeEnded},
     connection_id::ConnectionId,
-    delivery::Delivery,
     handlers,
     parked::Parked,
     peer_addr::{KeptPeer, PeerAddr},
@@ -185,7 +184,7 @@ impl Shared {
     }
 
     /// The same; `look` maps the outcome while the lock is held.
-    fn poll_queue_and<T, U>(
+    pub(super) fn poll_queue_and<T, U>(
         self: &Arc<Self>,
         cx: &Context<'_>,
         has_room: fn(&SocketState) -> bool,
@@ -201,38 +200,6 @@ impl Shared {
             }
             drop(state);
             ready!(self.poll_until(cx, |state| has_room(state).then_some(())));
-        }
-    }
-
-    /// Queues frames that were made before, when there is room for them, and takes them; ready when all
-    /// is written.
-    pub(in crate::socket) fn poll_frames(
-        self: &Arc<Self>,
-        cx: &Context<'_>,
-        waiting: &mut Option<&Bytes>,
-    ) -> Poll<Result<(), Error>> {
-        if let Some(frames) = *waiting {
-            let queue = |state: &mut SocketState| state.queue_frames(frames);
-            let look = |state: &SocketState, ()| written(state);
-            let outcome = ready!(self.poll_queue_and(cx, SocketState::has_room, queue, look))?;
-            *waiting = None;
-            if let Some(outcome) = outcome {
-                return Poll::Ready(outcome);
-            }
-        }
-        self.poll_written(cx)
-    }
-
-    /// Writes frames that were made before, or queues what the transport does not take, if there is room.
-    pub(in crate::socket) fn try_frames(self: &Arc<Self>, frames: &Bytes) -> Delivery {
-        let (mut state, waker) = (self.state(), waker_ref(self));
-        let cx = &mut Context::from_waker(&waker);
-        if !state.has_room() || state.write_frames(frames, cx).is_err() {
-            return Delivery::Refused;
-        }
-        match written(&state) {
-            Some(Ok(())) => Delivery::Written,
-            _ => Delivery::Queued,
         }
     }
 
@@ -548,13 +515,22 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, unless something else has locked it.
+    pub(super) fn try_state(&self) -> Option<MutexGuard<'_, SocketState>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     fn parked(&self) -> MutexGuard<'_, Parked> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether all that was queued is written, once that is known.
-fn written(state: &SocketState) -> Option<Result<(), Error>> {
+pub(super) fn written(state: &SocketState) -> Option<Result<(), Error>> {
     let unwritten = state.outbound.discarded || (state.queued() > 0 && state.has_failed());
     let is_known = state.queued() == 0 || state.has_ended() || unwritten;
     is_known.then(|| match unwritten {

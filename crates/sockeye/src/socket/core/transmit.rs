@@ -19,7 +19,10 @@ use super::{
     state::SocketState,
     transport::ByteStream,
 };
-use crate::{Error, clock};
+use crate::{
+    Error, clock,
+    ring::{self, Socket},
+};
 
 /// How much is queued before senders wait.
 const HIGH_WATER: usize = 64 << 10;
@@ -197,25 +200,50 @@ impl SocketState {
         self.check_write_side()?;
         self.connection.may_send_frames().map_err(|misuse| self.send_error(misuse))?;
         let is_first = !self.connection.transmit().has_remaining();
-        let written = if is_first { self.write_past_queue(frames, cx) } else { 0 };
-        if written < frames.len() {
-            self.queue_frames(&frames.slice(written..))?;
-            self.write(cx);
-        }
-        Ok(())
+        let written = if is_first { self.write_past_queue(frames, cx) } else { Poll::Pending };
+        self.take_written(frames, written, cx)
     }
 
-    /// Writes to a transport that keeps nothing for itself; gives how much it has taken.
-    fn write_past_queue(&mut self, frames: &[u8], cx: &mut Context<'_>) -> usize {
-        let Some(ByteStream::Tcp(stream)) = self.lifecycle.writable() else { return 0 };
-        match Pin::new(stream).poll_write(cx, frames) {
+    /// Writes to a transport that keeps nothing for itself.
+    fn write_past_queue(&mut self, frames: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.lifecycle.writable() {
+            Some(ByteStream::Tcp(stream)) => Pin::new(stream).poll_write(cx, frames),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// The socket to write frames to past the queue. `None` where there is something before them, where they are not
+    /// to be sent, and where the transport keeps something for itself.
+    pub(in crate::socket) fn socket_past_queue(&self) -> Option<Socket<'_>> {
+        let ByteStream::Tcp(stream) = self.lifecycle.writing_to()? else { return None };
+        let is_next = self.queued() == 0
+            && !self.is_streaming()
+            && self.check_write_side().is_ok()
+            && self.connection.may_send_frames().is_ok();
+        if is_next { ring::socket(stream) } else { None }
+    }
+
+    /// What came of writing frames past the queue: the rest of them is queued, and written as far as the transport
+    /// takes it.
+    pub(in crate::socket) fn take_written(
+        &mut self,
+        frames: &Bytes,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        let written = match written {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => {
                 self.fail_writing(error);
                 0
             }
             Poll::Pending => 0,
+        };
+        if written < frames.len() {
+            self.queue_frames(&frames.slice(written..))?;
+            self.write(cx);
         }
+        Ok(())
     }
 
     /// Writes what is queued, as far as the transport takes it, then half-closes or closes the transport if
