@@ -12,6 +12,8 @@ mod echo;
 mod events;
 mod examples;
 mod hostile_server;
+#[cfg(target_os = "linux")]
+mod io;
 mod jwks;
 mod listen;
 mod listen_exec;

@@ -33,6 +33,9 @@ pub(crate) const NEXTEST: Need = Need::CargoTool("cargo-nextest");
 /// The step that is left out of all where its component of the compiler is not there; by its name it fails then.
 const MIRI: &str = "miri";
 
+/// The step that is left out of all where the system forbids io_uring, as most containers do; by its name it fails then.
+const URING: &str = "uring";
+
 /// All steps, in their order.
 const STEPS: &[Step] = &[
     Step { name: "format", needs: &[], run: format },
@@ -54,6 +57,7 @@ const STEPS: &[Step] = &[
         ],
         run: cluster,
     },
+    Step { name: URING, needs: &[NEXTEST], run: uring },
     Step { name: "doctests", needs: &[], run: doctests },
     Step { name: "docs", needs: &[], run: docs },
     Step {
@@ -148,11 +152,16 @@ fn step_names() -> clap::builder::PossibleValuesParser {
 
 fn chosen(names: &[String]) -> Vec<&'static Step> {
     if names.is_empty() {
-        let has_miri = miri::is_installed();
-        if !has_miri {
+        let mut left_out = Vec::new();
+        if !miri::is_installed() {
             eprintln!("Miri is not installed: the step `{MIRI}` is left out");
+            left_out.push(MIRI);
         }
-        return STEPS.iter().filter(|step| has_miri || step.name != MIRI).collect();
+        if !has_uring() {
+            eprintln!("this system has no io_uring for us: the step `{URING}` is left out");
+            left_out.push(URING);
+        }
+        return STEPS.iter().filter(|step| !left_out.contains(&step.name)).collect();
     }
     names.iter().filter_map(|name| STEPS.iter().find(|step| step.name == name)).collect()
 }
@@ -210,6 +219,23 @@ fn contract() -> Result<String> {
         filter = format!("({filter}) - (binary({binary}) & test(/^{test}/))");
     }
     Ok(filter)
+}
+
+/// Whether the system lets this program have io_uring.
+fn has_uring() -> bool {
+    #[cfg(target_os = "linux")]
+    let has = io_uring::IoUring::new(1).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    let has = false;
+    has
+}
+
+/// The tests of channels once more, with servers that send by io_uring.
+fn uring() -> Result<()> {
+    build()?;
+    let tests =
+        "(package(sockeye-server) & binary(server)) | (package(sockeye-tests) & binary(push))";
+    shell::run(shell::cargo([]).args(nextest_args(tests)).env("SOCKEYE_IO", "uring"))
 }
 
 fn doctests() -> Result<()> {

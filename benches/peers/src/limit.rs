@@ -9,12 +9,18 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use rustix::event::epoll;
 
 use crate::handshake;
+use crate::ring::Ring;
+
+/// What the kernel says of a socket that is full.
+const EAGAIN: i32 = -rustix::io::Errno::AGAIN.raw_os_error();
 
 /// What is done with a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Echo,
     FanOut,
+    /// The same, sent by io_uring.
+    FanOutByRing,
 }
 
 /// What is read at once.
@@ -41,6 +47,7 @@ pub(crate) fn run(work: Work) -> io::Result<()> {
     let mut connections: HashMap<u64, Connection> = HashMap::new();
     let (mut buffer, mut out) = (vec![0; BUFFER], Vec::with_capacity(BUFFER));
     let mut events = Vec::with_capacity(1024);
+    let mut ring = (work == Work::FanOutByRing).then(Ring::new).transpose()?;
     loop {
         epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None)?;
         let mut to_all = Vec::new();
@@ -62,15 +69,17 @@ pub(crate) fn run(work: Work) -> io::Result<()> {
             let Some(connection) = connections.get_mut(&id) else { continue };
             out.clear();
             let lives = connection.read(&mut buffer, &mut out);
-            if work == Work::FanOut && connection.is_open && !out.starts_with(b"HTTP") {
+            if work != Work::Echo && connection.is_open && !out.starts_with(b"HTTP") {
                 to_all.append(&mut out);
             }
             if connection.write(&out).is_err() || !lives {
                 connections.remove(&id);
             }
         }
-        if !to_all.is_empty() {
-            connections.retain(|_, connection| connection.write(&to_all).is_ok());
+        match &mut ring {
+            _ if to_all.is_empty() => {}
+            Some(ring) => send_by(ring, &mut connections, &to_all)?,
+            None => connections.retain(|_, connection| connection.write(&to_all).is_ok()),
         }
     }
 }
@@ -130,6 +139,31 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Sends to all by the ring, and by itself to each that has something unsent.
+fn send_by(
+    ring: &mut Ring,
+    connections: &mut HashMap<u64, Connection>,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let free = connections.values().filter(|connection| connection.unsent.is_empty());
+    let sockets: Vec<_> = free.map(|connection| connection.stream.as_raw_fd()).collect();
+    connections
+        .retain(|_, connection| connection.unsent.is_empty() || connection.write(bytes).is_ok());
+    let outcomes = ring.send(&sockets, bytes)?;
+    for (socket, outcome) in sockets.into_iter().zip(outcomes) {
+        let id = socket as u64;
+        match outcome {
+            EAGAIN => connections.get_mut(&id).expect("it is there").unsent.extend(bytes),
+            ..0 => drop(connections.remove(&id)),
+            sent => {
+                let rest = &bytes[sent as usize..];
+                connections.get_mut(&id).expect("it is there").unsent.extend(rest);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {

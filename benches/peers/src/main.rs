@@ -13,6 +13,7 @@ mod client;
 mod fastwebsockets;
 mod handshake;
 mod limit;
+mod ring;
 mod serve;
 mod sockudo;
 mod tls;
@@ -30,6 +31,7 @@ fn main() -> io::Result<()> {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
         "limit-echo" => limit::run(limit::Work::Echo),
+        "limit-fanout-uring" => limit::run(limit::Work::FanOutByRing),
         "limit-fanout" => limit::run(limit::Work::FanOut),
         "tokio-bare" => serve(bare::echo),
         "tokio-tungstenite" => serve(tungstenite::echo),

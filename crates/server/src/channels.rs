@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use sockeye::BadOrigin;
 use sockeye::internals::Origin;
+use sockeye::{BadOrigin, SendRings};
 use sockeye_hub::Hub;
 use sockeye_hub::store::OpenError;
 
@@ -23,6 +23,8 @@ use crate::limits::client_addresses::{AddressSource, ClientAddresses, needed_for
 use crate::limits::pace::Paces;
 use crate::metrics::Metrics;
 use crate::metrics::connections::ConnectionRegister;
+use crate::net::io::{Io, UringError};
+use crate::net::listener::BindError;
 use crate::options::ChannelOptions;
 use crate::rate::Rate;
 use crate::routes::admin;
@@ -59,6 +61,9 @@ pub enum BuildError {
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
     Data(#[from] OpenError),
+    /// The system has no io_uring for the program.
+    #[error("{0}; or set `io` to auto or epoll")]
+    Uring(#[from] UringError),
 }
 
 /// What [`Channels`] are made of: [`Channels::builder`].
@@ -112,7 +117,8 @@ impl ChannelsBuilder {
     /// [`BuildError::NoAddresses`] if an option counts by address and the addresses are unknown;
     /// [`BuildError::TwoAuthorizers`] if there are an `auth_key` and an `authorizer`; [`BuildError::NoSubjects`] if an option
     /// counts by subject and there is neither; [`BuildError::HistoryOfSome`] if there is a
-    /// `backplane` and a rule of `channel` says how much is kept; [`BuildError::Data`] if the directory is in use or cannot be used.
+    /// `backplane` and a rule of `channel` says how much is kept; [`BuildError::Data`] if the directory is in use or cannot be used;
+    /// [`BuildError::Uring`] if `io` asks for io_uring, and it cannot be used.
     pub fn build(self) -> Result<Channels, BuildError> {
         if self.options.auth_key.is_some() && self.options.authorizer.is_some() {
             return Err(BuildError::TwoAuthorizers);
@@ -131,22 +137,24 @@ impl ChannelsBuilder {
         };
         let hub = open_hub(&self.options)?;
         let revocations = revocations(&self.options)?;
-        let channels = self.made_of((hub, revocations), is_needed);
+        let rings = self.options.io.rings()?;
+        let channels = self.made_of((hub, revocations, rings), is_needed);
         channels.app.keep_tasks();
         Ok(channels)
     }
 
     /// The same for a [`Server`](crate::Server), which knows the addresses of its clients, and tells nothing before it
     /// serves.
-    pub(crate) fn open_for_server(self) -> Result<Channels, OpenError> {
+    pub(crate) fn open_for_server(self) -> Result<Channels, BindError> {
         // The router of the server may be used elsewhere, too.
         let is_needed = needed_for(&self.options).is_some();
         let hub = open_hub(&self.options)?;
         let revocations = revocations(&self.options)?;
-        Ok(self.made_of((hub, revocations), is_needed))
+        let rings = self.options.io.rings()?;
+        Ok(self.made_of((hub, revocations, rings), is_needed))
     }
 
-    fn made_of(self, kept: (Hub, Revocations), is_needed: bool) -> Channels {
+    fn made_of(self, parts: (Hub, Revocations, Option<SendRings>), is_needed: bool) -> Channels {
         let Self { options, addresses, public_origin, secure } = self;
         let origins = OriginRule {
             allowed: Some(Allowed::new(options.allow_origin.clone(), options.option_names)),
@@ -155,7 +163,7 @@ impl ChannelsBuilder {
             public: public_origin,
             names: options.option_names,
         };
-        Channels::of(kept, &options, origins, AddressSource { addresses, is_needed })
+        Channels::of(parts, &options, origins, AddressSource { addresses, is_needed })
     }
 }
 
@@ -192,7 +200,7 @@ impl Channels {
     }
 
     fn of(
-        (hub, revocations): (Hub, Revocations),
+        (hub, revocations, rings): (Hub, Revocations, Option<SendRings>),
         options: &ChannelOptions,
         origins: OriginRule,
         addresses: AddressSource,
@@ -230,12 +238,13 @@ impl Channels {
             deflate: options.deflate.clone(),
             heartbeat: options.heartbeat,
             drain: Drain::new(),
-            groups: Groups::new(Arc::clone(&register)),
+            groups: Groups::new(Arc::clone(&register), rings),
             register,
             traces: traces(options),
             metrics,
         };
         app.sweeper.keep(&app.hub);
+        tracing::info!(io = %app.groups.io(), "how messages for many WebSockets are sent");
         Self { app: Arc::new(app) }
     }
 
@@ -267,6 +276,11 @@ impl Channels {
     /// clone of them, or a router.
     pub fn hub(&self) -> &Hub {
         &self.app.hub
+    }
+
+    /// How messages for many plain WebSockets are handed to the system: [`Io::Epoll`] or [`Io::Uring`].
+    pub fn io(&self) -> Io {
+        self.app.groups.io()
     }
 
     /// The routes with their middleware: `/c/{channel}` and what is below it, `/connect`, and the

@@ -89,6 +89,7 @@ pub use crate::events::{
     AnyEventSink, Event, EventBatch, EventError, EventId, EventKind, EventSink,
 };
 pub use crate::limits::client_addresses::{ClientAddress, ClientAddresses};
+pub use crate::net::io::{Io, UnknownIo, UringError};
 pub use crate::net::listener::{BindError, Listen, LocalAddress};
 pub use crate::net::trusted_proxy::{BadCidr, Cidr, TrustedProxy};
 pub use crate::option_names::OptionNames;

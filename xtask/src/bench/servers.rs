@@ -35,6 +35,9 @@ const TAKEOVER: &[&str] =
     &["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--deflate", "takeover"];
 const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--admin", "off"];
 
+const SERVE_URING: &[&str] =
+    &["serve", "--listen", "127.0.0.1:0", "--admin", "off", "--io", "uring"];
+
 const LIMIT: Server = peer("limit-echo");
 const SOCKEYE: Server = Server { name: "sockeye", kind: Kind::Sockeye(ECHO, "/") };
 const SOCKEYE_DEFLATE: Server = Server { name: "sockeye", kind: Kind::Sockeye(DEFLATE, "/") };
@@ -122,7 +125,9 @@ pub(super) const MEMORY_DEFLATE_SERVERS: &[Server] = &deflating(Server {
 /// Those that send every message to all.
 pub(super) const FAN_OUT_SERVERS: &[Server] = &[
     peer("limit-fanout"),
+    peer("limit-fanout-uring"),
     Server { name: "sockeye serve", kind: Kind::Sockeye(SERVE, "/c/bench") },
+    Server { name: "sockeye serve --io uring", kind: Kind::Sockeye(SERVE_URING, "/c/bench") },
     Server { name: "tokio-websockets (batched)", kind: Kind::Peer("tokio-websockets-fanout") },
     Server { name: "fastwebsockets", kind: Kind::Peer("fastwebsockets-fanout") },
     Server { name: "Node ws", kind: Kind::Node("fanout") },

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use sockeye_server::{Algorithm, AuthKey, LocalAddress, Server};
+use sockeye_server::{Algorithm, AuthKey, Io, LocalAddress, Server};
 
 /// What there is to tell of a server beside its addresses.
 pub(super) enum Hints {
@@ -26,7 +26,8 @@ pub(super) fn greeting(server: &Server, shown: &Hints) -> String {
         Hints::Issuer(keys) => format!("\n  tokens     signed with the keys of {keys}\n"),
         Hints::Application(name) => format!("\n  rights     decided by {name}\n"),
     });
-    listening.chain(admin).chain(hints).collect::<Vec<_>>().join("\n")
+    let io = (server.channels().io() == Io::Uring).then(|| "sending by io_uring".to_owned());
+    listening.chain(admin).chain(io).chain(hints).collect::<Vec<_>>().join("\n")
 }
 
 /// Where the server listens, in a line.

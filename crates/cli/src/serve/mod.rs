@@ -29,9 +29,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::{Args, builder::BoolishValueParser};
+use clap::{
+    Args,
+    builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser},
+};
 use sockeye_server::{
-    AuthKey, BindError, ChannelOptions, ChannelRule, Listen, OptionNames, OriginPattern,
+    AuthKey, BindError, ChannelOptions, ChannelRule, Io, Listen, OptionNames, OriginPattern,
     PolicyRule, Server, ServerOptions,
 };
 use tokio::{
@@ -192,6 +195,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "PATTERN KEY=VALUE", env = "SOCKEYE_CHANNEL", value_delimiter = ',')]
     #[arg(help_heading = "Limits", value_parser = rule)]
     channel: Vec<ChannelRule>,
+
+    /// How messages for many plain WebSockets are handed to the system: epoll (connection by connection), uring (many
+    /// by one call, through io_uring of Linux) or auto (by epoll)
+    #[arg(long, value_name = "WAY", env = "SOCKEYE_IO", default_value_t = ChannelOptions::default().io)]
+    #[arg(value_parser = io())]
+    io: Io,
 
     #[command(flatten)]
     cluster: ClusterFlags,
@@ -371,6 +380,7 @@ impl Serve {
         options.channels.policy = self.policy;
         options.channels.max_message = self.max_message.in_memory();
         options.channels.channel = self.channel;
+        options.channels.io = self.io;
         self.limits.apply(&mut options);
         self.deadlines.apply(&mut options);
         options.tls = self.certificate.read()?;
@@ -459,7 +469,8 @@ fn flag(field: &str) -> String {
 /// The error with flags in the place of the options that it names: `` `listen` `` is `--listen`.
 fn in_flags(error: &BindError) -> anyhow::Error {
     let mut text = error.to_string();
-    for field in ["admin", "auth_key", "channel", "listen", "open", "proxy_protocol", "trust_proxy"]
+    for field in
+        ["admin", "auth_key", "channel", "io", "listen", "open", "proxy_protocol", "trust_proxy"]
     {
         text = text.replace(&format!("`{field}`"), &flag(field));
     }
@@ -475,6 +486,11 @@ fn admin(text: &str) -> Result<Admin, &'static str> {
         "off" => Ok(Admin(None)),
         address => listen(address).map(|address| Admin(Some(address))),
     }
+}
+
+/// The words for the ways.
+fn io() -> impl TypedValueParser<Value = Io> {
+    PossibleValuesParser::new(Io::ALL.map(Io::name)).try_map(|word| word.parse())
 }
 
 /// An address to listen on, or `unix:PATH`.

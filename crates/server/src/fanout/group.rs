@@ -4,21 +4,22 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sockeye::Delivery;
+use sockeye::{Delivery, SendRings};
 use sockeye_hub::{Page, SharedReader};
 use tokio::sync::Notify;
 use tokio::task::{unconstrained, yield_now};
 
 use super::membership::Place;
 use super::{Groups, Key, Left, Outlet};
-use crate::metrics::connections::{ConnectionRegister, Deliveries};
+use crate::metrics::connections::Deliveries;
+use crate::transport::Transport;
 
 /// How many members are written to while the list of them is locked, and how many bytes are then, but for one member's:
 /// so long does one wait that joins or leaves.
 const LOCKED: usize = 16;
 const LOCKED_BYTES: usize = 64 << 10;
 
-/// After how many times that other tasks run.
+/// After how many times that other tasks run. With rings all of it is one time, for one system call.
 const TURN: usize = 4;
 
 /// A group of readers.
@@ -64,6 +65,29 @@ struct Round<'a> {
     to: u64,
     /// All members from this index on have it, or have left.
     next: usize,
+}
+
+impl Round<'_> {
+    /// How many members are written to while the list is locked.
+    fn at_once(&self, by_rings: bool) -> usize {
+        let times = if by_rings { TURN } else { 1 };
+        (times * LOCKED_BYTES / self.bytes.len().max(1)).clamp(1, times * LOCKED)
+    }
+
+    /// Whether a member is to get the page.
+    fn is_due(&self, member: &Member) -> bool {
+        member.offset == self.from
+    }
+
+    /// Writes to the members that are to get the page, the last one first; gives what became of it on each of them.
+    fn send(
+        &self,
+        members: &[Member],
+        rings: Option<&SendRings>,
+    ) -> impl Iterator<Item = Delivery> + use<> {
+        let due = members.iter().rev().filter(|member| self.is_due(member));
+        Outlet::try_write_each(due.map(|member| &member.outlet), &self.bytes, rings).into_iter()
+    }
 }
 
 impl Member {
@@ -151,21 +175,27 @@ impl Group {
     }
 
     /// Writes a page to each member that is to get it.
-    async fn deliver(&self, page: &Page, from: u64, register: &ConnectionRegister) {
+    async fn deliver(&self, page: &Page, from: u64, groups: &Groups) {
         let oldest = page.entries.iter().map(|entry| entry.ts).min().unwrap_or_default();
         let bytes = self.key.wire.of(&page.entries);
         let length = (self.key.wire.counted)(page, &bytes);
         let (to, next) = (page.at.offset, self.begin(page.at.offset));
         let mut round = Round { page, bytes, length, oldest, from, to, next };
+        let times = if self.rings(groups).is_some() { 1 } else { TURN };
         loop {
-            for _ in 0..TURN {
-                self.advance(&mut round, register);
+            for _ in 0..times {
+                self.advance(&mut round, groups);
             }
             if round.next == 0 {
                 return;
             }
             yield_now().await;
         }
+    }
+
+    /// The rings by which it writes to its members.
+    fn rings<'a>(&self, groups: &'a Groups) -> Option<&'a SendRings> {
+        groups.rings.as_ref().filter(|_| self.key.wire.transport == Transport::Ws)
     }
 
     /// From here on members come that stand at this offset at least. How many of the others there are at most.
@@ -177,21 +207,22 @@ impl Group {
 
     /// Writes to some members. From the last to the first: one that takes the place of one that has left has had its
     /// turn, or stands behind the page.
-    fn advance(&self, round: &mut Round<'_>, register: &ConnectionRegister) {
+    fn advance(&self, round: &mut Round<'_>, groups: &Groups) {
+        let register = &groups.register;
         let metrics = register.metrics();
         let mut members = self.members();
+        // Fewer than before, if members have left.
         let end = round.next.min(members.list.len());
-        let count = (LOCKED_BYTES / round.bytes.len().max(1)).clamp(1, LOCKED);
-        round.next = end.saturating_sub(count);
+        let rings = self.rings(groups);
+        round.next = end.saturating_sub(round.at_once(rings.is_some()));
+        let mut sent = round.send(&members.list[round.next..end], rings);
         let (mut written, mut waited) = (0, 0);
         for index in (round.next..end).rev() {
-            // Fewer than before, if members have left.
-            let Some(member) = members.list.get_mut(index) else { continue };
+            let member = &mut members.list[index];
             if member.offset >= round.to {
                 continue;
             }
-            let is_next = member.offset == round.from;
-            match is_next.then(|| member.outlet.try_write(&round.bytes)) {
+            match round.is_due(member).then(|| sent.next()).flatten() {
                 Some(Delivery::Written) => {
                     member.offset = round.to;
                     member.deliveries.add(round.page, round.length, register);
@@ -258,7 +289,7 @@ pub(super) fn run(
             if page.gap.is_some() || page.end {
                 return;
             }
-            group.deliver(&page, from, &groups.register).await;
+            group.deliver(&page, from, groups).await;
             // Not held while others run.
             drop(page);
             yield_now().await;

@@ -21,7 +21,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use sockeye::{Delivery, Writer};
+use sockeye::{Delivery, SendRings, Writer};
 use sockeye_hub::{Budget, Entry, Outlook, Page, Reader, Run, RunForm};
 use tokio::runtime::{self, Handle};
 
@@ -29,6 +29,7 @@ pub(crate) use self::group::Group;
 use self::group::Member;
 pub(crate) use self::membership::{Left, Membership};
 use crate::metrics::connections::{ChannelRead, ConnectionRegister};
+use crate::net::io::Io;
 use crate::net::shared_io::TryWrite;
 use crate::transport::Transport;
 
@@ -43,6 +44,8 @@ const ROOMY: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Groups {
     register: Arc<ConnectionRegister>,
+    /// By which they write to many members at once.
+    rings: Option<SendRings>,
     /// Those with the same members but for their number: one for each worker at most.
     open: Mutex<HashMap<Key, Vec<Arc<Group>>>>,
 }
@@ -76,8 +79,8 @@ pub(crate) enum Outlet {
 }
 
 impl Groups {
-    pub(crate) fn new(register: Arc<ConnectionRegister>) -> Arc<Self> {
-        Arc::new(Self { register, open: Mutex::default() })
+    pub(crate) fn new(register: Arc<ConnectionRegister>, rings: Option<SendRings>) -> Arc<Self> {
+        Arc::new(Self { register, rings, open: Mutex::default() })
     }
 
     /// Whether the reader has enough companions for a group.
@@ -130,6 +133,11 @@ impl Groups {
         (group, true)
     }
 
+    /// How they write to their members.
+    pub(crate) fn io(&self) -> Io {
+        if self.rings.is_some() { Io::Uring } else { Io::Epoll }
+    }
+
     /// How many groups there are.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
@@ -167,7 +175,29 @@ impl Wire {
 }
 
 impl Outlet {
-    /// Writes what is taken at once. This is where the bytes of a group go to sockets.
+    /// Writes the bytes to each, as much as is taken at once: WebSockets by rings, if there are any. This is where the
+    /// bytes of a group go to sockets.
+    fn try_write_each<'a>(
+        outlets: impl Iterator<Item = &'a Self> + Clone,
+        bytes: &Bytes,
+        rings: Option<&SendRings>,
+    ) -> Vec<Delivery> {
+        if let Some(rings) = rings
+            && let Some(writers) = outlets.clone().map(Self::writer).collect::<Option<Vec<_>>>()
+        {
+            return rings.try_send_frames(writers, bytes);
+        }
+        outlets.map(|outlet| outlet.try_write(bytes)).collect()
+    }
+
+    /// What writes to a WebSocket.
+    fn writer(&self) -> Option<&Writer> {
+        match self {
+            Self::Frames(writer) => Some(writer),
+            Self::Body(_) => None,
+        }
+    }
+
     fn try_write(&self, bytes: &Bytes) -> Delivery {
         match self {
             Self::Frames(writer) => writer.try_send_frames(bytes),

@@ -15,6 +15,7 @@ use sockeye_hub::store::OpenError;
 use tokio::net::TcpStream;
 
 use crate::log::{Class, limited};
+use crate::net::io::UringError;
 
 /// An address to listen on, as a user writes it: `HOST:PORT`, or `unix:PATH`.
 ///
@@ -146,6 +147,9 @@ pub enum BindError {
     /// The directory for the channels cannot be used.
     #[error("cannot keep channels: {0}")]
     Data(OpenError),
+    /// The system has no io_uring for the program.
+    #[error("{0}; or set `io` to auto or epoll")]
+    Uring(UringError),
 }
 
 /// What to do about an address that cannot be used.
@@ -176,6 +180,12 @@ fn advice(address: &Listen, error: &io::Error) -> &'static str {
 impl From<OpenError> for BindError {
     fn from(error: OpenError) -> Self {
         Self::Data(error)
+    }
+}
+
+impl From<UringError> for BindError {
+    fn from(error: UringError) -> Self {
+        Self::Uring(error)
     }
 }
 

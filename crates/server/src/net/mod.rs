@@ -1,5 +1,6 @@
 //! Sockets and addresses.
 //!
+//! - [`io`]: how what goes to many connections is handed to the system.
 //! - [`listener`]: addresses to listen on, and what is accepted there.
 //! - [`trusted_proxy`], [`forwarded`], [`proxy_protocol`]: what trusted proxies say of a client.
 //! - [`shared_io`]: a connection that a group of readers writes to, too.
@@ -7,6 +8,7 @@
 
 pub(crate) mod forwarded;
 pub(crate) mod head_guard;
+pub(crate) mod io;
 pub(crate) mod listener;
 pub(crate) mod proxy_protocol;
 pub(crate) mod shared_io;

@@ -15,6 +15,7 @@ use sockeye_hub::backplane::Backplane;
 use crate::auth::{AnyAuthorizer, AuthKey, Authorizer};
 use crate::channel_rule::ChannelRule;
 use crate::events::{AnyEventSink, EventSink};
+use crate::net::io::Io;
 use crate::net::trusted_proxy::TrustedProxy;
 use crate::option_names::OptionNames;
 #[cfg(feature = "traces")]
@@ -137,6 +138,8 @@ pub struct ChannelOptions {
     /// How often a stream sends a keep-alive comment (Server-Sent Events) or an empty line (NDJSON), so
     /// that no proxy closes it as idle. Default: 15 seconds.
     pub heartbeat: Duration,
+    /// How messages for many plain WebSockets on TCP are handed to the system. Default: `Auto`, which is epoll.
+    pub io: Io,
     /// Log lines that could not be written, counted by the program's logger and exported in the metrics: of
     /// the feature `prometheus`.
     /// Default: a new counter, at 0.
@@ -184,6 +187,7 @@ impl Default for ChannelOptions {
             ping_interval: Some(Duration::from_secs(25)),
             pong_timeout: Duration::from_mins(5),
             heartbeat: Duration::from_secs(15),
+            io: Io::default(),
             #[cfg(feature = "prometheus")]
             log_lines_lost: Arc::default(),
             option_names: OptionNames::default(),
@@ -383,6 +387,12 @@ impl ChannelOptions {
     /// Sets [`heartbeat`](Self::heartbeat).
     pub fn heartbeat(mut self, time: Duration) -> Self {
         self.heartbeat = time;
+        self
+    }
+
+    /// Sets [`io`](Self::io).
+    pub fn io(mut self, io: Io) -> Self {
+        self.io = io;
         self
     }
 

@@ -55,6 +55,9 @@ impl TestServer {
         options.listen = vec![Listen::Tcp("127.0.0.1:0".to_owned())];
         options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
         assert_eq!(options.drain, DRAIN, "the default");
+        if let Ok(io) = std::env::var("SOCKEYE_IO") {
+            options.channels.io = io.parse().unwrap();
+        }
         change(&mut options);
         #[cfg(feature = "fjall")]
         let on_disk = options.channels.data.is_some();

@@ -72,7 +72,7 @@ impl Rig {
         Self {
             hub: Hub::new(Options::default().history_count(KEPT)),
             channel: "chat".parse().expect("it is a name"),
-            groups: Groups::new(Arc::clone(&register)),
+            groups: Groups::new(Arc::clone(&register), None),
             register,
             published: 0,
             forgotten: Vec::new(),
