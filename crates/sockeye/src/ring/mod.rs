@@ -19,7 +19,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use self::kernel::{Broken, Ring};
+use self::kernel::Ring;
 pub(crate) use self::kernel::{Socket, socket};
 
 /// How many sockets one system call is for at most.
@@ -79,9 +79,9 @@ impl RingInUse<'_> {
         let mut numbers = [NOT_ASKED; AT_ONCE];
         let numbers = &mut numbers[..sockets.len().min(AT_ONCE)];
         if let Some(ring) = &mut self.ring
-            && let Err(Broken(error)) = ring.send(sockets, bytes, numbers)
+            && ring.is_whole()
+            && let Err(error) = ring.send(sockets, bytes, numbers)
         {
-            self.ring = None;
             tracing::warn!(%error, "a ring of io_uring is given up: what it was for is sent without it");
         }
         outcomes.extend(numbers.iter().map(|number| outcome(*number)));
@@ -90,7 +90,7 @@ impl RingInUse<'_> {
 
 impl Drop for RingInUse<'_> {
     fn drop(&mut self) {
-        self.rings.idle().extend(self.ring.take());
+        self.rings.idle().extend(self.ring.take().filter(Ring::is_whole));
     }
 }
 

@@ -3,7 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    io::{self, Read as _},
+    os::unix::net::UnixStream,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -198,13 +204,13 @@ fn nothing_goes_to_the_connection_that_has_the_number_of_an_ended_one() {
         let mut clients = Client::connect_many(2).await;
         clients[0].writer.abort();
         clients[0].writer.ended().await;
-        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
         let deliveries = send(&mut clients, rings.as_ref(), &frames(5));
         assert_eq!(deliveries, [Delivery::Refused, Delivery::Written]);
-        for mut end in [near, far] {
+        for mut end in [&near, &far] {
             end.set_nonblocking(true).unwrap();
-            let nothing = std::io::Read::read(&mut end, &mut [0]).unwrap_err();
-            assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+            let nothing = end.read(&mut [0]).unwrap_err();
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         }
         clients[1].read_all().await;
     });
@@ -249,7 +255,7 @@ fn a_ring_that_is_forbidden_is_an_error() {
         forbid(IO_URING_SETUP);
         SendRings::new(1).unwrap_err().kind()
     });
-    assert_eq!(forbidden.join().unwrap(), std::io::ErrorKind::PermissionDenied);
+    assert_eq!(forbidden.join().unwrap(), io::ErrorKind::PermissionDenied);
 }
 
 #[cfg(target_os = "linux")]
