@@ -28,7 +28,8 @@ fn where_it_is_forbidden(work: fn()) {
 /// A message comes to enough clients for a group.
 fn assert_serves(server: &Sockeye) {
     let mut peers: Vec<_> = (0..20).map(|_| Peer::open(server.address(), "/c/chat")).collect();
-    curl(&["--data", "hello", &server.http("/c/chat")]);
+    let published = curl(&["--data", "hello", &server.http("/c/chat")]);
+    assert!(published.contains("\"at\""), "{published}");
     for peer in &mut peers {
         let frame = peer.read();
         assert_eq!((frame.first, frame.payload.as_slice()), (TEXT, &b"hello"[..]));
