@@ -28,7 +28,7 @@ const OTHER_DEFAULTS: [(&str, &str); 3] = [
 ];
 
 /// Values of every kind that a flag takes; none is a default.
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 11] = [
     "11",
     "11s",
     "11k",
@@ -39,6 +39,7 @@ const VALUES: [&str; 10] = [
     "news:* publish=false",
     "somewhere",
     "off",
+    "epoll",
 ];
 
 /// What the program makes of these flags.

@@ -132,9 +132,10 @@ mod tests {
     use super::*;
 
     /// Defaults that are told in other words than a number, `none` or `no`.
-    const IN_WORDS: [&str; 8] = [
+    const IN_WORDS: [&str; 9] = [
         "channels",
         "deflate",
+        "io",
         "listen",
         "log_lines_lost",
         "max_commands",
