@@ -79,7 +79,7 @@ fn main() -> Result<()> {
 
 /// Handshakes for the time of `window`, as fast as they go.
 async fn handshakes(clients: Rc<Clients>, process: Process, window: Duration) -> Result<Value> {
-    // So many tickets that there is one for each that is under way.
+    // One ticket at least for each that is under way.
     for connection in join_all((0..2 * IN_FLIGHT).map(|number| clients.open(number))).await {
         connection?.close().await?;
     }

@@ -17,7 +17,7 @@ impl Process {
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
         // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
-        let fields = stat.rsplit_once(')').ok_or("there is no name")?.1.split_whitespace();
+        let fields = stat.rsplit_once(')').ok_or("the name is missing")?.1.split_whitespace();
         let ticks = fields.skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
         let per_second = u32::try_from(rustix::param::clock_ticks_per_second())?;
         Ok(Duration::from_secs(1) / per_second * ticks)
