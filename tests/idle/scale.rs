@@ -85,7 +85,7 @@ fn measure_one((word, name): (&str, &str), connections: usize) -> Vec<Figure> {
         figure("memory of the servers, each", format!("{} bytes", taken.servers / all)),
         figure("memory of the kernel, each end", format!("{} bytes", taken.kernel / (2 * all))),
         figure(
-            "CPU of the servers with pings every 25 s",
+            "CPU of the servers with the pings and heartbeats of the default",
             format!("{:.2} % of a core", 100.0 * idle.as_secs_f64() / ALONE.as_secs_f64()),
         ),
         figure(

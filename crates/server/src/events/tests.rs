@@ -197,8 +197,10 @@ async fn long_names_take_the_room_of_many_events() {
     for _ in 0..MAX_EVENTS / 2 {
         drop(rig.join(&channel, Some(&id)));
     }
-    let waits = rig.delivery.figures().queued as usize - 1;
-    assert_eq!(waits, MAX_BYTES / (128 + 255 + 255));
+    let (figures, each) = (rig.delivery.figures(), 128 + 255 + 255);
+    assert_eq!(figures.queued as usize - 1, MAX_BYTES / each);
+    assert!((MAX_BYTES - each..=MAX_BYTES).contains(&(figures.queued_bytes as usize)));
+    assert_eq!(figures.vacating, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,6 +219,7 @@ async fn channels_that_come_and_go_take_bounded_room() {
     // Each was occupied, and the first one is vacated before its time: one more would wait than may.
     let figures = rig.delivery.figures();
     assert_eq!(figures.queued + figures.dropped, MAX_LEAVING as u64 + 1 + 1);
+    assert!(figures.vacating <= MAX_LEAVING as u64 + 1, "{}", figures.vacating);
 }
 
 #[tokio::test(start_paused = true)]
