@@ -1,7 +1,9 @@
 //! Headers that an application adds to the answer of a handshake.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+#[cfg(any(feature = "upgrade", all(feature = "http2", feature = "tls")))]
+use http::Response;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sockeye_proto::handshake::Offer;
 
 use super::AcceptError;
@@ -28,6 +30,7 @@ impl Headers {
     }
 
     /// The answer to a request, with these headers.
+    #[cfg(any(feature = "upgrade", all(feature = "http2", feature = "tls")))]
     pub(crate) fn accept(
         self,
         offer: &Offer,

@@ -29,7 +29,7 @@ impl Ring {
         match *self {}
     }
 
-    pub(super) fn send(&mut self, _: &[Socket<'_>], _: &[u8], _: &mut [i32]) -> io::Result<()> {
+    pub(super) fn send(&self, _: &[Socket<'_>], _: &[u8], _: &mut [i32]) -> io::Result<()> {
         match *self {}
     }
 }

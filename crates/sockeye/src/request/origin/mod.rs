@@ -2,9 +2,8 @@
 //! and names the page's origin in this header only (RFC 6455 §10.2).
 
 use http::{
-    HeaderValue, Request, StatusCode,
+    StatusCode,
     header::{HOST, ORIGIN},
-    uri::Authority,
 };
 use sockeye_proto::handshake::{Refusal, RequestHead};
 use url::Url;
@@ -56,9 +55,12 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    pub(crate) fn of<B>(request: &Request<B>) -> Option<Self> {
-        let values = |name| request.headers().get_all(name).into_iter().map(HeaderValue::as_bytes);
-        Self::new(values(ORIGIN), request.uri().authority().map(Authority::as_str), values(HOST))
+    #[cfg(any(test, feature = "upgrade", all(feature = "http2", feature = "tls")))]
+    pub(crate) fn of<B>(request: &http::Request<B>) -> Option<Self> {
+        let values =
+            |name| request.headers().get_all(name).into_iter().map(|value| value.as_bytes());
+        let authority = request.uri().authority().map(|authority| authority.as_str());
+        Self::new(values(ORIGIN), authority, values(HOST))
     }
 
     pub(crate) fn of_head(head: &RequestHead) -> Option<Self> {
@@ -93,6 +95,8 @@ fn is_same_host(origin: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn allows(origins: &Origins, origin: &str, host: &str) -> bool {
