@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use memchr::memchr;
 
-use super::request_head::{Parts as RequestParts, RequestHead};
+use super::request_head::{ALWAYS_FIT, Parts as RequestParts, RequestHead};
 
 /// How many interim responses, such as 103, are skipped before a final one (RFC 9110 §15.2).
 pub const MAX_INTERIM: u8 = 16;
@@ -185,6 +185,10 @@ impl HeadReader {
         }
         self.require_complete(result)?;
         let parts = RequestParts::new(&head, &parsed, version(parsed.version), self.limits.fields)?;
+        if parsed.headers.len() > ALWAYS_FIT {
+            // Their names decide whether the map can be made that a handler may ask for.
+            self.header_map(&head, parsed.headers)?;
+        }
         Ok(RequestHead::new(head, parts))
     }
 

@@ -11,6 +11,9 @@ use super::head::MalformedHead;
 
 /// The most fields that a [`HeaderMap`] can be made for.
 const MAX_FIELDS: usize = 24_576;
+/// The most fields that one can be made for whatever their names: one that has its full size, 32,768 places, wants to
+/// grow where many names want the same place and a fifth of all are taken.
+pub(super) const ALWAYS_FIT: usize = 6_553;
 /// The longest name of a field that there can be in `http`.
 const MAX_NAME: usize = u16::MAX as usize;
 /// The longest target for which no parser is asked, well below what a [`Uri`] can have.

@@ -198,3 +198,33 @@ fn names_and_targets_of_any_length_are_read_alike() {
         check(&lines, limits);
     }
 }
+
+/// Names for which a map of their number wants to grow beyond what any map may have: many want the same places.
+#[test]
+fn names_chosen_for_their_places_in_a_map_are_refused_and_no_map_fails_later() {
+    let place = |name: &str| {
+        // The discriminant of a name that is not a standard one, and its bytes, by FNV-1a.
+        let bytes = 1_u64.to_ne_bytes().into_iter().chain(name.bytes());
+        let next = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        bytes.fold(0xcbf2_9ce4_8422_2325, next) & 0x7fff
+    };
+    let limits = HeadLimits::default().bytes(1 << 20).fields(40_000);
+    let head = |names: &[String]| {
+        let fields = names.iter().map(|name| format!("{name}: a\r\n")).collect::<String>();
+        format!("GET / HTTP/1.1\r\n{fields}\r\n").into_bytes()
+    };
+    let read = |names: &[String]| {
+        HeadReader::new(limits).poll_request(&mut BytesMut::from(&head(names)[..]))
+    };
+    let (near, mut names): (Vec<_>, Vec<_>) =
+        (0..200_000).map(|number| format!("x{number}")).partition(|name| place(name) < 256);
+    names.truncate(6600);
+    names.extend(near.into_iter().take(800));
+    assert_eq!(reference(&head(&names), limits).err(), Some(MalformedHead::Fields(40_000)));
+    assert_eq!(read(&names).err(), Some(MalformedHead::Fields(40_000)));
+
+    // As many as always fit, of which a map can be made whatever they are.
+    let fitting = &names[names.len() - ALWAYS_FIT..];
+    let request = read(fitting).unwrap().expect("it is complete").to_request();
+    assert_eq!(request.headers().len(), ALWAYS_FIT);
+}
