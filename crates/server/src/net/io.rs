@@ -26,6 +26,10 @@ pub enum Io {
 #[error("not auto, epoll or uring")]
 pub struct UnknownIo;
 
+/// How many rings there are at most: their descriptors are of those that are kept from connections, of which 64 are for
+/// nothing else.
+const MAX_RINGS: usize = 32;
+
 /// Why there is no io_uring.
 #[derive(Debug, thiserror::Error)]
 #[error("io_uring cannot be used: {error}{}", advice(error))]
@@ -51,13 +55,19 @@ impl Io {
         match self {
             Self::Auto | Self::Epoll => Ok(None),
             Self::Uring => {
-                match SendRings::new(available_parallelism().map_or(1, NonZeroUsize::get)) {
+                let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+                match SendRings::new(rings_for(processors)) {
                     Ok(rings) => Ok(Some(rings)),
                     Err(error) => Err(UringError { error }),
                 }
             }
         }
     }
+}
+
+/// How many rings a server has with that many processors: as many send at once, and another sends without one.
+fn rings_for(processors: usize) -> usize {
+    processors.min(MAX_RINGS)
 }
 
 impl Display for Io {
@@ -99,6 +109,11 @@ mod tests {
         }
         assert_eq!("io_uring".parse::<Io>(), Err(UnknownIo));
         assert_eq!(Io::default().rings().expect("it takes none").map(drop), None);
+    }
+
+    #[test]
+    fn there_are_32_rings_at_most() {
+        assert_eq!([1, 2, 32, 33, 256].map(rings_for), [1, 2, 32, 32, 32]);
     }
 
     #[test]
