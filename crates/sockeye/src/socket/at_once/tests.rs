@@ -194,6 +194,27 @@ fn others_are_written_to_before_one_that_is_locked() {
     runtime.block_on(first.read_all());
 }
 
+/// The state of a connection that is named twice is locked once: the second message goes when nothing is held.
+#[test]
+fn a_connection_that_is_named_twice_gets_both_one_behind_the_other() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let rings = SendRings::new(1).ok();
+    let mut clients = runtime.block_on(Client::connect_many(2));
+    let writers = [0, 1, 0].map(|client| &clients[client].writer);
+    let deliveries = match &rings {
+        Some(rings) => rings.try_send_frames(writers, &frames(5)),
+        None => writers.map(|writer| writer.try_send_frames(&frames(5))).into(),
+    };
+    assert_eq!(deliveries, [Delivery::Written; 3]);
+    for client in [0, 1, 0] {
+        clients[client].expected.extend_from_slice(&frames(5));
+    }
+    for client in &mut clients {
+        runtime.block_on(client.read_all());
+    }
+}
+
 /// The number of a socket that is closed is given to the next one that is opened.
 #[test]
 fn nothing_goes_to_the_connection_that_has_the_number_of_an_ended_one() {
