@@ -91,7 +91,10 @@ impl Stream {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.pieces.recv_timeout(left) {
                 Ok(piece) => self.text.push_str(&piece),
-                Err(why) => panic!("{why}: no {wanted:?} in {:?}", self.text),
+                Err(why) => {
+                    let curl = self.child.try_wait();
+                    panic!("{why}: no {wanted:?} in {:?}; curl: {curl:?}", self.text);
+                }
             }
         }
         &self.text
