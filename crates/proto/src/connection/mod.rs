@@ -343,9 +343,7 @@ impl Connection {
     #[inline]
     pub fn poll_event(&mut self, input: &mut BytesMut, now: Duration) -> Option<Event> {
         if self.state == State::Closed || self.close_hold.is_held() {
-            // RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
-            input.clear();
-            return if self.close_hold.is_held() { None } else { self.report_closed() };
+            return self.poll_ended(input);
         }
         if input.len() > self.input_seen {
             self.times.received(now);
@@ -368,6 +366,13 @@ impl Connection {
             Ok(text) => Some(Event::Message(Message::Text(text))),
             Err(_) => self.fail_receiving(Violation::InvalidUtf8.into(), input, now),
         }
+    }
+
+    /// RFC 6455 §7.1.7: after failing, no more input is processed; after Close, none comes.
+    #[cold]
+    fn poll_ended(&mut self, input: &mut BytesMut) -> Option<Event> {
+        input.clear();
+        if self.close_hold.is_held() { None } else { self.report_closed() }
     }
 
     /// The next event where the input does not begin with a whole message of the usual form.
@@ -485,13 +490,7 @@ impl Connection {
                 Some(Event::Part(part))
             }
             Received::Ping(payload) => {
-                if self.outbox.is_past_mark() {
-                    self.pong_due = None;
-                    self.queue_pong(&payload);
-                } else {
-                    // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
-                    self.pong_due = Some(Box::new(PingPayload::new(&payload)));
-                }
+                self.answer_ping(&payload);
                 Some(Event::Ping(payload))
             }
             Received::Pong(payload) => {
@@ -529,6 +528,19 @@ impl Connection {
         Ok(())
     }
 
+    /// Not among what is done for each message.
+    #[cold]
+    fn answer_ping(&mut self, payload: &[u8]) {
+        if self.outbox.is_past_mark() {
+            self.pong_due = None;
+            self.queue_pong(payload);
+        } else {
+            // Only the latest ping is answered while the peer does not read (RFC 6455 §5.5.3).
+            self.pong_due = Some(Box::new(PingPayload::new(payload)));
+        }
+    }
+
+    #[cold]
     fn queue_pong(&mut self, payload: &[u8]) {
         self.queue_control(Opcode::Pong, payload);
         self.outbox.mark();
