@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, IdempotencyKey};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::error::jetstream::{ApiError, code};
 use crate::message::Headers;
@@ -49,6 +49,8 @@ const STALE: Duration = Duration::from_secs(3);
 const STALE_FOR_LONG: Duration = Duration::from_secs(10);
 /// The least time between two such changes.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(10);
+/// How often it is looked how stale they are.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long a shard may be stale until the node says that it is not ready.
 const UNHEALTHY: Duration = Duration::from_secs(10);
 /// How many digits of a hash name a key.
@@ -320,9 +322,17 @@ async fn follow(inner: Arc<Inner>, shard: Arc<Shard>, sink: Arc<dyn Sink>) {
     );
 }
 
+/// When [`stay_fresh`] looks. After a stop of this process not at once for each look that was missed: what has come
+/// meanwhile is read first.
+fn looks() -> Interval {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
 /// Takes another server of NATS when this one tells nothing any more.
 async fn stay_fresh(inner: Arc<Inner>) {
-    let mut tick = interval(Duration::from_millis(500));
+    let mut tick = looks();
     let (mut changed, mut looked) = (None::<Instant>, Instant::now());
     loop {
         tick.tick().await;
@@ -545,5 +555,23 @@ impl fmt::Debug for Cluster {
             .field("servers", &options.servers)
             .field("shards", &shards.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_stopped_reads_before_it_looks_again() {
+        let mut looks = looks();
+        looks.tick().await;
+        tokio::time::advance(20 * STALE).await;
+        looks.tick().await;
+        assert!(looks.tick().now_or_never().is_none());
+        tokio::time::advance(LOOK).await;
+        assert!(looks.tick().now_or_never().is_some());
     }
 }

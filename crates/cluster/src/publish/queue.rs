@@ -92,6 +92,8 @@ impl<T: Sequenced> PublishQueue<T> {
     /// Whether those that wait are to be joined by others before they are sent: with many under way, until half as many
     /// wait, or [`TOGETHER`].
     pub(super) fn gathers(&mut self, now: Instant) -> bool {
+        // One that is over would wake the task again and again.
+        self.end_pauses(now);
         let (flying, waiting) = (self.flying.len(), self.waiting.len());
         let is_enough = waiting == 0 || flying < FEW || waiting >= TOGETHER.min(flying / 2);
         let until = *self.gathers_until.get_or_insert(now + GATHERING);
@@ -385,6 +387,19 @@ mod tests {
         queue.push("a", now + GATHERING);
         assert_eq!(sent_together(&mut queue, now + GATHERING), 0);
         assert_eq!(queue.wake_at(now + GATHERING), now + 2 * GATHERING);
+    }
+
+    #[test]
+    fn a_pause_that_is_over_does_not_wake_the_task_while_others_are_gathered() {
+        let now = Instant::now();
+        let mut queue = PublishQueue::new(WINDOW);
+        (0..100).for_each(|_| queue.push("a", now));
+        assert_eq!(sent_together(&mut queue, now), 100);
+        queue.later(7, now + PAUSE);
+        queue.hold(now + PAUSE);
+        queue.push("a", now + PAUSE);
+        assert!(queue.gathers(now + PAUSE));
+        assert_eq!(queue.wake_at(now + PAUSE), now + PAUSE + GATHERING);
     }
 
     #[test]

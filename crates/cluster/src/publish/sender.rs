@@ -139,6 +139,7 @@ impl Sender {
                     for (slot, ack) in all {
                         match slots.answered(slot, &ack) {
                             Answered::To(flight) => self.answered(flight, ack),
+                            Answered::Perhaps(flight) => self.answered(flight, Ack::Unknown),
                             Answered::Earlier => {
                                 self.shard.suspect();
                             }

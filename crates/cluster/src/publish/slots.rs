@@ -3,7 +3,9 @@
 //! Each server on the way of an answer remembers which subscriptions a subject has, and has to look for those of each
 //! new one: with a subject for each message that took three microseconds of a message's twenty. So a subject is used
 //! again as soon as its answer has come. An answer that is given up may still come, and one of a leader that has
-//! died is given again by the next: neither is taken for that of a later message.
+//! died is given again by the next: neither is taken for that of a later message. Nor is what a server says that was
+//! stopped for a while and still takes itself for the leader: it has been sent what the next leader has stored, and says
+//! of it that it is being stored, or that it came too late.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +13,7 @@ use std::str::FromStr;
 use async_nats::Subject;
 use sockeye_hub::Epoch;
 
-use super::ack::Ack;
+use super::ack::{Ack, Failure};
 
 /// One sending of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ impl FromStr for Slot {
 pub(super) enum Answered {
     /// That sending.
     To(Flight),
+    /// That sending, or one before it with the same subject: what has become of it is not known.
+    Perhaps(Flight),
     /// Nothing that is waited for.
     Nothing,
     /// A message that was stored no later than one that was answered before what is waited for was sent: it is that
@@ -82,8 +86,19 @@ struct SlotState {
     subject: Subject,
     /// What is sent with this subject and has no answer yet.
     flight: Option<Flight>,
+    /// Whether its subject had an answer before.
+    is_used: bool,
     /// The greatest sequence that was answered here.
     last: u64,
+}
+
+impl SlotState {
+    /// Whatever comes under the subject that it had is to nothing.
+    fn renew(&mut self, inbox: &str) {
+        self.slot.round = self.slot.round.wrapping_add(1);
+        self.subject = format!("{inbox}{}", self.slot).into();
+        self.is_used = false;
+    }
 }
 
 impl Slots {
@@ -99,17 +114,20 @@ impl Slots {
         }
     }
 
-    /// A slot for a sending, and the subject for its answer.
+    /// A slot for a sending, and the subject for its answer: one without an answer before if that has to be certain.
     pub(super) fn take(&mut self, flight: Flight) -> (Slot, Subject) {
         let index = self.free.pop().unwrap_or_else(|| {
             // No more than the window of the queue.
             let index = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
             let slot = Slot { index, round: 0 };
             let subject = format!("{}{slot}", self.inbox).into();
-            self.all.push(SlotState { slot, subject, flight: None, last: 0 });
+            self.all.push(SlotState { slot, subject, flight: None, is_used: false, last: 0 });
             index
         });
         let state = &mut self.all[index as usize];
+        if flight.sent > 1 && state.is_used {
+            state.renew(&self.inbox);
+        }
         state.flight = Some(flight);
         (state.slot, state.subject.clone())
     }
@@ -125,13 +143,21 @@ impl Slots {
         match *ack {
             Ack::Stored { seq, duplicate: false } if seq <= state.last => return Answered::Earlier,
             Ack::Stored { seq, duplicate: false } => {
-                (state.flight, state.last) = (None, seq);
+                (state.flight, state.is_used, state.last) = (None, true, seq);
                 self.free.push(slot.index);
+                return Answered::To(flight);
             }
-            // It is rare, and whether there is no other answer is not as certain.
-            _ => self.give_up(slot),
+            _ => {}
         }
-        Answered::To(flight)
+        // It is rare, and whether there is no other answer is not as certain.
+        let may_be_of_another = match *ack {
+            // Only the message before has that.
+            Ack::Stored { seq, .. } => seq == state.last,
+            _ => !is_of_every_leader(ack),
+        };
+        let is_certain = !(state.is_used && may_be_of_another);
+        self.give_up(slot);
+        if is_certain { Answered::To(flight) } else { Answered::Perhaps(flight) }
     }
 
     /// An answer is waited for no longer: if it comes, it is to nothing.
@@ -140,19 +166,25 @@ impl Slots {
         if let Some(state) = state
             && state.flight.take().is_some()
         {
-            state.slot.round = state.slot.round.wrapping_add(1);
-            state.subject = format!("{}{}", self.inbox, state.slot).into();
+            state.renew(&self.inbox);
             self.free.push(slot.index);
         }
     }
 }
 
+/// Whether no server says this of a message that another one has stored: that no server leads, that the message is too large
+/// or that the stream is full.
+fn is_of_every_leader(ack: &Ack) -> bool {
+    matches!(ack, Ack::Again | Ack::Refused(Failure::TooLarge | Failure::NoSpace))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::publish::ack::Failure;
 
     fn flight(number: u64) -> Flight {
         Flight { number, sent: 1 }
@@ -187,8 +219,55 @@ mod tests {
         slots.take(flight(3));
         // That of the last but one.
         assert_eq!(slots.answered(slot, &stored(7)), Answered::Earlier);
-        let repeated = Ack::Stored { seq: 5, duplicate: true };
-        assert_eq!(slots.answered(slot, &repeated), Answered::To(flight(3)));
+        assert_eq!(slots.answered(slot, &stored(9)), Answered::To(flight(3)));
+    }
+
+    #[test]
+    fn what_another_server_may_say_of_the_message_before_is_not_believed_at_once() {
+        for ack in [
+            Ack::Stored { seq: 7, duplicate: true },
+            Ack::InProgress(Duration::ZERO),
+            Ack::Refused(Failure::Conflict),
+            Ack::Refused(Failure::Busy),
+            Ack::Refused(Failure::Failed),
+        ] {
+            let mut slots = Slots::new("");
+            let (slot, _) = slots.take(flight(1));
+            assert_eq!(slots.answered(slot, &stored(7)), Answered::To(flight(1)));
+            assert_eq!(slots.take(flight(2)).0, slot);
+            assert_eq!(slots.answered(slot, &ack), Answered::Perhaps(flight(2)), "{ack:?}");
+            // It is sent again, and its subject has no other answer.
+            let again = Flight { number: 2, sent: 2 };
+            let (slot, subject) = slots.take(again);
+            assert_eq!(subject.as_str(), "0-1");
+            assert_eq!(slots.answered(slot, &ack), Answered::To(again), "{ack:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_has_a_subject_without_an_answer() {
+        let mut slots = Slots::new("");
+        let (slot, _) = slots.take(flight(1));
+        assert_eq!(slots.answered(slot, &stored(7)), Answered::To(flight(1)));
+        assert_eq!(slots.take(Flight { number: 2, sent: 2 }).1.as_str(), "0-1");
+        // One that was never used is as good.
+        assert_eq!(slots.take(Flight { number: 3, sent: 2 }).1.as_str(), "1-0");
+    }
+
+    #[test]
+    fn what_every_server_says_is_believed() {
+        for ack in [
+            Ack::Again,
+            Ack::Refused(Failure::TooLarge),
+            Ack::Refused(Failure::NoSpace),
+            Ack::Stored { seq: 5, duplicate: true },
+        ] {
+            let mut slots = Slots::new("");
+            let (slot, _) = slots.take(flight(1));
+            assert_eq!(slots.answered(slot, &stored(7)), Answered::To(flight(1)));
+            slots.take(flight(2));
+            assert_eq!(slots.answered(slot, &ack), Answered::To(flight(2)), "{ack:?}");
+        }
     }
 
     #[test]
