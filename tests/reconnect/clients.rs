@@ -125,6 +125,8 @@ impl Clients {
             return Err("a session was resumed that was to be new".into());
         }
         stream.write_all(self.request.as_bytes()).await?;
+        // With many clients in one task tokio's budget ends here and there: what rustls could not write then it keeps,
+        // and the server waits for a request until its deadline.
         stream.flush().await?;
         let status = read_status(&mut stream).await?;
         let wanted = if self.asks == Asks::WebSocket { "101" } else { "200" };
