@@ -138,6 +138,8 @@ fn refused(refusal: &Refusal) -> Ack {
         _ if description.starts_with("wrong last sequence") => Ack::Refused(Failure::Conflict),
         code::TOO_MUCH_IN_FLIGHT => Ack::Refused(Failure::Busy),
         code::NOT_AVAILABLE => Ack::Again,
+        // The first servers of 2.12, of what was sent to them while others elect a leader. It may have that, too.
+        _ if description == "raft: not leader" => Ack::Unknown,
         _ => {
             tracing::error!(code = err_code, description, "JetStream has refused a message");
             Ack::Refused(Failure::Failed)
@@ -175,6 +177,7 @@ mod tests {
             (error(10158, ""), Ack::InProgress(ID_IN_PROGRESS)),
             (error(10167, ""), Ack::Refused(Failure::Busy)),
             (error(10008, ""), Ack::Again),
+            (r#"{"error":{"code":503,"description":"raft: not leader"}}"#.to_owned(), Ack::Unknown),
             (error(1, ""), Ack::Refused(Failure::Failed)),
             ("{}".to_owned(), Ack::Unknown),
             ("x".to_owned(), Ack::Unknown),
