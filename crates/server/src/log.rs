@@ -109,10 +109,15 @@ impl Tally {
         passed
     }
 
-    /// The number of lines left out, if there are any and another line may be logged now.
+    /// The number of lines left out, if there are any and another line may be logged now. That one may be logged
+    /// besides: it says more than this number.
     fn rest(&self, now: Instant, rate: Rate) -> Option<u64> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.left_out > 0 { counts.pass(now, rate) } else { None }
+        let (_, early) = rate.count(counts.until, now);
+        if counts.left_out == 0 || !early.is_zero() {
+            return None;
+        }
+        Some(std::mem::take(&mut counts.left_out))
     }
 
     /// The number of lines left out, if there are any.
