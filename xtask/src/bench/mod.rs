@@ -10,6 +10,7 @@ mod cases;
 mod measure;
 mod reconnect;
 mod report;
+mod running;
 mod servers;
 mod versions;
 

@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result};
 
 use super::serve;
-use super::servers::{BROKERS, Broker, Running};
+use super::servers::{BROKERS, Broker};
 use super::table::{Column, Figures, Table};
 use crate::bench::measure::{Sample, bench};
+use crate::bench::running::Running;
 use crate::bench::{Options, Part};
 use crate::prepare::{self, Need};
 
@@ -342,5 +343,5 @@ fn at_a_rate(broker: Broker, transport: Option<&str>, seconds: u64) -> Result<Fi
 fn under(load: &[String], running: &Running, seconds: u64) -> Result<Sample> {
     let options = load.iter().map(String::as_str);
     let load: Vec<&str> = ["fanout", "--warm-up=2s"].into_iter().chain(options).collect();
-    bench(&load, running.worker, seconds)
+    bench(&load, running.worker(), seconds)
 }

@@ -6,4 +6,5 @@ mod servers;
 pub(super) mod table;
 
 pub(super) use self::cases::{install, names, run, servers, titles};
-pub(crate) use self::servers::{Broker, Running};
+pub(crate) use self::servers::Broker;
+pub(crate) use super::running::Running;

@@ -28,7 +28,7 @@ pub(super) fn by_threads(load: &[&str], seconds: u64) -> Result<Figures> {
         let mut all = vec!["fanout", "--warm-up=2s", "--subscribers=1000"];
         all.extend(options.iter().map(String::as_str));
         all.extend(load);
-        bench_on("0,1", &all, running.worker, seconds)
+        bench_on("0,1", &all, running.worker(), seconds)
     };
     let (one, two) = (with("0")?, with("0,1")?);
     let figure = |sample: &Sample, name: &str| sample.figure(name);
@@ -49,7 +49,7 @@ pub(super) fn beside_channels(transport: &str, seconds: u64) -> Result<Figures> 
         let mut load = vec!["fanout", "--warm-up=2s", "--subscribers=1", "--rate=1000", transport];
         load.extend(options.iter().map(String::as_str));
         // What is looked for is one message in a thousand, and what is done every few seconds.
-        bench(&load, running.worker, 10 * seconds)
+        bench(&load, running.worker(), 10 * seconds)
     };
     let (few, many) = (beside(FEW)?, beside(MANY)?);
     let micros = |sample: &Sample| PERCENTILES.map(|name| Some(sample.to_each_ms(name)? * 1000.0));

@@ -1,20 +1,15 @@
 //! The brokers: each in its good configuration, on loopback, with files that go when it does.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::bench::on_processor;
+use crate::bench::running::{Running, free_port};
 use crate::prepare::NCHAN;
 use crate::shell;
-
-/// How long a broker may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker by its name in the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,15 +22,6 @@ pub(crate) enum Broker {
 
 pub(super) const BROKERS: [Broker; 4] =
     [Broker::Sockeye, Broker::Nchan, Broker::Nats, Broker::Mosquitto];
-
-/// A broker that runs. Stopped when dropped.
-pub(crate) struct Running {
-    child: Child,
-    folder: PathBuf,
-    port: u16,
-    /// The process that does the work.
-    pub(super) worker: u32,
-}
 
 impl Broker {
     pub(super) fn name(self) -> &'static str {
@@ -63,13 +49,8 @@ impl Broker {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let name = self.name();
         let child = command.spawn().with_context(|| format!("{name} did not start"))?;
-        let worker = child.id();
-        let mut running = Running { child, folder, port, worker };
-        running.wait().with_context(|| format!("{name} does not listen"))?;
-        if self == Self::Nchan {
-            running.worker = running.only_child()?;
-        }
-        Ok(running)
+        let running = Running::listening(name, child, folder, port)?;
+        if self == Self::Nchan { running.of_nginx() } else { Ok(running) }
     }
 
     fn command(self, processors: &str, configuration: &Path, port: u16) -> Result<Command> {
@@ -119,7 +100,7 @@ impl Broker {
 
     /// How its channel is listened to and published to: the URL and options of `bench fanout`.
     pub(super) fn load(self, running: &Running) -> Vec<String> {
-        let address = format!("127.0.0.1:{}", running.port);
+        let address = running.address();
         match self {
             Self::Sockeye => vec![
                 format!("ws://{address}/c/bench"),
@@ -172,55 +153,4 @@ http {{
 }}
 "
     )
-}
-
-impl Running {
-    /// Where it listens.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Waits until its port is answered.
-    fn wait(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("it ended with {status}");
-            }
-            ensure!(begun.elapsed() < PATIENCE, "there is no answer");
-            sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    /// The worker of nginx, which begins to work a moment after its port is open.
-    fn only_child(&self) -> Result<u32> {
-        let master = self.child.id();
-        let begun = Instant::now();
-        loop {
-            let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
-            if let Some(first) = children.split_whitespace().next() {
-                return Ok(first.parse()?);
-            }
-            ensure!(begun.elapsed() < PATIENCE, "nginx has no worker");
-            sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // nginx would leave its worker behind, if it were killed.
-        let terminated =
-            shell::succeeds(&mut shell::command("kill", ["-TERM", &self.child.id().to_string()]));
-        if !terminated {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -107,7 +107,7 @@ fn handshakes_of(server: Server, certificate: &Certificate, seconds: u64) -> Res
     for kind in ["full", "resumed"] {
         let running = server.start(certificate, 0)?;
         let mut load = measure()?;
-        load.args(["handshakes", kind, &running.worker.to_string(), &running.address()]);
+        load.args(["handshakes", kind, &running.worker().to_string(), &running.address()]);
         load.arg(server.websocket()).arg(&certificate.file).arg(seconds.to_string());
         let report = shell::output(&mut load)?;
         let report: Value = serde_json::from_str(&report).context("the report cannot be read")?;
@@ -146,12 +146,12 @@ fn storm_of(
     let mut output = BufReader::new(load.stdout.take().context("the output is piped")?);
     let mut line = String::new();
     output.read_line(&mut line)?;
-    let port = first.port;
-    first.kill();
+    let port = first.port();
+    drop(first);
     // What it says is waited for also where the clients were not all connected.
     let second = (line.trim() == "open").then(|| server.start(certificate, port)).transpose();
     if let (Some(mut input), Ok(Some(second))) = (load.stdin.take(), &second) {
-        writeln!(input, "{}", second.worker)?;
+        writeln!(input, "{}", second.worker())?;
     }
     let mut report = String::new();
     output.read_to_string(&mut report)?;

@@ -2,20 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::bench::on_processor;
+use crate::bench::running::{Running, free_port};
 use crate::prepare::NCHAN;
 use crate::shell;
-
-/// How long a server may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server by its name in the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,15 +25,6 @@ pub(super) enum Server {
 pub(super) struct Certificate {
     pub(super) file: PathBuf,
     key: PathBuf,
-}
-
-/// A server that runs. Killed when dropped.
-pub(super) struct Running {
-    child: Child,
-    folder: PathBuf,
-    pub(super) port: u16,
-    /// The process that does the work.
-    pub(super) worker: u32,
 }
 
 impl Certificate {
@@ -105,12 +91,8 @@ impl Server {
             Self::Tungstenite => told_port(&mut child)?,
             _ => port,
         };
-        let mut running = Running { worker: child.id(), child, folder, port };
-        running.wait().with_context(|| format!("{name} does not listen"))?;
-        if self == Self::Nchan {
-            running.worker = running.only_child()?;
-        }
-        Ok(running)
+        let running = Running::listening(name, child, folder, port)?;
+        if self == Self::Nchan { running.of_nginx() } else { Ok(running) }
     }
 
     fn command(self, certificate: &Certificate, folder: &Path, port: u16) -> Result<Command> {
@@ -178,56 +160,6 @@ http {{
     )
 }
 
-impl Running {
-    /// Where it listens.
-    pub(super) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Ends it, as a crash would: no client is told.
-    pub(super) fn kill(self) {
-        drop(self);
-    }
-
-    /// Waits until its port is answered.
-    fn wait(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("it ended with {status}");
-            }
-            ensure!(begun.elapsed() < PATIENCE, "there is no answer");
-            sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    /// The worker of nginx, which begins to work a moment after its port is open.
-    fn only_child(&self) -> Result<u32> {
-        let master = self.child.id();
-        let begun = Instant::now();
-        loop {
-            let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
-            if let Some(first) = children.split_whitespace().next() {
-                return Ok(first.parse()?);
-            }
-            ensure!(begun.elapsed() < PATIENCE, "nginx has no worker");
-            sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // nginx leaves its worker behind when it is killed: that first.
-        for process in [self.worker, self.child.id()] {
-            shell::succeeds(&mut shell::command("kill", ["-KILL", &process.to_string()]));
-        }
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
 /// The port that it says it listens on.
 fn told_port(child: &mut Child) -> Result<u16> {
     let output = child.stdout.take().context("the output is piped")?;
@@ -235,8 +167,4 @@ fn told_port(child: &mut Child) -> Result<u16> {
     BufReader::new(output).read_line(&mut line)?;
     let port = line.trim().rsplit(':').next().unwrap_or_default();
     port.parse().with_context(|| format!("it does not say where it listens: {line}"))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
