@@ -13,3 +13,14 @@ fn hopping_readers_see_every_message_once_though_the_server_is_killed() {
     // Polls, long polls, event streams, WebSockets, the client for Rust.
     assert!(stretches[..5].iter().all(|stretches| *stretches > 0), "{report}");
 }
+
+/// To so many WebSockets the server writes by groups, by epoll or, where the environment says so, by io_uring.
+const AUDIENCE: u64 = 24;
+
+#[test]
+fn an_audience_hears_every_message_once_though_the_server_is_killed() {
+    let data = tempfile::tempdir().expect("a temporary directory");
+    let ground = Ground::Disk { data: data.path().to_owned(), kills: 3 };
+    let report = chaos::run(&Plan { audience: AUDIENCE, ..Plan::short(ground) });
+    assert!(report.findings.is_sound(), "{report}");
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sockeye_tests::away;
 use sockeye_tests::chaos::{self, Fault, Ground, Language, Plan};
 
-/// Arguments: `disk` or `cluster`, the languages of clients with commas between them, messages, readers, kills of a disk's
+/// Arguments: `disk` or `cluster`, the languages of clients with commas between them, messages, readers, listeners, kills of a disk's
 /// server, seconds, and a seed if the random one is not wanted.
 fn main() -> std::io::Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
@@ -16,11 +16,11 @@ fn main() -> std::io::Result<ExitCode> {
     let words = arguments.next().unwrap_or_default();
     let languages = words.split(',').map(str::parse).collect::<Result<Vec<Language>, _>>();
     let numbers: Vec<u64> = arguments.filter_map(|argument| argument.parse().ok()).collect();
-    let (Ok(languages), &[messages, hoppers, kills, seconds, ref seed @ ..]) =
+    let (Ok(languages), &[messages, hoppers, audience, kills, seconds, ref seed @ ..]) =
         (languages, numbers.as_slice())
     else {
         panic!(
-            "usage: chaos disk|cluster rust,javascript,python MESSAGES READERS KILLS SECONDS [SEED]"
+            "usage: chaos disk|cluster rust,javascript,python MESSAGES READERS AUDIENCE KILLS SECONDS [SEED]"
         );
     };
     if is_cluster {
@@ -40,7 +40,7 @@ fn main() -> std::io::Result<ExitCode> {
         };
         writeln!(std::io::stdout(), "seed {seed}")?;
         let languages = languages.clone();
-        let plan = Plan { seed, messages, hoppers, languages, ..Plan::full(ground) };
+        let plan = Plan { seed, messages, hoppers, audience, languages, ..Plan::full(ground) };
         let report = chaos::run(&plan);
         writeln!(std::io::stdout(), "{report}\n")?;
         if !report.findings.is_sound() {

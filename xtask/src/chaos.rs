@@ -15,6 +15,9 @@ pub(crate) struct Options {
     /// How many read, switching at random between bare transports and clients
     #[arg(long, default_value_t = 8)]
     readers: u64,
+    /// How many more listen by plain WebSockets: to 16 and more the server writes by groups
+    #[arg(long, default_value_t = 24)]
+    audience: u64,
     /// The languages whose clients they switch to, beside four bare transports
     #[arg(
         long,
@@ -60,8 +63,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     prepare::prepare(&needs)?;
     let words: Vec<_> = options.clients.iter().filter_map(Language::to_possible_value).collect();
     let words: Vec<_> = words.iter().map(PossibleValue::get_name).collect();
-    let Options { messages, readers, kills, seconds, seed, .. } = *options;
-    let numbers = [Some(messages), Some(readers), Some(kills), Some(seconds), seed];
+    let Options { messages, readers, audience, kills, seconds, seed, .. } = *options;
+    let numbers = [Some(messages), Some(readers), Some(audience), Some(kills), Some(seconds), seed];
     let arguments = numbers.iter().flatten().map(u64::to_string);
     let chaos = ["run", "--quiet", "--release", "--package", "sockeye-tests", "--bin", "chaos"];
     let ground = if options.cluster { "cluster" } else { "disk" };

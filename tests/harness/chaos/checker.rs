@@ -1,7 +1,7 @@
 //! The checker: compares what publishers were told, what every reader saw and what the history
 //! says in the end, in the manner of Jepsen's test of Kafka.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::ops::Bound::Excluded;
 
@@ -36,6 +36,8 @@ const TOLD: usize = 20;
 pub(super) struct Checker {
     published: Vec<Published>,
     seen: Vec<Seen>,
+    /// What came on each connection without positions.
+    heard: Vec<Vec<String>>,
 }
 
 impl Checker {
@@ -45,6 +47,10 @@ impl Checker {
 
     pub(super) fn read(&mut self, seen: Seen) {
         self.seen.push(seen);
+    }
+
+    pub(super) fn heard(&mut self, stretches: Vec<Vec<String>>) {
+        self.heard.extend(stretches);
     }
 
     /// Compares everything with the history.
@@ -58,6 +64,7 @@ impl Checker {
         for seen in &self.seen {
             findings.reader(seen, &log);
         }
+        findings.audience(&self.heard, history);
         findings.broken_promises.truncate(TOLD);
         findings
     }
@@ -115,6 +122,25 @@ impl Findings {
         }
         for id in &published.given_up {
             self.broken(format!("{id} was never acknowledged"));
+        }
+    }
+
+    /// What came on a connection is a stretch of the log.
+    fn audience(&mut self, heard: &[Vec<String>], history: &[(Position, String)]) {
+        let places: HashMap<&str, usize> =
+            history.iter().enumerate().map(|(place, (_, id))| (id.as_str(), place)).collect();
+        for stretch in heard {
+            self.delivered += stretch.len() as u64;
+            let began = stretch.first().and_then(|id| places.get(id.as_str()));
+            let mut log = history.iter().skip(began.copied().unwrap_or_default());
+            for heard in stretch {
+                match log.next() {
+                    Some((_, there)) if there == heard => continue,
+                    Some((at, _)) => self.broken(format!("not {heard} but another is at {at}")),
+                    None => self.broken(format!("{heard} came behind the end")),
+                }
+                break;
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! acknowledged under the same key, readers go on after the last position they saw, and count
 //! every message that is missing, comes twice or comes late.
 
+mod audience;
 mod checker;
 mod ground;
 mod hopper;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub publishers: u64,
     /// How many read, hopping from transport to transport.
     pub hoppers: u64,
+    /// How many listen by plain WebSockets: with 16 of them the server writes to groups.
+    pub audience: u64,
     /// The languages whose clients they hop to, besides the bare transports. JavaScript needs Node, Python its environment.
     pub languages: Vec<Language>,
     /// What it runs on, and what happens to that.
@@ -53,6 +56,7 @@ impl Plan {
             messages: 3_000,
             publishers: 8,
             hoppers: 4,
+            audience: 0,
             languages: vec![Language::Rust],
             ground,
         }
@@ -66,6 +70,7 @@ impl Plan {
             messages: 100_000,
             publishers: 32,
             hoppers: 8,
+            audience: 0,
             languages: vec![Language::Rust],
             ground,
         }
@@ -150,6 +155,8 @@ pub fn run(plan: &Plan) -> Report {
                 threads.spawn(move || publisher::publish(stage, number, messages))
             })
             .collect();
+        let audience: Vec<_> =
+            (0..plan.audience).map(|_| threads.spawn(|| audience::listen(&stage))).collect();
         let hoppers: Vec<_> = (0..plan.hoppers)
             .map(|number| {
                 let random = StdRng::seed_from_u64(plan.seed.wrapping_add(number + 1));
@@ -165,6 +172,9 @@ pub fn run(plan: &Plan) -> Report {
         stage.published.store(true, SeqCst);
         for hopper in hoppers {
             checker.read(hopper.join().expect("a reader does not panic"));
+        }
+        for listener in audience {
+            checker.heard(listener.join().expect("a listener does not panic"));
         }
         (checker, faults)
     });
@@ -209,11 +219,11 @@ fn make_faults(plan: &Plan, stage: &Stage, running: &mut ground::Running) -> Vec
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plan, took, faults, findings } = self;
-        let Plan { seed, messages, publishers, hoppers, languages: _, ground } = plan;
+        let Plan { seed, messages, publishers, hoppers, audience, languages: _, ground } = plan;
         writeln!(
             f,
-            "seed {seed}: {messages} messages by {publishers} publishers to {hoppers} hopping readers, \
-             {ground}, {:.1} s",
+            "seed {seed}: {messages} messages by {publishers} publishers to {hoppers} hopping readers and \
+             an audience of {audience}, {ground}, {:.1} s",
             took.as_secs_f64()
         )?;
         faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
