@@ -52,6 +52,9 @@ enum Command {
     /// Install what steps of the tests need, but what cargo builds: `cargo xtask test` does it while it compiles
     #[command(hide = true)]
     Prepare(test::Prepare),
+    /// The steps of the tests that run beside others: `cargo xtask test` starts it
+    #[command(hide = true)]
+    Beside,
     /// Write docs/internals/conformance.md: which test shows which rule of the standards
     Conformance(conformance::Options),
     /// Make what is installed: static and other programs, manual, completions, a Debian package
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Prepare(options) => test::prepare(&options),
+        Command::Beside => test::beside::run(),
         Command::Conformance(options) => conformance::run(&options),
         Command::Dist(options) => dist::run(&options),
         Command::Book(options) => docs::book::run(&options),

@@ -92,12 +92,13 @@ pub(crate) struct Ahead(Child);
 
 impl Ahead {
     /// Begins to install what these steps need.
-    pub(crate) fn start(steps: &[&'static str]) -> Result<Self> {
+    pub(crate) fn start(steps: &[&'static str], may_sudo: bool) -> Result<Self> {
         let log = Self::log()?;
         eprintln!("$ cargo xtask prepare {} > {} &", steps.join(" "), log.display());
         let file = File::create(&log).with_context(|| log.display().to_string())?;
         let mut command = Command::new(std::env::current_exe().context("where this program is")?);
         command.arg("prepare").args(steps).current_dir(shell::root()).stdin(Stdio::null());
+        command.args(may_sudo.then_some("--install"));
         command.stdout(file.try_clone()?).stderr(file);
         Ok(Self(command.spawn().context("this program did not start once more")?))
     }

@@ -1,4 +1,7 @@
-//! `cargo xtask test`: the steps that must pass, quick failures first.
+//! `cargo xtask test`: the steps that must pass, quick failures first; what only compiles and looks at code, beside the
+//! tests of the programs.
+
+pub(crate) mod beside;
 
 use std::num::NonZero;
 use std::time::Instant;
@@ -36,14 +39,27 @@ const MIRI: &str = "miri";
 /// The step that is left out of all where the system forbids io_uring, as most containers do; by its name it fails then.
 const URING: &str = "uring";
 
-/// All steps, in their order.
-const STEPS: &[Step] = &[
+/// Before the tests: the last of them builds what all tests use.
+const FIRST: &[Step] = &[
     Step { name: "format", needs: &[], run: format },
     Step { name: "conformance", needs: &[], run: conformance::check },
+    Step { name: "build", needs: &[], run: build },
+];
+
+/// Beside the tests, in their order. The fuzz targets are last: they go as far as they get in their seconds.
+const BESIDE: &[Step] = &[
     Step { name: "clippy", needs: &[], run: clippy },
     Step { name: "features", needs: &[features::HACK], run: features::each },
     Step { name: "wasm", needs: &[], run: features::wasm },
     Step { name: "windows", needs: &[Need::MinGw], run: features::windows },
+    Step { name: "doctests", needs: &[], run: doctests },
+    Step { name: "docs", needs: &[], run: docs },
+    Step { name: "deny", needs: &[Need::CargoTool("cargo-deny")], run: deny },
+    Step { name: "fuzz", needs: &[Need::CargoTool("cargo-fuzz")], run: fuzz::briefly },
+];
+
+/// The tests of crates and programs, in their order.
+const TESTS: &[Step] = &[
     Step { name: "crates", needs: &[NEXTEST], run: crates },
     Step {
         name: "cluster",
@@ -58,8 +74,6 @@ const STEPS: &[Step] = &[
         run: cluster,
     },
     Step { name: URING, needs: &[NEXTEST], run: uring },
-    Step { name: "doctests", needs: &[], run: doctests },
-    Step { name: "docs", needs: &[], run: docs },
     Step {
         name: "program",
         needs: &[NEXTEST, Need::Curl, Need::OpenSsl, Need::Promtool, Need::Shells],
@@ -100,30 +114,40 @@ const STEPS: &[Step] = &[
         needs: &[NEXTEST, Need::Binutils, Need::Curl, Need::DebianTools],
         run: package,
     },
-    Step { name: "deny", needs: &[Need::CargoTool("cargo-deny")], run: deny },
-    Step { name: "fuzz", needs: &[Need::CargoTool("cargo-fuzz")], run: fuzz::briefly },
     Step { name: MIRI, needs: &[], run: miri::run },
 ];
 
-/// Runs the steps asked for, or all; stops at the first that fails.
+/// Runs the steps asked for, in the order given, or all; stops at the first that fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let steps = chosen(&options.steps);
     let start = Instant::now();
-    let mut ahead = None;
-    if steps.len() > 1 {
-        ahead = Some(prepare::Ahead::start(&names(&steps))?);
+    match options.steps.is_empty() {
+        true => run_all(options.install)?,
+        false => chosen(&options.steps).try_for_each(|step| run_step(step, options.install))?,
     }
-    for step in &steps {
-        eprintln!("\n=== {}", step.name);
-        if step.needs.iter().any(|need| need.is_ahead()) {
-            ahead.take().map_or(Ok(()), prepare::Ahead::wait)?;
-        }
-        prepare::prepare_with(step.needs, options.install)?;
-        let start = Instant::now();
-        (step.run)().with_context(|| format!("step `{}` failed", step.name))?;
-        eprintln!("=== {}: passed in {:.1} s", step.name, start.elapsed().as_secs_f64());
+    eprintln!("\nall of it passed in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn run_all(may_sudo: bool) -> Result<()> {
+    let tests = tests();
+    let needing: Vec<_> = tests.iter().copied().chain(BESIDE).map(|step| step.name).collect();
+    let ahead = prepare::Ahead::start(&needing, may_sudo)?;
+    FIRST.iter().try_for_each(|step| run_step(step, may_sudo))?;
+    ahead.wait()?;
+    let mut beside = beside::Beside::start()?;
+    for step in tests {
+        run_step(step, may_sudo)?;
+        beside.check()?;
     }
-    eprintln!("\n{} steps passed in {:.1} s", steps.len(), start.elapsed().as_secs_f64());
+    beside.wait()
+}
+
+fn run_step(step: &Step, may_sudo: bool) -> Result<()> {
+    eprintln!("\n=== {}", step.name);
+    prepare::prepare_with(step.needs, may_sudo)?;
+    let start = Instant::now();
+    (step.run)().with_context(|| format!("step `{}` failed", step.name))?;
+    eprintln!("=== {}: passed in {:.1} s", step.name, start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -133,37 +157,43 @@ pub(crate) struct Prepare {
     /// The steps whose needs are installed
     #[arg(value_name = "NAME", value_parser = step_names(), required = true)]
     steps: Vec<String>,
+    /// Install missing Debian packages with sudo, where you are not root
+    #[arg(long)]
+    install: bool,
 }
 
 /// Installs what these steps need, all of it at once, but what cargo builds.
 pub(crate) fn prepare(options: &Prepare) -> Result<()> {
-    let steps = chosen(&options.steps);
-    let needs = steps.iter().flat_map(|step| step.needs).filter(|need| need.is_ahead());
-    prepare::prepare(&needs.copied().collect::<Vec<_>>())
+    let needs = chosen(&options.steps).flat_map(|step| step.needs).copied();
+    let needs: Vec<_> = needs.filter(|need| need.is_ahead()).collect();
+    prepare::prepare_with(&needs, options.install)
 }
 
-fn names(steps: &[&Step]) -> Vec<&'static str> {
-    steps.iter().map(|step| step.name).collect()
+/// All steps, in the order in which they would run one after the other.
+fn steps() -> impl Iterator<Item = &'static Step> {
+    [FIRST, BESIDE, TESTS].into_iter().flatten()
 }
 
 fn step_names() -> clap::builder::PossibleValuesParser {
-    STEPS.iter().map(|step| step.name).collect::<Vec<_>>().into()
+    steps().map(|step| step.name).collect::<Vec<_>>().into()
 }
 
-fn chosen(names: &[String]) -> Vec<&'static Step> {
-    if names.is_empty() {
-        let mut left_out = Vec::new();
-        if !miri::is_installed() {
-            eprintln!("Miri is not installed: the step `{MIRI}` is left out");
-            left_out.push(MIRI);
-        }
-        if !has_uring() {
-            eprintln!("this system has no io_uring for us: the step `{URING}` is left out");
-            left_out.push(URING);
-        }
-        return STEPS.iter().filter(|step| !left_out.contains(&step.name)).collect();
+fn chosen(names: &[String]) -> impl Iterator<Item = &'static Step> {
+    names.iter().filter_map(|name| steps().find(|step| step.name == name))
+}
+
+/// The tests that can run here.
+fn tests() -> Vec<&'static Step> {
+    let mut left_out = Vec::new();
+    if !miri::is_installed() {
+        eprintln!("Miri is not installed: the step `{MIRI}` is left out");
+        left_out.push(MIRI);
     }
-    names.iter().filter_map(|name| STEPS.iter().find(|step| step.name == name)).collect()
+    if !has_uring() {
+        eprintln!("this system has no io_uring for us: the step `{URING}` is left out");
+        left_out.push(URING);
+    }
+    TESTS.iter().filter(|step| !left_out.contains(&step.name)).collect()
 }
 
 /// Whether the sources are as they should look, and folders import as they may.
@@ -230,11 +260,11 @@ fn has_uring() -> bool {
     has
 }
 
-/// The tests of channels once more, with servers that send by io_uring.
+/// The tests of channels and the short forms of chaos once more, with servers that send by io_uring.
 fn uring() -> Result<()> {
     build()?;
-    let tests =
-        "(package(sockeye-server) & binary(server)) | (package(sockeye-tests) & binary(push))";
+    let tests = "(package(sockeye-server) & binary(server)) \
+                 | (package(sockeye-tests) & (binary(push) | binary(chaos)))";
     shell::run(shell::cargo([]).args(nextest_args(tests)).env("SOCKEYE_IO", "uring"))
 }
 
