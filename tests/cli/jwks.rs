@@ -237,6 +237,8 @@ fn contradictions_are_refused() {
         (&["--jwks", url, "--authorize-url", "https://app.example/"], 1, "contradict"),
         (&["--jwks-cacert", &secret], 2, "--jwks"),
         (&["--auth-issuer", "us"], 2, "--auth-key"),
+        (&["--auth-issuer", "", "--jwks", url], 2, "--auth-issuer"),
+        (&["--auth-audience", "a,", "--jwks", url], 2, "--auth-audience"),
         (&["--jwks", "https://"], 2, "write the URL as"),
     ] {
         assert_fails(&[&["serve"], args].concat(), code, words);

@@ -31,7 +31,9 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::{
     Args,
-    builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser},
+    builder::{
+        BoolishValueParser, NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser,
+    },
 };
 use sockeye_server::{
     AuthKey, BindError, ChannelOptions, ChannelRule, Io, Listen, OptionNames, OriginPattern,
@@ -118,12 +120,12 @@ pub(crate) struct Serve {
 
     /// Take only tokens that name this audience in `aud`; may be given several times, and one of them is enough
     #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_AUDIENCE", requires = "verifier")]
-    #[arg(value_delimiter = ',')]
+    #[arg(value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     auth_audience: Vec<String>,
 
     /// Take only tokens of this issuer by their `iss`; may be given several times, and one of them is enough
     #[arg(long, value_name = "NAME", env = "SOCKEYE_AUTH_ISSUER", requires = "verifier")]
-    #[arg(value_delimiter = ',')]
+    #[arg(value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     auth_issuer: Vec<String>,
 
     #[command(flatten)]
