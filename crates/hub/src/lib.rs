@@ -102,7 +102,7 @@ pub use names::{
     Position, Source, Start,
 };
 pub use options::{Clock, Options};
-pub use presence::{Lease, Member, Observer, Presence, PresenceChange, Watch};
+pub use presence::{Lease, Member, Observer, Presence, PresenceChange, Unchanged, Watch};
 pub use publish::{Publishing, Writing};
 pub use stats::{ChannelFigures, Figures, Holdings, MAX_QUEUED_BYTES};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Channel;
 use super::reader::next_page;
 use crate::log::Cursor;
-use crate::{Budget, Epoch, Page, Policy};
+use crate::{Budget, ChannelName, Epoch, Page, Policy};
 
 /// Reads a channel in place of many readers that would all be given the same: see
 /// [`Reader::outlook`](crate::Reader::outlook).
@@ -46,6 +46,13 @@ impl SharedReader {
     /// The offset of the entry that it was given last, or at which it began.
     pub fn offset(&self) -> u64 {
         self.cursor.position().offset
+    }
+}
+
+impl Outlook {
+    /// The channel.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel.name
     }
 }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 pub use self::observer::Observer;
 pub(crate) use self::registry::PresenceRegistry;
-pub use self::watch::{PresenceChange, Watch};
+pub use self::watch::{PresenceChange, Unchanged, Watch};
 use crate::ChannelName;
 
 /// The longest id of a member, in bytes.

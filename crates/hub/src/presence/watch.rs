@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::*};
 
 use tokio::sync::Notify;
 
@@ -44,7 +45,23 @@ pub struct Watch {
     channel: ChannelName,
     /// The number of the change to be told next.
     next: u64,
-    grown: Arc<Notify>,
+    grown: Arc<Grown>,
+}
+
+/// Knows of the next change of a [`Watch`]: for what sends a client something in the place of the watch, and has to
+/// stop when there is something to tell before. See [`Watch::unchanged`].
+#[derive(Clone, Debug)]
+pub struct Unchanged {
+    grown: Arc<Grown>,
+    next: u64,
+}
+
+/// What the watches of a set look at without its lock.
+#[derive(Debug, Default)]
+struct Grown {
+    notify: Notify,
+    /// How many changes there were in all.
+    count: AtomicU64,
 }
 
 /// The last changes in a set, as long as it is watched.
@@ -54,7 +71,7 @@ pub(super) struct Changes {
     /// How many there were in all.
     count: u64,
     watchers: usize,
-    grown: Arc<Notify>,
+    grown: Arc<Grown>,
 }
 
 impl Changes {
@@ -64,7 +81,8 @@ impl Changes {
         }
         self.kept.push_back(change);
         self.count += 1;
-        self.grown.notify_waiters();
+        self.grown.count.store(self.count, Release);
+        self.grown.notify.notify_waiters();
     }
 
     /// The change with that number; an error if it is not kept any more.
@@ -98,7 +116,7 @@ impl Watch {
         let grown = Arc::clone(&self.grown);
         loop {
             // It counts from here on, so a change between the look and the wait wakes it.
-            let wait = grown.notified();
+            let wait = grown.notify.notified();
             if let Some(change) = self.try_next() {
                 return change;
             }
@@ -119,9 +137,22 @@ impl Watch {
         Some(change)
     }
 
+    /// What knows whether there is a change that this has not told yet: it does once a message is read that was
+    /// published after the change.
+    pub fn unchanged(&self) -> Unchanged {
+        Unchanged { grown: Arc::clone(&self.grown), next: self.next }
+    }
+
     /// The channel.
     pub fn channel(&self) -> &ChannelName {
         &self.channel
+    }
+}
+
+impl Unchanged {
+    /// Whether there was no change since.
+    pub fn holds(&self) -> bool {
+        self.grown.count.load(Acquire) == self.next
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::{unconstrained, yield_now};
 
 use super::membership::Place;
 use super::{Groups, Key, Left, Outlet};
-use crate::metrics::connections::Deliveries;
+use crate::metrics::connections::{ConnectionRegister, Deliveries};
 use crate::transport::Transport;
 
 /// How many members are written to while the list of them is locked, and how many bytes are then, but for one member's:
@@ -52,6 +52,13 @@ pub(super) struct Member {
     place: Arc<Place>,
 }
 
+/// How many members were given a page, and how many of them had been waiting before its messages came.
+#[derive(Default)]
+struct Given {
+    members: usize,
+    waited: usize,
+}
+
 /// One page on its way to all members.
 struct Round<'a> {
     page: &'a Page,
@@ -86,7 +93,18 @@ impl Round<'_> {
         rings: Option<&SendRings>,
     ) -> impl Iterator<Item = Delivery> + use<> {
         let due = members.iter().rev().filter(|member| self.is_due(member));
-        Outlet::try_write_each(due.map(|member| &member.outlet), &self.bytes, rings).into_iter()
+        Outlet::try_write_each(due.map(Member::free_outlet), &self.bytes, rings).into_iter()
+    }
+
+    /// The member has been given the page.
+    fn given_to(&self, member: &mut Member, register: &ConnectionRegister, given: &mut Given) {
+        member.offset = self.to;
+        member.deliveries.add(self.page, self.length, register);
+        given.members += 1;
+        match member.deliveries.since() <= self.oldest {
+            true => given.waited += 1,
+            false => register.metrics().delivered(&self.page.entries, member.deliveries.since()),
+        }
     }
 }
 
@@ -95,6 +113,17 @@ impl Member {
     pub(super) fn new(outlet: Outlet, deliveries: Deliveries, offset: u64) -> (Self, Arc<Place>) {
         let place = Arc::new(Place::new());
         (Self { outlet, deliveries, offset, place: Arc::clone(&place) }, place)
+    }
+
+    /// Where it is written to: nowhere as long as the task of its connection has something else to send.
+    fn free_outlet(&self) -> Option<&Outlet> {
+        let is_free = match &self.outlet {
+            Outlet::SharedFrames(_, unchanged) => {
+                !self.deliveries.is_busy() && unchanged.as_ref().is_none_or(|it| it.holds())
+            }
+            Outlet::Frames(_) | Outlet::Body(_) => true,
+        };
+        is_free.then_some(&self.outlet)
     }
 
     /// It is served by its own task again.
@@ -177,7 +206,7 @@ impl Group {
     /// Writes a page to each member that is to get it.
     async fn deliver(&self, page: &Page, from: u64, groups: &Groups) {
         let oldest = page.entries.iter().map(|entry| entry.ts).min().unwrap_or_default();
-        let bytes = self.key.wire.of(&page.entries);
+        let bytes = self.key.wire.of(self.key.outlook.channel(), &page.entries);
         let length = (self.key.wire.counted)(page, &bytes);
         let (to, next) = (page.at.offset, self.begin(page.at.offset));
         let mut round = Round { page, bytes, length, oldest, from, to, next };
@@ -216,21 +245,19 @@ impl Group {
         let rings = self.rings(groups);
         round.next = end.saturating_sub(round.at_once(rings.is_some()));
         let mut sent = round.send(&members.list[round.next..end], rings);
-        let (mut written, mut waited) = (0, 0);
+        let mut given = Given::default();
         for index in (round.next..end).rev() {
             let member = &mut members.list[index];
             if member.offset >= round.to {
                 continue;
             }
             match round.is_due(member).then(|| sent.next()).flatten() {
-                Some(Delivery::Written) => {
-                    member.offset = round.to;
-                    member.deliveries.add(round.page, round.length, register);
-                    written += 1;
-                    match member.deliveries.since() <= round.oldest {
-                        true => waited += 1,
-                        false => metrics.delivered(&round.page.entries, member.deliveries.since()),
-                    }
+                Some(Delivery::Written) => round.given_to(member, register, &mut given),
+                // The other groups have to know of it, and its task counts what is handed to the connection.
+                Some(Delivery::Queued) if member.outlet.is_shared() => {
+                    member.deliveries.set_busy();
+                    round.given_to(member, register, &mut given);
+                    self.remove(&mut members, index).leave(None);
                 }
                 Some(Delivery::Queued) => {
                     member.offset = round.to;
@@ -242,8 +269,9 @@ impl Group {
         }
         drop(members);
         let transport = self.key.wire.transport;
-        metrics.sent(transport, written * round.page.entries.len(), written * round.length);
-        metrics.delivered_to(waited, &round.page.entries);
+        let (messages, bytes) = (round.page.entries.len(), round.length);
+        metrics.sent(transport, given.members * messages, given.members * bytes);
+        metrics.delivered_to(given.waited, &round.page.entries);
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {

@@ -49,20 +49,26 @@ impl Membership {
     pub(crate) async fn ended(self, is_enough: impl Fn() -> bool) -> Left {
         poll_fn(|cx| match is_enough() {
             true => Poll::Ready(self.leave()),
-            false => self.poll_left(cx),
+            false => self.place.poll_left(cx),
         })
         .await
     }
 
     /// Waits until the group does not serve the reader any more. Cancel-safe.
     pub(crate) async fn left(&self) -> Left {
-        poll_fn(|cx| self.poll_left(cx)).await
+        poll_fn(|cx| self.place.poll_left(cx)).await
     }
 
-    fn poll_left(&self, cx: &Context<'_>) -> Poll<Left> {
-        // Registered before the look, so no wake is lost.
-        self.place.task.register(cx.waker());
-        self.place.left().take().map_or(Poll::Pending, Poll::Ready)
+    /// The same, apart from this: it is not to be waited for when this was dropped before.
+    pub(crate) fn leaving(&self) -> Self {
+        Self { group: Arc::clone(&self.group), place: Arc::clone(&self.place) }
+    }
+
+    /// Leaves, which what waits for that is told.
+    pub(crate) fn recall(&self) {
+        if let Some(left) = self.group.dismiss(&self.place) {
+            self.place.leave(left);
+        }
     }
 
     /// Leaves, unless the group has ended the membership already: before that was told.
@@ -101,6 +107,12 @@ impl Place {
     pub(super) fn leave(&self, left: Left) {
         *self.left() = Some(left);
         self.task.wake();
+    }
+
+    fn poll_left(&self, cx: &Context<'_>) -> Poll<Left> {
+        // Registered before the look, so no wake is lost.
+        self.task.register(cx.waker());
+        self.left().take().map_or(Poll::Pending, Poll::Ready)
     }
 
     fn left(&self) -> MutexGuard<'_, Option<Left>> {

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use sockeye::{Delivery, SendRings, Writer};
-use sockeye_hub::{Budget, Entry, Outlook, Page, Reader, Run, RunForm};
+use sockeye_hub::{Budget, ChannelName, Entry, Outlook, Page, Reader, Run, RunForm, Unchanged};
 use tokio::runtime::{self, Handle};
 
 pub(crate) use self::group::Group;
@@ -65,7 +65,7 @@ pub(crate) struct Wire {
     /// What a connection takes at once.
     pub(crate) at_once: Budget,
     pub(crate) form: &'static RunForm,
-    pub(crate) encode: fn(&[Arc<Entry>]) -> Bytes,
+    pub(crate) encode: fn(&ChannelName, &[Arc<Entry>]) -> Bytes,
     /// How many bytes are counted for a page, whose wire form this is.
     pub(crate) counted: fn(&Page, &Bytes) -> usize,
 }
@@ -74,6 +74,10 @@ pub(crate) struct Wire {
 pub(crate) enum Outlet {
     /// A WebSocket.
     Frames(Writer),
+    /// A WebSocket that other groups write to as well, and its task: none does while the connection is
+    /// [busy](crate::metrics::connections::ConnectionRecord::set_busy), nor where members of the channel are to be
+    /// told first.
+    SharedFrames(Writer, Option<Box<Unchanged>>),
     /// The connection below the body of a response.
     Body(Arc<dyn TryWrite>),
 }
@@ -168,39 +172,47 @@ impl Groups {
 }
 
 impl Wire {
-    /// The bytes of a run, made once for all that read it.
-    pub(crate) fn of(&self, run: &Run) -> Bytes {
-        run.form(self.form, self.encode)
+    /// The bytes of a run of a channel, made once for all that read it.
+    pub(crate) fn of(&self, channel: &ChannelName, run: &Run) -> Bytes {
+        run.form(self.form, |entries| (self.encode)(channel, entries))
     }
 }
 
 impl Outlet {
-    /// Writes the bytes to each, as much as is taken at once: WebSockets by rings, if there are any. This is where the
-    /// bytes of a group go to sockets.
+    /// Writes the bytes to each that there is, as much as is taken at once: plain WebSockets by rings, if there are
+    /// any. This is where the bytes of a group go to sockets.
     fn try_write_each<'a>(
-        outlets: impl Iterator<Item = &'a Self> + Clone,
+        outlets: impl Iterator<Item = Option<&'a Self>> + Clone,
         bytes: &Bytes,
         rings: Option<&SendRings>,
     ) -> Vec<Delivery> {
         if let Some(rings) = rings
-            && let Some(writers) = outlets.clone().map(Self::writer).collect::<Option<Vec<_>>>()
+            && let Some(writers) =
+                outlets.clone().map(|outlet| outlet?.writer()).collect::<Option<Vec<_>>>()
         {
             return rings.try_send_frames(writers, bytes);
         }
-        outlets.map(|outlet| outlet.try_write(bytes)).collect()
+        let write =
+            |outlet: Option<&Self>| outlet.map_or(Delivery::Refused, |it| it.try_write(bytes));
+        outlets.map(write).collect()
     }
 
-    /// What writes to a WebSocket.
+    /// What writes to a WebSocket that nothing else writes to.
     fn writer(&self) -> Option<&Writer> {
         match self {
             Self::Frames(writer) => Some(writer),
-            Self::Body(_) => None,
+            Self::SharedFrames(..) | Self::Body(_) => None,
         }
+    }
+
+    /// Whether others write there, too.
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::SharedFrames(..))
     }
 
     fn try_write(&self, bytes: &Bytes) -> Delivery {
         match self {
-            Self::Frames(writer) => writer.try_send_frames(bytes),
+            Self::Frames(writer) | Self::SharedFrames(writer, _) => writer.try_send_frames(bytes),
             Self::Body(io) => io.try_write(bytes),
         }
     }
@@ -210,6 +222,7 @@ impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Frames(_) => "Frames",
+            Self::SharedFrames(..) => "SharedFrames",
             Self::Body(_) => "Body",
         })
     }

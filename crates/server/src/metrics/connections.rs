@@ -16,7 +16,7 @@ pub(crate) use self::tapped::{NotTapped, PublishedBy, Tapping};
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
@@ -57,6 +57,8 @@ struct RecordState {
     end: AtomicU8,
     /// How many taps show what passes on it: what is looked at before anything is made for them.
     taps: AtomicU8,
+    /// Whether its task has something to send.
+    is_busy: AtomicBool,
     /// It holds the permits of the connection, too.
     peer: Peer,
     /// Set once: a connection keeps its subject.
@@ -122,6 +124,7 @@ impl ConnectionRegister {
             transport,
             end: AtomicU8::new(End::Left as u8),
             taps: AtomicU8::new(0),
+            is_busy: AtomicBool::new(true),
             peer,
             subject: subject.map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
             since: now(),
@@ -267,6 +270,15 @@ impl ConnectionRecord {
     /// Waits until an operator ends the connection. One task at a time may wait.
     pub(crate) fn disconnected(&self) -> Disconnected {
         Disconnected(Arc::clone(&self.state))
+    }
+
+    /// Whether its task has something to send, or waits until all is written: groups write nothing to a connection
+    /// that is busy, where both write.
+    ///
+    /// A message that is published after this was set is not written by a group before it is unset: what knows of
+    /// the message knows of this.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.state.is_busy.store(is_busy, Relaxed);
     }
 
     /// Says why it ends, if the client does not end it.

@@ -44,6 +44,10 @@ pub(crate) mod run_form {
     pub(crate) static META_EVENTS: RunForm = RunForm::new();
     /// The same, as a chunk of a body.
     pub(crate) static META_EVENT_CHUNKS: RunForm = RunForm::new();
+    /// The messages as frames of `sockeye.v1`.
+    pub(crate) static V1_FRAMES: RunForm = RunForm::new();
+    /// The messages as compressed frames of `sockeye.v1`.
+    pub(crate) static V1_SHORTEST_FRAMES: RunForm = RunForm::new();
     /// The messages as lines of JSON.
     pub(crate) static LINES: RunForm = RunForm::new();
     /// The same, as a chunk of a body.
@@ -64,8 +68,12 @@ pub(crate) fn line(entry: &Entry) -> Bytes {
 /// The message as `sockeye.v1` has it, where one connection reads several channels: `{"ch":…,"at":…}`.
 /// It is sent in a frame, so it does not end with a line break.
 pub(crate) fn v1(channel: &ChannelName, entry: &Entry) -> Bytes {
-    let make = || form(object(&format!("\"ch\":\"{channel}\","), entry, |json| json.into()));
-    entry.form(&entry_form::V1, make)
+    entry.form(&entry_form::V1, || form(v1_object(channel, entry)))
+}
+
+/// The same, encoded anew.
+pub(crate) fn v1_object(channel: &ChannelName, entry: &Entry) -> String {
+    object(&format!("\"ch\":\"{channel}\","), entry, |json| json.into())
 }
 
 /// A message of the entry with its compressed frame: made for the first connection that compresses, and

@@ -34,6 +34,16 @@ impl Deliveries {
         self.since
     }
 
+    /// Whether the connection is [busy](super::ConnectionRecord::set_busy).
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.is_busy.load(Relaxed)
+    }
+
+    /// Not all is written that the connection was given.
+    pub(crate) fn set_busy(&self) {
+        self.state.is_busy.store(true, Relaxed);
+    }
+
     /// Counts a page of messages in the record, and shows them to the taps of the connection.
     pub(crate) fn add(&self, page: &Page, bytes: usize, register: &ConnectionRegister) {
         count(&self.state, &self.position, page, bytes);

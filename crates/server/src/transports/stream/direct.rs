@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sockeye_hub::{Entry, Page, Reader, RunForm};
+use sockeye_hub::{ChannelName, Entry, Page, Reader, RunForm};
 
 use super::{AT_ONCE, Form};
 use crate::fanout::{Groups, Membership, Outlet, Wire};
@@ -61,10 +61,10 @@ impl Direct {
     }
 
     /// How many bytes of a page are counted that a group has written.
-    pub(super) fn counted(&self, form: Form, page: &Page) -> usize {
+    pub(super) fn counted(&self, form: Form, channel: &ChannelName, page: &Page) -> usize {
         let Some((_, framing)) = self.io.below() else { return 0 };
         let wire = form.wire(*framing);
-        (wire.counted)(page, &wire.of(&page.entries))
+        (wire.counted)(page, &wire.of(channel, &page.entries))
     }
 }
 
@@ -72,18 +72,18 @@ impl Form {
     /// How a group writes messages in this form.
     fn wire(self, framing: Framing) -> &'static Wire {
         static EVENTS: [Wire; 2] = [
-            chunked(Transport::Sse, &run_form::EVENT_CHUNKS, |run| chunk_of(Form::Events, run)),
-            bare(Transport::Sse, &run_form::EVENTS, |run| Form::Events.messages(run)),
+            chunked(Transport::Sse, &run_form::EVENT_CHUNKS, |_, run| chunk_of(Form::Events, run)),
+            bare(Transport::Sse, &run_form::EVENTS, |_, run| Form::Events.messages(run)),
         ];
         static META_EVENTS: [Wire; 2] = [
-            chunked(Transport::Sse, &run_form::META_EVENT_CHUNKS, |run| {
+            chunked(Transport::Sse, &run_form::META_EVENT_CHUNKS, |_, run| {
                 chunk_of(Form::MetaEvents, run)
             }),
-            bare(Transport::Sse, &run_form::META_EVENTS, |run| Form::MetaEvents.messages(run)),
+            bare(Transport::Sse, &run_form::META_EVENTS, |_, run| Form::MetaEvents.messages(run)),
         ];
         static LINES: [Wire; 2] = [
-            chunked(Transport::Ndjson, &run_form::LINE_CHUNKS, |run| chunk_of(Form::Lines, run)),
-            bare(Transport::Ndjson, &run_form::LINES, |run| Form::Lines.messages(run)),
+            chunked(Transport::Ndjson, &run_form::LINE_CHUNKS, |_, run| chunk_of(Form::Lines, run)),
+            bare(Transport::Ndjson, &run_form::LINES, |_, run| Form::Lines.messages(run)),
         ];
         let [chunked, bare] = match self {
             Self::Events => &EVENTS,
@@ -97,7 +97,7 @@ impl Form {
     }
 }
 
-type Encode = fn(&[Arc<Entry>]) -> Bytes;
+type Encode = fn(&ChannelName, &[Arc<Entry>]) -> Bytes;
 
 const fn chunked(transport: Transport, form: &'static RunForm, encode: Encode) -> Wire {
     let counted = |_: &Page, chunk: &Bytes| chunk::data_length(chunk);

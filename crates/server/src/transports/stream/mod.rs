@@ -224,7 +224,8 @@ impl Live {
         let left = left.unwrap_or_else(|| member.leave());
         self.reader.pass(left.offset);
         if let (Some(page), Some(direct)) = (left.unwritten, &mut self.direct) {
-            self.channel_read.delivered(&page, direct.counted(self.form, &page));
+            let counted = direct.counted(self.form, self.reader.channel(), &page);
+            self.channel_read.delivered(&page, counted);
             if end.is_none() && !is_time {
                 // The stream is polled again when it is written.
                 yield_now().await;

@@ -2,7 +2,8 @@
 //!
 //! A connection is one task: a [`session`] reads [`command`]s, [`execute`]s them, and sends their
 //! answers and the messages of its [`subscriptions`] as [`frame`]s. Where an authoriser is asked, a command waits for
-//! what is [decided](deciding).
+//! what is [decided](deciding). While it has nothing else to send, groups send the messages of busy channels by their
+//! [`wire`].
 
 mod command;
 mod deciding;
@@ -10,6 +11,7 @@ mod execute;
 mod frame;
 mod session;
 mod subscriptions;
+mod wire;
 
 use std::sync::Arc;
 
@@ -98,6 +100,7 @@ async fn live(socket: WebSocket, mut session: Box<V1Session>, guard: ConnectionG
         () = disconnected => Some(ending::DISCONNECTED),
         ending = session.converse(&mut incoming, &mut outgoing) => ending,
     };
+    session.leave_groups();
     if ending.is_none() {
         // The client may wait for its answers with its Close.
         let _ = Box::pin(timeout(LAST_MESSAGES, session.finish(&mut outgoing))).await;

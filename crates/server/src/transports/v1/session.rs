@@ -1,5 +1,8 @@
 //! One connection: what it reads, and what it has still to send.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -16,10 +19,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::command::{self, Command};
 use super::deciding::{Decided, Deciding, decided};
 use super::subscriptions::{Subscription, Subscriptions, Turn};
+use super::wire::wire;
 use super::{Closing, ending, frame};
 use crate::app::App;
 use crate::auth::{Caller, Ending, Lost, Right};
 use crate::conn::http2::StreamBudget;
+use crate::fanout::Outlet;
 use crate::http::problem::{Code, Problem};
 use crate::limits::pace::Pace;
 use crate::limits::subjects::SubjectPermit;
@@ -186,10 +191,12 @@ impl V1Session {
         let mut is_written = true;
         loop {
             tokio::task::consume_budget().await;
+            self.record.set_busy(true);
             self.hear(outgoing).await;
             if self.ending.is_some() {
                 return self.ending;
             }
+            is_written = self.settle(outgoing, is_written);
             let (pause, has_room) = (self.commands.pause(), self.has_room());
             let wants_to_speak = self.wants_to_speak();
             tokio::select! {
@@ -213,11 +220,43 @@ impl V1Session {
         }
     }
 
+    /// Lets subscriptions without news wait for it: by groups, if the connection has nothing else to send and
+    /// all `is_written`. Gives whether it is.
+    fn settle(&mut self, outgoing: &Writer, is_written: bool) -> bool {
+        let is_occupied =
+            self.heard.is_some() || self.deciding.is_some() || !self.publishing.is_empty();
+        // What a stream of HTTP/2 may hold depends on the others of its connection.
+        if is_occupied || self.stream_budget.is_limited() {
+            self.subscriptions.settle(|_, _| None);
+            return is_written;
+        }
+        if self.wants_to_speak() {
+            return is_written;
+        }
+        // A group may have sent more than the client has read.
+        if !is_written || outgoing.buffered_amount() > 0 {
+            return false;
+        }
+        self.record.set_busy(false);
+        let (groups, wire) = (&self.app.groups, wire(outgoing));
+        self.subscriptions.settle(|reader, unchanged| {
+            let outlet = || Outlet::SharedFrames(outgoing.clone(), unchanged.map(Box::new));
+            groups.join(reader, wire?, outlet)
+        });
+        true
+    }
+
+    /// From now on no group sends anything, and what it has not sent can be read.
+    pub(super) fn leave_groups(&mut self) {
+        self.record.set_busy(true);
+        self.subscriptions.leave_groups();
+    }
+
     /// Sends what is left for a client that has sent its Close: the answers to its commands, and
     /// messages.
     pub(super) async fn finish(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
         self.answer_publications().await;
-        let _ = self.subscriptions.wake().now_or_never();
+        while let Some(Some(())) = self.subscriptions.wake().now_or_never() {}
         loop {
             if std::mem::take(&mut self.waits) {
                 self.stream_budget.freed().await;
@@ -402,6 +441,7 @@ impl V1Session {
     /// Sends the turns of subscriptions. Returns whether anything was sent.
     fn tell_messages(&mut self, outgoing: &mut Writer) -> Result<bool, Error> {
         let mut has_told = false;
+        self.subscriptions.rouse();
         while outgoing.buffered_amount() < SPEAK_AT_ONCE {
             let turn = self.turn.take().or_else(|| self.subscriptions.next_turn().map(Box::new));
             let Some(mut turn) = turn else { break };

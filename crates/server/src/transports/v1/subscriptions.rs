@@ -3,6 +3,9 @@
 //! A subscription is a cursor and waits by itself until its channel has something for it; then it
 //! queues for its turn. Idle subscriptions cost nothing, however many they are, and one on a busy
 //! channel waits behind the others after each page.
+//!
+//! On a channel with many readers a group sends the news, as long as the connection takes all at once and has nothing
+//! else to send; then the subscription comes back, and queues as ever.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -15,10 +18,11 @@ use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, abortable};
 use futures_util::stream::FuturesUnordered;
 use sockeye_hub::{
-    Budget, ChannelName, Entry, Gap, Lease, Position, PresenceChange, Reader, Run, Watch,
+    Budget, ChannelName, Entry, Gap, Lease, Position, PresenceChange, Reader, Run, Unchanged, Watch,
 };
 
 use crate::app::App;
+use crate::fanout::{Groups, Membership};
 use crate::metrics::connections::ChannelRead;
 
 /// The most subscriptions of one connection.
@@ -90,6 +94,26 @@ impl Subscription {
         self
     }
 
+    /// Waits until a group does not send its messages any more.
+    async fn served(mut self: Box<Self>, member: Membership) -> Box<Self> {
+        self.reader.pass(member.left().await.offset);
+        self
+    }
+
+    /// The same, or until there is a change to be told.
+    async fn served_and_watching(mut self: Box<Self>, member: Membership) -> Box<Self> {
+        let Some(watch) = &mut self.watch else { return self.served(member).await };
+        let left = tokio::select! {
+            left = member.left() => left,
+            change = watch.next() => {
+                self.seen = Some(change);
+                member.leave()
+            }
+        };
+        self.reader.pass(left.offset);
+        self
+    }
+
     /// What there is to send now, if anything.
     fn turn(&mut self) -> Option<Turn> {
         let changes =
@@ -116,6 +140,8 @@ pub(super) struct Subscriptions {
     places: HashMap<ChannelName, SubscriptionState>,
     waiting: FuturesUnordered<Abortable<Waiting>>,
     ready: VecDeque<Box<Subscription>>,
+    /// Those that had nothing to send, and do not wait for news yet: they may join a group when all is written.
+    resting: VecDeque<Box<Subscription>>,
 }
 
 /// A subscription that waits for something to send.
@@ -124,8 +150,10 @@ type Waiting = Pin<Box<dyn Future<Output = Box<Subscription>> + Send>>;
 /// The state of a subscription.
 #[derive(Debug)]
 struct SubscriptionState {
-    /// Aborting it drops the waiting subscription; `None` if it is queued for its turn.
+    /// Aborting it drops the waiting subscription; `None` if it is queued for its turn, or rests.
     waiting: Option<AbortHandle>,
+    /// While a group sends its messages.
+    membership: Option<Membership>,
     /// Whether it is notified of members that join and leave.
     presence: bool,
 }
@@ -146,7 +174,8 @@ impl Subscriptions {
 
     /// Adds a subscription. There is none on that channel.
     pub(super) fn add(&mut self, subscription: Subscription) {
-        let place = SubscriptionState { waiting: None, presence: subscription.watch.is_some() };
+        let presence = subscription.watch.is_some();
+        let place = SubscriptionState { waiting: None, membership: None, presence };
         self.places.insert(subscription.reader.channel().clone(), place);
         self.ready.push_back(Box::new(subscription));
     }
@@ -157,6 +186,7 @@ impl Subscriptions {
             Some(SubscriptionState { waiting: Some(waiting), .. }) => waiting.abort(),
             Some(SubscriptionState { waiting: None, .. }) => {
                 self.ready.retain(|subscription| subscription.reader.channel() != channel);
+                self.resting.retain(|subscription| subscription.reader.channel() != channel);
             }
             None => {}
         }
@@ -167,7 +197,7 @@ impl Subscriptions {
         // A subscription that was ended meanwhile is dropped here.
         if let Ok(subscription) = self.waiting.next().await? {
             if let Some(place) = self.places.get_mut(subscription.reader.channel()) {
-                place.waiting = None;
+                (place.waiting, place.membership) = (None, None);
             }
             self.ready.push_back(subscription);
         }
@@ -191,19 +221,53 @@ impl Subscriptions {
                     self.ready.push_back(subscription);
                     return Some(turn);
                 }
-                None => self.wait(subscription),
+                None if Groups::are_worthwhile(&subscription.reader) => {
+                    self.resting.push_back(subscription)
+                }
+                None => self.wait(subscription, None),
             }
         }
         None
     }
 
-    fn wait(&mut self, subscription: Box<Subscription>) {
+    /// Those that rest may have something to send by now.
+    pub(super) fn rouse(&mut self) {
+        self.ready.extend(std::mem::take(&mut self.resting));
+    }
+
+    /// Lets those that rest wait for news: where `join` gives a membership, a group sends it.
+    pub(super) fn settle(
+        &mut self,
+        join: impl Fn((&Reader, &ChannelRead), Option<Unchanged>) -> Option<Membership>,
+    ) {
+        for subscription in std::mem::take(&mut self.resting) {
+            let Subscription { reader, channel_read, watch, .. } = &*subscription;
+            let membership = join((reader, channel_read), watch.as_ref().map(Watch::unchanged));
+            self.wait(subscription, membership);
+        }
+    }
+
+    /// Groups send nothing from now on: what they have not sent is ready, or is when it was woken.
+    pub(super) fn leave_groups(&mut self) {
+        self.rouse();
+        for membership in self.places.values_mut().filter_map(|place| place.membership.take()) {
+            membership.recall();
+        }
+    }
+
+    fn wait(&mut self, subscription: Box<Subscription>, membership: Option<Membership>) {
         let channel = subscription.reader.channel().clone();
-        let waiting: Waiting = Box::pin(subscription.wait());
+        let waiting: Waiting = match &membership {
+            Some(membership) if subscription.watch.is_some() => {
+                Box::pin(subscription.served_and_watching(membership.leaving()))
+            }
+            Some(membership) => Box::pin(subscription.served(membership.leaving())),
+            None => Box::pin(subscription.wait()),
+        };
         let (waiting, abort) = abortable(waiting);
         self.waiting.push(waiting);
         if let Some(place) = self.places.get_mut(&channel) {
-            place.waiting = Some(abort);
+            (place.waiting, place.membership) = (Some(abort), membership);
         }
     }
 }

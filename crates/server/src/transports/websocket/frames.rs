@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use sockeye::{DeflateConfig, Message, Prepared, Text, Writer};
-use sockeye_hub::{Budget, Entry, Page, Payload, Run, RunForm};
+use sockeye_hub::{Budget, ChannelName, Entry, EntryForm, Page, Payload, Run, RunForm};
 
 use crate::fanout::Wire;
 use crate::transport::Transport;
@@ -14,11 +14,11 @@ use crate::transports::encode::{entry_form, prepared, run_form};
 
 /// What one connection takes from the log at once: all that a client which does not read can keep in
 /// memory beyond the log's own time.
-pub(super) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
+pub(crate) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
 
 /// How a connection compresses shared messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Frames {
+pub(crate) enum Frames {
     /// Not at all.
     Plain,
     /// Each message by itself, so that frames are shared.
@@ -28,7 +28,7 @@ pub(super) enum Frames {
 }
 
 impl Frames {
-    pub(super) fn of(outgoing: &Writer) -> Self {
+    pub(crate) fn of(outgoing: &Writer) -> Self {
         match outgoing.deflate() {
             None => Self::Plain,
             Some(agreed) if agreed.takes_prepared_frames() => Self::Shortest,
@@ -38,8 +38,8 @@ impl Frames {
 
     /// How all connections with this compression write a run; `None` where each makes its own frames.
     pub(super) fn wire(self) -> Option<&'static Wire> {
-        static PLAIN: Wire = wire(&run_form::FRAMES, |run| together(run, plain));
-        static SHORTEST: Wire = wire(&run_form::SHORTEST_FRAMES, |run| together(run, shortest));
+        static PLAIN: Wire = wire(&run_form::FRAMES, |_, run| together(run, plain));
+        static SHORTEST: Wire = wire(&run_form::SHORTEST_FRAMES, |_, run| together(run, shortest));
         match self {
             Self::Plain => Some(&PLAIN),
             Self::Shortest => Some(&SHORTEST),
@@ -48,7 +48,7 @@ impl Frames {
     }
 }
 
-const fn wire(form: &'static RunForm, encode: fn(&[Arc<Entry>]) -> Bytes) -> Wire {
+const fn wire(form: &'static RunForm, encode: fn(&ChannelName, &[Arc<Entry>]) -> Bytes) -> Wire {
     let counted = |page: &Page, _: &Bytes| payloads(page);
     Wire { transport: Transport::Ws, at_once: AT_ONCE, form, encode, counted }
 }
@@ -66,12 +66,12 @@ pub(super) async fn send_each(run: &Run, outgoing: &mut Writer) -> Result<(), so
 }
 
 /// The bytes of a page's payloads together.
-pub(super) fn payloads(page: &Page) -> usize {
+pub(crate) fn payloads(page: &Page) -> usize {
     page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum()
 }
 
 /// The frames of all entries, one after the other.
-fn together(entries: &[Arc<Entry>], frame: fn(&Entry) -> Bytes) -> Bytes {
+pub(crate) fn together(entries: &[Arc<Entry>], frame: impl Fn(&Entry) -> Bytes) -> Bytes {
     if let [entry] = entries {
         return frame(entry);
     }
@@ -85,13 +85,16 @@ fn plain(entry: &Entry) -> Bytes {
     Prepared::new(message(&entry.payload)).plain().clone()
 }
 
-/// Compressed, where that is worth it: then the frame is kept with the entry, too.
 fn shortest(entry: &Entry) -> Bytes {
-    let message = message(&entry.payload);
+    shortest_of(entry, message(&entry.payload), &entry_form::FRAME)
+}
+
+/// A message of the entry compressed, where that is worth it: then the frame is kept with the entry, too.
+pub(crate) fn shortest_of(entry: &Entry, message: Message, form: &EntryForm) -> Bytes {
     if message.len() < DeflateConfig::default().threshold {
         return Prepared::new(message).plain().clone();
     }
-    entry.form(&entry_form::FRAME, || Prepared::new(message).shortest().clone())
+    entry.form(form, || Prepared::new(message).shortest().clone())
 }
 
 /// A payload as the message that carries it: bytes as binary, everything else as text.

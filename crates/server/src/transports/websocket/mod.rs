@@ -3,7 +3,7 @@
 //! A request passes the [`handshake`]; then the connection is served in a task of its own, with
 //! [`plain`] payloads or [`v1`](super::v1).
 
-mod frames;
+pub(crate) mod frames;
 pub(crate) mod handshake;
 mod in_flight;
 pub(crate) mod plain;

@@ -329,7 +329,7 @@ fn deliver<'a>(
                 .next_page(
                     reader,
                     AT_ONCE,
-                    |page| wire.map(|wire| wire.of(&page.entries)),
+                    |page| wire.map(|wire| wire.of(channel_read.channel(), &page.entries)),
                     |page, made| made.as_ref().map_or_else(|| payloads(page), Bytes::len),
                 )
                 .await;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod ending;
+mod groups;
 mod handshake;
 mod limits;
 mod order;
