@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::log::FormCache;
-use crate::log::Log;
+use crate::log::{Dropped, FormCache, Log};
 use crate::{Entry, Options, Position};
 
 /// What publications may be charged for that wait for the store, or the backplane, in bytes: beyond it the disk, or
@@ -121,6 +120,12 @@ impl Meter {
         self.published.fetch_add(1, Relaxed);
     }
 
+    /// Counts in an entry in whose place another one is counted out, under the lock under which that was counted in.
+    pub(crate) fn exchanged(&self, charge: u64, dropped: u64) {
+        self.bytes.fetch_add(charge.wrapping_sub(dropped), Relaxed);
+        self.published.fetch_add(1, Relaxed);
+    }
+
     /// Counts in entries that were published long ago.
     pub(crate) fn restored<'a>(&self, entries: impl IntoIterator<Item = &'a Arc<Entry>>) {
         for entry in entries {
@@ -131,9 +136,9 @@ impl Meter {
 
     /// Counts entries out. To be called under the lock under which they were counted in, so that
     /// no sum is ever below zero.
-    pub(crate) fn dropped<'a>(&self, entries: impl IntoIterator<Item = &'a Arc<Entry>>) {
+    pub(crate) fn dropped(&self, entries: &Dropped) {
         let add = |(count, bytes), entry: &Arc<Entry>| (count + 1, bytes + entry.charge());
-        let (count, bytes) = entries.into_iter().fold((0, 0), add);
+        let (count, bytes) = entries.iter().fold((0, 0), add);
         self.entries.fetch_sub(count, Relaxed);
         self.bytes.fetch_sub(bytes, Relaxed);
     }

@@ -119,6 +119,11 @@ impl Account {
         self.counter(capacity).fetch_add(amount, Relaxed);
     }
 
+    /// Charges one amount and takes back another one that was charged.
+    pub(crate) fn exchange(&self, capacity: Capacity, amount: u64, back: u64) {
+        self.counter(capacity).fetch_add(amount.wrapping_sub(back), Relaxed);
+    }
+
     pub(crate) fn discharge(&self, capacity: Capacity, amount: u64) {
         self.counter(capacity).fetch_sub(amount, Relaxed);
     }

@@ -36,6 +36,14 @@ impl Stakes {
         }
     }
 
+    /// Charges an account, and takes back what it was charged for something else.
+    pub(crate) fn exchange(&mut self, number: u32, bytes: u64, back: u64) {
+        let Ok(index) = self.find(number) else { return };
+        let stake = &mut self.0[index];
+        stake.bytes = stake.bytes + bytes - back;
+        stake.account.exchange(Capacity::Bytes, bytes, back);
+    }
+
     /// Takes back what an account of that number was charged.
     pub(crate) fn discharge(&mut self, number: u32, bytes: u64) {
         let Ok(index) = self.find(number) else { return };

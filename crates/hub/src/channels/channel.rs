@@ -169,23 +169,27 @@ impl Channel {
     /// channel meanwhile.
     pub(crate) fn publish(
         &self,
-        publication: &Publication<'_>,
-        account: &Arc<Account>,
-        share: Share,
+        (publication, charge): (&Publication<'_>, u64),
+        history: History,
+        (account, share): (&Arc<Account>, Share),
         registry: &Registry,
     ) -> Option<Result<Position, PublishError>> {
         let Registry { options, meter, .. } = registry;
         // Copied and, at the end, freed outside the lock.
         let payload = publication.payload.to_payload();
-        let content = Content::new(payload, publication.event.clone(), account.number);
-        let (position, _dropped) = {
+        let mut content = Content::new(payload, publication.event.clone(), account.number);
+        let mut dropped = Dropped::default();
+        let position = {
             let mut state = self.lock();
             if state.retired {
                 return None;
             }
             let now = options.clock.now();
             self.touch();
-            state.expire_keys(meter, now);
+            state.follow(now);
+            if !state.keys.is_empty() {
+                state.expire_keys(meter, now);
+            }
             if let Some(position) = state.repeated(publication.key.as_ref()) {
                 return Some(Ok(position));
             }
@@ -193,18 +197,16 @@ impl Channel {
                 return Some(Err(PublishError::Ended));
             }
             let admitted = state.admit(publication, (account, share), &self.name, registry);
-            let made_room = match admitted {
-                Ok(made_room) => made_room,
+            let surplus = match admitted {
+                Ok(surplus) => surplus,
                 Err(error) => return Some(Err(error)),
             };
-            let position = state
-                .log
-                .append(now, |position, ts| Entry::new(position, ts, content, &meter.forms));
-            meter.published(publication.charge());
+            state.log.make_room(surplus, &mut dropped);
+            state.log.trim_for(charge, history, now, &mut dropped);
+            state.charge((publication, charge), account, &dropped, (&self.name, meter));
+            let position = state.log.append(now, &mut content, &mut dropped, &meter.forms);
             state.remember(publication, position, account.number, meter);
-            state.stakes.charge(account, publication.charge_in_all(), &self.name);
-            // Old keys are forgotten already.
-            (position, (made_room, state.trim(options.history_of(&self.name), meter, now)))
+            position
         };
         self.grown.notify_waiters();
         Some(Ok(position))
@@ -433,22 +435,18 @@ impl ChannelState {
         }
     }
 
-    /// Makes room in the hub for an entry, at the cost of this channel alone.
+    /// Makes room in the hub for an entry, at the cost of this channel alone: that many bytes of its history have to go.
     fn admit(
         &mut self,
         publication: &Publication<'_>,
         (account, share): (&Arc<Account>, Share),
         name: &ChannelName,
         registry: &Registry,
-    ) -> Result<Dropped, PublishError> {
+    ) -> Result<u64, PublishError> {
         let Registry { options, meter, map, .. } = registry;
         let surplus = self.surplus(publication.charge_in_all(), share, options, meter)?;
         self.take_slot(account, share, name, (map, meter))?;
-        let dropped = self.log.make_room(surplus);
-        if !dropped.is_empty() {
-            self.release(&dropped, meter);
-        }
-        Ok(dropped)
+        Ok(surplus)
     }
 
     /// How many bytes of this channel's history have to go for that many to come.
@@ -479,17 +477,10 @@ impl ChannelState {
     ) -> (Dropped, usize) {
         self.follow(now);
         let dropped = self.log.trim(history, now, limit);
-        self.release(&dropped, meter);
-        (dropped, self.expire_keys(meter, now))
-    }
-
-    /// Drops what the history does not cover any more, of a log that follows the clock.
-    fn trim(&mut self, history: History, meter: &Meter, now: u64) -> Dropped {
-        let dropped = self.log.trim(history, now, usize::MAX);
         if !dropped.is_empty() {
             self.release(&dropped, meter);
         }
-        dropped
+        (dropped, self.expire_keys(meter, now))
     }
 
     /// Follows a clock that was ahead and is not any more.
@@ -510,15 +501,37 @@ impl ChannelState {
         })
     }
 
-    /// Takes back what was charged for entries that are not in the log any more.
-    pub(crate) fn release<'a>(
+    /// Charges what is published, and takes back what was charged for what is dropped for it.
+    fn charge(
         &mut self,
-        dropped: impl IntoIterator<Item = &'a Arc<Entry>> + Copy,
-        meter: &Meter,
+        (publication, charge): (&Publication<'_>, u64),
+        account: &Arc<Account>,
+        dropped: &Dropped,
+        (name, meter): (&ChannelName, &Meter),
     ) {
+        let in_all = publication.charge_in_all();
+        match dropped.only() {
+            // As it mostly is: for one that comes one goes.
+            Some(one) if one.payer() == account.number => {
+                let back = one.charge();
+                meter.exchanged(charge, back);
+                self.stakes.exchange(account.number, in_all, back);
+            }
+            _ => {
+                if !dropped.is_empty() {
+                    self.release(dropped, meter);
+                }
+                meter.published(charge);
+                self.stakes.charge(account, in_all, name);
+            }
+        }
+    }
+
+    /// Takes back what was charged for entries that are not in the log any more.
+    pub(crate) fn release(&mut self, dropped: &Dropped, meter: &Meter) {
         meter.dropped(dropped);
         let mut sum = (0, 0);
-        for entry in dropped {
+        for entry in dropped.iter() {
             if entry.payer() != sum.0 {
                 if sum.1 > 0 {
                     self.stakes.discharge(sum.0, sum.1);

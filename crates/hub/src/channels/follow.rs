@@ -292,8 +292,11 @@ impl ChannelState {
         let position = Position { epoch: self.log.end().epoch, offset };
         let entry = Arc::new(Entry::new(position, ts, content, &meter.forms));
         let surplus = registry.over(entry.charge()).min(entry.charge());
-        let dropped = self.log.make_room(surplus);
-        self.release(&dropped, meter);
+        let mut dropped = Dropped::default();
+        self.log.make_room(surplus, &mut dropped);
+        if !dropped.is_empty() {
+            self.release(&dropped, meter);
+        }
         meter.published(entry.charge());
         self.log.push(entry);
         if let Some(id) = id {

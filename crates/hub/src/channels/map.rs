@@ -101,13 +101,12 @@ impl ChannelMap {
 
     /// The channel, made if there is none.
     pub(crate) fn find_or_add(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
-        match self.find(name) {
-            Ok(channel) => channel,
-            Err(_) => {
-                let known = self.hold(name);
-                self.add(&mut self.write(name), name, known.as_deref(), meter)
-            }
+        let hash = self.hasher.hash_one(name);
+        if let Some(channel) = read(self.stripe_of(hash)).get(hash, name) {
+            return Arc::clone(channel);
         }
+        let known = self.hold(name);
+        self.add(&mut self.write(name), name, known.as_deref(), meter)
     }
 
     /// The channel, made if there is none, with one reader more: it stays until that is released.

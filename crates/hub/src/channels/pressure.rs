@@ -244,7 +244,7 @@ impl Registry {
         let mut state = channel.lock();
         let stake = state.stakes.of(number);
         let bytes = (quota.min((stake / PART).max(LEAST_PART)), spare);
-        let (mut keys, mut dropped) = (0, Dropped::new());
+        let (mut keys, mut dropped) = (0, Dropped::default());
         if step == Step::Keys {
             let (count, bytes) = state.keys.evict(number, bytes, work.0);
             keys = count;

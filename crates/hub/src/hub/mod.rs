@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::accounts::Account;
 use crate::backplane::{Backplane, Cluster, Figure};
 use crate::channels::{Backing, Follower, Loaded, Registry};
+use crate::names::History;
 use crate::publish::{Writer, Writing, remote};
 #[cfg(feature = "fjall")]
 use crate::store::{Disk, OpenError};
@@ -119,8 +120,8 @@ impl Hub {
     /// the disk is full or fails.
     pub fn publish(&self, channel: &ChannelName, publication: Publication<'_>) -> Publishing {
         let options = &self.0.registry.options;
-        let (charge, limit) =
-            (publication.charge(), options.history_of(channel).bytes.min(options.max_bytes));
+        let history = options.history_of(channel);
+        let (charge, limit) = (publication.charge(), history.bytes.min(options.max_bytes));
         if charge > limit {
             return Writing::done(Err(PublishError::TooLarge { charge, limit }));
         }
@@ -129,7 +130,7 @@ impl Hub {
                 let account = self.0.registry.account(publication.account);
                 writer.submit(channel, publication, account)
             }
-            Backend::Memory => Writing::done(self.append(channel, &publication)),
+            Backend::Memory => Writing::done(self.append(channel, (&publication, charge), history)),
             Backend::Cluster(cluster) => {
                 remote::send(&self.0.registry, cluster, channel, publication)
             }
@@ -140,16 +141,24 @@ impl Hub {
     fn append(
         &self,
         channel: &ChannelName,
-        publication: &Publication<'_>,
+        (publication, charge): (&Publication<'_>, u64),
+        history: History,
     ) -> Result<Position, PublishError> {
         let registry = &*self.0.registry;
         let Registry { map, meter, .. } = registry;
-        let account = registry.account(publication.account);
+        let opened;
+        let account = match publication.account {
+            "" => &registry.program,
+            name => {
+                opened = registry.account(name);
+                &opened
+            }
+        };
         loop {
             let found = map.find_or_add(channel, meter);
             let what = (publication.charge_in_all(), publication.key.as_ref());
-            let share = registry.make_room(&account, &found, what);
-            match found.publish(publication, &account, share, registry) {
+            let share = registry.make_room(account, &found, what);
+            match found.publish((publication, charge), history, (account, share), registry) {
                 Some(Ok(position)) => return Ok(position),
                 Some(Err(error)) => {
                     map.release(&found, meter);

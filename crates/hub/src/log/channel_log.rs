@@ -8,9 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use crate::log::Head;
+use crate::log::{Content, Dropped, FormCache, Head};
 use crate::names::History;
 use crate::{Entry, Epoch, GapReason, Policy, Position, Run};
 
@@ -30,10 +28,6 @@ pub(crate) fn channel_time(last_ts: u64, now: u64) -> u64 {
 pub(crate) fn is_ahead(ts: u64, now: u64) -> bool {
     channel_time(ts, now) < ts
 }
-
-/// What a log has dropped, to be freed without the lock: mostly one entry for one that came, for which
-/// nothing is allocated.
-pub(crate) type Dropped = SmallVec<[Arc<Entry>; 2]>;
 
 /// Recent entries in the order of their offsets. Where the hub gives the offsets, each is one more than
 /// the one before; where a backplane gives them, they rise with holes that mean nothing.
@@ -161,14 +155,22 @@ impl Log {
         self.bytes
     }
 
-    /// Appends what `entry` makes of its position and its time.
+    /// Appends `content`. The last of what was `dropped` for it becomes the new entry if nothing else has it or keeps
+    /// forms with it: then none is allocated, and `content` becomes what that one said.
     pub(crate) fn append(
         &mut self,
         now: u64,
-        entry: impl FnOnce(Position, u64) -> Entry,
+        content: &mut Content,
+        dropped: &mut Dropped,
+        cache: &FormCache,
     ) -> Position {
-        self.push(Arc::new(entry(self.position(self.last + 1), self.channel_time(now))));
-        self.end()
+        let (position, ts) = (self.position(self.last + 1), self.channel_time(now));
+        let spare = dropped.last_mut().and_then(Arc::get_mut);
+        let is_renewed = spare.is_some_and(|spare| spare.renew(position, ts, content, cache));
+        let renewed = if is_renewed { dropped.pop() } else { None };
+        let new = || Arc::new(Entry::new(position, ts, content.take(), cache));
+        self.push(renewed.unwrap_or_else(new));
+        position
     }
 
     /// Ends the channel: nothing follows until the history is dropped on purpose. The end has a position
@@ -321,20 +323,39 @@ impl Log {
         if self.keeps_end() && self.published(self.last, self.last_ts) < oldest {
             self.ending = Ending::Old;
         }
-        self.drop_while(limit, |log, entry| {
+        let mut dropped = Dropped::default();
+        self.drop_while(&mut dropped, limit, |log, entry| {
             log.entries.len() > history.count.max(1)
                 || log.bytes > history.bytes
                 || log.published(entry.position.offset, entry.ts) < oldest
-        })
+        });
+        self.shrink();
+        dropped
+    }
+
+    /// Drops the oldest entries until one that is charged that much can be appended at `now` within these bounds.
+    pub(crate) fn trim_for(
+        &mut self,
+        charge: u64,
+        history: History,
+        now: u64,
+        dropped: &mut Dropped,
+    ) {
+        let oldest = self.ts_before(history.age, now);
+        let bytes = history.bytes.saturating_sub(charge);
+        self.drop_while(dropped, usize::MAX, |log, entry| {
+            log.entries.len() >= history.count.max(1)
+                || log.bytes > bytes
+                || log.published(entry.position.offset, entry.ts) < oldest
+        });
     }
 
     /// Drops the oldest entries until at least `bytes` are free, or nothing is left.
-    pub(crate) fn make_room(&mut self, bytes: u64) -> Dropped {
-        if bytes == 0 {
-            return Dropped::new();
+    pub(crate) fn make_room(&mut self, bytes: u64, dropped: &mut Dropped) {
+        if bytes > 0 {
+            let enough = self.bytes.saturating_sub(bytes);
+            self.drop_while(dropped, usize::MAX, |log, _| log.bytes > enough);
         }
-        let enough = self.bytes.saturating_sub(bytes);
-        self.drop_while(usize::MAX, |log, _| log.bytes > enough)
     }
 
     /// Drops the oldest entries, that many, so that another account finds room. It is not the fault of
@@ -342,7 +363,9 @@ impl Log {
     pub(crate) fn evict(&mut self, count: usize) -> Dropped {
         let from = self.start;
         let keep = self.entries.len().saturating_sub(count);
-        let dropped = self.drop_while(usize::MAX, |log, _| log.entries.len() > keep);
+        let mut dropped = Dropped::default();
+        self.drop_while(&mut dropped, usize::MAX, |log, _| log.entries.len() > keep);
+        self.shrink();
         let start = if self.evicted.1 == from { self.evicted.0 } else { from };
         if !dropped.is_empty() {
             self.evicted = (start, self.start);
@@ -350,10 +373,15 @@ impl Log {
         dropped
     }
 
-    fn drop_while(&mut self, limit: usize, surplus: impl Fn(&Self, &Entry) -> bool) -> Dropped {
-        let mut dropped = Dropped::new();
+    fn drop_while(
+        &mut self,
+        dropped: &mut Dropped,
+        limit: usize,
+        surplus: impl Fn(&Self, &Entry) -> bool,
+    ) {
+        let before = dropped.len();
         while let Some(oldest) = self.entries.front() {
-            if dropped.len() == limit || !surplus(self, oldest) {
+            if dropped.len() - before == limit || !surplus(self, oldest) {
                 break;
             }
             self.bytes -= oldest.charge();
@@ -362,16 +390,20 @@ impl Log {
                 dropped.push(oldest);
             }
         }
-        if !dropped.is_empty() {
+        if dropped.len() > before {
             self.let_go();
-            let start = self.start;
-            self.corrections.retain(|(last, _)| *last > start);
+            if !self.corrections.is_empty() {
+                let start = self.start;
+                self.corrections.retain(|(last, _)| *last > start);
+            }
         }
-        // A burst of small entries leaves a large buffer behind; an idle channel shall be small.
+    }
+
+    /// A burst of small entries leaves a large buffer behind; an idle channel shall be small.
+    fn shrink(&mut self) {
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
         }
-        dropped
     }
 
     /// The entries, of a log that is not needed any more.
@@ -459,5 +491,48 @@ impl Log {
     fn ts_before(&self, age: Duration, now: u64) -> u64 {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         self.channel_time(now).saturating_sub(age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EntryForm, Payload};
+
+    const ONE: History = History { count: 1, bytes: 1 << 20, age: Duration::from_hours(1) };
+
+    /// Appends a text in place of the one that is kept; gives the entry.
+    fn append(log: &mut Log, text: &'static str, cache: &FormCache) -> *const Entry {
+        let mut content = Content::new(Payload::Text(text.into()), None, 7);
+        let mut dropped = Dropped::default();
+        log.trim_for(64, ONE, 1000, &mut dropped);
+        log.append(1000, &mut content, &mut dropped, cache);
+        let entry = log.entries().next().unwrap();
+        assert_eq!((log.len(), entry.payload.as_bytes().as_ref()), (1, text.as_bytes()));
+        assert_eq!(entry.position.offset, log.last());
+        Arc::as_ptr(entry)
+    }
+
+    #[test]
+    fn an_entry_that_nothing_has_becomes_the_next_one() {
+        static FORM: EntryForm = EntryForm::new();
+        let cache = FormCache::new(1 << 20);
+        let mut log = Log::new(Epoch::random(), 0);
+        let first = append(&mut log, "first", &cache);
+        assert_eq!(append(&mut log, "second", &cache), first);
+
+        let held = Arc::clone(log.entries().next().unwrap());
+        let third = append(&mut log, "third", &cache);
+        assert_ne!(third, first);
+        assert_eq!((held.payload.as_bytes().as_ref(), held.position.offset), (&b"second"[..], 2));
+
+        let make = || bytes::Bytes::from_static(b"form");
+        log.entries().next().unwrap().form(&FORM, make);
+        assert_ne!(append(&mut log, "its forms are freed without the lock", &cache), third);
+        let fourth = append(&mut log, "as are those of none", &cache);
+        log.entries().next().unwrap().close_forms(&cache);
+        assert_eq!(append(&mut log, "which is as good as none", &cache), fourth);
+        let kept = log.entries().next().unwrap().form(&FORM, make);
+        assert_eq!((kept.as_ref(), cache.bytes() > 0), (&b"form"[..], true), "it is new");
     }
 }

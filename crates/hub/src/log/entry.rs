@@ -1,5 +1,7 @@
 //! What is published, and what a log makes of it: the entry.
 
+use std::mem;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -200,6 +202,25 @@ impl Entry {
         Self { position, ts, payload, event, encoded_len, payer, forms }
     }
 
+    /// Makes another entry of this one, which no reader has, unless it keeps forms; whether it did. `content` becomes
+    /// what this one said, to be freed without the lock.
+    pub(crate) fn renew(
+        &mut self,
+        position: Position,
+        ts: u64,
+        content: &mut Content,
+        cache: &FormCache,
+    ) -> bool {
+        if !self.forms.open_again(cache) {
+            return false;
+        }
+        (self.position, self.ts) = (position, ts);
+        mem::swap(&mut self.payload, &mut content.payload);
+        mem::swap(&mut self.event, &mut content.event);
+        (self.encoded_len, self.payer) = (content.encoded_len, content.payer);
+        true
+    }
+
     pub(crate) fn payer(&self) -> u32 {
         self.payer
     }
@@ -262,6 +283,12 @@ impl Content {
         let encoded_len = encoded_len(payload.as_ref()) + event_len as u64 + ENCODED_OVERHEAD;
         let encoded_len = u32::try_from(encoded_len).unwrap_or(u32::MAX);
         Self { payload, event, encoded_len, payer }
+    }
+
+    /// What it says, and leaves nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        let payload = mem::replace(&mut self.payload, Payload::Bytes(Bytes::new()));
+        Self { payload, event: self.event.take(), ..*self }
     }
 }
 

@@ -226,6 +226,19 @@ impl EntryForms {
         Self(Mutex::new(Arc::clone(&cache.closed)))
     }
 
+    /// Makes them those of an entry that is being published, unless some are kept. Whether it did.
+    pub(crate) fn open_again(&mut self, cache: &FormCache) -> bool {
+        let forms = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match forms.kind {
+            Kind::Open => true,
+            Kind::Closed => {
+                *forms = Arc::clone(&cache.open);
+                true
+            }
+            Kind::Own => false,
+        }
+    }
+
     pub(crate) fn form(&self, key: &FormKey, make: impl FnOnce() -> Bytes) -> Bytes {
         self.own().form(key, make)
     }

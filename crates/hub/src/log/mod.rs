@@ -1,6 +1,7 @@
 //! The log of a channel and what is read from it. No lock, no clock and no waiting in this folder.
 //!
 //! - `channel_log`: what a channel keeps; where readers begin, and what they are told
+//! - `dropped`: what it keeps no more
 //! - `head`: where a log stands, for a store
 //! - `page`: what a reader is given: entries and gaps
 //! - `run`: entries that follow each other, shared by all readers that take the same
@@ -9,6 +10,7 @@
 //! - `json`: which JSON is accepted
 
 mod channel_log;
+mod dropped;
 mod entry;
 mod forms;
 mod head;
@@ -18,7 +20,8 @@ mod run;
 #[cfg(test)]
 mod sparse_tests;
 
-pub(crate) use self::channel_log::{Cursor, Dropped, Log, channel_time, is_ahead};
+pub(crate) use self::channel_log::{Cursor, Log, channel_time, is_ahead};
+pub(crate) use self::dropped::Dropped;
 pub(crate) use self::entry::Content;
 pub use self::entry::{ENTRY_OVERHEAD, Entry, Payload, PayloadRef, Publication};
 pub use self::forms::{EntryForm, FORM_OVERHEAD, RunForm};

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use crate::accounts::Account;
 use crate::channels::Channel;
 use crate::channels::Registry;
-use crate::log::Content;
 use crate::log::channel_time;
+use crate::log::{Content, Dropped};
 use crate::publish::Outcome;
 use crate::store::{Change, Head, SavedKey, StoreError};
 use crate::{
@@ -230,8 +230,11 @@ impl ChannelBatch {
         let now = options.clock.now();
         let _dropped = {
             let mut state = self.channel.lock();
-            let mut dropped = state.log.make_room(self.surplus);
-            state.release(&dropped, meter);
+            let mut dropped = Dropped::default();
+            state.log.make_room(self.surplus, &mut dropped);
+            if !dropped.is_empty() {
+                state.release(&dropped, meter);
+            }
             for (account, charge) in self.charges.iter().filter(|(_, charge)| *charge > 0) {
                 state.stakes.charge(account, *charge, &self.channel.name);
             }
@@ -250,7 +253,7 @@ impl ChannelBatch {
             }
             state.mark_persistent(meter);
             state.saved = self.head;
-            dropped.append(&mut state.expire(options.history_of(&self.channel.name), meter, now));
+            dropped.append(state.expire(options.history_of(&self.channel.name), meter, now));
             dropped
         };
         self.channel.grown.notify_waiters();
