@@ -168,6 +168,10 @@ impl ChannelBatch {
         let PendingPublish { payload, event, key, account, charge, publisher, .. } = pending;
         let payer = account.number;
         self.charge += charge;
+        // Where no key is remembered, that is so behind this one, too.
+        if key.is_none() && self.head.keys_start == self.head.last {
+            self.head.keys_start += 1;
+        }
         self.head.last += 1;
         self.head.last_ts = channel_time(self.head.last_ts, now);
         let Head { last: offset, last_ts: ts, .. } = self.head;

@@ -347,11 +347,14 @@ impl Tables {
                 for offset in old.head.start + 1..=head.start.min(old.head.last) {
                     batch.remove(&self.rows, rows::entry_key(old.number, offset));
                 }
-                let first = rows::idempotency_key(old.number, old.head.keys_start);
-                for row in
-                    self.rows.range(first..=rows::idempotency_key(old.number, head.keys_start))
-                {
-                    batch.remove(&self.rows, row.key()?);
+                // Most channels never have any, and a look for some takes as long as writing several entries.
+                if old.head.keys_start < old.head.last {
+                    let first = rows::idempotency_key(old.number, old.head.keys_start);
+                    for row in
+                        self.rows.range(first..=rows::idempotency_key(old.number, head.keys_start))
+                    {
+                        batch.remove(&self.rows, row.key()?);
+                    }
                 }
                 meta.bytes = meta.bytes.saturating_sub(old.head.bytes);
                 (old.number, old.owner)

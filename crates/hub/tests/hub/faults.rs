@@ -274,3 +274,18 @@ fn health_shows_that_the_writer_has_stopped() {
         other => Err(other),
     });
 }
+
+#[test]
+fn the_store_knows_where_no_key_is_remembered() {
+    let (store, hub) = FaultyStore::hub();
+    let keys_start = || store.channels.lock().unwrap()[&name("chat")].head.keys_start;
+    for offset in 1..=3 {
+        assert_eq!(say(&hub, "without a key"), Ok(offset));
+        assert_eq!(keys_start(), offset);
+    }
+    let with_key = Publication::text("with one").key(IdempotencyKey::new("", "k").unwrap());
+    assert_eq!(hub.publish(&name("chat"), with_key).wait().unwrap().offset, 4);
+    assert_eq!(keys_start(), 3);
+    assert_eq!(say(&hub, "without a key"), Ok(5));
+    assert_eq!(keys_start(), 3, "the one of the fourth is remembered");
+}
