@@ -208,18 +208,19 @@ impl Authority {
     /// console, or authenticate later.
     pub(crate) async fn identify(
         &self,
-        request: Request,
+        request: Box<Request>,
         network: Option<Network>,
-    ) -> Result<(Caller, Request), Problem> {
+    ) -> Result<(Caller, Box<Request>), Problem> {
         let Some(authorizer) = &self.authorizer else {
             let caller = self.identify_by_token(&request, network).await?;
             return Ok((caller.under(&self.rules), request));
         };
-        let (head, body) = request.into_parts();
+        let (head, body) = (*request).into_parts();
         let session = Box::pin(authorizer.identified(&head, network)).await?;
         let identity =
             session.map_or(Identity::Unidentified, |session| Identity::Asked(session.into()));
-        Ok((Caller(identity).under(&self.rules), Request::from_parts(head, body)))
+        let request = Box::new(Request::from_parts(head, body));
+        Ok((Caller(identity).under(&self.rules), request))
     }
 
     fn identify_by_token(

@@ -38,7 +38,8 @@ impl Known {
 
 /// The headers that say the position of a response.
 pub(crate) fn position_headers(position: Position) -> [(HeaderName, String); 2] {
-    [(ETAG, etag(position)), (SOCKEYE_POSITION, position.to_string())]
+    let text = position.to_string();
+    [(ETAG, ["\"", &text, "\""].concat()), (SOCKEYE_POSITION, text)]
 }
 
 /// The same of several channels.

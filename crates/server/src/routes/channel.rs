@@ -28,7 +28,7 @@ pub(crate) const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 pub(crate) async fn answer(
     app: &Arc<App>,
     channel: ChannelName,
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Answer, Problem> {
     refuse_misplaced(&request)?;
     let caller = Caller::of(&request);
@@ -39,12 +39,12 @@ pub(crate) async fn answer(
     let loaded = app.load(&caller, (right, &channel), beginning(&request)).await?;
     match *request.method() {
         Method::GET | Method::CONNECT if is_handshake(&request) => {
-            websocket::open(app, &channel, request)
+            websocket::open(app, &channel, *request)
         }
         Method::GET | Method::HEAD if query::has_at(request.uri()) => {
-            message::answer(app, (&caller, &channel), request).await
+            Box::pin(message::answer(app, (&caller, &channel), *request)).await
         }
-        Method::GET => read(app, &channel, request, loaded),
+        Method::GET => read(app, &channel, *request, loaded),
         Method::HEAD => {
             caller.may(Right::Read, &channel)?;
             poll::position(app, &channel, &request)
@@ -52,9 +52,9 @@ pub(crate) async fn answer(
         Method::POST => {
             // A body that comes slowly does not keep the channel in memory.
             drop(loaded);
-            publish::post(app, &channel, request).await
+            Box::pin(publish::post(app, &channel, request)).await
         }
-        Method::DELETE => forget(app, &channel, &caller).await,
+        Method::DELETE => Box::pin(forget(app, &channel, &caller)).await,
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into()),
         _ => Err(Problem::method_not_allowed(METHODS)),
     }

@@ -37,8 +37,8 @@ const ALWAYS_TLS: &str = "max-age=31536000";
 /// The middleware around all routes: `next` answers what it lets through.
 pub(crate) async fn guard<F>(
     app: Arc<App>,
-    request: Request,
-    next: impl FnOnce(Request) -> F + Send,
+    request: Box<Request>,
+    next: impl FnOnce(Box<Request>) -> F + Send,
 ) -> Answer
 where
     F: Future<Output = Answer> + Send,
@@ -52,7 +52,7 @@ where
         requester.as_ref().map_or_else(|_| Peer::of(&request).address(), Requester::address);
     let shares_connection = request.version() == Version::HTTP_2;
     let answered = match requester {
-        Ok(requester) => check_and_run(&app, requester, request, next).await,
+        Ok(requester) => Box::pin(check_and_run(&app, requester, request, next)).await,
         Err(problem) => Err(problem),
     };
     let answered = answered.unwrap_or_else(Answer::from);
@@ -101,19 +101,21 @@ fn log(
 
 /// Runs the request if limits and origin rules allow it. A page that is allowed may read every
 /// response, 401 included.
-async fn check_and_run<F>(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+pub(super) fn check_and_run<F>(
     app: &App,
     requester: Requester,
-    request: Request,
-    next: impl FnOnce(Request) -> F + Send,
-) -> Result<Answer, Problem>
+    request: Box<Request>,
+    next: impl FnOnce(Box<Request>) -> F + Send,
+) -> impl Future<Output = Result<Answer, Problem>>
 where
     F: Future<Output = Answer> + Send,
 {
-    let allowed = app.origins.check(&request, &requester.front)?;
-    let peer = app.limits.with_permit(requester);
-    let answered =
-        match app.limits.check_request(&peer).and_then(|()| headers::check(request.headers())) {
+    async move {
+        let allowed = app.origins.check(&request, &requester.front)?;
+        let peer = app.limits.with_permit(requester);
+        let checked = app.limits.check_request(&peer);
+        let answered = match checked.and_then(|()| headers::check(request.headers())) {
             Err(problem) => Err(problem),
             // Preflights carry no token.
             Ok(()) if preflight::is_one(&request) => {
@@ -121,49 +123,54 @@ where
             }
             Ok(()) => identify(app, peer, request, next).await,
         };
-    let answered = answered.unwrap_or_else(Answer::from);
-    if allowed.page.is_none() && !allowed.is_secure {
-        return Ok(answered);
-    }
-    Ok(answered.map(move |mut response| {
-        if let Some(page) = allowed.page {
-            let headers = response.headers_mut();
-            headers.insert(TIMING_ALLOW_ORIGIN, page.origin.clone());
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page.origin);
-            if page.may_send_credentials {
-                set(&mut response, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+        let answered = answered.unwrap_or_else(Answer::from);
+        if allowed.page.is_none() && !allowed.is_secure {
+            return Ok(answered);
+        }
+        Ok(answered.map(move |mut response| {
+            if let Some(page) = allowed.page {
+                let headers = response.headers_mut();
+                headers.insert(TIMING_ALLOW_ORIGIN, page.origin.clone());
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page.origin);
+                if page.may_send_credentials {
+                    set(&mut response, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+                }
+                set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
+                set(&mut response, RESOURCE_POLICY, "cross-origin");
             }
-            set(&mut response, ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
-            set(&mut response, RESOURCE_POLICY, "cross-origin");
-        }
-        if allowed.is_secure {
-            set(&mut response, STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
-        }
-        response
-    }))
+            if allowed.is_secure {
+                set(&mut response, STRICT_TRANSPORT_SECURITY, ALWAYS_TLS);
+            }
+            response
+        }))
+    }
 }
 
 /// Identifies the caller, which the route then asks for its rights.
-async fn identify<F>(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn identify<F>(
     app: &App,
     peer: Peer,
-    mut request: Request,
-    next: impl FnOnce(Request) -> F,
-) -> Result<Answer, Problem>
+    mut request: Box<Request>,
+    next: impl FnOnce(Box<Request>) -> F,
+) -> impl Future<Output = Result<Answer, Problem>>
 where
     F: Future<Output = Answer>,
 {
-    if let Some(address) = peer.address().filter(|_| app.authority.is_asking()) {
-        request.extensions_mut().insert(ClientAddress(address));
+    async move {
+        if let Some(address) = peer.address().filter(|_| app.authority.is_asking()) {
+            request.extensions_mut().insert(ClientAddress(address));
+        }
+        let identified = app.authority.identify(request, peer.network()).await;
+        let (caller, mut request) =
+            identified.map_err(|problem| app.limits.refused(problem, &peer))?;
+        if caller.is_known() {
+            peer.trust();
+        }
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(peer);
+        Ok(next(request).await)
     }
-    let identified = app.authority.identify(request, peer.network()).await;
-    let (caller, mut request) = identified.map_err(|problem| app.limits.refused(problem, &peer))?;
-    if caller.is_known() {
-        peer.trust();
-    }
-    request.extensions_mut().insert(caller);
-    request.extensions_mut().insert(peer);
-    Ok(next(request).await)
 }
 
 /// Live data is never cached, types are never sniffed, and `Referer` leaks nothing.

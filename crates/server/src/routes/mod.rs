@@ -112,6 +112,7 @@ impl Handler for RouteTable {
             }),
         });
         let (app, is_head) = (Arc::clone(&self.app), *request.method() == Method::HEAD);
+        let request = Box::new(request);
         Box::pin(async move {
             let answer = answer(app, found, request).await;
             // axum's router does it for its own responses, after it has looked at their length.
@@ -125,7 +126,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let router = axum_router(app, |_| true);
     let app = Arc::clone(app);
     router.fallback(move |request: Request| {
-        let answering = Box::pin(answer(Arc::clone(&app), None, request));
+        let answering = Box::pin(answer(Arc::clone(&app), None, Box::new(request)));
         async move { answering.await.response().await }
     })
 }
@@ -147,7 +148,7 @@ fn axum_router(app: &Arc<App>, includes: impl Fn(&Resource) -> bool) -> Router {
                 names.last().map(|(_, name)| name.to_owned())
             });
             let found = Some(Found { resource, channel });
-            let answering = Box::pin(answer(Arc::clone(&app), found, request));
+            let answering = Box::pin(answer(Arc::clone(&app), found, Box::new(request)));
             async move { answering.await.response().await }
         };
         router = router.route(path, any(handler));
@@ -176,7 +177,11 @@ impl Found {
 }
 
 /// Answers a request for what its path names, if the middleware lets it through.
-async fn answer(app: Arc<App>, found: Option<Found>, request: Request) -> Answer {
+///
+/// The request is in a box, so that the futures of the layers, which hand it on, have no room for it, twice each. What
+/// answers is allocated in pieces (the outermost layer, those below it, what a channel does, a publication), for a thread has
+/// allocations of less than a KiB at hand.
+async fn answer(app: Arc<App>, found: Option<Found>, request: Box<Request>) -> Answer {
     let routes = Arc::clone(&app);
     let next =
         async move |request| dispatch(&routes, found, request).await.unwrap_or_else(Answer::from);
@@ -186,7 +191,7 @@ async fn answer(app: Arc<App>, found: Option<Found>, request: Request) -> Answer
 async fn dispatch(
     app: &Arc<App>,
     found: Option<Found>,
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Answer, Problem> {
     let Some(found) = found else { return Err(Problem::not_found()) };
     match found.resource {
@@ -195,12 +200,42 @@ async fn dispatch(
         #[cfg(feature = "console")]
         Resource::File(file) => file.answer(&request),
         Resource::Channel if found.names_several() => {
-            several::answer(app, found.channel.as_deref().unwrap_or_default(), request).await
+            let names = found.channel.as_deref().unwrap_or_default();
+            Box::pin(several::answer(app, names, *request)).await
         }
-        Resource::Channel => channel::answer(app, found.channel()?, request).await,
-        Resource::Presence => presence::answer(app, found.channel()?, request).await,
-        Resource::Connect => websocket::connect(app, request),
-        Resource::Publish => bulk::answer(app, request).await,
-        Resource::Tickets => tickets::answer(app, request).await,
+        Resource::Channel => Box::pin(channel::answer(app, found.channel()?, request)).await,
+        Resource::Presence => Box::pin(presence::answer(app, found.channel()?, *request)).await,
+        Resource::Connect => websocket::connect(app, *request),
+        Resource::Publish => Box::pin(bulk::answer(app, *request)).await,
+        Resource::Tickets => Box::pin(tickets::answer(app, *request)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+    use crate::Channels;
+
+    /// What is larger the allocator looks for at length, and joins with what is free beside it, for each request.
+    const MAX_PIECE: usize = 1024;
+
+    #[test]
+    fn what_answers_a_request_is_allocated_in_pieces_of_less_than_a_kib() {
+        let channels = Channels::builder().build().unwrap();
+        let (app, name) = (channels.shared(), "news".parse::<ChannelName>().unwrap());
+        let request = || Request::post("/c/news").body(Body::empty()).unwrap();
+        let layers = size_of_val(&*RouteTable::new(Arc::clone(&app)).answer(request()));
+        let of_channel = size_of_val(&channel::answer(&app, name.clone(), Box::new(request())));
+        let publishing = size_of_val(&publish::post(&app, &name, Box::new(request())));
+        let requester = app.limits.requester(&request()).unwrap();
+        let routes = Arc::clone(&app);
+        let next = async move |request| {
+            dispatch(&routes, None, request).await.unwrap_or_else(Answer::from)
+        };
+        let checks = middleware::check_and_run(&app, requester, Box::new(request()), next);
+        let pieces = [layers, size_of_val(&checks), of_channel, publishing];
+        assert!(pieces.iter().all(|piece| *piece < MAX_PIECE), "{pieces:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::mem;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -33,14 +34,14 @@ use crate::transports::encode;
 pub(crate) async fn post(
     app: &App,
     channel: &ChannelName,
-    request: Request,
+    request: Box<Request>,
 ) -> Result<Answer, Problem> {
     let (caller, peer) = (Caller::of(&request), Peer::of(&request));
     if query::has_close(request.uri())? {
-        return close(app, channel, (&caller, &peer), request).await;
+        return Box::pin(close(app, channel, (&caller, &peer), *request)).await;
     }
     if bulk::is_lines(request.headers()) {
-        return bulk::lines(app, Some(channel), request).await;
+        return Box::pin(bulk::lines(app, Some(channel), *request)).await;
     }
     // Who may not publish does not choose what is traced either.
     let may_publish = caller.may(Right::Write, channel).is_ok();
@@ -55,9 +56,10 @@ pub(crate) async fn post(
         span.ends(Err(problem.code()));
     }
     let position = published?;
-    let json = format!("{{\"at\":\"{position}\"}}");
-    let headers = [(CONTENT_TYPE, "application/json")];
-    Ok((StatusCode::CREATED, position_headers(position), headers, json).into())
+    let headers = position_headers(position);
+    // The entity tag is the position in quotes.
+    let json = ["{\"at\":", &headers[0].1, "}"].concat();
+    Ok((StatusCode::CREATED, headers, [(CONTENT_TYPE, "application/json")], json).into())
 }
 
 /// Publishes the body. The span ends with the publication; until there is one it is left.
@@ -65,21 +67,21 @@ async fn publish(
     app: &App,
     channel: &ChannelName,
     (caller, peer): (&Caller, &Peer),
-    request: Request,
+    mut request: Box<Request>,
     span: &mut Option<PublicationSpan>,
 ) -> Result<Position, Problem> {
     // Before the body is read: a caller that may not publish sends it in vain.
     caller.may(Right::Write, channel).map_err(Problem::and_close)?;
-    let (head, body) = request.into_parts();
-    let event = event(&head.headers)?;
-    let key = key(&head.headers, caller)?;
-    refuse_what_is_encoded(&head.headers)?;
+    let body = mem::take(request.body_mut());
+    let event = event(request.headers())?;
+    let key = key(request.headers(), caller)?;
+    refuse_what_is_encoded(request.headers())?;
     let max = app.max_message_of(channel);
-    if announced_length(&head.headers).is_some_and(|length| length > max as u64) {
+    if announced_length(request.headers()).is_some_and(|length| length > max as u64) {
         return Err(app.too_large(max));
     }
     let body = receive(app, (caller, peer), body, max).await?;
-    let payload = payload(&head.headers, &body)?;
+    let payload = payload(request.headers(), &body)?;
 
     let mut publication = Publication::of(payload);
     (publication.event, publication.key) = (event, key);
