@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Channel;
 use super::reader::next_page;
 use crate::log::Cursor;
-use crate::{Budget, ChannelName, Epoch, Page, Policy};
+use crate::{Budget, ChannelName, Epoch, Page, Policy, Position};
 
 /// Reads a channel in place of many readers that would all be given the same: see
 /// [`Reader::outlook`](crate::Reader::outlook).
@@ -43,9 +43,19 @@ impl SharedReader {
         next_page(&self.channel, &mut self.cursor, budget)
     }
 
-    /// The offset of the entry that it was given last, or at which it began.
+    /// All that is there now, within `budget`.
+    pub fn try_next_page(&mut self, budget: Budget) -> Option<Page> {
+        self.channel.lock().log.page(&mut self.cursor, budget).news()
+    }
+
+    /// Where it stands: at the entry that it was given last, or where it began.
+    pub fn position(&self) -> Position {
+        self.cursor.position()
+    }
+
+    /// The offset of that.
     pub fn offset(&self) -> u64 {
-        self.cursor.position().offset
+        self.position().offset
     }
 }
 

@@ -96,6 +96,21 @@ impl Page {
         Self { gap: None, entries: Run::default(), at, end: false }
     }
 
+    /// This page and the one that the same reader is given next in one, if that is within `budget` and nothing but
+    /// entries.
+    pub fn followed_by(&self, next: &Self, budget: Budget) -> Option<Self> {
+        if self.end || next.gap.is_some() || next.end {
+            return None;
+        }
+        let entries = self.entries.followed_by(&next.entries);
+        entries.fits(budget).then_some(Self { gap: self.gap, entries, ..*next })
+    }
+
+    /// The same without what a reader that stands at that offset has been given.
+    pub fn after(&self, offset: u64) -> Self {
+        Self { entries: self.entries.after(offset), ..*self }
+    }
+
     /// The page, if it says anything.
     pub(crate) fn news(self) -> Option<Self> {
         (self.gap.is_some() || !self.entries.is_empty() || self.end).then_some(self)

@@ -53,6 +53,19 @@ impl Run {
         }
     }
 
+    /// This and what follows it, for a reader alone.
+    pub(super) fn followed_by(&self, next: &Self) -> Self {
+        Self::new(self.iter().chain(next).cloned().collect(), false)
+    }
+
+    /// What of it comes after that offset.
+    pub(super) fn after(&self, offset: u64) -> Self {
+        match self.partition_point(|entry| entry.position.offset <= offset) {
+            0 => self.clone(),
+            first => Self::new(self[first..].to_vec(), false),
+        }
+    }
+
     /// Whether it is what follows for a reader that takes that many entries, from `first` on.
     pub(crate) fn is(&self, first: &Arc<Entry>, count: usize) -> bool {
         self.len() == count && Arc::ptr_eq(&self[0], first)

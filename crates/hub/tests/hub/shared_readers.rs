@@ -68,3 +68,30 @@ fn what_is_told_to_one_reader_alone_is_not_shared() {
     assert!(reader.try_next_page(BUDGET).unwrap().end);
     assert!(reader.outlook().is_none());
 }
+
+#[test]
+fn pages_that_follow_each_other_are_one_within_the_budget() {
+    let rig = Rig::keeping(10);
+    let chat = name("chat");
+    let reader = rig.hub.subscribe(&chat, Start::Now);
+    let mut shared = reader.shared().unwrap();
+    assert!(shared.try_next_page(BUDGET).is_none());
+    rig.count_to(&chat, 3);
+    let [one, two] = [(); 2].map(|()| shared.try_next_page(BUDGET).unwrap());
+    assert!(one.followed_by(&two, BUDGET).is_none());
+    let both = one.followed_by(&two, Budget::entries(3)).unwrap();
+    assert_eq!((texts(&both.entries), both.at), (vec!["1", "2", "3"], two.at));
+    assert!(one.followed_by(&two, Budget::entries(3).bytes(1)).is_none());
+    let offsets: Vec<_> = both.entries.iter().map(|entry| entry.position.offset).collect();
+    assert_eq!(texts(&both.after(offsets[0]).entries), ["2", "3"]);
+    assert_eq!(texts(&both.after(offsets[0] - 1).entries), ["1", "2", "3"]);
+    let none = both.after(offsets[2]);
+    assert_eq!((none.entries.len(), none.at), (0, two.at));
+    // Neither a gap nor an end goes with anything.
+    rig.hub.forget(&chat).wait().unwrap();
+    let gap = shared.try_next_page(BUDGET).unwrap();
+    assert!(gap.gap.is_some() && both.followed_by(&gap, BUDGET).is_none());
+    rig.hub.end(&chat, "").wait().unwrap();
+    let end = shared.try_next_page(BUDGET).unwrap();
+    assert!(end.end && both.followed_by(&end, Budget::entries(9)).is_none());
+}

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::{unconstrained, yield_now};
 
 use super::membership::Place;
+use super::news::News;
 use super::{Groups, Key, Left, Outlet};
 use crate::metrics::connections::{ConnectionRegister, Deliveries};
 use crate::transport::Transport;
@@ -70,6 +71,8 @@ struct Round<'a> {
     /// The offsets before it and behind it.
     from: u64,
     to: u64,
+    /// The offset at which the member stands that is farthest behind.
+    lowest: u64,
     /// All members from this index on have it, or have left.
     next: usize,
 }
@@ -79,6 +82,11 @@ impl Round<'_> {
     fn at_once(&self, by_rings: bool) -> usize {
         let times = if by_rings { TURN } else { 1 };
         (times * LOCKED_BYTES / self.bytes.len().max(1)).clamp(1, times * LOCKED)
+    }
+
+    /// Whether a member is to get another page.
+    fn is_other(&self, member: &Member) -> bool {
+        !self.is_due(member) && (self.lowest..self.to).contains(&member.offset)
     }
 
     /// Whether a member is to get the page.
@@ -203,23 +211,53 @@ impl Group {
         }
     }
 
-    /// Writes a page to each member that is to get it.
-    async fn deliver(&self, page: &Page, from: u64, groups: &Groups) {
+    /// Writes to each member what comes after its place, with what is published meanwhile.
+    async fn deliver(&self, news: &mut News, groups: &Groups) {
+        loop {
+            let to = news.to();
+            self.go_through(news, groups).await;
+            if news.to() == to {
+                return;
+            }
+            news.forget(to);
+        }
+    }
+
+    /// Writes to each member once: afterwards all have what there was before, and some what has come meanwhile. At first
+    /// other tasks run more often: what is published together comes shortly behind each other.
+    async fn go_through(&self, news: &mut News, groups: &Groups) {
+        let times = if self.rings(groups).is_some() { 1 } else { TURN };
+        let (mut next, mut from, mut count) = (self.begin(news.to()), news.from(), 0_usize);
+        while next > 0 {
+            let page = news.after(from);
+            let mut round = self.round(&page, (from, news.from()), next);
+            loop {
+                if let Some(other) = self.advance(&mut round, groups) {
+                    from = other;
+                    break;
+                }
+                if round.next == 0 {
+                    break;
+                }
+                count += 1;
+                if count % times == 0 || count < times && count.is_power_of_two() {
+                    yield_now().await;
+                }
+                if news.grow() {
+                    self.begin(news.to());
+                    break;
+                }
+            }
+            next = round.next;
+        }
+    }
+
+    /// The page that comes after an offset, on its way to the members that stand there.
+    fn round<'a>(&self, page: &'a Page, (from, lowest): (u64, u64), next: usize) -> Round<'a> {
         let oldest = page.entries.iter().map(|entry| entry.ts).min().unwrap_or_default();
         let bytes = self.key.wire.of(self.key.outlook.channel(), &page.entries);
         let length = (self.key.wire.counted)(page, &bytes);
-        let (to, next) = (page.at.offset, self.begin(page.at.offset));
-        let mut round = Round { page, bytes, length, oldest, from, to, next };
-        let times = if self.rings(groups).is_some() { 1 } else { TURN };
-        loop {
-            for _ in 0..times {
-                self.advance(&mut round, groups);
-            }
-            if round.next == 0 {
-                return;
-            }
-            yield_now().await;
-        }
+        Round { page, bytes, length, oldest, from, to: page.at.offset, lowest, next }
     }
 
     /// The rings by which it writes to its members.
@@ -235,15 +273,20 @@ impl Group {
     }
 
     /// Writes to some members. From the last to the first: one that takes the place of one that has left has had its
-    /// turn, or stands behind the page.
-    fn advance(&self, round: &mut Round<'_>, groups: &Groups) {
+    /// turn, or stands behind the page. Gives the place of the next one if it is to get another page.
+    fn advance(&self, round: &mut Round<'_>, groups: &Groups) -> Option<u64> {
         let register = &groups.register;
         let metrics = register.metrics();
         let mut members = self.members();
         // Fewer than before, if members have left.
         let end = round.next.min(members.list.len());
         let rings = self.rings(groups);
-        round.next = end.saturating_sub(round.at_once(rings.is_some()));
+        let begin = end.saturating_sub(round.at_once(rings.is_some()));
+        let other = members.list[begin..end].iter().rposition(|member| round.is_other(member));
+        round.next = other.map_or(begin, |other| begin + other + 1);
+        if other.is_some() && round.next == end {
+            return members.list[..end].last().map(|other| other.offset);
+        }
         let mut sent = round.send(&members.list[round.next..end], rings);
         let mut given = Given::default();
         for index in (round.next..end).rev() {
@@ -272,6 +315,7 @@ impl Group {
         let (messages, bytes) = (round.page.entries.len(), round.length);
         metrics.sent(transport, given.members * messages, given.members * bytes);
         metrics.delivered_to(given.waited, &round.page.entries);
+        None
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
@@ -298,28 +342,28 @@ impl Drop for Running {
 pub(super) fn run(
     groups: Arc<Groups>,
     group: Arc<Group>,
-    mut reader: SharedReader,
+    reader: SharedReader,
 ) -> impl Future<Output = ()> + Send {
     // Made before the task runs: a runtime that is ending drops the task unpolled.
     let running = Running { groups, group };
     // Its turns are counted here: a socket whose write was put off by tokio's count would look full.
     unconstrained(async move {
         let Running { groups, group } = &running;
+        let mut news = News::new(reader, group.key.wire.at_once);
         loop {
-            let from = reader.offset();
-            let page = tokio::select! {
-                page = reader.next_page(group.key.wire.at_once) => page,
+            tokio::select! {
+                () = news.next() => {}
                 () = group.emptied.notified() => match group.close_if_empty() {
                     true => return,
                     false => continue,
                 },
-            };
-            if page.gap.is_some() || page.end {
+            }
+            if news.is_for_each_alone() {
                 return;
             }
-            group.deliver(&page, from, groups).await;
+            group.deliver(&mut news, groups).await;
             // Not held while others run.
-            drop(page);
+            news.forget(news.to());
             yield_now().await;
         }
     })

@@ -14,6 +14,9 @@
 
 mod group;
 mod membership;
+mod news;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
