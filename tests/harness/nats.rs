@@ -346,12 +346,24 @@ impl Nats {
     /// When there is none in time.
     #[must_use]
     pub fn leader_of(&self, stream: &str) -> usize {
-        eventually(format!("a leader of {stream}"), || self.find_leader(stream))
+        eventually(format!("a leader of {stream}"), || self.find_leader(stream, None))
     }
 
-    fn find_leader(&self, stream: &str) -> Option<usize> {
+    /// The server that leads a stream, once it is another than this one, which does not answer.
+    ///
+    /// # Panics
+    ///
+    /// When there is none in time.
+    #[must_use]
+    pub fn leader_instead_of(&self, paused: usize, stream: &str) -> usize {
+        let find = || self.find_leader(stream, Some(paused));
+        eventually(format!("a leader of {stream} instead of n{paused}"), find)
+    }
+
+    fn find_leader(&self, stream: &str, except: Option<usize>) -> Option<usize> {
+        let runs = |server: usize| self.servers[server].is_some() && Some(server) != except;
         // A server that follows may not have heard of an election yet: the leader itself says so.
-        (0..SERVERS).filter(|server| self.servers[*server].is_some()).find(|server| {
+        (0..SERVERS).filter(|server| runs(*server)).find(|server| {
             let Some(seen) = self.ask(*server, "/jsz?accounts=true&streams=true") else {
                 return false;
             };

@@ -5,6 +5,7 @@ mod faults;
 mod members;
 mod records;
 mod refusals;
+mod stopped;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
