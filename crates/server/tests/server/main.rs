@@ -26,6 +26,8 @@ mod events;
 mod fair;
 mod fanout;
 #[cfg(feature = "prometheus")]
+mod fanout_members;
+#[cfg(feature = "prometheus")]
 mod fanout_streams;
 mod features;
 #[cfg(feature = "fjall")]
