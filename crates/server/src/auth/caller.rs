@@ -1,6 +1,7 @@
 //! The caller of a request, and what it may do.
 
 use std::pin::Pin;
+use std::slice;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -50,6 +51,12 @@ impl Caller {
     /// The caller of a request that has passed the middleware.
     pub(crate) fn of(request: &Request) -> Self {
         request.extensions().get().cloned().unwrap_or_default()
+    }
+
+    /// One where there are no tokens.
+    #[cfg(test)]
+    pub(crate) fn unchecked() -> Self {
+        Self(Identity::Unchecked(None, PackedNetwork::of(None)))
     }
 
     /// The same caller, on a server with these rules.
@@ -258,6 +265,21 @@ impl Caller {
                     }
                 }
             })),
+            _ => None,
+        })
+    }
+
+    /// The same for one channel, and for what keeps it.
+    pub(crate) fn ends_reading(&self, channel: &ChannelName) -> Ends<'static> {
+        Ends(match self.identity() {
+            Identity::Bearer(session) => {
+                let session = Arc::clone(session);
+                Some(Box::pin(async move { session.ended().await }))
+            }
+            Identity::Asked(_) => {
+                let (caller, channel) = (self.clone(), channel.clone());
+                Some(Box::pin(async move { caller.ends(slice::from_ref(&channel)).await }))
+            }
             _ => None,
         })
     }

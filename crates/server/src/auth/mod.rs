@@ -48,7 +48,7 @@ use self::account::PackedNetwork;
 pub(crate) use self::asked::Lost;
 pub use self::authorizer::{AnyAuthorizer, AuthorizeError, Authorizer, Decision, Identified};
 use self::caller::Identity;
-pub(crate) use self::caller::{Caller, Ending};
+pub(crate) use self::caller::{Caller, Ending, Ends};
 pub use self::claims::{Audience, Claims, NumericDate};
 use self::credentials::Credential;
 pub use self::grants::{BadRight, Grants, Right, Rights};

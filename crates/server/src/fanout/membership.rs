@@ -32,7 +32,7 @@ pub(super) struct Place {
     /// The index among the members; read and changed while these are locked.
     index: AtomicUsize,
     /// Where it stands, from when the group has ended its membership until its task takes that.
-    left: Mutex<Option<Left>>,
+    left: Mutex<Option<Box<Left>>>,
     task: AtomicWaker,
 }
 
@@ -45,8 +45,8 @@ impl Membership {
     }
 
     /// Waits until the group does not serve the reader any more, or until `is_enough`, which is asked whenever the
-    /// task is woken.
-    pub(crate) async fn ended(self, is_enough: impl Fn() -> bool) -> Left {
+    /// task is woken. Cancel-safe.
+    pub(crate) async fn ended(&self, is_enough: impl Fn() -> bool) -> Left {
         poll_fn(|cx| match is_enough() {
             true => Poll::Ready(self.leave()),
             false => self.place.poll_left(cx),
@@ -71,9 +71,16 @@ impl Membership {
         }
     }
 
+    /// Whether the group does not serve the reader any more; wakes `cx` when that changes.
+    pub(crate) fn poll_has_left(&self, cx: &Context<'_>) -> Poll<()> {
+        // Registered before the look, so no wake is lost.
+        self.place.task.register(cx.waker());
+        if self.place.left().is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Leaves, unless the group has ended the membership already: before that was told.
     pub(crate) fn leave(&self) -> Left {
-        let left = self.group.dismiss(&self.place).or_else(|| self.place.left().take());
+        let left = self.group.dismiss(&self.place).or_else(|| self.place.take_left());
         left.expect("a reader is a member until its place says where it stands")
     }
 }
@@ -105,17 +112,21 @@ impl Place {
 
     /// The group has ended its membership.
     pub(super) fn leave(&self, left: Left) {
-        *self.left() = Some(left);
+        *self.left() = Some(Box::new(left));
         self.task.wake();
     }
 
     fn poll_left(&self, cx: &Context<'_>) -> Poll<Left> {
         // Registered before the look, so no wake is lost.
         self.task.register(cx.waker());
-        self.left().take().map_or(Poll::Pending, Poll::Ready)
+        self.take_left().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn left(&self) -> MutexGuard<'_, Option<Left>> {
+    fn take_left(&self) -> Option<Left> {
+        self.left().take().map(|left| *left)
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<Box<Left>>> {
         // Consistent between any two statements, so a panic elsewhere does not matter.
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,19 +19,30 @@ use crate::net::write_deadline::PeerMarks;
 pub(crate) struct Peer {
     address: Option<IpAddr>,
     is_unix: bool,
-    // Held, not read: the permits, of the connection and of the client that shares it, are free when
-    // the last clone is dropped.
-    _permit: Option<ConnectionPermit>,
-    _client_permit: Option<ConnectionPermit>,
-    _subject_permit: Option<SubjectPermit>,
     limit_reached: Option<LimitReached>,
     /// Whether a trusted proxy named the address, for one request.
     is_behind_proxy: bool,
     /// Whether it came by TLS, where the PROXY protocol says that.
     is_secure: Option<bool>,
+    // Held, not read: free when the last clone is dropped.
+    _permit: Option<ConnectionPermit>,
+    /// Of the connection.
+    marks: Option<PeerMarks>,
+    /// What a client has that does not have its connection to itself, and one whose subject is counted: each connection
+    /// keeps a peer.
+    shared: Option<Arc<Shared>>,
+}
+
+/// What few clients have.
+#[derive(Clone, Debug, Default)]
+struct Shared {
+    // Held, not read: the permits, of the client that shares the connection and of the subject, are free when
+    // the last clone is dropped.
+    _client_permit: Option<ConnectionPermit>,
+    _subject_permit: Option<SubjectPermit>,
     stream: Stream,
-    /// Of the connection, and on HTTP/2 of the stream.
-    marks: [Option<PeerMarks>; 2],
+    /// On HTTP/2, of the stream.
+    marks: Option<PeerMarks>,
 }
 
 /// How a request shares its connection.
@@ -88,13 +99,17 @@ impl Peer {
     }
 
     /// Adds the permit of a client that shares the connection.
-    pub(crate) fn with_client_permit(self, permit: ConnectionPermit) -> Self {
-        Self { _client_permit: Some(permit), ..self }
+    pub(crate) fn with_client_permit(mut self, permit: ConnectionPermit) -> Self {
+        self.shared_mut()._client_permit = Some(permit);
+        self
     }
 
     /// Adds the permit of what stays open for a subject.
-    pub(crate) fn with_subject_permit(self, permit: Option<SubjectPermit>) -> Self {
-        Self { _subject_permit: permit, ..self }
+    pub(crate) fn with_subject_permit(mut self, permit: Option<SubjectPermit>) -> Self {
+        if permit.is_some() {
+            self.shared_mut()._subject_permit = permit;
+        }
+        self
     }
 
     /// Adds whether it came by TLS, if a proxy says that.
@@ -109,21 +124,30 @@ impl Peer {
 
     /// Adds the marks of a connection, or of a stream of it.
     pub(crate) fn on(mut self, marks: PeerMarks) -> Self {
-        let free = self.marks.iter_mut().find(|known| known.is_none());
-        if let Some(free) = free {
-            *free = Some(marks);
+        match self.marks {
+            None => self.marks = Some(marks),
+            Some(_) => self.shared_mut().marks = Some(marks),
         }
         self
     }
 
+    fn shared_mut(&mut self) -> &mut Shared {
+        Arc::make_mut(self.shared.get_or_insert_default())
+    }
+
+    fn all_marks(&self) -> impl Iterator<Item = &PeerMarks> {
+        let of_stream = self.shared.as_ref().and_then(|shared| shared.marks.as_ref());
+        self.marks.iter().chain(of_stream)
+    }
+
     /// Marks the connection as that of a client with a good token, or of a trusted proxy.
     pub(crate) fn trust(&self) {
-        self.marks.iter().flatten().for_each(PeerMarks::trust);
+        self.all_marks().for_each(PeerMarks::trust);
     }
 
     /// Whether the connection was given up because the client did not read.
     pub(crate) fn was_given_up(&self) -> bool {
-        self.marks.iter().flatten().any(PeerMarks::was_given_up)
+        self.all_marks().any(PeerMarks::was_given_up)
     }
 
     /// Says which limit is reached.
@@ -142,8 +166,9 @@ impl Peer {
     }
 
     /// On a connection that others share.
-    pub(crate) fn sharing(self) -> Self {
-        Self { stream: Stream::Shared(Arc::default()), ..self }
+    pub(crate) fn sharing(mut self) -> Self {
+        self.shared_mut().stream = Stream::Shared(Arc::default());
+        self
     }
 
     /// As a long-lived stream: where the connection is shared, `acquire` gives a permit for all such
@@ -152,13 +177,15 @@ impl Peer {
         mut self,
         acquire: impl FnOnce(&Self) -> Result<ConnectionPermit, LimitReached>,
     ) -> Result<Self, LimitReached> {
-        if let Stream::Shared(streams) = &self.stream {
+        if let Some(shared) = &self.shared
+            && let Stream::Shared(streams) = &shared.stream
+        {
             let is_first = streams.fetch_add(1, AcqRel) == 0;
             let mut counted = Counted { streams: Arc::clone(streams), _permit: None };
             if !is_first {
                 counted._permit = Some(acquire(&self)?);
             }
-            self.stream = Stream::Long { _count: Arc::new(counted) };
+            self.shared_mut().stream = Stream::Long { _count: Arc::new(counted) };
         }
         Ok(self)
     }
@@ -197,5 +224,16 @@ impl Peer {
     /// Which limit is reached, if one is.
     pub(crate) fn limit_reached(&self) -> Option<LimitReached> {
         self.limit_reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each connection keeps one.
+    #[test]
+    fn a_peer_has_48_bytes() {
+        assert!(size_of::<Peer>() <= 48, "{}", size_of::<Peer>());
     }
 }

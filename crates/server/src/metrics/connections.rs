@@ -16,7 +16,8 @@ pub(crate) use self::tapped::{NotTapped, PublishedBy, Tapping};
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
@@ -59,6 +60,8 @@ struct RecordState {
     taps: AtomicU8,
     /// Whether its task has something to send.
     is_busy: AtomicBool,
+    /// Whether the first channel is being read.
+    reads_first: AtomicBool,
     /// It holds the permits of the connection, too.
     peer: Peer,
     /// Set once: a connection keeps its subject.
@@ -67,9 +70,16 @@ struct RecordState {
     since: u64,
     messages: AtomicU64,
     bytes: AtomicU64,
-    channels_read: Mutex<Vec<Arc<ChannelPosition>>>,
+    /// The first channel that it reads: most connections read no other.
+    first: OnceLock<ChannelPosition>,
+    /// Boxed: few connections have others.
+    others: Mutex<Option<Box<Others>>>,
     disconnect: Disconnect,
 }
+
+/// The channels that a connection reads beside its first one.
+#[derive(Debug, Default)]
+struct Others(Vec<Arc<ChannelPosition>>);
 
 /// The position of a connection on one channel.
 #[derive(Debug)]
@@ -90,7 +100,8 @@ pub(crate) struct ConnectionRecord {
 pub(crate) struct ChannelRead {
     register: Arc<ConnectionRegister>,
     state: Arc<RecordState>,
-    position: Arc<ChannelPosition>,
+    /// `None` for the first channel of the connection.
+    other: Option<Arc<ChannelPosition>>,
     /// Since when it waits for messages.
     since: u64,
 }
@@ -130,7 +141,9 @@ impl ConnectionRegister {
             since: now(),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            channels_read: Mutex::default(),
+            first: OnceLock::new(),
+            reads_first: AtomicBool::new(false),
+            others: Mutex::default(),
             disconnect: Disconnect::default(),
         });
         lock(&self.open).insert(number, Arc::clone(&state));
@@ -153,7 +166,7 @@ impl ConnectionRegister {
             let Some((last, _)) = slice.last() else { return lags };
             after = *last;
             for (_, state) in &slice {
-                lags.extend(lock(&state.channels_read).iter().map(|position| position.lag(hub)));
+                state.each_position(|position| lags.push(position.lag(hub)));
             }
         }
     }
@@ -171,14 +184,25 @@ impl ConnectionRegister {
             let Some((last, _)) = slice.last() else { return readers };
             after = *last;
             for (_, state) in &slice {
-                for position in &*lock(&state.channels_read) {
+                state.each_position(|position| {
                     if let Some(place) = places.get(&position.channel) {
                         let of_channel: &mut [u64; Transport::ALL.len()] = &mut readers[*place];
                         of_channel[state.transport as usize] += 1;
                     }
-                }
+                });
             }
             yield_now().await;
+        }
+    }
+
+    /// Wakes what serves the connections: the server begins to drain.
+    pub(crate) fn wake_all(&self) {
+        let mut after = 0;
+        loop {
+            let slice = self.slice(after);
+            let Some((last, _)) = slice.last() else { return };
+            after = *last;
+            slice.iter().for_each(|(_, state)| state.disconnect.wake());
         }
     }
 
@@ -241,16 +265,17 @@ impl ConnectionRecord {
             self.register.metrics.resumed(self.state.transport, reader.lag().gap);
         }
         let offset = AtomicU64::new(reader.position().offset);
-        let position = Arc::new(ChannelPosition { channel: reader.channel().clone(), offset });
-        let mut channels_read = lock(&self.state.channels_read);
-        // Most connections read one channel: a vector by itself would make room for four.
-        if channels_read.is_empty() {
-            channels_read.reserve_exact(1);
+        let position = ChannelPosition { channel: reader.channel().clone(), offset };
+        let other = self.state.first.set(position).err().map(Arc::new);
+        match &other {
+            None => self.state.reads_first.store(true, Release),
+            Some(other) => {
+                let mut others = lock(&self.state.others);
+                others.get_or_insert_default().0.push(Arc::clone(other));
+            }
         }
-        channels_read.push(Arc::clone(&position));
-        drop(channels_read);
         let (register, state) = (Arc::clone(&self.register), Arc::clone(&self.state));
-        let read = ChannelRead { register, state, position, since: now() };
+        let read = ChannelRead { register, state, other, since: now() };
         read.show_subscribed(reader.position());
         read
     }
@@ -265,6 +290,12 @@ impl ConnectionRecord {
         if let Some(subject) = subject {
             self.state.subject.get_or_init(|| subject.into());
         }
+    }
+
+    /// Whether an operator ends the connection; wakes `cx` when that changes, and when the server begins to
+    /// drain. One task at a time may wait.
+    pub(crate) fn poll_disconnected(&self, cx: &Context<'_>) -> Poll<()> {
+        self.state.disconnect.poll(cx)
     }
 
     /// Waits until an operator ends the connection. One task at a time may wait.
@@ -302,7 +333,11 @@ impl Future for Disconnected {
 impl ChannelRead {
     /// The channel that is read.
     pub(crate) fn channel(&self) -> &ChannelName {
-        &self.position.channel
+        &self.position().channel
+    }
+
+    fn position(&self) -> &ChannelPosition {
+        self.state.position(self.other.as_deref())
     }
 
     /// A page was handed to the connection, on which its messages took that many bytes.
@@ -320,6 +355,23 @@ impl ChannelRead {
 }
 
 impl RecordState {
+    /// Its position on its first channel, or on this other one.
+    fn position<'a>(&'a self, other: Option<&'a ChannelPosition>) -> &'a ChannelPosition {
+        let first = || self.first.get().expect("what reads it has set it");
+        other.unwrap_or_else(first)
+    }
+
+    /// Looks at its position on each channel that it reads.
+    fn each_position(&self, mut look: impl FnMut(&ChannelPosition)) {
+        if self.reads_first.load(Acquire)
+            && let Some(first) = self.first.get()
+        {
+            look(first);
+        }
+        let others = lock(&self.others);
+        others.iter().flat_map(|others| &others.0).for_each(|other| look(other));
+    }
+
     /// Why it ends, as far as that is known.
     fn end(&self) -> End {
         match End::ALL[usize::from(self.end.load(Relaxed))] {
@@ -330,21 +382,19 @@ impl RecordState {
 
     /// The approximate length of its JSON.
     fn estimate(&self) -> usize {
-        let channels_read = lock(&self.channels_read);
-        let channels: usize =
-            channels_read.iter().map(|position| position.channel.as_str().len() + 64).sum();
+        let mut channels = 0;
+        self.each_position(|position| channels += position.channel.as_str().len() + 64);
         200 + self.subject.get().map_or(0, |subject| subject.len()) + channels
     }
 
     fn json(&self, hub: &Hub) -> Value {
-        let channels: Vec<Value> = lock(&self.channels_read)
-            .iter()
-            .map(|position| {
-                let at = position.at(hub);
-                let lag = position.lag(hub);
-                json!({"channel": position.channel.as_str(), "at": at.to_string(), "lag": lag})
-            })
-            .collect();
+        let mut channels = Vec::new();
+        self.each_position(|position| {
+            let at = position.at(hub);
+            let lag = position.lag(hub);
+            let channel = position.channel.as_str();
+            channels.push(json!({"channel": channel, "at": at.to_string(), "lag": lag}));
+        });
         json!({
             "id": self.number,
             "transport": self.transport.name(),
@@ -373,7 +423,16 @@ impl ChannelPosition {
 impl Drop for ChannelRead {
     fn drop(&mut self) {
         self.show_unsubscribed();
-        lock(&self.state.channels_read).retain(|position| !Arc::ptr_eq(position, &self.position));
+        let Some(this) = &self.other else {
+            return self.state.reads_first.store(false, Release);
+        };
+        let mut others = lock(&self.state.others);
+        if let Some(Others(list)) = others.as_deref_mut() {
+            list.retain(|other| !Arc::ptr_eq(other, this));
+            if list.is_empty() {
+                *others = None;
+            }
+        }
     }
 }
 
@@ -407,4 +466,16 @@ impl Drop for ConnectionRecord {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Consistent between any two statements, so a panic elsewhere does not matter.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the header of its `Arc`. Every connection with subscriptions has one.
+    #[test]
+    fn a_record_has_208_bytes() {
+        let size = 2 * size_of::<usize>() + size_of::<RecordState>();
+        assert!(size <= 208, "{size}");
+    }
 }

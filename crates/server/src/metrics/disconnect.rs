@@ -22,6 +22,11 @@ impl Disconnect {
         is_first
     }
 
+    /// Wakes the task, which looks at everything that may concern it.
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
     /// Ready when the connection is to end.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         // Register before checking the flag, so no wake is lost.

@@ -11,24 +11,29 @@ use super::{ChannelPosition, ChannelRead, ConnectionRegister, RecordState};
 #[derive(Debug)]
 pub(crate) struct Deliveries {
     pub(super) state: Arc<RecordState>,
-    pub(super) position: Arc<ChannelPosition>,
+    /// `None` for the first channel of the connection.
+    other: Option<Arc<ChannelPosition>>,
     since: u64,
 }
 
 impl ChannelRead {
     /// For what delivers in the place of this one. One of them does so at a time.
     pub(crate) fn deliveries(&self) -> Deliveries {
-        let (state, position) = (Arc::clone(&self.state), Arc::clone(&self.position));
-        Deliveries { state, position, since: self.since }
+        let (state, other) = (Arc::clone(&self.state), self.other.clone());
+        Deliveries { state, other, since: self.since }
     }
 
     /// Counts a page in the record.
     pub(super) fn count(&self, page: &Page, bytes: usize) {
-        count(&self.state, &self.position, page, bytes);
+        count(&self.state, self.position(), page, bytes);
     }
 }
 
 impl Deliveries {
+    pub(super) fn position(&self) -> &ChannelPosition {
+        self.state.position(self.other.as_deref())
+    }
+
     /// Since when the connection waits for messages.
     pub(crate) fn since(&self) -> u64 {
         self.since
@@ -46,7 +51,7 @@ impl Deliveries {
 
     /// Counts a page of messages in the record, and shows them to the taps of the connection.
     pub(crate) fn add(&self, page: &Page, bytes: usize, register: &ConnectionRegister) {
-        count(&self.state, &self.position, page, bytes);
+        count(&self.state, self.position(), page, bytes);
         self.show(page, register);
     }
 

@@ -192,7 +192,7 @@ impl Deliveries {
     /// The messages of a page were handed to the connection.
     pub(super) fn show(&self, page: &Page, register: &ConnectionRegister) {
         if self.state.is_tapped() {
-            self.state.show_messages(&register.taps, (&self.position.channel, page));
+            self.state.show_messages(&register.taps, (&self.position().channel, page));
         }
     }
 }

@@ -20,6 +20,11 @@ impl<F: Future> InFlight<F> {
         self.0.get_or_insert_default().push(publishing);
     }
 
+    /// Whether the outcome of each is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(FuturesUnordered::is_empty)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.0.as_ref().is_none_or(|in_flight| in_flight.len() < MAX_PUBLISHING)
     }

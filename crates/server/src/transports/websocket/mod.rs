@@ -6,6 +6,7 @@
 pub(crate) mod frames;
 pub(crate) mod handshake;
 mod in_flight;
+mod parked;
 pub(crate) mod plain;
 mod woken_only;
 

@@ -6,29 +6,31 @@
 #[cfg(test)]
 mod tests;
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::slice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, SinkExt as _};
-use sockeye::{CloseCode, CloseFrame, Message, WebSocket};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use sockeye::{CloseCode, CloseFrame, Message};
 use sockeye_hub::{ChannelName, Lease, Page, PayloadRef, Publication, Reader, Source, Start};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use super::frames::{AT_ONCE, Frames, payloads, send_each};
 use super::handshake::Handshake;
 use super::in_flight::InFlight;
+use super::parked::{self, Lots, NotParked, Session};
 use super::woken_only::woken_only;
 use super::{LAST_MESSAGES, show_closed};
 use crate::app::App;
-use crate::auth::{Caller, Ending, Right};
+use crate::auth::{Caller, Ending, Ends, Right};
 use crate::conn::http2::StreamBudget;
-use crate::fanout::{Groups, Outlet};
+use crate::fanout::{Groups, Membership, Outlet};
 use crate::http::problem::{Code, Problem};
 use crate::lifecycle::drain::ConnectionGuard;
 use crate::limits::pace::Pace;
@@ -38,7 +40,8 @@ use crate::metrics::connections::{ChannelRead, ConnectionRecord, PublishedBy};
 use crate::tap::event::Data;
 use crate::transport::Transport;
 
-/// A connection, and what it holds.
+/// A connection, and what it holds. It has a task as long as there is something to do; while a group delivers to it and
+/// its client sends nothing, it is [parked].
 struct PlainSession {
     app: Arc<App>,
     caller: Caller,
@@ -48,6 +51,14 @@ struct PlainSession {
     guard: ConnectionGuard,
     stream_budget: StreamBudget,
     _presence: Option<Lease>,
+    incoming: sockeye::Reader,
+    outgoing: sockeye::Writer,
+    /// While a group delivers.
+    membership: Option<Membership>,
+    /// While it is parked: what wakes it at the end of its token.
+    ends: Option<Ends<'static>>,
+    /// Boxed: few servers have such a limit.
+    pace: Option<Box<Pace>>,
 }
 
 /// Responds to the handshake; the WebSocket is then served in a task of its own.
@@ -65,20 +76,30 @@ pub(crate) fn open(
     // it.
     let reader = app.hub.subscribe(channel, start);
     let record = app.register.begin(Transport::Ws, caller.id(), peer);
-    let session = PlainSession {
-        app: Arc::clone(app),
-        channel_read: record.reads(&reader, start),
-        _presence: app.join(channel, caller.id()),
-        guard: app.drain.guard(),
-        stream_budget,
-        caller,
-        reader,
-        record,
-    };
+    let channel_read = record.reads(&reader, start);
+    let (presence, guard) = (app.join(channel, caller.id()), app.drain.guard());
+    let app = Arc::clone(app);
     tokio::spawn(async move {
         if let Ok(socket) = super::opened(opening).await {
+            let (incoming, outgoing) = socket.split();
+            incoming.hold_close();
+            let session = PlainSession {
+                pace: app.message_rate.map(|rate| Box::new(Pace::new(rate))),
+                _presence: presence,
+                membership: None,
+                ends: None,
+                app,
+                caller,
+                reader,
+                channel_read,
+                record,
+                guard,
+                stream_budget,
+                incoming,
+                outgoing,
+            };
             // A task of its own, without memory for what the handshake needed.
-            tokio::spawn(session.run(socket));
+            tokio::spawn(session.begin());
         }
     });
     Ok(response)
@@ -106,62 +127,172 @@ const STALLED: Closing = (1006, "", End::Stalled);
 const UNAVAILABLE: Closing = (1013, "messages cannot be stored at present", End::Refused);
 const NO_ROOM: Closing = (1013, "the server has no storage for the message", End::Refused);
 
+/// For so long a connection keeps its task after a message of its client.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What comes of a connection whose task has nothing more to do.
+enum Outcome {
+    /// It can be parked.
+    Idle,
+    /// It ends, with a reason to close or because the client has left.
+    Ends(Option<Closing>),
+}
+
+/// What a connection was given by its client; `None` at its end.
+type Received = Option<Result<Message, sockeye::Error>>;
+
+/// Why a connection is not parked.
+enum Event {
+    Received(Received),
+    /// Its token has ended.
+    Ends(Ending),
+    /// Its task finds out by itself.
+    Other,
+}
+
+impl Session for PlainSession {
+    type Event = Event;
+
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some(membership) = &self.membership else { return Poll::Ready(Event::Other) };
+        let is_called = self.record.poll_disconnected(cx).is_ready()
+            || membership.poll_has_left(cx).is_ready()
+            // The record is called when that begins.
+            || self.app.drain.has_begun();
+        if is_called {
+            return Poll::Ready(Event::Other);
+        }
+        let (caller, channel) = (&self.caller, self.channel_read.channel());
+        let ends = self.ends.get_or_insert_with(|| caller.ends_reading(channel));
+        if let Poll::Ready(ended) = ends.poll_unpin(cx) {
+            return Poll::Ready(Event::Ends(ended));
+        }
+        self.incoming.poll_next_unpin(cx).map(Event::Received)
+    }
+
+    fn resume(self) -> impl Future<Output = ()> + Send {
+        self.look()
+    }
+
+    fn lots() -> &'static Lots<Self> {
+        static LOTS: LazyLock<Lots<PlainSession>> = LazyLock::new(Lots::default);
+        &LOTS
+    }
+}
+
 impl PlainSession {
-    /// Publishes what arrives and sends what there is, both at once, so that neither waits for a client
-    /// that does only the other; until the client leaves or there is a reason to close.
+    /// Serves a new connection.
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
-    fn run(mut self, socket: WebSocket) -> impl Future<Output = ()> + Send {
+    fn begin(self) -> impl Future<Output = ()> + Send {
         async move {
             // Before it came: what it misses from then on, if not merely a deleted history, ends the delivery.
-            let has_missed = self.reader.outlook().is_none();
-            let (mut incoming, mut outgoing) = socket.split();
-            incoming.hold_close();
-            let ending = {
-                let progress = Progress::default();
-                let mut delivering = pin!(deliver(
-                    &mut self.reader,
-                    (&self.channel_read, &self.app.groups),
-                    &mut outgoing,
-                    &progress,
-                    &self.stream_budget
-                ));
-                let publishing =
-                    pin!(receive(&mut incoming, &self.app, &self.caller, &self.channel_read));
-                tokio::select! {
-                    biased;
-                    () = self.guard.close_at() => Some(RESTARTING),
-                    () = self.record.disconnected() => Some(DISCONNECTED),
-                    ended = self.caller.ends(slice::from_ref(self.channel_read.channel())) => Some(closing(ended)),
-                    () = std::future::ready(()), if has_missed => Some(MISSING),
-                    ending = &mut delivering => ending,
-                    // A message that is sent is no reason to poll for one that arrives.
-                    ending = woken_only(publishing) => match ending {
-                        // Boxed: it comes once, and all would have memory for it.
-                        None => Box::pin(finish(delivering, &progress)).await,
-                        ending => ending,
-                    },
-                }
-            };
-            if let Some((_, _, end)) = ending {
-                self.record.ends(end);
+            match self.reader.outlook().is_none() {
+                true => Box::pin(self.end(Some(MISSING))).await,
+                false => Self::run(NotParked::Busy(self, Event::Other)).await,
             }
-            // What still arrives is not published, and a client that is being closed is not present any
-            // more.
-            drop((self.reader, self.channel_read, incoming, self._presence));
-            if let Some((code, reason, _)) = ending {
-                self.record.show_close(code, reason);
-                if let Ok(code) = CloseCode::try_from(code)
-                    && let Ok(frame) = CloseFrame::new(code, reason)
-                {
-                    // Whether the client receives it changes nothing.
-                    outgoing.close(frame).await;
-                }
-            } else if self.record.is_tapped() {
-                Box::pin(show_closed(&self.record, &outgoing)).await;
-            }
-            // The drain waits for connections, and for their log lines.
-            drop((self.record, self.guard));
         }
+    }
+
+    /// Parks one that was woken again, or serves it.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn look(self) -> impl Future<Output = ()> + Send {
+        async move {
+            match parked::park(self) {
+                Ok(()) => {}
+                // Boxed: most that are woken have only to look.
+                Err(not_parked) => Box::pin(Self::run(not_parked)).await,
+            }
+        }
+    }
+
+    /// Serves one that has something to do, until it is parked, or has ended.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn run(mut not_parked: NotParked<Self>) -> impl Future<Output = ()> + Send {
+        async move {
+            loop {
+                let (mut session, event) = match not_parked {
+                    NotParked::Busy(session, event) => (session, event),
+                    // This task is about to be dropped.
+                    NotParked::RuntimeEnded(_session) => return pending().await,
+                };
+                let received = match event {
+                    Event::Received(received) => Some(received),
+                    Event::Ends(ended) => {
+                        return Box::pin(session.end(Some(closing(ended)))).await;
+                    }
+                    Event::Other => None,
+                };
+                if let Outcome::Ends(ending) = session.serve(received).await {
+                    return Box::pin(session.end(ending)).await;
+                }
+                match parked::park(session) {
+                    Ok(()) => return,
+                    Err(next) => not_parked = next,
+                }
+            }
+        }
+    }
+
+    /// Publishes what arrives and sends what there is, both at once, so that neither waits for a client
+    /// that does only the other; until the client leaves, there is a reason to close, or it can be parked.
+    #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+    fn serve(&mut self, received: Option<Received>) -> impl Future<Output = Outcome> + Send {
+        async move {
+            // What is made below has its own.
+            self.ends = None;
+            let progress = Progress::default();
+            let mut delivering = pin!(deliver(
+                &mut self.reader,
+                (&self.channel_read, &self.app.groups, &mut self.membership),
+                &mut self.outgoing,
+                &progress,
+                &self.stream_budget
+            ));
+            let publishing = pin!(receive(
+                (&mut self.incoming, received),
+                &self.app,
+                &self.caller,
+                (&self.channel_read, &mut self.pace),
+                &progress
+            ));
+            Outcome::Ends(tokio::select! {
+                biased;
+                () = self.guard.close_at() => Some(RESTARTING),
+                () = self.record.disconnected() => Some(DISCONNECTED),
+                ended = self.caller.ends(slice::from_ref(self.channel_read.channel())) => Some(closing(ended)),
+                ending = &mut delivering => ending,
+                // A message that is sent is no reason to poll for one that arrives.
+                ending = woken_only(publishing) => match ending {
+                    // Boxed: it comes once, and all would have memory for it.
+                    None => Box::pin(finish(delivering, &progress)).await,
+                    ending => ending,
+                },
+                () = progress.idle(), if !self.app.drain.has_begun() => return Outcome::Idle,
+            })
+        }
+    }
+
+    /// Ends it, with a reason or because the client has left.
+    async fn end(self, ending: Option<Closing>) {
+        if let Some((_, _, end)) = ending {
+            self.record.ends(end);
+        }
+        // What still arrives is not published, and a client that is being closed is not present any
+        // more.
+        drop((self.membership, self.reader, self.channel_read, self.incoming, self._presence));
+        if let Some((code, reason, _)) = ending {
+            self.record.show_close(code, reason);
+            if let Ok(code) = CloseCode::try_from(code)
+                && let Ok(frame) = CloseFrame::new(code, reason)
+            {
+                // Whether the client receives it changes nothing.
+                self.outgoing.close(frame).await;
+            }
+        } else if self.record.is_tapped() {
+            Box::pin(show_closed(&self.record, &self.outgoing)).await;
+        }
+        // The drain waits for connections, and for their log lines.
+        drop((self.record, self.guard));
     }
 }
 
@@ -171,27 +302,28 @@ impl PlainSession {
 /// per sync of the disk.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 fn receive<'a>(
-    incoming: &'a mut sockeye::Reader,
+    (incoming, mut received): (&'a mut sockeye::Reader, Option<Received>),
     app: &'a App,
     caller: &'a Caller,
-    channel_read: &'a ChannelRead,
+    (channel_read, pace): (&'a ChannelRead, &'a mut Option<Box<Pace>>),
+    progress: &'a Progress,
 ) -> impl Future<Output = Option<Closing>> + Send + 'a {
     async move {
         let (source, mut in_flight) = (Source::new(), InFlight::none());
-        // Boxed: few servers have such a limit.
-        let mut pace = app.message_rate.map(|rate| Box::new(Pace::new(rate)));
         loop {
             if let Some(pause) = pace.as_ref().and_then(|pace| pace.pause()) {
                 Box::pin(sleep_until(pause)).await;
             }
+            progress.receives.store(in_flight.is_empty(), Relaxed);
             let message = tokio::select! {
                 biased;
                 published = in_flight.next() => match published {
                     Ok(_) => continue,
                     Err(problem) => return Some(refusal(&problem)),
                 },
-                message = incoming.recv(), if in_flight.has_room() => message,
+                message = next(incoming, &mut received), if in_flight.has_room() => message,
             };
+            progress.count_received();
             let message = match message {
                 Some(Ok(message)) => message,
                 ended => {
@@ -203,7 +335,7 @@ fn receive<'a>(
                     return ended.and_then(|ended| lost(&ended.err()?));
                 }
             };
-            if let Some(pace) = &mut pace {
+            if let Some(pace) = pace {
                 pace.count();
             }
             if let Some(turn) = app.publication_turn(caller) {
@@ -227,6 +359,14 @@ fn receive<'a>(
                 None => in_flight.add(publishing),
             }
         }
+    }
+}
+
+/// What was received already, or what comes next.
+async fn next(incoming: &mut sockeye::Reader, received: &mut Option<Received>) -> Received {
+    match received.take() {
+        Some(received) => received,
+        None => incoming.recv().await,
     }
 }
 
@@ -275,6 +415,43 @@ struct Progress {
     waits: AtomicBool,
     /// The connection delivers by itself, without a group, until it ends.
     is_last: AtomicBool,
+    /// A group delivers.
+    is_member: AtomicBool,
+    /// Nothing that the client has sent is still to be published, or is being stored.
+    receives: AtomicBool,
+    /// How many messages the client has sent.
+    received: AtomicUsize,
+}
+
+impl Progress {
+    /// The client has sent something, which is to be published.
+    fn count_received(&self) {
+        self.receives.store(false, Relaxed);
+        self.received.fetch_add(1, Relaxed);
+    }
+
+    /// Waits until the connection can be parked. To be polled whenever its task has done everything else.
+    async fn idle(&self) {
+        let (mut seen, mut timer) = (0, None::<Pin<Box<Sleep>>>);
+        poll_fn(|cx| {
+            if !self.is_member.load(Relaxed) || !self.receives.load(Relaxed) {
+                return Poll::Pending;
+            }
+            let received = self.received.load(Relaxed);
+            // Looked at when the time is over: each message by itself does not set it anew.
+            loop {
+                let lingers = |timer: &mut Pin<Box<Sleep>>| timer.poll_unpin(cx).is_pending();
+                if timer.as_mut().is_some_and(lingers) {
+                    return Poll::Pending;
+                }
+                if received == seen {
+                    return Poll::Ready(());
+                }
+                (seen, timer) = (received, Some(Box::pin(sleep(LINGER))));
+            }
+        })
+        .await;
+    }
 }
 
 /// Continues to send until there is nothing more: the client has sent its Close, and waits for what was
@@ -296,7 +473,11 @@ async fn finish(
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 fn deliver<'a>(
     reader: &'a mut Reader,
-    (channel_read, groups): (&'a ChannelRead, &'a Arc<Groups>),
+    (channel_read, groups, membership): (
+        &'a ChannelRead,
+        &'a Arc<Groups>,
+        &'a mut Option<Membership>,
+    ),
     outgoing: &'a mut sockeye::Writer,
     progress: &'a Progress,
     stream_budget: &'a StreamBudget,
@@ -306,11 +487,15 @@ fn deliver<'a>(
         let stays_alone = || progress.is_last.load(Relaxed);
         loop {
             // What a stream of HTTP/2 may hold depends on the others of its connection.
-            while let Some(wire) = wire.filter(|_| !stays_alone() && !stream_budget.is_limited())
-                && let Some(member) =
-                    groups.join((reader, channel_read), wire, || Outlet::Frames(outgoing.clone()))
-            {
+            while let Some(wire) = wire.filter(|_| !stays_alone() && !stream_budget.is_limited()) {
+                let outlet = || Outlet::Frames(outgoing.clone());
+                let joined = membership.take();
+                *membership = joined.or_else(|| groups.join((reader, channel_read), wire, outlet));
+                let Some(member) = membership else { break };
+                progress.is_member.store(true, Relaxed);
                 let left = member.ended(stays_alone).await;
+                progress.is_member.store(false, Relaxed);
+                *membership = None;
                 reader.pass(left.offset);
                 let Some(page) = left.unwritten else { break };
                 // Boxed: it is slow, and all would have memory for it.
