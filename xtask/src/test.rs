@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use self::beside::Beside;
 use crate::docs::{language, links, questions};
 use crate::prepare::{self, Need};
 use crate::{conformance, dist, features, fuzz, layout, miri, shell};
@@ -132,12 +133,16 @@ fn run_all(may_sudo: bool) -> Result<()> {
     let tests = tests();
     let needing: Vec<_> = tests.iter().copied().chain(BESIDE).map(|step| step.name).collect();
     let ahead = prepare::Ahead::start(&needing, may_sudo)?;
+    // The step `build` may put another file there, and this one has no name any more then.
+    let this = std::env::current_exe().context("where this program is")?;
     FIRST.iter().try_for_each(|step| run_step(step, may_sudo))?;
     ahead.wait()?;
-    let mut beside = beside::Beside::start()?;
+    let mut beside = Beside::start(&this)?;
     for step in tests {
-        run_step(step, may_sudo)?;
+        let passed = run_step(step, may_sudo);
+        // Also where both have failed.
         beside.check()?;
+        passed?;
     }
     beside.wait()
 }

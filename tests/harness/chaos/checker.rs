@@ -1,15 +1,16 @@
 //! The checker: compares what publishers were told, what every reader saw and what the history
 //! says in the end, in the manner of Jepsen's test of Kafka.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::ops::Bound::Excluded;
 
+use super::audience::Heard;
 use super::hopper::{Delivery, Seen};
 use super::publisher::Published;
 use super::transport::{Position, Transport};
 
-/// What was found. All figures but the last three are faults.
+/// What was found. All figures but the last four are faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Messages that a reader should have got and did not.
@@ -24,6 +25,8 @@ pub struct Findings {
     pub acknowledged: u64,
     /// Messages that came to readers.
     pub delivered: u64,
+    /// Messages that came to the audience.
+    pub heard: u64,
     /// Stretches of reading: polls, long polls, event streams, WebSockets, the clients for Rust, JavaScript and Python.
     pub stretches: [u64; Transport::COUNT],
 }
@@ -36,8 +39,7 @@ const TOLD: usize = 20;
 pub(super) struct Checker {
     published: Vec<Published>,
     seen: Vec<Seen>,
-    /// What came on each connection without positions.
-    heard: Vec<Vec<String>>,
+    heard: Vec<Heard>,
 }
 
 impl Checker {
@@ -49,8 +51,14 @@ impl Checker {
         self.seen.push(seen);
     }
 
-    pub(super) fn heard(&mut self, stretches: Vec<Vec<String>>) {
-        self.heard.extend(stretches);
+    pub(super) fn heard(&mut self, heard: Heard) {
+        self.heard.push(heard);
+    }
+
+    /// The message that was acknowledged at the highest position.
+    pub(super) fn last(&self) -> Option<String> {
+        let acknowledged = self.published.iter().flat_map(|published| &published.acknowledged);
+        acknowledged.max_by_key(|(_, at)| at).map(|(id, _)| id.clone())
     }
 
     /// Compares everything with the history.
@@ -64,7 +72,7 @@ impl Checker {
         for seen in &self.seen {
             findings.reader(seen, &log);
         }
-        findings.audience(&self.heard, history);
+        self.heard.iter().for_each(|heard| findings.listener(heard, history));
         findings.broken_promises.truncate(TOLD);
         findings
     }
@@ -125,19 +133,21 @@ impl Findings {
         }
     }
 
-    /// What came on a connection is a stretch of the log.
-    fn audience(&mut self, heard: &[Vec<String>], history: &[(Position, String)]) {
-        let places: HashMap<&str, usize> =
-            history.iter().enumerate().map(|(place, (_, id))| (id.as_str(), place)).collect();
-        for stretch in heard {
-            self.delivered += stretch.len() as u64;
-            let began = stretch.first().and_then(|id| places.get(id.as_str()));
-            let mut log = history.iter().skip(began.copied().unwrap_or_default());
-            for heard in stretch {
+    /// A listener heard something, to the end, and on each connection a stretch of the log.
+    fn listener(&mut self, heard: &Heard, history: &[(Position, String)]) {
+        let count: usize = heard.stretches.iter().map(Vec::len).sum();
+        self.heard += count as u64;
+        if count == 0 || !heard.reached_the_end {
+            self.broken(format!("a listener heard {count} messages, and not the end"));
+        }
+        for stretch in &heard.stretches {
+            let began = |(_, id): &(Position, String)| Some(id) == stretch.first();
+            let mut log = history.iter().skip_while(|entry| !began(entry));
+            for id in stretch {
                 match log.next() {
-                    Some((_, there)) if there == heard => continue,
-                    Some((at, _)) => self.broken(format!("not {heard} but another is at {at}")),
-                    None => self.broken(format!("{heard} came behind the end")),
+                    Some((_, there)) if there == id => continue,
+                    Some((at, there)) => self.broken(format!("{id} was heard; {there} is at {at}")),
+                    None => self.broken(format!("{id} was heard, and is not there in the log")),
                 }
                 break;
             }
@@ -178,8 +188,11 @@ impl Findings {
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lost, repeated, out_of_order, acknowledged, delivered, .. } = self;
-        writeln!(f, "{acknowledged} acknowledged, {delivered} delivered, by stretches of")?;
+        let Self { lost, repeated, out_of_order, acknowledged, delivered, heard, .. } = self;
+        writeln!(
+            f,
+            "{acknowledged} acknowledged, {heard} heard, {delivered} delivered, by stretches of"
+        )?;
         for (transport, stretches) in Transport::ALL.iter().zip(self.stretches) {
             writeln!(f, "  {transport:?}: {stretches}")?;
         }
@@ -218,6 +231,35 @@ mod tests {
         let findings = findings_on(vec![delivery(1, "a"), delivery(2, "b"), delivery(3, "c")]);
         assert!(findings.is_sound(), "{findings}");
         assert_eq!((findings.acknowledged, findings.delivered), (3, 3));
+    }
+
+    /// The findings on a listener with these connections.
+    fn findings_on_listener(stretches: &[&[&str]], reached_the_end: bool) -> Findings {
+        let history: Vec<_> =
+            ["a", "b", "c"].iter().zip(1..).map(|(id, n)| (at(n), (*id).to_owned())).collect();
+        let ids = |stretch: &&[&str]| stretch.iter().map(|id| (*id).to_owned()).collect();
+        let stretches = stretches.iter().map(ids).collect();
+        let mut checker = Checker::default();
+        checker.heard(Heard { stretches, reached_the_end });
+        checker.findings(&history, true)
+    }
+
+    #[test]
+    fn a_listener_hears_stretches_of_the_log() {
+        let sound = findings_on_listener(&[&["a"], &[], &["b", "c"]], true);
+        assert!(sound.is_sound() && sound.heard == 3, "{sound}");
+        for (stretches, reached_the_end) in [
+            (&[&["a", "c"][..]][..], true),
+            (&[&["a", "b", "b", "c"]], true),
+            (&[&["a", "b", "c", "c"]], true),
+            (&[&["b", "a"]], true),
+            (&[&["x"]], true),
+            (&[&["a", "b"]], false),
+            (&[&[], &[]], true),
+        ] {
+            let findings = findings_on_listener(stretches, reached_the_end);
+            assert!(!findings.is_sound(), "{stretches:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod transport;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,6 +100,8 @@ struct Stage {
     progress: Condvar,
     /// Whether every publisher has its last acknowledgement.
     published: AtomicBool,
+    /// The message that was acknowledged at the highest position, when all are.
+    last: OnceLock<String>,
 }
 
 impl Stage {
@@ -146,6 +148,7 @@ pub fn run(plan: &Plan) -> Report {
         acknowledged: Mutex::new(0),
         progress: Condvar::new(),
         published: AtomicBool::new(false),
+        last: OnceLock::new(),
     };
     let (checker, faults) = thread::scope(|threads| {
         let publishers: Vec<_> = (0..plan.publishers)
@@ -169,6 +172,7 @@ pub fn run(plan: &Plan) -> Report {
         for publisher in publishers {
             checker.published(publisher.join().expect("a publisher does not panic"));
         }
+        let _ = stage.last.set(checker.last().unwrap_or_default());
         stage.published.store(true, SeqCst);
         for hopper in hoppers {
             checker.read(hopper.join().expect("a reader does not panic"));

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,12 +21,11 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Starts the steps. They end with this program, however that ends, for they read from it.
-    pub(super) fn start() -> Result<Self> {
+    /// Has `this` program run the steps. They end with the one that calls it, however that ends, for they read from it.
+    pub(super) fn start(this: &Path) -> Result<Self> {
         let log = log()?;
         eprintln!("$ nice -n 19 cargo xtask beside > {} &", log.display());
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let this = std::env::current_exe().context("where this program is")?;
         let mut command = shell::command("nice", ["-n", "19"]);
         command.arg(this).arg("beside").stdin(Stdio::piped());
         command.stdout(file.try_clone()?).stderr(file);
