@@ -14,6 +14,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use sockeye::{Error, Message, Text, Writer};
 use sockeye_hub::{ChannelName, Reader, Source, Start};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::command::{self, Command};
@@ -238,6 +239,11 @@ impl V1Session {
             return false;
         }
         self.record.set_busy(false);
+        // One that found it free before may have sent, and said that it is busy, in between.
+        if outgoing.buffered_amount() > 0 {
+            self.record.set_busy(true);
+            return false;
+        }
         let (groups, wire) = (&self.app.groups, wire(outgoing));
         self.subscriptions.settle(|reader, unchanged| {
             let outlet = || Outlet::SharedFrames(outgoing.clone(), unchanged.map(Box::new));
@@ -256,7 +262,8 @@ impl V1Session {
     /// messages.
     pub(super) async fn finish(&mut self, outgoing: &mut Writer) -> Result<(), Error> {
         self.answer_publications().await;
-        while let Some(Some(())) = self.subscriptions.wake().now_or_never() {}
+        // Not by the task's budget, without which those whose group has let them go would look as if they had nothing.
+        while let Some(Some(())) = unconstrained(self.subscriptions.wake()).now_or_never() {}
         loop {
             if std::mem::take(&mut self.waits) {
                 self.stream_budget.freed().await;

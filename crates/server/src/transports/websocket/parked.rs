@@ -141,7 +141,10 @@ impl<S: Session> Lot<S> {
     fn of_this_runtime() -> Arc<Self> {
         let runtime = Handle::current();
         let mut lots = lock(S::lots());
-        if let Some(lot) = lots.get(&runtime.id()).and_then(Weak::upgrade) {
+        if let Some(lot) = lots.get(&runtime.id()).and_then(Weak::upgrade)
+            // Of an earlier runtime of the same number, wakers that are left may keep the lot.
+            && lock(&lot.parked).is_some()
+        {
             return lot;
         }
         lots.retain(|_, lot| lot.strong_count() > 0);

@@ -8,7 +8,6 @@ mod tests;
 
 use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
@@ -43,6 +42,8 @@ use crate::transport::Transport;
 /// A connection, and what it holds. It has a task as long as there is something to do; while a group delivers to it and
 /// its client sends nothing, it is [parked].
 struct PlainSession {
+    /// While a group delivers. First, so that nothing is delivered any more when the others are dropped.
+    membership: Option<Membership>,
     app: Arc<App>,
     caller: Caller,
     reader: Reader,
@@ -53,9 +54,8 @@ struct PlainSession {
     _presence: Option<Lease>,
     incoming: sockeye::Reader,
     outgoing: sockeye::Writer,
-    /// While a group delivers.
-    membership: Option<Membership>,
-    /// While it is parked: what wakes it at the end of its token.
+    /// What ends it when its token does, or when it may read no more: one for its whole life, since a question that is
+    /// under way would begin anew with another.
     ends: Option<Ends<'static>>,
     /// Boxed: few servers have such a limit.
     pace: Option<Box<Pace>>,
@@ -238,8 +238,8 @@ impl PlainSession {
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     fn serve(&mut self, received: Option<Received>) -> impl Future<Output = Outcome> + Send {
         async move {
-            // What is made below has its own.
-            self.ends = None;
+            let channel = self.channel_read.channel();
+            let ends = self.ends.get_or_insert_with(|| self.caller.ends_reading(channel));
             let progress = Progress::default();
             let mut delivering = pin!(deliver(
                 &mut self.reader,
@@ -259,7 +259,7 @@ impl PlainSession {
                 biased;
                 () = self.guard.close_at() => Some(RESTARTING),
                 () = self.record.disconnected() => Some(DISCONNECTED),
-                ended = self.caller.ends(slice::from_ref(self.channel_read.channel())) => Some(closing(ended)),
+                ended = ends => Some(closing(ended)),
                 ending = &mut delivering => ending,
                 // A message that is sent is no reason to poll for one that arrives.
                 ending = woken_only(publishing) => match ending {
@@ -314,7 +314,8 @@ fn receive<'a>(
             if let Some(pause) = pace.as_ref().and_then(|pace| pace.pause()) {
                 Box::pin(sleep_until(pause)).await;
             }
-            progress.receives.store(in_flight.is_empty(), Relaxed);
+            // A message at hand is taken by the next poll at the latest, which may be a later one: a task has a budget.
+            progress.receives.store(in_flight.is_empty() && received.is_none(), Relaxed);
             let message = tokio::select! {
                 biased;
                 published = in_flight.next() => match published {

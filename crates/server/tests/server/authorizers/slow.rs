@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sockeye_server::Right;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::asking::{Program, frame};
 use super::command;
@@ -170,4 +171,33 @@ async fn messages_in_bulk_are_decided_at_once_and_published_in_their_order() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{kind}: {:?}", begun.elapsed());
         assert!(program.shop.asked() - asked <= 502, "each is asked for once");
     }
+}
+
+/// Receives for that time. How many messages came to each of them.
+async fn receive_for(sockets: &mut [sockeye::WebSocket], time: Duration) -> Vec<usize> {
+    let until = Instant::now() + time;
+    let receiving = sockets.iter_mut().map(|socket| async move {
+        let mut count = 0;
+        while let Ok(next) = timeout_at(until, socket.recv()).await {
+            next.unwrap_or_else(|| panic!("closed: {:?}", socket.closed())).unwrap();
+            count += 1;
+        }
+        count
+    });
+    join_all(receiving).await
+}
+
+/// A plain WebSocket that a group serves has a task only now and then: the question whether it may still read goes on.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_publishes_while_it_is_asked_for_stays() {
+    let program = Program::start(shop().takes(takes).good_for(Duration::from_secs(40)));
+    let mut sockets = join_all((0..20).map(|_| program.open("/c/slow", None))).await;
+    // Its right to write is known from then on.
+    sockets[0].send("one").await.unwrap();
+    assert_eq!(receive_for(&mut sockets, Duration::from_secs(31)).await, [1; 20]);
+    // Since a second ago it is asked whether they may read, for seven seconds more.
+    let asked = program.shop.asked();
+    sockets[0].send("two").await.unwrap();
+    assert_eq!(receive_for(&mut sockets, Duration::from_secs(20)).await, [1; 20]);
+    assert_eq!(program.shop.asked(), asked, "nobody is asked for once more");
 }
