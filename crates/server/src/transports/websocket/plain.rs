@@ -314,7 +314,6 @@ fn receive<'a>(
             if let Some(pause) = pace.as_ref().and_then(|pace| pace.pause()) {
                 Box::pin(sleep_until(pause)).await;
             }
-            // A message at hand is taken by the next poll at the latest, which may be a later one: a task has a budget.
             progress.receives.store(in_flight.is_empty() && received.is_none(), Relaxed);
             let message = tokio::select! {
                 biased;
@@ -418,7 +417,8 @@ struct Progress {
     is_last: AtomicBool,
     /// A group delivers.
     is_member: AtomicBool,
-    /// Nothing that the client has sent is still to be published, or is being stored.
+    /// Nothing that the client has sent is still to be published, or is being stored. A message at hand may be taken by a
+    /// later poll than the next: a task has a budget.
     receives: AtomicBool,
     /// How many messages the client has sent.
     received: AtomicUsize,
