@@ -11,17 +11,19 @@ pub(crate) const HACK: Need = Need::CargoTool("cargo-hack");
 const WINDOWS: &str = "x86_64-pc-windows-gnu";
 const WASM: &str = "wasm32-unknown-unknown";
 
-/// Checks that no feature has a warning alone, nor the lack of all, in the libraries and the program; the step
-/// `clippy` has all. Development dependencies add none, since no test is built.
-pub(crate) fn each() -> Result<()> {
-    let each = "--each-feature --exclude-all-features --skip default";
-    check("hack clippy", &format!("--lib {each}"), LIBRARIES)?;
-    check("hack clippy", &format!("--bins {each}"), "-p sockeye-cli")
+/// Checks that the lack of all features has no warning, in the libraries and the program; the step `clippy` has all.
+/// Development dependencies add none, since no test is built.
+pub(crate) fn none() -> Result<()> {
+    check("hack clippy", "--lib --no-default-features", LIBRARIES)?;
+    check("hack clippy", "--bins --no-default-features", "-p sockeye-cli")
 }
 
-/// `cargo xtask features`: each two features of the libraries, and the tests of the channel server without any.
+/// `cargo xtask features`: each feature of the program and each two of the libraries, and the tests of the channel
+/// server without any. Most of it compiles dependencies once more, which takes too long for each test run.
 pub(crate) fn run() -> Result<()> {
     prepare::prepare(&[HACK, NEXTEST])?;
+    let each = "--bins --each-feature --exclude-all-features --skip default";
+    check("hack clippy", each, "-p sockeye-cli")?;
     check("hack clippy", "--lib --feature-powerset --depth 2 --skip default", LIBRARIES)?;
     let servers = "-p sockeye-hub -p sockeye-server -p sockeye-cli";
     let line = format!("nextest run --no-default-features {servers}");

@@ -64,7 +64,7 @@ enum Command {
     /// What mdBook calls while it builds the book
     #[command(hide = true)]
     BookLinks(docs::book::Preprocess),
-    /// Each two features of the libraries, and the tests of the channel server without any feature
+    /// Each feature of the program, each two of the libraries, and the tests of the channel server without any
     Features,
     /// Fuzz for long; `cargo xtask test fuzz` does it for a few seconds
     Fuzz(fuzz::Options),
