@@ -1,34 +1,29 @@
 //! How groups write messages on connections of `sockeye.v1`: a message has the same frame for all that read its
 //! channel, whatever else they read.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use sockeye::{Message, Prepared, Writer};
-use sockeye_hub::{ChannelName, Entry, Page, RunForm};
+use sockeye_hub::{ChannelName, Entry};
 
 use crate::fanout::Wire;
 use crate::transport::Transport;
 use crate::transports::encode::{entry_form, run_form, v1_object};
-use crate::transports::websocket::frames::{AT_ONCE, Frames, payloads, shortest_of, together};
+use crate::transports::websocket::frames::{self, Frames, shortest_of, together};
 
 /// How all connections with the compression of this one write a run; `None` where each makes its own frames.
 pub(super) fn wire(outgoing: &Writer) -> Option<&'static Wire> {
-    static PLAIN: Wire =
-        of(&run_form::V1_FRAMES, |channel, run| together(run, |entry| plain(channel, entry)));
-    static SHORTEST: Wire = of(&run_form::V1_SHORTEST_FRAMES, |channel, run| {
-        together(run, |entry| shortest(channel, entry))
+    static PLAIN: Wire = frames::wire(Transport::V1, &run_form::V1_FRAMES, |channel, run| {
+        together(run, |entry| plain(channel, entry))
     });
+    static SHORTEST: Wire =
+        frames::wire(Transport::V1, &run_form::V1_SHORTEST_FRAMES, |channel, run| {
+            together(run, |entry| shortest(channel, entry))
+        });
     match Frames::of(outgoing) {
         Frames::Plain => Some(&PLAIN),
         Frames::Shortest => Some(&SHORTEST),
         Frames::Own => None,
     }
-}
-
-const fn of(form: &'static RunForm, encode: fn(&ChannelName, &[Arc<Entry>]) -> Bytes) -> Wire {
-    let counted = |page: &Page, _: &Bytes| payloads(page);
-    Wire { transport: Transport::V1, at_once: AT_ONCE, form, encode, counted }
 }
 
 fn plain(channel: &ChannelName, entry: &Entry) -> Bytes {

@@ -14,7 +14,7 @@ use crate::transports::encode::{entry_form, prepared, run_form};
 
 /// What one connection takes from the log at once: all that a client which does not read can keep in
 /// memory beyond the log's own time.
-pub(crate) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
+pub(super) const AT_ONCE: Budget = Budget::entries(64).bytes(64 << 10);
 
 /// How a connection compresses shared messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,9 @@ impl Frames {
 
     /// How all connections with this compression write a run; `None` where each makes its own frames.
     pub(super) fn wire(self) -> Option<&'static Wire> {
-        static PLAIN: Wire = wire(&run_form::FRAMES, |_, run| together(run, plain));
-        static SHORTEST: Wire = wire(&run_form::SHORTEST_FRAMES, |_, run| together(run, shortest));
+        static PLAIN: Wire = wire(Transport::Ws, &run_form::FRAMES, |_, run| together(run, plain));
+        static SHORTEST: Wire =
+            wire(Transport::Ws, &run_form::SHORTEST_FRAMES, |_, run| together(run, shortest));
         match self {
             Self::Plain => Some(&PLAIN),
             Self::Shortest => Some(&SHORTEST),
@@ -48,9 +49,14 @@ impl Frames {
     }
 }
 
-const fn wire(form: &'static RunForm, encode: fn(&ChannelName, &[Arc<Entry>]) -> Bytes) -> Wire {
+/// How a transport by WebSockets writes runs; what is counted are the payloads.
+pub(crate) const fn wire(
+    transport: Transport,
+    form: &'static RunForm,
+    encode: fn(&ChannelName, &[Arc<Entry>]) -> Bytes,
+) -> Wire {
     let counted = |page: &Page, _: &Bytes| payloads(page);
-    Wire { transport: Transport::Ws, at_once: AT_ONCE, form, encode, counted }
+    Wire { transport, at_once: AT_ONCE, form, encode, counted }
 }
 
 /// Sends each message with the connection's own compression, and waits until they are written.
@@ -66,7 +72,7 @@ pub(super) async fn send_each(run: &Run, outgoing: &mut Writer) -> Result<(), so
 }
 
 /// The bytes of a page's payloads together.
-pub(crate) fn payloads(page: &Page) -> usize {
+pub(super) fn payloads(page: &Page) -> usize {
     page.entries.iter().map(|entry| entry.payload.as_bytes().len()).sum()
 }
 
