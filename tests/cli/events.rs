@@ -6,6 +6,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sockeye_testing::eventually;
@@ -24,6 +25,8 @@ enum Mood {
     /// With a success and a body without an end.
     Floods,
     Redirects,
+    /// It is to be left alone for a second.
+    IsBusy,
     /// Not in HTTP.
     Babbles,
     HangsUp,
@@ -127,6 +130,9 @@ impl Inner {
                 Mood::Babbles => "220 mail.example ESMTP\r\n".to_owned(),
                 Mood::Redirects => {
                     "HTTP/1.1 302 X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_owned()
+                }
+                Mood::IsBusy => {
+                    "HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n".to_owned()
                 }
                 Mood::Answers(204) => "HTTP/1.1 204 X\r\n\r\n".to_owned(),
                 Mood::Answers(status) => {
@@ -245,6 +251,21 @@ fn what_is_not_taken_is_sent_again_as_it_was() {
     assert!(!log.contains("marmalade"), "what a program answers is in no log: {log}");
     assert_eq!(log.matches("events are not taken").count(), moods.len(), "{log}");
     assert!(log.contains("it answers 500"), "{log}");
+}
+
+#[test]
+fn a_program_that_says_when_to_come_again_is_left_alone_until_then() {
+    let receiver = Receiver::start(TAKES);
+    let server = Sockeye::serve(&["--events-url", &receiver.url()]);
+    receiver.expect(&["server.started"]);
+    receiver.set(Mood::IsBusy);
+    let begun = Instant::now();
+    poll(&server, "chat");
+    eventually("it is asked again", || receiver.posted_in(Mood::IsBusy).len() >= 2);
+    // Without that it would have been within half a second.
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    receiver.set(TAKES);
+    receiver.expect(&["channel.occupied chat"]);
 }
 
 #[test]

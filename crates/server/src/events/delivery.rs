@@ -132,13 +132,17 @@ impl Shared {
                     self.queue.refused();
                     return self.worked();
                 }
-                Err(EventError::Unavailable(why)) => {
-                    let failures = self.failed(&*why);
-                    self.queue.retried.fetch_add(1, Ordering::Relaxed);
-                    self.pause(Backoff::default().delay(failures, Duration::ZERO)).await;
-                }
+                Err(EventError::Unavailable(why)) => self.again(&*why, Duration::ZERO).await,
+                Err(EventError::Later(why, pause)) => self.again(&*why, pause).await,
             }
         }
+    }
+
+    /// A batch was not taken: waits until it is to be offered again, not before `pause` is over.
+    async fn again(&self, why: &(dyn std::error::Error + Send + Sync), pause: Duration) {
+        let failures = self.failed(why);
+        self.queue.retried.fetch_add(1, Ordering::Relaxed);
+        self.pause(Backoff::default().delay(failures, pause)).await;
     }
 
     /// Offers a batch once. Whatever is no answer is an error.

@@ -15,6 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use sockeye_hub::ChannelName;
@@ -57,7 +58,8 @@ pub trait EventSink: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`EventError::Unavailable`] to be offered them again, [`EventError::Refused`] to never be.
+    /// [`EventError::Unavailable`] to be offered them again, [`EventError::Later`] to be so after some time,
+    /// [`EventError::Refused`] to never be.
     fn take(&self, batch: &EventBatch) -> impl Future<Output = Result<(), EventError>> + Send;
 }
 
@@ -68,6 +70,9 @@ pub enum EventError {
     /// It cannot take them now.
     #[error("{0}")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// It cannot take them now, and asks not to be offered any for this time, of which 5 minutes at most are waited.
+    #[error("{0}")]
+    Later(#[source] Box<dyn Error + Send + Sync>, Duration),
     /// It will never take them: they are dropped, and counted in the next batch as lost.
     #[error("{0}")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
@@ -77,6 +82,11 @@ impl EventError {
     /// It cannot take them now, for this reason.
     pub fn unavailable(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(why.into())
+    }
+
+    /// It cannot take them before this time is over, for this reason.
+    pub fn later(why: impl Into<Box<dyn Error + Send + Sync>>, pause: Duration) -> Self {
+        Self::Later(why.into(), pause)
     }
 
     /// It will never take them, for this reason.

@@ -23,6 +23,7 @@ use crate::channel_rule::{ChannelRule, ChannelRules};
 enum Answer {
     Takes,
     Fails,
+    FailsFor(Duration),
     Refuses,
     Panics,
     Hangs,
@@ -41,6 +42,7 @@ impl EventSink for Sink {
         match answer {
             Answer::Takes => Ok(()),
             Answer::Fails => Err(EventError::unavailable("full")),
+            Answer::FailsFor(pause) => Err(EventError::later("full", pause)),
             Answer::Refuses => Err(EventError::refused("unreadable")),
             Answer::Panics => panic!("as the test wants"),
             Answer::Hangs => std::future::pending().await,
@@ -220,6 +222,22 @@ async fn channels_that_come_and_go_take_bounded_room() {
     let figures = rig.delivery.figures();
     assert_eq!(figures.queued + figures.dropped, MAX_LEAVING as u64 + 1 + 1);
     assert!(figures.vacating <= MAX_LEAVING as u64 + 1, "{}", figures.vacating);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_asks_for_time_has_it_within_bounds() {
+    let [asked, most, too_long] = [30, 300, 3600].map(Duration::from_secs);
+    let answers = [Answer::FailsFor(asked), Answer::FailsFor(too_long), Answer::Takes];
+    let mut rig = Rig::new(&answers);
+    rig.offered().await;
+    // Behind each pause there is the random one of an answer that was not a success.
+    for least in [asked, most] {
+        let begun = Instant::now();
+        rig.offered().await;
+        let waited = begun.elapsed();
+        assert!(least <= waited && waited <= least + Duration::from_secs(1), "{waited:?}");
+    }
+    assert!(rig.is_quiet(too_long).await, "it is taken");
 }
 
 #[tokio::test(start_paused = true)]

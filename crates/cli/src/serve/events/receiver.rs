@@ -78,11 +78,12 @@ impl EventSink for Receiver {
 impl Receiver {
     /// What it means that the answer is not a success. Of its body nothing is told: it may repeat what was sent.
     fn not_taken(&self, failure: Failure) -> EventError {
-        let problem = match failure {
+        let (problem, pause) = match failure {
             Failure::Refused(problem) if problem.status.is_none() => {
                 return self.unavailable("it does not answer in HTTP");
             }
-            Failure::Refused(problem) | Failure::Broken { problem, .. } => problem,
+            Failure::Refused(problem) => (problem, Duration::ZERO),
+            Failure::Broken { problem, retry, .. } => (problem, retry),
             Failure::Unreachable(error) => return self.unavailable(error),
             Failure::Enough => return self.unavailable("it was not told"),
         };
@@ -90,7 +91,7 @@ impl Receiver {
             Some(status) if is_final(status) => {
                 EventError::refused(format!("{}: it answers {status}", self.name))
             }
-            Some(status) => self.unavailable(format_args!("it answers {status}")),
+            Some(status) => EventError::later(format!("{}: it answers {status}", self.name), pause),
             None => self.unavailable(problem.message),
         }
     }
