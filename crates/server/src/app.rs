@@ -238,6 +238,7 @@ impl App {
             taps: (taps as u64, tap_bytes as u64),
             revoked: self.authority.revoked() as u64,
             issuer_keys: self.authority.issuer_keys(),
+            authorizer: self.authority.authorizer_figures(),
             deflate: budget.map(|budget| (budget.reserved() as u64, budget.limit() as u64)),
             lags: self.register.lags(&self.hub),
             events: self.events.as_ref().map(Delivery::figures).unwrap_or_default(),

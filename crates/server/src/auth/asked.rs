@@ -122,6 +122,7 @@ impl AnyAuthorizer {
     where
         F: Future<Output = Result<T, AuthorizeError>> + Send,
     {
+        let _open = self.0.questions.begin();
         let asking = async {
             let _turn = self.0.asks.acquire().await;
             question().await
@@ -133,6 +134,7 @@ impl AnyAuthorizer {
             Ok(Err(_)) => "it panicked".to_owned(),
             Err(_) => format!("it did not answer within {} s", TIMEOUT.as_secs()),
         };
+        self.0.questions.failed();
         limited!(WARN, Class::Failed, why, "the authoriser has no answer");
         Err(not_decided())
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -234,6 +235,48 @@ pub struct AnyAuthorizer(pub(super) Arc<Asked>);
 pub(super) struct Asked {
     pub(super) authorizer: Box<dyn Erased>,
     pub(super) asks: Semaphore,
+    pub(super) questions: Questions,
+}
+
+/// What was asked, for operators.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    open: AtomicU64,
+    asked: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A question that has no answer until this is dropped.
+pub(super) struct OpenQuestion<'q>(&'q Questions);
+
+impl Questions {
+    pub(super) fn begin(&self) -> OpenQuestion<'_> {
+        self.open.fetch_add(1, Relaxed);
+        self.asked.fetch_add(1, Relaxed);
+        OpenQuestion(self)
+    }
+
+    /// What came was no answer.
+    pub(super) fn failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for OpenQuestion<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How much an authoriser is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AuthorizerFigures {
+    /// Questions without an answer yet, with those that wait for their turn.
+    pub(crate) open: u64,
+    /// All questions so far.
+    pub(crate) asked: u64,
+    /// Those that had no answer: errors, panics, and silence.
+    pub(crate) failed: u64,
 }
 
 impl AnyAuthorizer {
@@ -251,8 +294,14 @@ impl AnyAuthorizer {
     }
 
     fn with(authorizer: impl Authorizer, asks: usize) -> Self {
-        let asks = Semaphore::new(asks);
-        Self(Arc::new(Asked { authorizer: Box::new(authorizer), asks }))
+        let (asks, questions) = (Semaphore::new(asks), Questions::default());
+        Self(Arc::new(Asked { authorizer: Box::new(authorizer), asks, questions }))
+    }
+
+    pub(crate) fn figures(&self) -> AuthorizerFigures {
+        let Questions { open, asked, failed } = &self.0.questions;
+        let [open, asked, failed] = [open, asked, failed].map(|count| count.load(Relaxed));
+        AuthorizerFigures { open, asked, failed }
     }
 }
 

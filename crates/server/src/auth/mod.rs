@@ -46,6 +46,8 @@ use tokio::time::{Instant, sleep_until};
 
 use self::account::PackedNetwork;
 pub(crate) use self::asked::Lost;
+#[cfg(feature = "prometheus")]
+pub(crate) use self::authorizer::AuthorizerFigures;
 pub use self::authorizer::{AnyAuthorizer, AuthorizeError, Authorizer, Decision, Identified};
 use self::caller::Identity;
 pub(crate) use self::caller::{Caller, Ending, Ends};
@@ -170,6 +172,11 @@ impl Authority {
     /// Whether an authoriser decides.
     pub(crate) fn is_asking(&self) -> bool {
         self.authorizer.is_some()
+    }
+
+    /// How much the authoriser is asked, if there is one.
+    pub(crate) fn authorizer_figures(&self) -> AuthorizerFigures {
+        self.authorizer.as_ref().map(AnyAuthorizer::figures).unwrap_or_default()
     }
 
     /// The same, with these rules for some channels.

@@ -10,6 +10,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sockeye_hub::Figures;
 
+use crate::auth::AuthorizerFigures;
 use crate::events::EventFigures;
 
 pub(super) type Level = Gauge<u64, AtomicU64>;
@@ -32,6 +33,8 @@ pub(crate) struct Levels {
     pub(crate) revoked: u64,
     /// The keys of an issuer, and how often they could not be fetched.
     pub(crate) issuer_keys: Option<(u64, u64)>,
+    /// How much an authoriser is asked.
+    pub(crate) authorizer: AuthorizerFigures,
     /// Bytes reserved for the compression contexts of clients, and the most there may be.
     pub(crate) deflate: Option<(u64, u64)>,
     /// How many messages each reader of a connection is behind.

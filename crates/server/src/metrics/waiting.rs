@@ -1,6 +1,9 @@
 //! Gauges of what waits, or is remembered for a moment, beside the histories: each within a bound that
 //! `docs/operate/memory.md` names.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::{Registry, Unit};
 use sockeye_hub::MAX_QUEUED_BYTES;
 
@@ -16,6 +19,9 @@ pub(super) struct Waiting {
     taps: Level,
     tap_lines: Level,
     indebted: Level,
+    questions: Level,
+    asked: Counter,
+    unanswered: Counter,
 }
 
 impl Waiting {
@@ -49,8 +55,23 @@ impl Waiting {
                 "Addresses and publishers that are remembered for their rate",
                 &gauges.indebted,
             ),
+            (
+                "authorizer_questions_open",
+                "Questions to the authoriser without an answer yet",
+                &gauges.questions,
+            ),
         ] {
             registry.register(name, help, level.clone());
+        }
+        for (name, help, counter) in [
+            ("authorizer_questions", "Questions to the authoriser", &gauges.asked),
+            (
+                "authorizer_failures",
+                "Questions that the authoriser did not answer: errors, panics, timeouts",
+                &gauges.unanswered,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
         }
         gauges
     }
@@ -64,5 +85,8 @@ impl Waiting {
         self.taps.set(taps);
         self.tap_lines.set(lines);
         self.indebted.set(levels.indebted);
+        self.questions.set(levels.authorizer.open);
+        self.asked.inner().store(levels.authorizer.asked, Relaxed);
+        self.unanswered.inner().store(levels.authorizer.failed, Relaxed);
     }
 }

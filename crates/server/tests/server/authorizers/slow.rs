@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::Method;
 use serde_json::{Value, json};
 use sockeye_server::Right;
+use sockeye_testing::eventually_async;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::asking::{Program, frame};
 use super::command;
-use super::shop::Shop;
+use super::shop::{Mood, Shop};
+use crate::client::TestServer;
 
 /// How long an answer takes on channels that are called slow.
 const SLOW: Duration = Duration::from_secs(8);
@@ -200,4 +203,44 @@ async fn a_member_that_publishes_while_it_is_asked_for_stays() {
     sockets[0].send("two").await.unwrap();
     assert_eq!(receive_for(&mut sockets, Duration::from_secs(20)).await, [1; 20]);
     assert_eq!(program.shop.asked(), asked, "the question went on");
+}
+
+#[cfg(feature = "prometheus")]
+#[tokio::test]
+async fn questions_are_counted_for_operators() {
+    let (shop, asked) = (shop(), 6);
+    let of_shop = shop.clone();
+    let server = TestServer::with(|options| {
+        options.channels = options.channels.clone().authorizer(of_shop);
+    })
+    .await;
+    // Of a cluster each node is asked as much, one after the other.
+    let of_a_node = asked / server.nodes();
+    // Each is asked for its session, which the shop knows, and for the right to read.
+    let total = 2 * of_a_node;
+    let counted = async |open: usize, total: usize, failures: usize| {
+        let expected = [
+            format!("sockeye_authorizer_questions_open {open}"),
+            format!("sockeye_authorizer_questions_total {total}"),
+            format!("sockeye_authorizer_failures_total {failures}"),
+        ];
+        eventually_async(format!("{expected:?}"), async || {
+            let metrics = server.operate("/metrics").await;
+            let lines = metrics.text().lines().filter(|line| line.contains("authorizer"));
+            let lines: Vec<_> = lines.map(ToOwned::to_owned).collect();
+            expected.iter().all(|line| lines.contains(line)).then_some(()).ok_or(lines)
+        })
+        .await;
+    };
+    shop.set(Mood::IsSilent);
+    let ask =
+        || server.send(server.request(Method::GET, "/c/open").header("cookie", "session=ann"), "");
+    let asking = join_all((0..asked).map(|_| ask()));
+    let failing = async {
+        counted(of_a_node, total, 0).await;
+        shop.set(Mood::Fails);
+    };
+    let (answers, ()) = tokio::join!(asking, failing);
+    assert!(answers.iter().all(|answer| answer.status == 503));
+    counted(0, total, of_a_node).await;
 }
