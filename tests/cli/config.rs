@@ -190,6 +190,19 @@ fn an_empty_variable_counts_as_not_set() {
 }
 
 #[test]
+fn a_misspelt_variable_is_an_error_and_those_of_a_platform_are_none() {
+    let platform = [("SOCKEYE_SERVICE_HOST", "10.0.0.1"), ("SOCKEYE_PORT", "tcp://10.0.0.1:80")];
+    let output = run_with_env(&["serve", "--print-config"], &platform);
+    assert!(output.status.success(), "{output:?}");
+    let output = run_with_env(&["serve", "--print-config"], &[("SOCKEYE_AUTHKEY", "secret")]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).expect("a text");
+    let expected =
+        "error: there is no variable SOCKEYE_AUTHKEY: write SOCKEYE_AUTH_KEY, or unset it";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
 fn an_empty_variable_that_would_switch_protection_off_is_an_error_that_names_it() {
     for variable in [
         "SOCKEYE_AUTH_KEY",

@@ -276,7 +276,8 @@ fn a_process_that_closes_its_outputs_is_served_on() {
 fn wrong_commands_are_told_at_once() {
     for (args, why) in [
         (&["--exec", "no-such-program"][..], "--shell"),
-        (&["--exec", "/etc/passwd"], "is not a program"),
+        (&["--exec", "/etc/passwd"], "cannot be executed"),
+        (&["--exec", "./no-such-program"], "there is no ./no-such-program"),
         (&["--exec", "'open"], "a quote"),
         (&["--exec", ""], "name a program"),
         (&["--static", "/no/such/folder"], "--static"),

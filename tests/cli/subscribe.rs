@@ -248,6 +248,8 @@ fn what_the_server_refuses_is_a_failure_that_says_why() {
         ("/c/chat", "--after=yesterday", "bad_position"),
         ("/c/-chat", "--after=now", "bad_channel"),
         ("/nowhere", "--after=now", "not_found"),
+        // The console.
+        ("/", "--after=now", "/ is not a channel: its path would be /c/NAME"),
     ];
     for (path, after, why) in cases {
         let output = run(&["subscribe", after, &server.http(path)], "");

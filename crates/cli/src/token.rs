@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use serde_json::{Value, json};
@@ -82,6 +82,7 @@ impl Token {
             Some(token) if token == "-" => {
                 let mut token = String::new();
                 io::stdin().read_to_string(&mut token)?;
+                ensure!(!token.trim().is_empty(), "there is no token in the input: it is empty");
                 self.inspect(token.trim())
             }
             Some(token) => self.inspect(token),

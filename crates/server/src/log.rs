@@ -18,11 +18,17 @@ use crate::rate::Rate;
 /// The most of a client's text in a line, in bytes.
 const SHOWN: usize = 256;
 
-/// What a line is about. Classes have separate rates.
+/// What a line is about. Classes have separate rates, so that a line is never left out for one of another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// The server failed at a request (WARN).
     Failed,
+    /// The authoriser has no answer (WARN).
+    Undecided,
+    /// The authoriser has given a name that cannot be shown (WARN).
+    BadSubject,
+    /// The address of a client is not known (WARN).
+    NoAddress,
     /// A request without a valid token, from a page that is not allowed, or one too many (INFO).
     Refused,
     /// The first refusal of an origin (WARN).
@@ -37,8 +43,17 @@ pub(crate) enum Class {
 
 impl Class {
     /// In the order of their declaration.
-    const ALL: [Self; 6] =
-        [Self::Failed, Self::Refused, Self::Origin, Self::Ended, Self::CannotAccept, Self::Events];
+    const ALL: [Self; 9] = [
+        Self::Failed,
+        Self::Undecided,
+        Self::BadSubject,
+        Self::NoAddress,
+        Self::Refused,
+        Self::Origin,
+        Self::Ended,
+        Self::CannotAccept,
+        Self::Events,
+    ];
 
     /// How many lines may come at once, and how often one after that.
     ///
@@ -46,9 +61,12 @@ impl Class {
     /// operator has asked for the end of each connection: only a flood of them is cut.
     const fn rate(self) -> Rate {
         match self {
-            Self::Failed | Self::Origin | Self::CannotAccept => {
-                Rate::new(Duration::from_secs(1), 1)
-            }
+            Self::Failed
+            | Self::Undecided
+            | Self::BadSubject
+            | Self::NoAddress
+            | Self::Origin
+            | Self::CannotAccept => Rate::new(Duration::from_secs(1), 1),
             Self::Refused | Self::Events => Rate::new(Duration::from_secs(1), 10),
             Self::Ended => Rate::new(Duration::from_millis(10), 1000),
         }
@@ -57,6 +75,9 @@ impl Class {
     const fn name(self) -> &'static str {
         match self {
             Self::Failed => "request failed",
+            Self::Undecided => "no answer of the authoriser",
+            Self::BadSubject => "subject that cannot be shown",
+            Self::NoAddress => "request without an address",
             Self::Refused => "request refused",
             Self::Origin => "page refused",
             Self::Ended => "connection ended",
@@ -155,10 +176,8 @@ fn tell(left_out: impl Fn(Class) -> Option<u64>) {
     for class in Class::ALL {
         let (Some(more), what) = (left_out(class), class.name()) else { continue };
         match class {
-            Class::Failed | Class::Origin | Class::CannotAccept | Class::Events => {
-                tracing::warn!(more, "{what}, more of these")
-            }
             Class::Refused | Class::Ended => tracing::info!(more, "{what}, more of these"),
+            _ => tracing::warn!(more, "{what}, more of these"),
         }
     }
 }

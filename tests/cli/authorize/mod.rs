@@ -307,6 +307,19 @@ fn the_certificate_of_the_application_is_checked() {
     }
 }
 
+/// One line is not left out for the other.
+#[test]
+fn a_request_that_failed_is_logged_beside_the_answer_that_is_missing() {
+    let app = App::start(60.0);
+    app.set(Mood::Fails);
+    let server = Sockeye::serve_logging("warn", &["--authorize-url", &app.url()]);
+    assert_eq!(status(&["-H", ANN, &server.http("/c/news")]), 503);
+    let log = server.stop();
+    for line in ["the authoriser has no answer", "request failed method=\"GET\" path=\"/c/news\""] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+}
+
 /// Not even where the application repeats in its answer what it was asked.
 #[test]
 fn credentials_are_in_no_log() {

@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use http::header::AUTHORIZATION;
 use sockeye::internals::Watched;
-use sockeye::{Address, Client, Config, Direction, WebSocket};
+use sockeye::{Address, Client, Config, ConnectError, Direction, ResponseError, WebSocket};
+use sockeye_client::internals::refusal;
 use sockeye_proto::handshake::ClientRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
@@ -73,10 +74,17 @@ impl Target {
                             received.fetch_add(bytes.len() as u64, Relaxed);
                         }
                     };
-                    Ok(client.open_over(Watched::new(stream, count)).await?.socket)
+                    let opened = client.open_over(Watched::new(stream, count)).await;
+                    opened.map(|opened| opened.socket)
                 }
-                None => Ok(client.connect().await?),
+                None => client.connect().await,
             }
+            .map_err(|error| match error {
+                ConnectError::Response(ResponseError::Status(response)) => {
+                    anyhow!("it did not open a WebSocket: {}", refusal(&response))
+                }
+                error => error.into(),
+            })
         };
         let opened: anyhow::Result<WebSocket> = opening.await;
         opened.with_context(|| format!("cannot open a connection to {}", self.url))

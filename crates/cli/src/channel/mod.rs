@@ -7,10 +7,13 @@ pub(crate) mod transport;
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AUTHORIZATION};
 use clap::Args;
 use sockeye::{Address, AddressError};
-use sockeye_client::internals::{self, Endpoint};
+use sockeye_client::{
+    Problem,
+    internals::{self, Endpoint},
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -207,13 +210,13 @@ impl Channel {
             internals::Failure::Unreachable(error) => {
                 Failure::Unreachable(explain::connect_error(*error, &self.route))
             }
-            internals::Failure::Refused(problem) => Failure::Refused(problem.message),
+            internals::Failure::Refused(problem) => Failure::Refused(said(problem)),
             internals::Failure::Broken { cause: Some(error), retry, .. } => {
                 let why = explain::connect_error(*error, &self.route).to_string();
                 Failure::Broken { why, retry }
             }
             internals::Failure::Broken { problem, retry, .. } => {
-                Failure::Broken { why: problem.message, retry }
+                Failure::Broken { why: said(problem), retry }
             }
             internals::Failure::Enough => Failure::Enough,
         }
@@ -228,5 +231,15 @@ impl Channel {
         let late =
             |_| Failure::broken(format!("the server takes more than {} to answer", Time(limit)));
         timeout(limit, answer).await.map_err(late)?
+    }
+}
+
+/// What is wrong, and how a token is given to this program.
+fn said(problem: Problem) -> String {
+    match problem.status {
+        Some(StatusCode::UNAUTHORIZED) => {
+            format!("{} This program sends that of --token or SOCKEYE_TOKEN.", problem.message)
+        }
+        _ => problem.message,
     }
 }

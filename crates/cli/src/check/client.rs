@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Check, progress::Bar};
-use crate::{system::stop::Stop, terminal::output::complain};
+use crate::{flags::listening, system::stop::Stop, terminal::output::complain};
 
 pub(super) async fn check(check: &Check, address: &str) -> anyhow::Result<(String, Report)> {
     let mut stop = Stop::new()?;
@@ -29,7 +29,9 @@ pub(super) async fn check(check: &Check, address: &str) -> anyhow::Result<(Strin
     let bound =
         if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
     let listener = TcpListener::bind(&bound).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = listener
+        .map_err(listening::advised)
+        .with_context(|| format!("cannot listen on {address}"))?;
     let scheme = if tls.is_some() { "wss" } else { "ws" };
     let url = format!("{scheme}://{}", listener.local_addr()?);
     let options = check.options();

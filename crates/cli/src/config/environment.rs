@@ -2,9 +2,10 @@
 //! containers makes of a variable that it does not know: they count as not set.
 //!
 //! Where that would switch protection off it is an error instead: a server is not to be open because a
-//! name was misspelt.
+//! name was misspelt. For the same reason a variable whose name is nearly that of an option is an error. Others are
+//! left alone: container platforms set variables such as `SOCKEYE_SERVICE_HOST` by themselves.
 
-use std::{env, error::Error as _, ffi::OsString};
+use std::{collections::BTreeSet, env, error::Error as _, ffi::OsString};
 
 use clap::{
     Arg, ArgAction, ArgMatches, Command,
@@ -41,12 +42,17 @@ pub(crate) fn without_empty(program: Command) -> Command {
     })
 }
 
-/// Whether an empty variable would switch protection off, which nothing else has switched on.
+/// Whether an empty variable would switch protection off, which nothing else has switched on, or a variable is misspelt.
 ///
 /// # Errors
 ///
 /// A line that names the variable.
 pub(crate) fn check(program: &Command, serve: &ArgMatches) -> Result<(), clap::Error> {
+    if let Some((misspelt, meant)) = misspelt(program) {
+        let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
+        let wrong = format!("there is no variable {misspelt}: write {meant}, or unset it");
+        return Err(serve.error(ErrorKind::ValueValidation, wrong));
+    }
     for option in PROTECTION {
         let variable = format!("SOCKEYE_{}", option.to_ascii_uppercase());
         let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
@@ -59,6 +65,30 @@ pub(crate) fn check(program: &Command, serve: &ArgMatches) -> Result<(), clap::E
         }
     }
     Ok(())
+}
+
+/// A variable that no option has, and the one that is nearly called so.
+fn misspelt(program: &Command) -> Option<(String, String)> {
+    let options = program.get_subcommands().flat_map(Command::get_arguments);
+    let known: BTreeSet<_> = options.filter_map(|option| option.get_env()?.to_str()).collect();
+    // The program does not know the empty ones any more.
+    let given = env::vars_os().filter(|(_, value)| !value.is_empty());
+    let names = given.filter_map(|(name, _)| name.into_string().ok());
+    let mut unknown = names.filter(|name| !known.contains(name.as_str()));
+    unknown.find_map(|name| {
+        let option = name.strip_prefix("SOCKEYE_")?;
+        let mut options = known.iter().filter_map(|known| known.strip_prefix("SOCKEYE_"));
+        let meant = options.find(|known| is_nearly(option, known))?;
+        Some((format!("SOCKEYE_{option}"), format!("SOCKEYE_{meant}")))
+    })
+}
+
+/// Whether one name may be meant for the other: apart from `_` they differ by a letter, or by two where they are long.
+fn is_nearly(name: &str, known: &str) -> bool {
+    const LONG: usize = 8;
+    let [name, known] = [name, known].map(|text| text.replace('_', "").to_ascii_uppercase());
+    let most = if known.len() < LONG { 1 } else { 2 };
+    strsim::osa_distance(&name, &known) <= most
 }
 
 /// The error, said of the variable that a wrong value comes from, if it comes from one.
@@ -104,4 +134,27 @@ fn variable_of(
 
 fn is_empty(option: &Arg) -> bool {
     option.get_env().is_some_and(|name| env::var_os(name).is_some_and(|value| value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_nearly;
+
+    #[test]
+    fn a_name_that_differs_by_a_letter_or_two_is_misspelt() {
+        for (name, known) in [
+            ("AUTHKEY", "AUTH_KEY"),
+            ("AUTH_KEYS", "AUTH_KEY"),
+            ("MAX_MESAGE", "MAX_MESSAGE"),
+            ("LITSEN", "LISTEN"),
+            ("log", "LOG"),
+        ] {
+            assert!(is_nearly(name, known), "{name}");
+        }
+        for name in ["PORT", "SERVICE_HOST", "SERVICE_PORT", "PORT_8080_TCP", "VERSION", "IMAGE"] {
+            for known in ["LOG", "DATA", "OPEN", "IO", "OTLP", "LISTEN", "AUTH_KEY", "TOKEN"] {
+                assert!(!is_nearly(name, known), "{name} {known}");
+            }
+        }
+    }
 }

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
-use sockeye::{
-    Address, Client, ConnectError, Proxy,
-    tls::{ClientTls, TlsError},
-};
+use sockeye::{Address, Client, ConnectError, Proxy, tls::ClientTls};
 use sockeye_doctor::Via;
 
 #[derive(Debug, Clone, Args)]
@@ -43,14 +41,14 @@ pub(crate) struct Route {
 struct ProxyChoice(Option<Box<Proxy>>);
 
 impl Route {
-    pub(crate) fn apply(&self, client: Client) -> Result<Client, TlsError> {
+    pub(crate) fn apply(&self, client: Client) -> anyhow::Result<Client> {
         self.connector().map(|connect| connect(client))
     }
 
     /// What has any client take this way. Files of certificates are read once.
     pub(crate) fn connector(
         &self,
-    ) -> Result<impl Fn(Client) -> Client + Send + Sync + use<>, TlsError> {
+    ) -> anyhow::Result<impl Fn(Client) -> Client + Send + Sync + use<>> {
         let (tls, proxy, path) = (self.tls()?, self.proxy.clone(), self.unix_socket.clone());
         Ok(move |client: Client| {
             let mut client = client.tls(tls.clone());
@@ -94,13 +92,14 @@ impl Route {
         Ok(proxy.map_or(Via::Nothing, through))
     }
 
-    pub(crate) fn tls(&self) -> Result<ClientTls, TlsError> {
+    pub(crate) fn tls(&self) -> anyhow::Result<ClientTls> {
         let mut tls = ClientTls::new();
         if let Some(file) = &self.cacert {
-            tls = tls.without_system_roots().root_file(file)?;
+            tls = tls.without_system_roots().root_file(file).context("--cacert")?;
         }
         if let Some(certificate) = &self.cert {
-            tls = tls.identity_files(certificate, self.key.as_ref().unwrap_or(certificate))?;
+            let key = self.key.as_ref().unwrap_or(certificate);
+            tls = tls.identity_files(certificate, key).context("--cert and --key")?;
         }
         Ok(if self.insecure { tls.danger_accept_invalid_certificates() } else { tls })
     }

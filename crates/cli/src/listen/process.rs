@@ -117,7 +117,12 @@ fn find(program: &str) -> anyhow::Result<PathBuf> {
     let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     if program.contains('/') {
         let path = PathBuf::from(program);
-        ensure!(is_program(&path), "{program} is not a program that can be run");
+        ensure!(path.exists(), "there is no {program}");
+        ensure!(path.is_file(), "{program} is not a file");
+        ensure!(
+            is_program(&path),
+            "{program} cannot be executed: it has no permission for that (chmod +x)"
+        );
         return Ok(path);
     }
     let folders = env::var_os("PATH").unwrap_or_default();

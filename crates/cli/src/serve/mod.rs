@@ -471,9 +471,17 @@ fn flag(field: &str) -> String {
 /// The error with flags in the place of the options that it names: `` `listen` `` is `--listen`.
 fn in_flags(error: &BindError) -> anyhow::Error {
     let mut text = error.to_string();
-    for field in
-        ["admin", "auth_key", "channel", "io", "listen", "open", "proxy_protocol", "trust_proxy"]
-    {
+    for field in [
+        "admin",
+        "auth_key",
+        "channel",
+        "data",
+        "io",
+        "listen",
+        "open",
+        "proxy_protocol",
+        "trust_proxy",
+    ] {
         text = text.replace(&format!("`{field}`"), &flag(field));
     }
     anyhow::Error::msg(text)

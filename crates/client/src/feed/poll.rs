@@ -156,7 +156,9 @@ async fn page(
     question: &Question<'_>,
 ) -> Result<(Page, Duration), Failure> {
     let answer = http.ask_whole(endpoint, question, endpoint.max_page()).await?;
-    Ok((read_page(answer.body())?, retry_after(answer.headers())))
+    let page = serde_json::from_slice(answer.body());
+    let page = page.map_err(|error| Failure::broken(endpoint.is_none_for(error)))?;
+    Ok((page, retry_after(answer.headers())))
 }
 
 /// Passes a page on, and where the reader is then.

@@ -28,6 +28,9 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     }
     match make_dir(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(io::Error::new(ErrorKind::NotADirectory, "it is not a directory"));
+        }
         made => made?,
     }
     // Without this the directory, with all that is in it, may be gone after a power failure.

@@ -97,7 +97,7 @@ impl AnyAuthorizer {
     ) -> Result<AskedSession, Problem> {
         let Identified { session, subject, good_for } = identified;
         if subject.as_deref().is_some_and(|subject| !is_subject(subject)) {
-            limited!(WARN, Class::Failed, "the authoriser gave a subject that cannot be shown");
+            limited!(WARN, Class::BadSubject, "the authoriser gave a subject that cannot be shown");
             return Err(Problem::new(
                 Code::Internal,
                 "The caller has a name that cannot be shown.",
@@ -135,7 +135,7 @@ impl AnyAuthorizer {
             Err(_) => format!("it did not answer within {} s", TIMEOUT.as_secs()),
         };
         self.0.questions.failed();
-        limited!(WARN, Class::Failed, why, "the authoriser has no answer");
+        limited!(WARN, Class::Undecided, why, "the authoriser has no answer");
         Err(not_decided())
     }
 }

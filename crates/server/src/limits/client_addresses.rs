@@ -77,7 +77,7 @@ impl AddressSource {
             None if self.is_needed || is_expected => {
                 limited!(
                     WARN,
-                    Class::Failed,
+                    Class::NoAddress,
                     addresses = ?self.addresses,
                     "a request has no client address: the program has to provide it"
                 );

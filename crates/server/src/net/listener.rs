@@ -145,7 +145,7 @@ pub enum BindError {
     )]
     HistoryOfSome,
     /// The directory for the channels cannot be used.
-    #[error("cannot keep channels: {0}")]
+    #[error("cannot keep channels: `data` {0}")]
     Data(OpenError),
     /// The system has no io_uring for the program.
     #[error("{0}; or set `io` to auto or epoll")]
