@@ -11,6 +11,8 @@ use sockeye_tests::program::Sockeye;
 
 /// Where the channel `bench` is, with one shard.
 pub(crate) const LOG: &str = "sockeye.c.0.bench";
+/// The stream that has it.
+pub(crate) const STREAM: &str = "sockeye_c0";
 /// Where its messages are published again.
 pub(crate) const LIVE: &str = "sockeye.l.0.bench";
 
