@@ -1,18 +1,21 @@
 //! An authoriser that takes its time holds up what waits for its answer, and nothing else. The clock is paused.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
-use http::Method;
+use http::Request;
+use http::header::{COOKIE, HOST};
 use serde_json::{Value, json};
-use sockeye_server::Right;
+use sockeye_server::{Listen, Right, Server, ServerOptions};
 use sockeye_testing::eventually_async;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::asking::{Program, frame};
 use super::command;
 use super::shop::{Mood, Shop};
-use crate::client::TestServer;
+use crate::client::send;
 
 /// How long an answer takes on channels that are called slow.
 const SLOW: Duration = Duration::from_secs(8);
@@ -208,24 +211,28 @@ async fn a_member_that_publishes_while_it_is_asked_for_stays() {
 #[cfg(feature = "prometheus")]
 #[tokio::test]
 async fn questions_are_counted_for_operators() {
-    let (shop, asked) = (shop(), 6);
-    let of_shop = shop.clone();
-    let server = TestServer::with(|options| {
-        options.channels = options.channels.clone().authorizer(of_shop);
-    })
-    .await;
-    // Of a cluster each node is asked as much, one after the other.
-    let of_a_node = asked / server.nodes();
+    let (shop, asked) = (shop(), 5);
+    let mut options = ServerOptions::default();
+    options.listen = vec![Listen::Tcp("127.0.0.1:0".to_owned())];
+    options.admin = Some(Listen::Tcp("127.0.0.1:0".to_owned()));
+    options.channels = options.channels.authorizer(shop.clone());
+    let server = Server::bind(options).await.unwrap();
+    let address = server.local_addrs()[0].tcp().unwrap();
+    let admin = server.admin_addr().unwrap().tcp().unwrap();
+    tokio::spawn(server.run());
+    let get = |path: &str, host: SocketAddr| {
+        let request = Request::builder().uri(path).header(HOST, host.to_string());
+        send(host, request.header(COOKIE, "session=ann"), Bytes::new())
+    };
     // Each is asked for its session, which the shop knows, and for the right to read.
-    let total = 2 * of_a_node;
-    let counted = async |open: usize, total: usize, failures: usize| {
+    let counted = async |open: usize, failures: usize| {
         let expected = [
             format!("sockeye_authorizer_questions_open {open}"),
-            format!("sockeye_authorizer_questions_total {total}"),
+            format!("sockeye_authorizer_questions_total {}", 2 * asked),
             format!("sockeye_authorizer_failures_total {failures}"),
         ];
         eventually_async(format!("{expected:?}"), async || {
-            let metrics = server.operate("/metrics").await;
+            let metrics = get("/metrics", admin).await;
             let lines = metrics.text().lines().filter(|line| line.contains("authorizer"));
             let lines: Vec<_> = lines.map(ToOwned::to_owned).collect();
             expected.iter().all(|line| lines.contains(line)).then_some(()).ok_or(lines)
@@ -233,14 +240,12 @@ async fn questions_are_counted_for_operators() {
         .await;
     };
     shop.set(Mood::IsSilent);
-    let ask =
-        || server.send(server.request(Method::GET, "/c/open").header("cookie", "session=ann"), "");
-    let asking = join_all((0..asked).map(|_| ask()));
+    let asking = join_all((0..asked).map(|_| get("/c/open", address)));
     let failing = async {
-        counted(of_a_node, total, 0).await;
+        counted(asked, 0).await;
         shop.set(Mood::Fails);
     };
     let (answers, ()) = tokio::join!(asking, failing);
     assert!(answers.iter().all(|answer| answer.status == 503));
-    counted(0, total, of_a_node).await;
+    counted(0, asked).await;
 }
