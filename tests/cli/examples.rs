@@ -92,7 +92,7 @@ impl World {
             ("127.0.0.1:8081", admin),
             ("127.0.0.1:9001", &echo),
             ("localhost:9443", &secure),
-            ("$(pgrep -x sockeye)", &process),
+            ("$(pgrep -xn sockeye)", &process),
             ("4711", &process),
             ("https://issuer.example.org/jwks.json", "jwks.json"),
         ];

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 256;
 /// Open connections and hold them
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  sockeye bench connections ws://127.0.0.1:9001 --connections 10000 --pid $(pgrep -x sockeye)
+  sockeye bench connections ws://127.0.0.1:9001 --connections 10000 --pid $(pgrep -xn sockeye)
   sockeye bench connections ws://127.0.0.1:9001 --messages 1,16 --size 1k --pid 4711
   sockeye bench connections ws://127.0.0.1:8080/c/chat --duration 60s --json")]
 pub(super) struct Connections {

@@ -20,7 +20,7 @@ use super::run::{self, Start, Tally, Times, exactly};
 /// Send messages to a server that sends them back
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  sockeye bench echo ws://127.0.0.1:9001 --connections 200 --size 125 --pid $(pgrep -x sockeye)
+  sockeye bench echo ws://127.0.0.1:9001 --connections 200 --size 125 --pid $(pgrep -xn sockeye)
   sockeye bench echo ws://127.0.0.1:9001 --rate 20000 --duration 30s --html echo.html
   sockeye bench echo ws://127.0.0.1:9001 --in-flight 16 --json")]
 pub(super) struct Echo {

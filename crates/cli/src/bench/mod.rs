@@ -30,7 +30,7 @@ use crate::system::processors;
 /// is not let off the messages it kept from being sent.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  sockeye bench echo ws://127.0.0.1:9001 --connections 200 --size 125 --pid $(pgrep -x sockeye)
+  sockeye bench echo ws://127.0.0.1:9001 --connections 200 --size 125 --pid $(pgrep -xn sockeye)
   sockeye bench echo ws://127.0.0.1:9001 --rate 20000 --duration 30s --html echo.html
   sockeye bench fanout ws://127.0.0.1:8080/c/bench --subscribers 1000 --rate 100
   sockeye bench fanout http://127.0.0.1:8080/c/bench --transport sse
