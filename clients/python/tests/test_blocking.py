@@ -49,6 +49,7 @@ class Blocking(unittest.TestCase):
             with self.subTest(transport), sockeye.Client(self.server.url, transports=[transport], poll_interval=0.1) as client:
                 channel = new_channel()
                 client.publish(channel, "0")
+                self.assertEqual([message.data for message in client.read(channel, after=-1).messages], ["0"])
                 with client.subscribe(channel, after="earliest") as subscription:
                     for text in numbers(1, 50):
                         client.publish(channel, text)

@@ -72,13 +72,14 @@ class Reading(Case):
                     await self.publish_all(channel, numbers(1, 9))
                     at = (await client.read(channel, after="-1")).at
                     await client.publish(channel, "10")
-                    starts = ["now", at, "-3", "earliest", "10m"]
+                    starts: list[str | int | None] = ["now", None, at, "-3", -3, "earliest", "10m"]
                     subscriptions = [client.subscribe(channel, after=start) for start in starts]
                     for subscription in subscriptions:
                         await subscription.ready()
                     await client.publish(channel, "end")
                     everything = [*numbers(1, 10), "end"]
-                    for subscription, expected in zip(subscriptions, [["end"], ["10", "end"], [*numbers(8, 10), "end"], everything, everything]):
+                    new, three = ["end"], [*numbers(8, 10), "end"]
+                    for subscription, expected in zip(subscriptions, [new, new, ["10", "end"], three, three, everything, everything]):
                         self.assertEqual(await data_of(subscription, len(expected)), expected)
 
     async def test_many_channels_are_read_on_one_connection(self) -> None:

@@ -68,7 +68,7 @@ class Client:
         self,
         channel: str,
         *,
-        after: Position | str = "now",
+        after: Position | str | int | None = None,
         presence: bool = False,
         buffer: int = 1000,
     ) -> BlockingSubscription:
@@ -83,7 +83,7 @@ class Client:
         """Publishes text (`str`), bytes or JSON (all else): see `AsyncClient.publish`."""
         return self._wait_for(self._client.publish(channel, data, event=event, key=key))
 
-    def read(self, channel: str, *, after: Position | str | None = None, limit: int = 1000) -> Page:
+    def read(self, channel: str, *, after: Position | str | int | None = None, limit: int = 1000) -> Page:
         """A page of a channel's history, after a position; without one, the last `limit` messages."""
         return self._wait_for(self._client.read(channel, after=after, limit=limit))
 

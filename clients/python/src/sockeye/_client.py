@@ -128,13 +128,14 @@ class AsyncClient:
         self,
         channel: str,
         *,
-        after: Position | str = "now",
+        after: Position | str | int | None = None,
         presence: bool = False,
         buffer: int = 1000,
     ) -> Subscription:
         """Reads a channel. To be called where an event loop runs; it begins at once.
 
-        - `after`: where to begin: a position, `now`, `earliest`, `-50` (the last fifty) or `10m` (the last ten minutes).
+        - `after`: where to begin: a position, `now` (the default), `earliest`, `-50` (the last fifty, also as a number) or `10m`
+          (the last ten minutes).
         - `presence`: whether to give `Join` and `Leave`, too, which come while the transport is a WebSocket.
         - `buffer`: how many items wait in memory for the application.
         """
@@ -144,7 +145,7 @@ class AsyncClient:
             raise ValueError(f"'{channel}' are several channels: subscribe to each")
         if channel not in self._subscriptions and len(self._subscriptions) >= MOST_CHANNELS:
             raise ValueError(f"a client reads at most {MOST_CHANNELS} channels: make another one")
-        subscription = Subscription(self, channel, after, presence, buffer)
+        subscription = Subscription(self, channel, str(after or "now"), presence, buffer)
         self._subscriptions.setdefault(channel, []).append(subscription)
         self.changed()
         return subscription
@@ -168,9 +169,9 @@ class AsyncClient:
                 await asyncio.sleep(max(error.retry_after, backoff(failures)))
         raise AssertionError("the last attempt returns or raises")
 
-    async def read(self, channel: str, *, after: Position | str | None = None, limit: int = 1000) -> Page:
+    async def read(self, channel: str, *, after: Position | str | int | None = None, limit: int = 1000) -> Page:
         """A page of a channel's history, after a position; without one, the last `limit` messages."""
-        return await self._http.page(channel, after=after, limit=limit)
+        return await self._http.page(channel, after=None if after is None else str(after), limit=limit)
 
     async def presence(self, channel: str, *, after: str | None = None, limit: int = 1000) -> Presence:
         """The members present on a channel, on any transport: the first `limit` whose ids come after `after`."""
