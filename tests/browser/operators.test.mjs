@@ -68,6 +68,18 @@ test('a channel is found by its name and shows what is published on it', async (
   await page.close();
 });
 
+test('tables with long names are whole at the width of a small screen', async () => {
+  const channel = `${newChannel()}:${'long-name-'.repeat(15)}`;
+  const socket = await client(channel);
+  const { page, complaints } = await open({ viewport: { width: 1280, height: 800 } });
+  await page.locator('#connections tr', { hasText: channel }).waitFor();
+  const cut = await page.locator('.wide').evaluateAll((tables) => tables.map((table) => table.scrollWidth - table.clientWidth));
+  assert.deepEqual(cut, [0, 0]);
+  await socket.close(1000, '');
+  assert.deepEqual(complaints, []);
+  await page.close();
+});
+
 test('a connection shows both directions until it ends', async () => {
   const channel = newChannel();
   const socket = await client(channel);

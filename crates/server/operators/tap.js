@@ -47,7 +47,7 @@ const ofReaders = (readers) =>
     .join(', ') || '–';
 
 function ofChannel({ channel, messages, readers, ended }) {
-  const cells = [[ended ? `${channel} (ended)` : channel], [messages === null ? '–' : count(messages), 'number'], [ofReaders(readers)]];
+  const cells = [[ended ? `${channel} (ended)` : channel, 'names'], [messages === null ? '–' : count(messages), 'number'], [ofReaders(readers)]];
   return row(tapped, `channels/${encodeURIComponent(channel)}/tap`, cells, `channel ${channel}`);
 }
 
@@ -56,7 +56,7 @@ function ofConnection({ id, transport, subject, address, channels }) {
   const names = channels.map(({ channel }) => channel);
   const shown = names.length > 3 ? `${names.slice(0, 3).join(', ')} and ${names.length - 3} more` : names.join(', ');
   const client = [subject, address].filter(Boolean).join(' · ') || '–';
-  const cells = [[id, 'number'], [transport], [client], [shown || '–'], [count(lag), lag > 0 ? 'number late' : 'number']];
+  const cells = [[id, 'number'], [transport], [client], [shown || '–', 'names'], [count(lag), lag > 0 ? 'number late' : 'number']];
   return row(tapped, `connections/${id}/tap`, cells, `connection ${id}`);
 }
 
