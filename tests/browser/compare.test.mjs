@@ -112,6 +112,19 @@ test('the rate and the poll interval can be set, and the count begins anew', asy
   await page.context().close();
 });
 
+test('in the third tab it says that the tabs wait for each other', async () => {
+  const context = await browser.newContext();
+  const pages = [];
+  for (let number = 0; number < 3; number += 1) {
+    pages.push(await context.newPage());
+    await pages.at(-1).goto(`${serverUrl}/#/compare/river`);
+  }
+  for (const page of pages) await page.locator('#crowded').getByText('2 more tabs').waitFor();
+  await pages.pop().close();
+  for (const page of pages) await page.locator('#crowded').waitFor({ state: 'hidden' });
+  await context.close();
+});
+
 test('the bytes on the page are those on the wire, within a few per cent', async () => {
   const meter = await Meter.start();
   const page = await openPage(meter.url);
@@ -140,6 +153,9 @@ test('on a phone it fits the screen, and is in Chinese where the browser is', as
   assert.equal(wide, visible);
   await page.getByRole('button', { name: 'English' }).click();
   await page.getByRole('heading', { name: 'The same messages, four ways' }).waitFor();
+  // What is hidden takes no line of the bar.
+  const [tabs, bar] = await Promise.all(['.pages', '.bar'].map((part) => page.locator(part).boundingBox()));
+  assert.ok(bar.y + bar.height - (tabs.y + tabs.height) < tabs.height, JSON.stringify({ bar, tabs }));
   await page.context().close();
 });
 

@@ -91,6 +91,47 @@ test('where silence is cut, how long it lived is told, and what to set', async (
   box.stop();
 });
 
+test('where other tabs hold all connections the page says so, and blames nothing else', async () => {
+  const context = await browser.newContext();
+  const tabs = [];
+  for (let number = 0; number < 2; number += 1) {
+    const tab = await context.newPage();
+    await tab.goto(`${serverUrl}/#/doctor/river`);
+    await tab.locator('#idle').selectOption('300');
+    for (const check of ['sse', 'websocket']) await found(tab, check, 'ok');
+    tabs.push(tab);
+  }
+  const page = await context.newPage();
+  await page.goto(`${serverUrl}/#river`);
+  await page.locator('#state[data-state="live"]').waitFor();
+  // The fifth of six: an application's.
+  await tabs[0].evaluate(() => new Promise((opened) => (new EventSource('/c/river').onopen = opened)));
+  await page.locator('#idle').evaluate((select) => (select.value = '0'));
+  await page.getByRole('link', { name: 'Doctor' }).click();
+  await page.locator('#crowded').getByText('2 more tabs').waitFor();
+  await page.locator('#conclusion:not([data-state="running"])').waitFor();
+  const findings = await page.locator('#findings').innerText();
+  assert.equal(await page.locator('[data-verdict="fail"]').count(), 0, findings);
+  assert.match(await page.locator('#conclusion').textContent(), /^Not known, .*WebSocket/, findings);
+  await page.locator('[data-check="websocket"] .advice').getByText('close other tabs').waitFor();
+
+  for (const tab of tabs) await tab.close();
+  await page.locator('#crowded').waitFor({ state: 'hidden' });
+  await page.getByRole('button', { name: 'Examine again' }).click();
+  await page.getByText('Everything works from here.').waitFor();
+  await context.close();
+});
+
+test('where nothing answers, nothing else is said to be tried', async () => {
+  const box = await Middlebox.start({ forbids: /^GET \/c\//m });
+  const page = await examine(box.url, '0');
+  await page.getByText('The first request did not work, so nothing else was tried.').waitFor();
+  await found(page, 'poll', 'fail');
+  await found(page, 'websocket', 'skip');
+  await page.context().close();
+  box.stop();
+});
+
 test('on a phone it fits the screen, and is in Chinese where the browser is', async () => {
   const page = await examine(serverUrl, '0', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, locale: 'zh-CN' });
   await page.getByRole('heading', { name: '这个浏览器能用哪些传输方式' }).waitFor();

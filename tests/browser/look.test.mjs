@@ -29,6 +29,27 @@ test('on a phone nothing is wider than the screen', async () => {
   await kim.leaveContent();
 });
 
+test('a recipe is not broken within a word', async () => {
+  const ann = await Person.arrive('chat', { viewport: { width: 1280, height: 800 } });
+  const lines = await ann.page.locator('#socket').evaluate((code) => {
+    const text = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    while (text.nextNode() && !text.currentNode.data.includes('chat'));
+    const at = text.currentNode.data.indexOf('chat');
+    const name = new Range();
+    name.setStart(text.currentNode, at);
+    name.setEnd(text.currentNode, at + 'chat'.length);
+    // Where a line ends depends on the letters and on the port.
+    const widths = Array.from({ length: 30 }, (_, step) => 290 + 4 * step);
+    return widths.map((width) => {
+      code.style.display = 'block';
+      code.style.width = `${width}px`;
+      return name.getClientRects().length;
+    });
+  });
+  assert.deepEqual(new Set(lines), new Set([1]), `${lines}`);
+  await ann.leaveContent();
+});
+
 test('light and dark have their own colours, both legible', async () => {
   const seen = {};
   for (const colorScheme of ['light', 'dark']) {

@@ -1,8 +1,10 @@
 /** The browser client and the console where the server asks for tokens. */
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { browser, newChannel, required, serverUrl } from './browser.mjs';
 import { ClientPage } from './client.mjs';
 
@@ -94,8 +96,10 @@ test('the console asks for a token and works with it', async () => {
   const page = await context.newPage();
   await page.goto(`${serverUrl}/#${newChannel()}`);
   await page.getByRole('dialog', { name: 'Access token' }).waitFor();
+  assert.equal(await page.getByRole('dialog').locator('code').textContent(), 'sockeye token');
+  assert.ok(!(await page.locator('#complaint').textContent()).includes('`'));
   await page.getByRole('dialog').getByLabel('Access token').fill(mint());
-  await page.getByRole('button', { name: 'Use it' }).click();
+  await page.getByRole('dialog').getByLabel('Access token').press('Enter');
   await page.locator('#state[data-state="live"]').waitFor();
   await page.getByLabel('Message', { exact: true }).fill('let in');
   await page.getByLabel('Message', { exact: true }).press('Enter');
@@ -107,5 +111,55 @@ test('the console asks for a token and works with it', async () => {
   for (const lane of ['poll', 'longpoll', 'sse', 'ws']) {
     await page.locator(`[data-lane="${lane}"] [data-figure="messages"] dd`).filter({ hasText: /[1-9]/ }).waitFor();
   }
+  await context.close();
+});
+
+test('the dialogue for the token can be left', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(`${serverUrl}/#${newChannel()}`);
+  await page.getByRole('dialog').getByLabel('Access token').fill(mint());
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
+  assert.equal(await page.evaluate(() => sessionStorage.getItem('sockeye.token')), null);
+  await context.close();
+});
+
+test('with a token the commands of the console use one, and do not show it', async () => {
+  const [channel, token] = [newChannel(), mint()];
+  const context = await browser.newContext();
+  await context.addInitScript((token) => sessionStorage.setItem('sockeye.token', token), token);
+  const page = await context.newPage();
+  await page.goto(`${serverUrl}/#${channel}`);
+  await page.locator('#state[data-state="live"]').waitFor();
+  assert.ok(!(await page.locator('body').innerText()).includes(token));
+
+  const [publish] = (await page.locator('#curl').textContent()).split('\n');
+  const { stdout } = await promisify(execFile)('sh', ['-c', `${publish} -sS --fail-with-body`], { env: { ...process.env, SOCKEYE_TOKEN: token } });
+  assert.ok(JSON.parse(stdout).at, stdout);
+  await page.locator('#log .said').filter({ hasText: 'hello' }).waitFor();
+
+  assert.match(await page.locator('#client').textContent(), /new Sockeye\(undefined, \{ token \}\)/);
+  const socket = await page.locator('#socket').textContent();
+  const opened = await page.evaluate(async ([recipe, token]) => {
+    const run = new Function('token', `let headers, answer, ticket, ws; return (async () => { ${recipe}\nreturn ws })()`);
+    const socket = await run(token);
+    return new Promise((resolve) => Object.assign(socket, { onopen: () => resolve(true), onerror: () => resolve(false) }));
+  }, [socket, token]).catch((error) => String(error));
+  assert.equal(opened, true, socket);
+  await context.close();
+});
+
+test('the page that examines transports asks for a token, and works with it', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(`${serverUrl}/#/doctor/${newChannel()}`);
+  await page.getByRole('dialog', { name: 'Access token' }).waitFor();
+  await page.getByText('Nothing was tried: the server asks for a token.').waitFor();
+  assert.equal(await page.locator('[data-verdict="fail"]').count(), 0);
+  await page.getByRole('dialog').getByLabel('Access token').fill(mint());
+  await page.getByRole('dialog').getByLabel('Access token').press('Enter');
+  await page.locator('#idle').selectOption('0');
+  await page.getByText('Everything works from here.').waitFor();
   await context.close();
 });

@@ -42,7 +42,7 @@ export function showState(parts) {
 
 /** Lets the person give a token, or take it back. The page begins anew with it. */
 export function setUpToken(parts) {
-  const { 'token-toggle': toggle, 'token-dialog': dialog, token: field, 'token-forget': forget } = parts;
+  const { 'token-toggle': toggle, 'token-dialog': dialog, token: field, 'token-forget': forget, 'token-cancel': cancel } = parts;
   const use = (value) => {
     remember('session', TOKEN_KEY, value);
     location.reload();
@@ -51,6 +51,7 @@ export function setUpToken(parts) {
   toggle.addEventListener('click', askForToken.bind(null, parts));
   forget.hidden = token === '';
   forget.addEventListener('click', () => use(''));
+  cancel.addEventListener('click', () => dialog.close());
   dialog.addEventListener('close', () => dialog.returnValue === 'use' && use(field.value.trim()));
 }
 

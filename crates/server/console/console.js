@@ -2,11 +2,12 @@
 
 import { Chat } from './chat.js';
 import { Compare } from './compare.js';
-import { askForToken, setUpToken, showState } from './connection.js';
+import { askForToken, setUpToken, showState, token } from './connection.js';
+import { Crowd } from './crowd.js';
 import { Doctor } from './doctor.js';
 import { Inspector } from './inspector.js';
-import { channelUrl, hashOf, isChannelName, placeOf } from './place.js';
-import { speak, speakOtherLanguage, words } from './words.js';
+import { base, channelUrl, hashOf, isChannelName, placeOf } from './place.js';
+import { say, speak, speakOtherLanguage, words } from './words.js';
 
 /** @type {Record<string, HTMLElement>} */
 const parts = Object.fromEntries(Array.from(document.querySelectorAll('[id]'), (node) => [node.id, node]));
@@ -24,12 +25,16 @@ function refused(problem) {
   complain(words.refused(problem.message));
 }
 
+const crowd = new Crowd(parts.crowded);
+/** Those that hold connections beside the console's own. */
+const HOLDERS = ['compare', 'doctor'];
+
 /** Each has `open(channel)` and `leave()`. */
 const pages = {
   chat: new Chat(parts, refused),
   inspect: new Inspector(parts, refused),
   compare: new Compare(parts, refused),
-  doctor: new Doctor(parts),
+  doctor: new Doctor(parts, refused, crowd),
 };
 let current = { page: '', channel: '' };
 setUpChannel();
@@ -69,6 +74,7 @@ function open({ page, channel }) {
   pages[current.page]?.leave();
   current = next;
   show(next);
+  crowd.holds(HOLDERS.includes(next.page));
   pages[next.page].open(next.channel);
 }
 
@@ -86,15 +92,32 @@ function show({ page, channel }) {
 }
 
 function complain(text) {
-  parts.complaint.textContent = text;
+  say(parts.complaint, text);
   parts.complaint.hidden = text === '';
 }
 
 function showRecipes(name) {
   const url = channelUrl(name);
-  parts.curl.textContent = `curl -d 'hello' ${url}\ncurl -N -H 'Accept: text/event-stream' ${url}`;
-  parts.client.textContent = `import { Sockeye } from "${new URL('../sockeye.js', url)}"\n\nnew Sockeye().subscribe("${name}", {\n  onmessage: ({ data }) => console.log(data)\n})`;
-  parts.socket.textContent = `ws = new WebSocket("${channelUrl(name, 'ws')}")\nws.onmessage = (e) => console.log(e.data)`;
+  const curl = token ? 'curl -H "Authorization: Bearer $SOCKEYE_TOKEN"' : 'curl';
+  recipe(parts.curl, `${curl} -d 'hello' ${url}\n${curl} -N -H 'Accept: text/event-stream' ${url}`);
+  const client = token ? 'new Sockeye(undefined, { token })' : 'new Sockeye()';
+  recipe(parts.client, `import { Sockeye } from "${new URL('../sockeye.js', url)}"\n\n${client}.subscribe("${name}", {\n  onmessage: ({ data }) => console.log(data)\n})`);
+  const socket = token ? ticketed(name) : `ws = new WebSocket("${channelUrl(name, 'ws')}")`;
+  recipe(parts.socket, `${socket}\nws.onmessage = (e) => console.log(e.data)`);
+}
+
+// A browser's WebSocket can't send headers: a ticket, good for once, stands in for the token.
+function ticketed(name) {
+  const tickets = new URL('tickets', base);
+  const headers = 'headers = { Authorization: `Bearer ${token}` }';
+  const answer = `answer = await fetch("${tickets}", { method: "POST", headers })`;
+  return `${headers}\n${answer}\nticket = (await answer.json()).ticket\nws = new WebSocket(\`${channelUrl(name, 'ws')}?ticket=\${ticket}\`)`;
+}
+
+/** Shows code. A line that is too long is broken behind a parenthesis, or before the name of the channel. */
+function recipe(node, text) {
+  const pieces = text.split(/(?<=\(|\/c\/)/);
+  node.replaceChildren(...pieces.flatMap((piece) => [piece, document.createElement('wbr')]));
 }
 
 function setUpRecipes() {

@@ -2,22 +2,30 @@
 
 import { element } from './log.js';
 import { Probes } from './probes.js';
-import { words } from './words.js';
+import { say, words } from './words.js';
 
 /** The rows, by their names in `sockeye doctor`. */
 const ROWS = ['poll', 'clock', 'longpoll', 'sse', 'sse-idle', 'websocket', 'websocket-idle', 'v1'];
 
 export class Doctor {
   #parts;
+  #refused;
+  #crowd;
   #channel = '';
   /** @type {Probes | null} */
   #probes = null;
   /** @type {Record<string, HTMLElement>} */
   #rows;
 
-  /** @param {Record<string, HTMLElement>} parts the elements of the page, by id */
-  constructor(parts) {
+  /**
+   * @param {Record<string, HTMLElement>} parts the elements of the page, by id
+   * @param {(problem: object) => void} refused
+   * @param {import('./crowd.js').Crowd} crowd
+   */
+  constructor(parts, refused, crowd) {
     this.#parts = parts;
+    this.#refused = refused;
+    this.#crowd = crowd;
     this.#rows = Object.fromEntries(ROWS.map((name) => [name, row(name)]));
     parts.findings.append(...Object.values(this.#rows));
     parts.examine.addEventListener('click', () => this.#start());
@@ -37,14 +45,16 @@ export class Doctor {
 
   async #start() {
     this.leave();
-    const probes = (this.#probes = new Probes(this.#channel, Number(this.#parts.idle.value)));
+    const probes = (this.#probes = new Probes(this.#channel, Number(this.#parts.idle.value), this.#crowd));
     const tell = (name) => (finding) => this.#probes === probes && finding && show(this.#rows[name], finding);
     for (const name of ROWS) show(this.#rows[name], { verdict: 'wait', figure: '' });
     this.#say('running', words.doctor.running);
-    const first = await probes.poll();
+    const { problem, ...first } = await probes.poll();
     for (const [name, finding] of Object.entries(first)) tell(name)(finding);
     if (first.poll.verdict === 'ok') await this.#rest(probes, tell);
-    if (this.#probes === probes) this.#conclude();
+    if (this.#probes !== probes) return;
+    if (problem?.code === 'unauthorized') this.#refused(problem);
+    this.#conclude(problem);
   }
 
   /** Side by side: most of it waits. */
@@ -58,13 +68,23 @@ export class Doctor {
     ]);
   }
 
-  #conclude() {
+  #conclude(problem) {
     for (const node of Object.values(this.#rows)) {
       if (node.dataset.verdict === 'wait') show(node, { verdict: 'skip', figure: words.doctor.notTried });
     }
-    const isBroken = (name) => this.#rows[name].dataset.verdict === 'fail';
-    const broken = ROWS.filter(isBroken).map((name) => words.doctor.names[name]);
-    this.#say('done', broken.length ? words.doctor.broken(broken.join(', ')) : words.doctor.allWell);
+    this.#say('done', this.#conclusion(problem));
+  }
+
+  #conclusion(problem) {
+    const named = (key, value) => {
+      const rows = ROWS.filter((name) => this.#rows[name].dataset[key] === value);
+      return rows.map((name) => words.doctor.names[name]).join(', ');
+    };
+    const [broken, unsure] = [named('verdict', 'fail'), named('isUnsure', 'true')];
+    if (problem?.code === 'unauthorized') return words.doctor.needsToken;
+    if (this.#rows.poll.dataset.verdict === 'fail') return words.doctor.notGoneOn;
+    const told = [broken && words.doctor.broken(broken), unsure && words.doctor.unsure(unsure)].filter(Boolean);
+    return told.join(' ') || words.doctor.allWell;
   }
 
   #say(state, text) {
@@ -81,10 +101,11 @@ function row(name) {
 }
 
 /** @param {HTMLElement} node @param {import('./probes.js').Finding} finding */
-function show(node, { verdict, figure, advice = '' }) {
+function show(node, { verdict, figure, advice = '', isUnsure = false }) {
   node.dataset.verdict = verdict;
+  node.dataset.isUnsure = String(isUnsure);
   const [word, , seen, todo] = node.children;
   word.textContent = words.doctor.verdicts[verdict];
-  seen.textContent = figure;
-  todo.textContent = advice;
+  say(seen, figure);
+  say(todo, advice);
 }

@@ -5,7 +5,7 @@ import { element } from './log.js';
 import { describe } from './message.js';
 import { channelUrl } from './place.js';
 import { Publisher } from './publisher.js';
-import { words } from './words.js';
+import { say, words } from './words.js';
 
 const KEEP = 500;
 const SHORT = 160;
@@ -146,7 +146,7 @@ export class Inspector {
       const headers = token ? { Authorization: `Bearer ${token}` } : {};
       const response = await fetch(channelUrl(this.#channel), { method: 'DELETE', headers }).catch(() => null);
       const problem = response?.ok ? null : await response?.json().catch(() => null);
-      forgotten.textContent = response?.ok ? words.forgotten : words.refused(problem?.detail ?? response?.status ?? '');
+      say(forgotten, response?.ok ? words.forgotten : words.refused(problem?.detail ?? response?.status ?? ''));
     });
   }
 }

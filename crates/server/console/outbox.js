@@ -5,7 +5,7 @@
 
 import { sockeye } from './connection.js';
 import { element } from './log.js';
-import { words } from './words.js';
+import { say, words } from './words.js';
 
 /** @typedef {{raw: string, key: string, state: 'queued' | 'sent' | 'failed', node: HTMLElement}} Item */
 
@@ -63,7 +63,7 @@ export class Outbox {
     item.state = state;
     item.node.dataset.state = state;
     const fate = item.node.lastElementChild;
-    fate.textContent = text;
+    say(fate, text);
     if (state !== 'failed') return;
     fate.append(
       button(words.sendAgain, () => this.#send(item)),

@@ -14,19 +14,32 @@ const LONGEST_WAIT_S = 60;
 /** Clocks that differ by more are wrong. */
 const CLOCK_MS = 5_000;
 
-/** @typedef {{verdict: 'ok' | 'warn' | 'fail' | 'skip', figure: string, advice?: string}} Finding */
+/**
+ * @typedef {{verdict: 'ok' | 'warn' | 'fail' | 'skip', figure: string, advice?: string, isUnsure?: boolean}} Finding
+ * `isUnsure`: the page's own request got no connection, so that nothing is known of the transport
+ */
 
 const ok = (figure) => ({ verdict: 'ok', figure });
 const warn = (figure, advice) => ({ verdict: 'warn', figure, advice });
 const fail = (figure, advice) => ({ verdict: 'fail', figure, advice });
-const skip = (figure) => ({ verdict: 'skip', figure });
+const skip = (figure, advice) => ({ verdict: 'skip', figure, advice });
+const unsure = () => ({ ...skip(words.doctor.noConnection, words.doctor.freeConnections), isUnsure: true });
+
+/** A request beside the transport that is tried got no answer, which says nothing of that. */
+const UNANSWERED = new Error('no answer');
 
 /** One examination: the channel, and how long connections are left alone. */
 export class Probes {
   #abort = new AbortController();
+  #crowd;
 
-  /** @param {string} channel @param {number} idle how many seconds connections are left alone; none are if it is zero */
-  constructor(channel, idle) {
+  /**
+   * @param {string} channel
+   * @param {number} idle how many seconds connections are left alone; none are if it is zero
+   * @param {{isTooLarge: boolean}} crowd the other tabs of this browser
+   */
+  constructor(channel, idle, crowd) {
+    this.#crowd = crowd;
     // Each transport has a channel of its own: none hears what another one publishes.
     this.url = (name, scheme) => channelUrl(`${channel}-${name}`, scheme);
     this.idle = idle;
@@ -41,16 +54,17 @@ export class Probes {
     return this.#abort.signal.aborted;
   }
 
-  /** A poll, and the server's clock beside this one's. @returns {Promise<Record<string, Finding>>} */
+  /** A poll, and the server's clock beside this one's; with a `problem` if the server refused. */
   async poll() {
     const begun = performance.now();
     let response;
     try {
       response = await this.#ask('poll', { limit: 1 }, PATIENCE_MS);
     } catch {
-      return { poll: fail(words.doctor.noAnswer, words.doctor.unreachable) };
+      return { poll: this.#unanswered(fail(words.doctor.noAnswer, words.doctor.unreachable)) };
     }
     const took = performance.now() - begun;
+    if (response.status === 401) return { poll: skip(words.doctor.asksForToken, words.doctor.giveToken), problem: await problemOf(response) };
     if (!response.ok) return { poll: fail(words.doctor.answered(response.status), words.doctor.refused) };
     return { poll: ok(words.doctor.after(took)), clock: clock(response, took) };
   }
@@ -62,14 +76,15 @@ export class Probes {
       const { at } = await (await this.#ask('longpoll', { after: 'now' }, PATIENCE_MS)).json();
       const begun = performance.now();
       const answer = this.#ask('longpoll', { after: at, wait: 10 }, 10_000 + PATIENCE_MS);
+      answer.catch(() => {});
       response = NaN;
       if (await this.#publish('longpoll')) {
         const page = await (await answer).json();
         if (!page.messages?.length) return fail(words.doctor.noMessage, words.doctor.proxyWaits);
         response = performance.now() - begun;
       }
-    } catch {
-      return this.#ended(fail(words.doctor.noAnswer, words.doctor.proxyWaits));
+    } catch (error) {
+      return this.#ended(error === UNANSWERED ? unsure() : this.#unanswered(fail(words.doctor.noAnswer, words.doctor.proxyWaits)));
     }
     if (!this.idle) return ok(words.doctor.message(response));
     const wait = Math.min(this.idle, LONGEST_WAIT_S);
@@ -82,7 +97,7 @@ export class Probes {
         ? ok(words.doctor.held(response, held))
         : fail(words.doctor.notHeld(held, wait, status), words.doctor.proxyWaits);
     } catch {
-      return this.#ended(fail(words.doctor.cut(performance.now() - begun), words.doctor.proxyWaits));
+      return this.#ended(this.#unanswered(fail(words.doctor.cut(performance.now() - begun), words.doctor.proxyWaits)));
     }
   }
 
@@ -102,8 +117,9 @@ export class Probes {
       if (delay === null) return tell(fail(words.doctor.messageHeld(first), words.doctor.unbuffer));
       tell(ok(words.doctor.firstAndMessage(first, delay)));
       return await this.#silence((ended) => until(reader)('', ended), abort);
-    } catch {
-      if (!this.isStopped) tell(fail(words.doctor.heldBack(performance.now() - begun), words.doctor.unbuffer));
+    } catch (error) {
+      const heldBack = fail(words.doctor.heldBack(performance.now() - begun), words.doctor.unbuffer);
+      if (!this.isStopped) tell(error === UNANSWERED ? unsure() : this.#unanswered(heldBack));
       return null;
     } finally {
       abort();
@@ -112,8 +128,11 @@ export class Probes {
 
   /** A plain WebSocket: its opening, a message, and silence. @param {(finding: Finding) => void} tell the first finding */
   async websocket(tell) {
+    const url = await this.#ticketed(this.url('websocket', 'ws')).catch(() => null);
+    if (this.isStopped) return null;
+    if (!url) return tell(unsure()), null;
     const begun = performance.now();
-    const socket = new WebSocket(await this.#ticketed(this.url('websocket', 'ws')));
+    const socket = new WebSocket(url);
     this.#abort.signal.addEventListener('abort', () => socket.close());
     const closed = new Promise((resolve) => (socket.onclose = resolve));
     try {
@@ -134,6 +153,10 @@ export class Probes {
       if (delay === null) return tell(fail(words.doctor.noMessage, words.doctor.blocked)), null;
       tell(ok(words.doctor.openedAndMessage(opened, delay)));
       return await this.#silence(() => closed, () => socket.close());
+    } catch (error) {
+      if (error !== UNANSWERED) throw error;
+      if (!this.isStopped) tell(unsure());
+      return null;
     } finally {
       socket.close();
     }
@@ -157,12 +180,13 @@ export class Probes {
   /** Publishes, and waits for that message; how late it comes, or `null`. `NaN` if this person may not publish. */
   async #messageOver(name, arrives, giveUp) {
     const text = `doctor-${Math.random().toString(36).slice(2)}`;
-    const arrived = soon(arrives(text));
     const begun = performance.now();
+    const arrived = arrives(text).then((came) => came && performance.now() - begun);
     if (!(await this.#publish(name, text))) return NaN;
-    const came = await arrived;
-    if (!came) giveUp();
-    return came ? performance.now() - begun : null;
+    // Its patience begins when the message is there.
+    const delay = await soon(arrived);
+    if (delay === false) giveUp();
+    return delay === false ? null : delay;
   }
 
   /** Leaves a connection alone until the bound or its end. */
@@ -181,8 +205,20 @@ export class Probes {
 
   async #publish(name, text = 'doctor') {
     const all = { ...headers('application/json'), 'Content-Type': 'text/plain' };
-    const response = await fetch(this.url(name), { method: 'POST', headers: all, body: text, signal: this.#abort.signal });
-    return response.ok;
+    return (await this.#post(this.url(name), { headers: all, body: text })).ok;
+  }
+
+  /** A request that is answered at once, if it is answered. */
+  async #post(url, request) {
+    const { signal, abort } = this.#bounded();
+    const late = setTimeout(abort, PATIENCE_MS);
+    try {
+      return await fetch(url, { method: 'POST', signal, ...request });
+    } catch {
+      throw UNANSWERED;
+    } finally {
+      clearTimeout(late);
+    }
   }
 
   async #ask(name, query, within) {
@@ -210,7 +246,7 @@ export class Probes {
   // A browser's WebSocket can't send headers: a ticket, good for once, stands in for the token.
   async #ticketed(url) {
     if (!token) return url;
-    const response = await fetch(new URL('tickets', base), { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+    const response = await this.#post(new URL('tickets', base), { headers: { Authorization: `Bearer ${token}` } });
     const { ticket } = await response.json();
     const ticketed = new URL(url);
     ticketed.search = new URLSearchParams({ ticket });
@@ -220,10 +256,21 @@ export class Probes {
   #ended(finding) {
     return this.isStopped ? null : finding;
   }
+
+  /** What is found where a request got no answer: it may not have left the browser. */
+  #unanswered(finding) {
+    return this.#crowd.isTooLarge ? unsure() : finding;
+  }
 }
 
 function headers(accept) {
   return { Accept: accept, ...(token && { Authorization: `Bearer ${token}` }) };
+}
+
+/** What the server says of a request that it refuses. */
+async function problemOf(response) {
+  const { code, detail } = await response.json().catch(() => ({}));
+  return { code, message: detail ?? `${response.status}` };
 }
 
 function status({ status: code }) {

@@ -1,7 +1,7 @@
 /** The form that publishes: text, JSON or bytes, with the name of an event if it is to have one. */
 
 import { sockeye } from './connection.js';
-import { words } from './words.js';
+import { say, words } from './words.js';
 
 export class Publisher {
   #parts;
@@ -26,7 +26,7 @@ export class Publisher {
       const at = await sockeye.publish(this.#channel(), payload(text), { event: event.value.trim() || undefined });
       published.textContent = words.published(at);
     } catch (problem) {
-      published.textContent = problem instanceof Mistake ? problem.message : words.refused(problem.message);
+      say(published, problem instanceof Mistake ? problem.message : words.refused(problem.message));
     }
   }
 }

@@ -15,9 +15,23 @@ export const words = LANGUAGES[language];
 /** Puts the words in their places in the page. */
 export function speak() {
   document.documentElement.lang = words.locale;
-  for (const node of document.querySelectorAll('[data-word]')) node.textContent = words[node.dataset.word];
+  for (const node of document.querySelectorAll('[data-word]')) say(node, words[node.dataset.word]);
   for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', words[node.dataset.label]);
   for (const node of document.querySelectorAll('[data-hint]')) node.placeholder = words[node.dataset.hint];
+}
+
+/** Puts a text into the page, with what is between backticks as code. */
+export function say(node, text) {
+  const parts = String(text).split('`');
+  const hasPairs = parts.length % 2 === 1;
+  if (!hasPairs) return void (node.textContent = text);
+  node.replaceChildren(...parts.map((part, index) => (index % 2 ? code(part) : part)));
+}
+
+function code(text) {
+  const node = document.createElement('code');
+  node.textContent = text;
+  return node;
 }
 
 /** Goes on in the other language. What is on the page comes again from the server. */
