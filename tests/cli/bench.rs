@@ -158,10 +158,14 @@ fn a_page_with_a_plot_is_written_on_demand() {
     let server = Sockeye::echo(&[]);
     let page = std::env::temp_dir().join(format!("sockeye-bench-{}.html", std::process::id()));
     let file = page.to_str().expect("a path in UTF-8");
-    report("echo", &server.ws("/"), &["--html", file]);
+    let url = server.ws("/");
+    let told = report("echo", &format!("{url}?token=secret"), &["--html", file]);
     let html = std::fs::read_to_string(&page).expect("the page is there");
     std::fs::remove_file(&page).expect("the page can be removed");
     assert!(html.contains("<svg") && html.contains("throughput"), "{html}");
+    let count = figure(&told, "messages");
+    assert!(html.contains(&format!("<th>messages</th><td>{count:.0}</td>")), "{html}");
+    assert!(html.contains(&format!("<p>{url}, 20")) && !html.contains("secret"), "{html}");
 }
 
 #[test]

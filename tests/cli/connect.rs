@@ -359,8 +359,10 @@ fn messages_end_with_a_line_a_nul_or_the_input() {
     let url = server.ws("/");
     let output = run(&["connect", "-0", &url], "a\nb\0\0c");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "a\nb\0\0c\0");
-    let output = run(&["connect", "--whole", "-n", "1", &url], "a\nb\n");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "a\nb\n\n");
+    let output = run(&["connect", "--whole", "--binary", "-n", "1", &url], "\0\n.");
+    assert_eq!(output.stdout, b"\0\n.");
+    let output = run(&["connect", "--whole", "--hex", "-n", "1", &url], "00 ff");
+    assert_eq!(output.stdout, b"00ff\n");
     let output = run(&["connect", "--hex", &url], "00 Ff\n\n7f\n");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "00ff\n\n7f\n");
     let wrong = run(&["connect", "--hex", &url], "00\n0x1\n");

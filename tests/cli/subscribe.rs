@@ -415,6 +415,18 @@ fn pass(
 }
 
 #[test]
+fn a_file_comes_back_byte_for_byte() {
+    let server = Sockeye::serve(&[]);
+    let url = server.http("/c/files");
+    for file in ["\u{0}\n.", "ended\n"] {
+        let published = run(&["publish", &url], file);
+        assert!(published.status.success(), "{published:?}");
+        let output = run(&["subscribe", "--after", "-1", "-n", "1", "--whole", &url], "");
+        assert_eq!(output.stdout, file.as_bytes());
+    }
+}
+
+#[test]
 fn verbose_says_where_it_reads_and_how() {
     let server = Sockeye::serve(&[]);
     let url = server.http("/c/chat");

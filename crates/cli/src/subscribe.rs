@@ -1,8 +1,12 @@
 //! `sockeye subscribe`: reads a channel, over whatever gets through.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal as _},
+};
 
 use clap::Args;
+use sockeye_client::Message;
 use sockeye_server::Transport;
 
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
     flags::pace::Pace,
     flags::units::{Time, deadline, number},
     system::stop::Stop,
-    terminal::output::{complain, print_with, reader_gone},
+    terminal::output::{OutputError, complain, print_as_it_is, print_with, reader_gone},
     terminal::progress::Progress,
 };
 
@@ -31,6 +35,7 @@ use crate::{
   sockeye subscribe --after -10 -n 10 --json http://127.0.0.1:8080/c/chat | jq .data
   sockeye subscribe --after 10m -n 5 http://127.0.0.1:8080/c/chat
   sockeye subscribe --after earliest -n 9 --rate 20 http://127.0.0.1:8080/c/chat
+  sockeye subscribe --after -1 -n 1 --whole http://127.0.0.1:8080/c/chat > last
   sockeye subscribe -v --transport sse http://127.0.0.1:8080/c/chat
   SOCKEYE_TOKEN=$(sockeye token --key secret --channel chat=read) \\
     sockeye subscribe --after -1 -n 1 http://127.0.0.1:8080/c/chat
@@ -56,6 +61,10 @@ pub(crate) struct Subscribe {
     /// Print messages as JSON, one in a line, gaps as {"gap":{…}}, the end of the channel as {"at":…,"end":true}
     #[arg(long)]
     json: bool,
+
+    /// Print messages as they are, with no line break behind them: with -n 1, a file that was published
+    #[arg(long, conflicts_with = "json")]
+    whole: bool,
 
     /// End after this many messages
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<u64>)]
@@ -110,6 +119,20 @@ impl Subscribe {
     }
 }
 
+impl Subscribe {
+    fn print(&self, message: &Message) -> Result<(), OutputError> {
+        if self.whole && !io::stdout().is_terminal() {
+            let mut payload = Vec::new();
+            message.write_payload(&mut payload)?;
+            return print_as_it_is(payload);
+        }
+        print_with(|out| match self.json {
+            true => message.write_json(out),
+            false => message.write_payload(out),
+        })
+    }
+}
+
 /// Prints what comes.
 struct Printer<'s> {
     subscribe: &'s Subscribe,
@@ -141,10 +164,7 @@ impl Sink for Printer<'_> {
                 });
             }
             FeedEvent::Message(message) => {
-                print_with(|out| match self.subscribe.json {
-                    true => message.write_json(out),
-                    false => message.write_payload(out),
-                })?;
+                self.subscribe.print(&message)?;
                 self.printed += 1;
                 self.progress.borrow_mut().show(self.printed, self.printed);
                 if is_enough(self.printed) {

@@ -9,14 +9,15 @@ const HEIGHT: f64 = 280.0;
 /// The percentiles on the horizontal axis, each a step of equal width: the interest is in the tail.
 const STEPS: [f64; 7] = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999];
 
-/// The whole page.
-pub(super) fn page(report: &Report) -> String {
-    let title = escaped(report.title());
+/// The whole page, on a run against this server that ended at this time.
+pub(super) fn page(report: &Report, server: &str, time: &str) -> String {
+    let (title, server) = (escaped(report.title()), escaped(server));
     let rows: String = report
         .figures()
         .iter()
-        .map(|Figure { name, value, unit }| {
-            format!("<tr><th>{name}</th><td>{value:.2}</td><td>{unit}</td></tr>\n")
+        .map(|figure| {
+            let (Figure { name, unit, .. }, value) = (figure, figure.rounded());
+            format!("<tr><th>{name}</th><td>{value}</td><td>{unit}</td></tr>\n")
         })
         .collect();
     format!(
@@ -31,6 +32,7 @@ svg {{ width: 100%; margin-top: 1rem }} text {{ font: 12px system-ui, sans-serif
 </style>
 <h1>sockeye bench</h1>
 <p>{title}</p>
+<p>{server}, {time}</p>
 <table>
 {rows}</table>
 {}

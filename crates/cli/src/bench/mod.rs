@@ -22,7 +22,7 @@ use crate::bench::process::Watched;
 use crate::bench::report::Report;
 use crate::bench::run::Window;
 use crate::flags::units::time;
-use crate::system::processors;
+use crate::system::{clock, processors};
 
 /// Put load on a WebSocket server and measure it: throughput, latency, CPU and memory
 ///
@@ -107,7 +107,7 @@ impl Common {
 
     fn print(&self, report: &Report) -> anyhow::Result<()> {
         if let Some(path) = &self.html {
-            std::fs::write(path, html::page(report))
+            std::fs::write(path, html::page(report, &self.target.shown(), &clock::now()))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let text = if self.json { report.json() } else { report.to_string() };

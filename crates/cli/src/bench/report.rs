@@ -134,9 +134,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.title)?;
-        for Figure { name, value, unit } in &self.figures {
-            let digits = if *value >= 1000.0 || value.fract() == 0.0 { 0 } else { 2 };
-            writeln!(f, "  {name:26} {value:12.digits$} {unit}")?;
+        for figure in &self.figures {
+            let Figure { name, unit, .. } = figure;
+            writeln!(f, "  {name:26} {:>12} {unit}", figure.rounded())?;
         }
         for Latencies { name, histogram } in &self.latencies {
             write!(f, "  {name}")?;
@@ -147,6 +147,14 @@ impl fmt::Display for Report {
             writeln!(f)?;
         }
         Ok(())
+    }
+}
+
+impl Figure {
+    /// The value for people: counts and large values without a fraction.
+    pub(super) fn rounded(&self) -> String {
+        let digits = if self.value >= 1000.0 || self.value.fract() == 0.0 { 0 } else { 2 };
+        format!("{:.digits$}", self.value)
     }
 }
 

@@ -16,7 +16,7 @@ use sockeye_client::internals::refusal;
 use sockeye_proto::handshake::ClientRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
-use url::{Host, Position};
+use url::{Host, Position, Url};
 
 use super::fanout::Resource;
 use crate::flags::compression::Compression;
@@ -60,6 +60,14 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The server without what may be secret in its URL: a user's name and password, and the query.
+    pub(super) fn shown(&self) -> String {
+        Url::parse(&self.url).map_or_else(
+            |_| String::new(),
+            |url| format!("{}://{}", url.scheme(), &url[Position::BeforeHost..Position::AfterPath]),
+        )
+    }
+
     /// Opens connection number `number`.
     pub(super) async fn open(&self, number: usize) -> anyhow::Result<WebSocket> {
         let opening = async {

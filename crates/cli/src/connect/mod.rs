@@ -109,7 +109,7 @@ pub(crate) struct Connect {
     #[arg(long, conflicts_with = "binary")]
     hex: bool,
 
-    /// Send all of the input as one message
+    /// Send all of the input as one message, and print messages as they are, with no line break behind them
     #[arg(long, conflicts_with = "null")]
     whole: bool,
 
@@ -200,9 +200,7 @@ impl Connect {
 
     async fn converse_in_time(&self) -> anyhow::Result<()> {
         let transcript = self.log.as_deref().map(Transcript::create).transpose()?;
-        let form =
-            Form { json: self.json, timestamps: self.timestamps, hex: self.hex, null: self.null };
-        let screen = Screen::new(form, transcript);
+        let screen = Screen::new(self.form(), transcript);
         let mut session = self.session(&screen);
         let mut stop = Stop::with_deadline()?;
         let conversing = async {
@@ -223,6 +221,16 @@ impl Connect {
             let awaited = session.seen.awaited.borrow();
             Err(if awaited.is_set() { late.context(awaited.to_string()) } else { late })
         })
+    }
+
+    fn form(&self) -> Form {
+        let has_extras = self.hex || self.json || self.timestamps;
+        let end = match (self.whole && !has_extras, self.null) {
+            (true, _) => None,
+            (_, true) => Some(0),
+            _ => Some(b'\n'),
+        };
+        Form { json: self.json, timestamps: self.timestamps, hex: self.hex, end }
     }
 
     fn session(&self, screen: &Screen) -> Session {

@@ -7,14 +7,11 @@ use std::{
 };
 
 use sockeye::{Closed, Message};
-use tracing_subscriber::fmt::{
-    format::Writer,
-    time::{FormatTime, SystemTime},
-};
 
 use super::{hex, json, transcript::Transcript};
 use crate::{
-    terminal::output::{complain, print_ended},
+    system::clock,
+    terminal::output::{complain, print_as_it_is, print_ended},
     terminal::prompt::Prompt,
     terminal::visible,
 };
@@ -28,8 +25,8 @@ pub(super) struct Form {
     pub(super) timestamps: bool,
     /// In hexadecimal.
     pub(super) hex: bool,
-    /// With a NUL behind each.
-    pub(super) null: bool,
+    /// What is behind each for a program, if anything.
+    pub(super) end: Option<u8>,
 }
 
 /// Where a session is shown. Clones show on the same.
@@ -72,9 +69,12 @@ impl Screen {
                 prompt.print(text)
             }
             None => {
-                let end = if form.null { 0 } else { b'\n' };
-                let text = form.apply(message, io::stdout().is_terminal());
-                Ok(print_ended(end, |out| out.write_all(&text))?)
+                let is_for_people = io::stdout().is_terminal();
+                let text = form.apply(message, is_for_people);
+                Ok(match form.end.or(is_for_people.then_some(b'\n')) {
+                    Some(end) => print_ended(end, |out| out.write_all(&text))?,
+                    None => print_as_it_is(&text)?,
+                })
             }
         }
     }
@@ -127,7 +127,7 @@ impl Form {
         if !self.timestamps {
             return shown;
         }
-        let mut text = now().into_bytes();
+        let mut text = clock::now().into_bytes();
         text.push(b' ');
         text.extend_from_slice(&shown);
         text.into()
@@ -141,19 +141,11 @@ fn beginning(bytes: &[u8]) -> String {
     format!("{count} bytes: {}{rest}", hex::format(&bytes[..count.min(SHOWN)]))
 }
 
-/// The time in UTC (RFC 3339).
-fn now() -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PLAIN: Form = Form { json: false, timestamps: false, hex: false, null: false };
+    const PLAIN: Form = Form { json: false, timestamps: false, hex: false, end: Some(b'\n') };
 
     fn shown(form: Form, message: impl Into<Message>, is_for_people: bool) -> String {
         String::from_utf8_lossy(&form.apply(&message.into(), is_for_people)).into_owned()

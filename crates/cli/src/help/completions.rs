@@ -26,6 +26,6 @@ impl Completions {
         // Written to memory first: the crate panics where its output is closed.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut program, "sockeye", &mut script);
-        Ok(print_as_it_is(&String::from_utf8_lossy(&script))?)
+        Ok(print_as_it_is(script)?)
     }
 }

@@ -53,7 +53,7 @@ impl Man {
             };
             command = found;
         }
-        Ok(print_as_it_is(&String::from_utf8_lossy(&page(command)?))?)
+        Ok(print_as_it_is(page(command)?)?)
     }
 }
 

@@ -95,14 +95,14 @@ pub(crate) fn print_ended(
     Ok(out.flush()?)
 }
 
-/// Prints lines whose control characters are our own, on a terminal too.
+/// Prints this and nothing behind it. On a terminal its control characters have to be our own.
 ///
 /// # Errors
 ///
 /// As those of [`print_line`].
-pub(crate) fn print_as_it_is(lines: &str) -> Result<(), OutputError> {
+pub(crate) fn print_as_it_is(text: impl AsRef<[u8]>) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
-    out.write_all(lines.as_bytes())?;
+    out.write_all(text.as_ref())?;
     Ok(out.flush()?)
 }
 
