@@ -269,6 +269,7 @@ impl Drop for OpenQuestion<'_> {
 }
 
 /// How much an authoriser is asked.
+#[cfg(feature = "prometheus")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AuthorizerFigures {
     /// Questions without an answer yet, with those that wait for their turn.
@@ -298,6 +299,7 @@ impl AnyAuthorizer {
         Self(Arc::new(Asked { authorizer: Box::new(authorizer), asks, questions }))
     }
 
+    #[cfg(feature = "prometheus")]
     pub(crate) fn figures(&self) -> AuthorizerFigures {
         let Questions { open, asked, failed } = &self.0.questions;
         let [open, asked, failed] = [open, asked, failed].map(|count| count.load(Relaxed));

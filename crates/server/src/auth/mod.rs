@@ -175,6 +175,7 @@ impl Authority {
     }
 
     /// How much the authoriser is asked, if there is one.
+    #[cfg(feature = "prometheus")]
     pub(crate) fn authorizer_figures(&self) -> AuthorizerFigures {
         self.authorizer.as_ref().map(AnyAuthorizer::figures).unwrap_or_default()
     }
