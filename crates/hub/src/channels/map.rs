@@ -1,17 +1,16 @@
 //! The channels of a hub by name, in stripes with a lock each, so that publishers on different channels do not wait
 //! for each other.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
-use indexmap::map::RawEntryApiV1;
+use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
 
 use crate::accounts::Slots;
 use crate::backplane::{Cluster, Known};
 use crate::channels::Keys;
-use crate::channels::{Channel, ChannelState, Extent};
+use crate::channels::{Channel, ChannelState, Extent, NameHasher};
 use crate::stats::Meter;
 use crate::{ChannelName, Epoch, Position};
 
@@ -22,8 +21,7 @@ const STRIPES: usize = 64;
 pub(crate) struct ChannelMap {
     epoch: Epoch,
     stripes: [RwLock<Stripe>; STRIPES],
-    /// Names come from peers, and those must not be able to choose where they fall.
-    hasher: RandomState,
+    hasher: NameHasher,
     /// Whether a store or a backplane may know of channels that are not here.
     kept: bool,
     /// What gives the positions, if not the hub.
@@ -54,8 +52,8 @@ impl Walk {
 
 #[derive(Debug)]
 struct Stripe {
-    /// By the hash that names the stripe, too, so that a name is hashed once.
-    channels: IndexMap<ChannelName, Arc<Channel>, RandomState>,
+    /// By the hash that names the stripe, too, so that a name is hashed once: the map has no hasher.
+    channels: IndexMap<ChannelName, Arc<Channel>, ()>,
     /// Where channels begin that the stripe does not know: the highest offset of any channel it has
     /// let go of. So a channel that was let go of and comes back goes on at a higher offset than
     /// any it had, though nothing about it was kept: no position ever means two entries. A reader that
@@ -73,13 +71,12 @@ impl ChannelMap {
         cluster: Option<Cluster>,
         max_channels: u64,
     ) -> Self {
-        let hasher = RandomState::new();
-        let stripe = || Stripe { channels: IndexMap::with_hasher(hasher.clone()), floor: 0 };
+        let stripe = || Stripe { channels: IndexMap::with_hasher(()), floor: 0 };
         Self {
             epoch,
             cluster,
             stripes: std::array::from_fn(|_| RwLock::new(stripe())),
-            hasher,
+            hasher: NameHasher::random(),
             kept,
             slots: Slots::new(max_channels),
             hand: Mutex::new(Walk::begin()),
@@ -94,32 +91,37 @@ impl ChannelMap {
 
     /// The channel, if the hub knows it, or else the offset at which it would begin.
     pub(crate) fn find(&self, name: &ChannelName) -> Result<Arc<Channel>, u64> {
-        let hash = self.hasher.hash_one(name);
+        let hash = self.hash(name);
         let stripe = read(self.stripe_of(hash));
         stripe.get(hash, name).cloned().ok_or(stripe.floor)
     }
 
     /// The channel, made if there is none.
     pub(crate) fn find_or_add(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
-        let hash = self.hasher.hash_one(name);
+        let hash = self.hash(name);
         if let Some(channel) = read(self.stripe_of(hash)).get(hash, name) {
             return Arc::clone(channel);
         }
+        self.add_new(hash, name, meter)
+    }
+
+    #[cold]
+    fn add_new(&self, hash: u64, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
         let known = self.hold(name);
-        self.add(&mut self.write(name), name, known.as_deref(), meter)
+        self.add(&mut write(self.stripe_of(hash)), (hash, name), known.as_deref(), meter)
     }
 
     /// The channel, made if there is none, with one reader more: it stays until that is released.
     pub(crate) fn join(&self, name: &ChannelName, meter: &Meter) -> Arc<Channel> {
-        let hash = self.hasher.hash_one(name);
+        let hash = self.hash(name);
         if let Some(channel) = read(self.stripe_of(hash)).get(hash, name) {
             channel.readers.fetch_add(1, Relaxed);
             return Arc::clone(channel);
         }
         // Held until the channel is there: everything that comes from now on is given to it.
         let known = self.hold(name);
-        let mut stripe = self.write(name);
-        let channel = self.add(&mut stripe, name, known.as_deref(), meter);
+        let mut stripe = write(self.stripe_of(hash));
+        let channel = self.add(&mut stripe, (hash, name), known.as_deref(), meter);
         channel.readers.fetch_add(1, Relaxed);
         channel
     }
@@ -180,8 +182,9 @@ impl ChannelMap {
         meter: &Meter,
         also: impl Fn(&ChannelState) -> bool,
     ) -> bool {
-        let mut stripe = self.write(&channel.name);
-        let removed = stripe.remove_if(channel, meter, also);
+        let hash = self.hash(&channel.name);
+        let mut stripe = write(self.stripe_of(hash));
+        let removed = stripe.remove_if((hash, channel), meter, also);
         if removed.is_some() {
             match self.kept {
                 true => self.slots.relist(&channel.name, channel.last_used()),
@@ -229,30 +232,33 @@ impl ChannelMap {
     fn add(
         &self,
         stripe: &mut Stripe,
-        name: &ChannelName,
+        (hash, name): (u64, &ChannelName),
         known: Option<&Known>,
         meter: &Meter,
     ) -> Arc<Channel> {
         let floor = stripe.floor;
-        let channel = stripe.channels.entry(name.clone()).or_insert_with(|| {
-            meter.channels.fetch_add(1, Relaxed);
-            let of_hub = Position { epoch: self.epoch, offset: floor };
-            let (begin, extent) = match known {
-                Some(known) => (known.place(), Extent::Live),
-                None if self.kept => (of_hub, Extent::Absent),
-                None => (of_hub, Extent::Whole),
-            };
-            let channel = Channel::new(name.clone(), begin, extent);
-            if let Some(end) = known.and_then(|known| known.ends.of(name)) {
-                channel.lock().log.end_known(end.offset);
-            }
-            Arc::new(channel)
-        });
+        let vacant = match stripe.entry(hash, name) {
+            RawEntryMut::Occupied(entry) => return Arc::clone(entry.get()),
+            RawEntryMut::Vacant(vacant) => vacant,
+        };
+        meter.channels.fetch_add(1, Relaxed);
+        let of_hub = Position { epoch: self.epoch, offset: floor };
+        let (begin, extent) = match known {
+            Some(known) => (known.place(), Extent::Live),
+            None if self.kept => (of_hub, Extent::Absent),
+            None => (of_hub, Extent::Whole),
+        };
+        let channel = Channel::new(name.clone(), begin, extent);
+        if let Some(end) = known.and_then(|known| known.ends.of(name)) {
+            channel.lock().log.end_known(end.offset);
+        }
+        let (_, channel) = vacant.insert_hashed_nocheck(hash, name.clone(), Arc::new(channel));
         Arc::clone(channel)
     }
 
-    fn write(&self, name: &ChannelName) -> RwLockWriteGuard<'_, Stripe> {
-        write(self.stripe_of(self.hasher.hash_one(name)))
+    #[inline]
+    fn hash(&self, name: &ChannelName) -> u64 {
+        self.hasher.hash(name.as_str())
     }
 
     /// The stripe of names with that hash. Its map goes by the lowest bits and the highest.
@@ -267,6 +273,14 @@ impl Stripe {
         found.map(|(_, channel)| channel)
     }
 
+    fn entry(
+        &mut self,
+        hash: u64,
+        name: &ChannelName,
+    ) -> RawEntryMut<'_, ChannelName, Arc<Channel>, ()> {
+        self.channels.raw_entry_mut_v1().from_hash(hash, |known| known == name)
+    }
+
     fn is_spacious(&self) -> bool {
         self.channels.capacity() > 64 + 4 * self.channels.len()
     }
@@ -274,7 +288,7 @@ impl Stripe {
     /// Removes the channel if it has no readers and `also` agrees.
     fn remove_if(
         &mut self,
-        channel: &Arc<Channel>,
+        (hash, channel): (u64, &Arc<Channel>),
         meter: &Meter,
         also: impl Fn(&ChannelState) -> bool,
     ) -> Option<Keys> {
@@ -286,7 +300,9 @@ impl Stripe {
         }
         state.retired = true;
         self.floor = self.floor.max(state.log.end().offset);
-        self.channels.swap_remove(&channel.name);
+        if let RawEntryMut::Occupied(entry) = self.entry(hash, &channel.name) {
+            entry.swap_remove();
+        }
         meter.channels.fetch_sub(1, Relaxed);
         if state.persistent {
             meter.persistent.fetch_sub(1, Relaxed);

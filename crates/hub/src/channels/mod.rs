@@ -8,6 +8,7 @@
 //! - `shared_reader`: one cursor for many readers at the same place
 //! - `listing`: the channels there are, in pages
 //! - `map`: the channels by name
+//! - `name_hash`: where in it a name is
 //! - `registry`: everything the hub and the thread that writes share
 //! - `pressure`: which account makes room when the hub is full
 //! - `sweep`: dropping what is too old, a slice at a time
@@ -18,6 +19,7 @@ mod keys;
 mod listing;
 mod load;
 mod map;
+mod name_hash;
 mod pressure;
 mod reader;
 mod registry;
@@ -31,6 +33,7 @@ pub use self::listing::{ChannelPage, Listing};
 pub(crate) use self::load::Load;
 pub use self::load::Loaded;
 pub(crate) use self::map::{ChannelMap, Walk};
+pub(crate) use self::name_hash::NameHasher;
 pub use self::reader::Reader;
 pub(crate) use self::registry::{Backing, Registry};
 pub use self::shared_reader::{Outlook, SharedReader};
