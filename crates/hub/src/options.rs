@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::names::History;
+use crate::names::{History, millis};
 use crate::{ChannelName, HistoryRule, PolicyRule};
 
 /// What a hub keeps. The history of a channel is bounded by count, bytes *and* age: what one of
@@ -173,7 +173,13 @@ impl Options {
 
 /// Tells the time, in milliseconds since the Unix epoch. Cloning is cheap.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Given(Arc<dyn Fn() -> u64 + Send + Sync>),
+}
 
 impl Clock {
     /// A clock that `now` tells, in milliseconds since the Unix epoch. It is called with a
@@ -181,21 +187,24 @@ impl Clock {
     /// a minute the time within a channel waits for it; by more it follows, and what was published
     /// before counts as published then at the latest.
     pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
+        Self(Source::Given(Arc::new(now)))
     }
 
     /// The system's clock.
     pub fn system() -> Self {
-        Self::new(|| {
-            // A clock set before 1970 reads as 1970: nothing worse follows than odd timestamps.
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis()))
-        })
+        Self(Source::System)
     }
 
     /// The time, in milliseconds since the Unix epoch.
     pub fn now(&self) -> u64 {
-        (self.0)()
+        match &self.0 {
+            Source::System => {
+                // A clock set before 1970 reads as 1970: nothing worse follows than odd timestamps.
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                millis(since)
+            }
+            Source::Given(now) => now(),
+        }
     }
 }
 

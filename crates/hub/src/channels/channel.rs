@@ -5,7 +5,7 @@ mod ending;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread;
+use std::{mem, thread};
 
 use tokio::sync::Notify;
 
@@ -70,6 +70,8 @@ pub(crate) struct ChannelState {
     pub(crate) persistent: bool,
     /// What the store was told last of where the log stands, if there is a store.
     pub(crate) saved: Head,
+    /// Whether a reader may have found nothing, and waits, since readers were woken for a publication last.
+    pub(super) is_awaited: bool,
     /// Where it began to be followed, with a backplane.
     pub(crate) live_from: u64,
     /// Whether the hub has let go of this channel: code that still holds it asks the hub for a new one.
@@ -85,6 +87,7 @@ impl Channel {
             stakes: Stakes::default(),
             persistent: false,
             saved: Head::default(),
+            is_awaited: false,
             live_from: begin.offset,
             retired: false,
         };
@@ -179,7 +182,7 @@ impl Channel {
         let payload = publication.payload.to_payload();
         let mut content = Content::new(payload, publication.event.clone(), account.number);
         let mut dropped = Dropped::default();
-        let position = {
+        let (position, is_awaited) = {
             let mut state = self.lock();
             if state.retired {
                 return None;
@@ -202,13 +205,16 @@ impl Channel {
                 Err(error) => return Some(Err(error)),
             };
             state.log.make_room(surplus, &mut dropped);
-            state.log.trim_for(charge, history, now, &mut dropped);
+            let ts = state.log.channel_time(now);
+            state.log.trim_for(charge, history, ts, &mut dropped);
             state.charge((publication, charge), account, &dropped, (&self.name, meter));
-            let position = state.log.append(now, &mut content, &mut dropped, &meter.forms);
+            let position = state.log.append(ts, &mut content, &mut dropped, &meter.forms);
             state.remember(publication, position, account.number, meter);
-            position
+            (position, mem::take(&mut state.is_awaited))
         };
-        self.grown.notify_waiters();
+        if is_awaited {
+            self.grown.notify_waiters();
+        }
         Some(Ok(position))
     }
 
@@ -268,7 +274,7 @@ impl Channel {
                 state.log.restore(&head, [].into_iter());
             }
             state.log.reopen();
-            if std::mem::take(&mut state.persistent) {
+            if mem::take(&mut state.persistent) {
                 meter.persistent.fetch_sub(1, Relaxed);
             }
             state.saved = Head::default();
@@ -368,7 +374,7 @@ impl ChannelState {
 
     /// From now on the channel is one that something was published on.
     pub(crate) fn mark_persistent(&mut self, meter: &Meter) {
-        if !std::mem::replace(&mut self.persistent, true) {
+        if !mem::replace(&mut self.persistent, true) {
             meter.persistent.fetch_add(1, Relaxed);
         }
     }
@@ -581,6 +587,6 @@ impl ChannelState {
         meter.dropped_all(&self.log);
         meter.remove_keys(self.keys.bytes());
         self.stakes.clear();
-        std::mem::take(&mut self.keys)
+        mem::take(&mut self.keys)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::shared_reader::{Outlook, SharedReader};
-use crate::channels::{Channel, Registry};
-use crate::log::Cursor;
+use crate::channels::{Channel, ChannelState, Registry};
+use crate::log::{Cursor, Log};
 use crate::{Budget, ChannelName, Item, Lag, Page, Position};
 
 /// Reads a channel's entries in order, each once, and is told of every gap.
@@ -37,7 +37,7 @@ impl Reader {
             let Self { channel, cursor, .. } = self;
             // It counts from here on, so what is published between a look and the wait wakes it.
             let grown = channel.grown.notified();
-            if let Some(item) = channel.lock().log.next(cursor) {
+            if let Some(item) = channel.lock().find_or_wait(|log| log.next(cursor)) {
                 return item;
             }
             grown.await;
@@ -76,12 +76,17 @@ impl Reader {
     async fn has(&self, end_is_news: impl Fn(&Lag) -> bool) {
         loop {
             let grown = self.channel.grown.notified();
-            let lag = self.lag();
-            if lag.entries > 0 || lag.gap.is_some() || end_is_news(&lag) {
+            if self.has_now(&end_is_news) {
                 return;
             }
             grown.await;
         }
+    }
+
+    fn has_now(&self, end_is_news: impl Fn(&Lag) -> bool) -> bool {
+        let is_news = |lag: &Lag| lag.entries > 0 || lag.gap.is_some() || end_is_news(lag);
+        let find = |log: &mut Log| Some(log.lag(&self.cursor)).filter(is_news);
+        self.channel.lock().find_or_wait(find).is_some()
     }
 
     /// Where the reader stands: behind the entry or gap it was given last, or, before that, where
@@ -148,6 +153,16 @@ impl Reader {
     }
 }
 
+impl ChannelState {
+    /// What a reader looks for in the log. If it is not there, the reader waits for the channel to grow, for which it has
+    /// asked beforehand.
+    fn find_or_wait<T>(&mut self, find: impl FnOnce(&mut Log) -> Option<T>) -> Option<T> {
+        let found = find(&mut self.log);
+        self.is_awaited |= found.is_none();
+        found
+    }
+}
+
 /// All that is there for the cursor, within `budget`, as soon as there is something.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
 pub(super) fn next_page(
@@ -159,7 +174,7 @@ pub(super) fn next_page(
         loop {
             let_others_run().await;
             let grown = channel.grown.notified();
-            if let Some(page) = channel.lock().log.page(cursor, budget).news() {
+            if let Some(page) = channel.lock().find_or_wait(|log| log.page(cursor, budget).news()) {
                 return page;
             }
             grown.await;

@@ -130,20 +130,24 @@ impl Hub {
                 let account = self.0.registry.account(publication.account);
                 writer.submit(channel, publication, account)
             }
-            Backend::Memory => Writing::done(self.append(channel, (&publication, charge), history)),
+            Backend::Memory => match self.append(channel, (&publication, charge), history) {
+                Some(outcome) => Writing::done(outcome),
+                // The channel was idle and the hub let go of it just now: take its successor.
+                None => self.publish_again(channel, publication),
+            },
             Backend::Cluster(cluster) => {
                 remote::send(&self.0.registry, cluster, channel, publication)
             }
         }
     }
 
-    /// Publishes in memory alone.
+    /// Publishes in memory alone. `None` if the hub has let go of the channel meanwhile.
     fn append(
         &self,
         channel: &ChannelName,
         (publication, charge): (&Publication<'_>, u64),
         history: History,
-    ) -> Result<Position, PublishError> {
+    ) -> Option<Result<Position, PublishError>> {
         let registry = &*self.0.registry;
         let Registry { map, meter, .. } = registry;
         let opened;
@@ -154,20 +158,20 @@ impl Hub {
                 &opened
             }
         };
-        loop {
-            let found = map.find_or_add(channel, meter);
-            let what = (publication.charge_in_all(), publication.key.as_ref());
-            let share = registry.make_room(account, &found, what);
-            match found.publish((publication, charge), history, (account, share), registry) {
-                Some(Ok(position)) => return Ok(position),
-                Some(Err(error)) => {
-                    map.release(&found, meter);
-                    return Err(error);
-                }
-                // The channel was idle and the hub let go of it just now: take its successor.
-                None => {}
-            }
+        let found = map.find_or_add(channel, meter);
+        let what = (publication.charge_in_all(), publication.key.as_ref());
+        let share = registry.make_room(account, &found, what);
+        let published = found.publish((publication, charge), history, (account, share), registry);
+        if let Some(Err(_)) = published {
+            map.release(&found, meter);
         }
+        published
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn publish_again(&self, channel: &ChannelName, publication: Publication<'_>) -> Publishing {
+        self.publish(channel, publication)
     }
 
     /// Makes the channel ready to be read from `start` on, as long as what this gives is held: from a

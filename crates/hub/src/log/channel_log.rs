@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::log::{Content, Dropped, FormCache, Head};
-use crate::names::History;
+use crate::names::{History, millis};
 use crate::{Entry, Epoch, GapReason, Policy, Position, Run};
 
 /// By how much the time in a channel may be ahead of the clock, in milliseconds. A clock that is set
@@ -27,6 +27,11 @@ pub(crate) fn channel_time(last_ts: u64, now: u64) -> u64 {
 /// Whether a time is of a clock that was ahead.
 pub(crate) fn is_ahead(ts: u64, now: u64) -> bool {
     channel_time(ts, now) < ts
+}
+
+/// The earliest timestamp that is not older than `age` at that time.
+fn ts_before(age: Duration, ts: u64) -> u64 {
+    ts.saturating_sub(millis(age))
 }
 
 /// Recent entries in the order of their offsets. Where the hub gives the offsets, each is one more than
@@ -155,16 +160,16 @@ impl Log {
         self.bytes
     }
 
-    /// Appends `content`. The last of what was `dropped` for it becomes the new entry if nothing else has it or keeps
+    /// Appends `content`, published at that [time](Self::channel_time). The last of what was `dropped` for it becomes the new entry if nothing else has it or keeps
     /// forms with it: then none is allocated, and `content` becomes what that one said.
     pub(crate) fn append(
         &mut self,
-        now: u64,
+        ts: u64,
         content: &mut Content,
         dropped: &mut Dropped,
         cache: &FormCache,
     ) -> Position {
-        let (position, ts) = (self.position(self.last + 1), self.channel_time(now));
+        let position = self.position(self.last + 1);
         let spare = dropped.last_mut().and_then(Arc::get_mut);
         let is_renewed = spare.is_some_and(|spare| spare.renew(position, ts, content, cache));
         let renewed = if is_renewed { dropped.pop() } else { None };
@@ -223,6 +228,7 @@ impl Log {
     }
 
     /// Appends an entry whose position is the next.
+    #[inline(always)]
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.let_go();
         if entry.ts < self.last_ts {
@@ -333,15 +339,16 @@ impl Log {
         dropped
     }
 
-    /// Drops the oldest entries until one that is charged that much can be appended at `now` within these bounds.
+    /// Drops the oldest entries until one that is charged that much can be appended at that
+    /// [time](Self::channel_time) within these bounds.
     pub(crate) fn trim_for(
         &mut self,
         charge: u64,
         history: History,
-        now: u64,
+        ts: u64,
         dropped: &mut Dropped,
     ) {
-        let oldest = self.ts_before(history.age, now);
+        let oldest = ts_before(history.age, ts);
         let bytes = history.bytes.saturating_sub(charge);
         self.drop_while(dropped, usize::MAX, |log, entry| {
             log.entries.len() >= history.count.max(1)
@@ -379,18 +386,19 @@ impl Log {
         limit: usize,
         surplus: impl Fn(&Self, &Entry) -> bool,
     ) {
-        let before = dropped.len();
-        while let Some(oldest) = self.entries.front() {
-            if dropped.len() - before == limit || !surplus(self, oldest) {
-                break;
-            }
+        let mut count = 0;
+        while count < limit
+            && let Some(oldest) = self.entries.front()
+            && surplus(self, oldest)
+        {
             self.bytes -= oldest.charge();
             self.start = oldest.position.offset;
             if let Some(oldest) = self.entries.pop_front() {
                 dropped.push(oldest);
             }
+            count += 1;
         }
-        if dropped.len() > before {
+        if count > 0 {
             self.let_go();
             if !self.corrections.is_empty() {
                 let start = self.start;
@@ -489,8 +497,7 @@ impl Log {
 
     /// The earliest timestamp that is not older than `age`.
     fn ts_before(&self, age: Duration, now: u64) -> u64 {
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        self.channel_time(now).saturating_sub(age)
+        ts_before(age, self.channel_time(now))
     }
 }
 

@@ -62,6 +62,11 @@ pub(crate) struct History {
     pub(crate) age: Duration,
 }
 
+/// The whole milliseconds of a span, or as many as a number holds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1000).saturating_add(u64::from(span.subsec_millis()))
+}
+
 impl History {
     /// The same with what the rules say of the channel.
     pub(crate) fn under(self, rules: &[HistoryRule], channel: &ChannelName) -> Self {

@@ -22,8 +22,8 @@ mod start;
 
 pub use self::channel::{BadChannelName, ChannelName};
 pub use self::event::{BadEventName, EventName};
-pub(crate) use self::history::History;
 pub use self::history::HistoryRule;
+pub(crate) use self::history::{History, millis};
 pub use self::idempotency::{BadIdempotencyKey, IdempotencyKey};
 pub use self::pattern::{BadPattern, Pattern};
 pub use self::policy::{BadPolicy, Policy, PolicyRule};
