@@ -206,7 +206,7 @@ impl Check {
                 text += &format!("  fixed: {id} passes: remove it from the baseline\n");
             }
             match colours::are_shown() {
-                true => print_as_it_is(&colours::coloured(text.trim_end()))?,
+                true => print_as_it_is(colours::coloured(text.trim_end()))?,
                 false => print_line(text.trim_end())?,
             }
         }

@@ -71,10 +71,11 @@ impl Screen {
             None => {
                 let is_for_people = io::stdout().is_terminal();
                 let text = form.apply(message, is_for_people);
-                Ok(match form.end.or(is_for_people.then_some(b'\n')) {
+                match form.end.or(is_for_people.then_some(b'\n')) {
                     Some(end) => print_ended(end, |out| out.write_all(&text))?,
                     None => print_as_it_is(&text)?,
-                })
+                }
+                Ok(())
             }
         }
     }
