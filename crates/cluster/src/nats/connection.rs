@@ -77,8 +77,7 @@ pub(crate) async fn connect(
         let (count, stops) = (Arc::clone(&count), Arc::clone(&stops));
         let stopping = stops.subscribe();
         let told = ConnectionEvents { count, stops, forbidden: forbidden.clone() };
-        let heard = move |event: &Event| told.heard(event);
-        let settings = settings(options, heard, choice.clone()).await?;
+        let settings = settings(options, told, choice.clone()).await?;
         match settings.connect(options.servers.addresses()).await {
             Ok(client) => return Ok(Connection { client, connections, forbidden, stopping }),
             Err(source) => match is_login(&source) {
@@ -109,7 +108,9 @@ pub(crate) async fn connect_to_each(
 ) -> Result<(Client, Vec<ServerStatus>), StartError> {
     let addresses = options.servers.addresses();
     let connects = addresses.iter().map(async |address| {
-        let settings = settings(options, |_| {}, Choice::default()).await?;
+        let [count, stops] = [(); 2].map(|()| Arc::new(watch::Sender::new(0)));
+        let told = ConnectionEvents { count, stops, forbidden: Forbidden::new() };
+        let settings = settings(options, told, Choice::default()).await?;
         let connecting = settings.ignore_discovered_servers().connect(address.clone());
         let outcome = timeout(2 * CONNECT, connecting).await;
         Ok(outcome.map_err(|_| "it does not answer".to_owned()))
@@ -139,19 +140,6 @@ pub(crate) async fn connect_to_each(
     found.map(|client| (client, servers)).ok_or_else(unreachable)
 }
 
-/// Connects to one server, and not again when that connection is lost; `None` if that server cannot be used.
-pub(crate) async fn connect_once(
-    options: &ClusterOptions,
-    address: &ServerAddr,
-    heard: impl Fn(&Event) + Send + Sync + 'static,
-) -> Option<Client> {
-    let settings = settings(options, heard, Choice::default()).await.ok()?;
-    // Without a number it is made again for ever.
-    let settings = settings.ignore_discovered_servers().max_reconnects(1);
-    let client = timeout(CONNECT, settings.connect(address.clone())).await.ok()?.ok()?;
-    unfit(&client.server_info(), options).is_none().then_some(client)
-}
-
 /// Whether the user is refused.
 fn is_login(error: &ConnectError) -> bool {
     use ConnectErrorKind::{Authentication, AuthorizationViolation};
@@ -165,7 +153,7 @@ pub(crate) fn capacity(options: &ClusterOptions) -> usize {
 
 async fn settings(
     options: &ClusterOptions,
-    heard: impl Fn(&Event) + Send + Sync + 'static,
+    told: ConnectionEvents,
     choice: Choice,
 ) -> Result<ConnectOptions, StartError> {
     let mut settings = ConnectOptions::new()
@@ -175,7 +163,7 @@ async fn settings(
         .subscription_capacity(capacity(options))
         .require_tls(options.servers.any_tls())
         .event_callback(move |event| {
-            heard(&event);
+            told.heard(&event);
             std::future::ready(())
         })
         .reconnect_to_server_callback(move |servers, _| std::future::ready(choice.next(&servers)));

@@ -3,7 +3,6 @@
 //! | file | |
 //! |---|---|
 //! | `connection` | the connection, to whichever server there is |
-//! | `direct` | one to a server that leads shards |
 //! | `permissions` | what the user may do there |
 //! | `waiting` | what a node waits for while it joins |
 //! | `traffic` | the requests under way, for a server that is about to stop |
@@ -11,7 +10,6 @@
 
 pub(crate) mod api;
 pub(crate) mod connection;
-pub(crate) mod direct;
 pub(crate) mod permissions;
 pub(crate) mod traffic;
 pub(crate) mod waiting;

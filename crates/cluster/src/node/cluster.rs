@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
@@ -10,7 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sockeye_hub::{ChannelName, ENTRY_OVERHEAD, IdempotencyKey};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::error::jetstream::{ApiError, code};
@@ -32,7 +33,6 @@ use crate::records::{self, SharedRecords};
 use crate::shard::Shard;
 use crate::shard::epoch;
 use crate::shard::feed::{self, Feed, FeedBounds, Reset};
-use crate::shard::leaders::Leaders;
 use crate::streams::{self, SLACK, key};
 use crate::{ClusterOptions, StartError};
 use sockeye_hub::backplane::{
@@ -77,8 +77,6 @@ struct Inner {
     long_reads: Semaphore,
     members: Members,
     own_ids: OwnIds,
-    /// Rung when it may be another server that leads a shard.
-    leaders_changed: Arc<Notify>,
 }
 
 impl Cluster {
@@ -135,9 +133,15 @@ impl Cluster {
             .zip(found)
             .map(|(number, found)| Arc::new(Shard::new(number, found.epoch)))
             .collect();
+        let (queued, counts) = (Arc::new(AtomicU64::new(0)), Arc::new(PublishCounts::default()));
         let message = options.max_message_size() as u64;
         let limits = Limits { history: options.history_bytes, message, answers: capacity };
-        let (publishers, counts) = Publisher::start_all(&api, &connections, &shards, limits);
+        let publisher = |shard: &Arc<Shard>| {
+            let (queued, counts) = (Arc::clone(&queued), Arc::clone(&counts));
+            let (api, connections) = (api.clone(), connections.clone());
+            Publisher::start(api, connections, Arc::clone(shard), limits, queued, counts)
+        };
+        let publishers: Vec<_> = shards.iter().map(publisher).collect();
         for (shard, publisher) in shards.iter().zip(&publishers) {
             clock::start(&api, shard, publisher).await;
         }
@@ -147,12 +151,8 @@ impl Cluster {
             shards: shards.clone(),
             since: Instant::now(),
             allowed: UNHEALTHY,
-            forbidden: forbidden.clone(),
+            forbidden,
         };
-        let (client, followed) = (api.client().clone(), shards.clone());
-        let leaders = Leaders::new(options.clone(), client, forbidden, followed);
-        let leaders_changed = leaders.changed();
-        tokio::spawn(leaders.keep(connections.clone()));
         tokio::spawn(status::answer(about.clone()));
         tokio::spawn(permissions::watch(about.api.clone(), about.forbidden.clone()));
         Ok(Self(Arc::new(Inner {
@@ -167,7 +167,6 @@ impl Cluster {
             long_reads: Semaphore::new(LONG_READS),
             members: Members::default(),
             own_ids: OwnIds::random(),
-            leaders_changed,
         })))
     }
 
@@ -193,13 +192,6 @@ impl Cluster {
     #[cfg(test)]
     pub(crate) async fn disconnect(&self) {
         self.0.api.client().drain().await.expect("it was connected");
-    }
-
-    /// Another server leads a shard, as the stream would say after a while.
-    #[cfg(test)]
-    pub(crate) fn led_by(&self, shard: u16, leader: &str) {
-        self.0.shards[usize::from(shard)].led_by(Some(leader));
-        self.0.leaders_changed.notify_one();
     }
 
     #[cfg(test)]
@@ -306,8 +298,6 @@ async fn follow(inner: Arc<Inner>, shard: Arc<Shard>, sink: Arc<dyn Sink>) {
         }
         sleep(PAUSE).await;
     };
-    shard.led_by(info.leader());
-    inner.leaders_changed.notify_one();
     let epoch = info.metadata(key::EPOCH).and_then(|text| text.parse().ok());
     let epoch = epoch.unwrap_or(shard.place().epoch);
     let begin = Reset { epoch, upto: info.state.last_seq, ends };

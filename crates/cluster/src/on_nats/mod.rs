@@ -1,7 +1,6 @@
 //! Tests with three servers of NATS: `cargo xtask test cluster` runs them.
 
 mod apply;
-mod direct;
 mod faults;
 mod members;
 mod records;

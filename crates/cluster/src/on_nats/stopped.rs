@@ -11,17 +11,13 @@ use super::*;
 /// How many messages are under way at once.
 const TOGETHER: usize = 64;
 /// How many are stored before the next thing happens.
-pub(super) const SOME: usize = 400;
+const SOME: usize = 400;
 
 /// What became of each message.
-pub(super) type Outcomes = Vec<(String, Result<u64, Failure>)>;
+type Outcomes = Vec<(String, Result<u64, Failure>)>;
 
 /// Publishes until told to stop: each second message with a key, by which it is sent again when it has no answer.
-pub(super) async fn publish_until(
-    node: &Node,
-    stop: &AtomicBool,
-    stored: &AtomicUsize,
-) -> Outcomes {
+async fn publish_until(node: &Node, stop: &AtomicBool, stored: &AtomicUsize) -> Outcomes {
     let (channel, mut outcomes) = (chat(), Vec::new());
     while !stop.load(Relaxed) {
         let first = outcomes.len();
@@ -40,7 +36,7 @@ pub(super) async fn publish_until(
 }
 
 /// Each acknowledged message is where it was said to be, none that was refused is anywhere, and none is there twice.
-pub(super) fn check(told: &Told, outcomes: &Outcomes) {
+fn check(told: &Told, outcomes: &Outcomes) {
     assert_eq!((told.skips, told.epochs.len()), (0, 1));
     let mut places = BTreeMap::new();
     for (offset, text) in &told.messages {
@@ -72,11 +68,6 @@ async fn no_answer_of_a_leader_that_was_stopped_is_taken_for_that_of_another_mes
     let leader = nats.leader_of(&stream);
     options.servers = nats.url((leader + 1) % 3).parse().expect("a URL");
     let node = Node::start_with(options).await;
-    eventually_async("a direct publication", async || {
-        node.published(&chat(), &format!("before {}", node.cluster.figures().stored)).await;
-        node.cluster.figures().direct > 0
-    })
-    .await;
     let (stop, stored) = (AtomicBool::new(false), AtomicUsize::new(0));
     let some_more = async |what: &str| {
         let enough = stored.load(Relaxed) + SOME;

@@ -15,8 +15,6 @@ use crate::shard::{Counts, Shard};
 pub struct ClusterFigures {
     /// Each shard, in order.
     pub shards: Vec<ShardFigures>,
-    /// Messages that were sent to the server that leads their shard, over a connection to it beside the node's own.
-    pub direct: u64,
     /// Messages that were stored.
     pub stored: u64,
     /// Repeats of messages that were stored before.
@@ -52,7 +50,7 @@ pub struct ShardFigures {
 impl ClusterFigures {
     pub(crate) fn of(shards: &[Arc<Shard>], counts: &PublishCounts) -> Self {
         let load = |count: &AtomicU64| count.load(Relaxed);
-        let PublishCounts { direct, stored, repeated, refused, unavailable, unknown } = counts;
+        let PublishCounts { stored, repeated, refused, unavailable, unknown } = counts;
         let shards = shards.iter().map(|shard| {
             let Counts { messages, holes, filled, held, skips, resets } = &shard.counts;
             ShardFigures {
@@ -67,7 +65,6 @@ impl ClusterFigures {
         });
         Self {
             shards: shards.collect(),
-            direct: load(direct),
             stored: load(stored),
             repeated: load(repeated),
             refused: load(refused),
@@ -91,7 +88,6 @@ impl ClusterFigures {
             ("filled", "Messages fetched to fill holes", sum(|shard| shard.filled)),
             ("skips", "Times a shard was too far behind to fetch all", sum(|shard| shard.skips)),
             ("resets", "Times a stream had lost something", sum(|shard| shard.resets)),
-            ("direct", "Publications sent directly to the server that leads", self.direct),
             ("stored", "Publications stored", self.stored),
             ("repeated", "Publications that were stored before", self.repeated),
             ("refused", "Publications refused: too large, or no room", self.refused),

@@ -9,7 +9,6 @@
 pub(crate) mod ack;
 mod answers;
 pub(crate) mod clock;
-mod link;
 mod queue;
 mod sender;
 mod slots;
@@ -112,8 +111,6 @@ pub(crate) struct Publisher {
 /// What became of messages, for operators.
 #[derive(Debug, Default)]
 pub(crate) struct PublishCounts {
-    /// Sent to the server that leads, over a connection to it.
-    pub(crate) direct: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) repeated: AtomicU64,
     pub(crate) refused: AtomicU64,
@@ -122,25 +119,9 @@ pub(crate) struct PublishCounts {
 }
 
 impl Publisher {
-    /// Begins to publish into each shard; gives what is counted of all, too.
-    pub(crate) fn start_all(
-        api: &Api,
-        connections: &watch::Receiver<u64>,
-        shards: &[Arc<Shard>],
-        limits: Limits,
-    ) -> (Vec<Self>, Arc<PublishCounts>) {
-        let (queued, counts) = (Arc::new(AtomicU64::new(0)), Arc::new(PublishCounts::default()));
-        let start = |shard: &Arc<Shard>| {
-            let (queued, counts) = (Arc::clone(&queued), Arc::clone(&counts));
-            let (api, connections) = (api.clone(), connections.clone());
-            Self::start(api, connections, Arc::clone(shard), limits, queued, counts)
-        };
-        (shards.iter().map(start).collect(), counts)
-    }
-
     /// Begins to publish into a shard, until the last clone of the publisher is gone and everything
     /// has its answer.
-    fn start(
+    pub(crate) fn start(
         api: Api,
         connections: watch::Receiver<u64>,
         shard: Arc<Shard>,

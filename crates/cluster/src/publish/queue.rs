@@ -127,11 +127,6 @@ impl<T: Sequenced> PublishQueue<T> {
         Some((number, &mut queued.message))
     }
 
-    /// Whether any is under way.
-    pub(super) fn is_flying(&self) -> bool {
-        !self.flying.is_empty()
-    }
-
     /// One that is under way.
     pub(super) fn flying(&mut self, number: u64) -> Option<&mut T> {
         self.flying.get_mut(&number).map(|queued| &mut queued.message)

@@ -16,7 +16,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
 use super::ack::{self, Ack, Failure, RETRY_AFTER};
-use super::link::{Change, Link};
+use super::answers::Answers;
 use super::queue::{PublishQueue, Sequenced};
 use super::slots::{Answered, Flight, Slot, Slots};
 use super::trim::Trim;
@@ -29,8 +29,6 @@ use crate::shard::{Reached, Shard};
 const ACK: Duration = Duration::from_secs(5);
 /// How long nothing is sent while another server is taken, at a time.
 const LEAVING: Duration = Duration::from_millis(20);
-/// How old those under way on a connection to the leader may be until it is looked how old they are.
-const LOOK: Duration = Duration::from_secs(1);
 /// The most messages that are taken from the publishers at once.
 const AT_ONCE: usize = 256;
 
@@ -117,16 +115,16 @@ impl Sender {
         mut connections: watch::Receiver<u64>,
     ) {
         connections.mark_unchanged();
-        let mut links = self.shard.links();
-        let mut link = Link::open(self.api.client().clone(), links.clone()).await;
+        let mut client = self.api.client().clone();
+        let mut answers = Answers::open(&client).await;
+        let mut slots = Slots::new(answers.inbox());
         let (mut came, mut open) = (Vec::new(), true);
         let mut alarm = pin!(sleep_until(Instant::now()));
         while open || !self.queue.is_empty() {
             // What has waited for too long is given up before the next is sent.
-            self.give_up_late(&mut link.slots);
-            self.change_link(&mut link).await;
-            let is_full = self.send(&mut link);
-            let wake = self.wake_at(&link);
+            self.give_up_late(&mut slots);
+            let is_full = self.send(&mut client, &mut slots);
+            let wake = self.wake_at();
             // One that rings too early does no harm.
             if alarm.is_elapsed() || wake < alarm.deadline() {
                 alarm.as_mut().reset(wake);
@@ -137,13 +135,9 @@ impl Sender {
                     let now = Instant::now();
                     came.drain(..).for_each(|came| self.queue.push(came, now));
                 }
-                all = link.answers.next() => {
+                all = answers.next() => {
                     for (slot, ack) in all {
-                        if ack == Ack::Again {
-                            // Another server may know of a leader.
-                            link.leave();
-                        }
-                        match link.slots.answered(slot, &ack) {
+                        match slots.answered(slot, &ack) {
                             Answered::To(flight) => self.answered(flight, ack),
                             Answered::Perhaps(flight) => self.answered(flight, Ack::Unknown),
                             Answered::Earlier => {
@@ -153,54 +147,27 @@ impl Sender {
                         }
                     }
                 }
-                Ok(()) = connections.changed() => if !link.is_direct() { self.resend(&mut link.slots) },
-                _ = links.changed() => {}
-                _ = poll_fn(|context| link.client.poll_ready_unpin(context)), if is_full => {}
+                Ok(()) = connections.changed() => self.resend(&mut slots),
+                _ = poll_fn(|context| client.poll_ready_unpin(context)), if is_full => {}
                 () = alarm.as_mut() => {}
             }
         }
     }
 
     /// When something is to be done though nothing comes.
-    fn wake_at(&self, link: &Link) -> Instant {
-        let now = Instant::now();
-        let all = [self.look_at, link.wake_at(self.oldest(), now)];
-        all.into_iter().flatten().fold(self.queue.wake_at(now), Instant::min)
-    }
-
-    /// When the first of those under way was sent, or earlier.
-    fn oldest(&self) -> Option<Instant> {
-        self.look_at.filter(|_| self.queue.is_flying()).map(|look| look - ACK)
-    }
-
-    /// Takes another connection if there is a better one, or this one is of no use any more.
-    async fn change_link(&mut self, link: &mut Link) {
-        let now = Instant::now();
-        if link.is_direct() && self.oldest().is_some_and(|oldest| oldest + LOOK <= now) {
-            self.look_at = self.queue.least_flying(|pending| pending.answer_by).flatten();
-        }
-        match link.change(self.oldest(), now) {
-            Change::Nothing => {}
-            Change::Take(direct) => link.take(direct).await,
-            Change::Lose => {
-                tracing::debug!(shard = self.shard.number, "its leader is of no use directly");
-                link.leave();
-                self.give_up(self.queue.all_flying(|_| true), &mut link.slots);
-                link.take(None).await;
-            }
-        }
+    fn wake_at(&self) -> Instant {
+        let wake = self.queue.wake_at(Instant::now());
+        self.look_at.map_or(wake, |look| wake.min(look))
     }
 
     /// Sends what may be sent now. Whether the queue of the connection is full.
-    fn send(&mut self, link: &mut Link) -> bool {
+    fn send(&mut self, client: &mut Client, slots: &mut Slots) -> bool {
         let now = Instant::now();
         let Reached { epoch, upto: before, .. } = self.shard.place();
-        link.slots.follow(epoch);
-        if self.queue.gathers(now) || link.holds() {
+        slots.follow(epoch);
+        if self.queue.gathers(now) {
             return false;
         }
-        let is_direct = link.is_direct();
-        let (client, slots) = (&mut link.client, &mut link.slots);
         while self.queue.has_next(now) {
             if client.connection_state() != State::Connected {
                 // What async-nats takes now it would send some time later, when all of it is given up.
@@ -210,16 +177,14 @@ impl Sender {
             if is_full(client) {
                 return true;
             }
-            let under_way = if is_direct { None } else { self.api.traffic().begin() };
-            if !is_direct && under_way.is_none() {
+            let Some(under_way) = self.api.traffic().begin() else {
                 // This server is about to be left for another one.
                 self.queue.hold(now + LEAVING);
                 return false;
-            }
+            };
             let Some((number, pending)) = self.queue.next(now) else { return false };
             (pending.before, pending.sent) = (before, pending.sent + 1);
-            (pending.answer_by, pending.under_way) = (Some(now + ACK), under_way);
-            self.counts.direct.fetch_add(u64::from(is_direct), Relaxed);
+            (pending.answer_by, pending.under_way) = (Some(now + ACK), Some(under_way));
             let flight = Flight { number, sent: pending.sent };
             let (slot, reply) = slots.take(flight);
             pending.slot = Some(slot);
@@ -317,21 +282,16 @@ impl Sender {
         done.failed(failure, charge, self.max_message);
     }
 
-    /// No answers come to these any more.
-    fn give_up(&mut self, numbers: Vec<u64>, slots: &mut Slots) {
-        for number in numbers {
-            let Some(pending) = self.queue.flying(number) else { continue };
-            let flight = Flight { number, sent: pending.sent };
-            pending.slot.take().into_iter().for_each(|slot| slots.give_up(slot));
-            self.answered(flight, Ack::Unknown);
-        }
-    }
-
     /// Gives up the answers that are missing, what was not taken in time, and what was overtaken.
     fn give_up_late(&mut self, slots: &mut Slots) {
         let now = Instant::now();
         if self.look_at.is_some_and(|look| look <= now) {
-            self.give_up(self.queue.all_flying(|pending| pending.answer_by <= Some(now)), slots);
+            for number in self.queue.all_flying(|pending| pending.answer_by <= Some(now)) {
+                let Some(pending) = self.queue.flying(number) else { continue };
+                let flight = Flight { number, sent: pending.sent };
+                pending.slot.take().into_iter().for_each(|slot| slots.give_up(slot));
+                self.answered(flight, Ack::Unknown);
+            }
             self.look_at = self.queue.least_flying(|pending| pending.answer_by).flatten();
         }
         let expired = self.queue.expired(now);

@@ -131,7 +131,7 @@ async fn examine(api: &Api, shard: &Shard, suspicious: bool) -> Result<Option<Ex
             return Ok(Some(Examined::Same));
         }
     }
-    let (comparison, info) = look(api, shard, known, suspicious).await?;
+    let (comparison, info) = look(api, shard.number, known, suspicious).await?;
     if let Some(outcome) = decided(comparison, &info) {
         return Ok(Some(outcome));
     }
@@ -145,7 +145,7 @@ async fn examine(api: &Api, shard: &Shard, suspicious: bool) -> Result<Option<Ex
         "the stream seems to have lost messages: asking once more"
     );
     sleep(CONFIRM).await;
-    let (comparison, info) = look(api, shard, known, true).await?;
+    let (comparison, info) = look(api, shard.number, known, true).await?;
     match decided(comparison, &info) {
         Some(outcome) => Ok(Some(outcome)),
         None if !info.has_current_quorum() => Ok(None),
@@ -167,16 +167,15 @@ fn decided(comparison: Comparison, info: &StreamInfo) -> Option<Examined> {
 
 async fn look(
     api: &Api,
-    shard: &Shard,
+    shard: u16,
     known: Reached,
     closely: bool,
 ) -> Result<(Comparison, StreamInfo), ApiError> {
-    let info = api.info(&api.names().stream(shard.number)).await?;
-    shard.led_by(info.leader());
+    let info = api.info(&api.names().stream(shard)).await?;
     let mut comparison = judge(&info, known);
     // Where it has grown past what is known, the message there tells.
     if comparison == Comparison::Same && closely && known.ts > 0 {
-        let there = api.time_of(shard.number, known.upto).await?;
+        let there = api.time_of(shard, known.upto).await?;
         if there.is_some_and(|ts| ts != known.ts) {
             comparison = Comparison::Lost;
         }

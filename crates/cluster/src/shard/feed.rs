@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::{Message, SubscribeError};
+use async_nats::{Message, SubscribeError, Subscriber};
+use futures_util::{FutureExt as _, StreamExt as _};
 use sockeye_hub::{Clock, Epoch};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -18,9 +19,7 @@ use crate::error::jetstream::ApiError;
 use crate::message;
 use crate::nats::api::stream::StreamInfo;
 use crate::nats::api::{Answer, Api, Get};
-use crate::nats::direct::Direct;
 use crate::shard::ends::ends;
-use crate::shard::live::Live;
 use crate::shard::{Reached, Shard};
 use sockeye_hub::backplane::{ChannelEnd, Feed as Order, Sink, What};
 
@@ -33,8 +32,6 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// How many answers in a row may be without what a hole lacks before the leader is asked about it; and
 /// without what it has said itself, which may have been purged since.
 const DOUBTFUL: (u32, u32) = (40, 4);
-/// How often in a row the leader may have something that does not come over a connection to it.
-const DEAF: u32 = 2;
 /// The most messages that are given to the hub at once.
 const AT_ONCE: usize = 512;
 /// How many messages behind is too far to fetch them all: every channel is read again when it is used.
@@ -42,9 +39,8 @@ const TOO_FAR: u64 = 50_000;
 
 /// The subscription of a feed. Made before the stream is asked where it is, over the same
 /// connection: a leader that has answered that knows of the subscription.
-pub(crate) async fn subscribe(api: &Api, shard: u16) -> Result<Live, SubscribeError> {
-    let subscriber = api.client().subscribe(api.names().live_subjects(shard)).await?;
-    Ok(Live::new(api, shard, subscriber))
+pub(crate) async fn subscribe(api: &Api, shard: u16) -> Result<Subscriber, SubscribeError> {
+    api.client().subscribe(api.names().live_subjects(shard)).await
 }
 
 /// Sequences of the shard begin anew.
@@ -118,8 +114,6 @@ pub(crate) struct Feed {
     ticked_at: u64,
     /// Whether there is a hole that was counted.
     counted: bool,
-    /// How often in a row the leader had something that nothing was heard of.
-    unheard: u32,
 }
 
 impl Feed {
@@ -148,20 +142,16 @@ impl Feed {
             in_vain: 0,
             ticked_at: upto,
             counted: false,
-            unheard: 0,
         }
     }
 
     /// Feeds until the connection is closed for good. `connections` changes with each new one.
     pub(crate) async fn run(
         mut self,
-        mut live: Live,
+        mut live: Subscriber,
         mut findings: mpsc::UnboundedReceiver<Finding>,
         mut connections: watch::Receiver<u64>,
     ) {
-        let mut links = self.shard.links();
-        // One that is there already.
-        links.mark_changed();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -175,19 +165,9 @@ impl Feed {
             tokio::select! {
                 message = live.next() => match message {
                     Some(message) => self.heard(message, &mut live),
-                    None if live.is_direct() => self.take_link(None, &mut live).await,
                     None => return,
                 },
-                Ok(()) = links.changed() => {
-                    let link = links.borrow_and_update().clone();
-                    self.take_link(link, &mut live).await;
-                }
-                told = question => {
-                    self.told(told);
-                    if self.unheard >= DEAF {
-                        live.leave();
-                    }
-                }
+                told = question => self.told(told),
                 finding = findings.recv() => match finding {
                     Some(Finding::Reset(reset)) => self.reset(reset),
                     Some(Finding::Groundless(number)) => self.trust(number),
@@ -203,8 +183,7 @@ impl Feed {
     }
 
     /// A live message has come, and perhaps more behind it.
-    fn heard(&mut self, message: Message, live: &mut Live) {
-        self.unheard = 0;
+    fn heard(&mut self, message: Message, live: &mut Subscriber) {
         let mut next = Some(message);
         let mut count = 0;
         while let Some(message) = next {
@@ -216,20 +195,12 @@ impl Feed {
                 }
             }
             count += 1;
-            next = if count < AT_ONCE { live.next_there() } else { None };
+            next = if count < AT_ONCE { live.next().now_or_never().flatten() } else { None };
         }
         if self.order.is_suspect() && self.suspected == 0 {
             self.doubt();
         }
         self.put_out();
-    }
-
-    /// Listens over another connection. What one that was lost had not given yet is asked for.
-    async fn take_link(&mut self, link: Option<Direct>, live: &mut Live) {
-        self.unheard = 0;
-        if live.take(link).await {
-            self.reconnected();
-        }
     }
 
     /// There is another connection: what came in between did not come here. NATS may have been put back
@@ -332,7 +303,6 @@ impl Feed {
         self.question = None;
         match told {
             Told::More(Ok((true, _))) => {
-                self.unheard += 1;
                 self.order.expect(self.order.verified() + 1);
                 self.go_on();
             }

@@ -3,17 +3,13 @@
 pub(crate) mod ends;
 pub(crate) mod epoch;
 pub(crate) mod feed;
-pub(crate) mod leaders;
-mod live;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sockeye_hub::Epoch;
-use tokio::sync::{Notify, watch};
-
-use crate::nats::direct::Direct;
+use tokio::sync::Notify;
 
 /// The epoch of a shard, and up to which sequence this node has all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +31,6 @@ pub(crate) struct Shard {
     fresh: Mutex<Instant>,
     /// The newest message of the clock that this node knows of: its sequence, and when it came.
     clock: Mutex<Option<(u64, Instant)>>,
-    /// The server that leads it, as far as is known.
-    leader: Mutex<Option<String>>,
-    /// The connection to that server, if another one than that for everything is to be used.
-    link: watch::Sender<Option<Direct>>,
     /// How often what JetStream said did not fit to what was there before.
     suspicions: AtomicU64,
     /// Rung at each of them.
@@ -71,8 +63,6 @@ impl Shard {
             live: AtomicBool::new(false),
             fresh: Mutex::new(Instant::now()),
             clock: Mutex::new(None),
-            leader: Mutex::new(None),
-            link: watch::Sender::new(None),
             suspicions: AtomicU64::new(0),
             suspected: Notify::new(),
             counts: Counts::default(),
@@ -105,28 +95,6 @@ impl Shard {
     /// For how long it has not been known whether something is missing.
     pub(crate) fn staleness(&self) -> Duration {
         lock(&self.fresh).elapsed()
-    }
-
-    pub(crate) fn leader(&self) -> Option<String> {
-        lock(&self.leader).clone()
-    }
-
-    pub(crate) fn led_by(&self, leader: Option<&str>) {
-        *lock(&self.leader) = leader.map(str::to_owned);
-    }
-
-    /// Tells of each change of the connection to the leader.
-    pub(crate) fn links(&self) -> watch::Receiver<Option<Direct>> {
-        self.link.subscribe()
-    }
-
-    /// That connection is to be used from now on, or that for everything.
-    pub(crate) fn take_link(&self, link: Option<Direct>) {
-        self.link.send_if_modified(|current| {
-            let is_other = *current != link;
-            *current = link;
-            is_other
-        });
     }
 
     /// Has the stream examined; gives the number of the suspicion.

@@ -86,11 +86,6 @@ impl StreamInfo {
         self.config.get(key)?.as_i64()
     }
 
-    /// What the server is called that leads, where there is more than one.
-    pub(crate) fn leader(&self) -> Option<&str> {
-        self.cluster.as_ref()?.leader.as_deref()
-    }
-
     /// Whether the leader and enough followers that are up to date are a majority.
     pub(crate) fn has_current_quorum(&self) -> bool {
         let Some(group) = &self.cluster else { return true };
