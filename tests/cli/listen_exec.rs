@@ -277,7 +277,7 @@ fn wrong_commands_are_told_at_once() {
     for (args, why) in [
         (&["--exec", "no-such-program"][..], "--shell"),
         (&["--exec", "/etc/passwd"], "cannot be executed"),
-        (&["--exec", "./no-such-program"], "there is no ./no-such-program"),
+        (&["--exec", "./no-such-program"], "./no-such-program: No such file"),
         (&["--exec", "'open"], "a quote"),
         (&["--exec", ""], "name a program"),
         (&["--static", "/no/such/folder"], "--static"),

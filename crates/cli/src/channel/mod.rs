@@ -234,11 +234,12 @@ impl Channel {
     }
 }
 
-/// What is wrong, and how a token is given to this program.
+/// What is wrong, and how this program is given a token.
 fn said(problem: Problem) -> String {
     match problem.status {
         Some(StatusCode::UNAUTHORIZED) => {
-            format!("{} This program sends that of --token or SOCKEYE_TOKEN.", problem.message)
+            let why = problem.message.trim_end_matches('.');
+            format!("{why}; a token is sent with --token, or in SOCKEYE_TOKEN")
         }
         _ => problem.message,
     }

@@ -77,18 +77,23 @@ fn misspelt(program: &Command) -> Option<(String, String)> {
     let mut unknown = names.filter(|name| !known.contains(name.as_str()));
     unknown.find_map(|name| {
         let option = name.strip_prefix("SOCKEYE_")?;
-        let mut options = known.iter().filter_map(|known| known.strip_prefix("SOCKEYE_"));
-        let meant = options.find(|known| is_nearly(option, known))?;
+        let options = known.iter().filter_map(|known| known.strip_prefix("SOCKEYE_"));
+        let near = options.filter_map(|known| Some((distance(option, known)?, known)));
+        let (_, meant) = near.min()?;
         Some((format!("SOCKEYE_{option}"), format!("SOCKEYE_{meant}")))
     })
 }
 
-/// Whether one name may be meant for the other: apart from `_` they differ by a letter, or by two where they are long.
-fn is_nearly(name: &str, known: &str) -> bool {
-    const LONG: usize = 8;
+/// How far a name is from one that it may be meant for: apart from `_` they differ by a letter, or by two where they are
+/// long. Short ones are words of their own.
+fn distance(name: &str, known: &str) -> Option<usize> {
     let [name, known] = [name, known].map(|text| text.replace('_', "").to_ascii_uppercase());
-    let most = if known.len() < LONG { 1 } else { 2 };
-    strsim::osa_distance(&name, &known) <= most
+    let most = match known.len() {
+        0..=4 => 0,
+        5..=7 => 1,
+        _ => 2,
+    };
+    Some(strsim::osa_distance(&name, &known)).filter(|distance| *distance <= most)
 }
 
 /// The error, said of the variable that a wrong value comes from, if it comes from one.
@@ -138,7 +143,7 @@ fn is_empty(option: &Arg) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_nearly;
+    use super::distance;
 
     #[test]
     fn a_name_that_differs_by_a_letter_or_two_is_misspelt() {
@@ -149,11 +154,16 @@ mod tests {
             ("LITSEN", "LISTEN"),
             ("log", "LOG"),
         ] {
-            assert!(is_nearly(name, known), "{name}");
+            assert!(distance(name, known).is_some(), "{name}");
         }
-        for name in ["PORT", "SERVICE_HOST", "SERVICE_PORT", "PORT_8080_TCP", "VERSION", "IMAGE"] {
+        assert!(
+            distance("CLUSTER_CRED", "CLUSTER_CREDS") < distance("CLUSTER_CRED", "CLUSTER_CERT")
+        );
+        for name in
+            ["PORT", "SERVICE_HOST", "PORT_8080_TCP", "VERSION", "IMAGE", "ID", "IP", "DATE"]
+        {
             for known in ["LOG", "DATA", "OPEN", "IO", "OTLP", "LISTEN", "AUTH_KEY", "TOKEN"] {
-                assert!(!is_nearly(name, known), "{name} {known}");
+                assert_eq!(distance(name, known), None, "{name} {known}");
             }
         }
     }

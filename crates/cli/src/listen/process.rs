@@ -117,7 +117,7 @@ fn find(program: &str) -> anyhow::Result<PathBuf> {
     let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     if program.contains('/') {
         let path = PathBuf::from(program);
-        ensure!(path.exists(), "there is no {program}");
+        std::fs::metadata(&path).with_context(|| format!("cannot look at {program}"))?;
         ensure!(path.is_file(), "{program} is not a file");
         ensure!(
             is_program(&path),
