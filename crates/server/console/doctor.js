@@ -82,7 +82,7 @@ export class Doctor {
     };
     const [broken, unsure] = [named('verdict', 'fail'), named('isUnsure', 'true')];
     if (problem?.code === 'unauthorized') return words.doctor.needsToken;
-    if (this.#rows.poll.dataset.verdict === 'fail') return words.doctor.notGoneOn;
+    if (this.#rows.poll.dataset.verdict !== 'ok' && !unsure) return words.doctor.notGoneOn;
     const told = [broken && words.doctor.broken(broken), unsure && words.doctor.unsure(unsure)].filter(Boolean);
     return told.join(' ') || words.doctor.allWell;
   }

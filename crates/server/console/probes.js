@@ -23,6 +23,7 @@ const ok = (figure) => ({ verdict: 'ok', figure });
 const warn = (figure, advice) => ({ verdict: 'warn', figure, advice });
 const fail = (figure, advice) => ({ verdict: 'fail', figure, advice });
 const skip = (figure, advice) => ({ verdict: 'skip', figure, advice });
+const refused = (status) => fail(words.doctor.answered(status), status === 403 ? words.doctor.refused : undefined);
 const unsure = () => ({ ...skip(words.doctor.noConnection, words.doctor.freeConnections), isUnsure: true });
 
 /** A request beside the transport that is tried got no answer, which says nothing of that. */
@@ -65,7 +66,7 @@ export class Probes {
     }
     const took = performance.now() - begun;
     if (response.status === 401) return { poll: skip(words.doctor.asksForToken, words.doctor.giveToken), problem: await problemOf(response) };
-    if (!response.ok) return { poll: fail(words.doctor.answered(response.status), words.doctor.refused) };
+    if (!response.ok) return { poll: refused(response.status) };
     return { poll: ok(words.doctor.after(took)), clock: clock(response, took) };
   }
 
@@ -84,7 +85,7 @@ export class Probes {
         response = performance.now() - begun;
       }
     } catch (error) {
-      return this.#ended(error === UNANSWERED ? unsure() : this.#unanswered(fail(words.doctor.noAnswer, words.doctor.proxyWaits)));
+      return this.#ended(error === UNANSWERED ? this.#notAsked() : this.#unanswered(fail(words.doctor.noAnswer, words.doctor.proxyWaits)));
     }
     if (!this.idle) return ok(words.doctor.message(response));
     const wait = Math.min(this.idle, LONGEST_WAIT_S);
@@ -108,7 +109,7 @@ export class Probes {
     try {
       const late = setTimeout(abort, PATIENCE_MS);
       const response = await fetch(this.url('sse'), { headers: headers('text/event-stream'), cache: 'no-store', signal });
-      if (!response.ok) return tell(fail(words.doctor.answered(response.status), words.doctor.refused));
+      if (!response.ok) return tell(refused(response.status));
       const reader = response.body.getReader();
       await reader.read();
       clearTimeout(late);
@@ -119,7 +120,7 @@ export class Probes {
       return await this.#silence((ended) => until(reader)('', ended), abort);
     } catch (error) {
       const heldBack = fail(words.doctor.heldBack(performance.now() - begun), words.doctor.unbuffer);
-      if (!this.isStopped) tell(error === UNANSWERED ? unsure() : this.#unanswered(heldBack));
+      if (!this.isStopped) tell(error === UNANSWERED ? this.#notAsked() : this.#unanswered(heldBack));
       return null;
     } finally {
       abort();
@@ -130,7 +131,7 @@ export class Probes {
   async websocket(tell) {
     const url = await this.#ticketed(this.url('websocket', 'ws')).catch(() => null);
     if (this.isStopped) return null;
-    if (!url) return tell(unsure()), null;
+    if (!url) return tell(this.#notAsked()), null;
     const begun = performance.now();
     const socket = new WebSocket(url);
     this.#abort.signal.addEventListener('abort', () => socket.close());
@@ -155,7 +156,7 @@ export class Probes {
       return await this.#silence(() => closed, () => socket.close());
     } catch (error) {
       if (error !== UNANSWERED) throw error;
-      if (!this.isStopped) tell(unsure());
+      if (!this.isStopped) tell(this.#notAsked());
       return null;
     } finally {
       socket.close();
@@ -182,6 +183,7 @@ export class Probes {
     const text = `doctor-${Math.random().toString(36).slice(2)}`;
     const begun = performance.now();
     const arrived = arrives(text).then((came) => came && performance.now() - begun);
+    arrived.catch(() => {});
     if (!(await this.#publish(name, text))) return NaN;
     // Its patience begins when the message is there.
     const delay = await soon(arrived);
@@ -255,6 +257,11 @@ export class Probes {
 
   #ended(finding) {
     return this.isStopped ? null : finding;
+  }
+
+  /** What is found where the request beside a transport got no answer. */
+  #notAsked() {
+    return this.#unanswered(fail(words.doctor.noAnswer, words.doctor.unreachable));
   }
 
   /** What is found where a request got no answer: it may not have left the browser. */
