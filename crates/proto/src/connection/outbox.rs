@@ -23,7 +23,14 @@ const SLACK: usize = 256;
 ///
 /// Empty, it holds no memory.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct Outbox(
+    /// `None` where nothing waits: most connections have nothing to send.
+    Option<Box<Waiting>>,
+);
+
+/// What waits to be transmitted.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
     /// What goes first, where there are large payloads.
     segments: Option<Box<Segments>>,
     /// What goes last, and is still growing.
@@ -44,8 +51,7 @@ struct Segments {
 impl Outbox {
     /// How many bytes are waiting.
     pub fn len(&self) -> usize {
-        let segments = self.segments.as_ref().map_or(0, |segments| segments.length);
-        segments + self.staging.len() - self.sent
+        self.0.as_ref().map_or(0, |waiting| waiting.len())
     }
 
     /// Whether there is nothing to transmit.
@@ -55,22 +61,25 @@ impl Outbox {
 
     /// Puts the mark behind what is waiting.
     pub(super) fn mark(&mut self) {
-        self.until_mark = self.len();
+        if let Some(waiting) = &mut self.0 {
+            waiting.until_mark = waiting.len();
+        }
     }
 
     /// Whether all was transmitted that was waiting when the mark was put.
     pub(super) fn is_past_mark(&self) -> bool {
-        self.until_mark == 0
+        self.0.as_ref().is_none_or(|waiting| waiting.until_mark == 0)
     }
 
     /// How much memory is held.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        let segments = self
+        let Some(waiting) = &self.0 else { return 0 };
+        let segments = waiting
             .segments
             .as_ref()
             .map_or(0, |segments| segments.queue.capacity() * size_of::<Bytes>() + segments.length);
-        segments + self.staging.capacity()
+        segments + waiting.staging.capacity()
     }
 
     /// Adds a frame; its payload is masked here if the header has a key.
@@ -79,8 +88,9 @@ impl Outbox {
             self.push_copy(header, &payload);
             return;
         }
-        self.push_header(header, 0);
-        self.push_shared(match header.mask {
+        let waiting = self.waiting();
+        waiting.push_header(header, 0);
+        waiting.push_shared(match header.mask {
             Some(key) => masked(payload, key),
             None => payload,
         });
@@ -90,30 +100,44 @@ impl Outbox {
     #[inline(always)]
     pub(super) fn push_short(&mut self, kind: MessageKind, payload: &[u8]) -> bool {
         let Some(header) = Header::short(kind, payload) else { return false };
-        self.reserve(header.len() + payload.len());
-        self.staging.extend_from_slice(&header);
-        self.staging.extend_from_slice(payload);
+        let waiting = self.waiting();
+        waiting.reserve(header.len() + payload.len());
+        waiting.staging.extend_from_slice(&header);
+        waiting.staging.extend_from_slice(payload);
         true
     }
 
     /// Adds a frame, copying its payload.
     pub(super) fn push_copy(&mut self, header: &Header, payload: &[u8]) {
-        self.push_header(header, payload.len());
-        let begin = self.staging.len();
-        self.staging.extend_from_slice(payload);
+        let waiting = self.waiting();
+        waiting.push_header(header, payload.len());
+        let begin = waiting.staging.len();
+        waiting.staging.extend_from_slice(payload);
         if let Some(key) = header.mask {
-            apply_mask(&mut self.staging[begin..], key, 0);
+            apply_mask(&mut waiting.staging[begin..], key, 0);
         }
     }
 
     /// Adds a frame that is encoded already.
     pub(super) fn push_encoded(&mut self, frame: &Bytes) {
+        let waiting = self.waiting();
         if frame.len() < WORTH_SHARING {
-            self.reserve(frame.len());
-            self.staging.extend_from_slice(frame);
+            waiting.reserve(frame.len());
+            waiting.staging.extend_from_slice(frame);
         } else {
-            self.push_shared(frame.clone());
+            waiting.push_shared(frame.clone());
         }
+    }
+
+    fn waiting(&mut self) -> &mut Waiting {
+        self.0.get_or_insert_with(spare::take)
+    }
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        let segments = self.segments.as_ref().map_or(0, |segments| segments.length);
+        segments + self.staging.len() - self.sent
     }
 
     /// Adds a header, and makes room for that many bytes after it.
@@ -126,9 +150,17 @@ impl Outbox {
         self.staging.truncate(end);
     }
 
+    #[inline]
     fn reserve(&mut self, room: usize) {
+        if self.staging.capacity() - self.staging.len() < room {
+            self.grow(room);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, room: usize) {
         if self.staging.capacity() == 0 {
-            self.staging = spare::take();
+            self.staging = spare::take_buffer();
         }
         self.staging.reserve(room);
     }
@@ -149,8 +181,40 @@ impl Outbox {
     fn clear_staging(&mut self) {
         self.sent = 0;
         if self.staging.capacity() > 0 {
-            spare::give_back(mem::take(&mut self.staging));
+            spare::give_back_buffer(mem::take(&mut self.staging));
         }
+    }
+
+    /// Empties it for another connection. How much memory it keeps.
+    pub(super) fn clear(&mut self) -> usize {
+        self.staging.clear();
+        (self.segments, self.sent, self.until_mark) = (None, 0, 0);
+        self.staging.capacity()
+    }
+
+    /// Drops what was transmitted of it. Whether nothing waits any more.
+    fn advance(&mut self, mut count: usize) -> bool {
+        self.until_mark = self.until_mark.saturating_sub(count);
+        if let Some(segments) = &mut self.segments {
+            count = segments.advance(count);
+            if segments.queue.is_empty() {
+                self.segments = None;
+            }
+        }
+        self.sent += count;
+        let waiting = self.staging.len() - self.sent;
+        if waiting == 0 {
+            if self.segments.is_none() {
+                return true;
+            }
+            self.clear_staging();
+        } else if self.staging.capacity() > 2 * waiting + SLACK {
+            // The transport does not take everything: what waits gets no more memory than it needs.
+            let rest = self.staging[self.sent..].to_vec();
+            self.clear_staging();
+            self.staging = rest;
+        }
+        false
     }
 }
 
@@ -188,14 +252,16 @@ impl Buf for Outbox {
     }
 
     fn chunk(&self) -> &[u8] {
-        let first = self.segments.as_ref().and_then(|segments| segments.queue.front());
-        first.map_or(&self.staging[self.sent..], |segment| segment)
+        let Some(waiting) = &self.0 else { return &[] };
+        let first = waiting.segments.as_ref().and_then(|segments| segments.queue.front());
+        first.map_or(&waiting.staging[waiting.sent..], |segment| segment)
     }
 
     #[cfg(feature = "std")]
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let segments = self.segments.iter().flat_map(|segments| &segments.queue);
-        let staging = Some(&self.staging[self.sent..]).filter(|staging| !staging.is_empty());
+        let Some(waiting) = &self.0 else { return 0 };
+        let segments = waiting.segments.iter().flat_map(|segments| &segments.queue);
+        let staging = Some(&waiting.staging[waiting.sent..]).filter(|staging| !staging.is_empty());
         let chunks = segments.map(|segment| &segment[..]).chain(staging);
         let mut filled = 0;
         for (slice, chunk) in slices.iter_mut().zip(chunks) {
@@ -205,25 +271,14 @@ impl Buf for Outbox {
         filled
     }
 
-    fn advance(&mut self, mut count: usize) {
+    fn advance(&mut self, count: usize) {
         let length = self.len();
         assert!(count <= length, "cannot advance by {count}, there are {length} bytes");
-        self.until_mark = self.until_mark.saturating_sub(count);
-        if let Some(segments) = &mut self.segments {
-            count = segments.advance(count);
-            if segments.queue.is_empty() {
-                self.segments = None;
-            }
-        }
-        self.sent += count;
-        let waiting = self.staging.len() - self.sent;
-        if waiting == 0 {
-            self.clear_staging();
-        } else if self.staging.capacity() > 2 * waiting + SLACK {
-            // The transport does not take everything: what waits gets no more memory than it needs.
-            let rest = self.staging[self.sent..].to_vec();
-            self.clear_staging();
-            self.staging = rest;
+        if let Some(waiting) = &mut self.0
+            && waiting.advance(count)
+            && let Some(empty) = self.0.take()
+        {
+            spare::give_back(empty);
         }
     }
 }

@@ -25,9 +25,14 @@ const SPARE: usize = 16 << 20;
 /// What is left of [`SPARE`].
 static LEFT: AtomicUsize = AtomicUsize::new(SPARE);
 
+/// The input of one connection. `None` while there is none: most connections have nothing to read.
 #[derive(Default)]
-pub(super) struct Input {
-    bytes: BytesMut,
+pub(super) struct Input(Option<Box<Buffer>>);
+
+/// A buffer for input, which has memory.
+#[derive(Default)]
+pub(super) struct Buffer {
+    pub(super) bytes: BytesMut,
     /// The size of the allocation behind it. What was cut off its front is part of that, too.
     allotted: usize,
     /// What it holds beyond its own bound.
@@ -56,34 +61,70 @@ impl Drop for Lent {
 impl Input {
     /// What was read together with the handshake. Nothing is kept of the buffer of that.
     pub(super) fn new(rest: &[u8]) -> Self {
-        let mut input = Self::default();
-        if !rest.is_empty() {
-            input.replace(BytesMut::from(rest));
-        }
-        input
+        Self((!rest.is_empty()).then(|| Box::new(Buffer::new(BytesMut::from(rest)))))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.0.as_ref().is_none_or(|buffer| buffer.bytes.is_empty())
     }
 
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.0.as_ref().map_or(0, |buffer| buffer.bytes.len())
     }
 
-    /// The bytes, to take from the front of, or to read more behind.
-    pub(super) fn bytes(&mut self) -> &mut BytesMut {
-        &mut self.bytes
+    /// The bytes, to take from the front of; `nothing` if there are none.
+    pub(super) fn bytes<'a>(&'a mut self, nothing: &'a mut BytesMut) -> &'a mut BytesMut {
+        self.0.as_mut().map_or(nothing, |buffer| &mut buffer.bytes)
     }
 
-    /// Makes room for a read. The frame that is being received lacks `missing` bytes; 0 if that is
-    /// not known.
-    pub(super) fn make_room(&mut self, missing: usize) {
-        let used = self.len();
-        let room = self.bytes.capacity() - used;
-        if used > SMALL && missing > 0 && room >= missing || room >= SMALL {
-            return;
+    /// Makes room for a read, and gives what to read behind. The frame that is being received lacks `missing` bytes;
+    /// 0 if that is not known.
+    pub(super) fn make_room(&mut self, missing: usize) -> &mut BytesMut {
+        let buffer = self.0.get_or_insert_with(read_buffers::take);
+        if !buffer.has_room(missing) {
+            buffer.make_room(missing);
         }
+        &mut buffer.bytes
+    }
+
+    /// Shrinks to a size in proportion to what has arrived: there is nothing to read now.
+    pub(super) fn settle(&mut self, missing: usize) {
+        match &mut self.0 {
+            Some(buffer) if !buffer.bytes.is_empty() => buffer.settle(missing),
+            _ => self.release(),
+        }
+    }
+
+    /// Gives the empty buffer back to the thread's pool.
+    pub(super) fn release(&mut self) {
+        if let Some(buffer) = self.0.take() {
+            read_buffers::give_back(buffer);
+        }
+    }
+}
+
+impl Buffer {
+    pub(super) fn new(bytes: BytesMut) -> Self {
+        Self { allotted: bytes.capacity(), bytes, lent: Lent::default() }
+    }
+
+    /// Empties it for a read of [`READ_SIZE`] bytes. Whether it could: what was cut off its front may be held.
+    pub(super) fn clear(&mut self) -> bool {
+        self.bytes.clear();
+        self.lent = Lent::default();
+        let is_free = self.bytes.try_reclaim(READ_SIZE);
+        self.allotted = self.bytes.capacity();
+        is_free
+    }
+
+    fn has_room(&self, missing: usize) -> bool {
+        let used = self.bytes.len();
+        let room = self.bytes.capacity() - used;
+        used > SMALL && missing > 0 && room >= missing || room >= SMALL
+    }
+
+    fn make_room(&mut self, missing: usize) {
+        let used = self.bytes.len();
         self.lent = Lent::default();
         let (more, lent) = growth(used, missing);
         // If the messages cut off its front are dropped, their space can be reused.
@@ -94,13 +135,14 @@ impl Input {
         let cut = self.allotted.saturating_sub(self.bytes.capacity());
         let has_cut = cut > SMALL;
         if used <= SMALL || has_cut && used <= READ_SIZE / 2 {
-            let mut buffer = read_buffers::take();
-            buffer.extend_from_slice(&self.bytes);
-            read_buffers::give_back(self.replace(buffer));
+            let mut other = read_buffers::take();
+            other.bytes.extend_from_slice(&self.bytes);
+            std::mem::swap(self, &mut other);
+            read_buffers::give_back(other);
             return;
         }
         if has_cut {
-            self.replace(copy(&self.bytes, used + more));
+            *self = Self::new(copy(&self.bytes, used + more));
         } else {
             self.bytes.reserve(more);
             self.allotted = self.bytes.capacity() + cut;
@@ -108,12 +150,8 @@ impl Input {
         self.lent = lent;
     }
 
-    /// Shrinks to a size in proportion to what has arrived: there is nothing to read now.
-    pub(super) fn settle(&mut self, missing: usize) {
-        let used = self.len();
-        if used == 0 {
-            return self.release();
-        }
+    fn settle(&mut self, missing: usize) {
+        let used = self.bytes.len();
         self.lent = Lent::default();
         let excess = self.allotted.saturating_sub(2 * used + used.clamp(SLACK, 2 * SMALL));
         if excess > 0 {
@@ -125,20 +163,10 @@ impl Input {
                 return;
             }
             let more = if used > SMALL { missing.min(used) } else { 0 };
-            let rest = copy(&self.bytes, used + more);
-            read_buffers::give_back(self.replace(rest));
+            let mut large = Box::new(Self::new(copy(&self.bytes, used + more)));
+            std::mem::swap(self, &mut large);
+            read_buffers::give_back(large);
         }
-    }
-
-    /// Gives the empty buffer back to the thread's pool.
-    pub(super) fn release(&mut self) {
-        read_buffers::give_back(self.replace(BytesMut::new()));
-    }
-
-    fn replace(&mut self, buffer: BytesMut) -> BytesMut {
-        self.allotted = buffer.capacity();
-        self.lent = Lent::default();
-        std::mem::replace(&mut self.bytes, buffer)
     }
 }
 
@@ -186,14 +214,18 @@ mod tests {
     }
 
     impl Input {
+        fn buffer(&mut self) -> &mut Buffer {
+            self.0.get_or_insert_default()
+        }
+
         /// Reads as a connection does: until the transport has no more.
         fn arrive(&mut self, mut bytes: &[u8], missing: usize) {
             while !bytes.is_empty() {
-                self.make_room(missing);
-                let room = self.bytes.capacity() - self.len();
+                let input = self.make_room(missing);
+                let room = input.capacity() - input.len();
                 assert!(room > 0);
                 let (now, later) = bytes.split_at(room.min(bytes.len()));
-                self.bytes.extend_from_slice(now);
+                input.extend_from_slice(now);
                 bytes = later;
             }
             self.make_room(missing);
@@ -218,7 +250,7 @@ mod tests {
                         input.arrive(bytes, missing);
                     }
                     Step::Cut(count, is_held) => {
-                        let message = input.bytes().split_to(count.min(expected.len())).freeze();
+                        let message = input.buffer().bytes.split_to(count.min(expected.len())).freeze();
                         expected.drain(..message.len());
                         if is_held {
                             held.push(message);
@@ -227,16 +259,17 @@ mod tests {
                     }
                     Step::Skip(count) => {
                         let count = count.min(expected.len());
-                        input.bytes().advance(count);
+                        input.buffer().bytes.advance(count);
                         expected.drain(..count);
                         input.settle(missing);
                     }
                 }
-                prop_assert_eq!(&input.bytes[..], &expected[..]);
-                prop_assert!(input.bytes.capacity() <= input.allotted);
+                prop_assert_eq!(&input.buffer().bytes[..], &expected[..]);
+                let Buffer { bytes, allotted, lent } = input.buffer();
+                prop_assert!(bytes.capacity() <= *allotted);
                 prop_assert!(
-                    input.allotted - input.lent.0 <= 3 * input.len() + SLACK,
-                    "{} bytes for {}", input.allotted, input.len()
+                    *allotted - lent.0 <= 3 * bytes.len() + SLACK,
+                    "{allotted} bytes for {}", bytes.len()
                 );
             }
         }
@@ -250,15 +283,15 @@ mod tests {
         let (mut input, total) = (Input::default(), 1 << 20);
         let (mut copied, chunk) = (0, [7; 1448]);
         while input.len() < total {
-            let (before, length) = (input.bytes.as_ptr(), input.len());
+            let (before, length) = (input.buffer().bytes.as_ptr(), input.len());
             input.make_room(total - length);
-            if input.bytes.as_ptr() != before {
+            if input.buffer().bytes.as_ptr() != before {
                 copied += length;
             }
-            let (before, length) = (input.bytes.as_ptr(), length + chunk.len());
-            input.bytes.extend_from_slice(&chunk);
+            let (before, length) = (input.buffer().bytes.as_ptr(), length + chunk.len());
+            input.buffer().bytes.extend_from_slice(&chunk);
             input.settle(total.saturating_sub(length));
-            if input.bytes.as_ptr() != before {
+            if input.buffer().bytes.as_ptr() != before {
                 copied += length;
             }
         }
@@ -269,14 +302,14 @@ mod tests {
     fn what_is_spare_is_there_again_when_it_is_not_needed() {
         let mut input = Input::default();
         input.arrive(&[7; 5000], 1 << 20);
-        assert!(input.lent.0 > 0 && input.allotted >= READ_SIZE);
+        assert!(input.buffer().lent.0 > 0 && input.buffer().allotted >= READ_SIZE);
         let mut others: Vec<Input> = Vec::new();
-        while others.last().is_none_or(|other| other.lent.0 > 0) {
+        while others.last_mut().is_none_or(|other| other.buffer().lent.0 > 0) {
             let mut other = Input::default();
             other.arrive(&[7; 5000], 1 << 20);
             others.push(other);
         }
-        assert!(others.last().is_some_and(|last| last.allotted <= 3 * 5000 + SLACK));
+        assert!(others.last_mut().is_some_and(|last| last.buffer().allotted <= 3 * 5000 + SLACK));
         drop((input, others));
         assert_eq!(LEFT.load(Relaxed), SPARE);
     }

@@ -1,12 +1,16 @@
 //! Read buffers, a few for each thread: a connection has one only while it has unread input.
 
+#![expect(clippy::vec_box, reason = "each moves to a connection and back as it is, a pointer")]
+
 use std::cell::{Cell, RefCell};
 
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::{Message, Text};
 
+use super::input::Buffer;
+
 /// The size of a read, in bytes.
-pub(crate) const READ_SIZE: usize = 64 << 10;
+pub(super) const READ_SIZE: usize = 64 << 10;
 /// How many buffers a thread keeps.
 const KEPT: usize = 4;
 /// Messages below this size are copied while the application keeps messages.
@@ -15,27 +19,27 @@ const SMALL: usize = 4 << 10;
 const WARY: u32 = 1024;
 
 thread_local! {
-    static POOL: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Box<Buffer>>> = const { RefCell::new(Vec::new()) };
     static COPIES_TO_COME: Cell<u32> = const { Cell::new(0) };
 }
 
 /// An empty buffer with room for [`READ_SIZE`] bytes.
-pub(crate) fn take() -> BytesMut {
+pub(super) fn take() -> Box<Buffer> {
     if let Some(mut buffer) = POOL.with_borrow_mut(Vec::pop) {
-        buffer.clear();
-        if buffer.try_reclaim(READ_SIZE) {
-            return buffer;
+        if !buffer.clear() {
+            // The application still holds a message of the last read, and with it the whole buffer.
+            COPIES_TO_COME.set(WARY);
+            *buffer = Buffer::new(BytesMut::with_capacity(READ_SIZE));
         }
-        // The application still holds a message of the last read, and with it the whole buffer.
-        COPIES_TO_COME.set(WARY);
+        return buffer;
     }
-    BytesMut::with_capacity(READ_SIZE)
+    Box::new(Buffer::new(BytesMut::with_capacity(READ_SIZE)))
 }
 
 /// Returns an unused buffer to the thread's pool.
-pub(crate) fn give_back(buffer: BytesMut) {
+pub(super) fn give_back(buffer: Box<Buffer>) {
     POOL.with_borrow_mut(|pool| {
-        if pool.len() < KEPT && buffer.capacity() > 0 {
+        if pool.len() < KEPT {
             pool.push(buffer);
         }
     });
@@ -75,9 +79,9 @@ mod tests {
         let mut allocated = std::collections::HashSet::new();
         for _ in 0..1000 {
             let mut buffer = take();
-            buffer.extend_from_slice(b"hello");
-            let message = Message::Binary(buffer.split().freeze());
-            allocated.insert(buffer.as_ptr() as usize / READ_SIZE);
+            buffer.bytes.extend_from_slice(b"hello");
+            let message = Message::Binary(buffer.bytes.split().freeze());
+            allocated.insert(buffer.bytes.as_ptr() as usize / READ_SIZE);
             kept.push(detach(message));
             give_back(buffer);
         }
@@ -88,8 +92,8 @@ mod tests {
     fn messages_that_are_used_up_are_never_copied() {
         for _ in 0..100 {
             let mut buffer = take();
-            buffer.extend_from_slice(b"hello");
-            let message = Message::Binary(buffer.split().freeze());
+            buffer.bytes.extend_from_slice(b"hello");
+            let message = Message::Binary(buffer.bytes.split().freeze());
             let address = message.as_bytes().as_ptr();
             let message = detach(message);
             assert_eq!(message.as_bytes().as_ptr(), address);

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use sockeye_proto::{Event, Message, Part};
 use tokio_util::io::poll_read_buf;
 
@@ -256,7 +257,10 @@ impl SocketState {
 
     /// The next message, or part of one, among the bytes received.
     pub(super) fn next_arrival(&mut self, cx: &mut Context<'_>, now: Duration) -> Option<Arrival> {
-        while let Some(event) = self.connection.poll_event(self.inbound.input.bytes(), now) {
+        let mut nothing = BytesMut::new();
+        while let Some(event) =
+            self.connection.poll_event(self.inbound.input.bytes(&mut nothing), now)
+        {
             match event {
                 Event::Message(message) => return Some(Arrival::Message(message)),
                 Event::Part(part) if self.inbound.parts == Parts::Skipping => {
@@ -278,8 +282,8 @@ impl SocketState {
         if self.inbound.read_side == ReadSide::Ended {
             return Poll::Pending;
         }
-        self.inbound.input.make_room(self.connection.missing(self.inbound.input.len()));
-        let input = self.inbound.input.bytes();
+        let missing = self.connection.missing(self.inbound.input.len());
+        let input = self.inbound.input.make_room(missing);
         let room = input.capacity() - input.len();
         let result = poll_read_buf(Pin::new(&mut *io), cx, input);
         self.inbound.read_side = match result {
