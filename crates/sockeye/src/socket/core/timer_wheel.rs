@@ -118,6 +118,10 @@ impl<C: AsRef<TimerSlot>> Wheel<C> {
         if tick != NEVER {
             let those = self.ticks.entry(tick).or_default();
             slot_of(&connection).set(tick, those.len());
+            if those.len() == those.capacity() {
+                // By an eighth: of what doubles, a quarter is empty.
+                those.reserve_exact(those.len() / 8 + 4);
+            }
             those.push(connection);
         }
     }
