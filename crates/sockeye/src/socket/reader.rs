@@ -12,6 +12,7 @@ use sockeye_proto::{Closed, Message};
 
 use super::{
     core::shared::Shared, core::state::SocketState, handle::Handle, message_reader::MessageReader,
+    writer::Writer,
 };
 use crate::Error;
 
@@ -45,6 +46,11 @@ impl Reader {
     /// Waits for the end, and returns how the connection ended; as [`WebSocket::ended`](super::WebSocket::ended).
     pub async fn ended(&self) -> Closed {
         self.handle.ended().await
+    }
+
+    /// A writer of the same connection.
+    pub fn writer(&self) -> Writer {
+        Writer::new(self.handle.clone())
     }
 
     /// Ends the connection at once, without a Close; as [`WebSocket::abort`](super::WebSocket::abort).
