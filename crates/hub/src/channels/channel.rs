@@ -483,9 +483,7 @@ impl ChannelState {
     ) -> (Dropped, usize) {
         self.follow(now);
         let dropped = self.log.trim(history, now, limit);
-        if !dropped.is_empty() {
-            self.release(&dropped, meter);
-        }
+        self.release(&dropped, meter);
         (dropped, self.expire_keys(meter, now))
     }
 
@@ -524,9 +522,7 @@ impl ChannelState {
                 self.stakes.exchange(account.number, in_all, back);
             }
             _ => {
-                if !dropped.is_empty() {
-                    self.release(dropped, meter);
-                }
+                self.release(dropped, meter);
                 meter.published(charge);
                 self.stakes.charge(account, in_all, name);
             }
@@ -535,6 +531,9 @@ impl ChannelState {
 
     /// Takes back what was charged for entries that are not in the log any more.
     pub(crate) fn release(&mut self, dropped: &Dropped, meter: &Meter) {
+        if dropped.is_empty() {
+            return;
+        }
         meter.dropped(dropped);
         let mut sum = (0, 0);
         for entry in dropped.iter() {

@@ -294,9 +294,7 @@ impl ChannelState {
         let surplus = registry.over(entry.charge()).min(entry.charge());
         let mut dropped = Dropped::default();
         self.log.make_room(surplus, &mut dropped);
-        if !dropped.is_empty() {
-            self.release(&dropped, meter);
-        }
+        self.release(&dropped, meter);
         meter.published(entry.charge());
         self.log.push(entry);
         if let Some(id) = id {

@@ -236,9 +236,7 @@ impl ChannelBatch {
             let mut state = self.channel.lock();
             let mut dropped = Dropped::default();
             state.log.make_room(self.surplus, &mut dropped);
-            if !dropped.is_empty() {
-                state.release(&dropped, meter);
-            }
+            state.release(&dropped, meter);
             for (account, charge) in self.charges.iter().filter(|(_, charge)| *charge > 0) {
                 state.stakes.charge(account, *charge, &self.channel.name);
             }
