@@ -89,7 +89,7 @@ mod stats;
 pub mod store;
 
 pub use accounts::{Capacity, Share};
-pub use channels::{ChannelPage, Listing, Loaded, Outlook, Reader, SharedReader, Sweep};
+pub use channels::{ChannelPage, Listing, Loaded, Outlook, Reader, Resting, SharedReader, Sweep};
 pub use error::PublishError;
 pub use hub::Hub;
 pub use log::{

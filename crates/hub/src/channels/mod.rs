@@ -5,6 +5,7 @@
 //! - `load`: reading channels from a backplane
 //! - `keys`: the idempotency keys that a channel remembers
 //! - `reader`: a cursor in a channel's log, and a way to wait there
+//! - `resting`: a reader in whose place something else reads
 //! - `shared_reader`: one cursor for many readers at the same place
 //! - `listing`: the channels there are, in pages
 //! - `map`: the channels by name
@@ -23,6 +24,7 @@ mod name_hash;
 mod pressure;
 mod reader;
 mod registry;
+mod resting;
 mod shared_reader;
 mod sweep;
 
@@ -36,5 +38,6 @@ pub(crate) use self::map::{ChannelMap, Walk};
 pub(crate) use self::name_hash::NameHasher;
 pub use self::reader::Reader;
 pub(crate) use self::registry::{Backing, Registry};
+pub use self::resting::Resting;
 pub use self::shared_reader::{Outlook, SharedReader};
 pub use self::sweep::Sweep;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use super::resting::Resting;
 use super::shared_reader::{Outlook, SharedReader};
 use crate::channels::{Channel, ChannelState, Registry};
 use crate::log::{Cursor, Log};
-use crate::{Budget, ChannelName, Item, Lag, Page, Position};
+use crate::{Budget, ChannelName, Item, Lag, Lease, Page, Position};
 
 /// Reads a channel's entries in order, each once, and is told of every gap.
 ///
@@ -18,23 +19,33 @@ use crate::{Budget, ChannelName, Item, Lag, Page, Position};
 /// Waiting is cancel-safe: a future that is dropped before it is ready has taken nothing.
 #[derive(Debug)]
 pub struct Reader {
-    registry: Arc<Registry>,
-    channel: Arc<Channel>,
+    seat: Seat,
     cursor: Cursor,
+}
+
+/// Counts a reader on its channel, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) registry: Arc<Registry>,
+    pub(super) channel: Arc<Channel>,
 }
 
 impl Reader {
     /// The channel must have been joined for this reader.
     pub(crate) fn new(registry: Arc<Registry>, channel: Arc<Channel>, cursor: Cursor) -> Self {
         registry.meter.readers.fetch_add(1, Relaxed);
-        Self { registry, channel, cursor }
+        Self { seat: Seat { registry, channel }, cursor }
+    }
+
+    pub(super) fn resumed(seat: Seat, cursor: Cursor) -> Self {
+        Self { seat, cursor }
     }
 
     /// The next entry or gap, as soon as there is one.
     pub async fn next(&mut self) -> Item {
         loop {
             let_others_run().await;
-            let Self { channel, cursor, .. } = self;
+            let (channel, cursor) = (&self.seat.channel, &mut self.cursor);
             // It counts from here on, so what is published between a look and the wait wakes it.
             let grown = channel.grown.notified();
             if let Some(item) = channel.lock().find_or_wait(|log| log.next(cursor)) {
@@ -46,18 +57,18 @@ impl Reader {
 
     /// The next entry or gap, if there is one now.
     pub fn try_next(&mut self) -> Option<Item> {
-        self.channel.lock().log.next(&mut self.cursor)
+        self.seat.channel.lock().log.next(&mut self.cursor)
     }
 
     /// All that is there, within `budget`, as soon as there is something: one lock for many
     /// entries.
     pub fn next_page(&mut self, budget: Budget) -> impl Future<Output = Page> {
-        next_page(&self.channel, &mut self.cursor, budget)
+        next_page(&self.seat.channel, &mut self.cursor, budget)
     }
 
     /// All that is there now, within `budget`.
     pub fn try_next_page(&mut self, budget: Budget) -> Option<Page> {
-        self.channel.lock().log.page(&mut self.cursor, budget).news()
+        self.seat.channel.lock().log.page(&mut self.cursor, budget).news()
     }
 
     /// Waits until there is something to read, the end of the channel included, and takes nothing: for a task that reads several
@@ -75,7 +86,7 @@ impl Reader {
     /// Waits until there are entries or a gap, or the end of the channel is news.
     async fn has(&self, end_is_news: impl Fn(&Lag) -> bool) {
         loop {
-            let grown = self.channel.grown.notified();
+            let grown = self.seat.channel.grown.notified();
             if self.has_now(&end_is_news) {
                 return;
             }
@@ -86,7 +97,7 @@ impl Reader {
     fn has_now(&self, end_is_news: impl Fn(&Lag) -> bool) -> bool {
         let is_news = |lag: &Lag| lag.entries > 0 || lag.gap.is_some() || end_is_news(lag);
         let find = |log: &mut Log| Some(log.lag(&self.cursor)).filter(is_news);
-        self.channel.lock().find_or_wait(find).is_some()
+        self.seat.channel.lock().find_or_wait(find).is_some()
     }
 
     /// Where the reader stands: behind the entry or gap it was given last, or, before that, where
@@ -97,7 +108,7 @@ impl Reader {
 
     /// How far the reader is behind.
     pub fn lag(&self) -> Lag {
-        self.channel.lock().log.lag(&self.cursor)
+        self.seat.channel.lock().log.lag(&self.cursor)
     }
 
     /// Whether it was told the end of the channel, or the gap it was given last was the end of it, by
@@ -116,7 +127,7 @@ impl Reader {
 
     /// Whether the channel has ended, told or not.
     pub fn has_ended(&self) -> bool {
-        self.channel.lock().log.has_ended()
+        self.seat.channel.lock().log.has_ended()
     }
 
     /// What the reader is given as long as nothing is missing and the channel goes on, but for where it stands.
@@ -127,13 +138,13 @@ impl Reader {
     /// [passes over](Self::pass) what was sent on its behalf.
     pub fn outlook(&self) -> Option<Outlook> {
         let (epoch, forgets, policy) = self.cursor.outlook()?;
-        Some(Outlook { channel: Arc::clone(&self.channel), epoch, forgets, policy })
+        Some(Outlook { channel: Arc::clone(&self.seat.channel), epoch, forgets, policy })
     }
 
     /// A reader for all that have this [outlook](Self::outlook), which begins where this one stands; `None` where
     /// there is none.
     pub fn shared(&self) -> Option<SharedReader> {
-        Some(SharedReader::new(&self.channel, self.cursor.fork()?))
+        Some(SharedReader::new(&self.seat.channel, self.cursor.fork()?))
     }
 
     /// Goes on behind that offset: what is before it was given to the client on this reader's behalf. It never goes
@@ -142,14 +153,19 @@ impl Reader {
         self.cursor.pass(offset);
     }
 
+    /// Puts the reader to rest, and the presence that goes with it on the same channel: see [`Resting`].
+    pub fn rest(self, lease: Option<Lease>) -> Resting {
+        Resting::new(self.seat, lease)
+    }
+
     /// How many readers the channel has, this one included.
     pub fn readers(&self) -> usize {
-        self.channel.readers.load(Acquire)
+        self.seat.channel.readers.load(Acquire)
     }
 
     /// The channel.
     pub fn channel(&self) -> &ChannelName {
-        &self.channel.name
+        &self.seat.channel.name
     }
 }
 
@@ -187,10 +203,10 @@ async fn let_others_run() {
     tokio::task::consume_budget().await;
 }
 
-impl Drop for Reader {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let registry = &self.registry;
+        let Self { registry, channel } = self;
         registry.meter.readers.fetch_sub(1, Relaxed);
-        registry.leave(&self.channel);
+        registry.leave(channel);
     }
 }

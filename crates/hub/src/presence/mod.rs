@@ -64,11 +64,17 @@ pub struct Member {
 /// The presence of one connection, until it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping the lease ends the presence"]
-pub struct Lease {
-    presence: Arc<PresenceRegistry>,
-    channel: ChannelName,
+pub struct Lease(
+    /// `None` when it goes on as something else.
+    Option<Stay>,
+);
+
+#[derive(Debug)]
+pub(crate) struct Stay {
+    pub(crate) presence: Arc<PresenceRegistry>,
+    pub(crate) channel: ChannelName,
     /// The id under which it was entered; `None` for a client that is only counted.
-    id: Option<Arc<str>>,
+    pub(crate) id: Option<Arc<str>>,
 }
 
 impl Lease {
@@ -78,12 +84,24 @@ impl Lease {
         id: Option<&str>,
     ) -> Self {
         let id = presence.join(channel, id);
-        Self { presence: Arc::clone(presence), channel: channel.clone(), id }
+        Self(Some(Stay { presence: Arc::clone(presence), channel: channel.clone(), id }))
+    }
+
+    /// A lease for what was present already.
+    pub(crate) fn resumed(stay: Stay) -> Self {
+        Self(Some(stay))
+    }
+
+    /// Gives up the lease, and not the presence.
+    pub(crate) fn into_stay(mut self) -> Option<Stay> {
+        self.0.take()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.presence.leave(&self.channel, self.id.as_deref());
+        if let Some(Stay { presence, channel, id }) = &self.0 {
+            presence.leave(channel, id.as_deref());
+        }
     }
 }

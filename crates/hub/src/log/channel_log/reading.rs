@@ -266,8 +266,12 @@ impl Cursor {
     /// Another cursor at the same place, if there is nothing for this one alone.
     pub(crate) fn fork(&self) -> Option<Self> {
         let Self { at, forgets, policy, .. } = *self;
-        let usual = Self { at, forgets, lost: None, policy, is_over: false, has_missed: false };
-        self.outlook().map(|_| usual)
+        self.outlook().map(|_| Self::usual(at, forgets, policy))
+    }
+
+    /// One for which there is nothing but what comes behind it.
+    pub(crate) fn usual(at: Position, forgets: u64, policy: Policy) -> Self {
+        Self { at, forgets, lost: None, policy, is_over: false, has_missed: false }
     }
 
     /// Passes over what is up to that offset.
