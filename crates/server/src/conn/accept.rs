@@ -198,7 +198,8 @@ impl ConnectionService {
     ) {
         match self.handshake(stream, &pending, deadline).await {
             Ok(stream) if ServerTls::negotiated_http2(&stream) => {
-                self.serve_http2(WriteDeadline::new(*stream, self.write_timeout, pending), peer);
+                let io = WriteDeadline::new(*stream, self.write_timeout, pending);
+                self.serve_http2(io.noting(peer.marks()), peer);
             }
             Ok(stream) => Box::pin(self.open(*stream, peer, pending)).await,
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -228,7 +229,8 @@ impl ConnectionService {
 
     /// Waits for the first request, then serves the connection.
     async fn open(self: Arc<Self>, stream: impl Evict, peer: Peer, pending: Pending) {
-        let mut io = WriteDeadline::new(stream, self.write_timeout, pending);
+        let io = WriteDeadline::new(stream, self.write_timeout, pending);
+        let mut io = io.noting(peer.marks());
         match first_request(&mut io, self.timeouts.head).await {
             // A connection over the limit gives up its refusal permit to the next one.
             Ok(Protocol::Http1) if peer.limit_reached().is_some() => {

@@ -1,6 +1,5 @@
 //! How much of the server one address may use, and the server as a whole.
 //!
-//! - [`connections`]: the permit of a connection.
 //! - [`rate`]: requests and invalid tokens per address; beyond the rate they are refused.
 //! - [`pace`]: publications and commands; beyond the rate they are read later.
 //! - [`subjects`]: what one subject has open.
@@ -8,7 +7,6 @@
 //! - [`client_addresses`]: client addresses in a program with a listener of its own.
 
 pub(crate) mod client_addresses;
-pub(crate) mod connections;
 pub(crate) mod debts;
 pub(crate) mod pace;
 pub(crate) mod peer;
@@ -26,11 +24,11 @@ use sockeye::internals::{Pending, PendingConnections, defaults};
 use crate::auth::Caller;
 use crate::http::problem::{Code, Problem};
 use crate::limits::client_addresses::AddressSource;
-use crate::limits::connections::{ConnectionLimiter, LimitReached};
 use crate::limits::peer::Peer;
 use crate::limits::rate::RateLimiter;
 use crate::limits::subjects::{SubjectFull, SubjectPermit, Subjects};
 use crate::net::forwarded::{self, ForwardedOrigin, Source, WarnedSources};
+use crate::net::permit::{ConnectionLimiter, LimitReached};
 use crate::net::proxy_protocol::Announced;
 use crate::net::trusted_proxy::{self, TrustedProxy};
 use crate::options::ChannelOptions;

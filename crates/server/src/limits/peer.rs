@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
 use axum::extract::Request;
 use sockeye::internals::Network;
 
-use crate::limits::connections::{ConnectionPermit, LimitReached};
 use crate::limits::subjects::SubjectPermit;
+use crate::net::permit::{ConnectionPermit, LimitReached};
 use crate::net::write_deadline::PeerMarks;
 
 /// The client that a request comes from: the peer of the connection, or the address that a trusted
@@ -24,10 +24,8 @@ pub(crate) struct Peer {
     is_behind_proxy: bool,
     /// Whether it came by TLS, where the PROXY protocol says that.
     is_secure: Option<bool>,
-    // Held, not read: free when the last clone is dropped.
-    _permit: Option<ConnectionPermit>,
-    /// Of the connection.
-    marks: Option<PeerMarks>,
+    /// Of the connection, with what is noted of that: free when the last clone is dropped.
+    permit: Option<ConnectionPermit>,
     /// What a client has that does not have its connection to itself, and one whose subject is counted: each connection
     /// keeps a peer.
     shared: Option<Arc<Shared>>,
@@ -95,7 +93,7 @@ impl Peer {
 
     /// Adds the permit of the connection.
     pub(crate) fn with_permit(self, permit: ConnectionPermit) -> Self {
-        Self { _permit: Some(permit), ..self }
+        Self { permit: Some(permit), ..self }
     }
 
     /// Adds the permit of a client that shares the connection.
@@ -124,30 +122,36 @@ impl Peer {
 
     /// Adds the marks of a connection, or of a stream of it.
     pub(crate) fn on(mut self, marks: PeerMarks) -> Self {
-        match self.marks {
-            None => self.marks = Some(marks),
+        match &self.permit {
+            None => self.permit = Some(marks.0),
+            Some(permit) if permit.is_same(&marks.0) => {}
             Some(_) => self.shared_mut().marks = Some(marks),
         }
         self
+    }
+
+    /// The marks of the connection.
+    pub(crate) fn marks(&self) -> PeerMarks {
+        self.permit.clone().map(PeerMarks).unwrap_or_default()
     }
 
     fn shared_mut(&mut self) -> &mut Shared {
         Arc::make_mut(self.shared.get_or_insert_default())
     }
 
-    fn all_marks(&self) -> impl Iterator<Item = &PeerMarks> {
-        let of_stream = self.shared.as_ref().and_then(|shared| shared.marks.as_ref());
-        self.marks.iter().chain(of_stream)
+    fn all_marks(&self) -> impl Iterator<Item = PeerMarks> {
+        let of_stream = self.shared.as_ref().and_then(|shared| shared.marks.clone());
+        self.permit.clone().map(PeerMarks).into_iter().chain(of_stream)
     }
 
     /// Marks the connection as that of a client with a good token, or of a trusted proxy.
     pub(crate) fn trust(&self) {
-        self.all_marks().for_each(PeerMarks::trust);
+        self.all_marks().for_each(|marks| marks.trust());
     }
 
     /// Whether the connection was given up because the client did not read.
     pub(crate) fn was_given_up(&self) -> bool {
-        self.all_marks().any(PeerMarks::was_given_up)
+        self.all_marks().any(|marks| marks.was_given_up())
     }
 
     /// Says which limit is reached.
@@ -233,7 +237,7 @@ mod tests {
 
     /// Each connection keeps one.
     #[test]
-    fn a_peer_has_48_bytes() {
-        assert!(size_of::<Peer>() <= 48, "{}", size_of::<Peer>());
+    fn a_peer_has_40_bytes() {
+        assert!(size_of::<Peer>() <= 40, "{}", size_of::<Peer>());
     }
 }

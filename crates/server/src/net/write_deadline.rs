@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::net::head_guard::{HeadGuard, SPOILED};
+use crate::net::permit::ConnectionPermit;
 
 /// Reads and writes like `S`, and fails when a write makes no progress for too long.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub(crate) struct IoState {
 
 /// What is noted of the peer of a connection, or of a stream.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PeerMarks(Arc<AtomicU8>);
+pub(crate) struct PeerMarks(pub(crate) ConnectionPermit);
 
 impl PeerMarks {
     const GIVEN_UP: u8 = 1;
@@ -60,20 +61,20 @@ impl PeerMarks {
 
     /// The peer was given up because it took nothing of what was there for it for too long.
     pub(crate) fn give_up(&self) {
-        self.0.fetch_or(Self::GIVEN_UP, Relaxed);
+        self.0.marks().fetch_or(Self::GIVEN_UP, Relaxed);
     }
 
     pub(crate) fn was_given_up(&self) -> bool {
-        self.0.load(Relaxed) & Self::GIVEN_UP != 0
+        self.0.marks().load(Relaxed) & Self::GIVEN_UP != 0
     }
 
     /// The peer has shown a good token, or is a trusted proxy: its idle connection is kept longer.
     pub(crate) fn trust(&self) {
-        self.0.fetch_or(Self::TRUSTED, Relaxed);
+        self.0.marks().fetch_or(Self::TRUSTED, Relaxed);
     }
 
     fn is_trusted(&self) -> bool {
-        self.0.load(Relaxed) & Self::TRUSTED != 0
+        self.0.marks().load(Relaxed) & Self::TRUSTED != 0
     }
 
     /// Gives it up if the system has closed the connection, by `TCP_USER_TIMEOUT`.
@@ -195,6 +196,14 @@ impl<S> WriteDeadline<S> {
             ahead: BytesMut::new(),
             guard: None,
         }
+    }
+
+    /// What is noted of the peer is noted there. Before anything else has it.
+    pub(crate) fn noting(mut self, marks: PeerMarks) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.marks = marks;
+        }
+        self
     }
 
     /// Looks at what is read from here on, which begins with a request of HTTP/1.1.

@@ -2,38 +2,66 @@
 //! library.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 
 use sockeye::internals::{ClientPermit, Permit, RefusalPermit};
 pub(crate) use sockeye::internals::{ConnectionLimiter, LimitReached};
 
 /// Allows one connection. All that uses the connection holds a clone, a WebSocket that it has become as
 /// well; the permit is free when the last clone is dropped.
+///
+/// What is noted of the peer is with it: each connection has both, and so both are one allocation.
 #[derive(Clone, Debug)]
-pub(crate) struct ConnectionPermit(#[expect(dead_code, reason = "held, and never read")] Arc<Held>);
+pub(crate) struct ConnectionPermit(Arc<Held>);
 
+/// The marks beside each kind of permit: so they take no more than that.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held, and never read")]
 enum Held {
-    Connection(Permit),
-    Client(ClientPermit),
-    Refusal(RefusalPermit),
+    Connection(AtomicU8, #[expect(dead_code, reason = "held, and never read")] Permit),
+    Client(AtomicU8, #[expect(dead_code, reason = "held, and never read")] ClientPermit),
+    Refusal(AtomicU8, #[expect(dead_code, reason = "held, and never read")] RefusalPermit),
+    /// Of what is not counted.
+    Nothing(AtomicU8),
+}
+
+impl ConnectionPermit {
+    /// What is noted of the peer.
+    pub(crate) fn marks(&self) -> &AtomicU8 {
+        match &*self.0 {
+            Held::Connection(marks, _)
+            | Held::Client(marks, _)
+            | Held::Refusal(marks, _)
+            | Held::Nothing(marks) => marks,
+        }
+    }
+
+    /// Whether it is that of the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Default for ConnectionPermit {
+    fn default() -> Self {
+        Self(Arc::new(Held::Nothing(AtomicU8::default())))
+    }
 }
 
 impl From<Permit> for ConnectionPermit {
     fn from(permit: Permit) -> Self {
-        Self(Arc::new(Held::Connection(permit)))
+        Self(Arc::new(Held::Connection(AtomicU8::default(), permit)))
     }
 }
 
 impl From<ClientPermit> for ConnectionPermit {
     fn from(permit: ClientPermit) -> Self {
-        Self(Arc::new(Held::Client(permit)))
+        Self(Arc::new(Held::Client(AtomicU8::default(), permit)))
     }
 }
 
 impl From<RefusalPermit> for ConnectionPermit {
     fn from(permit: RefusalPermit) -> Self {
-        Self(Arc::new(Held::Refusal(permit)))
+        Self(Arc::new(Held::Refusal(AtomicU8::default(), permit)))
     }
 }
 
@@ -47,6 +75,12 @@ mod tests {
 
     fn network(address: &str) -> Option<Network> {
         Some(Network::from(address.parse::<IpAddr>().unwrap()))
+    }
+
+    /// Each connection has one.
+    #[test]
+    fn a_permit_has_40_bytes() {
+        assert!(2 * size_of::<usize>() + size_of::<Held>() <= 40, "{}", size_of::<Held>());
     }
 
     #[test]
