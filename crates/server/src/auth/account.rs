@@ -54,7 +54,8 @@ impl Caller {
     /// The account that the caller's publications are charged to, in words that the caller may read.
     pub(crate) fn account(&self) -> Cow<'_, str> {
         match self.identity() {
-            Identity::Unchecked(_, network) => network.name().into(),
+            Identity::Unchecked(network) => network.name().into(),
+            Identity::Named(named) => named.network.name().into(),
             Identity::Bearer(session) => Cow::Borrowed(&session.account),
             Identity::Asked(session) => Cow::Borrowed(&session.account),
             Identity::Anonymous | Identity::Unidentified | Identity::Ruled(_) => {

@@ -25,8 +25,10 @@ pub(crate) struct Caller(pub(super) Identity);
 
 #[derive(Clone, Debug, Default)]
 pub(super) enum Identity {
-    /// There are no tokens here; the name is what the caller calls itself.
-    Unchecked(Option<Arc<str>>, PackedNetwork),
+    /// There are no tokens here.
+    Unchecked(PackedNetwork),
+    /// The same, and what the caller calls itself.
+    Named(Arc<Named>),
     /// The request has no token.
     #[default]
     Anonymous,
@@ -40,11 +42,28 @@ pub(super) enum Identity {
     Ruled(Arc<Ruled>),
 }
 
+/// A caller that says what it is called.
+#[derive(Debug)]
+pub(super) struct Named {
+    name: Arc<str>,
+    pub(super) network: PackedNetwork,
+}
+
 /// A caller on a server that has rules for some channels.
 #[derive(Debug)]
 pub(super) struct Ruled {
     identity: Identity,
     rules: Arc<ChannelRules>,
+}
+
+impl Identity {
+    /// Of a caller where there are no tokens.
+    pub(super) fn unchecked(name: Option<Arc<str>>, network: PackedNetwork) -> Self {
+        match name {
+            None => Self::Unchecked(network),
+            Some(name) => Self::Named(Arc::new(Named { name, network })),
+        }
+    }
 }
 
 impl Caller {
@@ -56,7 +75,7 @@ impl Caller {
     /// One where there are no tokens.
     #[cfg(test)]
     pub(crate) fn unchecked() -> Self {
-        Self(Identity::Unchecked(None, PackedNetwork::of(None)))
+        Self(Identity::Unchecked(PackedNetwork::of(None)))
     }
 
     /// The same caller, on a server with these rules.
@@ -97,7 +116,7 @@ impl Caller {
     fn may_be(&self, publisher: Option<&str>) -> bool {
         match self.identity() {
             _ if publisher.is_none() => true,
-            Identity::Unchecked(..) => false,
+            Identity::Unchecked(_) | Identity::Named(_) => false,
             Identity::Anonymous | Identity::Unidentified | Identity::Ruled(_) => true,
             Identity::Bearer(_) | Identity::Asked(_) => self.id() == publisher,
         }
@@ -127,7 +146,7 @@ impl Caller {
     pub(crate) fn renewed(&self, fresh: Self) -> Result<Self, Problem> {
         match (self.identity(), fresh.identity()) {
             // Where nothing is verified, a token changes nothing.
-            (Identity::Unchecked(..), _) => Ok(self.clone()),
+            (Identity::Unchecked(_) | Identity::Named(_), _) => Ok(self.clone()),
             (Identity::Bearer(_) | Identity::Asked(_), _) if self.id() != fresh.id() => {
                 let detail = "The token has another subject: open another connection with it.";
                 Err(Problem::new(Code::Forbidden, detail))
@@ -139,8 +158,11 @@ impl Caller {
     /// The caller's name in presence; anonymous callers have none.
     pub(crate) fn id(&self) -> Option<&str> {
         match self.identity() {
-            Identity::Unchecked(name, _) => name.as_deref(),
-            Identity::Anonymous | Identity::Unidentified | Identity::Ruled(_) => None,
+            Identity::Named(named) => Some(&named.name),
+            Identity::Unchecked(_)
+            | Identity::Anonymous
+            | Identity::Unidentified
+            | Identity::Ruled(_) => None,
             Identity::Bearer(session) => session.claims.sub.as_deref(),
             Identity::Asked(session) => session.subject.as_deref(),
         }
@@ -194,7 +216,7 @@ impl Caller {
             return Err(problem);
         }
         match self.identity() {
-            Identity::Unchecked(..) => Ok(()),
+            Identity::Unchecked(_) | Identity::Named(_) => Ok(()),
             Identity::Bearer(session) if let Some(why) = session.end() => Err(not_good(&why)),
             Identity::Asked(session) if session.has_ended() => Err(not_signed_in()),
             _ if ruled.is_some() => Ok(()),
@@ -287,6 +309,18 @@ impl Caller {
 
 /// Waits until something ends; where nothing can end it, there is no memory for that.
 pub(crate) struct Ends<'a>(Option<Pin<Box<dyn Future<Output = Ending> + Send + 'a>>>);
+
+impl Ends<'_> {
+    /// Of what nothing ends.
+    pub(crate) fn never() -> Self {
+        Self(None)
+    }
+
+    /// Whether there is something that may end it.
+    pub(crate) fn may_come(&self) -> bool {
+        self.0.is_some()
+    }
+}
 
 impl Future for Ends<'_> {
     type Output = Ending;

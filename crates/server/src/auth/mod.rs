@@ -250,7 +250,7 @@ impl Authority {
         let Some(keyring) = self.keyring() else {
             let network = PackedNetwork::of(network);
             let name = credentials::name(request)?;
-            return Ok(Shown::Caller(Caller(Identity::Unchecked(name, network))));
+            return Ok(Shown::Caller(Caller(Identity::unchecked(name, network))));
         };
         let ticket = match Credential::of(request)? {
             None => return Ok(Shown::Caller(Caller::default())),
@@ -333,7 +333,7 @@ impl Authority {
     async fn caller(&self, token: &str) -> Result<Caller, Problem> {
         // Where nothing is verified, a token changes nothing.
         let Some(keyring) = self.keyring() else {
-            return Ok(Caller(Identity::Unchecked(None, PackedNetwork::of(None))));
+            return Ok(Caller(Identity::Unchecked(PackedNetwork::of(None))));
         };
         keyring.found(token).await
     }
