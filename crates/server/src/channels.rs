@@ -320,9 +320,11 @@ impl Channels {
     /// Begins to drain, at once; the future waits until all connections have ended.
     pub(crate) fn begin_to_drain(&self, within: Duration) -> impl Future<Output = usize> {
         self.app.drain.begin(within);
-        // Some connections have no task that waits for it.
-        self.app.register.wake_all();
-        self.app.drain.drained()
+        async {
+            // Some connections have no task that waits for it.
+            self.app.register.wake_parked().await;
+            self.app.drain.drained().await
+        }
     }
 
     /// The routes for operators, for a program with a listener of its own: `/healthz`, `/readyz`,

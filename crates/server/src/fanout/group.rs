@@ -9,10 +9,9 @@ use sockeye_hub::{Page, SharedReader};
 use tokio::sync::Notify;
 use tokio::task::{unconstrained, yield_now};
 
-use super::membership::Place;
 use super::news::News;
-use super::{Groups, Key, Left, Outlet};
-use crate::metrics::connections::{ConnectionRegister, Deliveries};
+use super::{Groups, Key, Outlet};
+use crate::metrics::connections::{ConnectionRegister, Deliveries, Left};
 use crate::transport::Transport;
 
 /// How many members are written to while the list of them is locked, and how many bytes are then, but for one member's:
@@ -47,10 +46,10 @@ struct Members {
 #[derive(Debug)]
 pub(super) struct Member {
     outlet: Outlet,
+    /// They have its place, which it shares with its membership.
     deliveries: Deliveries,
     /// Everything up to there was sent. It may be ahead of the group.
     offset: u64,
-    place: Arc<Place>,
 }
 
 /// How many members were given a page, and how many of them had been waiting before its messages came.
@@ -117,18 +116,17 @@ impl Round<'_> {
 }
 
 impl Member {
-    /// One that has everything up to `offset`, and what it shares with its membership.
-    pub(super) fn new(outlet: Outlet, deliveries: Deliveries, offset: u64) -> (Self, Arc<Place>) {
-        let place = Arc::new(Place::new());
-        (Self { outlet, deliveries, offset, place: Arc::clone(&place) }, place)
+    /// One that has everything up to `offset`.
+    pub(super) fn new(outlet: Outlet, deliveries: Deliveries, offset: u64) -> Self {
+        deliveries.place().clear();
+        Self { outlet, deliveries, offset }
     }
 
     /// Where it is written to: nowhere as long as the task of its connection has something else to send.
     fn free_outlet(&self) -> Option<&Outlet> {
         let is_free = match &self.outlet {
-            Outlet::SharedFrames(_, unchanged) => {
-                !self.deliveries.is_busy() && unchanged.as_ref().is_none_or(|it| it.holds())
-            }
+            Outlet::SharedFrames(_) => !self.deliveries.is_busy(),
+            Outlet::WatchedFrames(watched) => !self.deliveries.is_busy() && watched.1.holds(),
             Outlet::Frames(_) | Outlet::Body(_) => true,
         };
         is_free.then_some(&self.outlet)
@@ -136,7 +134,7 @@ impl Member {
 
     /// It is served by its own task again.
     fn leave(self, unwritten: Option<Box<Page>>) {
-        self.place.leave(Left { offset: self.offset, unwritten });
+        self.deliveries.place().leave(Left { offset: self.offset, unwritten });
     }
 }
 
@@ -163,7 +161,7 @@ impl Group {
         if members.is_closed || member.offset < members.offset {
             return false;
         }
-        member.place.set_index(members.list.len());
+        member.deliveries.place().set_index(members.list.len());
         if members.list.len() == members.list.capacity() {
             // By an eighth: of what doubles, a quarter is empty.
             let more = members.list.len() / 8 + 4;
@@ -175,18 +173,21 @@ impl Group {
     }
 
     /// Lets a member go that leaves by itself. `None` if it is not one any more.
-    pub(super) fn dismiss(&self, place: &Place) -> Option<Left> {
+    pub(super) fn dismiss(&self, deliveries: &Deliveries) -> Option<Left> {
         let mut members = self.members();
-        let member = self.remove(&mut members, place.index()?);
+        let index = deliveries.place().index()?;
+        // It may be a member of another group by now.
+        members.list.get(index).filter(|member| member.deliveries.is_same(deliveries))?;
+        let member = self.remove(&mut members, index);
         Some(Left { offset: member.offset, unwritten: None })
     }
 
     /// Takes a member from the list; the last one takes its index.
     fn remove(&self, members: &mut Members, index: usize) -> Member {
         let member = members.list.swap_remove(index);
-        member.place.clear_index();
+        member.deliveries.place().clear_index();
         if let Some(moved) = members.list.get(index) {
-            moved.place.set_index(index);
+            moved.deliveries.place().set_index(index);
         }
         if members.list.len() < members.list.capacity() / 4 {
             members.list.shrink_to(members.list.len() * 2);
@@ -211,7 +212,7 @@ impl Group {
         members.is_closed = true;
         self.count.store(0, Relaxed);
         for member in std::mem::take(&mut members.list) {
-            member.place.clear_index();
+            member.deliveries.place().clear_index();
             member.leave(None);
         }
     }
@@ -372,4 +373,15 @@ pub(super) fn run(
             yield_now().await;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each member takes one in the list.
+    #[test]
+    fn a_member_has_40_bytes() {
+        assert_eq!(size_of::<Member>(), 40);
+    }
 }

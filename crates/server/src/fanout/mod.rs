@@ -30,10 +30,10 @@ use tokio::runtime::{self, Handle};
 
 pub(crate) use self::group::Group;
 use self::group::Member;
-pub(crate) use self::membership::{Left, Membership};
+pub(crate) use self::membership::Membership;
 use crate::metrics::connections::{ChannelRead, ConnectionRegister};
 use crate::net::io::Io;
-use crate::net::shared_io::TryWrite;
+use crate::net::shared_io::BodyIo;
 use crate::transport::Transport;
 
 /// With fewer readers on its channel a reader has no use for a group, which is a task and an allocation more.
@@ -78,11 +78,12 @@ pub(crate) enum Outlet {
     /// A WebSocket.
     Frames(Writer),
     /// A WebSocket that other groups write to as well, and its task: none does while the connection is
-    /// [busy](crate::metrics::connections::ConnectionRecord::set_busy), nor where members of the channel are to be
-    /// told first.
-    SharedFrames(Writer, Option<Box<Unchanged>>),
-    /// The connection below the body of a response.
-    Body(Arc<dyn TryWrite>),
+    /// [busy](crate::metrics::connections::ConnectionRecord::set_busy).
+    SharedFrames(Writer),
+    /// The same, where members of the channel are to be told first. Boxed, as all are as large as the largest.
+    WatchedFrames(Box<(Writer, Unchanged)>),
+    /// The connection below the body of a response, once that is known.
+    Body(Arc<BodyIo>),
 }
 
 impl Groups {
@@ -114,7 +115,7 @@ impl Groups {
         let key = Key { outlook: reader.outlook()?, runtime: runtime.id(), wire };
         let shared = reader.shared()?;
         let offset = reader.position().offset;
-        let (member, place) = Member::new(outlet(), read.deliveries(), offset);
+        let member = Member::new(outlet(), read.deliveries(), offset);
         let (group, is_new) = self.group_for(key, offset, runtime.metrics().num_workers());
         // The first member is there before the task, which ends when there is none any more.
         let is_admitted = group.admit(member);
@@ -122,7 +123,7 @@ impl Groups {
             // Without the lock: on a runtime that is ending the task is dropped here, and takes it.
             runtime.spawn(group::run(Arc::clone(self), Arc::clone(&group), shared));
         }
-        is_admitted.then(|| Membership::new(group, place))
+        is_admitted.then(|| Membership::new(group, read.deliveries()))
     }
 
     /// The group for one member more, and whether it is a new one, which begins at this offset.
@@ -204,19 +205,22 @@ impl Outlet {
     fn writer(&self) -> Option<&Writer> {
         match self {
             Self::Frames(writer) => Some(writer),
-            Self::SharedFrames(..) | Self::Body(_) => None,
+            Self::SharedFrames(_) | Self::WatchedFrames(_) | Self::Body(_) => None,
         }
     }
 
     /// Whether others write there, too.
     fn is_shared(&self) -> bool {
-        matches!(self, Self::SharedFrames(..))
+        matches!(self, Self::SharedFrames(_) | Self::WatchedFrames(_))
     }
 
     fn try_write(&self, bytes: &Bytes) -> Delivery {
         match self {
-            Self::Frames(writer) | Self::SharedFrames(writer, _) => writer.try_send_frames(bytes),
-            Self::Body(io) => io.try_write(bytes),
+            Self::Frames(writer) | Self::SharedFrames(writer) => writer.try_send_frames(bytes),
+            Self::WatchedFrames(watched) => watched.0.try_send_frames(bytes),
+            Self::Body(io) => {
+                io.below().map_or(Delivery::Refused, |(below, _)| below.try_write(bytes))
+            }
         }
     }
 }
@@ -225,7 +229,8 @@ impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Frames(_) => "Frames",
-            Self::SharedFrames(..) => "SharedFrames",
+            Self::SharedFrames(_) => "SharedFrames",
+            Self::WatchedFrames(_) => "WatchedFrames",
             Self::Body(_) => "Body",
         })
     }

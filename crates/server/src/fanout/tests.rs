@@ -11,6 +11,7 @@ use super::*;
 use crate::limits::peer::Peer;
 use crate::metrics::Metrics;
 use crate::metrics::connections::ConnectionRecord;
+use crate::net::shared_io::{Framing, TryWrite};
 
 /// A message is a letter.
 static WIRE: Wire = wire(Budget::entries(64));
@@ -114,7 +115,9 @@ async fn run(
             text: Mutex::default(),
             refused: *refused,
         });
-        let outlet = || Outlet::Body(Arc::<Paper>::clone(&paper));
+        let io = Arc::new(BodyIo::default());
+        io.show(Arc::<Paper>::clone(&paper), Framing::Bare);
+        let outlet = || Outlet::Body(io);
         let membership = groups.join((&reader, &read), wire, outlet).expect("it joins");
         (reader, record, read, membership, paper)
     };

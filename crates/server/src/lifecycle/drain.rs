@@ -64,6 +64,11 @@ impl Drain {
         ConnectionGuard { state: Arc::clone(&self.0), number, _activity: ActivityGuard::current() }
     }
 
+    /// The guard of a connection that [was at rest](ConnectionGuard::rest).
+    pub(crate) fn resume(&self, number: u64) -> ConnectionGuard {
+        ConnectionGuard { state: Arc::clone(&self.0), number, _activity: None }
+    }
+
     pub(crate) fn has_begun(&self) -> bool {
         self.0.schedule.get().is_some()
     }
@@ -136,6 +141,13 @@ pub(crate) struct ConnectionGuard {
 }
 
 impl ConnectionGuard {
+    /// Gives up the guard, and still counts, until one with this number [goes on](Drain::resume). The connection is not
+    /// a stream of HTTP/2.
+    pub(crate) fn rest(self) -> u64 {
+        self.state.open.fetch_add(1, Relaxed);
+        self.number
+    }
+
     /// Waits until the server drains. Returns the time by which the connection must have ended.
     pub(crate) async fn draining(&self) -> Instant {
         self.schedule().await.deadline

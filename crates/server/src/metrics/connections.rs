@@ -8,18 +8,22 @@
 //! Operators end connections here: what serves one waits for [`Disconnected`]. They see here what passes on one,
 //! too: [`tapped`].
 
+mod by_number;
 mod deliveries;
+mod place;
 mod tapped;
 
 pub(crate) use self::deliveries::Deliveries;
+pub(crate) use self::place::{Left, Place};
 pub(crate) use self::tapped::{NotTapped, PublishedBy, Tapping};
 
-use std::collections::{BTreeMap, HashMap};
+use self::by_number::{ByNumber, Numbered};
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use serde_json::{Value, json};
 use sockeye_hub::{ChannelName, Hub, Page, Position, Reader, Start};
@@ -27,7 +31,6 @@ use tokio::task::yield_now;
 
 use crate::limits::peer::Peer;
 use crate::log::{Class, limited, shown};
-use crate::metrics::disconnect::Disconnect;
 use crate::metrics::{End, Metrics, now};
 use crate::tap::Taps;
 use crate::transport::Transport;
@@ -44,7 +47,7 @@ const SLICE: usize = 1024;
 pub(crate) struct ConnectionRegister {
     metrics: Arc<Metrics>,
     /// By their numbers, so in the order in which they began.
-    open: Mutex<BTreeMap<u64, Arc<RecordState>>>,
+    open: Mutex<ByNumber<Arc<RecordState>>>,
     next: AtomicU64,
     taps: Arc<Taps>,
 }
@@ -62,30 +65,50 @@ struct RecordState {
     is_busy: AtomicBool,
     /// Whether the first channel is being read.
     reads_first: AtomicBool,
+    /// Whether an operator has ended it.
+    is_disconnected: AtomicBool,
+    /// Whether it is [at rest](ConnectionRecord::rest).
+    is_at_rest: AtomicBool,
+    /// Whether it may have no task.
+    is_parked: AtomicBool,
     /// It holds the permits of the connection, too.
     peer: Peer,
-    /// Set once: a connection keeps its subject.
-    subject: OnceLock<Arc<str>>,
     /// In milliseconds since the Unix epoch.
     since: u64,
     messages: AtomicU64,
     bytes: AtomicU64,
     /// The first channel that it reads: most connections read no other.
     first: OnceLock<ChannelPosition>,
-    /// Boxed: few connections have others.
-    others: Mutex<Option<Box<Others>>>,
-    disconnect: Disconnect,
+    locked: Mutex<Locked>,
 }
 
-/// The channels that a connection reads beside its first one.
+/// What is looked at seldom.
 #[derive(Debug, Default)]
-struct Others(Vec<Arc<ChannelPosition>>);
+struct Locked {
+    /// Boxed: most connections have none of it.
+    rare: Option<Box<Rare>>,
+    /// The task that serves the connection: what an operator asks of it, it is woken for.
+    task: Option<Waker>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Set once: a connection keeps its subject.
+    subject: Option<Arc<str>>,
+    /// The channels that it reads beside its first one.
+    others: Vec<Arc<ChannelPosition>>,
+}
 
 /// The position of a connection on one channel.
 #[derive(Debug)]
 struct ChannelPosition {
     channel: ChannelName,
     offset: AtomicU64,
+    /// Since when it waits for messages.
+    since: u64,
+    /// Where a group delivers.
+    place: Place,
 }
 
 /// One connection with subscriptions, until it is dropped.
@@ -102,8 +125,6 @@ pub(crate) struct ChannelRead {
     state: Arc<RecordState>,
     /// `None` for the first channel of the connection.
     other: Option<Arc<ChannelPosition>>,
-    /// Since when it waits for messages.
-    since: u64,
 }
 
 impl ConnectionRegister {
@@ -137,25 +158,27 @@ impl ConnectionRegister {
             taps: AtomicU8::new(0),
             is_busy: AtomicBool::new(true),
             peer,
-            subject: subject.map(Arc::from).map_or_else(OnceLock::new, OnceLock::from),
             since: now(),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             first: OnceLock::new(),
             reads_first: AtomicBool::new(false),
-            others: Mutex::default(),
-            disconnect: Disconnect::default(),
+            is_disconnected: AtomicBool::new(false),
+            is_at_rest: AtomicBool::new(false),
+            is_parked: AtomicBool::new(false),
+            locked: Mutex::default(),
         });
-        lock(&self.open).insert(number, Arc::clone(&state));
+        let record = ConnectionRecord { register: Arc::clone(self), state: Arc::clone(&state) };
+        record.identified_as(subject);
+        lock(&self.open).insert(state);
         self.metrics.opened(transport);
-        ConnectionRecord { register: Arc::clone(self), state }
+        record
     }
 
     /// The next records after a number, a [`SLICE`] of them; none at the end.
     fn slice(&self, after: u64) -> Vec<(u64, Arc<RecordState>)> {
         let open = lock(&self.open);
-        let behind = open.range(after.saturating_add(1)..).take(SLICE);
-        behind.map(|(number, state)| (*number, Arc::clone(state))).collect()
+        open.after(after).take(SLICE).map(|state| (state.number, Arc::clone(state))).collect()
     }
 
     /// How many messages each reader of a channel is behind.
@@ -195,22 +218,26 @@ impl ConnectionRegister {
         }
     }
 
-    /// Wakes what serves the connections: the server begins to drain.
-    pub(crate) fn wake_all(&self) {
+    /// Wakes the connections that have no task to find out by itself that the server drains. That has begun.
+    pub(crate) async fn wake_parked(&self) {
+        // One that is being parked has set its mark before it looks whether the drain has begun.
+        fence(SeqCst);
         let mut after = 0;
         loop {
             let slice = self.slice(after);
             let Some((last, _)) = slice.last() else { return };
             after = *last;
-            slice.iter().for_each(|(_, state)| state.disconnect.wake());
+            let parked = slice.iter().filter(|(_, state)| state.is_parked.load(Relaxed));
+            parked.for_each(|(_, state)| state.wake());
+            yield_now().await;
         }
     }
 
     /// Ends the connection of that number. Whether there is one.
     pub(crate) fn disconnect(&self, number: u64) -> bool {
-        let state = lock(&self.open).get(&number).cloned();
+        let state = lock(&self.open).get(number).cloned();
         state.as_ref().is_some_and(|state| {
-            state.disconnect.ask();
+            state.disconnect();
             true
         })
     }
@@ -226,8 +253,8 @@ impl ConnectionRegister {
             let Some((last, _)) = slice.last() else { return count };
             after = *last;
             for (_, state) in &slice {
-                let is_of_subject = state.subject.get().is_some_and(|known| **known == *subject);
-                count += u64::from(is_of_subject && state.disconnect.ask());
+                let is_of_subject = state.subject().is_some_and(|known| *known == *subject);
+                count += u64::from(is_of_subject && state.disconnect());
             }
             yield_now().await;
         }
@@ -265,17 +292,18 @@ impl ConnectionRecord {
             self.register.metrics.resumed(self.state.transport, reader.lag().gap);
         }
         let offset = AtomicU64::new(reader.position().offset);
-        let position = ChannelPosition { channel: reader.channel().clone(), offset };
+        let channel = reader.channel().clone();
+        let position = ChannelPosition { channel, offset, since: now(), place: Place::default() };
         let other = self.state.first.set(position).err().map(Arc::new);
         match &other {
             None => self.state.reads_first.store(true, Release),
             Some(other) => {
-                let mut others = lock(&self.state.others);
-                others.get_or_insert_default().0.push(Arc::clone(other));
+                let mut locked = lock(&self.state.locked);
+                locked.rare.get_or_insert_default().others.push(Arc::clone(other));
             }
         }
         let (register, state) = (Arc::clone(&self.register), Arc::clone(&self.state));
-        let read = ChannelRead { register, state, other, since: now() };
+        let read = ChannelRead { register, state, other };
         read.show_subscribed(reader.position());
         read
     }
@@ -288,19 +316,33 @@ impl ConnectionRecord {
     /// The client has authenticated after the beginning.
     pub(crate) fn identified_as(&self, subject: Option<&str>) {
         if let Some(subject) = subject {
-            self.state.subject.get_or_init(|| subject.into());
+            let mut locked = lock(&self.state.locked);
+            locked.rare.get_or_insert_default().subject.get_or_insert_with(|| subject.into());
         }
     }
 
     /// Whether an operator ends the connection; wakes `cx` when that changes, and when the server begins to
     /// drain. One task at a time may wait.
     pub(crate) fn poll_disconnected(&self, cx: &Context<'_>) -> Poll<()> {
-        self.state.disconnect.poll(cx)
+        self.state.poll_disconnected(cx)
     }
 
     /// Waits until an operator ends the connection. One task at a time may wait.
     pub(crate) fn disconnected(&self) -> Disconnected {
         Disconnected(Arc::clone(&self.state))
+    }
+
+    /// Says whether it may have no task from now on: to be said before the last look whether the server drains.
+    pub(crate) fn set_parked(&self, is_parked: bool) {
+        self.state.is_parked.store(is_parked, Relaxed);
+        // With that of what wakes the parked ones: it sees the mark, or the drain is seen here.
+        fence(SeqCst);
+    }
+
+    /// Gives up the record and what it reads, which goes on as it is: [`Deliveries::resume`] makes both again.
+    pub(crate) fn rest(self, read: ChannelRead) {
+        self.state.is_at_rest.store(true, Relaxed);
+        drop((self, read));
     }
 
     /// Whether its task has something to send, or waits until all is written: groups write nothing to a connection
@@ -326,7 +368,7 @@ impl Future for Disconnected {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.disconnect.poll(cx)
+        self.0.poll_disconnected(cx)
     }
 }
 
@@ -342,11 +384,11 @@ impl ChannelRead {
 
     /// A page was handed to the connection, on which its messages took that many bytes.
     pub(crate) fn delivered(&self, page: &Page, bytes: usize) {
-        let Self { register, state, since, .. } = self;
+        let Self { register, state, .. } = self;
         let metrics = &register.metrics;
         self.count(page, bytes);
         metrics.sent(state.transport, page.entries.len(), bytes);
-        metrics.delivered(&page.entries, *since);
+        metrics.delivered(&page.entries, self.position().since);
         if let Some(gap) = &page.gap {
             metrics.gap(state.transport, gap);
         }
@@ -368,8 +410,37 @@ impl RecordState {
         {
             look(first);
         }
-        let others = lock(&self.others);
-        others.iter().flat_map(|others| &others.0).for_each(|other| look(other));
+        let locked = lock(&self.locked);
+        locked.rare.iter().flat_map(|rare| &rare.others).for_each(|other| look(other));
+    }
+
+    fn subject(&self) -> Option<Arc<str>> {
+        lock(&self.locked).rare.as_ref()?.subject.clone()
+    }
+
+    /// Asks the task to end the connection. Whether nothing had asked before.
+    fn disconnect(&self) -> bool {
+        let is_first = !self.is_disconnected.swap(true, AcqRel);
+        self.wake();
+        is_first
+    }
+
+    /// Wakes the task, which looks at everything that may concern it.
+    fn wake(&self) {
+        let task = lock(&self.locked).task.take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Ready when an operator ends the connection. One task at a time may wait.
+    fn poll_disconnected(&self, cx: &Context<'_>) -> Poll<()> {
+        // Registered before the look, so no wake is lost.
+        match &mut lock(&self.locked).task {
+            Some(task) => task.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        if self.is_disconnected.load(Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Why it ends, as far as that is known.
@@ -384,7 +455,7 @@ impl RecordState {
     fn estimate(&self) -> usize {
         let mut channels = 0;
         self.each_position(|position| channels += position.channel.as_str().len() + 64);
-        200 + self.subject.get().map_or(0, |subject| subject.len()) + channels
+        200 + self.subject().map_or(0, |subject| subject.len()) + channels
     }
 
     fn json(&self, hub: &Hub) -> Value {
@@ -399,12 +470,18 @@ impl RecordState {
             "id": self.number,
             "transport": self.transport.name(),
             "address": self.peer.address(),
-            "subject": self.subject.get().map(|subject| &**subject),
+            "subject": self.subject().as_deref(),
             "since": self.since,
             "channels": channels,
             "messages": self.messages.load(Relaxed),
             "bytes": self.bytes.load(Relaxed),
         })
+    }
+}
+
+impl Numbered for Arc<RecordState> {
+    fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -422,15 +499,18 @@ impl ChannelPosition {
 
 impl Drop for ChannelRead {
     fn drop(&mut self) {
+        if self.state.is_at_rest.load(Relaxed) {
+            return;
+        }
         self.show_unsubscribed();
         let Some(this) = &self.other else {
             return self.state.reads_first.store(false, Release);
         };
-        let mut others = lock(&self.state.others);
-        if let Some(Others(list)) = others.as_deref_mut() {
-            list.retain(|other| !Arc::ptr_eq(other, this));
-            if list.is_empty() {
-                *others = None;
+        let mut locked = lock(&self.state.locked);
+        if let Some(Rare { subject, others }) = locked.rare.as_deref_mut() {
+            others.retain(|other| !Arc::ptr_eq(other, this));
+            if others.is_empty() && subject.is_none() {
+                locked.rare = None;
             }
         }
     }
@@ -438,9 +518,12 @@ impl Drop for ChannelRead {
 
 impl Drop for ConnectionRecord {
     fn drop(&mut self) {
-        lock(&self.register.open).remove(&self.state.number);
-        let RecordState { transport, peer, subject, since, messages, bytes, .. } = &*self.state;
-        let end = self.state.end();
+        if self.state.is_at_rest.load(Relaxed) {
+            return;
+        }
+        lock(&self.register.open).remove(self.state.number);
+        let RecordState { transport, peer, since, messages, bytes, .. } = &*self.state;
+        let (end, subject) = (self.state.end(), self.state.subject());
         self.show_end(end);
         self.register.metrics.closed(*transport, end);
         // A long poll is one of many requests, and is logged as those are.
@@ -453,7 +536,7 @@ impl Drop for ConnectionRecord {
             connection = self.state.number,
             transport = transport.name(),
             address = peer.address().map(tracing::field::display),
-            subject = subject.get().map(|subject| shown(subject)).as_deref(),
+            subject = subject.as_deref().map(shown).as_deref(),
             seconds = now().saturating_sub(*since) / 1000,
             messages = messages.load(Relaxed),
             bytes = bytes.load(Relaxed),
@@ -474,8 +557,8 @@ mod tests {
 
     /// With the header of its `Arc`. Every connection with subscriptions has one.
     #[test]
-    fn a_record_has_208_bytes() {
+    fn a_record_has_200_bytes() {
         let size = 2 * size_of::<usize>() + size_of::<RecordState>();
-        assert!(size <= 208, "{size}");
+        assert_eq!(size, 200);
     }
 }

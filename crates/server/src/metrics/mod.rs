@@ -15,7 +15,6 @@
 pub(crate) mod connections;
 #[cfg(feature = "prometheus")]
 mod counters;
-mod disconnect;
 #[cfg(feature = "prometheus")]
 mod engine;
 #[cfg(feature = "prometheus")]

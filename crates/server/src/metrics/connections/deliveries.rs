@@ -5,22 +5,22 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use sockeye_hub::Page;
 
-use super::{ChannelPosition, ChannelRead, ConnectionRegister, RecordState};
+use super::{
+    ChannelPosition, ChannelRead, ConnectionRecord, ConnectionRegister, Place, RecordState,
+};
 
 /// What one connection was given of one channel. The metrics are told by what delivers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deliveries {
     pub(super) state: Arc<RecordState>,
     /// `None` for the first channel of the connection.
     other: Option<Arc<ChannelPosition>>,
-    since: u64,
 }
 
 impl ChannelRead {
     /// For what delivers in the place of this one. One of them does so at a time.
     pub(crate) fn deliveries(&self) -> Deliveries {
-        let (state, other) = (Arc::clone(&self.state), self.other.clone());
-        Deliveries { state, other, since: self.since }
+        Deliveries { state: Arc::clone(&self.state), other: self.other.clone() }
     }
 
     /// Counts a page in the record.
@@ -34,9 +34,32 @@ impl Deliveries {
         self.state.position(self.other.as_deref())
     }
 
+    /// What serves a connection that [was at rest](ConnectionRecord::rest), and how far it was given this channel.
+    pub(crate) fn resume(
+        &self,
+        register: &Arc<ConnectionRegister>,
+    ) -> (ConnectionRecord, ChannelRead, u64) {
+        self.state.is_at_rest.store(false, Relaxed);
+        let Self { state, other } = self.clone();
+        let record = ConnectionRecord { register: Arc::clone(register), state: Arc::clone(&state) };
+        let read = ChannelRead { register: Arc::clone(register), state, other };
+        let offset = read.position().offset.load(Relaxed);
+        (record, read, offset)
+    }
+
     /// Since when the connection waits for messages.
     pub(crate) fn since(&self) -> u64 {
-        self.since
+        self.position().since
+    }
+
+    /// Its place in a group.
+    pub(crate) fn place(&self) -> &Place {
+        &self.position().place
+    }
+
+    /// Whether they are of the same connection and channel.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.position(), other.position())
     }
 
     /// Whether the connection is [busy](super::ConnectionRecord::set_busy).

@@ -48,12 +48,12 @@ impl ConnectionRegister {
         hub: &Hub,
         max_data: usize,
     ) -> Result<(Tap, Tapping, Value), NotTapped> {
-        let state = lock(&self.open).get(&number).cloned().ok_or(NotTapped::NotFound)?;
+        let state = lock(&self.open).get(number).cloned().ok_or(NotTapped::NotFound)?;
         let tap = self.taps.open(Target::Connection(number), max_data);
         let tap = tap.map_err(|TooMany| NotTapped::TooMany)?;
         state.taps.fetch_add(1, Relaxed);
         let tapping = Tapping(Arc::downgrade(&state));
-        if !lock(&self.open).contains_key(&number) {
+        if lock(&self.open).get(number).is_none() {
             // It has ended meanwhile, and may not have seen the tap.
             self.taps.end_connection(number, |_| event::end(state.end().name()));
         }
@@ -126,7 +126,8 @@ impl RecordState {
     /// `"connection":…,"transport":…,"subject":…,"address":…`
     fn members(&self) -> String {
         let (number, transport) = (self.number, self.transport.name());
-        let client = Client(self.subject.get().map(|subject| &**subject), &self.peer);
+        let subject = self.subject();
+        let client = Client(subject.as_deref(), &self.peer);
         format!("\"connection\":{number},\"transport\":\"{transport}\"{client}")
     }
 

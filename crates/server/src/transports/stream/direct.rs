@@ -56,8 +56,8 @@ impl Direct {
         if !mem::take(&mut self.is_idle) {
             return None;
         }
-        let (io, framing) = self.io.below()?;
-        self.groups.join(reader, form.wire(*framing), || Outlet::Body(Arc::clone(io)))
+        let (_, framing) = self.io.below()?;
+        self.groups.join(reader, form.wire(*framing), || Outlet::Body(Arc::clone(&self.io)))
     }
 
     /// How many bytes of a page are counted that a group has written.

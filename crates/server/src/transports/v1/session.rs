@@ -246,7 +246,10 @@ impl V1Session {
         }
         let (groups, wire) = (&self.app.groups, wire(outgoing));
         self.subscriptions.settle(|reader, unchanged| {
-            let outlet = || Outlet::SharedFrames(outgoing.clone(), unchanged.map(Box::new));
+            let outlet = || match unchanged {
+                None => Outlet::SharedFrames(outgoing.clone()),
+                Some(unchanged) => Outlet::WatchedFrames(Box::new((outgoing.clone(), unchanged))),
+            };
             groups.join(reader, wire?, outlet)
         });
         true

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -18,11 +17,17 @@ pub(super) trait Session: Sized + Send + 'static {
     /// What came while it was to be parked, for its task.
     type Event;
 
+    /// What is kept of it while it is parked. Dropped, it ends as the session does.
+    type AtRest: Send + 'static;
+
     /// Registers what wakes it; ready if there is something to do already, or it cannot be parked.
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Self::Event>;
 
+    /// Makes it smaller, once it is registered.
+    fn rest(self) -> Self::AtRest;
+
     /// Serves it, in a task of its own.
-    fn resume(self) -> impl Future<Output = ()> + Send;
+    fn resume(at_rest: Self::AtRest) -> impl Future<Output = ()> + Send;
 
     /// The sessions of this kind, by their runtimes.
     fn lots() -> &'static Lots<Self>;
@@ -32,30 +37,34 @@ pub(super) trait Session: Sized + Send + 'static {
 pub(super) type Lots<S> = Mutex<HashMap<runtime::Id, Weak<Lot<S>>>>;
 
 /// The sessions that are parked on one runtime.
-pub(super) struct Lot<S> {
+pub(super) struct Lot<S: Session> {
     runtime: Handle,
     /// `None` once the runtime has ended.
     parked: Mutex<Option<Vec<Arc<ParkedSession<S>>>>>,
 }
 
 /// A session that is parked, or was.
-pub(super) struct ParkedSession<S> {
-    slot: Mutex<Slot<S>>,
-    /// The index in its lot, written while that is locked.
-    index: AtomicUsize,
+pub(super) struct ParkedSession<S: Session> {
+    slot: Mutex<Slot<S::AtRest>>,
     lot: Arc<Lot<S>>,
 }
 
 /// What a parked session has in place of a task.
-enum Slot<S> {
+struct Slot<A> {
+    phase: Phase,
+    /// The index in its lot, which is locked when this is written.
+    index: u32,
+    session: Option<A>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
     /// What may wake it is being registered.
     Registering,
-    /// It was woken, and belongs to a task.
-    Woken,
     /// Nothing has woken it yet.
-    Parked(S),
-    /// It was woken, and its task has not run yet.
-    Resuming(S),
+    Parked,
+    /// It was woken, and belongs to a task, which may not have run yet.
+    Woken,
 }
 
 /// Why a session was not parked: it is given back.
@@ -74,13 +83,12 @@ pub(super) enum NotParked<S: Session> {
 pub(super) fn park<S: Session>(mut session: S) -> Result<(), NotParked<S>> {
     let lot = Lot::of_this_runtime();
     let parked = Arc::new(ParkedSession {
-        slot: Mutex::new(Slot::Registering),
-        index: AtomicUsize::new(0),
+        slot: Mutex::new(Slot { phase: Phase::Registering, index: 0, session: None }),
         lot: Arc::clone(&lot),
     });
     let waker = Waker::from(Arc::clone(&parked));
     if let Poll::Ready(event) = session.poll_parked(&mut Context::from_waker(&waker)) {
-        *lock(&parked.slot) = Slot::Woken;
+        lock(&parked.slot).phase = Phase::Woken;
         return Err(NotParked::Busy(session, event));
     }
     if lot.add(&parked, session)? {
@@ -94,22 +102,21 @@ async fn resume<S: Session>(parked: Arc<ParkedSession<S>>) {
     let session = parked.take();
     drop(parked);
     if let Some(session) = session {
-        session.resume().await;
+        S::resume(session).await;
     }
 }
 
 impl<S: Session> ParkedSession<S> {
     /// Takes the session out of its lot.
-    fn take(&self) -> Option<S> {
+    fn take(&self) -> Option<S::AtRest> {
         self.lot.remove(self);
         self.take_session()
     }
 
-    fn take_session(&self) -> Option<S> {
-        match mem::replace(&mut *lock(&self.slot), Slot::Woken) {
-            Slot::Parked(session) | Slot::Resuming(session) => Some(session),
-            Slot::Registering | Slot::Woken => None,
-        }
+    fn take_session(&self) -> Option<S::AtRest> {
+        let mut slot = lock(&self.slot);
+        slot.phase = Phase::Woken;
+        slot.session.take()
     }
 }
 
@@ -120,18 +127,8 @@ impl<S: Session> Wake for ParkedSession<S> {
 
     /// Never drops the session, not even when the runtime ends: the caller may hold locks that this takes.
     fn wake_by_ref(self: &Arc<Self>) {
-        let mut slot = lock(&self.slot);
-        *slot = match mem::replace(&mut *slot, Slot::Woken) {
-            Slot::Registering => Slot::Woken,
-            Slot::Parked(session) => Slot::Resuming(session),
-            woken @ (Slot::Woken | Slot::Resuming(_)) => {
-                *slot = woken;
-                return;
-            }
-        };
-        let is_to_run = matches!(*slot, Slot::Resuming(_));
-        drop(slot);
-        if is_to_run {
+        let before = mem::replace(&mut lock(&self.slot).phase, Phase::Woken);
+        if before == Phase::Parked {
             self.lot.runtime.spawn(resume(Arc::clone(self)));
         }
     }
@@ -169,12 +166,16 @@ impl<S: Session> Lot<S> {
             // By an eighth: of what doubles, a quarter is empty.
             list.reserve_exact(list.len() / 8 + 16);
         }
-        parked.index.store(list.len(), Relaxed);
+        let index = u32::try_from(list.len()).expect("there are fewer descriptors than that");
+        let at_rest = session.rest();
         list.push(Arc::clone(parked));
         // While the lot is locked: if the runtime ends now, the session is dropped with the others.
         let mut slot = lock(&parked.slot);
-        let was_woken = matches!(*slot, Slot::Woken);
-        *slot = if was_woken { Slot::Resuming(session) } else { Slot::Parked(session) };
+        (slot.index, slot.session) = (index, Some(at_rest));
+        let was_woken = slot.phase == Phase::Woken;
+        if !was_woken {
+            slot.phase = Phase::Parked;
+        }
         Ok(was_woken)
     }
 
@@ -182,10 +183,10 @@ impl<S: Session> Lot<S> {
     fn remove(&self, parked: &ParkedSession<S>) {
         let mut list = lock(&self.parked);
         let Some(list) = &mut *list else { return };
-        let index = parked.index.load(Relaxed);
-        list.swap_remove(index);
-        if let Some(moved) = list.get(index) {
-            moved.index.store(index, Relaxed);
+        let index = lock(&parked.slot).index;
+        list.swap_remove(index as usize);
+        if let Some(moved) = list.get(index as usize) {
+            lock(&moved.slot).index = index;
         }
         if list.len() < list.capacity() / 4 {
             list.shrink_to(list.len() * 2);
@@ -238,6 +239,7 @@ mod tests {
 
     impl Session for Told {
         type Event = &'static str;
+        type AtRest = Self;
 
         fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Self::Event> {
             lock(&self.wakers).push(cx.waker().clone());
@@ -247,8 +249,12 @@ mod tests {
             if self.is_busy { Poll::Ready("busy") } else { Poll::Pending }
         }
 
-        async fn resume(self) {
-            let _ = self.tell.send(self.number);
+        fn rest(self) -> Self {
+            self
+        }
+
+        async fn resume(told: Self) {
+            let _ = told.tell.send(told.number);
         }
 
         fn lots() -> &'static Lots<Self> {

@@ -3,6 +3,7 @@
 //! Every frame of the client is published; every message of the channel, its own included, is sent as
 //! one frame. Where a message is missing, which a frame cannot tell, the connection closes.
 
+mod at_rest;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use sockeye::{CloseCode, CloseFrame, Message};
 use sockeye_hub::{ChannelName, Lease, Page, PayloadRef, Publication, Reader, Source, Start};
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
+use self::at_rest::AtRest;
 use super::frames::{AT_ONCE, Frames, payloads, send_each};
 use super::handshake::Handshake;
 use super::in_flight::InFlight;
@@ -51,12 +53,12 @@ struct PlainSession {
     record: ConnectionRecord,
     guard: ConnectionGuard,
     stream_budget: StreamBudget,
-    _presence: Option<Lease>,
+    presence: Option<Lease>,
     incoming: sockeye::Reader,
     outgoing: sockeye::Writer,
     /// What ends it when its token does, or when it may read no more: one for its whole life, since a question that is
     /// under way would begin anew with another.
-    ends: Option<Ends<'static>>,
+    ends: Ends<'static>,
     /// Boxed: few servers have such a limit.
     pace: Option<Box<Pace>>,
 }
@@ -85,9 +87,9 @@ pub(crate) fn open(
             incoming.hold_close();
             let session = PlainSession {
                 pace: app.message_rate.map(|rate| Box::new(Pace::new(rate))),
-                _presence: presence,
+                presence,
                 membership: None,
-                ends: None,
+                ends: caller.ends_reading(channel_read.channel()),
                 app,
                 caller,
                 reader,
@@ -152,9 +154,11 @@ enum Event {
 
 impl Session for PlainSession {
     type Event = Event;
+    type AtRest = AtRest;
 
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let Some(membership) = &self.membership else { return Poll::Ready(Event::Other) };
+        self.record.set_parked(true);
         let is_called = self.record.poll_disconnected(cx).is_ready()
             || membership.poll_has_left(cx).is_ready()
             // The record is called when that begins.
@@ -162,16 +166,18 @@ impl Session for PlainSession {
         if is_called {
             return Poll::Ready(Event::Other);
         }
-        let (caller, channel) = (&self.caller, self.channel_read.channel());
-        let ends = self.ends.get_or_insert_with(|| caller.ends_reading(channel));
-        if let Poll::Ready(ended) = ends.poll_unpin(cx) {
+        if let Poll::Ready(ended) = self.ends.poll_unpin(cx) {
             return Poll::Ready(Event::Ends(ended));
         }
         self.incoming.poll_next_unpin(cx).map(Event::Received)
     }
 
-    fn resume(self) -> impl Future<Output = ()> + Send {
-        self.look()
+    fn rest(self) -> AtRest {
+        AtRest::new(self)
+    }
+
+    fn resume(at_rest: AtRest) -> impl Future<Output = ()> + Send {
+        Self::look(at_rest)
     }
 
     fn lots() -> &'static Lots<Self> {
@@ -195,9 +201,10 @@ impl PlainSession {
 
     /// Parks one that was woken again, or serves it.
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
-    fn look(self) -> impl Future<Output = ()> + Send {
+    fn look(mut at_rest: AtRest) -> impl Future<Output = ()> + Send {
         async move {
-            match parked::park(self) {
+            let Some(session) = at_rest.take() else { return };
+            match parked::park(session) {
                 Ok(()) => {}
                 // Boxed: most that are woken have only to look.
                 Err(not_parked) => Box::pin(Self::run(not_parked)).await,
@@ -238,8 +245,7 @@ impl PlainSession {
     #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
     fn serve(&mut self, received: Option<Received>) -> impl Future<Output = Outcome> + Send {
         async move {
-            let channel = self.channel_read.channel();
-            let ends = self.ends.get_or_insert_with(|| self.caller.ends_reading(channel));
+            self.record.set_parked(false);
             let progress = Progress::default();
             let mut delivering = pin!(deliver(
                 &mut self.reader,
@@ -259,7 +265,7 @@ impl PlainSession {
                 biased;
                 () = self.guard.close_at() => Some(RESTARTING),
                 () = self.record.disconnected() => Some(DISCONNECTED),
-                ended = ends => Some(closing(ended)),
+                ended = &mut self.ends => Some(closing(ended)),
                 ending = &mut delivering => ending,
                 // A message that is sent is no reason to poll for one that arrives.
                 ending = woken_only(publishing) => match ending {
@@ -279,7 +285,7 @@ impl PlainSession {
         }
         // What still arrives is not published, and a client that is being closed is not present any
         // more.
-        drop((self.membership, self.reader, self.channel_read, self.incoming, self._presence));
+        drop((self.membership, self.reader, self.channel_read, self.incoming, self.presence));
         if let Some((code, reason, _)) = ending {
             self.record.show_close(code, reason);
             if let Ok(code) = CloseCode::try_from(code)
