@@ -8,6 +8,7 @@ use sockeye::internals::Origin;
 use sockeye::{BadOrigin, SendRings};
 use sockeye_hub::Hub;
 use sockeye_hub::store::OpenError;
+use tokio::runtime::Handle;
 
 use crate::app::App;
 use crate::auth::{Authority, Revocation, Revocations, RevokeError};
@@ -320,9 +321,20 @@ impl Channels {
     /// Begins to drain, at once; the future waits until all connections have ended.
     pub(crate) fn begin_to_drain(&self, within: Duration) -> impl Future<Output = usize> {
         self.app.drain.begin(within);
+        // Some connections have no task that waits for it. They learn of it though the future is dropped.
+        let app = Arc::clone(&self.app);
+        let wake = async move { app.register.wake_parked().await };
+        let rest = match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(wake);
+                None
+            }
+            Err(_) => Some(wake),
+        };
         async {
-            // Some connections have no task that waits for it.
-            self.app.register.wake_parked().await;
+            if let Some(wake) = rest {
+                wake.await;
+            }
             self.app.drain.drained().await
         }
     }

@@ -154,6 +154,9 @@ impl Reader {
     }
 
     /// Puts the reader to rest, and the presence that goes with it on the same channel: see [`Resting`].
+    ///
+    /// Danger: the presence has to be of this channel of this hub, or another one loses a member; and what the reader misses
+    /// by then is told to it no more, so there has to be an [outlook](Self::outlook).
     pub fn rest(self, lease: Option<Lease>) -> Resting {
         Resting::new(self.seat, lease)
     }

@@ -36,10 +36,14 @@ impl Resting {
     }
 
     /// Goes on behind that offset, with an outlook that it had on its channel.
+    ///
+    /// # Panics
+    ///
+    /// If the outlook is of another channel.
     pub fn resume(mut self, outlook: &Outlook, offset: u64) -> (Reader, Option<Lease>) {
         let lease = self.take_lease();
         let seat = self.seat.take().expect("it is taken once");
-        debug_assert!(Arc::ptr_eq(&seat.channel, &outlook.channel), "the outlook of its channel");
+        assert!(Arc::ptr_eq(&seat.channel, &outlook.channel), "the outlook of its channel");
         let at = Position { epoch: outlook.epoch, offset };
         let cursor = Cursor::usual(at, outlook.forgets, outlook.policy);
         (Reader::resumed(seat, cursor), lease)

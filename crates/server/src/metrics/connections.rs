@@ -321,8 +321,8 @@ impl ConnectionRecord {
         }
     }
 
-    /// Whether an operator ends the connection; wakes `cx` when that changes, and when the server begins to
-    /// drain. One task at a time may wait.
+    /// Whether an operator ends the connection; wakes `cx` when that changes, and of one that is [parked](Self::set_parked)
+    /// when the server begins to drain. One task at a time may wait.
     pub(crate) fn poll_disconnected(&self, cx: &Context<'_>) -> Poll<()> {
         self.state.poll_disconnected(cx)
     }
@@ -557,6 +557,7 @@ mod tests {
 
     /// With the header of its `Arc`. Every connection with subscriptions has one.
     #[test]
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     fn a_record_has_200_bytes() {
         let size = 2 * size_of::<usize>() + size_of::<RecordState>();
         assert_eq!(size, 200);

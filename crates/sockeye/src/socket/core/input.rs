@@ -108,6 +108,12 @@ impl Buffer {
         Self { allotted: bytes.capacity(), bytes, lent: Lent::default() }
     }
 
+    /// It is not used for a while: nothing is lent to it then. Whether there is something to use again.
+    pub(super) fn rest(&mut self) -> bool {
+        self.lent = Lent::default();
+        self.bytes.capacity() > 0
+    }
+
     /// Empties it for a read of [`READ_SIZE`] bytes. Whether it could: what was cut off its front may be held.
     pub(super) fn clear(&mut self) -> bool {
         self.bytes.clear();
@@ -310,7 +316,10 @@ mod tests {
             others.push(other);
         }
         assert!(others.last_mut().is_some_and(|last| last.buffer().allotted <= 3 * 5000 + SLACK));
-        drop((input, others));
+        drop(others);
+        // The message is whole, and was taken: its buffer waits for the next.
+        input.buffer().bytes.clear();
+        input.settle(0);
         assert_eq!(LEFT.load(Relaxed), SPARE);
     }
 }

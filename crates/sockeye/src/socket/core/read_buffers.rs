@@ -37,7 +37,11 @@ pub(super) fn take() -> Box<Buffer> {
 }
 
 /// Returns an unused buffer to the thread's pool.
-pub(super) fn give_back(buffer: Box<Buffer>) {
+pub(super) fn give_back(mut buffer: Box<Buffer>) {
+    // All of it is with the application.
+    if !buffer.rest() {
+        return;
+    }
     POOL.with_borrow_mut(|pool| {
         if pool.len() < KEPT {
             pool.push(buffer);

@@ -284,6 +284,7 @@ fn a_group_ends_with_its_runtime_and_others_go_on() {
 
 /// With the header of its `Arc`: what a connection has in place of a task while a group delivers.
 #[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn a_parked_connection_has_136_bytes() {
     let size = 2 * size_of::<usize>() + size_of::<parked::ParkedSession<PlainSession>>();
     assert_eq!(size, 136);
