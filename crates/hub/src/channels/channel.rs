@@ -193,16 +193,20 @@ impl Channel {
             if !state.keys.is_empty() {
                 state.expire_keys(meter, now);
             }
-            if let Some(position) = state.repeated(publication.key.as_ref()) {
-                return Some(Ok(position));
-            }
-            if state.log.has_ended() {
-                return Some(Err(PublishError::Ended));
-            }
-            let admitted = state.admit(publication, (account, share), &self.name, registry);
+            let admitted = match state.repeated(publication.key.as_ref()) {
+                Some(position) => Err(Ok(position)),
+                None if state.log.has_ended() => Err(Err(PublishError::Ended)),
+                None => {
+                    state.admit(publication, (account, share), &self.name, registry).map_err(Err)
+                }
+            };
             let surplus = match admitted {
                 Ok(surplus) => surplus,
-                Err(error) => return Some(Err(error)),
+                Err(answer) => {
+                    // As where a store keeps the channel: what is too old goes, though nothing comes.
+                    let _dropped = state.expire(history, meter, now);
+                    return Some(answer);
+                }
             };
             state.log.make_room(surplus, &mut dropped);
             let ts = state.log.channel_time(now);

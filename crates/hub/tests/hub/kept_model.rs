@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use sockeye_hub::{
     EventName, GapReason, IdempotencyKey, Item, Json, Options, Page, Position, Publication,
     PublishError, Reader, Start,
@@ -228,6 +229,33 @@ impl Said {
     }
 }
 
+/// Runs this in both, which have to say the same.
+fn both_say_the_same(ops: &[Op]) -> Result<(), TestCaseError> {
+    let options = Options::default().history_count(6).history_age(Duration::from_secs(600));
+    let mut lasting = World { rig: Rig::new(options.clone()), readers: Vec::new() };
+    let mut kept = World { rig: Kept::new(options), readers: Vec::new() };
+    let epoch = kept.rig.rig.hub.epoch();
+    for op in ops {
+        let (said, expected) = (kept.run(op), lasting.run(op));
+        prop_assert_eq!(said, expected, "{:?}", op);
+    }
+    prop_assert_eq!(kept.rig.rig.hub.epoch(), epoch);
+    Ok(())
+}
+
+#[test]
+fn what_is_too_old_goes_by_a_publication_that_adds_nothing() {
+    let subscribe = || Op::Subscribe { channel: 0, start: Where::Any(Start::Earliest) };
+    let publish = |key| Op::Publish { channel: 0, kind: 0, key };
+    let refused = [publish(None), Op::Pass(400_000), Op::End(0), Op::Pass(250_000), publish(None)];
+    let (key, later) = (Some(1), Op::Pass(250_000));
+    let repeated = [publish(None), Op::Pass(400_000), publish(key), later, publish(key)];
+    for ops in [refused, repeated] {
+        let ops: Vec<_> = [subscribe()].into_iter().chain(ops).chain([Op::Next(0)]).collect();
+        both_say_the_same(&ops).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -235,14 +263,6 @@ proptest! {
     fn one_that_is_kept_and_one_that_never_ends_say_the_same(
         ops in prop::collection::vec(op(), 1..80),
     ) {
-        let options = Options::default().history_count(6).history_age(Duration::from_secs(600));
-        let mut lasting = World { rig: Rig::new(options.clone()), readers: Vec::new() };
-        let mut kept = World { rig: Kept::new(options), readers: Vec::new() };
-        let epoch = kept.rig.rig.hub.epoch();
-        for op in ops {
-            let (said, expected) = (kept.run(&op), lasting.run(&op));
-            prop_assert_eq!(said, expected, "{:?}", op);
-        }
-        prop_assert_eq!(kept.rig.rig.hub.epoch(), epoch);
+        both_say_the_same(&ops)?;
     }
 }
