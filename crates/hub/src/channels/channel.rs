@@ -193,20 +193,16 @@ impl Channel {
             if !state.keys.is_empty() {
                 state.expire_keys(meter, now);
             }
-            let admitted = match state.repeated(publication.key.as_ref()) {
-                Some(position) => Err(Ok(position)),
-                None if state.log.has_ended() => Err(Err(PublishError::Ended)),
-                None => {
-                    state.admit(publication, (account, share), &self.name, registry).map_err(Err)
-                }
-            };
+            if let Some(position) = state.repeated(publication.key.as_ref()) {
+                return state.as_it_is(Ok(position), history, meter, now);
+            }
+            if state.log.has_ended() {
+                return state.as_it_is(Err(PublishError::Ended), history, meter, now);
+            }
+            let admitted = state.admit(publication, (account, share), &self.name, registry);
             let surplus = match admitted {
                 Ok(surplus) => surplus,
-                Err(answer) => {
-                    // As where a store keeps the channel: what is too old goes, though nothing comes.
-                    let _dropped = state.expire(history, meter, now);
-                    return Some(answer);
-                }
+                Err(error) => return state.as_it_is(Err(error), history, meter, now),
             };
             state.log.make_room(surplus, &mut dropped);
             let ts = state.log.channel_time(now);
@@ -472,6 +468,19 @@ impl ChannelState {
             true => Err(PublishError::Full { capacity: Capacity::Bytes, share }),
             false => Ok(surplus),
         }
+    }
+
+    /// The answer to a publication that adds nothing. What is too old goes by it, as where a store keeps the channel.
+    #[cold]
+    fn as_it_is(
+        &mut self,
+        answer: Result<Position, PublishError>,
+        history: History,
+        meter: &Meter,
+        now: u64,
+    ) -> Option<Result<Position, PublishError>> {
+        let _dropped = self.expire(history, meter, now);
+        Some(answer)
     }
 
     pub(crate) fn expire(&mut self, history: History, meter: &Meter, now: u64) -> Dropped {
