@@ -116,9 +116,9 @@ async fn a_member_ends_with_its_token_and_the_others_go_on() {
     let header = bearer(&long);
     let open = |_| Events::open(&server, "/c/chat", &header);
     let mut streams = join_all((0..MANY).map(open)).await;
-    let (until, short) = token(LIFETIME, "short");
+    let (until, short) = token(3.0 * LIFETIME, "short");
     let mut ending = web_socket(&server, &short).await;
-    let (stream_until, short) = token(LIFETIME, "short");
+    let (stream_until, short) = token(3.0 * LIFETIME, "short");
     let mut ending_stream = Events::open(&server, "/c/chat", &bearer(&short)).await;
     publish(&server, &chat(), "0 first").await;
     assert_all_receive(std::slice::from_mut(&mut ending), "0 first").await;
