@@ -38,6 +38,10 @@ pub(super) fn take_buffer() -> Vec<u8> {
 }
 
 /// Returns a queue whose contents are no longer needed.
+#[cfg_attr(
+    not(feature = "std"),
+    expect(clippy::boxed_local, reason = "with std it is kept as it is")
+)]
 pub(super) fn give_back(mut waiting: Box<Waiting>) {
     if waiting.clear() <= MOST {
         // While the thread ends it is freed.
