@@ -472,13 +472,7 @@ impl ChannelState {
 
     /// The answer to a publication that adds nothing. What is too old goes by it, as where a store keeps the channel.
     #[cold]
-    fn as_it_is(
-        &mut self,
-        answer: Result<Position, PublishError>,
-        history: History,
-        meter: &Meter,
-        now: u64,
-    ) -> Option<Result<Position, PublishError>> {
+    fn as_it_is<T>(&mut self, answer: T, history: History, meter: &Meter, now: u64) -> Option<T> {
         let _dropped = self.expire(history, meter, now);
         Some(answer)
     }
