@@ -49,19 +49,17 @@ pub(crate) fn without_empty(program: Command) -> Command {
 /// A line that names the variable.
 pub(crate) fn check(program: &Command, serve: &ArgMatches) -> Result<(), clap::Error> {
     if let Some((misspelt, meant)) = misspelt(program) {
-        let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
         let wrong = format!("there is no variable {misspelt}: write {meant}, or unset it");
-        return Err(serve.error(ErrorKind::ValueValidation, wrong));
+        return Err(super::refused(program, wrong));
     }
     for option in PROTECTION {
         let variable = format!("SOCKEYE_{}", option.to_ascii_uppercase());
         let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
         if is_empty && serve.value_source(option) != Some(ValueSource::CommandLine) {
-            let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
             let flag = option.replace('_', "-");
             let wrong =
                 format!("{variable} is empty: give it a value, or unset it to do without --{flag}");
-            return Err(serve.error(ErrorKind::ValueValidation, wrong));
+            return Err(super::refused(program, wrong));
         }
     }
     Ok(())

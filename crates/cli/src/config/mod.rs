@@ -11,6 +11,7 @@ mod show;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fmt::Display,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -87,10 +88,13 @@ pub(crate) fn with_file(
     };
     match File::read(path, program) {
         Ok(file) => given.extend(file.arguments(is_given)),
-        Err(wrong) => {
-            let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
-            return Err(serve.error(ErrorKind::ValueValidation, wrong));
-        }
+        Err(wrong) => return Err(refused(program, wrong)),
     }
     Ok(given)
+}
+
+/// What is wrong with the configuration of `serve`, as clap says it.
+fn refused(program: &Command, wrong: impl Display) -> clap::Error {
+    let mut serve = program.find_subcommand("serve").unwrap_or(program).clone();
+    serve.error(ErrorKind::ValueValidation, wrong)
 }

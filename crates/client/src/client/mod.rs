@@ -134,7 +134,7 @@ impl Client {
         let mut attempts = Attempts::default();
         let page = loop {
             let answer = self.ask(&endpoint, &question, endpoint.max_page()).await;
-            let page = answer.and_then(|answer| poll::read_page(&answer));
+            let page = answer.and_then(|answer| poll::read_page(&endpoint, &answer));
             match page {
                 Ok(page) => break page,
                 Err(failure) => {

@@ -12,7 +12,7 @@ use super::{FeedEvent, Sink};
 use crate::{
     Position,
     endpoint::Endpoint,
-    failure::{Ended, Failure, Problem, nonsense, retry_after},
+    failure::{Ended, Failure, Problem, retry_after},
     http::{Http, Question},
     message::{End, Gap, Message},
     platform::{Instant, sleep, sleep_until},
@@ -146,8 +146,8 @@ pub(crate) fn page_after<'q>(after: &'q str, limit: &'q str) -> Question<'q> {
 }
 
 /// Reads a page.
-pub(crate) fn read_page(answer: &[u8]) -> Result<Page, Failure> {
-    serde_json::from_slice(answer).map_err(nonsense)
+pub(crate) fn read_page(endpoint: &Endpoint, answer: &[u8]) -> Result<Page, Failure> {
+    serde_json::from_slice(answer).map_err(|error| Failure::broken(endpoint.is_none_for(error)))
 }
 
 async fn page(
@@ -156,9 +156,7 @@ async fn page(
     question: &Question<'_>,
 ) -> Result<(Page, Duration), Failure> {
     let answer = http.ask_whole(endpoint, question, endpoint.max_page()).await?;
-    let page = serde_json::from_slice(answer.body());
-    let page = page.map_err(|error| Failure::broken(endpoint.is_none_for(error)))?;
-    Ok((page, retry_after(answer.headers())))
+    Ok((read_page(endpoint, answer.body())?, retry_after(answer.headers())))
 }
 
 /// Passes a page on, and where the reader is then.
@@ -186,13 +184,17 @@ pub(crate) async fn newest(endpoint: &Endpoint, http: &mut Http) -> Result<Posit
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[test]
     fn a_page_has_as_many_messages_as_are_asked_for_at_most() {
+        let address = "http://127.0.0.1/c/chat".parse().unwrap();
+        let endpoint = Endpoint::new(&address, HeaderMap::new());
         let page = |count: usize| {
             let messages = vec![r#"{"at":"k.1","ts":1}"#; count].join(",");
-            read_page(format!(r#"{{"at":"k.1","messages":[{messages}]}}"#).as_bytes())
+            read_page(&endpoint, format!(r#"{{"at":"k.1","messages":[{messages}]}}"#).as_bytes())
         };
         assert_eq!(LIMIT, MOST.to_string());
         assert_eq!(page(MOST).unwrap().messages.len(), MOST);
