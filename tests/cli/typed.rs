@@ -200,6 +200,19 @@ fn a_second_ctrl_c_does_not_wait_for_the_server() {
 }
 
 #[test]
+fn ctrl_c_ends_what_waits_for_another_connection() {
+    let (listener, url) = listen();
+    let mut terminal = Terminal::shell(&format!("sockeye connect --reconnect {url}"));
+    let peer = Peer::accept_open(&listener);
+    terminal.wait_for("> ");
+    drop((peer, listener));
+    terminal.wait_for("connecting again");
+    terminal.press(CTRL_C);
+    terminal.wait_for("interrupted while there was no connection");
+    assert_eq!(terminal.finish().0.code(), Some(1));
+}
+
+#[test]
 fn commands_do_what_help_says_and_wrong_ones_say_what_to_do() {
     let server = Sockeye::echo(&[]);
     let folder = tempfile::tempdir().expect("a folder");

@@ -261,6 +261,7 @@ impl Connect {
             let opened = tokio::select! {
                 opened = self.open(&session.screen) => opened?,
                 () = stop.requested() => bail!("interrupted before there was a connection"),
+                () = session.source.interrupted() => bail!("interrupted while there was no connection"),
             };
             let down = match opened {
                 Err(error) => Down::NotOpened(error),
@@ -291,6 +292,7 @@ impl Connect {
             tokio::select! {
                 () = sleep(delay) => {}
                 () = stop.requested() => bail!("interrupted while there was no connection"),
+                () = session.source.interrupted() => bail!("interrupted while there was no connection"),
                 () = session.output.gone() => return Err(OutputError::closed().into()),
             }
         }

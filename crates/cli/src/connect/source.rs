@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
+    future::pending,
     io::{self, Read},
     path::Path,
     time::Duration,
@@ -53,6 +54,8 @@ pub(super) struct InputOptions {
 /// Where messages come from.
 pub(super) struct Source {
     input: Input,
+    /// Lines that came while there was no connection.
+    ahead: VecDeque<io::Result<Vec<u8>>>,
     options: InputOptions,
     screen: Screen,
     /// The number of the line that was read last.
@@ -69,7 +72,7 @@ enum Input {
 
 impl Source {
     pub(super) fn new(options: InputOptions, screen: Screen) -> Self {
-        Self { input: Input::Nothing, options, screen, number: 0 }
+        Self { input: Input::Nothing, ahead: VecDeque::new(), options, screen, number: 0 }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -100,7 +103,10 @@ impl Source {
                     sleep_until(begun + *since).await;
                     return Ok(messages.pop_front().map_or(Next::End, |(_, m)| Next::Send(m)));
                 }
-                Input::Lines(lines) => lines.recv().await,
+                Input::Lines(lines) => match self.ahead.pop_front() {
+                    Some(line) => Some(line),
+                    None => lines.recv().await,
+                },
             };
             let line = match line {
                 None => return Ok(Next::End),
@@ -118,6 +124,21 @@ impl Source {
                 Err(wrong) => return Err(wrong),
             }
         }
+    }
+
+    /// Waits for a Ctrl-C that is typed while there is no connection. Lines before it are kept.
+    pub(super) async fn interrupted(&mut self) {
+        if let Input::Lines(lines) = &mut self.input
+            && self.options.is_typed
+        {
+            while let Some(line) = lines.recv().await {
+                match line {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+                    line => self.ahead.push_back(line),
+                }
+            }
+        }
+        pending().await
     }
 
     /// What a line means, if it is not one that is done at once.

@@ -1,27 +1,40 @@
 //! How a person, or the system, asks the program to stop.
 
-use std::{io, process, thread, time::Duration};
+use std::{io, process, sync::LazyLock, thread, time::Duration};
 
-use rustix::process::{Signal as Number, getpid, kill_process};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 use crate::terminal::prompt;
 
 /// How long a client may take to end after it was asked to.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How often Ctrl-C was read as a key. Two signals that come before a thread has run are one to it: a key that is
+/// counted stays apart from the signal of the next one.
+static TYPED: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new(0));
+
 /// Listens for Ctrl-C and SIGTERM, from its creation on: create it before it is said that the
 /// program runs.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    typed: watch::Receiver<u64>,
+    /// How many of the keys were told.
+    told: u64,
 }
 
 impl Stop {
     pub(crate) fn new() -> io::Result<Self> {
+        let typed = TYPED.subscribe();
+        let told = *typed.borrow();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            typed,
+            told,
         })
     }
 
@@ -51,6 +64,8 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            // The sender is never gone.
+            _ = self.typed.wait_for(|count| *count > self.told) => self.told += 1,
         }
     }
 }
@@ -58,6 +73,21 @@ impl Stop {
 /// Counts a Ctrl-C that the line editor has read as a key, which is no signal then: after the next one the program
 /// does not wait for anything.
 pub(crate) fn ctrl_c_was_typed() {
-    // There is nothing to do where it fails: the program ends by itself, a little later.
-    let _ = kill_process(getpid(), Number::INT);
+    TYPED.send_modify(|count| *count += 1);
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_and_the_signal_after_it_are_two_requests_however_late_they_are_seen() {
+        let mut stop = Stop::new().expect("it listens");
+        ctrl_c_was_typed();
+        kill_process(getpid(), Signal::INT).expect("it is ours");
+        stop.requested().await;
+        stop.requested().await;
+    }
 }
