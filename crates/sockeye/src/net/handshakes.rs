@@ -36,10 +36,16 @@ impl Handshakes {
         Self { permits, wanted: Semaphore::new(0) }
     }
 
+    /// A permit, if one is free.
+    pub fn try_acquire(&self) -> Option<HandshakePermit<'_>> {
+        let permit = self.permits.try_acquire().ok()?;
+        Some(HandshakePermit { handshakes: self, _permit: Some(permit) })
+    }
+
     /// Waits for a permit.
     pub async fn acquire(&self) -> HandshakePermit<'_> {
-        if let Ok(permit) = self.permits.try_acquire() {
-            return HandshakePermit { handshakes: self, _permit: Some(permit) };
+        if let Some(permit) = self.try_acquire() {
+            return permit;
         }
         let _want = Waiter::new(&self.wanted);
         // Never closed, so there is always a permit.

@@ -8,14 +8,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-#[cfg(unix)]
-use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
-use tokio::{
-    io::Interest,
-    net::{UnixListener, UnixStream},
-};
+use tokio::net::{UnixListener, UnixStream};
 
 use super::refuse;
 use crate::socket::{ByteStream, PeerAddr};
@@ -158,20 +153,6 @@ impl Accepted {
             #[cfg(unix)]
             Self::Unix(_) => PeerAddr::Unix,
         }
-    }
-
-    /// Waits until something has arrived, or the peer's end. Nothing is held meanwhile.
-    pub(crate) async fn speaks(&self) {
-        // Looked at, not only asked for: that it is ready may be a mistake. An error comes again when the
-        // connection is read.
-        let _ = match self {
-            Self::Tcp(stream, _) => stream.peek(&mut [0]).await,
-            #[cfg(unix)]
-            Self::Unix(stream) => {
-                let look = || Ok(recv(stream, &mut [0_u8; 1], RecvFlags::PEEK)?.0);
-                stream.async_io(Interest::READABLE, look).await
-            }
-        };
     }
 
     pub(crate) fn into_io(self) -> ByteStream {

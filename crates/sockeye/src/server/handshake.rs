@@ -1,12 +1,18 @@
 //! From an accepted connection to a valid request, or to its refusal.
 
-use std::{io, sync::Arc};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
 use bytes::BytesMut;
 use http::StatusCode;
 use sockeye_proto::handshake::{Offer, Refusal, RequestHead, ServerHandshake};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncRead as _, AsyncReadExt as _, ReadBuf},
     time::{Instant, timeout_at},
 };
 
@@ -30,31 +36,52 @@ pub(super) type Certificates = Option<std::convert::Infallible>;
 
 /// The protocol of a connection.
 pub(super) enum Negotiated {
-    Http1(ByteStream, Certificates),
+    /// And what has arrived of the request.
+    Http1((ByteStream, BytesMut), Certificates),
     #[cfg(all(feature = "http2", feature = "tls"))]
     Http2(ByteStream, Certificates),
 }
 
 /// A connection on which the client has sent its first bytes.
 pub(super) enum Begun {
-    Plain(ByteStream),
+    /// And what has arrived.
+    Plain(ByteStream, BytesMut),
     /// Boxed, so that connections without TLS do not reserve space for it.
     #[cfg(feature = "tls")]
     Tls(Box<crate::tls::TlsHandshake<ByteStream>>),
 }
 
-/// Reads the first TLS message, if the server has TLS. `None` if it is not one: no answer is possible
+/// Waits for the first bytes of a client, and takes as many as are there and come before its answer: none at its end.
+/// Nothing is held meanwhile.
+pub(super) async fn first_bytes(io: &mut ByteStream, settings: &Settings) -> BytesMut {
+    let most = match settings.is_secure() {
+        #[cfg(feature = "tls")]
+        true => crate::tls::RECORD_HEADER,
+        _ => HEAD_SIZE,
+    };
+    poll_fn(|cx| {
+        let mut buffer = [0; HEAD_SIZE];
+        let mut buffer = ReadBuf::new(&mut buffer[..most]);
+        // An error, or the end, comes again when more is read.
+        let _ = ready!(Pin::new(&mut *io).poll_read(cx, &mut buffer));
+        Poll::Ready(BytesMut::from(buffer.filled()))
+    })
+    .await
+}
+
+/// Reads the first TLS message, if the server has TLS: the rest of it, behind these bytes. `None` if it is not one: no answer is possible
 /// then.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
 pub(super) async fn begin(
     io: ByteStream,
+    input: BytesMut,
     peer: PeerAddr,
     settings: &Settings,
     deadline: Instant,
 ) -> Option<Begun> {
     #[cfg(feature = "tls")]
     if let Some(tls) = &settings.tls {
-        let beginning = Box::pin(tls.begin(io));
+        let beginning = Box::pin(tls.begin_with(input.into(), io));
         let begun = tokio::select! {
             biased;
             begun = timeout_at(deadline, beginning) => begun.ok()?,
@@ -68,42 +95,37 @@ pub(super) async fn begin(
             }
         };
     }
-    Some(Begun::Plain(io))
+    Some(Begun::Plain(io, input))
 }
 
-/// Completes the TLS handshake, if there is one. `None` if it fails.
-#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
+/// Completes the TLS handshake. `None` if it fails.
+#[cfg(feature = "tls")]
 pub(super) async fn secure(
-    begun: Begun,
+    handshake: Box<crate::tls::TlsHandshake<ByteStream>>,
     peer: PeerAddr,
     settings: &Settings,
     deadline: Instant,
 ) -> Option<Negotiated> {
-    match begun {
-        Begun::Plain(io) => Some(Negotiated::Http1(io, Certificates::default())),
-        #[cfg(feature = "tls")]
-        Begun::Tls(handshake) => {
-            let finishing = Box::pin(handshake.finish());
-            let secured = tokio::select! {
-                biased;
-                secured = timeout_at(deadline, finishing) => secured.ok()?,
-                () = settings.connections.closing().cancelled() => return None,
-            };
-            match secured {
-                #[cfg(feature = "http2")]
-                Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
-                    let certificates = certificates(&stream);
-                    Some(Negotiated::Http2(ByteStream::boxed(stream), certificates))
-                }
-                Ok(stream) => {
-                    let certificates = certificates(&stream);
-                    Some(Negotiated::Http1(ByteStream::boxed(stream), certificates))
-                }
-                Err(error) => {
-                    tracing::debug!(%peer, "the TLS handshake failed: {error}");
-                    None
-                }
-            }
+    let finishing = Box::pin(handshake.finish());
+    let secured = tokio::select! {
+        biased;
+        secured = timeout_at(deadline, finishing) => secured.ok()?,
+        () = settings.connections.closing().cancelled() => return None,
+    };
+    match secured {
+        #[cfg(feature = "http2")]
+        Ok(stream) if crate::tls::ServerTls::negotiated_http2(&stream) => {
+            let certificates = certificates(&stream);
+            Some(Negotiated::Http2(ByteStream::boxed(stream), certificates))
+        }
+        Ok(stream) => {
+            let certificates = certificates(&stream);
+            let begun = (ByteStream::boxed(stream), BytesMut::new());
+            Some(Negotiated::Http1(begun, certificates))
+        }
+        Err(error) => {
+            tracing::debug!(%peer, "the TLS handshake failed: {error}");
+            None
         }
     }
 }
@@ -113,24 +135,25 @@ fn certificates<T>(stream: &tokio_rustls::server::TlsStream<T>) -> Certificates 
     stream.get_ref().1.peer_certificates().map(Arc::from)
 }
 
-/// Reads and checks the request of an HTTP/1.1 connection. An error if it was refused, or did not
-/// arrive. The connection lingers as `connection` after a refusal.
+/// Reads and checks the request of an HTTP/1.1 connection, of which some has arrived. An error if it was refused, or
+/// did not arrive. The connection lingers as `connection` after a refusal.
 pub(super) async fn receive(
-    mut io: ByteStream,
+    (mut io, mut input): (ByteStream, BytesMut),
     (peer, certificates): (PeerAddr, Certificates),
     settings: Arc<Settings>,
     deadline: Instant,
     connection: &net::Pending,
 ) -> Result<Incoming, AcceptError> {
-    let mut input = BytesMut::new();
-    let request = tokio::select! {
-        biased;
-        () = settings.connections.closing().cancelled() => Err(stopping(&settings)),
-        request = timeout_at(deadline, read(&mut io, &mut input, &settings)) => {
-            request.unwrap_or_else(|_| {
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"))
-            })
-        }
+    let mut handshake = ServerHandshake::new(settings.head_limits);
+    let arrived = match settings.connections.closing().is_cancelled() {
+        true => Err(stopping(&settings)),
+        false => handshake.poll_head(&mut input),
+    };
+    let request = match arrived {
+        Ok(Some(head)) => Ok(Some(head)),
+        // Boxed: most requests have arrived whole.
+        Ok(None) => Box::pin(read(&mut io, &mut input, handshake, &settings, deadline)).await,
+        Err(refusal) => Err(refusal),
     };
     let request = request.inspect_err(|refusal| {
         tracing::debug!(%peer, "refused with {}: {}", refusal.status(), refusal.text());
@@ -168,20 +191,30 @@ pub(super) fn stopping(settings: &Settings) -> Refusal {
     settings.limits.unavailable("the server is stopping")
 }
 
-/// The request; `None` if the client closes before it is complete.
+/// The rest of the request; `None` if the client closes before it is complete.
 async fn read(
     io: &mut ByteStream,
     input: &mut BytesMut,
+    mut handshake: ServerHandshake,
     settings: &Settings,
+    deadline: Instant,
 ) -> Result<Option<RequestHead>, Refusal> {
-    let mut handshake = ServerHandshake::new(settings.head_limits);
-    loop {
-        if let Some(head) = handshake.poll_head(input)? {
-            return Ok(Some(head));
+    let reads = async {
+        loop {
+            input.reserve(HEAD_SIZE);
+            if !matches!(io.read_buf(input).await, Ok(1..)) {
+                return Ok(None);
+            }
+            if let Some(head) = handshake.poll_head(input)? {
+                return Ok(Some(head));
+            }
         }
-        input.reserve(HEAD_SIZE);
-        if !matches!(io.read_buf(input).await, Ok(1..)) {
-            return Ok(None);
-        }
+    };
+    tokio::select! {
+        biased;
+        () = settings.connections.closing().cancelled() => Err(stopping(settings)),
+        request = timeout_at(deadline, reads) => request.unwrap_or_else(|_| {
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long"))
+        }),
     }
 }

@@ -195,27 +195,28 @@ impl Incoming {
 }
 
 impl IncomingParts {
-    async fn accept(self: Box<Self>) -> Result<WebSocket, AcceptError> {
-        let Self { pending, mut offer, peer, permit, config, headers, settings, .. } = *self;
-        if settings.connections.closing().is_cancelled() {
-            drop(permit);
-            pending.refuse(&stopping(&settings)).await;
+    /// Refusals are boxed, so that a request that is accepted has no room for them.
+    async fn accept(mut self: Box<Self>) -> Result<WebSocket, AcceptError> {
+        if self.settings.connections.closing().is_cancelled() {
+            let refusal = stopping(&self.settings);
+            Box::pin(Incoming(self).refuse_with(refusal)).await;
             note_peer_left();
             return Err(AcceptError::Stopping);
         }
-        let deflate = self.deflate.and_then(|deflate| offer.agree_deflate(&deflate));
-        let subprotocol = self.subprotocol;
-        let answer = match pending.answer(headers, &offer, subprotocol.as_deref()) {
+        let deflate = self.deflate.take().and_then(|deflate| self.offer.agree_deflate(&deflate));
+        let headers = std::mem::take(&mut self.headers);
+        let answer = match self.pending.answer(headers, &self.offer, self.subprotocol.as_deref()) {
             Ok(answer) => answer,
             Err(wrong) => {
-                drop(permit);
                 let text = format!("cannot accept: {wrong}");
-                pending.refuse(&Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)).await;
+                let refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text);
+                Box::pin(Incoming(self).refuse_with(refusal)).await;
                 return Err(wrong);
             }
         };
-        let accepted = pending.accept(answer).await;
+        let accepted = self.pending.accept(answer).await;
         let (io, input) = accepted.inspect_err(|_| note_peer_left())?;
+        let Self { peer, permit, config, subprotocol, settings, .. } = *self;
         let connection = Connection::server(config, Duration::ZERO);
         let agreed = Agreed { subprotocol, deflate, peer: Some(peer) };
         let socket = WebSocket::new(Shared::new(io, connection, input, agreed));
@@ -243,7 +244,7 @@ impl Unanswered {
         }
     }
 
-    async fn accept(mut self, answer: Answer) -> io::Result<(ByteStream, BytesMut)> {
+    async fn accept(&mut self, answer: Answer) -> io::Result<(ByteStream, BytesMut)> {
         match self.0.take() {
             Some((pending, _)) => pending.accept(answer).await,
             None => Err(io::ErrorKind::NotConnected.into()),

@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use sockeye_proto::CloseFrame;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-#[cfg(all(feature = "http2", feature = "tls"))]
-use super::handshake::Certificates;
+#[cfg(feature = "tls")]
+use super::handshake::secure;
 use super::{
     Incoming, Listener, PeerAddr, Server, Settings,
     accepting::Accepting,
-    handshake::{Negotiated, begin, receive, secure},
+    handshake::{Begun, Certificates, Negotiated, begin, first_bytes, receive},
     tasks::Tasks,
 };
 use crate::{
@@ -142,17 +143,24 @@ where
 {
     let settings = &opening.settings;
     let (deadline, peer) = (Instant::now() + settings.handshake_timeout, accepted.peer());
-    let speaks = async {
-        tokio::select! {
-            // A client that is too slow, or comes too late, is told so.
-            _ = timeout_at(deadline, accepted.speaks()) => {}
-            () = settings.connections.closing().cancelled() => {}
-        }
+    let mut io = accepted.into_io();
+    let input = {
+        // Pinned here, so that there is room for it once only.
+        let arrives = pin!(async {
+            tokio::select! {
+                biased;
+                // A client that is too slow, or comes too late, is told so.
+                arrived = timeout_at(deadline, first_bytes(&mut io, settings)) => {
+                    arrived.unwrap_or_default()
+                }
+                () = settings.connections.closing().cancelled() => BytesMut::new(),
+            }
+        });
+        pending.or_evicted(arrives).await?
     };
-    pending.or_evicted(speaks).await?;
     pending.begin();
     // Boxed, so that a silent connection has no room for it.
-    let opened = Box::pin(opening.open(accepted.into_io(), peer, &pending, deadline)).await?;
+    let opened = Box::pin(opening.open((io, input), peer, &pending, deadline)).await?;
     match opened {
         OpenedConnection::Http1(incoming) => {
             pending.settle().then(|| (handler(incoming), peer.into()))
@@ -185,36 +193,58 @@ impl ConnectionOpener {
     /// waits for the permit is not the client's.
     async fn open(
         &self,
-        io: ByteStream,
+        (io, input): (ByteStream, BytesMut),
         peer: PeerAddr,
         pending: &Pending,
         deadline: Instant,
     ) -> Option<OpenedConnection> {
         let settings = &self.settings;
         // Each step is boxed, so that none has room for those after it.
-        let begun = Box::pin(begin(io, peer, settings, deadline));
-        let begun = pending.or_evicted(begun).await??;
-        let asked = Instant::now();
-        let permit = timeout(settings.handshake_timeout, self.handshakes.acquire());
-        let permit = pending.safe(permit).await.ok()?;
-        let deadline = deadline + asked.elapsed();
-        let opens = async {
-            let opened = match secure(begun, peer, settings, deadline).await? {
-                Negotiated::Http1(io, certificates) => {
-                    let peer = (peer, certificates);
-                    let settings = settings.clone();
-                    OpenedConnection::Http1(
-                        receive(io, peer, settings, deadline, pending).await.ok()?,
-                    )
-                }
-                #[cfg(all(feature = "http2", feature = "tls"))]
-                Negotiated::Http2(io, certificates) => {
-                    OpenedConnection::Http2(io, certificates, deadline)
-                }
-            };
-            Some(opened)
+        let begun = match settings.is_secure() {
+            true => {
+                let beginning = Box::pin(begin(io, input, peer, settings, deadline));
+                pending.or_evicted(beginning).await??
+            }
+            false => Begun::Plain(io, input),
         };
-        pending.or_evicted(permit.run(Box::pin(async { Ok(opens.await) }))).await?.ok()?
+        let (permit, deadline) = match self.handshakes.try_acquire() {
+            Some(permit) => (permit, deadline),
+            None => {
+                let asked = Instant::now();
+                let permit = timeout(settings.handshake_timeout, self.handshakes.acquire());
+                (pending.safe(Box::pin(permit)).await.ok()?, deadline + asked.elapsed())
+            }
+        };
+        let opens = Box::pin(async { Ok(self.negotiate(begun, peer, pending, deadline).await) });
+        pending.or_evicted(pin!(permit.run(opens))).await?.ok()?
+    }
+
+    /// Completes what comes before the request, and reads that.
+    async fn negotiate(
+        &self,
+        begun: Begun,
+        peer: PeerAddr,
+        pending: &Pending,
+        deadline: Instant,
+    ) -> Option<OpenedConnection> {
+        let negotiated = match begun {
+            Begun::Plain(io, input) => Negotiated::Http1((io, input), Certificates::default()),
+            #[cfg(feature = "tls")]
+            Begun::Tls(handshake) => {
+                Box::pin(secure(handshake, peer, &self.settings, deadline)).await?
+            }
+        };
+        match negotiated {
+            Negotiated::Http1(begun, certificates) => {
+                let (peer, settings) = ((peer, certificates), self.settings.clone());
+                let received = Box::pin(receive(begun, peer, settings, deadline, pending));
+                received.await.ok().map(OpenedConnection::Http1)
+            }
+            #[cfg(all(feature = "http2", feature = "tls"))]
+            Negotiated::Http2(io, certificates) => {
+                Some(OpenedConnection::Http2(io, certificates, deadline))
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -75,6 +76,7 @@ impl Incoming {
         let deadline = Instant::now() + settings.handshake_timeout;
         let peer = (PeerAddr::Other, Certificates::default());
         let pending = settings.pending.register();
-        receive(ByteStream::boxed(stream), peer, settings, deadline, &pending).await
+        receive((ByteStream::boxed(stream), BytesMut::new()), peer, settings, deadline, &pending)
+            .await
     }
 }

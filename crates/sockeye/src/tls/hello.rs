@@ -12,7 +12,7 @@ use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// A record begins with its type, a version and its length (RFC 8446 §5.1).
-const RECORD_HEADER: usize = 5;
+pub(crate) const RECORD_HEADER: usize = 5;
 const HANDSHAKE: u8 = 22;
 /// The longest record: 2^14 bytes and an expansion (RFC 5246 §6.2.3).
 const MAX_RECORD: usize = (1 << 14) + 2048;
@@ -23,11 +23,14 @@ const CLIENT_HELLO: u8 = 1;
 /// The most that is awaited of a first message with its records: what rustls takes of one.
 const MAX_HELLO: usize = 64 << 10;
 
-/// Reads the records of the first message, or of something else, and not a byte of what follows.
-pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let (mut arrived, mut message) = (Vec::new(), Message::default());
+/// Reads the records of the first message, or of something else, and not a byte of what follows. Of the first record's
+/// header some may have arrived.
+pub(super) async fn read(
+    mut arrived: Vec<u8>,
+    io: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Vec<u8>> {
+    let (mut header, mut message) = (0, Message::default());
     while arrived.len() < MAX_HELLO && !message.is_whole() {
-        let header = arrived.len();
         let record = header + RECORD_HEADER;
         read_to(io, &mut arrived, record).await?;
         let Some(length) = record_length(&arrived[header..]) else { break };
@@ -36,6 +39,7 @@ pub(super) async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8
             break;
         }
         message.grow(&arrived[record..]);
+        header = arrived.len();
     }
     Ok(arrived)
 }
@@ -154,11 +158,12 @@ mod tests {
         [&[kind, 3, 1][..], &length, payload].concat()
     }
 
-    /// What is read of these bytes, which arrive in such pieces.
+    /// What is read of these bytes, which arrive in such pieces; some of the first header has arrived before.
     fn read_of(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let (mut client, mut server) = duplex(128 << 10);
+            let (arrived, bytes) = bytes.split_at(bytes.len().min(piece % (RECORD_HEADER + 1)));
             let sends = async {
                 for piece in bytes.chunks(piece) {
                     client.write_all(piece).await.expect("there is room");
@@ -166,7 +171,7 @@ mod tests {
                 }
                 drop(client);
             };
-            tokio::join!(read(&mut server), sends).0
+            tokio::join!(read(arrived.to_vec(), &mut server), sends).0
         })
     }
 

@@ -141,11 +141,23 @@ impl ServerTls {
     /// # Errors
     ///
     /// When the client speaks something else.
-    pub async fn begin<T>(&self, mut stream: T) -> io::Result<TlsHandshake<T>>
+    pub async fn begin<T>(&self, stream: T) -> io::Result<TlsHandshake<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let hello = hello::read(&mut stream).await?;
+        self.begin_with(Vec::new(), stream).await
+    }
+
+    /// The same where of the header of the first record some, or all, has arrived.
+    pub(crate) async fn begin_with<T>(
+        &self,
+        arrived: Vec<u8>,
+        mut stream: T,
+    ) -> io::Result<TlsHandshake<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let hello = hello::read(arrived, &mut stream).await?;
         let refused = match hello::accept(&hello) {
             Ok(accepted) => {
                 let start = StartHandshake::from_parts(accepted, stream);

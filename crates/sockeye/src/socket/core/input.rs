@@ -95,6 +95,17 @@ impl Input {
         }
     }
 
+    /// Forgets what has arrived, and gives a buffer of the pool's size back to it: each connection that ends has just
+    /// read, and the next one would allocate such a buffer anew.
+    pub(super) fn discard(&mut self) {
+        if let Some(mut buffer) = self.0.take()
+            && buffer.clear()
+            && buffer.allotted < 2 * READ_SIZE
+        {
+            read_buffers::give_back(buffer);
+        }
+    }
+
     /// Gives the empty buffer back to the thread's pool.
     pub(super) fn release(&mut self) {
         if let Some(buffer) = self.0.take() {
@@ -302,6 +313,20 @@ mod tests {
             }
         }
         assert!(copied <= 3 * total, "{copied} bytes were copied");
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_its_buffer_to_the_next_one_unless_it_has_grown() {
+        let (mut ended, mut next) = (Input::default(), Input::default());
+        ended.make_room(0).extend_from_slice(b"something unread");
+        let buffer = ended.bytes(&mut BytesMut::new()).as_ptr();
+        ended.discard();
+        assert!(ended.is_empty() && next.make_room(0).is_empty());
+        assert_eq!(next.bytes(&mut BytesMut::new()).as_ptr(), buffer);
+
+        let grown = Buffer::new(BytesMut::with_capacity(1 << 20));
+        Input(Some(Box::new(grown))).discard();
+        assert!(Input::default().make_room(0).capacity() < 2 * READ_SIZE);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use tokio::io::AsyncWrite;
 
 use super::{
     attachment::Attachment,
-    input::Input,
     receive::{ReadSide, ReaderState},
     state::SocketState,
     transmit::WriteSide,
@@ -144,7 +143,7 @@ impl SocketState {
         self.lifecycle.attachments = None;
         self.lifecycle.close();
         self.discard_queued();
-        self.inbound.input = Input::default();
+        self.inbound.input.discard();
     }
 
     /// Whether the application may be told the end: of a failure at once, because the transport is ended in
