@@ -12,9 +12,9 @@ use sockeye_tests::program::{self, Sockeye};
 use crate::node::{self, LOG, Socket, publication};
 use crate::{Rounds, bare, median};
 
-/// A connection of `sockeye.v1` has 16 publications under way at most.
-const CONNECTIONS: usize = 16;
-const EACH: usize = 16;
+/// A connection of `sockeye.v1` has 64 publications under way at most.
+const CONNECTIONS: usize = 4;
+const EACH: usize = 64;
 
 /// Acknowledged messages in a second, and the processor time for each of them: of the servers of NATS, and of what
 /// publishes through them.
