@@ -20,7 +20,8 @@ use crate::message::subjects::{Names, Topic};
 use crate::message::time::parse_millis;
 use sockeye_hub::backplane::{Arrival, What};
 
-/// The kind of a payload: `json` or `text`, and bytes without it.
+/// The kind of a payload: `json`, `text` or `bytes`. Without it a payload is the first of these that it can be; servers of
+/// NATS spend a tenth more on a message that has a header.
 const KIND: HeaderName = HeaderName::from_static("Sockeye-Kind");
 /// The name of the event, if it has one.
 const EVENT: HeaderName = HeaderName::from_static("Sockeye-Event");
@@ -35,6 +36,7 @@ const EXPECTED_SUBJECT: HeaderName =
 
 const JSON: &str = "json";
 const TEXT: &str = "text";
+const BYTES: &str = "bytes";
 const FORGET: &str = "forget";
 const END: &str = "end";
 const OPEN: &str = "open";
@@ -49,32 +51,66 @@ pub(crate) struct BadRecord(&'static str);
 ///
 /// Payloads share the buffer that the connection has read into. What another program has published
 /// in the place of a node is taken as what it is: text that is not UTF-8 is bytes, JSON that cannot be
-/// parsed is text, an event that has no valid name has none.
+/// parsed is text, what has another kind is bytes, an event that has no valid name has none.
 pub(crate) fn read(message: Message, names: &Names, shard: u16) -> Result<Arrival, BadRecord> {
     let headers = message.headers.ok_or(BadRecord("header"))?;
-    let text = |name| headers.get_last(name).map(|value| value.as_str());
-    let offset = text(NATS_SEQUENCE).and_then(|text| text.parse().ok());
+    let fields = Fields::of(&headers);
+    let offset = fields.sequence.and_then(|text| text.parse().ok());
     let offset = offset.filter(|offset| *offset > 0).ok_or(BadRecord("Nats-Sequence"))?;
-    let ts = text(NATS_TIME_STAMP).and_then(parse_millis);
+    let ts = fields.time.and_then(parse_millis);
     let ts = ts.ok_or(BadRecord("Nats-Time-Stamp"))?;
-    let subject = text(NATS_SUBJECT).unwrap_or(&message.subject);
+    let subject = fields.subject.unwrap_or(&message.subject);
     let what = match names.topic(subject, shard) {
         None => What::Other,
         Some(Topic::Clock) => What::Clock,
-        Some(Topic::End(channel)) => match (text(OP), text(ENDED).and_then(ended)) {
+        Some(Topic::End(channel)) => match (fields.op, fields.ended.and_then(ended)) {
             (Some(END), _) => What::End(channel),
             (Some(OPEN), Some((ended, since))) => What::Open { channel, ended, since },
             _ => What::Other,
         },
-        Some(Topic::Channel(channel)) if text(OP) == Some(FORGET) => What::Forget(channel),
+        Some(Topic::Channel(channel)) if fields.op == Some(FORGET) => What::Forget(channel),
         Some(Topic::Channel(channel)) => What::Message {
             channel,
-            payload: payload(text(KIND), message.payload),
-            event: text(EVENT).and_then(|name| name.parse().ok()),
-            id: text(NATS_MESSAGE_ID).filter(|id| !is_own(id)).map(Arc::from),
+            payload: payload(fields.kind, message.payload),
+            event: fields.event.and_then(|name| name.parse().ok()),
+            id: fields.id.filter(|id| !is_own(id)).map(Arc::from),
         },
     };
     Ok(Arrival { offset, ts, what })
+}
+
+/// The headers that mean something, found in one pass: a look for each costs a hash of its name.
+#[derive(Default)]
+struct Fields<'m> {
+    sequence: Option<&'m str>,
+    time: Option<&'m str>,
+    subject: Option<&'m str>,
+    kind: Option<&'m str>,
+    event: Option<&'m str>,
+    id: Option<&'m str>,
+    op: Option<&'m str>,
+    ended: Option<&'m str>,
+}
+
+impl<'m> Fields<'m> {
+    fn of(headers: &'m HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, values) in headers.iter() {
+            let field = match name {
+                name if *name == NATS_SEQUENCE => &mut fields.sequence,
+                name if *name == NATS_TIME_STAMP => &mut fields.time,
+                name if *name == NATS_SUBJECT => &mut fields.subject,
+                name if *name == KIND => &mut fields.kind,
+                name if *name == EVENT => &mut fields.event,
+                name if *name == NATS_MESSAGE_ID => &mut fields.id,
+                name if *name == OP => &mut fields.op,
+                name if *name == ENDED => &mut fields.ended,
+                _ => continue,
+            };
+            *field = values.last().map(|value| value.as_str());
+        }
+        fields
+    }
 }
 
 /// The sequence of an end, and its time in milliseconds since the Unix epoch.
@@ -84,12 +120,12 @@ fn ended(text: &str) -> Option<(u64, u64)> {
 }
 
 fn payload(kind: Option<&str>, bytes: Bytes) -> Payload {
-    if !matches!(kind, Some(JSON | TEXT)) {
+    if !matches!(kind, None | Some(JSON | TEXT)) {
         return Payload::Bytes(bytes);
     }
     match ByteString::try_from(bytes.clone()) {
         Err(_) => Payload::Bytes(bytes),
-        Ok(text) if kind == Some(JSON) && Json::parse(&text).is_ok() => Payload::Json(text),
+        Ok(text) if kind != Some(TEXT) && Json::parse(&text).is_ok() => Payload::Json(text),
         Ok(text) => Payload::Text(text),
     }
 }
@@ -99,7 +135,7 @@ fn payload(kind: Option<&str>, bytes: Bytes) -> Payload {
 pub(crate) enum Headers {
     /// Those of a message of a channel.
     Message {
-        /// None if it is bytes.
+        /// None if the payload itself tells it.
         kind: Option<&'static str>,
         event: Option<EventName>,
         id: Option<Arc<str>>,
@@ -113,9 +149,9 @@ pub(crate) enum Headers {
 impl Headers {
     pub(crate) fn of(payload: &Payload, event: Option<EventName>, id: Option<Arc<str>>) -> Self {
         let kind = match payload {
-            Payload::Bytes(_) => None,
-            Payload::Json(_) => Some(JSON),
-            Payload::Text(_) => Some(TEXT),
+            Payload::Json(_) => None,
+            Payload::Text(text) => Json::parse(text).is_ok().then_some(TEXT),
+            Payload::Bytes(bytes) => str::from_utf8(bytes).is_ok().then_some(BYTES),
         };
         Self::Message { kind, event, id, is_behind: None }
     }
@@ -129,7 +165,7 @@ impl Headers {
         self
     }
 
-    /// As they are sent: none if it is bytes without a name.
+    /// As they are sent: none for most messages without a name.
     pub(crate) fn map(&self) -> Option<HeaderMap> {
         let (kind, event, id, is_behind) = match self {
             Self::Other(headers) => return Some(headers.clone()),
@@ -218,14 +254,22 @@ pub(crate) mod tests {
     #[test]
     fn a_message_is_read_as_it_was_written() {
         let event: EventName = "joined".parse().unwrap();
-        for written in [
-            Payload::Bytes(Bytes::from_static(b"\xff\0")),
-            Payload::Json(r#"{"a":1}"#.into()),
-            Payload::Text("hä".into()),
+        for (written, tells_its_kind) in [
+            (Payload::Bytes(Bytes::from_static(b"\xff\0")), true),
+            (Payload::Bytes(Bytes::from_static(b"text")), false),
+            (Payload::Bytes(Bytes::from_static(b"1")), false),
+            (Payload::Bytes(Bytes::new()), false),
+            (Payload::Json(r#"{"a":1}"#.into()), true),
+            (Payload::Json(" 1 ".into()), true),
+            (Payload::Text("hä".into()), true),
+            (Payload::Text("{".into()), true),
+            (Payload::Text("1".into()), false),
+            (Payload::Text("".into()), true),
         ] {
             for (written_event, written_id) in [(None, None), (Some(&event), Some("k"))] {
                 let id = written_id.map(Arc::from);
                 let headers = Headers::of(&written, written_event.cloned(), id).map();
+                assert_eq!(headers.is_none(), tells_its_kind && written_event.is_none());
                 let headers = stamped(headers.unwrap_or_default(), "7", TIME);
                 let message = message("sockeye.l.0.a/b", headers, written.as_bytes());
                 let read = read(message, &names(), 0).unwrap();
@@ -300,7 +344,7 @@ pub(crate) mod tests {
         fn any_message_is_taken_or_an_error(
             subject in "\\PC{0,20}|sockeye\\.l\\.0\\.[a-z/]{0,5}",
             seq in "[0-9]{0,22}|\\PC{0,5}",
-            kind in "json|text|\\PC{0,5}",
+            kind in "json|text|bytes|\\PC{0,5}",
             op in "forget|\\PC{0,5}",
             payload: Vec<u8>,
         ) {
