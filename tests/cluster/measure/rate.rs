@@ -99,17 +99,16 @@ fn publish(address: SocketAddr, is_over: &AtomicBool, acknowledged: &AtomicU64) 
     let mut sender = socket.sender();
     let _hello = socket.receive().expect("hello");
     let command = publication("bench", &"x".repeat(128));
-    sender.write_all(&command.repeat(EACH)).expect("the node reads");
+    let commands = command.repeat(EACH);
+    sender.write_all(&commands).expect("the node reads");
+    let is_ok = |answer: &[u8]| {
+        assert!(answer.windows(4).any(|part| part == b"\"ok\""), "{}", answer.escape_ascii());
+    };
     while !is_over.load(Relaxed) {
-        let mut answers = 0;
         // As many as have come with one read are followed by one write, as in the bare client.
-        while answers == 0 || socket.has_more() {
-            let answer = socket.receive().expect("an answer");
-            assert!(answer.windows(4).any(|part| part == b"\"ok\""), "{answer:?}");
-            answers += 1;
-        }
+        let answers = socket.receive_all(is_ok).expect("an answer");
         acknowledged.fetch_add(answers as u64, Relaxed);
-        sender.write_all(&command.repeat(answers)).expect("the node reads");
+        sender.write_all(&commands[..answers * command.len()]).expect("the node reads");
     }
     let _ = sender.shutdown(Shutdown::Both);
 }
