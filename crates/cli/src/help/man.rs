@@ -15,7 +15,7 @@ use crate::terminal::output::print_as_it_is;
 /// xtask dist` gives; else that of the last change to what the pages say.
 const DATE: &str = match option_env!("SOCKEYE_DATE") {
     Some(date) => date,
-    None => "2026-11-30",
+    None => "2026-12-01",
 };
 
 /// Print a page for man(1): of the program, or of a command
@@ -96,7 +96,13 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
         more.control("fi", []);
     }
     more.to_writer(&mut text)?;
-    Ok(without_idle_breaks(&text))
+    Ok(in_ascii(&without_idle_breaks(&text)))
+}
+
+/// The page without the one character beyond ASCII that our texts have: where the locale has no UTF-8 troff does not
+/// know it, and warns of it.
+fn in_ascii(page: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(page).replace('…', r"\&...").into_bytes()
 }
 
 /// The page without the breaks beside a blank line, which clap_mangen writes around possible values: they do
