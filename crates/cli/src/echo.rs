@@ -112,8 +112,13 @@ impl Echo {
         let others = (1..self.threads()).map(start).collect::<std::io::Result<Vec<_>>>()?;
         drop(running);
         announce(greeting);
+        // In a task of its own: a connection that comes wakes nothing but that.
+        let here = {
+            let (echo, stop) = (self.clone(), stop.clone());
+            tokio::spawn(async move { echo.work(listeners, tls, deflate, stop).await })
+        };
         let work = async {
-            self.work(listeners, tls, deflate.clone(), stop.clone()).await?;
+            here.await.map_err(|_| anyhow!("a thread panicked"))??;
             ended.recv().await;
             let mut results = others.into_iter().map(JoinHandle::join);
             results.try_for_each(|result| result.map_err(|_| anyhow!("a thread panicked"))?)

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Poll, ready},
@@ -24,7 +25,9 @@ use crate::{
     socket::ByteStream,
 };
 
-/// How much of a request is read at once: most arrive whole.
+/// How much is read first: most requests, and most first messages of TLS, arrive whole.
+const FIRST_READ: usize = 2048;
+/// How much of the rest of a request is read at once.
 const HEAD_SIZE: usize = 1024;
 
 /// The certificates of the client, if it sent any.
@@ -51,17 +54,11 @@ pub(super) enum Begun {
     Tls(Box<crate::tls::TlsHandshake<ByteStream>>),
 }
 
-/// Waits for the first bytes of a client, and takes as many as are there and come before its answer: none at its end.
-/// Nothing is held meanwhile.
-pub(super) async fn first_bytes(io: &mut ByteStream, settings: &Settings) -> BytesMut {
-    let most = match settings.is_secure() {
-        #[cfg(feature = "tls")]
-        true => crate::tls::RECORD_HEADER,
-        _ => HEAD_SIZE,
-    };
+/// Waits for the first bytes of a client, and gives them: none at its end. Nothing is held meanwhile.
+pub(super) async fn first_bytes(io: &mut ByteStream) -> BytesMut {
     poll_fn(|cx| {
-        let mut buffer = [0; HEAD_SIZE];
-        let mut buffer = ReadBuf::new(&mut buffer[..most]);
+        let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
         // An error, or the end, comes again when more is read.
         let _ = ready!(Pin::new(&mut *io).poll_read(cx, &mut buffer));
         Poll::Ready(BytesMut::from(buffer.filled()))
@@ -69,7 +66,7 @@ pub(super) async fn first_bytes(io: &mut ByteStream, settings: &Settings) -> Byt
     .await
 }
 
-/// Reads the first TLS message, if the server has TLS: the rest of it, behind these bytes. `None` if it is not one: no answer is possible
+/// Reads the first TLS message, if the server has TLS: what is missing of it behind these bytes. `None` if it is not one: no answer is possible
 /// then.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
 pub(super) async fn begin(
@@ -120,7 +117,7 @@ pub(super) async fn secure(
         }
         Ok(stream) => {
             let certificates = certificates(&stream);
-            let begun = (ByteStream::boxed(stream), BytesMut::new());
+            let begun = (ByteStream::Tls(Box::new(stream)), BytesMut::new());
             Some(Negotiated::Http1(begun, certificates))
         }
         Err(error) => {

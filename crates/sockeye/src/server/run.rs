@@ -150,7 +150,7 @@ where
             tokio::select! {
                 biased;
                 // A client that is too slow, or comes too late, is told so.
-                arrived = timeout_at(deadline, first_bytes(&mut io, settings)) => {
+                arrived = timeout_at(deadline, first_bytes(&mut io)) => {
                     arrived.unwrap_or_default()
                 }
                 () = settings.connections.closing().cancelled() => BytesMut::new(),

@@ -12,7 +12,7 @@ use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// A record begins with its type, a version and its length (RFC 8446 §5.1).
-pub(crate) const RECORD_HEADER: usize = 5;
+const RECORD_HEADER: usize = 5;
 const HANDSHAKE: u8 = 22;
 /// The longest record: 2^14 bytes and an expansion (RFC 5246 §6.2.3).
 const MAX_RECORD: usize = (1 << 14) + 2048;
@@ -23,23 +23,24 @@ const CLIENT_HELLO: u8 = 1;
 /// The most that is awaited of a first message with its records: what rustls takes of one.
 const MAX_HELLO: usize = 64 << 10;
 
-/// Reads the records of the first message, or of something else, and not a byte of what follows. Of the first record's
-/// header some may have arrived.
+/// Reads the records of the first message, or of something else, behind what has arrived, and not a byte of what
+/// follows. Of that some may have arrived, too.
 pub(super) async fn read(
     mut arrived: Vec<u8>,
     io: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Vec<u8>> {
     let (mut header, mut message) = (0, Message::default());
-    while arrived.len() < MAX_HELLO && !message.is_whole() {
+    while header < MAX_HELLO && !message.is_whole() {
         let record = header + RECORD_HEADER;
         read_to(io, &mut arrived, record).await?;
-        let Some(length) = record_length(&arrived[header..]) else { break };
-        read_to(io, &mut arrived, record + length).await?;
+        let Some(length) = record_length(&arrived[header..record]) else { break };
+        let end = record + length;
+        read_to(io, &mut arrived, end).await?;
         if arrived[header] != HANDSHAKE {
             break;
         }
-        message.grow(&arrived[record..]);
-        header = arrived.len();
+        message.grow(&arrived[record..end]);
+        header = end;
     }
     Ok(arrived)
 }
@@ -107,7 +108,8 @@ pub(super) struct Refused {
     pub(super) alert: Vec<u8>,
 }
 
-/// Begins a handshake with what was [read].
+/// Begins a handshake with what was [read]. What follows the message is kept for the handshake where rustls takes it
+/// together with that: it takes 4 KiB at once.
 pub(super) fn accept(hello: &[u8]) -> Result<Accepted, Refused> {
     let (mut acceptor, mut rest) = (Acceptor::default(), hello);
     while !rest.is_empty() {
@@ -160,10 +162,15 @@ mod tests {
 
     /// What is read of these bytes, which arrive in such pieces; some of the first header has arrived before.
     fn read_of(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+        read_behind(piece % (RECORD_HEADER + 1), bytes, piece)
+    }
+
+    /// The same where the first `count` bytes have arrived before.
+    fn read_behind(count: usize, bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
             let (mut client, mut server) = duplex(128 << 10);
-            let (arrived, bytes) = bytes.split_at(bytes.len().min(piece % (RECORD_HEADER + 1)));
+            let (arrived, bytes) = bytes.split_at(bytes.len().min(count));
             let sends = async {
                 for piece in bytes.chunks(piece) {
                     client.write_all(piece).await.expect("there is room");
@@ -214,6 +221,16 @@ mod tests {
             prop_assert_eq!(&read, &hello);
             prop_assert!(accept(&read).is_ok());
             prop_assert!(read_of(&hello[..hello.len() - 1], piece).is_err());
+        }
+
+        /// What came before it was read is no different, and what came behind it is not lost.
+        #[test]
+        fn what_has_arrived_before_belongs_to_a_first_message(records in 1_usize..400, count in 0_usize..9000) {
+            let hello: Vec<u8> = message().chunks(records).flat_map(|part| record(22, part)).collect();
+            let all = [&hello[..], &record(20, &[1])].concat();
+            let read = read_behind(count, &all, 700).expect("all of it came");
+            prop_assert_eq!(&read, &all[..count.clamp(hello.len(), all.len())]);
+            prop_assert!(accept(&read).is_ok());
         }
     }
 }

@@ -26,8 +26,6 @@ pub use self::{
     server::{ServerTls, TlsHandshake},
 };
 
-pub(crate) use self::hello::RECORD_HEADER;
-
 /// The cryptography. Asked for by name: a program may have several linked in, and no default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())

@@ -72,7 +72,7 @@ impl Lifecycle {
     /// Closes the transport.
     fn close(&mut self) {
         if let Some(io) = self.io.take() {
-            io.close();
+            io.close(self.half_closed);
         }
     }
 

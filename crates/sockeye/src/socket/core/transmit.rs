@@ -260,7 +260,7 @@ impl SocketState {
             let outbox = self.connection.transmit();
             if !outbox.has_remaining() {
                 // A transport that buffers, such as TLS, may have sent nothing yet.
-                break Pin::new(io).poll_flush(cx);
+                break if is_last { io.poll_flush_last(cx) } else { Pin::new(io).poll_flush(cx) };
             }
             if self.outbound.write_side == WriteSide::Failed {
                 return self.discard_queued();

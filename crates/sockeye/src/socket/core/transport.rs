@@ -19,6 +19,9 @@ use super::peer_addr::PeerAddr;
 /// A byte stream that a WebSocket runs over.
 pub(crate) enum ByteStream {
     Tcp(TcpStream),
+    /// A server's end of TLS, over a socket.
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::server::TlsStream<Self>>),
     Boxed(Box<dyn Duplex>),
 }
 
@@ -36,12 +39,12 @@ impl ByteStream {
     pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().map(PeerAddr::Tcp),
-            Self::Boxed(_) => None,
+            _ => None,
         }
     }
 
     /// Writes the last bytes before the stream is shut down. Where the system can, they leave in one packet
-    /// with the FIN.
+    /// with the FIN; over TLS with close_notify, when the stream is shut down.
     pub(crate) fn poll_write_last(
         &mut self,
         cx: &mut Context<'_>,
@@ -56,7 +59,23 @@ impl ByteStream {
                 return Poll::Ready(sent);
             }
         }
+        #[cfg(feature = "tls")]
+        if let Self::Tls(stream) = self {
+            let taken = io::Write::write(&mut stream.get_mut().1.writer(), bytes);
+            if !matches!(taken, Ok(0)) {
+                return Poll::Ready(taken);
+            }
+        }
         Pin::new(self).poll_write(cx, bytes)
+    }
+
+    /// Flushes the last bytes, unless that is done when the stream is shut down.
+    pub(crate) fn poll_flush_last(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Poll::Ready(Ok(())),
+            _ => Pin::new(self).poll_flush(cx),
+        }
     }
 
     /// Whether a read that did not fill its buffer has taken everything.
@@ -65,8 +84,19 @@ impl ByteStream {
     }
 
     /// Closes the stream for both directions, without waiting for anything.
-    pub(crate) fn close(mut self) {
-        let Self::Boxed(stream) = &mut self else { return };
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS is told once"))]
+    pub(crate) fn close(mut self, is_shut_down: bool) {
+        let stream = match &mut self {
+            Self::Tcp(_) => return,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) if is_shut_down => return,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => {
+                let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+                return;
+            }
+            Self::Boxed(stream) => stream,
+        };
         // An in-memory stream may keep its last waker, and with it this connection, until its other end
         // acts: replace it by one that does nothing.
         let cx = &mut Context::from_waker(Waker::noop());
@@ -84,6 +114,11 @@ macro_rules! forward {
                 let $stream = Pin::new(stream);
                 $call
             }
+            #[cfg(feature = "tls")]
+            ByteStream::Tls(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
             ByteStream::Boxed(stream) => {
                 let $stream = Pin::new(&mut **stream);
                 $call
@@ -96,6 +131,8 @@ impl fmt::Debug for ByteStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(stream) => stream.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => f.write_str("Tls"),
             Self::Boxed(_) => f.write_str("Boxed"),
         }
     }
@@ -131,6 +168,8 @@ impl AsyncWrite for ByteStream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.is_write_vectored(),
             Self::Boxed(stream) => stream.is_write_vectored(),
         }
     }
@@ -141,5 +180,42 @@ impl AsyncWrite for ByteStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use futures_util::FutureExt as _;
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+    use crate::tls::{ClientTls, ServerTls};
+
+    #[tokio::test]
+    async fn the_last_bytes_over_tls_leave_with_close_notify() {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let tls = ServerTls::from_pem(certificate.as_bytes(), key.serialize_pem().as_bytes());
+        let config = ClientTls::new().danger_accept_invalid_certificates().to_config().await;
+        let (near, far) = duplex(64 << 10);
+        let connects = TlsConnector::from(config.unwrap());
+        let connects = connects.connect("localhost".try_into().unwrap(), far);
+        let tls = tls.unwrap();
+        let (server, client) = tokio::join!(tls.accept(ByteStream::boxed(near)), connects);
+        let (mut stream, mut client) =
+            (ByteStream::Tls(Box::new(server.unwrap())), client.unwrap());
+
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(matches!(stream.poll_write_last(cx, b"last"), Poll::Ready(Ok(4))));
+        assert!(stream.poll_flush_last(cx).is_ready());
+        let mut received = Vec::new();
+        assert!(client.read_to_end(&mut received).now_or_never().is_none());
+        assert_eq!(received, b"");
+        stream.shutdown().await.unwrap();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"last");
     }
 }
