@@ -16,13 +16,20 @@ pub(crate) fn mask_key() -> [u8; 4] {
     thread_local! {
         static DRAWN: RefCell<Vec<[u8; 4]>> = const { RefCell::new(Vec::new()) };
     }
-    DRAWN.with_borrow_mut(|keys| {
+    let drawn = DRAWN.try_with(|keys| {
+        let mut keys = keys.borrow_mut();
         if keys.is_empty() {
             let mut bytes = [0; 4 * KEYS];
             fill(&mut bytes);
             keys.extend_from_slice(bytes.as_chunks().0);
         }
         keys.pop().unwrap_or_default()
+    });
+    // There are none while the thread ends.
+    drawn.unwrap_or_else(|_| {
+        let mut key = [0; 4];
+        fill(&mut key);
+        key
     })
 }
 

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 
 use std::{
+    cell::RefCell,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -13,6 +14,7 @@ use std::{
 use sockeye::{AcceptError, Config, Connections, Incoming, Server, WebSocket, connect};
 use sockeye_testing::{
     PATIENCE,
+    frame::{BINARY, masked},
     handshake::{Head, accept_for, request, response},
 };
 use tokio::{
@@ -273,6 +275,83 @@ fn a_server_is_freed_with_its_connections_which_are_told_that_it_goes_away() {
             assert_eq!(rest, [0x88, 2, 0x03, 0xE9]);
         }
         assert_eq!(descriptors(), before);
+    }
+}
+
+thread_local! {
+    /// What ends after all that is the thread's own and was used later: buffers, and keys for masks.
+    static LAST: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_server_whose_runtime_ends_with_its_thread_tells_all_that_it_goes_away() {
+    let _alone = alone();
+    let (listening, addresses) = mpsc::channel();
+    let server = thread::spawn(move || {
+        LAST.set(Some(current_thread()));
+        LAST.with_borrow(|runtime| {
+            let runtime = runtime.as_ref().unwrap();
+            runtime.block_on(async {
+                let server = Server::bind("127.0.0.1:0").await.unwrap();
+                listening.send(server.local_addr().unwrap()).unwrap();
+                let (tell, mut told) = tokio::sync::mpsc::channel(COUNT);
+                runtime.spawn(server.run(move |incoming: Incoming| {
+                    let tell = tell.clone();
+                    async move {
+                        let mut socket = incoming.accept().await?;
+                        assert!(socket.recv().await.is_some());
+                        let _ = tell.send(()).await;
+                        park(socket).await;
+                        Ok::<(), AcceptError>(())
+                    }
+                }));
+                for _ in 0..COUNT {
+                    told.recv().await.unwrap();
+                }
+            });
+        });
+    });
+    let address = addresses.recv().unwrap();
+    // A message, and a part of one that is larger than what a connection keeps in a small buffer.
+    let part = masked(BINARY, &[0; 60_000]);
+    let all = [&masked(BINARY, b"whole"), &part[..30_000]].concat();
+    let clients = (0..COUNT).map(|_| {
+        let mut client = open(address);
+        client.write_all(&all).unwrap();
+        client
+    });
+    let clients: Vec<_> = clients.collect();
+    server.join().unwrap();
+    for mut client in clients {
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, [0x88, 2, 0x03, 0xE9]);
+    }
+}
+
+#[test]
+fn clients_whose_runtime_ends_with_its_thread_say_goodbye() {
+    let _alone = alone();
+    let peers = Peers::listen();
+    let url = peers.url();
+    let accepting = peers.accept(COUNT);
+    let clients = thread::spawn(move || {
+        LAST.set(Some(current_thread()));
+        LAST.with_borrow(|runtime| {
+            let runtime = runtime.as_ref().unwrap();
+            for _ in 0..COUNT {
+                runtime.spawn(park(runtime.block_on(connect(&url)).unwrap()));
+            }
+        });
+    });
+    let peers = accepting.join().unwrap();
+    clients.join().unwrap();
+    for mut peer in peers.accepted {
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).unwrap();
+        assert!(matches!(rest[..], [0x88, 0x80, _, _, _, _]), "{rest:?}");
     }
 }
 

@@ -59,15 +59,15 @@ pub(super) async fn first_bytes(io: &mut ByteStream) -> BytesMut {
     poll_fn(|cx| {
         let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
         let mut buffer = ReadBuf::uninit(&mut buffer);
-        // An error, or the end, comes again when more is read.
+        // The end comes again when more is read, and it comes after an error.
         let _ = ready!(Pin::new(&mut *io).poll_read(cx, &mut buffer));
         Poll::Ready(BytesMut::from(buffer.filled()))
     })
     .await
 }
 
-/// Reads the first TLS message, if the server has TLS: what is missing of it behind these bytes. `None` if it is not one: no answer is possible
-/// then.
+/// Reads the first TLS message, if the server has TLS: what is missing of it behind these bytes. `None` if it is not
+/// one: no answer is possible then.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS can fail"))]
 pub(super) async fn begin(
     io: ByteStream,

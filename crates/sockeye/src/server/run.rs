@@ -125,8 +125,8 @@ pub(super) fn text<E: Display>(result: Result<(), E>) -> Result<(), String> {
     result.map_err(|error| error.to_string())
 }
 
-/// Sees an accepted connection to its request; gives what handles that, and where it comes from. `None` if it was refused, or
-/// never came; or if this was a connection of HTTP/2, and all that came on it is over.
+/// Sees an accepted connection to its request; gives what handles that, and where it comes from. `None` if it was
+/// refused, or never came; or if this was a connection of HTTP/2, and all that came on it is over.
 ///
 /// A silent connection holds nothing, and has no permit for a handshake. It ends when its
 /// descriptor is needed.
@@ -208,7 +208,13 @@ impl ConnectionOpener {
             false => Begun::Plain(io, input),
         };
         let (permit, deadline) = match self.handshakes.try_acquire() {
-            Some(permit) => (permit, deadline),
+            Some(permit) => {
+                if settings.is_secure() {
+                    // Its first message is whole: for the next one it has as long as for that.
+                    pending.safe(std::future::ready(())).await;
+                }
+                (permit, deadline)
+            }
             None => {
                 let asked = Instant::now();
                 let permit = timeout(settings.handshake_timeout, self.handshakes.acquire());

@@ -8,6 +8,8 @@ use bytes::{Bytes, BytesMut};
 use sockeye_proto::{Message, Text};
 
 use super::input::Buffer;
+#[cfg(test)]
+use super::input::SPARE;
 
 /// The size of a read, in bytes.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -25,7 +27,8 @@ thread_local! {
 
 /// An empty buffer with room for [`READ_SIZE`] bytes.
 pub(super) fn take() -> Box<Buffer> {
-    if let Some(mut buffer) = POOL.with_borrow_mut(Vec::pop) {
+    // There is none while the thread ends.
+    if let Ok(Some(mut buffer)) = POOL.try_with(|pool| pool.borrow_mut().pop()) {
         if !buffer.clear() {
             // The application still holds a message of the last read, and with it the whole buffer.
             COPIES_TO_COME.set(WARY);
@@ -38,11 +41,13 @@ pub(super) fn take() -> Box<Buffer> {
 
 /// Returns an unused buffer to the thread's pool.
 pub(super) fn give_back(mut buffer: Box<Buffer>) {
-    // All of it is with the application.
+    // All of it is with the application, or it is too large to be kept.
     if !buffer.rest() {
         return;
     }
-    POOL.with_borrow_mut(|pool| {
+    // While the thread ends it is freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
         if pool.len() < KEPT {
             pool.push(buffer);
         }
@@ -90,6 +95,16 @@ mod tests {
             give_back(buffer);
         }
         assert!(allocated.len() <= 8, "{} buffers for 1000 kept messages", allocated.len());
+    }
+
+    #[test]
+    fn what_large_messages_leave_behind_is_bounded() {
+        for _ in 0..KEPT {
+            let grown = BytesMut::with_capacity(SPARE);
+            give_back(Box::new(Buffer::new(grown)));
+        }
+        let kept = POOL.with_borrow(|pool| pool.iter().map(|kept| kept.bytes.capacity()).sum::<usize>());
+        assert!(kept <= SPARE + KEPT * 2 * READ_SIZE, "{kept} bytes");
     }
 
     #[test]
