@@ -200,6 +200,21 @@ fn a_second_ctrl_c_does_not_wait_for_the_server() {
 }
 
 #[test]
+fn a_second_ctrl_c_does_not_wait_for_the_answer_to_a_close_that_was_typed() {
+    let (mut terminal, mut peer) = connect("");
+    terminal.type_text("/close\r");
+    assert_eq!(peer.read().close_code(), Some(1000));
+    // The editor reads the first one as a key; when it has ended the next one is a signal.
+    let ended = |shown: &str| shown.matches("\u{1b}[?2004l").count();
+    let before = ended(&terminal.shown());
+    terminal.press(CTRL_C);
+    terminal.wait_until(|shown| ended(shown) > before);
+    terminal.press(CTRL_C);
+    let (status, shown) = terminal.finish();
+    assert!(status.code() == Some(1) && !shown.contains("sockeye:"), "{status}: {shown}");
+}
+
+#[test]
 fn ctrl_c_ends_what_waits_for_another_connection() {
     let (listener, url) = listen();
     let mut terminal = Terminal::shell(&format!("sockeye connect --reconnect {url}"));

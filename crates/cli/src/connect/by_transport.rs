@@ -59,8 +59,9 @@ impl Connect {
             self.begin_reading(source, screen)?;
             seen.sends(false);
             is_read.notify_one();
-            publish(&channel, transport, source, (screen, seen)).await?;
-            seen.quiet(*wait).await;
+            if publish(&channel, transport, source, (screen, seen)).await? {
+                seen.quiet(*wait).await;
+            }
             anyhow::Ok(())
         };
         let gone = async {
@@ -103,13 +104,13 @@ impl Connect {
 }
 
 /// Publishes what comes from the input, to its end. What the server refuses is said; it is a failure
-/// where no person has seen it.
+/// where no person has seen it. Gives whether what still comes is to be waited for.
 async fn publish(
     channel: &Channel,
     transport: Transport,
     source: &mut Source,
     (screen, seen): (&Screen, &Seen),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let kind = Kind { json: false, event: None };
     let mut sender = Sender::new(channel, kind, Some(transport))?;
     loop {
@@ -127,8 +128,8 @@ async fn publish(
                 seen.sends(false);
             }
             Next::Ping => screen.note("* pings need a WebSocket: leave --transport out"),
-            Next::Close(_) | Next::Interrupted => return Ok(()),
-            Next::End => return Ok(()),
+            Next::Interrupted => return Ok(false),
+            Next::Close(_) | Next::End => return Ok(true),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
     screen::Screen,
     typed::{HELP, Typed},
 };
-use crate::{system::stop, terminal::input};
+use crate::terminal::input;
 
 /// What is to be done next.
 #[derive(Debug)]
@@ -111,7 +111,6 @@ impl Source {
             let line = match line {
                 None => return Ok(Next::End),
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
-                    stop::ctrl_c_was_typed();
                     return Ok(Next::Interrupted);
                 }
                 Some(line) => line.map_err(input::cannot_read)?,

@@ -21,20 +21,13 @@ static TYPED: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    typed: watch::Receiver<u64>,
-    /// How many of the keys were told.
-    told: u64,
 }
 
 impl Stop {
     pub(crate) fn new() -> io::Result<Self> {
-        let typed = TYPED.subscribe();
-        let told = *typed.borrow();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            typed,
-            told,
         })
     }
 
@@ -45,13 +38,13 @@ impl Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut watched = {
             let _inside = runtime.enter();
-            Self::new()?
+            Requests::new()?
         };
         thread::Builder::new().name("stop".to_owned()).spawn(move || {
             runtime.block_on(async {
-                watched.requested().await;
+                watched.next().await;
                 // The result makes no difference: both end it.
-                let _ = tokio::time::timeout(DEADLINE, watched.requested()).await;
+                let _ = tokio::time::timeout(DEADLINE, watched.next()).await;
             });
             prompt::restore();
             process::exit(1);
@@ -64,6 +57,28 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The same, and Ctrl-C that is read as a key.
+struct Requests {
+    stop: Stop,
+    typed: watch::Receiver<u64>,
+    /// How many of the keys were told.
+    told: u64,
+}
+
+impl Requests {
+    fn new() -> io::Result<Self> {
+        let typed = TYPED.subscribe();
+        let told = *typed.borrow();
+        Ok(Self { stop: Stop::new()?, typed, told })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = self.stop.requested() => {}
             // The sender is never gone.
             _ = self.typed.wait_for(|count| *count > self.told) => self.told += 1,
         }
@@ -84,10 +99,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_and_the_signal_after_it_are_two_requests_however_late_they_are_seen() {
-        let mut stop = Stop::new().expect("it listens");
+        let mut requests = Requests::new().expect("it listens");
         ctrl_c_was_typed();
         kill_process(getpid(), Signal::INT).expect("it is ours");
-        stop.requested().await;
-        stop.requested().await;
+        requests.next().await;
+        requests.next().await;
     }
 }

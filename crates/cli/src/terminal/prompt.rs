@@ -16,6 +16,8 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 use rustyline::{DefaultEditor, ExternalPrinter, config::Configurer, error::ReadlineError};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::system::stop;
+
 /// How the terminal was before there was a prompt, while there is one.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
@@ -102,6 +104,8 @@ fn read_lines(mut editor: DefaultEditor, sender: &mpsc::Sender<io::Result<Vec<u8
             }
             Err(ReadlineError::Eof) => return,
             Err(ReadlineError::Interrupted) => {
+                // Also where no line is taken any more.
+                stop::ctrl_c_was_typed();
                 let _ = sender.blocking_send(Err(io::ErrorKind::Interrupted.into()));
                 return;
             }
