@@ -20,8 +20,8 @@ use crate::message::subjects::{Names, Topic};
 use crate::message::time::parse_millis;
 use sockeye_hub::backplane::{Arrival, What};
 
-/// The kind of a payload: `json`, `text` or `bytes`. Without it a payload is the first of these that it can be; servers of
-/// NATS spend a tenth more on a message that has a header.
+/// The kind of a payload: `json`, `text` or `bytes`. Without it a payload is the first of these that it can be;
+/// servers of NATS spend a tenth more on a message that has a header.
 const KIND: HeaderName = HeaderName::from_static("Sockeye-Kind");
 /// The name of the event, if it has one.
 const EVENT: HeaderName = HeaderName::from_static("Sockeye-Event");
