@@ -1,6 +1,6 @@
 //! How a person, or the system, asks the program to stop.
 
-use std::{io, process, sync::LazyLock, thread, time::Duration};
+use std::{io, process, thread, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -11,10 +11,6 @@ use crate::terminal::prompt;
 
 /// How long a client may take to end after it was asked to.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// How often Ctrl-C was read as a key. Two signals that come before a thread has run are one to it: a key that is
-/// counted stays apart from the signal of the next one.
-static TYPED: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// Listens for Ctrl-C and SIGTERM, from its creation on: create it before it is said that the
 /// program runs.
@@ -61,7 +57,8 @@ impl Stop {
     }
 }
 
-/// The same, and Ctrl-C that is read as a key.
+/// The same, and Ctrl-C that is read as a key. Two signals that come before a thread has run are one to it: a key that
+/// is counted stays apart from the signal of the next one.
 struct Requests {
     stop: Stop,
     typed: watch::Receiver<u64>,
@@ -71,7 +68,7 @@ struct Requests {
 
 impl Requests {
     fn new() -> io::Result<Self> {
-        let typed = TYPED.subscribe();
+        let typed = prompt::interrupts();
         let told = *typed.borrow();
         Ok(Self { stop: Stop::new()?, typed, told })
     }
@@ -85,12 +82,6 @@ impl Requests {
     }
 }
 
-/// Counts a Ctrl-C that the line editor has read as a key, which is no signal then: after the next one the program
-/// does not wait for anything.
-pub(crate) fn ctrl_c_was_typed() {
-    TYPED.send_modify(|count| *count += 1);
-}
-
 #[cfg(test)]
 mod tests {
     use rustix::process::{Signal, getpid, kill_process};
@@ -100,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_and_the_signal_after_it_are_two_requests_however_late_they_are_seen() {
         let mut requests = Requests::new().expect("it listens");
-        ctrl_c_was_typed();
+        prompt::count_interrupt();
         kill_process(getpid(), Signal::INT).expect("it is ours");
         requests.next().await;
         requests.next().await;

@@ -6,7 +6,7 @@
 use std::{
     io::{self, Write},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -14,12 +14,13 @@ use std::{
 
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::{DefaultEditor, ExternalPrinter, config::Configurer, error::ReadlineError};
-use tokio::sync::{Semaphore, mpsc};
-
-use crate::system::stop;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// How the terminal was before there was a prompt, while there is one.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// How often Ctrl-C was read as a key.
+static INTERRUPTS: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// A prompt that is open. When dropped, the terminal is as it was.
 pub(crate) struct Prompt {
@@ -94,6 +95,16 @@ pub(crate) fn restore() {
     }
 }
 
+/// How often Ctrl-C was read as a key, which is no signal then.
+pub(crate) fn interrupts() -> watch::Receiver<u64> {
+    INTERRUPTS.subscribe()
+}
+
+/// Counts Ctrl-C.
+pub(crate) fn count_interrupt() {
+    INTERRUPTS.send_modify(|count| *count += 1);
+}
+
 fn read_lines(mut editor: DefaultEditor, sender: &mpsc::Sender<io::Result<Vec<u8>>>) {
     loop {
         match editor.readline("> ") {
@@ -105,7 +116,7 @@ fn read_lines(mut editor: DefaultEditor, sender: &mpsc::Sender<io::Result<Vec<u8
             Err(ReadlineError::Eof) => return,
             Err(ReadlineError::Interrupted) => {
                 // Also where no line is taken any more.
-                stop::ctrl_c_was_typed();
+                count_interrupt();
                 let _ = sender.blocking_send(Err(io::ErrorKind::Interrupted.into()));
                 return;
             }

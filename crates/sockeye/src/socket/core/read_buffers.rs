@@ -103,7 +103,8 @@ mod tests {
             let grown = BytesMut::with_capacity(SPARE);
             give_back(Box::new(Buffer::new(grown)));
         }
-        let kept = POOL.with_borrow(|pool| pool.iter().map(|kept| kept.bytes.capacity()).sum::<usize>());
+        let kept =
+            POOL.with_borrow(|pool| pool.iter().map(|kept| kept.bytes.capacity()).sum::<usize>());
         assert!(kept <= SPARE + KEPT * 2 * READ_SIZE, "{kept} bytes");
     }
 
