@@ -331,7 +331,7 @@ fn a_server_whose_runtime_ends_with_its_thread_tells_all_that_it_goes_away() {
 }
 
 #[test]
-fn clients_whose_runtime_ends_with_its_thread_say_goodbye() {
+fn clients_whose_runtime_ends_with_its_thread_send_their_close() {
     let _alone = alone();
     let peers = Peers::listen();
     let url = peers.url();
