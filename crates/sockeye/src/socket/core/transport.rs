@@ -39,7 +39,9 @@ impl ByteStream {
     pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().map(PeerAddr::Tcp),
-            _ => None,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.get_ref().0.peer_addr(),
+            Self::Boxed(_) => None,
         }
     }
 
