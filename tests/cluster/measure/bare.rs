@@ -32,6 +32,20 @@ pub(crate) async fn subscribe(client: &Client, subject: &str) -> Subscriber {
     subscriber
 }
 
+/// Waits until a message of this subject is stored: a server may not know yet who leads its stream.
+pub(crate) async fn reach(client: &Client, subject: &str) {
+    let stored = async {
+        loop {
+            let answer = client.request(subject.to_owned(), vec![b'x'; 128].into()).await;
+            if answer.is_ok_and(|answer| answer.payload.starts_with(b"{\"stream\"")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, stored).await.expect("NATS acknowledges");
+}
+
 /// Publishes to a stream, with no more than that many messages without an acknowledgement.
 pub(crate) struct Publisher {
     client: Client,

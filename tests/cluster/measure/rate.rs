@@ -70,6 +70,7 @@ fn through_nats(nats: &Nats, server: usize, time: Duration) -> (u64, Duration) {
     let runtime = bare::runtime();
     runtime.block_on(async {
         let client = bare::connect(&nats.url(server)).await;
+        bare::reach(&client, LOG).await;
         let publisher = bare::Publisher::new(client, CONNECTIONS * EACH).await;
         let begun = Instant::now();
         while begun.elapsed() < time {
