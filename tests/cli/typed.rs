@@ -188,15 +188,20 @@ fn ctrl_c_ends_what_ctrl_d_has_left_waiting() {
     assert!(terminal.finish().0.success());
 }
 
+/// Presses Ctrl-C where one was pressed before, and sees that the program ends without waiting.
+fn press_the_second(mut terminal: Terminal) {
+    terminal.press(CTRL_C);
+    let (status, shown) = terminal.finish();
+    // It would say that no Close came.
+    assert!(status.code() == Some(1) && !shown.contains("sockeye:"), "{status}: {shown}");
+}
+
 #[test]
 fn a_second_ctrl_c_does_not_wait_for_the_server() {
     let (mut terminal, mut peer) = connect("");
     terminal.press(CTRL_C);
     assert_eq!(peer.read().close_code(), Some(1000));
-    terminal.press(CTRL_C);
-    let (status, shown) = terminal.finish();
-    // It would say that no Close came.
-    assert!(status.code() == Some(1) && !shown.contains("sockeye:"), "{status}: {shown}");
+    press_the_second(terminal);
 }
 
 #[test]
@@ -209,9 +214,7 @@ fn a_second_ctrl_c_does_not_wait_for_the_answer_to_a_close_that_was_typed() {
     let before = ended(&terminal.shown());
     terminal.press(CTRL_C);
     terminal.wait_until(|shown| ended(shown) > before);
-    terminal.press(CTRL_C);
-    let (status, shown) = terminal.finish();
-    assert!(status.code() == Some(1) && !shown.contains("sockeye:"), "{status}: {shown}");
+    press_the_second(terminal);
 }
 
 #[test]
