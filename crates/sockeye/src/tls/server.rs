@@ -148,7 +148,7 @@ impl ServerTls {
         self.begin_with(Vec::new(), stream).await
     }
 
-    /// The same where of the header of the first record some, or all, has arrived.
+    /// The same behind what has arrived: nothing, a part of the message, or all of it and some of what follows.
     pub(crate) async fn begin_with<T>(
         &self,
         arrived: Vec<u8>,
